@@ -1,0 +1,202 @@
+"""The block-causal Diffusion Transformer: the velocity field v(z, t) on latents (arXiv:2605.06548, section 2).
+
+t = 1000 is noise, t = 0 data, and v = noise - data. Every position has its own time. The time enters through the AdaLN
+modulations only, so those are tabulated for the times of a run (`modulations`) and looked up at each step. Knows
+nothing of tokens, solvers or guidance. Module names are those of the published checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import DiTConfig
+from .layers import KERNELS, Attend, Kernel, LayerNorm, Linear, attend_under, block_causal_mask, rotary_pairs, rotate_pairs
+
+ROPE_THETA = 10000.0
+TIME_CHANNELS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Modulations:
+    """AdaLN modulations tabulated for T times: what `blocks` and the output layer need of each time.
+
+    layers: for each layer (T, 6, dim), float32: shift and 1 + scale before attention, gate after it, and the same
+    three for the MLP. output: (T, 2, dim), shift and 1 + scale.
+    """
+
+    layers: list[Tensor]
+    output: Tensor
+
+    def at(self, index: int | Tensor) -> Modulations:
+        """The rows for one time (an int: (6, dim), the fast path), or for a time at each position (an index tensor)."""
+        if isinstance(index, int):
+            return Modulations([table[index] for table in self.layers], self.output[index])
+        return _Gathered(self.layers, self.output, index)
+
+
+class _Gathered(Modulations):
+    """Rows looked up layer by layer, so that only one layer's are in memory at a time."""
+
+    def __init__(self, layers: list[Tensor], output: Tensor, index: Tensor):
+        super().__init__(layers=_Lazy(layers, index), output=output[index])
+
+
+class _Lazy:
+    def __init__(self, layers: list[Tensor], index: Tensor):
+        self.tables, self.index = layers, index
+
+    def __getitem__(self, layer: int) -> Tensor:
+        return self.tables[layer][self.index]
+
+
+def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """LayerNorm(x) * scale + shift in float32. A time shared by all positions, (dim,), needs a single kernel."""
+    if scale.ndim == 1:
+        return F.layer_norm(x, scale.shape, scale, shift, eps)
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), scale)
+
+
+class TimeEmbedding(nn.Module):
+    """t (T,) in [0, 1000] -> SiLU of the embedding (T, dim), which is all that the AdaLN layers read."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj_in = Linear(TIME_CHANNELS, dim)
+        self.proj_hid = Linear(dim, dim)
+        self.proj_out = Linear(dim, dim)
+
+    def forward(self, t: Tensor) -> Tensor:
+        half = TIME_CHANNELS // 2
+        frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=t.device, dtype=torch.float32))
+        angles = t.float()[:, None] * frequencies
+        x = torch.cat((angles.sin(), angles.cos()), -1)
+        return F.silu(self.proj_out(F.silu(self.proj_hid(F.silu(self.proj_in(x))))))
+
+
+class AdaLN(nn.Module):
+    """Linear layers from SiLU(embedding) to modulations; index 1 in their names is the published Sequential's."""
+
+    def __init__(self, dim: int, names: dict[str, int]):
+        super().__init__()
+        for name, parts in names.items():
+            self.add_module(name, nn.ModuleDict({"1": Linear(dim, parts * dim)}))
+
+    def forward(self, name: str, e: Tensor) -> Tensor:
+        """(T, dim) -> (T, parts, dim), float32."""
+        return self.get_submodule(name)["1"](e).float().unflatten(-1, (-1, e.shape[-1]))
+
+
+class Attention(nn.Module):
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        c, inner = config, config.heads * config.head_dim
+        self.proj_qkv = Linear(c.txt_dim, 3 * inner, bias=c.qk_bias)
+        self.proj_out = Linear(inner, c.txt_dim, bias=c.qk_bias)
+        self.norm_q = LayerNorm(c.head_dim, eps=c.norm_eps)
+        self.norm_k = LayerNorm(c.head_dim, eps=c.norm_eps)
+        self.config = config
+
+    def forward(self, x: Tensor, layer: int, rope: Tensor, attend: Attend) -> Tensor:
+        qkv = self.proj_qkv(x).unflatten(-1, (3, -1, self.config.head_dim))  # (B, n, 3, heads, head_dim)
+        q, k, v = qkv.unbind(2)
+        q, k = (rotate_pairs(y, rope).to(v.dtype) for y in (self.norm_q(q), self.norm_k(k)))
+        return self.proj_out(attend(layer, q, k, v))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        self.proj_in = Linear(config.txt_dim, config.hidden_dim)
+        self.proj_out = Linear(config.hidden_dim, config.txt_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj_out(F.gelu(self.proj_in(x), approximate="tanh"))
+
+
+class DiTBlock(nn.Module):
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        self.msa = Attention(config)
+        self.mlp = MLP(config)
+        self.ada = AdaLN(config.txt_dim, {"msa_in": 2, "msa_out": 1, "mlp_in": 2, "mlp_out": 1})
+        self.eps = config.norm_eps
+
+    def modulations(self, e: Tensor) -> Tensor:
+        """(T, dim) -> (T, 6, dim), see `Modulations`."""
+        parts = torch.cat([self.ada(name, e) for name in ("msa_in", "msa_out", "mlp_in", "mlp_out")], 1)
+        one = torch.zeros(6, 1, device=e.device)
+        one[1] = one[4] = 1.0
+        return parts + one
+
+    def forward(self, x: Tensor, layer: int, modulation: Tensor, rope: Tensor, attend: Attend) -> Tensor:
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.unbind(-2)
+        a = self.msa(modulated_norm(x, shift_a, scale_a, self.eps), layer, rope, attend)
+        x = torch.addcmul(x, gate_a, a.to(x.dtype))
+        m = self.mlp(modulated_norm(x, shift_m, scale_m, self.eps))
+        return torch.addcmul(x, gate_m, m.to(x.dtype))
+
+
+class BlockCausalDiT(nn.Module):
+    """The velocity field. The residual stream, norms and modulations are float32 in every compute dtype."""
+
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        self.config = config
+        self.txt_in = nn.ModuleDict({"proj": Linear(config.txt_in_channels, config.txt_dim)})
+        self.emb_in = TimeEmbedding(config.txt_dim)
+        self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.num_layers))
+        self.txt_out_norm = LayerNorm(config.txt_dim, eps=config.norm_eps)
+        self.txt_out_ada = AdaLN(config.txt_dim, {"out_in": 2})
+        self.txt_out = nn.ModuleDict({"proj": Linear(config.txt_dim, config.txt_out_channels)})
+
+    @property
+    def kernel(self) -> Kernel:
+        """The attention arithmetic that this model was made with."""
+        return KERNELS[self.config.attention_dtype]
+
+    def rope(self, positions: Tensor) -> Tensor:
+        """Rotary factors for integer positions (n,) or (B, n)."""
+        return rotary_pairs(positions, self.config.head_dim, self.config.rope_dim, ROPE_THETA)
+
+    def modulations(self, t: Tensor) -> Modulations:
+        """Tabulates the modulations of T times, t (T,) in [0, 1000]."""
+        e = self.emb_in(t)
+        output = self.txt_out_ada("out_in", e)
+        output = output + torch.tensor([[0.0], [1.0]], device=output.device)
+        return Modulations([block.modulations(e) for block in self.blocks], output)
+
+    def hidden(self, z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
+        """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
+        x = self.txt_in["proj"](z).float()
+        for layer, block in enumerate(self.blocks):
+            x = block(x, layer, modulations.layers[layer], rope, attend)
+        return x
+
+    def output(self, x: Tensor, modulations: Modulations) -> Tensor:
+        """The last hidden state (B, n, dim) -> velocity (B, n, d), float32."""
+        shift, scale = modulations.output.unbind(-2)
+        return self.txt_out["proj"](torch.addcmul(shift, self.txt_out_norm(x), scale)).float()
+
+    def forward(self, z: Tensor, t: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """Velocity (B, n, d) of whole sequences z (B, n, d) at times t (B, n), in [0, 1000].
+
+        mask: (n, n), true where a position sees another; block-causal if absent. positions: (n,), 0, 1, ... if absent.
+        """
+        if z.ndim != 3 or z.shape[2] != self.config.txt_in_channels or t.shape != z.shape[:2]:
+            raise ValueError(
+                f"z has shape {tuple(z.shape)} and t {tuple(t.shape)}, "
+                f"expected (batch, n, {self.config.txt_in_channels}) and (batch, n)"
+            )
+        times, index = torch.unique(t, return_inverse=True)
+        modulations = self.modulations(times).at(index)
+        if positions is None:
+            positions = torch.arange(z.shape[1], device=z.device)
+        if mask is None:
+            mask = block_causal_mask(z.shape[1], self.config.block_size, z.device)
+        attend = attend_under(mask, self.kernel)
+        return self.output(self.hidden(z, modulations, self.rope(positions), attend), modulations)

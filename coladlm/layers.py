@@ -1,0 +1,192 @@
+"""What the text VAE and the DiT share: linear layers, rotary embeddings, masks, attention with and without a cache.
+
+Queries, keys and values have the shape (B, n, heads, head_dim). A network calls `attend(layer, q, k, v)` once a layer
+and never learns what stands behind it: whole sequences under a mask, a cache, or a cache with a second, unguided half
+of the batch. Nothing here is kept on a module: caches belong to the run that made them.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+class Linear(nn.Linear):
+    """A linear layer that takes its input in any dtype: weights live in the compute dtype, norms in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class LayerNorm(nn.LayerNorm):
+    """A LayerNorm in float32, whatever the dtype of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+# rotary embeddings
+
+
+def rotary_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
+    """Angles (..., channels / 2) in float32 for integer positions (...), frequencies theta^(-2i / channels)."""
+    exponents = torch.arange(0, channels, 2, device=positions.device, dtype=torch.float32) / channels
+    return positions.to(torch.float32)[..., None] * theta**-exponents
+
+
+def rotary_pairs(positions: Tensor, head_dim: int, channels: int, theta: float) -> Tensor:
+    """Complex factors (..., n, 1, head_dim / 2) for `rotate_pairs`; channels past the first `channels` stay as they are."""
+    angles = rotary_angles(positions, channels, theta)
+    angles = F.pad(angles, (0, (head_dim - channels) // 2))
+    return torch.polar(torch.ones_like(angles), angles)[..., None, :]
+
+
+def rotate_pairs(x: Tensor, factors: Tensor) -> Tensor:
+    """Rotates neighbouring pairs of channels (the DiT's form). x: (..., n, heads, head_dim), float32."""
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * factors).flatten(-2)
+
+
+def rotary_halves(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each (..., n, 1, head_dim), for `rotate_halves`."""
+    angles = rotary_angles(positions, head_dim, theta)
+    angles = torch.cat((angles, angles), -1)[..., None, :]
+    return angles.cos(), angles.sin()
+
+
+def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates channel i with channel i + head_dim / 2 (the VAE's form). x: (..., n, heads, head_dim)."""
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat((-second, first), -1) * sin
+
+
+# masks
+
+
+def block_causal_mask(n: int, block_size: int, device: torch.device | str = "cpu") -> Tensor:
+    """(n, n), true where position i (row) may see position j (column): j // block_size <= i // block_size."""
+    block = torch.arange(n, device=device) // block_size
+    return block[None, :] <= block[:, None]
+
+
+# attention
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+def exact_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax attention in the dtype of its inputs, (B, heads, n, c); mask: true where a query may see a key."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def bfloat16_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The attention of the published DiT: a float32 network whose two products run in bfloat16.
+
+    Inputs, scores, weights and output are rounded to bfloat16, sums are float32. Rounding float32 tensors by hand gives
+    the same numbers on processors without bfloat16 arithmetic, where its products are a hundred times slower.
+    """
+    if q.dtype != torch.float32:
+        return exact_kernel(q, k, v, mask)
+    scores = _rounded(_rounded(q * q.shape[-1] ** -0.5) @ _rounded(k).transpose(-2, -1))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return _rounded(_rounded(scores.softmax(-1)) @ _rounded(v))
+
+
+def _rounded(x: Tensor) -> Tensor:
+    return x.bfloat16().float()
+
+
+KERNELS: dict[str, Kernel] = {"float32": exact_kernel, "bfloat16": bfloat16_kernel}
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, kernel: Kernel = exact_kernel) -> Tensor:
+    """Softmax attention. q: (B, n, heads, c); k, v: (B, m, kv_heads, c) -> (B, n, heads * c).
+
+    mask: true where a query may see a key, broadcastable to (B, heads, n, m). `kv_heads` is `heads` or 1.
+    """
+    return _attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, kernel)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kernel: Kernel) -> Tensor:
+    if k.shape[1] != q.shape[1]:
+        k, v = k.expand(-1, q.shape[1], -1, -1), v.expand(-1, q.shape[1], -1, -1)
+    return kernel(q, k, v, mask).transpose(1, 2).flatten(2)
+
+
+def attend_under(mask: Tensor | None, kernel: Kernel = exact_kernel) -> Attend:
+    """Attention over whole sequences under one mask for all layers."""
+    return lambda layer, q, k, v: attention(q, k, v, mask, kernel)
+
+
+class KVCache:
+    """Keys and values of one network over the slots of a run, preallocated and written in place.
+
+    Slots are shared by the rows of a batch: every row's text ends in the same slot, and rows with a shorter prefix
+    have `padding` empty slots (whole blocks) at their start, which nothing but themselves ever sees.
+    """
+
+    def __init__(self, layers: int, heads: int, head_dim: int, capacity: int, padding: Tensor, block_size: int,
+                 dtype: torch.dtype, device: torch.device | str, kernel: Kernel = exact_kernel):  # fmt: skip
+        shape = (layers, len(padding), heads, capacity, head_dim)
+        self.k = torch.zeros(shape, dtype=dtype, device=device)
+        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.block_size = block_size
+        self.padding = padding  # (batch,), on the CPU
+        self.kernel = kernel
+        self.start = self.end = 0
+        self.mask: Tensor | None = None
+
+    @property
+    def capacity(self) -> int:
+        return self.k.shape[3]
+
+    def place(self, start: int, end: int) -> None:
+        """The next passes write slots start to end (whole blocks) and see every slot before `end`, block-causally."""
+        if not 0 <= start < end <= self.capacity:
+            raise ValueError(f"slots {start} to {end} do not lie in a cache of {self.capacity}")
+        self.start, self.end = start, end
+        several, padded = end - start > self.block_size, bool(self.padding.any())
+        if not several and not padded:
+            self.mask = None
+            return
+        keys = torch.arange(end)
+        queries = torch.arange(start, end) if several else torch.tensor([start])
+        key_block, query_block = keys // self.block_size, queries[:, None] // self.block_size
+        visible = (keys >= self.padding[:, None])[:, None] & (key_block <= query_block)
+        visible |= key_block == query_block  # a padded query must see something, or it turns into NaN
+        self.mask = visible[:, None].to(self.k.device)  # (batch, 1, queries or 1, keys)
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Writes k and v, then attends. q: (batch, n, heads, c) -> (batch, n, heads * c)."""
+        keys, values = self.k[layer], self.v[layer]
+        keys[:, :, self.start : self.end] = k.transpose(1, 2)
+        values[:, :, self.start : self.end] = v.transpose(1, 2)
+        q, keys, values = q.transpose(1, 2), keys[:, :, : self.end], values[:, :, : self.end]
+        return _attention(q, keys, values, self.mask, self.kernel)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all rows but these (indices on the CPU), when sequences of a batch have come to their end."""
+        index = rows.to(self.k.device)
+        self.k, self.v = self.k.index_select(1, index), self.v.index_select(1, index)
+        self.padding = self.padding[rows]
+
+    @property
+    def nbytes(self) -> int:
+        return 2 * self.k.numel() * self.k.element_size()
+
+
+def attend_guided(cache: KVCache) -> Attend:
+    """Attention for a batch of two halves: the first sees the cache and its block, the second its block alone."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        half = q.shape[0] // 2
+        seen = cache(layer, q[:half], k[:half], v[:half])
+        alone = attention(q[half:], k[half:], v[half:], kernel=cache.kernel)
+        return torch.cat((seen, alone))
+
+    return attend
