@@ -1,0 +1,67 @@
+# `make run` opens the page, `make test` checks everything; both install what they need into .venv first.
+# Another interpreter: make run PYTHON=python3.12. Options of the page: make run ARGS="--port 7861".
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format browser clean
+
+help:
+	@echo "make run      open the page (ARGS='--help' lists its options)"
+	@echo "make test     lint, then every test, those in a real browser among them"
+	@echo "make lint     ruff: rules and format"
+	@echo "make format   let ruff write the format"
+	@echo "make clean    remove the virtual environment and everything else that was built"
+
+run: $(VENV)/installed
+	$(BIN)/python app.py $(ARGS)
+
+test: $(VENV)/installed-dev browser lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The browser that the tests of the page drive; tests/conftest.py looks for it under the same names.
+browser:
+	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome google-chrome-stable; do \
+	    [ -n "$$name" ] && command -v "$$name" > /dev/null 2>&1 && exit 0; \
+	done; \
+	[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ] && exit 0; \
+	if ! command -v apt-get > /dev/null 2>&1; then \
+	    echo "No Chromium found and no apt-get to install it: install Chromium or Chrome, or set CHROMIUM to its path."; \
+	    exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif command -v sudo > /dev/null 2>&1; then as_root="sudo"; \
+	else \
+	    echo "No Chromium found and no right to install it: run 'apt-get install chromium' as root, or set CHROMIUM to its path."; \
+	    exit 1; \
+	fi; \
+	echo "No Chromium found; installing the package chromium."; \
+	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module did not work; on Debian and Ubuntu it is the package python3-venv."; exit 1; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created requirements.txt
+	$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .gradio
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
