@@ -1,0 +1,50 @@
+"""Settings and fixtures for all tests. The environment is set before torch, gradio and huggingface_hub are imported."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # the models of the tests are tiny: more threads only wait for each other
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+GOLDEN = Path(__file__).parent / "fixtures" / "golden"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """A small random checkpoint of the published form, with the answers of the published float32 arithmetic."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, Tensor]:
+    """The inputs and answers that belong to `golden_folder`, by the keys `encode.0.ids`, `velocity.0.v`, ..."""
+    return load_file(GOLDEN / "golden.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden_settings() -> dict:
+    """Prompts, sampler settings and generated texts that belong to `golden`."""
+    return json.loads((GOLDEN / "golden.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser for Playwright's `executable_path`. A test that needs it fails where there is none."""
+    for name in filter(None, (os.environ.get("CHROMIUM"), *CHROMIUM_NAMES)):
+        if found := shutil.which(name):
+            return found
+    if CHROMIUM_MAC.exists():
+        return str(CHROMIUM_MAC)
+    pytest.fail(
+        f"found no browser by the names {', '.join(CHROMIUM_NAMES)}: install one (`make browser`) or set CHROMIUM"
+    )
