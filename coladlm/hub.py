@@ -1,0 +1,52 @@
+"""Fetches a checkpoint from the Hugging Face Hub, or from its cache on this machine where there is no network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .weights import CheckpointError
+
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# What a checkpoint consists of, with and without the folder cola_dlm; a repository may hold much else.
+PATTERNS = [
+    level + file
+    for level in ("", "cola_dlm/")
+    for file in ("tokenizer.json", "sampler.json", "cola_[dv]*/*.json", "cola_[dv]*/*.safetensors")
+]
+
+
+def is_repository_id(name: str) -> bool:
+    """True for names of the form owner/name."""
+    return REPOSITORY.fullmatch(name) is not None
+
+
+def download(repository: str, revision: str | None = None) -> Path:
+    """The folder of the Hub's cache with the checkpoint files of `repository` at `revision` (branch, tag or commit).
+
+    Only what the cache lacks is fetched; without a network the cache alone is used. Raises CheckpointError.
+    """
+    from huggingface_hub import errors, snapshot_download  # here: a model on this machine need not wait for its import
+
+    wanted = f"{repository} at revision {revision!r}" if revision else repository
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=PATTERNS))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise CheckpointError(
+            f"{wanted}: found no such folder here and no such repository on the Hub that is open to you "
+            f"({_reason(error)}), expected a folder or a Hub id of the form owner/name"
+        ) from error
+    except Exception as error:  # a network fails in many ways, and the cache serves in all of them
+        try:
+            return Path(
+                snapshot_download(repository, revision=revision, allow_patterns=PATTERNS, local_files_only=True)
+            )
+        except errors.LocalEntryNotFoundError:
+            raise CheckpointError(
+                f"{wanted}: found no such folder here and nothing whole in the Hub's cache, and the Hub gave no answer "
+                f"({_reason(error)}), expected a folder, or a network for the first download"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
