@@ -1,0 +1,26 @@
+"""Cola-DLM as a library: continuous latent diffusion for text (arXiv:2605.06548).
+
+>>> from coladlm import ColaDLM
+>>> model = ColaDLM.from_pretrained()
+>>> print(model.generate(["Once upon a time"])[0])
+"""
+
+from .events import BlockDone, Event, Finished, Step
+from .model import ColaDLM, PromptError
+from .sampler import Plan, PlanError
+from .settings import SamplerSettings, SettingsError
+from .text_vae import Posterior
+
+__all__ = [
+    "BlockDone",
+    "ColaDLM",
+    "Event",
+    "Finished",
+    "Plan",
+    "PlanError",
+    "Posterior",
+    "PromptError",
+    "SamplerSettings",
+    "SettingsError",
+    "Step",
+]

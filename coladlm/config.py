@@ -11,7 +11,8 @@ import dataclasses
 import math
 import types
 import typing
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -77,7 +78,8 @@ class TextVAEConfig:
             check(key, getattr(config, key) >= 0, "0 or more")
         check("dim", config.dim % config.num_heads == 0, f"a multiple of num_heads = {config.num_heads}")
         check("dim", config.head_dim % 2 == 0, f"an even number of channels for each of {config.num_heads} heads")
-        check("shared_heads_kv", config.shared_heads_kv in (1, config.num_heads), f"1 or num_heads = {config.num_heads}")
+        heads = config.num_heads
+        check("shared_heads_kv", config.shared_heads_kv in (1, heads), f"1 or num_heads = {heads}")
         check("act", config.act in ("swiglu", "gelu", "silu"), "one of swiglu, gelu, silu")
         check("ffn_dim", config.act != "swiglu" or config.ffn_dim % 2 == 0, "an even number, since act is swiglu")
         check("layer_norm_eps", config.layer_norm_eps > 0, "a positive number")

@@ -15,7 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import DiTConfig
-from .layers import KERNELS, Attend, Kernel, LayerNorm, Linear, attend_under, block_causal_mask, rotary_pairs, rotate_pairs
+from .layers import (
+    KERNELS,
+    Attend,
+    Kernel,
+    LayerNorm,
+    Linear,
+    attend_under,
+    block_causal_mask,
+    rotary_pairs,
+    rotate_pairs,
+)
 
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256

@@ -7,7 +7,7 @@ of the batch. Nothing here is kept on a module: caches belong to the run that ma
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ def rotary_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
 
 
 def rotary_pairs(positions: Tensor, head_dim: int, channels: int, theta: float) -> Tensor:
-    """Complex factors (..., n, 1, head_dim / 2) for `rotate_pairs`; channels past the first `channels` stay as they are."""
+    """Complex factors (..., n, 1, head_dim / 2) for `rotate_pairs`; the rest of the channels stays."""
     angles = rotary_angles(positions, channels, theta)
     angles = F.pad(angles, (0, (head_dim - channels) // 2))
     return torch.polar(torch.ones_like(angles), angles)[..., None, :]

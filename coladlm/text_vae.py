@@ -160,7 +160,8 @@ class TextVAE(nn.Module):
         Without `attend`, the whole sequence from position 0 under the block-causal mask.
         """
         if ids.ndim != 2 or ids.shape[1] % self.config.patch_size:
-            raise ValueError(f"ids have shape {tuple(ids.shape)}, expected (batch, a multiple of {self.config.patch_size})")
+            wanted = f"(batch, a multiple of {self.config.patch_size})"
+            raise ValueError(f"ids have shape {tuple(ids.shape)}, expected {wanted}")
         n = ids.shape[1] // self.config.patch_size
         rope, attend = self._whole(n, ids.device, rope, attend)
         out = self.encoder(ids, rope, attend).float()

@@ -1,0 +1,51 @@
+"""Which device and which compute dtype: "auto" decides by what is there and by a short measurement."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device to use; "auto" takes a GPU where there is one. Raises ValueError for a device that is not there."""
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return chosen
+
+
+def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> torch.dtype:
+    """The compute dtype; "auto" is bfloat16 on a GPU that has it, and on a CPU where it is clearly faster, else float32.
+
+    width: of the network. A CPU without AMX or AVX-512 BF16 multiplies bfloat16 a hundred times slower than float32,
+    so its name says nothing and a measurement decides.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}, expected auto or one of {', '.join(DTYPES)}")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type != "cpu" or width < 1024:  # in a small network a CPU's time goes to the calls, not to the products
+        return torch.float32
+    float32, bfloat16 = (_product_seconds(d, width) for d in (torch.float32, torch.bfloat16))
+    return torch.bfloat16 if 1.5 * bfloat16 < float32 else torch.float32
+
+
+def _product_seconds(dtype: torch.dtype, width: int, rows: int = 32) -> float:
+    x, w = torch.randn(rows, width, dtype=dtype), torch.randn(4 * width, width, dtype=dtype)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.nn.functional.linear(x, w)
+        best = min(best, time.perf_counter() - start)
+    return best

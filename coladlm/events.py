@@ -1,0 +1,81 @@
+"""What a run says while it works. Tensors have the whole batch as first axis and live on the model's device.
+
+Rows of sequences that have already come to their end are False in `active` and zero in the tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Union
+
+from torch import Tensor
+
+from .flow import clean_estimate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One solver step of a block, from time t to t_next.
+
+    block: counted from the first new one. index: of the step, 0 to steps - 1. t, t_next: (batch, b) times of the
+    positions in [0, 1000]. z, velocity: (batch, b, d), the state before the step and the (guided) velocity there.
+    conditional, unconditional: the two velocities behind a guided one, None where there was a single pass.
+    """
+
+    block: int
+    index: int
+    steps: int
+    t: Tensor
+    t_next: Tensor
+    z: Tensor
+    velocity: Tensor
+    conditional: Tensor | None
+    unconditional: Tensor | None
+    active: Tensor
+    decode: Callable[[Tensor], Tensor] = dataclasses.field(repr=False)
+
+    @property
+    def clean(self) -> Tensor:
+        """The clean estimate z - t/1000 v, (batch, b, d)."""
+        return clean_estimate(self.z, self.velocity, self.t)
+
+    def preview(self) -> Tensor:
+        """Logits (batch, b * patch_size, vocab) of the clean estimate, read after the text so far.
+
+        Only while the run stands at this step: it works in the run's own cache.
+        """
+        return self.decode(self.clean)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockDone:
+    """A block has come to its end.
+
+    latents: (batch, b, d), scaled (the noise reached, where the run inverts). token_ids: (batch, b * patch_size).
+    logprobs: of these tokens under the decoder, the same shape. logits: (batch, b * patch_size, vocab), before the
+    repetition penalty. texts: each sequence's answer so far.
+    """
+
+    block: int
+    latents: Tensor
+    token_ids: Tensor
+    logprobs: Tensor
+    logits: Tensor
+    texts: list[str]
+    active: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """All sequences have come to their end. reasons: "end" (an end token) or "length" for each sequence.
+
+    token_ids: the answers, cut at the end token and at max_new_tokens.
+    """
+
+    reasons: list[str]
+    texts: list[str]
+    token_ids: list[list[int]]
+
+
+Event = Union[Step, BlockDone, Finished]

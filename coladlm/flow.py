@@ -1,0 +1,153 @@
+"""Time grids, solvers, guidance and the stochastic step of flow matching, as pure functions.
+
+They know only velocity(z, t): t is a nominal time in [0, 1000], 1000 noise and 0 data, and dz/d(t/1000) = velocity.
+Nothing here depends on a network, and the same solver samples (1000 to 0) and inverts (0 to 1000). A position that
+starts from another time than the grid's end, a re-noised or a pinned one, runs on the same grid times its `scale`
+(start / 1000; 0 where pinned, so that it stays exactly where it is).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+NOISE_TIME = 1000.0
+
+Velocity = Callable[[Tensor, float], Tensor]
+
+
+# time grids: steps -> steps + 1 shares of noise from 1 to 0
+
+
+def linear_grid(steps: int) -> list[float]:
+    """Equal steps, as in the published sampler."""
+    return [1 - i / steps for i in range(steps + 1)]
+
+
+def cosine_grid(steps: int) -> list[float]:
+    """Half a cosine: short steps at both ends, long ones in the middle."""
+    return [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
+
+
+def quadratic_grid(steps: int) -> list[float]:
+    """Squares: long steps in noise, short ones near the data."""
+    return [(1 - i / steps) ** 2 for i in range(steps + 1)]
+
+
+GRIDS: dict[str, Callable[[int], list[float]]] = {
+    "linear": linear_grid,
+    "cosine": cosine_grid,
+    "quadratic": quadratic_grid,
+}
+
+
+def shifted(share: float, shift: float) -> float:
+    """s u / (1 + (s - 1) u): towards noise for a shift s > 1 (Esser et al. 2024, arXiv:2403.03206)."""
+    return shift * share / (1 + (shift - 1) * share)
+
+
+def time_grid(name: str, steps: int, shift: float = 1.0) -> list[float]:
+    """steps + 1 times from 1000 to 0. Raises KeyError for an unknown name."""
+    grid = [NOISE_TIME * shifted(share, shift) for share in GRIDS[name](steps)]
+    return [NOISE_TIME, *grid[1:-1], 0.0]
+
+
+# solvers: the mean velocity over a step from t to t_next, given the velocity v at its start
+
+Solver = Callable[[Velocity, Tensor, Tensor, float, float, "Tensor | float"], Tensor]
+
+
+def advance(z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+    """Where velocity v takes z between the times t and t_next: z + scale (t_next - t) / 1000 v."""
+    return z - (scale * ((t - t_next) / NOISE_TIME)) * v
+
+
+def euler(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+    """First order, one evaluation a step."""
+    return v
+
+
+def midpoint(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+    """Second order, two evaluations: the velocity half-way."""
+    middle = (t + t_next) / 2
+    return velocity(advance(z, v, t, middle, scale), middle)
+
+
+def heun(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+    """Second order, two evaluations: the mean of the velocities at both ends."""
+    return (v + velocity(advance(z, v, t, t_next, scale), t_next)) / 2
+
+
+SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "heun": heun}
+
+
+def evaluation_times(solver: str, grid: Sequence[float]) -> list[float]:
+    """Every time at which a run of this solver over this grid asks for a velocity, without repeats."""
+    times = list(grid)
+    if solver == "midpoint":
+        times += [(t + t_next) / 2 for t, t_next in itertools.pairwise(grid)]
+    return list(dict.fromkeys(times))
+
+
+def inverse(solver: Solver, iterations: int) -> Solver:
+    """A solver whose step from t to t_next is undone by `solver`'s step from t_next to t.
+
+    Fixed-point iteration on the end point y, from the plain step: y <- y + z - step(y). Needs a step that contracts.
+    """
+
+    def mean_velocity(velocity, z, v, t, t_next, scale=1.0):
+        v_mean = solver(velocity, z, v, t, t_next, scale)
+        for _ in range(iterations):
+            y = advance(z, v_mean, t, t_next, scale)
+            v_mean = solver(velocity, y, velocity(y, t_next), t_next, t, scale)
+        return v_mean
+
+    return mean_velocity
+
+
+# guidance, estimates, stochastic steps
+
+
+def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
+    """Classifier-free guidance: u + g (c - u)."""
+    return unconditional + guidance * (conditional - unconditional)
+
+
+def clean_estimate(z: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    """The data that z comes from if v held all the way: z - t/1000 v. t: times of the positions, (..., n)."""
+    return z - (t / NOISE_TIME)[..., None] * v
+
+
+def noise_estimate(z: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    """The noise that z goes to if v held all the way: z + (1 - t/1000) v. t: times of the positions, (..., n)."""
+    return z + (1 - t / NOISE_TIME)[..., None] * v
+
+
+def interpolant(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """z_t = (1 - t/1000) clean + t/1000 noise. t: times of the positions, (..., n)."""
+    share = (t / NOISE_TIME)[..., None]
+    return (1 - share) * clean + share * noise
+
+
+def stochastic_step(z: Tensor, v: Tensor, t: Tensor, t_next: Tensor, share: float, fresh: Tensor) -> Tensor:
+    """The step to t_next with a share of the noise replaced by fresh noise of the same size; share 0 is the plain step.
+
+    t, t_next: times of the positions, (..., n).
+    """
+    noise = math.sqrt(1 - share) * noise_estimate(z, v, t) + math.sqrt(share) * fresh
+    return interpolant(clean_estimate(z, v, t), noise, t_next)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A closed interval of times in which guidance acts (Kynkäänniemi et al. 2024, arXiv:2404.07724)."""
+
+    low: float
+    high: float
+
+    def __contains__(self, t: float) -> bool:
+        return self.low <= t <= self.high

@@ -1,0 +1,248 @@
+"""ColaDLM: a text VAE, a DiT and a tokenizer on one device. The library's public face."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from .checkpoint import find_checkpoint, load_networks
+from .devices import choose_device, choose_dtype
+from .dit import BlockCausalDiT
+from .events import Event, Finished
+from .flow import NOISE_TIME
+from .sampler import Plan, Sampler
+from .settings import SamplerSettings
+from .text_vae import Posterior, TextVAE
+
+END_TOKENS = ("<|endoftext|>", "<|im_end|>")
+PAD_TOKEN = "<|pad|>"
+
+
+class PromptError(ValueError):
+    """A prompt or a batch of prompts cannot be used; the message says what was found and what was wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedText:
+    """A text as the sampler wants it. ids: (L,) without padding. latents: (n, d), scaled posterior means of the
+    positions that hold at least one token; the last of them may hold padding too. padded_ids: (n * patch_size,).
+    """
+
+    ids: Tensor
+    padded_ids: Tensor
+    latents: Tensor
+
+
+class ColaDLM:
+    """A model ready to use. It is never changed by a run: several runs may work on it at once.
+
+    max_tokens: the most tokens of a prompt and its answer together, a guard against running out of memory.
+    """
+
+    def __init__(self, vae: TextVAE, dit: BlockCausalDiT, tokenizer: Tokenizer, defaults: SamplerSettings | None = None,
+                 name: str = "", fingerprint: str = "", max_tokens: int = 8192):  # fmt: skip
+        self.vae, self.dit, self.tokenizer = vae.eval(), dit.eval(), tokenizer
+        self.defaults = defaults or SamplerSettings()
+        self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
+        ids = {token: tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN)}
+        missing = [token for token, token_id in ids.items() if token_id is None]
+        if missing:
+            raise ValueError(f"the tokenizer has no {missing[0]}, expected the tokens {', '.join(ids)}")
+        self.pad_id: int = ids[PAD_TOKEN]
+        self.end_ids: tuple[int, ...] = tuple(ids[token] for token in END_TOKENS)
+        self.sampler = Sampler(vae, dit, self.read, self.end_ids, self.pad_id)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
+                        dtype: str | torch.dtype = "auto", revision: str | None = None) -> ColaDLM:  # fmt: skip
+        """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
+
+        device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16".
+        Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
+        """
+        checkpoint = find_checkpoint(path, revision)
+        device = choose_device(device)
+        dtype = choose_dtype(dtype, device, checkpoint.dit_config.txt_dim)
+        defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
+        vae, dit = load_networks(checkpoint, device, dtype)
+        tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
+        return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint)
+
+    # facts
+
+    @property
+    def device(self) -> torch.device:
+        return self.dit.txt_in["proj"].weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The compute dtype, that of the linear weights."""
+        return self.dit.txt_in["proj"].weight.dtype
+
+    @property
+    def block_size(self) -> int:
+        """Latents in a block."""
+        return self.dit.config.block_size
+
+    @property
+    def patch_size(self) -> int:
+        """Tokens in a latent."""
+        return self.vae.config.patch_size
+
+    @property
+    def latent_dim(self) -> int:
+        return self.vae.config.latent_dim
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the VAE and the DiT."""
+        return sum(p.numel() for network in (self.vae, self.dit) for p in network.parameters())
+
+    # texts and latents
+
+    def read(self, ids: Sequence[int]) -> str:
+        """Token ids -> text, special tokens left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Text -> token ids, nothing added. Raises PromptError for what is no text or too long."""
+        if not isinstance(text, str):
+            raise PromptError(f"a prompt is {type(text).__name__}, expected a text")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            where = error.start
+            raise PromptError(f"a prompt has a broken character at position {where}, expected valid Unicode") from error
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        if len(ids) > self.max_tokens:
+            raise PromptError(f"a prompt has {len(ids):,} tokens, expected at most {self.max_tokens:,}")
+        return ids
+
+    @torch.inference_mode()
+    def encode(self, text: str) -> Posterior:
+        """The posterior of a text, unscaled: mean and logvar (n, d). n covers whole blocks: the text's last block is
+        padded with <|pad|>, as the sampler pads a prompt, and its first ceil(tokens / patch_size) latents are the text.
+        """
+        return self._posterior([self.tokenize(text)])[0]
+
+    def _posterior(self, batch: Sequence[Sequence[int]]) -> list[Posterior]:
+        """Posteriors of texts of any length in one pass, each over its own whole blocks."""
+        per_block = self.vae.config.tokens_per_block
+        lengths = [-(-len(ids) // per_block) * per_block for ids in batch]
+        padded = torch.full((len(batch), max(lengths, default=0)), self.pad_id)
+        for row, ids in enumerate(batch):
+            padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        if not padded.numel():
+            empty = torch.zeros(0, self.latent_dim, device=self.device)
+            return [Posterior(empty, empty if self.vae.config.use_variation else None) for _ in batch]
+        posterior = self.vae.encode(padded.to(self.device))
+        sizes = [length // self.patch_size for length in lengths]
+        logvars = [None] * len(batch) if posterior.logvar is None else posterior.logvar
+        return [Posterior(mean[:n], logvar if logvar is None else logvar[:n])
+                for mean, logvar, n in zip(posterior.mean, logvars, sizes, strict=True)]  # fmt: skip
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out."""
+        batch = [self.tokenize(text) for text in texts]
+        encoded = []
+        for ids, posterior in zip(batch, self._posterior(batch), strict=True):
+            n = -(-len(ids) // self.patch_size)
+            latents = self.vae.scale(posterior.mean[:n]).float().cpu()
+            padded = torch.full((n * self.patch_size,), self.pad_id)
+            padded[: len(ids)] = torch.tensor(ids, dtype=torch.long)
+            encoded.append(EncodedText(padded[: len(ids)], padded, latents))
+        return encoded
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Logits (n * patch_size, vocab) for latents (n, d), read by the decoder as they are (unscaled or scaled)."""
+        self._check_latents(latents)
+        return self.vae.decode(latents.to(self.device)[None])[0]
+
+    @torch.inference_mode()
+    def velocity(self, z: Tensor, t: Tensor) -> Tensor:
+        """The velocity (n, d) of a whole sequence of latents z (n, d) at times t (n,) in [0, 1000], without context."""
+        self._check_latents(z)
+        if t.shape != z.shape[:1]:
+            raise ValueError(f"t has shape {tuple(t.shape)}, expected one time for each of {len(z)} latents")
+        return self.dit(z.to(self.device)[None], t.to(self.device)[None])[0]
+
+    def _check_latents(self, z: Tensor) -> None:
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(f"latents have shape {tuple(z.shape)}, expected (n, {self.latent_dim})")
+
+    # sampling
+
+    def plan(self, prompt: str, settings: SamplerSettings | None = None, sequence: int = 0,
+             noise: Tensor | None = None) -> Plan:  # fmt: skip
+        """The plan that continues a prompt. noise: (blocks, b, d) in place of drawn noise; then it sets the length."""
+        return self.plan_encoded(self.encode_texts([prompt])[0], settings or self.defaults, sequence, noise)
+
+    def plan_encoded(self, text: EncodedText, settings: SamplerSettings, sequence: int = 0,
+                     noise: Tensor | None = None) -> Plan:  # fmt: skip
+        """The same for a text that is encoded already."""
+        total = len(text.ids) + settings.max_new_tokens
+        if total > self.max_tokens:
+            raise PromptError(f"prompt and answer have {len(text.ids):,} + {settings.max_new_tokens:,} tokens, "
+                              f"expected at most {self.max_tokens:,} together")  # fmt: skip
+        b, ps, n = self.block_size, self.patch_size, len(text.latents)
+        whole = n // b * b
+        rest = n - whole
+        blocks = -(-(rest * ps + settings.max_new_tokens) // (b * ps))
+        if noise is not None:
+            blocks = min(blocks, len(noise))
+            noise = noise[:blocks].float().cpu()
+        source = torch.zeros(blocks, b, self.latent_dim)
+        start = torch.full((blocks, b), NOISE_TIME)
+        pinned_ids = torch.full((blocks, b * ps), -1)
+        if rest:  # pinned at the start of the first new block
+            source[0, :rest], start[0, :rest] = text.latents[whole:], 0.0
+            pinned_ids[0, : rest * ps] = text.padded_ids[whole * ps :]
+        return Plan(text.latents[:whole], text.padded_ids[: whole * ps], source, start, pinned_ids,
+                    settings.max_new_tokens, skip=rest * ps, sequence=sequence, noise=noise)  # fmt: skip
+
+    def sample(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
+               sequences: Sequence[int] | None = None) -> Iterator[Event]:  # fmt: skip
+        """Continues a batch of prompts; an event for every step, block and the end.
+
+        noise: (blocks, batch, b, d) in place of drawn noise. sequences: the key of each sequence's randomness, 0, 1,
+        ... if absent; a sequence with the same key gives the same text alone and in any batch.
+        Raises PromptError, SettingsError (both ValueError).
+        """
+        settings = settings or self.defaults
+        if isinstance(prompts, str) or not len(prompts):
+            raise PromptError(f"prompts is {prompts!r}, expected a list of at least one text")
+        sequences = list(range(len(prompts))) if sequences is None else list(sequences)
+        if len(sequences) != len(prompts):
+            raise PromptError(
+                f"there are {len(sequences)} sequence keys, expected one for each of {len(prompts)} prompts"
+            )
+        if noise is not None:
+            wanted = ("blocks", len(prompts), self.block_size, self.latent_dim)
+            if noise.ndim != 4 or tuple(noise.shape[1:]) != wanted[1:] or not len(noise):
+                raise PromptError(f"noise has shape {tuple(noise.shape)}, expected {wanted}".replace("'", ""))
+        texts = self.encode_texts(prompts)
+        rows = [None] * len(prompts) if noise is None else noise.unbind(1)
+        plans = [
+            self.plan_encoded(text, settings, key, row) for text, key, row in zip(texts, sequences, rows, strict=True)
+        ]
+        return self.run_plans(plans, settings)
+
+    def run_plans(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
+                  inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip
+        """Runs plans as one batch (see `Sampler.run`)."""
+        return self.sampler.run(plans, settings, invert, inverse_iterations)
+
+    def generate(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
+                 sequences: Sequence[int] | None = None) -> list[str]:  # fmt: skip
+        """Continues a batch of prompts and returns the texts, prompts not included. See `sample`."""
+        for event in self.sample(prompts, settings, noise, sequences):
+            if isinstance(event, Finished):
+                return event.texts
+        raise RuntimeError("the sampler ended without a result")

@@ -1,0 +1,33 @@
+"""Randomness as an argument: every number drawn in a run depends on its key alone.
+
+A key is (seed, purpose, sequence, block, ...); Philox is counter-based, so streams of different keys are independent
+and the same on every machine. Nothing here touches a global seed, and what other sequences of a batch draw changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NOISE, STEP, TOKEN, DIRECTION = range(4)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+def block_noise(seed: int, sequence: int, block: int, shape: tuple[int, int]) -> Tensor:
+    """Standard normal noise (b, d) that a block starts from, float32 on the CPU."""
+    return torch.from_numpy(_generator(seed, NOISE, sequence, block).standard_normal(shape, dtype=np.float32))
+
+
+def step_noise(seed: int, sequence: int, block: int, step: int, shape: tuple[int, int]) -> Tensor:
+    """Fresh standard normal noise (b, d) of a stochastic step, float32 on the CPU."""
+    return torch.from_numpy(_generator(seed, STEP, sequence, block, step).standard_normal(shape, dtype=np.float32))
+
+
+def token_uniforms(seed: int, sequence: int, block: int, positions: int) -> Tensor:
+    """One number in [0, 1) for the token choice at each position of a block, (positions,), float64 on the CPU."""
+    return torch.tensor([_generator(seed, TOKEN, sequence, block, p).random() for p in range(positions)])

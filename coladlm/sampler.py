@@ -1,0 +1,352 @@
+"""The sampler: plans in, events out. Prefill, transport, decode, block after block, for a batch of sequences.
+
+Generate, interpolate, edit and invert differ only in the plans they make. The caches belong to the run, and the run to
+whoever iterates it: stop iterating (or close the generator) and they are freed. Positions are pinned by a start time
+of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from . import flow
+from .dit import BlockCausalDiT, Modulations
+from .events import BlockDone, Event, Finished, Step
+from .layers import KVCache, attend_guided
+from .randomness import block_noise, step_noise, token_uniforms
+from .settings import SamplerSettings
+from .text_vae import TextVAE
+from .tokens import choose, penalised
+
+PREFILL_LATENTS = 512  # latents of the prefix that pass at once: bounds the mask and the activations
+
+
+class PlanError(ValueError):
+    """A plan does not fit the model or the other plans of its batch; the message names what was found and wanted."""
+
+
+@dataclasses.dataclass
+class Plan:
+    """What one sequence of a batch is to do. Latents are scaled, times in [0, 1000].
+
+    prefix: (n, d), the latents of whole finished blocks, n a multiple of b. prefix_ids: (n * patch_size,), the tokens
+    behind them. source: (blocks, b, d), where positions start that do not start from noise. start: (blocks, b), the
+    time they start from: 1000 is noise alone, 0 is pinned to `source`. pinned_ids: (blocks, b * patch_size), the
+    tokens of pinned positions and -1 elsewhere. skip: how many tokens at the start of the first block belong to the
+    prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
+    (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
+    state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
+    """
+
+    prefix: Tensor
+    prefix_ids: Tensor
+    source: Tensor
+    start: Tensor
+    pinned_ids: Tensor
+    max_new_tokens: int
+    skip: int = 0
+    sequence: int = 0
+    noise: Tensor | None = None
+    first_block: int = 0
+    state: Tensor | None = None
+    first_step: int = 0
+
+    @property
+    def blocks(self) -> int:
+        return self.source.shape[0]
+
+
+class Sampler:
+    """Runs plans on a VAE and a DiT. `read` turns token ids into text; end_ids are the tokens that end a text."""
+
+    def __init__(self, vae: TextVAE, dit: BlockCausalDiT, read: Callable[[list[int]], str],
+                 end_ids: Sequence[int], pad_id: int):  # fmt: skip
+        self.vae, self.dit, self.read, self.end_ids, self.pad_id = vae, dit, read, frozenset(end_ids), pad_id
+
+    def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
+            inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip
+        """Runs a batch of plans. Raises PlanError at once, before the first event is asked for.
+
+        With `invert` the flow runs from t = 0 to 1000, starting at each plan's `source`: `BlockDone.latents` is the
+        noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
+        step the inverse of the sampler's own step by fixed-point iteration.
+        """
+        plans = list(plans)
+        self._check(plans, settings, invert)
+        return _Run(self, plans, settings, invert, inverse_iterations).events()
+
+    def _check(self, plans: list[Plan], settings: SamplerSettings, invert: bool) -> None:
+        b, d, ps = self.vae.config.block_size, self.vae.config.latent_dim, self.vae.config.patch_size
+        if not plans:
+            raise PlanError("there are no plans to run, expected at least one")
+        if invert and settings.stochasticity > 0:
+            found = settings.stochasticity
+            raise PlanError(f"stochasticity is {found}, expected 0 for inversion: fresh noise cannot be undone")
+        for i, plan in enumerate(plans):
+            wanted = {
+                "prefix": (len(plan.prefix) // b * b, d),
+                "prefix_ids": (len(plan.prefix) * ps,),
+                "source": (plan.blocks, b, d),
+                "start": (plan.blocks, b),
+                "pinned_ids": (plan.blocks, b * ps),
+                "noise": (plan.blocks, b, d),
+                "state": (b, d),
+            }
+            for name, shape in wanted.items():
+                value = getattr(plan, name)
+                if value is not None and tuple(value.shape) != shape:
+                    raise PlanError(f"plan {i}: {name} has shape {tuple(value.shape)}, expected {shape}")
+            if plan.blocks == 0:
+                raise PlanError(f"plan {i} has no new block, expected at least one")
+            if plan.first_step != plans[0].first_step or not 0 <= plan.first_step < settings.steps:
+                wanted = f"{plans[0].first_step} as in plan 0, from 0 to {settings.steps - 1}"
+                raise PlanError(f"plan {i}: first_step is {plan.first_step}, expected {wanted}")
+
+
+class _Run:
+    """The state of one run: its caches, tables and answers."""
+
+    def __init__(self, sampler: Sampler, plans: list[Plan], settings: SamplerSettings, invert: bool, iterations: int):
+        self.sampler, self.plans, self.settings, self.invert = sampler, plans, settings, invert
+        self.vae, self.dit = sampler.vae, sampler.dit
+        self.device = self.dit.txt_in["proj"].weight.device
+        self.b, self.ps = self.vae.config.block_size, self.vae.config.patch_size
+        self.rows = list(range(len(plans)))  # the sequences that are still written
+        self.prefix = max(len(plan.prefix) for plan in plans)  # slots before the first new block
+        self.answers: list[list[int]] = [[] for _ in plans]
+        self.texts = [""] * len(plans)
+        self.reasons = ["length"] * len(plans)
+        self.solver = flow.SOLVERS[settings.solver]
+        if invert and iterations:
+            self.solver = flow.inverse(self.solver, iterations)
+        self.grid = flow.time_grid(settings.time_grid, settings.steps, settings.time_shift)
+        self.grid = self.grid[::-1] if invert else self.grid
+        self.guided = flow.Interval(*settings.guidance_interval)
+
+    @torch.inference_mode()
+    def events(self) -> Iterator[Event]:
+        self._prefill()
+        self._tabulate()
+        for block in range(max(plan.blocks for plan in self.plans)):
+            self._drop_rows([row for row in self.rows if block < self.plans[row].blocks and self.reasons[row] != "end"])
+            if not self.rows:
+                break
+            self._enter(block)
+            yield from self._transport(block)
+            yield self._finish(block)
+        yield Finished(self.reasons, self.texts, self.answers)
+
+    # prefill
+
+    def _prefill(self) -> None:
+        """Fills the caches with the prefix, rows right-aligned, in pieces of whole blocks."""
+        vae, dit, batch = self.vae.config, self.dit.config, len(self.plans)
+        lengths = torch.tensor([len(plan.prefix) for plan in self.plans])
+        self.padding = self.prefix - lengths
+        capacity = self.prefix + self.b * max(plan.blocks for plan in self.plans)
+        shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
+        dtype = self.dit.txt_in["proj"].weight.dtype
+        flow_shape = (dit.num_layers, dit.heads, dit.head_dim)
+        self.flow_cache = KVCache(*flow_shape, dtype=dtype, kernel=self.dit.kernel, **shared)
+        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **shared)
+        self.encoder_cache = None
+        if self.settings.history == "reencoded":
+            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **shared)
+        # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
+        self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
+        self.clean_modulations = self.dit.modulations(torch.zeros(1, device=self.device)).at(0)
+        if not self.prefix:
+            return
+        latents = torch.zeros(batch, self.prefix, vae.latent_dim)
+        ids = torch.full((batch, self.prefix * self.ps), self.sampler.pad_id)
+        for row, plan in enumerate(self.plans):
+            if len(plan.prefix):
+                latents[row, -len(plan.prefix) :] = plan.prefix
+                ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
+        piece = max(PREFILL_LATENTS // self.b, 1) * self.b
+        for start in range(0, self.prefix, piece):
+            end = min(start + piece, self.prefix)
+            self._place(start, end)
+            if self.encoder_cache is not None:
+                self._encode(ids[:, start * self.ps : end * self.ps].to(self.device))
+            self._remember(latents[:, start:end].to(self.device))
+
+    def _place(self, start: int, end: int) -> None:
+        """The passes to come are about these slots, at each row's own positions."""
+        positions = (torch.arange(start, end) - self.padding[self.rows, None]).clamp(min=0)
+        alone = torch.arange(end - start).expand_as(positions)
+        self.flow_rope = self.dit.rope(positions.to(self.device))
+        self.flow_rope_guided = torch.cat((self.flow_rope, self.dit.rope(alone.to(self.device))))
+        self.text_rope = self.vae.rope(positions.to(self.device))
+        for cache in (self.flow_cache, self.decoder_cache, self.encoder_cache):
+            if cache is not None:
+                cache.place(start, end)
+
+    def _encode(self, ids: Tensor) -> Tensor:
+        """Token ids of the placed slots -> scaled posterior means, through the encoder's cache."""
+        return self.vae.scale(self.vae.encode(ids, self.text_rope, self.encoder_cache).mean)
+
+    def _remember(self, latents: Tensor) -> None:
+        """Puts clean latents of the placed slots into the caches that later blocks read."""
+        self.dit.hidden(latents, self.clean_modulations, self.flow_rope, self.flow_cache)
+        self.vae.decode_hidden(latents, self.text_rope, self.decoder_cache)
+
+    # tables
+
+    def _tabulate(self) -> None:
+        """The modulations of every time that this run will ask for: (nominal times) x (scales of positions)."""
+        starts = torch.cat([plan.start.flatten() for plan in self.plans]).double()
+        if self.invert:  # everything goes all the way to noise, but for what is pinned
+            starts = torch.where(starts == 0, starts, flow.NOISE_TIME)
+        self.scales, scale_index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
+        self.scale_index = scale_index.split([plan.start.numel() for plan in self.plans])
+        self.nominal = {t: i for i, t in enumerate(flow.evaluation_times(self.settings.solver, self.grid))}
+        times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
+        self.modulations = self.dit.modulations(times.flatten().float().to(self.device))
+
+    def _modulations(self, t: float, halves: int) -> Modulations:
+        if self.one_scale is not None:
+            return self.modulations.at(self.nominal[t] * len(self.scales) + self.one_scale)
+        index = self.nominal[t] * len(self.scales) + self.block_scales
+        return self.modulations.at(index.repeat(halves, 1))
+
+    # a block
+
+    def _drop_rows(self, rows: list[int]) -> None:
+        """Leaves out sequences that have come to their end, so that nothing is computed for them."""
+        if rows == self.rows or not rows:
+            self.rows = rows
+            return
+        kept = torch.tensor([self.rows.index(row) for row in rows])
+        for cache in (self.flow_cache, self.decoder_cache, self.encoder_cache):
+            if cache is not None:
+                cache.keep(kept)
+        self.seen = self.seen[kept.to(self.device)]
+        self.rows = rows
+
+    def _enter(self, block: int) -> None:
+        """Everything about this block that does not change from step to step."""
+        plans = [self.plans[row] for row in self.rows]
+        start = self.prefix + block * self.b
+        self._place(start, start + self.b)
+        scale_index = torch.stack([self.scale_index[row].view(-1, self.b)[block] for row in self.rows])
+        self.one_scale = int(scale_index[0, 0]) if bool((scale_index == scale_index[0, 0]).all()) else None
+        self.block_scales = scale_index.to(self.device)
+        self.scale = self.scales.float().to(self.device)[self.block_scales]  # (rows, b)
+        # a sequence without any history has nothing to be guided by
+        guidance = [self.settings.guidance if len(plan.prefix) or block else 1.0 for plan in plans]
+        self.is_guided = any(g != 1.0 for g in guidance)
+        self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
+        self.active = torch.zeros(len(self.plans), dtype=torch.bool)
+        self.active[self.rows] = True
+        self.all_active = len(self.rows) == len(self.plans)
+        self.row_index = torch.tensor(self.rows, device=self.device)
+
+    def _starting_state(self, block: int) -> Tensor:
+        plans = [self.plans[row] for row in self.rows]
+        source = torch.stack([plan.source[block] for plan in plans]).to(self.device)
+        if self.invert:
+            return source
+        if block == 0 and plans[0].state is not None:
+            return torch.stack([plan.state for plan in plans]).to(self.device)
+        noise = torch.stack([self._noise(plan, block) for plan in plans]).to(self.device)
+        return flow.interpolant(source, noise, self.scale * flow.NOISE_TIME)
+
+    def _noise(self, plan: Plan, block: int) -> Tensor:
+        if plan.noise is not None:
+            return plan.noise[block]
+        return block_noise(self.settings.seed, plan.sequence, plan.first_block + block, tuple(plan.source.shape[1:]))
+
+    def _velocities(self, z: Tensor, t: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
+        if not (self.is_guided and t in self.guided):
+            modulations = self._modulations(t, 1)
+            hidden = self.dit.hidden(z, modulations, self.flow_rope, self.flow_cache)
+            return self.dit.output(hidden, modulations), None, None
+        modulations = self._modulations(t, 2)
+        hidden = self.dit.hidden(torch.cat((z, z)), modulations, self.flow_rope_guided, attend_guided(self.flow_cache))
+        conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
+        return flow.guide(conditional, unconditional, self.guidance), conditional, unconditional
+
+    def _transport(self, block: int) -> Iterator[Step]:
+        """Carries the block along the flow, one event a step. Leaves the result in self.z."""
+        settings, scale = self.settings, self.scale[..., None]
+        self.z = z = self._starting_state(block)
+        for index in range(self.plans[0].first_step if block == 0 else 0, settings.steps):
+            t, t_next = self.grid[index], self.grid[index + 1]
+            v, conditional, unconditional = self._velocities(z, t)
+            times, times_next = self.scale * t, self.scale * t_next
+            yield Step(
+                block, index, settings.steps, *map(self._spread, (times, times_next, z, v)),
+                self._spread(conditional), self._spread(unconditional), self.active, self._preview,
+            )  # fmt: skip
+            v = self.solver(lambda z, t: self._velocities(z, t)[0], z, v, t, t_next, scale)
+            if settings.stochasticity:
+                fresh = self._fresh_noise(block, index)
+                z = flow.stochastic_step(z, v, times, times_next, settings.stochasticity, fresh)
+            else:
+                z = flow.advance(z, v, t, t_next, scale)
+            self.z = z
+
+    def _fresh_noise(self, block: int, step: int) -> Tensor:
+        plans, seed = [self.plans[row] for row in self.rows], self.settings.seed
+        shape = tuple(self.z.shape[1:])
+        fresh = [step_noise(seed, p.sequence, p.first_block + block, step, shape) for p in plans]
+        return torch.stack(fresh).to(self.device)
+
+    def _spread(self, x: Tensor | None) -> Tensor | None:
+        """Rows of this block -> rows of the whole batch."""
+        if x is None or self.all_active:
+            return x
+        return x.new_zeros((len(self.plans), *x.shape[1:])).index_copy_(0, self.row_index, x)
+
+    @torch.inference_mode()
+    def _preview(self, clean: Tensor) -> Tensor:
+        clean = clean if self.all_active else clean[self.row_index]
+        return self._spread(self.vae.decode(clean, self.text_rope, self.decoder_cache))
+
+    def _finish(self, block: int) -> BlockDone:
+        """Decodes the block, chooses its tokens, and makes it history."""
+        plans = [self.plans[row] for row in self.rows]
+        latents = self._starting_state(block) if self.invert else self.z
+        logits = self.vae.decode(latents, self.text_rope, self.decoder_cache)
+        ids = self._choose(block, logits)
+        logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+        for row, row_ids in zip(self.rows, ids.tolist(), strict=True):  # the one synchronisation of a block
+            self._extend(row, block, row_ids)
+        if block + 1 < max(plan.blocks for plan in plans):
+            if self.encoder_cache is not None and not self.invert:
+                latents = self._encode(ids)
+            self._remember(latents)
+        return BlockDone(block, self._spread(self.z), self._spread(ids), self._spread(logprobs), self._spread(logits),
+                         list(self.texts), self.active)  # fmt: skip
+
+    def _choose(self, block: int, logits: Tensor) -> Tensor:
+        """Token ids (rows, b * patch_size); pinned positions keep their tokens."""
+        settings, plans = self.settings, [self.plans[row] for row in self.rows]
+        uniforms = None
+        if settings.temperature > 0:
+            draws = [token_uniforms(settings.seed, p.sequence, p.first_block + block, self.b * self.ps) for p in plans]
+            uniforms = torch.stack(draws).to(self.device)
+        ids = choose(penalised(logits, self.seen[:, :-1], settings.repetition_penalty), uniforms,
+                     settings.temperature, settings.top_k, settings.top_p)  # fmt: skip
+        pinned = torch.stack([plan.pinned_ids[block] for plan in plans]).to(self.device)
+        free = pinned < 0
+        self.seen.scatter_(1, torch.where(free, ids, logits.shape[-1]), True)  # pinned ones into the spare column
+        return torch.where(free, ids, pinned)
+
+    def _extend(self, row: int, block: int, ids: list[int]) -> None:
+        """Adds a block's tokens to a sequence's answer, up to an end token or its length."""
+        plan, answer = self.plans[row], self.answers[row]
+        for token in ids[plan.skip :] if block == 0 else ids:
+            if self.settings.stop_at_end and token in self.sampler.end_ids:
+                self.reasons[row] = "end"
+                break
+            if len(answer) == plan.max_new_tokens:
+                break
+            answer.append(token)
+        self.texts[row] = self.sampler.read(answer)
