@@ -201,7 +201,7 @@ def _skeleton(
         "encoder_num_blocks": "encoder.blocks", "decoder_num_blocks": "decoder.blocks"}  # fmt: skip
     for field, prefix in depths.items():
         found = len({m[1] for m in (re.match(rf"{re.escape(prefix)}\.(\d+)\.", key) for key in tensors) if m})
-        if found != getattr(config, field):
+        if found < getattr(config, field):  # before a network of a million layers is built, only to find them missing
             raise CheckpointError(f"{place}: found {found} {prefix}, expected {field} = {getattr(config, field)}")
     try:
         with torch.device("meta"):
