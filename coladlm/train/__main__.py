@@ -1,0 +1,196 @@
+"""`python -m coladlm.train`: the stages of training, their options, and what is printed on the way."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from ..config import DiTConfig, TextVAEConfig
+from ..devices import choose_device
+from ..model import ColaDLM
+from .corpus import CorpusError, Rows
+from .curves import draw_curves
+from .dit import DiTObjective
+from .export import SMALL_MODEL_SAMPLER, export
+from .loop import LoopSettings, Training
+from .precision import choose_dtype
+from .stages import Place, keep_memory, run_dit, run_tokenizer, run_vae
+from .vae import VAEObjective
+
+HEAD_DIM = 64
+SAMPLE_PROMPTS = ("Once upon a time", "Tom and his dog went to the park.")
+SAMPLE_SETTINGS = dataclasses.replace(SMALL_MODEL_SAMPLER, max_new_tokens=48)
+STAGES = ("tokenizer", "vae", "dit", "export", "all")
+DESCRIPTION = """\
+Trains a Cola-DLM from a folder with train.jsonl and valid.jsonl (one JSON object a line, key `text`).
+
+  tokenizer   a byte-level BPE, and both files as token ids (seconds)
+  vae         the text VAE: tokens to latents and back (about 9 minutes on two cores)
+  dit         the DiT: the flow from noise to latents (as long as you like)
+  export      a checkpoint in the published form, from the moving average of weights so far
+  all         one after another
+
+Everything is kept in the run's folder. A stage that was stopped, or killed, goes on from its last checkpoint when
+it is started again with the same options; one that has reached its limit returns at once."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of training; `run` takes what they parse to."""
+    parser.description, parser.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--data", type=Path, help="folder with train.jsonl and valid.jsonl (tokenizer, all)")
+    parser.add_argument("--run", type=Path, default=Path("runs/story"), help="the run's folder (%(default)s)")
+    parser.add_argument("--to", type=Path, help="folder of the checkpoint (export, all; RUN/checkpoint)")
+    parser.add_argument("--vocab-size", type=int, default=4096, help="tokens of the tokenizer (%(default)s)")
+
+    limit = parser.add_argument_group("limits")
+    limit.add_argument("--vae-minutes", type=float, default=9, help="of training of the VAE (%(default)g)")
+    limit.add_argument("--minutes", type=float, default=60, help="of training of the DiT (%(default)g)")
+    limit.add_argument("--steps", type=int, help="instead: steps of either, for curves that repeat to the digit")
+
+    sizes = parser.add_argument_group("sizes")
+    sizes.add_argument("--block-size", type=int, default=4, help="latents a block (%(default)s)")
+    sizes.add_argument("--latent-dim", type=int, default=16, help="channels of a latent (%(default)s)")
+    sizes.add_argument("--width", type=int, default=256, help="of both networks, a multiple of 64 (%(default)s)")
+    sizes.add_argument("--layers", type=int, default=6, help="of the DiT (%(default)s)")
+    sizes.add_argument("--vae-layers", type=int, nargs=2, default=(2, 2), metavar=("ENC", "DEC"),
+                       help="of encoder and decoder (2 2)")  # fmt: skip
+    sizes.add_argument("--longest", type=int, default=256, help="tokens of a row; longer stories are cut (%(default)s)")
+
+    how = parser.add_argument_group("how it is trained")
+    how.add_argument("--tokens", type=int, default=4096, help="a batch (%(default)s)")
+    how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
+    how.add_argument("--learning-rate", type=float, default=1e-3, help="of the DiT (%(default)g)")
+    how.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw",
+                     help="of the matrices of the DiT's attention and MLP (%(default)s)")  # fmt: skip
+    how.add_argument("--head-weight", type=float, default=DiTObjective.head_weight,
+                     help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
+    how.add_argument("--name", default="dit", help="folder of the DiT inside the run, for comparisons (%(default)s)")
+    how.add_argument("--seed", type=int, default=0, help="of everything that is drawn (%(default)s)")
+
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    machine.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
+                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
+    machine.add_argument("--threads", type=int, help="of the CPU (all)")
+    machine.add_argument("--compile", action="store_true", help="compile the DiT's step (minutes at the start)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the stages that `args` names. Returns the exit status."""
+    try:
+        _run(args)
+    except (CorpusError, ValueError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntrain: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    torch.set_flush_denormal(True)  # a model that starts from zero computes with denormals, several times slower
+    keep_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = str(choose_device(args.device))
+    dtype = choose_dtype(args.dtype, device)
+    place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile)
+    stages = STAGES[:4] if args.stage == "all" else (args.stage,)
+    print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
+
+    if "tokenizer" in stages:
+        if args.data is None:
+            raise CorpusError("--data: expected a folder with train.jsonl and valid.jsonl")
+        if args.stage == "tokenizer" or not (args.run / "valid.u16").is_file():
+            run_tokenizer(place, args.data, args.vocab_size)
+    if "vae" in stages:
+        vae_limit = {"steps": args.steps} if args.steps else {"minutes": args.vae_minutes}
+        settings = LoopSettings(**vae_limit, seed=args.seed, learning_rate=args.vae_learning_rate, warmup_steps=50,
+                                average=0.995, validate_seconds=60, checkpoint_seconds=60)  # fmt: skip
+        run_vae(place, vae_config(args, place.tokenizer().get_vocab_size()), VAEObjective(), settings, _report("vae"))
+        draw_curves(args.run / "vae")
+    if "dit" in stages:
+        limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
+        settings = LoopSettings(**limit, seed=args.seed, learning_rate=args.learning_rate, optimizer=args.optimizer)
+        objective = DiTObjective(head_weight=args.head_weight)
+        run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name)
+        draw_curves(args.run / args.name)
+    if "export" in stages:
+        export(args.run, args.to or args.run / "checkpoint", name=args.name)
+
+
+def vae_config(args: argparse.Namespace, vocab_size: int) -> TextVAEConfig:
+    """The VAE that the options ask for: normalisation before each layer, heads of 64."""
+    return TextVAEConfig(
+        vocab_size=vocab_size,
+        encoder_num_blocks=args.vae_layers[0],
+        decoder_num_blocks=args.vae_layers[1],
+        dim=args.width,
+        ffn_dim=4 * args.width,
+        num_heads=args.width // HEAD_DIM,
+        latent_dim=args.latent_dim,
+        block_size=args.block_size,
+        post_norm=False,
+    )
+
+
+def dit_config(args: argparse.Namespace) -> DiTConfig:
+    """The DiT that the options ask for: heads of 64 of which 48 channels rotate, attention without rounding."""
+    return DiTConfig(
+        txt_in_channels=args.latent_dim,
+        txt_out_channels=args.latent_dim,
+        block_size=args.block_size,
+        txt_dim=args.width,
+        emb_dim=args.width,
+        heads=args.width // HEAD_DIM,
+        head_dim=HEAD_DIM,
+        rope_dim=HEAD_DIM * 3 // 4,
+        num_layers=args.layers,
+        attention_dtype="float32",
+    )
+
+
+def _report(stage: str):
+    """Prints lines of metrics: one line that is written over on a terminal, JSON lines elsewhere."""
+
+    def show(metrics: dict) -> None:
+        if not sys.stdout.isatty():
+            print(json.dumps({"stage": stage, **metrics}), flush=True)
+            return
+        seconds = int(metrics["seconds"])
+        parts = [f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float)][1:]
+        line = f"{stage} step {metrics['step']} {seconds // 60}:{seconds % 60:02} " + " ".join(parts)
+        samples = "".join(f"\n  | {text!r}" for text in metrics.get("samples", ()))
+        end = "\n" if metrics["kind"] == "valid" else ""
+        print(f"\r\033[K{line}{samples}", end=end, flush=True)
+
+    return show
+
+
+def _after_validation(training: Training) -> dict:
+    """Two short samples from the moving average of weights, and a fresh picture of the curves."""
+    stage, tokenizer = training.stage, Tokenizer.from_file(str(training.folder.parent / "tokenizer.json"))
+    draw_curves(training.folder)
+    with training.averaged():
+        texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, SAMPLE_SETTINGS)
+    training.stage.train()
+    return {"samples": [prompt + text for prompt, text in zip(SAMPLE_PROMPTS, texts, strict=True)]}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses `argv` and trains. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m coladlm.train")
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A picture of a stage's metrics.jsonl: the training loss and validation by time, over minutes of training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .dit import TIME_BINS, learned_nothing
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The lines of `folder`/metrics.jsonl; a line that a kill cut short at the end is left out."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def draw_curves(folder: Path, file: Path | None = None) -> None:
+    """Draws the metrics of a stage's folder to `file`, by default curves.png beside them."""
+    import matplotlib  # here, since only this function needs it and it takes a second to load
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    metrics = read_metrics(folder)
+    trained = [m for m in metrics if m["kind"] == "train"]
+    valid = [m for m in metrics if m["kind"] == "valid"]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for name in ("loss", "flow", "head", "restored", "pull"):
+        points = [(m["seconds"] / 60, m[name]) for m in trained if name in m]
+        if points:
+            left.plot(*zip(*points, strict=True), label=name, linewidth=1)
+    left.set(title="training", xlabel="minutes", yscale="log")
+    left.legend()
+    timed = [t for t in TIME_BINS if valid and f"flow_{t}" in valid[-1]]
+    for number, time in enumerate(timed):
+        right.plot([m["seconds"] / 60 for m in valid], [m[f"flow_{time}"] for m in valid], color=f"C{number}",
+                   label=f"t = {time}")  # fmt: skip
+        right.axhline(learned_nothing(time), color=f"C{number}", linestyle=":", linewidth=0.8)
+    if timed:
+        right.set(title="velocity error, held-out text (dotted: learned nothing)", xlabel="minutes")
+    else:
+        for name in [name for name in (valid[-1] if valid else ()) if name.startswith("accuracy")]:
+            points = [(m["seconds"] / 60, m[name]) for m in valid]
+            right.plot(*zip(*points, strict=True), label=name.replace("accuracy_", "noise "))
+        right.set(title="tokens restored, held-out text", xlabel="minutes", ylim=(0.8, 1.0))
+    if valid:
+        right.legend()
+    figure.savefig(file or folder / "curves.png", dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,229 @@
+"""The objective of the DiT: conditional flow matching, a clean and a noisy copy of every row (arXiv:2605.06548, 2).
+
+    || v(z_t, t; z_0 of earlier blocks) - (z_1 - z_0) ||^2,  z_t = (1 - t) z_0 + t z_1,  one time a block
+
+The clean copy stands at t = 0 and sees itself block-causally; a noisy block sees the clean blocks before it and
+itself, which is what the sampler's cache shows it. So the clean copy runs first and leaves its keys and values, and
+the noisy copy attends to them and to its own. The text VAE is frozen and gives z_0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import DiTConfig
+from ..dit import BlockCausalDiT, Modulations
+from ..layers import attention, block_causal_mask
+from ..text_vae import TextVAE
+
+TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
+BIN_HALF_WIDTH = 0.1
+
+
+def learned_nothing(t: float) -> float:
+    """Velocity error per channel of the best guess that knows only z_t, for data of unit variance without structure."""
+    return 1.0 / ((1 - t) ** 2 + t**2)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTObjective:
+    time_location: float | None = None  # of the logit-normal times; 1 + 0.5 ln(d / 16) if None
+    time_scale: float = 1.0
+    times: int = 128  # distinct times in a batch, stratified
+    history_noise: float = 0.1  # sizes are drawn uniformly from 0 to this for each row
+    history_dropped: float = 0.1  # share of rows whose noisy blocks see themselves alone
+    pinned_blocks: float = 0.125  # share of blocks with clean positions at t = 0
+    head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
+    head_share: float = 0.5  # share of positions that the head reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Noised:
+    """What a batch of rows becomes: the networks' inputs and what is to be predicted. Times are in [0, 1]."""
+
+    clean: Tensor  # (B, n, d), the history
+    noisy: Tensor  # (B, n, d)
+    velocity: Tensor  # (B, n, d), the target
+    times: Tensor  # (T,), times[0] = 0
+    index: Tensor  # (B, n), the time of each position of the noisy copy
+    free: Tensor  # (B, n), true where the loss counts
+    history: Tensor  # (B,), false where the noisy blocks see themselves alone
+
+
+class DiTStage(nn.Module):
+    """The DiT, the frozen VAE, and a token head that helps in training and is not exported."""
+
+    def __init__(self, config: DiTConfig, vae: TextVAE, pad: int, objective: DiTObjective = DiTObjective()):
+        super().__init__()
+        self.dit = BlockCausalDiT(config)
+        self.vae = vae.requires_grad_(False)
+        self.pad, self.objective = pad, objective
+        vocab_size = vae.config.vocab_size
+        self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
+        self.predict = self._predict
+        start_from_zero(self.dit)
+
+    def compile_networks(self) -> None:
+        """Compiles the networks' part of a step."""
+        self.predict = torch.compile(self._predict, dynamic=False)
+
+    def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """ids (B, n) -> the loss and its parts."""
+        o, noised = self.objective, self.noise(self.latents(ids), generator)
+        velocity, hidden = self.predict(noised)
+        free = noised.free.float()
+        flow = ((velocity - noised.velocity).square().mean(-1) * free).sum() / free.sum()
+        parts = {"loss": flow, "flow": flow}
+        if self.head is not None:
+            count = max(1, int(o.head_share * ids.numel()))
+            some = torch.randperm(ids.numel(), generator=generator, device=ids.device)[:count]
+            logits = self.token_logits(hidden.flatten(0, 1)[some])
+            entropy = F.cross_entropy(logits, ids.flatten()[some], reduction="none")
+            weight = free.flatten()[some]
+            parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
+            parts["loss"] = flow + o.head_weight * parts["head"]
+        return parts
+
+    @torch.no_grad()
+    def latents(self, ids: Tensor) -> Tensor:
+        """Posterior means as the DiT knows them, (B, n, d)."""
+        return self.vae.scale(self.vae.encode(ids).mean)
+
+    def noise(self, z: Tensor, generator: torch.Generator) -> Noised:
+        """Draws times, noise, pinned positions and rows without a history for latents z (B, n, d)."""
+        o, b, device = self.objective, self.dit.config.block_size, z.device
+        rows, n, d = z.shape
+        blocks = n // b
+
+        count = min(o.times, rows * blocks)
+        strata = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
+        normal = torch.special.ndtri((strata / count).double().clamp(1e-6, 1 - 1e-6)).float()
+        location = 1 + 0.5 * math.log(d / 16) if o.time_location is None else o.time_location
+        times = torch.cat((normal.new_zeros(1), torch.sigmoid(location + o.time_scale * normal)))
+        drawn = 1 + torch.randperm(rows * blocks, generator=generator, device=device) % count
+        index = drawn.view(rows, blocks, 1).expand(-1, -1, b)
+
+        pinned = self._pinned(rows, blocks, generator, device)
+        index = index.masked_fill(pinned, 0).flatten(1)
+        target = torch.randn(z.shape, generator=generator, device=device)
+        t = times[index][..., None]
+        size = o.history_noise * torch.rand(rows, 1, 1, generator=generator, device=device)
+        clean = z + size * torch.randn(z.shape, generator=generator, device=device)
+        history = torch.rand(rows, generator=generator, device=device) >= o.history_dropped
+        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, ~pinned.flatten(1), history)
+
+    def _pinned(self, rows: int, blocks: int, generator: torch.Generator, device: torch.device) -> Tensor:
+        """(rows, blocks, b): in some blocks a clean start (a prompt's left-over), or any clean subset (an edit)."""
+        b = self.dit.config.block_size
+        if b == 1:
+            return torch.zeros(rows, blocks, 1, dtype=torch.bool, device=device)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=device)
+
+        length = 1 + (uniform(rows, blocks, 1) * (b - 1)).long()  # 1 to b - 1 positions
+        places = torch.arange(b, device=device)
+        order = uniform(rows, blocks, b).argsort(-1)
+        kind = uniform(rows, blocks, 1)
+        start, end, subset = places < length, places >= b - length, order < length
+        chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
+        return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
+
+    def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
+        """Velocity (B, n, d) and last hidden state (B, n, dim) of the noisy copy."""
+        dit, n = self.dit, noised.clean.shape[1]
+        table = dit.modulations(1000 * noised.times)
+        rope = dit.rope(torch.arange(n, device=noised.clean.device))
+        causal = block_causal_mask(n, dit.config.block_size, noised.clean.device)
+        own = causal & causal.T
+
+        keys, values = [], []
+
+        def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            keys.append(k)
+            values.append(v)
+            return attention(q, k, v, causal, dit.kernel)
+
+        dit.hidden(noised.clean, table.at(0), rope, leave)
+
+        before = (causal & ~own) & noised.history[:, None, None]  # (B, n, n)
+        mask = torch.cat((before, own.expand_as(before)), -1)[:, None]
+
+        def see(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return attention(q, torch.cat((keys[layer], k), 1), torch.cat((values[layer], v), 1), mask, dit.kernel)
+
+        modulations = _looked_up(table, noised.index)
+        hidden = dit.hidden(noised.noisy, modulations, rope, see)
+        return dit.output(hidden, modulations), hidden
+
+    def token_logits(self, hidden: Tensor) -> Tensor:
+        """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
+        return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
+
+    @torch.no_grad()
+    def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
+        """Velocity error and the head's cross-entropy on real tokens by time, with the history and (flow) without.
+
+        Block k of a row stands in the time bin (k + row) mod 5, so that every bin sees every place in a story.
+        """
+        sums: dict[str, list[float]] = {}
+
+        def count(name: str, values: Tensor) -> None:
+            entry = sums.setdefault(name, [0.0, 0.0])
+            entry[0], entry[1] = entry[0] + values.sum().item(), entry[1] + values.numel()
+
+        b = self.dit.config.block_size
+        for ids in batches:
+            z = self.latents(ids)
+            rows, n, _ = z.shape
+            blocks = torch.arange(n // b, device=z.device) + torch.arange(rows, device=z.device)[:, None]
+            bins = (blocks % len(TIME_BINS)).repeat_interleave(b, 1)
+            spread = BIN_HALF_WIDTH * (2 * torch.rand(16, generator=generator, device=z.device) - 1)
+            times = (torch.tensor(TIME_BINS, device=z.device)[:, None] + spread).flatten()
+            which = torch.randint(16, (rows, n // b), generator=generator, device=z.device).repeat_interleave(b, 1)
+            index = 1 + bins * 16 + which
+            times = torch.cat((times.new_zeros(1), times))
+            target = torch.randn(z.shape, generator=generator, device=z.device)
+            t = times[index][..., None]
+            for seen in (True, False):
+                history = torch.full((rows,), seen, device=z.device)
+                free = ids != self.pad
+                noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, free, history)
+                velocity, hidden = self.predict(noised)
+                error = (velocity - noised.velocity).square().mean(-1)
+                for number, time in enumerate(TIME_BINS):
+                    chosen = free & (bins == number)
+                    count(f"flow_{time}" if seen else f"alone_{time}", error[chosen])
+                    if self.head is not None and seen:
+                        logits = self.token_logits(hidden[chosen])
+                        count(f"head_{time}", F.cross_entropy(logits, ids[chosen], reduction="none"))
+        means = {name: total / number for name, (total, number) in sums.items()}
+        for kind in ("flow", "alone", "head"):
+            values = [means[f"{kind}_{time}"] for time in TIME_BINS if f"{kind}_{time}" in means]
+            if values:
+                means[kind] = sum(values) / len(values)
+        return means
+
+
+def start_from_zero(dit: BlockCausalDiT) -> None:
+    """AdaLN and the output layer start at zero: every block is the identity, the velocity is 0."""
+    layers = [dit.txt_out["proj"], dit.txt_out_ada.out_in["1"]]
+    for block in dit.blocks:
+        layers += [block.ada.get_submodule(name)["1"] for name in ("msa_in", "msa_out", "mlp_in", "mlp_out")]
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
+def _looked_up(table: Modulations, index: Tensor) -> Modulations:
+    """Modulations at each position. F.embedding, since its gradient is a cheap sum where that of indexing is not."""
+
+    def rows(values: Tensor) -> Tensor:
+        return F.embedding(index, values.flatten(1)).unflatten(-1, values.shape[1:])
+
+    return Modulations([rows(layer) for layer in table.layers], rows(table.output))

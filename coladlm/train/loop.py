@@ -1,0 +1,235 @@
+"""The training loop: a stage, batches, a time limit; resumable after a kill at any moment with the same curve.
+
+A stage is a module: `stage(ids, generator)` gives a dict with `loss` and its parts, `stage.validate(batches,
+generator)` a dict of numbers. What a step draws depends on (seed, step) alone, and the whole state (weights, their
+moving average, the optimisers', steps and seconds) is one safetensors file that is replaced in one move. The learning
+rate follows the share of the limit that has passed, so any number of minutes is a whole schedule. Knows nothing of
+what is trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .precision import autocast
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+    """Exactly one of `minutes` (of training, pauses not counted) and `steps` limits the run."""
+
+    minutes: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    # optimiser
+    optimizer: str = "adamw"  # adamw | muon (for matrices of attention and MLP, AdamW for the rest)
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    final_rate: float = 0.02  # of the learning rate, at the end of the cosine
+    clip: float = 1.0
+    average: float = 0.999  # decay of the moving average of weights
+    # housekeeping
+    log_steps: int = 20
+    checkpoint_seconds: float = 180.0
+    validate_seconds: float = 300.0
+
+    def __post_init__(self):
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError(f"minutes is {self.minutes} and steps is {self.steps}, expected exactly one of them")
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is {self.optimizer!r}, expected adamw or muon")
+
+
+def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Generator:
+    """The randomness of one step."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % (1 << 63))
+
+
+def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
+    """Warm-up by steps, then a cosine over the share of the limit that has passed (0 to 1)."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    rate = settings.final_rate + (1 - settings.final_rate) * cosine
+    return rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+
+
+class Training:
+    """A stage in training, with its state file and its metrics in `folder`."""
+
+    def __init__(self, stage: nn.Module, batch: Callable[[int], Tensor], valid: list[Tensor], settings: LoopSettings,
+                 folder: Path, device: torch.device | str = "cpu",
+                 dtype: torch.dtype = torch.float32):  # fmt: skip
+        """batch: step -> ids (B, n). valid: batches of ids, moved to the device here."""
+        self.device, self.dtype, self.settings, self.folder = torch.device(device), dtype, settings, folder
+        self.stage = stage.to(self.device)
+        self.batch, self.valid = batch, [ids.to(self.device) for ids in valid]
+        self.trained = {name: p for name, p in self.stage.named_parameters() if p.requires_grad}
+        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.optimizers = _optimizers(self.trained, settings, self.device)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.state_file.is_file():
+            self.resume()
+        else:
+            self.metrics_file.unlink(missing_ok=True)
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def progress(self) -> float:
+        """The share of the limit that has passed."""
+        if self.settings.steps is not None:
+            return self.step / self.settings.steps
+        return self.seconds / (60 * self.settings.minutes)
+
+    # training
+
+    def run(self, report: Callable[[dict], None] = lambda metrics: None,
+            each_validation: Callable[[Training], dict] | None = None) -> None:  # fmt: skip
+        """Trains to the limit. `report` gets every line of metrics; `each_validation` adds to those of validation."""
+        s, sums, since = self.settings, {}, time.perf_counter()
+        saved = validated = self.seconds
+        window_seconds, window_tokens = self.seconds, self.tokens
+        while self.progress < 1:
+            for name, value in self.train_step().items():
+                sums[name] = sums.get(name, 0.0) + value
+            if self.step % s.log_steps == 0 or self.progress >= 1:
+                count = sums.pop("count")
+                metrics = {name: round(float(value) / count, 5) for name, value in sums.items()}
+            now = time.perf_counter()
+            self.seconds, since = self.seconds + now - since, now
+            if self.step % s.log_steps == 0 or self.progress >= 1:
+                speed = (self.tokens - window_tokens) / max(1e-9, self.seconds - window_seconds)
+                self.log({"kind": "train", **metrics, "tokens_per_second": round(speed)}, report)
+                sums, window_seconds, window_tokens = {}, self.seconds, self.tokens
+            if self.seconds - validated > s.validate_seconds or self.progress >= 1:
+                validated = self.seconds
+                metrics = self.validate()
+                if each_validation is not None:
+                    metrics |= each_validation(self)
+                self.log({"kind": "valid", **metrics}, report)
+                since = time.perf_counter()  # validation is not training time
+            if self.seconds - saved > s.checkpoint_seconds or self.progress >= 1:
+                saved = self.seconds
+                self.save()
+
+    def train_step(self) -> dict[str, Tensor]:
+        s = self.settings
+        ids = self.batch(self.step).to(self.device)
+        rate = share_of_rate(self.step, self.progress, s)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = s.learning_rate * rate
+        with autocast(self.dtype, self.device):
+            parts = self.stage(ids, generator_for(s.seed, self.step, self.device))
+        parts["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(list(self.trained.values()), s.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step, self.tokens = self.step + 1, self.tokens + ids.numel()
+        decay = min(s.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - decay)
+        return {**{name: value.detach() for name, value in parts.items()}, "norm": norm.detach(), "count": 1}
+
+    def validate(self) -> dict[str, float]:
+        """The stage's validation with the moving average of weights, on the same draws every time."""
+        with self.averaged(), autocast(self.dtype, self.device):
+            found = self.stage.validate(self.valid, generator_for(0, 0, self.device))
+        return {name: round(value, 5) for name, value in found.items()}
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The stage with the moving average in place of its weights, in evaluation mode."""
+        kept = {name: p.data for name, p in self.trained.items()}
+        for name, p in self.trained.items():
+            p.data = self.average[name]
+        self.stage.eval()
+        try:
+            yield self.stage
+        finally:
+            self.stage.train()
+            for name, p in self.trained.items():
+                p.data = kept[name]
+
+    def log(self, metrics: dict, report: Callable[[dict], None]) -> None:
+        line = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), **metrics}
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        report(line)
+
+    # state
+
+    def save(self) -> None:
+        """Writes the whole state under another name, then renames it: a reader finds the old one or the new one."""
+        tensors = {f"model.{name}": p.detach() for name, p in self.trained.items()}
+        tensors |= {f"average.{name}": p for name, p in self.average.items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in state.items()}
+        progress = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
+        partial = self.state_file.with_suffix(".partial")
+        tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        save_file(tensors, partial, {"progress": json.dumps(progress)})
+        os.replace(partial, self.state_file)
+
+    def resume(self) -> None:
+        """Takes up the state file, and drops the lines of metrics that were written after it."""
+        states: list[dict] = [{} for _ in self.optimizers]
+        with safe_open(self.state_file, "pt", device=str(self.device)) as file, torch.no_grad():
+            progress = json.loads(file.metadata()["progress"])
+            for name, parameter in self.trained.items():
+                parameter.copy_(file.get_tensor(f"model.{name}"))
+                self.average[name].copy_(file.get_tensor(f"average.{name}"))
+            for key in list(file.keys()):
+                if key.startswith("optimizer."):
+                    _, number, index, entry = key.split(".", 3)
+                    states[int(number)].setdefault(int(index), {})[entry] = file.get_tensor(key)
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
+        if self.metrics_file.is_file():
+            lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+            self.metrics_file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _optimizers(trained: dict[str, nn.Parameter], s: LoopSettings, device: torch.device) -> list[torch.optim.Optimizer]:
+    """The matrices of attention and MLP by `s.optimizer`, all else by AdamW; vectors do not decay."""
+    matrices = [p for name, p in trained.items() if p.ndim == 2 and ".blocks." in name and ".ada." not in name]
+    inner = {id(p) for p in matrices} if s.optimizer == "muon" else set()
+    others = [p for p in trained.values() if id(p) not in inner]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": s.weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimizers = [torch.optim.AdamW(groups, lr=s.learning_rate, betas=s.betas, fused=device.type in ("cpu", "cuda"))]
+    if inner:
+        # "match_rms_adamw" sizes the update like AdamW's, so both share one learning rate (Liu et al. 2025)
+        muon = torch.optim.Muon(
+            matrices, lr=s.learning_rate, weight_decay=s.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers

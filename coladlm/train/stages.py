@@ -1,0 +1,166 @@
+"""The three stages of a run, and what each leaves in the run's folder for the next.
+
+run/tokenizer.json, train.u16, valid.u16     tokenizer
+run/vae/config.json, state.safetensors, metrics.jsonl     vae
+run/dit/config.json, state.safetensors, metrics.jsonl     dit
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from ..config import DiTConfig, TextVAEConfig
+from ..dit import BlockCausalDiT
+from ..text_vae import TextVAE
+from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
+from .dit import DiTObjective, DiTStage
+from .loop import LoopSettings, Training
+from .meaning import nearest, token_meaning
+from .vae import VAEObjective, VAEStage
+
+Network = TypeVar("Network", bound=nn.Module)
+Config = TypeVar("Config", TextVAEConfig, DiTConfig)
+
+VALIDATION_ROWS, ROWS_A_BATCH = 128, 16
+WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "said", "tree", "cake", "rain", "sad", "house",
+         "car", "water", "friend", "sleep", "help", "two")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where and how a stage runs."""
+
+    folder: Path
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    tokens: int = 4096  # a batch
+    rows: Rows = dataclasses.field(default_factory=Rows)
+    compiled: bool = False
+
+    def corpus(self, name: str) -> Corpus:
+        return Corpus(self.folder / f"{name}.u16", self.tokenizer(), self.rows)
+
+    def tokenizer(self) -> Tokenizer:
+        file = self.folder / "tokenizer.json"
+        if not file.is_file():
+            raise CorpusError(f"{file}: no such file; the stage `tokenizer` writes it")
+        return Tokenizer.from_file(str(file))
+
+    def valid(self) -> list[Tensor]:
+        corpus = self.corpus("valid")
+        return [corpus.gather(np.arange(i, min(i + ROWS_A_BATCH, len(corpus))))
+                for i in range(0, min(VALIDATION_ROWS, len(corpus)), ROWS_A_BATCH)]  # fmt: skip
+
+
+def run_tokenizer(place: Place, data: Path, vocab_size: int) -> None:
+    """Trains the tokenizer on `data`/train.jsonl and writes both files of token ids."""
+    stories = {name: read_stories(data / f"{name}.jsonl") for name in ("train", "valid")}
+    place.folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(stories["train"], vocab_size)
+    tokenizer.save(str(place.folder / "tokenizer.json"))
+    for name, texts in stories.items():
+        write_tokens(place.folder / f"{name}.u16", texts, tokenizer)
+
+
+def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settings: LoopSettings,
+            report: Callable[[dict], None]) -> None:  # fmt: skip
+    """Trains the text VAE; `config` counts for the first start, a resumed run keeps its own."""
+    corpus = place.corpus("train")
+    config = _kept_config(place.folder / "vae", config)
+    meaning = token_meaning(corpus.ids, config.vocab_size, config.latent_dim, corpus.end)
+    torch.manual_seed(settings.seed)
+    stage = VAEStage(config, torch.from_numpy(meaning), corpus.pad, objective)
+    _train(place, "vae", stage, corpus, settings, report)
+    (place.folder / "vae" / "neighbours.json").write_text(
+        json.dumps(_neighbours(load_vae(place.folder), place.tokenizer(), corpus.pad), indent=1), encoding="utf-8"
+    )
+
+
+def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
+            report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
+            name: str = "dit") -> None:  # fmt: skip
+    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`."""
+    corpus, vae = place.corpus("train"), load_vae(place.folder)
+    config = _kept_config(place.folder / name, config)
+    torch.manual_seed(settings.seed)
+    stage = DiTStage(config, vae, corpus.pad, objective)
+    if place.compiled:
+        stage.compile_networks()
+    _train(place, name, stage, corpus, settings, report, each_validation)
+
+
+def load_vae(folder: Path) -> TextVAE:
+    """The run's VAE, moving average of weights, float32, on the CPU."""
+    vae = TextVAE(TextVAEConfig.from_dict(json.loads((folder / "vae" / "config.json").read_text())))
+    return load_average(vae, folder / "vae", "vae.")
+
+
+def load_dit(folder: Path, name: str = "dit") -> BlockCausalDiT:
+    """The run's DiT, moving average of weights, float32, on the CPU."""
+    dit = BlockCausalDiT(DiTConfig.from_dict(json.loads((folder / name / "config.json").read_text())))
+    return load_average(dit, folder / name, "dit.")
+
+
+def load_average(network: Network, folder: Path, prefix: str) -> Network:
+    """Fills a network from the moving average in a state file; `prefix` is its name in the stage."""
+    with safe_open(folder / "state.safetensors", "pt") as file:
+        names = network.state_dict()
+        network.load_state_dict({name: file.get_tensor(f"average.{prefix}{name}") for name in names})
+    return network.eval()
+
+
+def keep_memory() -> None:
+    """Asks the C library to keep freed memory: giving it back and taking it again costs a training step a quarter."""
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):
+            trim_threshold, mmap_max, largest = -1, -4, 2**31 - 1
+            library.mallopt(mmap_max, 0)
+            library.mallopt(trim_threshold, largest)
+
+
+def _train(place: Place, name: str, stage: nn.Module, corpus: Corpus, settings: LoopSettings,
+           report: Callable[[dict], None], each_validation=None) -> None:  # fmt: skip
+    training = Training(
+        stage,
+        lambda step: corpus.batch(step, place.tokens, settings.seed),
+        place.valid(),
+        settings,
+        place.folder / name,
+        place.device,
+        place.dtype,
+    )
+    training.run(report, each_validation)
+
+
+def _kept_config(folder: Path, config: Config) -> Config:
+    """The config of a run that has begun, or `config`, written down."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.json"
+    if (folder / "state.safetensors").is_file():
+        return type(config).from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+    file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
+    return config
+
+
+@torch.no_grad()
+def _neighbours(vae: TextVAE, tokenizer: Tokenizer, pad: int) -> dict[str, list[str]]:
+    """For some words the tokens with the nearest latents, each token encoded alone at the start of a padded block."""
+    ids = torch.full((vae.config.vocab_size, vae.config.tokens_per_block), pad)
+    ids[:, 0] = torch.arange(vae.config.vocab_size)
+    latents = vae.encode(ids).mean[:, 0].numpy()
+    words = {word: tokenizer.encode(f" {word}").ids for word in WORDS}
+    return {word: [tokenizer.decode([i]).strip() for i in nearest(latents, found[0], 6)]
+            for word, found in words.items() if len(found) == 1}  # fmt: skip

@@ -1,0 +1,123 @@
+"""The DiT's objective: what a noisy block sees, what counts in the loss, what a batch is made of."""
+
+import pytest
+import torch
+
+from coladlm.config import DiTConfig, TextVAEConfig
+from coladlm.dit import BlockCausalDiT
+from coladlm.text_vae import TextVAE
+from coladlm.train.dit import DiTObjective, DiTStage, Noised, learned_nothing, start_from_zero
+
+BLOCK, PAD = 4, 2
+VAE = TextVAEConfig(vocab_size=50, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
+                    latent_dim=8, block_size=BLOCK)  # fmt: skip
+DIT = DiTConfig(txt_in_channels=8, txt_out_channels=8, block_size=BLOCK, txt_dim=32, emb_dim=32, heads=2, head_dim=16,
+                num_layers=2, rope_dim=12, attention_dtype="float32")  # fmt: skip
+
+
+def random_stage(**objective) -> DiTStage:
+    torch.manual_seed(0)
+    stage = DiTStage(DIT, TextVAE(VAE), PAD, DiTObjective(**objective))
+    for parameter in stage.dit.parameters():  # away from the zero start, where every mask gives the same
+        torch.nn.init.normal_(parameter, std=0.3)
+    return stage
+
+
+def drawn(stage: DiTStage, rows: int = 3, n: int = 16, seed: int = 0) -> tuple[torch.Tensor, Noised]:
+    z = torch.randn(rows, n, 8, generator=torch.Generator().manual_seed(99))
+    return z, stage.noise(z, torch.Generator().manual_seed(seed))
+
+
+def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it():
+    """The reference: the clean blocks before it and the noisy block as one sequence through the DiT's own forward."""
+    stage = random_stage(history_noise=0.1, history_dropped=0.0, pinned_blocks=0.5)
+    _, noised = drawn(stage)
+    velocity, _ = stage._predict(noised)
+    t = 1000 * noised.times[noised.index]
+    for block in range(4):
+        start, end = block * BLOCK, (block + 1) * BLOCK
+        sequence = torch.cat((noised.clean[:, :start], noised.noisy[:, start:end]), 1)
+        times = torch.cat((torch.zeros(3, start), t[:, start:end]), 1)
+        expected = stage.dit(sequence, times)[:, start:]
+        torch.testing.assert_close(velocity[:, start:end], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_row_without_history_is_predicted_block_by_block():
+    stage = random_stage(history_dropped=1.0)
+    _, noised = drawn(stage)
+    velocity, _ = stage._predict(noised)
+    t = 1000 * noised.times[noised.index]
+    for start in range(0, 16, BLOCK):
+        alone = stage.dit(noised.noisy[:, start : start + BLOCK], t[:, start : start + BLOCK])
+        torch.testing.assert_close(velocity[:, start : start + BLOCK], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_pinned_positions_are_clean_at_time_zero_and_left_out_of_the_loss():
+    stage = random_stage(pinned_blocks=1.0)
+    z, noised = drawn(stage, rows=8, n=32)
+    pinned = ~noised.free
+    assert torch.equal(noised.noisy[pinned], z[pinned])
+    assert (noised.index[pinned] == 0).all() and (noised.index[~pinned] > 0).all()
+    per_block = pinned.view(8, 8, BLOCK).sum(-1)
+    assert per_block.min() >= 1 and per_block.max() <= BLOCK - 1
+
+
+def test_free_positions_of_a_block_share_one_time():
+    stage = random_stage()
+    _, noised = drawn(stage, rows=8, n=32)
+    for block, free in zip(noised.index.view(-1, BLOCK), noised.free.view(-1, BLOCK), strict=True):
+        assert len(block[free].unique()) == 1
+
+
+def test_noised_latents_lie_between_data_and_noise():
+    stage = random_stage(history_noise=0.0, pinned_blocks=0.0)
+    z, noised = drawn(stage)
+    t = noised.times[noised.index][..., None]
+    torch.testing.assert_close(noised.noisy - t * noised.velocity, z, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(noised.clean, z)
+
+
+def test_times_are_logit_normal():
+    stage = random_stage(time_location=1.0, times=4096, pinned_blocks=0.0)
+    _, noised = drawn(stage, rows=64, n=256)
+    logit = noised.times[1:].logit()
+    assert logit.mean() == pytest.approx(1.0, abs=0.02)
+    assert logit.std() == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_model_that_knows_nothing_has_the_error_of_learned_nothing():
+    """Gaussian data: the best velocity given z_t alone is (t - (1 - t)) / ((1 - t)^2 + t^2) z_t."""
+    random = torch.Generator().manual_seed(0)
+    z, noise = torch.randn(2, 100_000, generator=random)
+    for t in (0.2, 0.4, 0.8):
+        z_t = (1 - t) * z + t * noise
+        best = (2 * t - 1) / ((1 - t) ** 2 + t**2) * z_t
+        assert (noise - z - best).square().mean().item() == pytest.approx(learned_nothing(t), rel=0.02)
+
+
+def test_the_start_is_velocity_zero():
+    dit = BlockCausalDiT(DIT)
+    start_from_zero(dit)
+    assert dit(torch.randn(1, 8, 8), torch.full((1, 8), 500.0)).abs().max() == 0
+
+
+def test_the_same_generator_gives_the_same_loss():
+    stage = random_stage()
+    ids = torch.randint(0, 50, (4, 16))
+    one, two, other = (stage(ids, torch.Generator().manual_seed(seed))["loss"].item() for seed in (1, 1, 2))
+    assert one == two != other
+
+
+def test_the_vae_stays_frozen_and_the_token_head_can_be_left_out():
+    stage = random_stage(head_weight=0.0)
+    parts = stage(torch.randint(0, 50, (4, 16)), torch.Generator().manual_seed(0))
+    parts["loss"].backward()
+    assert "head" not in parts and stage.head is None
+    assert all(p.grad is None for p in stage.vae.parameters())
+    assert all(p.grad is not None for p in stage.dit.parameters())
+
+
+def test_validation_reports_every_time_with_and_without_history():
+    stage = random_stage()
+    found = stage.validate([torch.randint(3, 50, (5, 40))], torch.Generator().manual_seed(0))
+    assert {"flow", "flow_0.1", "flow_0.9", "alone", "alone_0.5", "head", "head_0.7"} <= set(found)

@@ -1,0 +1,128 @@
+"""The loop: it learns, it goes on after a kill as if nothing had happened, and its schedule fills its limit."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from coladlm.train.loop import LoopSettings, Training, generator_for, share_of_rate
+
+
+class Line(nn.Module):
+    """Fits y = 3 x - 1 from noisy draws."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(1, 1)
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+
+    def forward(self, ids, generator):
+        x = torch.rand(ids.shape[0], 1, generator=generator)
+        y = 3 * x - 1 + 0.1 * torch.randn(x.shape, generator=generator)
+        return {"loss": (self.layer(x) - y).square().mean()}
+
+    def validate(self, batches, generator):
+        return {"error": (self.layer.weight - 3).abs().item()}
+
+
+def training(folder, steps=40, **settings):
+    fixed = {"learning_rate": 0.1, "warmup_steps": 5, "log_steps": 1, "validate_seconds": 1e9, "average": 0.9}
+    return Training(
+        Line(),
+        lambda step: torch.zeros(32, 4, dtype=torch.long),
+        [],
+        LoopSettings(steps=steps, **(fixed | settings)),
+        folder,
+    )
+
+
+def curve(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+
+
+def test_it_learns(tmp_path):
+    run = training(tmp_path, steps=300)
+    before = run.validate()["error"]
+    run.run()
+    assert run.validate()["error"] < 0.2 < before
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_after_a_kill_the_curve_is_the_same(tmp_path, optimizer):
+    whole = training(tmp_path / "whole", optimizer=optimizer)
+    whole.run()
+
+    def kill(metrics):
+        if metrics["step"] == 25:
+            raise Killed
+
+    first = training(tmp_path / "killed", optimizer=optimizer, checkpoint_seconds=1e9)
+    for _ in range(17):
+        first.train_step()
+    first.save()
+    with pytest.raises(Killed):  # eight steps later, none of them saved
+        first.run(kill)
+
+    second = training(tmp_path / "killed", optimizer=optimizer)
+    assert second.step == 17
+    second.run()
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")[17:]
+    for name, parameter in whole.average.items():
+        assert torch.equal(parameter, second.average[name])
+
+
+def test_a_finished_run_returns_at_once(tmp_path):
+    training(tmp_path).run()
+    again = training(tmp_path)
+    again.run(report=lambda metrics: pytest.fail("trained on"))
+    assert again.step == 40
+
+
+def test_a_kill_while_saving_leaves_the_old_state(tmp_path):
+    run = training(tmp_path)
+    run.train_step()
+    run.save()
+    (tmp_path / "state.partial").write_bytes(b"half a fi")
+    assert training(tmp_path).step == 1
+
+
+def test_frozen_parameters_are_neither_trained_nor_saved(tmp_path):
+    run = training(tmp_path)
+    assert set(run.trained) == {"layer.weight", "layer.bias"}
+
+
+def test_the_average_takes_the_place_of_the_weights_only_inside(tmp_path):
+    run = training(tmp_path)
+    for _ in range(10):
+        run.train_step()
+    weight = run.stage.layer.weight.item()
+    with run.averaged() as stage:
+        inside = stage.layer.weight.item()
+    assert inside == run.average["layer.weight"].item() != weight == run.stage.layer.weight.item()
+
+
+def test_the_rate_warms_up_and_follows_a_cosine():
+    settings = LoopSettings(steps=1000, warmup_steps=10, final_rate=0.1)
+    assert share_of_rate(0, 0.0, settings) == pytest.approx(0.1)
+    assert share_of_rate(500, 0.5, settings) == pytest.approx(0.55)
+    assert share_of_rate(1000, 1.0, settings) == pytest.approx(0.1)
+
+
+def test_a_step_is_random_by_seed_and_step_alone():
+    draw = [
+        torch.rand(1, generator=generator_for(seed, step, "cpu")).item()
+        for seed, step in ((0, 5), (0, 5), (1, 5), (0, 6))
+    ]
+    assert draw[0] == draw[1] and len(set(draw)) == 3
+
+
+def test_exactly_one_limit_is_wanted():
+    with pytest.raises(ValueError, match="minutes is None and steps is None"):
+        LoopSettings()
