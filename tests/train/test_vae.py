@@ -1,0 +1,63 @@
+"""The VAE's objective: what is padded, what is masked, what is pulled, and that it learns a few words by heart."""
+
+import pytest
+import torch
+
+from coladlm.config import TextVAEConfig
+from coladlm.train.loop import generator_for
+from coladlm.train.vae import VAEObjective, VAEStage, _Random
+
+CONFIG = TextVAEConfig(vocab_size=40, encoder_num_blocks=1, decoder_num_blocks=1, dim=32, ffn_dim=64, num_heads=2,
+                       latent_dim=8, block_size=4, post_norm=False)  # fmt: skip
+PAD = 2
+
+
+def stage(**objective) -> VAEStage:
+    torch.manual_seed(0)
+    meaning = torch.nn.functional.layer_norm(torch.randn(40, 8), (8,))
+    return VAEStage(CONFIG, meaning, PAD, VAEObjective(**objective))
+
+
+def test_it_learns_to_restore_tokens_and_leans_on_meaning():
+    model = stage(beta=0.0, pull_weight=1.0)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    ids = torch.randint(3, 40, (16, 16), generator=torch.Generator().manual_seed(0))
+    first = model.validate([ids], generator_for(0, 0, "cpu"))
+    for step in range(150):
+        loss = model(ids, generator_for(0, step, "cpu"))["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    last = model.validate([ids], generator_for(0, 0, "cpu"))
+    assert first["accuracy_0.0"] < 0.2 and last["accuracy_0.0"] > 0.95
+    assert last["accuracy_0.6"] > 0.6
+    assert last["pull"] < 0.5 * first["pull"]
+
+
+def test_padded_blocks_keep_their_first_token_and_end_in_padding():
+    model = stage(padded_blocks=1.0)
+    ids = torch.full((64, 16), 7)
+    found = model.pad_some_blocks(ids, _Random(ids, generator_for(0, 0, "cpu"))).view(-1, 4) == PAD
+    assert not found[:, 0].any() and found[:, -1].all()
+    assert (found.int().diff(dim=1) >= 0).all()  # once padding, padding to the block's end
+    assert {1, 2, 3} == set(found.sum(1).tolist())
+
+
+def test_the_parts_of_the_loss_add_up():
+    model = stage(beta=0.01, pull_weight=0.3)
+    parts = model(torch.randint(3, 40, (4, 16)), generator_for(0, 0, "cpu"))
+    expected = parts["restored"] + 0.01 * parts["divergence"] + 0.3 * parts["pull"]
+    assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_posterior_learns_its_variance_from_rows_that_use_it():
+    model = stage(own_noise_rows=1.0, beta=0.0)
+    model(torch.randint(3, 40, (4, 16)), generator_for(0, 0, "cpu"))["restored"].backward()
+    logvar_rows = model.vae.encoder.final_layer.weight.grad[8:]
+    assert logvar_rows.abs().sum() > 0
+
+
+def test_the_same_generator_gives_the_same_loss():
+    model, ids = stage(), torch.randint(3, 40, (4, 16))
+    one, two, other = (model(ids, generator_for(0, step, "cpu"))["loss"].item() for step in (1, 1, 2))
+    assert one == two != other
