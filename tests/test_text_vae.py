@@ -250,14 +250,14 @@ def test_rope_full_precision_decides_the_dtype_of_the_rotation(full):
     q, _, v = block.project(h, vae.rope(positions))
     before = block.qkv_proj(h)[..., : vae.config.dim].unflatten(-1, (3, 8))
     dtype = torch.float32 if full else torch.bfloat16
-    half = before.to(dtype).chunk(2, -1)
+    a, b = before.to(dtype).chunk(2, -1)
     angle = positions[:, None, None] * 50.0 ** (-torch.arange(4) / 4)
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
-    wanted = torch.cat((half[0] * cos - half[1] * sin, half[1] * cos + half[0] * sin), -1).bfloat16()
+    wanted = torch.cat((a * cos - b * sin, b * cos + a * sin), -1).bfloat16()
     assert q.dtype == v.dtype == torch.bfloat16
     torch.testing.assert_close(q, wanted, atol=0.01 if full else 0.05, rtol=0.01)
-    exact = torch.cat((half[0].double() * angle.double().cos() - half[1].double() * angle.double().sin(),
-                       half[1].double() * angle.double().cos() + half[0].double() * angle.double().sin()), -1)  # fmt: skip
+    a, b, cos, sin = a.double(), b.double(), angle.double().cos(), angle.double().sin()
+    exact = torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
     if full:  # nothing but the final rounding is lost
         torch.testing.assert_close(q.double(), exact, atol=2e-3, rtol=2**-8)
 
