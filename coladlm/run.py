@@ -1,0 +1,82 @@
+"""The one door: run(model, recipe) -> events. The page, the command line and the API all go through it.
+
+An operation makes plans (or prompts) of a recipe and hands them to the model; it is one row of OPERATIONS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from .events import Event
+from .model import ColaDLM
+from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
+from .recorder import TraceRecorder
+
+
+def _prompts(recipe: Recipe) -> list[str]:
+    return [text for text, _ in recipe.sequences()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """What a recipe can ask for.
+
+    description: one sentence for people. run: (model, recipe) -> events; the recipe's options are checked and complete
+    when it is called, and what cannot work is refused there, before the first event. options: their schema. texts:
+    the least and greatest number of texts. prompts: recipe -> the text that each sequence of the batch starts from.
+    """
+
+    description: str
+    run: Callable[[ColaDLM, Recipe], Iterator[Event]]
+    options: tuple[Option, ...] = ()
+    texts: tuple[int, int] = (1, MAX_TEXTS)
+    prompts: Callable[[Recipe], list[str]] = _prompts
+
+
+def _generate(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
+    texts, keys = zip(*recipe.sequences(), strict=True)
+    return model.sample(texts, recipe.settings, sequences=keys)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
+}
+
+
+def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
+    """Runs a recipe; an event for every step, every block and the end (see `events.py`).
+
+    What cannot work is refused at once, before the first event is asked for: RecipeError, PromptError, PlanError (all
+    ValueError). Closing the iterator stops the run and frees all that it holds. A recipe that was made with another
+    model runs too; ask `check_model` first where that matters.
+    """
+    operation, recipe = _resolved(recipe)
+    return operation.run(model, recipe)
+
+
+def recorder(recipe: Recipe, previews: bool = True, dtype: str = "float16") -> TraceRecorder:
+    """A recorder for the events of `run(model, recipe)`; see TraceRecorder. Raises RecipeError."""
+    operation, resolved = _resolved(recipe)
+    return TraceRecorder(recipe, operation.prompts(resolved), previews, dtype)
+
+
+def check_model(model: ColaDLM, recipe: Recipe) -> str | None:
+    """A sentence for people if the recipe was made with another model than this one, and so gives another text."""
+    if not recipe.model or recipe.model == model.fingerprint:
+        return None
+    return (
+        f"This recipe was made with the model {recipe.model}, and {model.name or 'the model that runs it'} is "
+        f"{model.fingerprint or 'without a fingerprint'}: the text will be another one."
+    )
+
+
+def _resolved(recipe: Recipe) -> tuple[Operation, Recipe]:
+    """The operation of a recipe, and the recipe with checked and complete options."""
+    operation = OPERATIONS.get(recipe.operation)
+    if operation is None:
+        raise RecipeError("operation", recipe.operation, f"one of {', '.join(OPERATIONS)}")
+    least, most = operation.texts
+    if not least <= len(recipe.texts) <= most:
+        raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
+    return operation, dataclasses.replace(recipe, options=check_options(recipe.options, operation.options))
