@@ -206,7 +206,7 @@ def _skeleton(
     try:
         with torch.device("meta"):
             skeleton = NETWORKS[network][1](config)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(
             f"{place.parent if len(files) == 1 else place}/config.json: found sizes that no tensor can have "
             f"({_first_line(error)}), expected those of the weights"
@@ -370,4 +370,8 @@ def _published_state(module: nn.Module, dtype: torch.dtype, file: Path) -> dict[
 
 
 def _write_json(file: Path, data: dict[str, Any]) -> None:
-    file.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{file.name}: {error}, expected plain data with finite numbers") from error
+    file.write_text(text + "\n", encoding="utf-8")
