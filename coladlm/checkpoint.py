@@ -32,7 +32,7 @@ from .hub import download, is_repository_id
 from .layers import LayerNorm, rotary_angles
 from .replace import replaced_folder, standing_folder
 from .text_vae import TextVAE
-from .weights import CheckpointError, StoredTensor, read_header
+from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 
 __all__ = ["BUNDLED", "Checkpoint", "CheckpointError", "find_checkpoint", "load_networks", "save_checkpoint"]
 
@@ -299,8 +299,10 @@ def load_networks(
 def _load(network: str, config: Any, files: list[Path], device: torch.device | str, dtype: torch.dtype) -> Any:
     tensors = _stored_tensors(files)
     module = _skeleton(network, config, tensors, files)
-    norms = _norm_keys(module)
-    state = {key: tensors[key].load(device, torch.float32 if key in norms else dtype) for key in module.state_dict()}
+    norms, buffer = _norm_keys(module), read_buffer()
+    state = {
+        key: tensors[key].load(device, torch.float32 if key in norms else dtype, buffer) for key in module.state_dict()
+    }
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
