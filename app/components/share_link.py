@@ -1,0 +1,21 @@
+"""ShareLink: keeps the recipe of what is shown in the page's address, and copies that address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .own_html import OwnHTML
+
+
+class ShareLink(OwnHTML):
+    """Its value is {"query": "?r=..."}, an empty query where there can be no link, None while there is no recipe."""
+
+    FILE = "share_link"
+
+    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(value, **kwargs)
+
+    def example_payload(self) -> Any:
+        return None
+
+    example_value = example_payload

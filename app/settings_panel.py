@@ -1,0 +1,217 @@
+"""The controls of the sampler: one table of settings, and the way from controls to SamplerSettings and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from coladlm import SamplerSettings
+from coladlm.flow import GRIDS, SOLVERS
+from coladlm.settings import HISTORIES, SettingsError
+
+SEED_JS = "() => Math.floor(Math.random() * 2 ** 31)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One control. name: the field of SamplerSettings. bounds: (low, high, step) of a slider, whose high is also the
+    most that this page runs. choices: (words, value) of a drop-down. Neither: a switch. more: folded away at first.
+    """
+
+    name: str
+    label: str
+    hint: str
+    bounds: tuple[float, float, float] | None = None
+    choices: tuple[tuple[str, str], ...] | None = None
+    more: bool = False
+
+
+def _named(values: Sequence[str], words: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((words.get(value, value), value) for value in values)
+
+
+SETTINGS = (
+    Setting("max_new_tokens", "New tokens", "Length of the answer; a token is a word or a part of one.", (1, 1024, 1)),
+    Setting(
+        "steps",
+        "Steps a block",
+        "How often each block is refined on its way from noise to words. More is slower and cleaner.",
+        (1, 128, 1),
+    ),
+    Setting(
+        "guidance",
+        "Guidance",
+        "How strongly a block is pulled towards what stands before it; 1 is off. A prompt shorter than a block has no "
+        "guidance in its first block.",
+        (0, 20, 0.1),
+    ),
+    Setting(
+        "stochasticity",
+        "Stochasticity",
+        "Share of the noise that is renewed at each step. It repairs words that do not fit each other, and costs "
+        "variety.",
+        (0, 1, 0.05),
+        more=True,
+    ),
+    Setting(
+        "temperature",
+        "Temperature",
+        "0 takes the likeliest token of each place; higher values take chances with the choice of tokens.",
+        (0, 2, 0.05),
+        more=True,
+    ),
+    Setting(
+        "top_k", "Top-k", "Tokens to choose among when the temperature is above 0; 0 is all.", (0, 200, 1), more=True
+    ),
+    Setting(
+        "top_p",
+        "Top-p",
+        "Share of the probability to choose from when the temperature is above 0; 1 is all.",
+        (0.05, 1, 0.05),
+        more=True,
+    ),
+    Setting(
+        "repetition_penalty",
+        "Repetition penalty",
+        "Makes tokens of earlier blocks less likely; 1 is off.",
+        (1, 2, 0.05),
+        more=True,
+    ),
+    Setting(
+        "history",
+        "History",
+        "What later blocks read: the latents as they came out, or the chosen words encoded again, which keeps errors "
+        "from building up.",
+        choices=_named(HISTORIES, {"latents": "latents as they are", "reencoded": "words encoded again"}),
+        more=True,
+    ),
+    Setting(
+        "solver",
+        "Solver",
+        "How a step follows the flow. Midpoint and Heun look twice at each step: slower, more exact.",
+        choices=_named(tuple(SOLVERS), {"euler": "Euler", "heun": "Heun"}),
+        more=True,
+    ),
+    Setting(
+        "time_grid",
+        "Time grid",
+        "Where the steps lie between 100 % noise and 0 %.",
+        choices=_named(tuple(GRIDS), {}),
+        more=True,
+    ),
+    Setting(
+        "time_shift", "Time shift", "Above 1, more of the steps are spent at high noise.", (0.2, 5, 0.1), more=True
+    ),
+    Setting(
+        "guidance_from",
+        "Guidance from noise (%)",
+        "Guidance begins when the noise has fallen to this.",
+        (0, 100, 1),
+        more=True,
+    ),
+    Setting(
+        "guidance_to",
+        "Guidance to noise (%)",
+        "And ends here; below, the block follows the plain flow.",
+        (0, 100, 1),
+        more=True,
+    ),
+    Setting("stop_at_end", "Stop at the end", "Stop where the model ends its text.", more=True),
+)
+
+
+class SettingSlider(gr.Slider):
+    """A slider that leaves the check of its value to the settings, which say in the page what is wrong."""
+
+    def get_block_name(self) -> str:
+        return "slider"
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+class SettingsPanel:
+    """The controls, built where it is made. `inputs` are their components; `settings` reads their values."""
+
+    def __init__(self, defaults: SamplerSettings) -> None:
+        self.names = ["seed", *(setting.name for setting in SETTINGS)]
+        start = dict(zip(self.names, values_of(defaults), strict=True))
+        with gr.Row(elem_classes="seed", equal_height=False):
+            seed = gr.Number(
+                start["seed"],
+                label="Seed",
+                info="Where the noise comes from; the same seed repeats a run.",
+                scale=1,
+                min_width=120,
+            )
+            dice = gr.Button("Roll a new seed", elem_classes="dice", min_width=44, scale=0)
+        dice.click(None, None, seed, js=SEED_JS, api_visibility="private")
+        made = {"seed": seed}
+        for setting in (s for s in SETTINGS if not s.more):
+            made[setting.name] = _control(setting, start[setting.name])
+        with gr.Accordion("More settings", open=False, elem_classes="more"):
+            for setting in (s for s in SETTINGS if s.more):
+                made[setting.name] = _control(setting, start[setting.name])
+        self.inputs = [made[name] for name in self.names]
+
+    def updates(self, settings: SamplerSettings) -> list[Any]:
+        """Values for `inputs`."""
+        return values_of(settings)
+
+
+def values_of(settings: SamplerSettings) -> list[Any]:
+    """The values of the controls that stand for `settings`: the seed, then those of SETTINGS in order."""
+    low, high = settings.guidance_interval
+    values = {**settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10}
+    return [values["seed"], *(values[setting.name] for setting in SETTINGS)]
+
+
+def settings_from(values: Sequence[Any]) -> SamplerSettings:
+    """The settings that the controls stand for. Raises SettingsError, also for more than this page runs."""
+    named = dict(zip(["seed", *(setting.name for setting in SETTINGS)], values, strict=True))
+    for name, value in named.items():
+        if value is None:
+            raise SettingsError(f"{name} is empty, expected a value")
+    interval = []
+    for name in ("guidance_to", "guidance_from"):
+        value = named.pop(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+            raise SettingsError(f"{name} is {value!r}, expected a noise from 0 to 100 %")
+        interval.append(value * 10)
+    if interval[0] > interval[1]:
+        end, start = (f"{time / 10:g} %" for time in interval)
+        raise SettingsError(f"guidance_from is {start}, expected at least as much noise as guidance_to, {end}")
+    settings = SamplerSettings.from_dict({**named, "guidance_interval": interval})
+    check_limits(settings)
+    return settings
+
+
+def check_limits(settings: SamplerSettings) -> None:
+    """Refuses what would keep everybody else waiting for minutes. Raises SettingsError."""
+    for name in ("max_new_tokens", "steps"):
+        setting = next(s for s in SETTINGS if s.name == name)
+        if getattr(settings, name) > setting.bounds[1]:
+            raise SettingsError(
+                f"{name} is {getattr(settings, name):,}, expected at most {setting.bounds[1]:,} on this page"
+            )
+
+
+def in_labels(sentence: str) -> str:
+    """A sentence about a field of the settings with the words of its control: "steps is 0" is "Steps a block is 0"."""
+    first = sentence.split(" ", 1)[0]
+    labels = {setting.name: setting.label for setting in SETTINGS}
+    named = labels.get(first, first[:1].upper() + first[1:])
+    return named + sentence[len(first) :]
+
+
+def _control(setting: Setting, value: Any) -> gr.components.Component:
+    about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}
+    if setting.choices is not None:
+        return gr.Dropdown(list(setting.choices), value=value, filterable=False, **about)
+    if setting.bounds is None:
+        return gr.Checkbox(value, **about)
+    low, high, step = setting.bounds
+    return SettingSlider(low, max(high, value), value, step=step, buttons=["reset"], **about)

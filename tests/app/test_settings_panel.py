@@ -1,0 +1,72 @@
+"""Controls and settings are two forms of one thing."""
+
+import dataclasses
+
+import pytest
+
+from app.settings_panel import SETTINGS, settings_from, values_of
+from coladlm import SamplerSettings, SettingsError
+
+SOME = SamplerSettings(
+    steps=9,
+    guidance=2.5,
+    solver="heun",
+    max_new_tokens=33,
+    temperature=0.7,
+    seed=12345,
+    stop_at_end=False,
+    stochasticity=0.4,
+    history="reencoded",
+    time_grid="cosine",
+    time_shift=2.0,
+    guidance_interval=(120.0, 870.0),
+)
+
+
+@pytest.mark.parametrize("settings", [SamplerSettings(), SOME])
+def test_settings_survive_the_controls(settings):
+    assert settings_from(values_of(settings)) == settings
+
+
+def test_there_is_a_control_for_every_setting():
+    shown = {setting.name for setting in SETTINGS} | {"seed"}
+    fields = {field.name for field in dataclasses.fields(SamplerSettings)}
+    assert shown - {"guidance_from", "guidance_to"} == fields - {"guidance_interval"}
+
+
+def _values(**changes):
+    names = ["seed", *(setting.name for setting in SETTINGS)]
+    values = dict(zip(names, values_of(SamplerSettings()), strict=True))
+    return list({**values, **changes}.values())
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("seed", None),
+        ("seed", -1),
+        ("seed", 1e30),
+        ("steps", 0),
+        ("steps", 2.5),
+        ("steps", 1000),
+        ("steps", float("nan")),
+        ("max_new_tokens", 10**9),
+        ("max_new_tokens", "many"),
+        ("temperature", -0.1),
+        ("temperature", float("inf")),
+        ("top_p", 0),
+        ("solver", "magic"),
+        ("guidance_from", 101),
+        ("guidance_from", "x"),
+        ("guidance_to", None),
+        ("stop_at_end", "yes"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(name, value):
+    with pytest.raises(SettingsError, match=name):
+        settings_from(_values(**{name: value}))
+
+
+def test_guidance_that_ends_before_it_begins_is_refused():
+    with pytest.raises(SettingsError, match="guidance_from"):
+        settings_from(_values(guidance_from=10, guidance_to=60))
