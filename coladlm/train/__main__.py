@@ -119,7 +119,9 @@ def _run(args: argparse.Namespace) -> None:
         draw_curves(args.run / "vae")
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
-        settings = LoopSettings(**limit, seed=args.seed, learning_rate=args.learning_rate, optimizer=args.optimizer)
+        settings = LoopSettings(
+            **limit, seed=args.seed, learning_rate=args.learning_rate, optimizer=args.optimizer, validate_seconds=480
+        )
         objective = DiTObjective(head_weight=args.head_weight)
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name)
         draw_curves(args.run / args.name)

@@ -23,6 +23,7 @@ from ..text_vae import TextVAE
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
+QUERIES = 64  # that attend together on a CPU
 
 
 def learned_nothing(t: float) -> float:
@@ -136,27 +137,33 @@ class DiTStage(nn.Module):
 
     def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
         """Velocity (B, n, d) and last hidden state (B, n, dim) of the noisy copy."""
-        dit, n = self.dit, noised.clean.shape[1]
+        dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
-        rope = dit.rope(torch.arange(n, device=noised.clean.device))
-        causal = block_causal_mask(n, dit.config.block_size, noised.clean.device)
+        rope = dit.rope(torch.arange(n, device=device))
+        causal = block_causal_mask(n, dit.config.block_size, device)
         own = causal & causal.T
-
+        before = (causal & ~own) & noised.history[:, None, None]  # (B, n, n)
+        parts = _query_parts(n, dit.config.block_size, device)
+        see_clean = [causal[part, : part.stop] for part in parts]
+        see_both = [torch.cat((before[:, part, : part.stop], own[part, part].expand(len(before), -1, -1)), -1)[:, None]
+                    for part in parts]  # fmt: skip
         keys, values = [], []
 
         def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys.append(k)
             values.append(v)
-            return attention(q, k, v, causal, dit.kernel)
-
-        dit.hidden(noised.clean, table.at(0), rope, leave)
-
-        before = (causal & ~own) & noised.history[:, None, None]  # (B, n, n)
-        mask = torch.cat((before, own.expand_as(before)), -1)[:, None]
+            return torch.cat([attention(q[:, part], k[:, : part.stop], v[:, : part.stop], mask, dit.kernel)
+                              for part, mask in zip(parts, see_clean, strict=True)], 1)  # fmt: skip
 
         def see(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return attention(q, torch.cat((keys[layer], k), 1), torch.cat((values[layer], v), 1), mask, dit.kernel)
+            seen = []
+            for part, mask in zip(parts, see_both, strict=True):
+                both_k = torch.cat((keys[layer][:, : part.stop], k[:, part]), 1)
+                both_v = torch.cat((values[layer][:, : part.stop], v[:, part]), 1)
+                seen.append(attention(q[:, part], both_k, both_v, mask, dit.kernel))
+            return torch.cat(seen, 1)
 
+        dit.hidden(noised.clean, table.at(0), rope, leave)
         modulations = _looked_up(table, noised.index)
         hidden = dit.hidden(noised.noisy, modulations, rope, see)
         return dit.output(hidden, modulations), hidden
@@ -218,6 +225,14 @@ def start_from_zero(dit: BlockCausalDiT) -> None:
     for layer in layers:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
+
+
+def _query_parts(n: int, block_size: int, device: torch.device) -> list[slice]:
+    """Whole blocks of queries that attend together: on a CPU some 64, since what no query of a part may see is skipped
+    (half of the work); elsewhere all at once, one dense product.
+    """
+    size = n if device.type != "cpu" else max(block_size, QUERIES // block_size * block_size)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _looked_up(table: Modulations, index: Tensor) -> Modulations:

@@ -28,8 +28,10 @@ def drawn(stage: DiTStage, rows: int = 3, n: int = 16, seed: int = 0) -> tuple[t
     return z, stage.noise(z, torch.Generator().manual_seed(seed))
 
 
-def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it():
+@pytest.mark.parametrize("queries", [1, 8, 64])
+def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, queries):
     """The reference: the clean blocks before it and the noisy block as one sequence through the DiT's own forward."""
+    monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
     stage = random_stage(history_noise=0.1, history_dropped=0.0, pinned_blocks=0.5)
     _, noised = drawn(stage)
     velocity, _ = stage._predict(noised)
