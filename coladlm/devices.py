@@ -22,7 +22,7 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> torch.dtype:
-    """The compute dtype; "auto" is bfloat16 on a GPU that has it, and on a CPU where it is clearly faster, else float32.
+    """The compute dtype; "auto" is bfloat16 on a GPU that has it and on a CPU where it is clearly faster.
 
     width: of the network. A CPU without AMX or AVX-512 BF16 multiplies bfloat16 a hundred times slower than float32,
     so its name says nothing and a measurement decides.

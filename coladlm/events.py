@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Union
 
 from torch import Tensor
 
@@ -78,4 +77,4 @@ class Finished:
     token_ids: list[list[int]]
 
 
-Event = Union[Step, BlockDone, Finished]
+Event = Step | BlockDone | Finished

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NOISE, STEP, TOKEN, DIRECTION = range(4)
+NOISE, STEP, TOKEN, DIRECTION, FIT = range(5)
 
 
 def _generator(*key: int) -> np.random.Generator:
@@ -31,3 +31,8 @@ def step_noise(seed: int, sequence: int, block: int, step: int, shape: tuple[int
 def token_uniforms(seed: int, sequence: int, block: int, positions: int) -> Tensor:
     """One number in [0, 1) for the token choice at each position of a block, (positions,), float64 on the CPU."""
     return torch.tensor([_generator(seed, TOKEN, sequence, block, p).random() for p in range(positions)])
+
+
+def fit_noise(seed: int, index: int, block: int, shape: tuple[int, int]) -> Tensor:
+    """Noise (b, d) at which a text's fit is asked for the `index`-th time, the same for all texts; float32, CPU."""
+    return torch.from_numpy(_generator(seed, FIT, index, block).standard_normal(shape, dtype=np.float32))

@@ -1,0 +1,96 @@
+"""ColaDLM, the public face."""
+
+import pytest
+import torch
+
+from coladlm import ColaDLM, PromptError, SamplerSettings
+from coladlm.devices import choose_device, choose_dtype
+
+SHORT = SamplerSettings(steps=2, max_new_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def model(golden_folder) -> ColaDLM:
+    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_encode_decode_and_velocity_agree_with_the_golden_answers(model, golden, golden_settings, i):
+    posterior = model.encode(golden_settings["prompts"][i])
+    assert torch.allclose(posterior.mean, golden[f"encode.{i}.mean"], atol=1e-4)
+    assert torch.allclose(posterior.logvar, golden[f"encode.{i}.logvar"], atol=1e-4)
+    assert torch.allclose(model.decode(golden[f"encode.{i}.mean"]), golden[f"decode.{i}.logits"], atol=1e-4)
+    velocity = model.velocity(golden[f"velocity.{i}.z"], golden[f"velocity.{i}.t"])
+    assert torch.allclose(velocity, golden[f"velocity.{i}.v"], atol=1e-4)
+
+
+def test_texts_encoded_together_equal_texts_encoded_alone(model):
+    texts = ["The cat", "", "Once upon a time there was a bird.", "猫 🐈", "مرحبا"]
+    for text, together in zip(texts, model.encode_texts(texts), strict=True):
+        alone = model.encode_texts([text])[0]
+        assert together.ids.tolist() == alone.ids.tolist() == model.tokenize(text)
+        assert torch.allclose(together.latents, alone.latents, atol=1e-5)
+
+
+def test_posterior_means_lie_on_the_sphere(model):
+    mean = model.encode("Once upon a time there was a bird.").mean
+    assert torch.allclose(mean.sum(-1), torch.zeros(len(mean)), atol=1e-4)
+    assert torch.allclose(mean.norm(dim=-1), torch.full((len(mean),), model.latent_dim**0.5), atol=1e-3)
+
+
+def test_posterior_samples_are_spread_as_the_variance_says(model):
+    posterior = model.encode("Once upon a time")
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([posterior.sample(generator) for _ in range(4000)])
+    assert torch.allclose(draws.mean(0), posterior.mean, atol=0.1)
+    assert torch.allclose(draws.std(0), (posterior.logvar / 2).exp(), rtol=0.1)
+
+
+def test_a_prompt_may_be_empty_or_of_any_script(model):
+    texts = model.generate(["", "🙂🙃", "שלום עולם", "日本語のテキスト", "\x00\n\t"], SHORT)
+    assert len(texts) == 5 and all(isinstance(text, str) for text in texts)
+
+
+@pytest.mark.parametrize(("prompts", "message"), [
+    ("a text", "expected a list"), ([], "expected a list"), ([3], "a prompt is int"), (["a\ud800"], "broken character"),
+    (["word " * 9000], "tokens, expected at most"),
+])  # fmt: skip
+def test_a_wrong_prompt_is_refused_with_a_sentence(model, prompts, message):
+    with pytest.raises(PromptError, match=message):
+        model.sample(prompts, SHORT)
+
+
+def test_prompt_and_answer_together_have_a_limit(model):
+    with pytest.raises(PromptError, match="together"):
+        model.sample(["a"], SamplerSettings(max_new_tokens=9000))
+
+
+def test_wrong_noise_and_keys_are_refused(model):
+    with pytest.raises(PromptError, match=r"noise has shape \(2, 3, 4, 8\), expected \(blocks, 1, 4, 8\)"):
+        model.sample(["a"], SHORT, noise=torch.zeros(2, 3, 4, 8))
+    with pytest.raises(PromptError, match="2 sequence keys"):
+        model.sample(["a"], SHORT, sequences=[1, 2])
+
+
+def test_wrong_latents_are_refused(model):
+    with pytest.raises(ValueError, match=r"latents have shape \(2, 3\), expected \(n, 8\)"):
+        model.decode(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="one time for each of 4"):
+        model.velocity(torch.zeros(4, 8), torch.zeros(3))
+
+
+def test_devices_and_dtypes_are_chosen_or_refused_by_name():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match="device 'nowhere' cannot be used"):
+        choose_device("nowhere")
+    assert choose_dtype("auto", torch.device("cpu"), 256) == torch.float32
+    assert choose_dtype("bfloat16", torch.device("cpu"), 256) == torch.bfloat16
+    with pytest.raises(ValueError, match="dtype is 'int8', expected auto or one of"):
+        choose_dtype("int8", torch.device("cpu"), 256)
+
+
+def test_bfloat16_weights_write_text_too(golden_folder):
+    half = ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="bfloat16")
+    assert half.dtype == torch.bfloat16
+    assert isinstance(half.generate(["The cat"], SHORT)[0], str)
