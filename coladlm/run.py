@@ -14,10 +14,6 @@ from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
 from .recorder import TraceRecorder
 
 
-def _prompts(recipe: Recipe) -> list[str]:
-    return [text for text, _ in recipe.sequences()]
-
-
 @dataclasses.dataclass(frozen=True)
 class Operation:
     """What a recipe can ask for.
@@ -31,7 +27,7 @@ class Operation:
     run: Callable[[ColaDLM, Recipe], Iterator[Event]]
     options: tuple[Option, ...] = ()
     texts: tuple[int, int] = (1, MAX_TEXTS)
-    prompts: Callable[[Recipe], list[str]] = _prompts
+    prompts: Callable[[Recipe], list[str]] = lambda recipe: [text for text, _ in recipe.sequences()]
 
 
 def _generate(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
@@ -55,10 +51,15 @@ def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
     return operation.run(model, recipe)
 
 
+def prompts(recipe: Recipe) -> list[str]:
+    """The text that each sequence of the batch starts from, in the order of the batch. Raises RecipeError."""
+    operation, recipe = _resolved(recipe)
+    return operation.prompts(recipe)
+
+
 def recorder(recipe: Recipe, previews: bool = True, dtype: str = "float16") -> TraceRecorder:
     """A recorder for the events of `run(model, recipe)`; see TraceRecorder. Raises RecipeError."""
-    operation, resolved = _resolved(recipe)
-    return TraceRecorder(recipe, operation.prompts(resolved), previews, dtype)
+    return TraceRecorder(recipe, prompts(recipe), previews, dtype)
 
 
 def check_model(model: ColaDLM, recipe: Recipe) -> str | None:

@@ -1,0 +1,95 @@
+"""The command line: a row of COMMANDS for each subcommand, one module each, imported when it is asked for.
+
+Such a module has `add_arguments(parser)` and `run(args) -> exit status`. What the user did wrong becomes one line on
+stderr and exit status 2; an error of the program keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+PROGRAM = "python -m coladlm"
+# name: module, one line of help
+COMMANDS: dict[str, tuple[str, str]] = {
+    "generate": ("coladlm.cli.generate", "continue a text, or several"),
+    "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),
+    "train": ("coladlm.train.__main__", "train a model of your own"),
+    "info": ("coladlm.cli.info", "say what a checkpoint is"),
+}
+DESCRIPTION = """\
+Cola-DLM, a language model that writes by letting noise flow into words, block by block.
+
+Try:  python -m coladlm generate "Once upon a time"
+Then: python -m coladlm generate --help"""
+STOPPED = 130  # exit status after Ctrl-C
+
+
+class CommandError(Exception):
+    """What was asked for on the command line cannot be done; the message is a sentence for the user."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (help: {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses `argv` (the process's own if absent) and runs the command. Returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character gets a question mark, not an error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    parser = _Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    name = next((word for word in argv if not word.startswith("-")), None)
+    module = None
+    for known, (path, help_) in COMMANDS.items():
+        command = commands.add_parser(known, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        if known == name:
+            module = importlib.import_module(path)
+            module.add_arguments(command)
+    args = parser.parse_args(argv)
+    if module is None:
+        parser.print_help()
+        return 0
+    try:
+        return module.run(args)
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:  # whoever read our output has gone: nothing is left to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        print(f"{PROGRAM} {name}: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the user; all others are ours."""
+    import torch
+
+    from ..config import ConfigError
+    from ..model import PromptError
+    from ..recipe import RecipeError
+    from ..sampler import PlanError
+    from ..settings import SettingsError
+    from ..trace import TraceError
+    from ..weights import CheckpointError
+
+    own = (ConfigError, CheckpointError, PlanError, PromptError, RecipeError, SettingsError, TraceError)
+    return (CommandError, *own, OSError, torch.OutOfMemoryError)
+
+
+def _sentence(error: Exception) -> str:
+    """The message of an error in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

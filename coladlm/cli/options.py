@@ -1,0 +1,100 @@
+"""Options that several commands share: which model, on what, and every setting of the sampler."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+from ..flow import GRIDS, SOLVERS
+from ..model import ColaDLM
+from ..settings import HISTORIES, SamplerSettings
+from . import CommandError
+
+# What `--help` says of a setting; the settings themselves, their types and defaults come from SamplerSettings.
+HELP = {
+    "steps": "steps from noise to words for each block: fewer is faster, more is better up to about 32",
+    "guidance": "how strongly the text so far pulls on the next block, 1 for not at all",
+    "solver": f"how a step is computed: {', '.join(SOLVERS)}",
+    "max_new_tokens": "length of the answer",
+    "temperature": "how freely each token is drawn from what the decoder reads, 0 takes the likeliest",
+    "top_k": "draw among this many likeliest tokens, 0 for all",
+    "top_p": "draw among the likeliest tokens that have this probability together",
+    "repetition_penalty": "makes tokens of earlier blocks less likely, 1 for off",
+    "seed": "of all randomness: the same seed gives the same text",
+    "stop_at_end": "end where the model says that the text is over",
+    "stochasticity": "share of the noise that is drawn anew at each step, 0 to 1: repairs words, costs variety",
+    "history": f"what later blocks see of earlier ones: {' or '.join(HISTORIES)}",
+    "time_grid": f"where the steps lie between noise and words: {', '.join(GRIDS)}",
+    "time_shift": "above 1 for more of the steps in high noise",
+    "guidance_interval": "times between which guidance acts, 1000 noise and 0 words",
+}
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --model, --revision, --device and --dtype."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="PLACE", help="a folder or a Hugging Face Hub id (the bundled model)")
+    group.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
+    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... (%(default)s)")
+    group.add_argument("--dtype", default="auto", metavar="NAME",
+                       help="of the large matrices: auto, float32, bfloat16, float16 (%(default)s)")  # fmt: skip
+
+
+def load_model(args: argparse.Namespace) -> ColaDLM:
+    """The model that the options name. Raises CommandError."""
+    try:
+        return ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each field of SamplerSettings."""
+    left_out = "What is left out is as the model's own settings have it (see `info`), else as in the brackets."
+    group = parser.add_argument_group("sampler", left_out)
+    kinds = typing.get_type_hints(SamplerSettings)
+    metavars = {int: "N", float: "X", str: "NAME"}
+    for field in dataclasses.fields(SamplerSettings):
+        name, kind, default = field.name, kinds[field.name], field.default
+        flag = "--" + name.replace("_", "-")
+        if kind is bool:
+            shown, how = "yes" if default else "no", {"action": argparse.BooleanOptionalAction}
+        elif kind in metavars:
+            shown, how = default, {"type": kind, "metavar": metavars[kind]}
+        else:
+            low, high = default
+            shown, how = f"{low:g} {high:g}", {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+        group.add_argument(flag, dest=name, default=None, help=f"{HELP[name]} ({shown})", **how)
+
+
+def settings_from(args: argparse.Namespace, base: SamplerSettings) -> SamplerSettings:
+    """The settings given on the command line over those of `base`. Raises SettingsError."""
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(SamplerSettings)}
+    return dataclasses.replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def texts_from(args: argparse.Namespace) -> list[str]:
+    """The texts given as arguments, or on stdin: as one text, or one in each line with --lines. Raises CommandError."""
+    if args.texts and args.texts != ["-"]:
+        return args.texts
+    if sys.stdin.isatty() and not args.texts:
+        raise CommandError('there is no text to continue: give one, as in generate "Once upon a time", or pipe one in')
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"stdin is not UTF-8 at byte {error.start}, expected text") from error
+    if not args.lines:
+        return [text.removesuffix("\n").removesuffix("\r")]
+    texts = [line for line in text.splitlines() if line.strip()]
+    if not texts:
+        raise CommandError("stdin has no line with a text, expected at least one with --lines")
+    return texts
+
+
+def check_folder(path: Path | None) -> None:
+    """Raises CommandError now if a file could not be written to `path` after a long run."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise CommandError(f"{path}: expected the name of a file in a folder that is there")

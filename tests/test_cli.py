@@ -1,0 +1,337 @@
+"""The command line: what a newcomer types works, pipes get text or JSON, and mistakes get one line."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coladlm.cli import COMMANDS, main
+from coladlm.cli.options import HELP
+from coladlm.model import ColaDLM
+from coladlm.recipe import Recipe
+from coladlm.settings import SamplerSettings
+from coladlm.trace import Trace
+
+ROOT = Path(__file__).parent.parent
+SHORT = ["--steps", "2", "--max-new-tokens", "8"]
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8)
+# A value other than the default for every setting, as it is typed.
+TYPED = {
+    "steps": "3", "guidance": "2.5", "solver": "heun", "max_new_tokens": "9", "temperature": "0.7", "top_k": "5",
+    "top_p": "0.5", "repetition_penalty": "1.3", "seed": "11", "stop_at_end": "no", "stochasticity": "0.25",
+    "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "guidance_interval": "100 900",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(golden_folder) -> ColaDLM:
+    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def place(golden_folder) -> list[str]:
+    return ["--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """Puts bytes on stdin."""
+
+    def put(data: bytes, terminal: bool = False) -> None:
+        stream = io.TextIOWrapper(io.BytesIO(data))
+        stream.isatty = lambda: terminal
+        monkeypatch.setattr(sys, "stdin", stream)
+
+    return put
+
+
+def generated(capsys, *arguments: str) -> dict:
+    assert main(["generate", "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+# generate
+
+
+def test_generate_prints_the_text_after_its_prompt(model, place, capsys):
+    assert main(["generate", "The cat sat", *SHORT, *place]) == 0
+    out, err = capsys.readouterr()
+    assert out == "The cat sat" + model.generate(["The cat sat"], SETTINGS)[0] + "\n"
+    assert err == ""
+
+
+def test_generate_prints_several_texts_one_after_another(model, place, capsys):
+    assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
+    first, second = model.generate(["The cat", "a"], SETTINGS, sequences=[0, 0])
+    assert capsys.readouterr().out == f"[1 of 2]\nThe cat{first}\n\n[2 of 2]\na{second}\n\n"
+
+
+def test_generate_prints_json_for_pipes(model, place, capsys):
+    result = generated(capsys, "The cat", "a", "--variations", "2", *SHORT, *place)
+    assert [row["prompt"] for row in result["sequences"]] == ["The cat", "The cat", "a", "a"]
+    texts = model.generate(["The cat", "The cat", "a", "a"], SETTINGS, sequences=[0, 1, 0, 1])
+    assert [row["text"] for row in result["sequences"]] == texts
+    assert {row["reason"] for row in result["sequences"]} <= {"end", "length"}
+    assert result["sequences"][0]["tokens"] <= 8
+    recipe = Recipe("generate", ("The cat", "a"), SETTINGS, 2, model=model.fingerprint)
+    assert Recipe.from_dict(result["recipe"]) == recipe
+    assert result["model"] == {"name": model.name, "fingerprint": model.fingerprint}
+
+
+def words(value: str | float | tuple[float, float]) -> str:
+    return value if isinstance(value, str) else " ".join(f"{v:g}" for v in np.ravel(value))
+
+
+def test_every_setting_is_an_option(place, capsys):
+    typed = []
+    for name, value in TYPED.items():
+        flag = "--" + name.replace("_", "-")
+        typed += ["--no-stop-at-end"] if value == "no" else [flag, *value.split()]
+    settings = SamplerSettings.from_dict(generated(capsys, "a", *typed, *place)["recipe"]["settings"])
+    for field in dataclasses.fields(SamplerSettings):
+        value = getattr(settings, field.name)
+        assert value != field.default, field.name
+        assert (words(value) if field.name != "stop_at_end" else "no") == TYPED[field.name]
+
+
+def test_help_explains_every_setting():
+    assert HELP.keys() == {field.name for field in dataclasses.fields(SamplerSettings)} == TYPED.keys()
+
+
+def test_stdin_is_one_text(stdin, place, capsys):
+    stdin("Il était\nune fois 🐉\n".encode())
+    assert generated(capsys, *SHORT, *place)["recipe"]["texts"] == ["Il était\nune fois 🐉"]
+
+
+@pytest.mark.parametrize("dash", [[], ["-"]])
+def test_stdin_may_be_many_texts(stdin, place, capsys, dash):
+    stdin(b"The cat\r\n\n  \nThe dog")
+    assert generated(capsys, *dash, "--lines", *SHORT, *place)["recipe"]["texts"] == ["The cat", "The dog"]
+
+
+def test_an_empty_prompt_is_fine_when_it_is_meant(place, capsys):
+    assert generated(capsys, "", *SHORT, *place)["recipe"]["texts"] == [""]
+
+
+def test_progress_is_shown_on_a_terminal_and_wiped_out(place, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["generate", "a", "b", *SHORT, *place]) == 0
+    err = capsys.readouterr().err
+    assert "block 1, step 1 of 2, 0." in err and err.endswith("\r\x1b[K")
+
+
+# replay
+
+
+@pytest.fixture
+def files(tmp_path, place, capsys) -> dict[str, Path]:
+    """A recipe, a trace and a result of one run."""
+    recipe, trace, result = (tmp_path / name for name in ("run.json", "run.npz", "result.json"))
+    keep = ["--json", "--recipe", str(recipe), "--trace", str(trace)]
+    assert main(["generate", "The cat", "a", *keep, *SHORT, *place]) == 0
+    result.write_text(capsys.readouterr().out)
+    return {"recipe": recipe, "trace": trace, "result": result}
+
+
+@pytest.mark.parametrize(
+    ("what", "verdict"),
+    [
+        ("recipe", "a recipe holds no text to compare with."),
+        ("result", "the same text."),
+        ("trace", "the same text; latents differ by at most 0.0e+00."),
+    ],
+)
+def test_replay_says_whether_the_text_is_the_same(files, place, capsys, what, verdict):
+    assert main(["replay", str(files[what]), *place]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"{files[what]}: {verdict}\n"
+    assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
+    assert out == capsys.readouterr().out
+
+
+def test_replay_finds_another_text_in_a_result(files, place, capsys):
+    result = json.loads(files["result"].read_text())
+    result["sequences"][1]["text"] += "!"
+    files["result"].write_text(json.dumps(result))
+    assert main(["replay", str(files["result"]), "--json", *place]) == 1
+    out, err = capsys.readouterr()
+    assert "another text, first in sequence 2." in err
+    assert json.loads(out)["same"] is False
+
+
+def test_replay_finds_another_text_in_a_trace(files, place, capsys):
+    trace = Trace.load(files["trace"])
+    trace.token_ids[1, 1, 2] += 1
+    trace.save(files["trace"])
+    assert main(["replay", str(files["trace"]), *place]) == 1
+    assert "another text, first in sequence 2, block 2, token 3." in capsys.readouterr().err
+
+
+def test_replay_saves_the_new_trace(files, place, tmp_path):
+    assert main(["replay", str(files["recipe"]), "--trace", str(tmp_path / "again.npz"), *place]) == 0
+    again, trace = Trace.load(tmp_path / "again.npz"), Trace.load(files["trace"])
+    assert again.answers == trace.answers and (again.preview_ids == trace.preview_ids).all()
+
+
+def test_replay_of_another_models_recipe_warns(files, place, capsys):
+    recipe = dataclasses.replace(Recipe.from_json(files["recipe"].read_bytes()), model="0" * 16)
+    files["recipe"].write_text(recipe.to_json())
+    assert main(["replay", str(files["recipe"]), *place]) == 0
+    assert "This recipe was made with the model 0000000000000000" in capsys.readouterr().err
+
+
+# info, train, help
+
+
+def test_info_says_what_a_checkpoint_is(model, golden_folder, capsys):
+    assert main(["info", str(golden_folder), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["fingerprint"] == model.fingerprint
+    assert data["cola_dit"]["config"]["num_layers"] == 3 and data["cola_vae"]["config"]["vocab_size"] == 320
+    derived = 3 * model.dit.config.rope_dim // 2  # the angles of each layer stand in the file and are no parameters
+    assert data["cola_vae"]["parameters"] + data["cola_dit"]["parameters"] == model.parameters + derived
+    assert SamplerSettings.from_dict(data["sampler"]) == model.defaults
+    assert main(["info", "--model", str(golden_folder)]) == 0
+    out = capsys.readouterr().out
+    assert model.fingerprint in out and "guidance            7\n" in out and "clip_qkv             null\n" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    out = capsys.readouterr().out
+    assert exit_.value.code == 0
+    assert out.startswith(f"usage: python -m coladlm {command}")
+    assert command == "train" or f"  python -m coladlm {command}" in out
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_help_lists_the_commands(argv, capsys):
+    with contextlib.suppress(SystemExit):
+        assert main(argv) == 0
+    out = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n    {command} " in out
+
+
+# mistakes
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["dance"], "invalid choice: 'dance'"),
+        (["generate", "a", "--speed", "3"], "unrecognized arguments: --speed 3"),
+        (["generate", "a", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["generate", "a", "--steps", "0"], "steps is 0, expected a number from 1 to 1000"),
+        (["generate", "a", "--solver", "magic"], "solver is 'magic', expected one of euler"),
+        (["generate", "a", "--variations", "65"], "variations is 65, expected a whole number from 1 to 64"),
+        (["generate", "a", "--model", "nowhere"], "nowhere: found nothing, expected a folder"),
+        (["generate", "a", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["generate", "a", "--dtype", "int4"], "dtype is 'int4'"),
+        (["generate", "word " * 9000], "tokens, expected at most"),
+        (["generate", "a", "--trace", "nowhere/run.npz"], "nowhere/run.npz: expected the name of a file in a folder"),
+        (["generate", "half \udcff"], "texts[0] is with half a character (U+DCFF) at 5"),
+        (["replay"], "the following arguments are required: file"),
+        (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["info", "nowhere"], "nowhere: found nothing"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(place, capsys, argv, sentence):
+    if argv[0] == "generate":  # the last of two options counts
+        argv = [argv[0], *place, *argv[1:]]
+    with contextlib.suppress(SystemExit) as caught:
+        assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("python -m coladlm") and sentence in err
+    assert caught is None or caught.code == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "recipe is not JSON"),
+        (b"PK but no zip", "is no .npz file or a damaged one"),
+        (b'{"operation": "generate"}', "texts is missing"),
+        (b'{"operation": "dance", "texts": ["a"]}', "operation is 'dance', expected one of generate"),
+        (b'{"recipe": {"operation": "generate", "texts": ["a"]}, "sequences": [1]}', "its sequences have no text"),
+        (b'{"recipe": 1, "sequences": []}', "recipe is 1, expected an object"),
+    ],
+)
+def test_replay_of_a_wrong_file_gets_one_line(tmp_path, place, capsys, data, sentence):
+    (tmp_path / "file").write_bytes(data)
+    assert main(["replay", str(tmp_path / "file"), *place]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and sentence in err
+
+
+@pytest.mark.parametrize(
+    ("data", "terminal", "arguments", "sentence"),
+    [
+        (b"\xff", False, [], "stdin is not UTF-8 at byte 0"),
+        (b"\n \n", False, ["--lines"], "stdin has no line with a text"),
+        (b"", True, [], "there is no text to continue"),
+    ],
+)
+def test_stdin_without_a_text_gets_one_line(stdin, place, capsys, data, terminal, arguments, sentence):
+    stdin(data, terminal)
+    assert main(["generate", *arguments, *place]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_keeps_its_traceback(place, monkeypatch):
+    monkeypatch.setattr("coladlm.cli.generate.play", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["generate", "a", *place])
+
+
+# as a process of its own
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen(
+        [sys.executable, "-m", "coladlm", *arguments], cwd=ROOT, env=environment, bufsize=0, **pipes
+    )
+
+
+def test_a_pipe_gets_the_text_alone(model, place):
+    process = start("generate", *SHORT, *place, stdin=subprocess.PIPE)
+    out, err = process.communicate("The cat 🐉\n".encode(), timeout=60)
+    assert process.returncode == 0 and err == b""
+    assert out.decode() == "The cat 🐉" + model.generate(["The cat 🐉"], SETTINGS)[0] + "\n"
+
+
+def test_ctrl_c_leaves_the_text_and_a_trace(place, tmp_path):
+    trace = tmp_path / "run.npz"
+    length = ["--steps", "100", "--max-new-tokens", "8000", "--no-stop-at-end"]
+    process = start("generate", "Once", *length, "--trace", str(trace), *place)
+    first = b""
+    while len(first) <= len("Once"):  # the text comes out while it is being written
+        first += process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == b"Stopped: this is what there was.\n"
+    stopped = Trace.load(trace)
+    assert stopped.stopped and stopped.texts[0]
+    assert (first + rest).decode() == f"Once{stopped.texts[0]}\n"
+
+
+def test_a_reader_that_leaves_gets_no_traceback(place):
+    process = start("generate", "Once", "--steps", "1", "--max-new-tokens", "4000", "--no-stop-at-end", *place)
+    process.stdout.read(5)
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(60) == 1 and err == b""
