@@ -72,8 +72,10 @@ def test_every_step_from_the_golden_state_agrees_with_the_golden_velocities(mode
     errors = []
     for block, steps in enumerate(golden["sample.z"]):
         for index, z in enumerate(steps):
-            plans = [model.plan(p, settings, noise=golden["sample.noise"][:, i]) for i, p in enumerate(golden_settings["prompts"])]  # fmt: skip
-            for row, plan in enumerate(plans):
+            plans = []
+            for row, prompt in enumerate(golden_settings["prompts"]):
+                plan = model.plan(prompt, settings, noise=golden["sample.noise"][:, row])
+                plans.append(plan)
                 done = golden["sample.block_latents"][:block, row]
                 plan.prefix = torch.cat((plan.prefix, *done))
                 plan.prefix_ids = torch.cat((plan.prefix_ids, torch.zeros(len(done) * 4, dtype=torch.long)))
@@ -106,7 +108,7 @@ def test_the_golden_run_stays_with_the_golden_states_latents_and_logits(golden_r
 def test_a_block_through_the_caches_equals_the_whole_sequence_at_once(exact):
     """The sampler's velocity with prefix, pins and caches is the DiT's on the whole text, clean before the block."""
     text = exact.encode_texts([PROMPTS[0]])[0]
-    seen = [e for e in events(exact, [PROMPTS[0]], dataclasses.replace(SHORT, guidance=1.0))]
+    seen = events(exact, [PROMPTS[0]], dataclasses.replace(SHORT, guidance=1.0))
     whole = len(text.latents) // 4 * 4
     history = text.latents[:whole]
     for event in seen:
@@ -174,7 +176,7 @@ def test_the_same_settings_give_the_same_run_and_another_seed_another(exact):
 def test_two_interleaved_runs_do_not_disturb_each_other(exact):
     alone = [events(exact, [p]) for p in PROMPTS[:2]]
     one, two = (exact.sample([p], SHORT) for p in PROMPTS[:2])
-    interleaved = [pair for pair in zip(one, two, strict=False)]
+    interleaved = list(zip(one, two, strict=False))
     assert interleaved[-1][0].texts == alone[0][-1].texts
     last = [e for e in two if isinstance(e, Finished)] or [interleaved[-1][1]]
     assert last[0].texts == alone[1][-1].texts
