@@ -60,10 +60,11 @@ def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Gen
 
 
 def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
-    """Warm-up by steps, then a cosine over the share of the limit that has passed (0 to 1)."""
+    """Warm-up by steps (at most a tenth of them), then a cosine over the share of the limit that has passed."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     rate = settings.final_rate + (1 - settings.final_rate) * cosine
-    return rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    warmup = settings.warmup_steps if settings.steps is None else min(settings.warmup_steps, settings.steps // 10)
+    return rate * min(1.0, (step + 1) / max(1, warmup))
 
 
 class Training:

@@ -1,0 +1,80 @@
+"""The whole way through the command line: text in, a checkpoint of the published form out."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from coladlm.model import ColaDLM
+from coladlm.train.__main__ import main
+from coladlm.train.curves import read_metrics
+
+STORY = 'Once upon a time there was a {} {}. It went to the {} and found a {} ball. "What a day!" it said.'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, and a run of a few steps in all stages."""
+    root = tmp_path_factory.mktemp("train")
+    for name, places in (("train", ("park", "lake", "hill", "shop")), ("valid", ("barn",))):
+        words = itertools.product(("big", "sad"), ("cat", "dog", "cow"), places, ("red", "blue"))
+        stories = [STORY.format(*chosen) for chosen in words]
+        (root / f"{name}.jsonl").write_text("".join(json.dumps({"text": story}) + "\n" for story in stories))
+    assert main(["all", "--data", str(root), *options(root)]) == 0
+    return root
+
+
+def options(root, steps=30):
+    sizes = "--vocab-size 400 --width 64 --layers 2 --vae-layers 1 1 --latent-dim 8 --longest 64 --tokens 512"
+    fixed = f"{sizes} --steps {steps} --dtype float32 --device cpu"
+    return ["--run", f"{root}/run", "--to", f"{root}/model", *fixed.split()]
+
+
+def test_the_checkpoint_loads_and_writes(folder):
+    model = ColaDLM.from_pretrained(folder / "model", device="cpu")
+    assert model.defaults.history == "reencoded"
+    texts = model.generate(["Once upon a time"])
+    assert isinstance(texts[0], str)
+
+
+def test_the_checkpoint_has_the_published_form_in_bfloat16(folder):
+    from safetensors import safe_open
+
+    for network in ("cola_vae", "cola_dit"):
+        config = json.loads((folder / "model" / network / "config.json").read_text())
+        assert config["model_type"] == {"cola_vae": "cola_text_vae", "cola_dit": "cola_dit"}[network]
+        with safe_open(folder / "model" / network / "model.safetensors", "pt") as file:
+            names = list(file.keys())
+            assert not any("head" in name.split(".")[0] or "meaning" in name for name in names)
+            matrix = next(name for name in names if name.endswith("proj.weight"))
+            assert file.get_tensor(matrix).dtype == torch.bfloat16
+
+
+def test_the_losses_fall(folder):
+    for stage, name in (("vae", "restored"), ("dit", "head")):
+        lines = [line for line in read_metrics(folder / "run" / stage) if line["kind"] == "train"]
+        assert lines[-1][name] < 0.95 * lines[0][name]
+
+
+def test_validation_comes_with_samples_curves_and_neighbours(folder):
+    last = [line for line in read_metrics(folder / "run" / "dit") if line["kind"] == "valid"][-1]
+    assert len(last["samples"]) == 2 and "flow_0.9" in last
+    assert (folder / "run" / "dit" / "curves.png").stat().st_size > 1000
+    assert json.loads((folder / "run" / "vae" / "neighbours.json").read_text())
+
+
+def test_more_steps_go_on_from_the_state_and_keep_the_config(folder):
+    assert main(["dit", *options(folder, steps=32), "--layers", "3"]) == 0
+    assert json.loads((folder / "run" / "dit" / "config.json").read_text())["num_layers"] == 2
+    assert read_metrics(folder / "run" / "dit")[-1]["step"] == 32
+
+
+def test_missing_data_is_one_sentence(tmp_path, capsys):
+    assert main(["tokenizer", "--run", str(tmp_path / "run"), "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"train: {tmp_path}/train.jsonl: no such file; expected JSON lines")
+
+
+def test_a_stage_without_the_one_before_it_is_one_sentence(tmp_path, capsys):
+    assert main(["dit", "--run", str(tmp_path / "run"), "--steps", "1"]) == 2
+    assert "tokenizer" in capsys.readouterr().err
