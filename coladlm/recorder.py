@@ -42,7 +42,8 @@ class TraceRecorder:
 
     Steps stay on the model's device until their block is done and then move to the host in one transfer, so that no
     step waits for the device; a block of 16 positions, 16 channels and 16 steps takes about 40 KB a sequence there.
-    Nothing of the run itself is kept, so that a run that is closed frees its caches.
+    Nothing of the run itself is kept, so that a run that is closed frees its caches. Events that an operation adds to
+    those of the sampler pass by.
 
     prompts: the text each sequence starts from; the recipe's texts, each `variations` times, if absent. previews:
     decode the clean estimate at each step (costs a pass of the decoder) and keep what it says; `latest` then holds the
@@ -75,6 +76,8 @@ class TraceRecorder:
 
     def add(self, event: Event) -> None:
         """Records one event. Raises TraceError for one that does not follow from those before it."""
+        if not isinstance(event, (Step, BlockDone, Finished)):
+            return
         if self._end is not None:
             raise TraceError(f"{type(event).__name__} came after Finished, expected nothing")
         if isinstance(event, Finished):

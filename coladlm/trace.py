@@ -249,6 +249,9 @@ def _read(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, np.ndarray]:
     for name in (*WORDS, *(name for name, spec in SPECS.items() if not spec.optional)):
         if name not in names:
             raise TraceError(f"{name} is missing, expected it in every trace")
+    for name, info in zip(names, infos, strict=True):
+        if name in WORDS and info.file_size > max_bytes // 8:  # parsed JSON takes several times its length
+            raise TraceError(f"{name} is {info.file_size:,} bytes long, expected at most {max_bytes // 8:,}")
     total = sum(info.file_size for info in infos)
     if total > max_bytes:
         raise TraceError(f"holds {total:,} bytes unpacked, expected at most {max_bytes:,}")

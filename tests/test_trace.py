@@ -227,6 +227,18 @@ def test_events_that_do_not_follow_are_refused(model, events):
         TraceRecorder(RECIPE, dtype="int8")
 
 
+def test_events_that_an_operation_adds_pass_by(model, trace):
+    def more():
+        for event in run(model, RECIPE):
+            yield "on the way"
+            yield event
+        yield "summary"
+
+    watcher = TraceRecorder(RECIPE, dtype="float32")
+    assert list(watcher.watch(more()))[-1] == "summary"
+    np.testing.assert_array_equal(watcher.trace().z, trace.z)
+
+
 def test_numbers_beyond_float16_saturate_and_nan_is_refused(events):
     step = events[0][0]
     watcher = TraceRecorder(RECIPE, previews=False)
@@ -358,6 +370,8 @@ def test_a_bomb_is_never_unpacked(entries):
     assert len(bomb.getvalue()) < 100_000
     with pytest.raises(TraceError, match="bytes unpacked, expected at most 10,000,000"):
         Trace.load(bomb, max_bytes=10_000_000)
+    with pytest.raises(TraceError, match="outcome is 20,000,000 bytes long, expected at most 10,000,000"):
+        Trace.load(zipped(entries, "outcome", bytes(20_000_000)), max_bytes=80_000_000)
 
 
 def test_an_entry_that_stands_twice_is_refused(entries):
