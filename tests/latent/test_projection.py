@@ -1,4 +1,4 @@
-"""PCA and UMAP on latents of a flow that is known exactly: words on a sphere, and the field that carries noise there."""
+"""PCA and UMAP on latents of a flow that is known exactly: words on a sphere and the field that carries noise there."""
 
 import dataclasses
 import os
@@ -134,9 +134,8 @@ def test_neighbours_on_the_map_are_neighbours_in_truth(umap_map, fitted_on):
     assert trustworthiness(fitted_on, umap_map.embedding) > 0.95
 
 
-def test_unseen_states_are_placed_more_truly_than_by_pca(umap_map, fitted_on, paths):
-    by_pca = faithfulness(fit_pca(fitted_on, 2), paths).trustworthiness
-    assert faithfulness(umap_map, paths).trustworthiness > by_pca
+def test_a_state_that_was_never_seen_lies_among_its_like(umap_map, fitted_on, paths):
+    assert faithfulness(umap_map, paths, fitted_on).trustworthiness > 0.85
 
 
 def test_a_point_is_placed_the_same_alone_and_among_others(umap_map, paths):
