@@ -1,7 +1,7 @@
 """Runs a recipe, keeps its trace, and asks the trace at which step each word was settled.
 
-python examples/look_back.py run.npz
-python examples/look_back.py run.npz path/to/checkpoint
+python -m examples.look_back run.npz
+python -m examples.look_back run.npz path/to/checkpoint
 """
 
 import dataclasses

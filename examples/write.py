@@ -1,7 +1,7 @@
 """Writes a text and shows how each block crystallises: the decoding of the clean estimate at every step.
 
-python examples/write.py
-python examples/write.py "The cat sat" path/to/checkpoint
+python -m examples.write
+python -m examples.write "The cat sat" path/to/checkpoint
 """
 
 import dataclasses
