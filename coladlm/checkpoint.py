@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "model"
 NETWORKS = {"cola_vae": (TextVAEConfig, TextVAE), "cola_dit": (DiTConfig, BlockCausalDiT)}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|pad|>")
 LEVEL = "cola_dlm"
+DOCUMENTS = {".md", ".png", ".svg", ".json"}  # endings of what may lie beside a checkpoint in its folder
 PARTS = {*NETWORKS, "tokenizer.json", "sampler.json"}
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -327,6 +329,7 @@ def save_checkpoint(
     """Writes a checkpoint of the published form, whole or not at all, and replaces the one that `folder` may hold.
 
     Matrices are stored in `dtype` (float32 or bfloat16), LayerNorms in float32. sampler: the content of sampler.json.
+    Documents beside the checkpoint (a model card, its pictures, measured numbers) stay.
     Raises CheckpointError where a weight is not finite, where `folder` holds anything but a checkpoint, or where the
     files cannot be written; whatever was there before is then as it was.
     """
@@ -336,7 +339,9 @@ def save_checkpoint(
     check_pair(vae.config, dit.config)
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: found a file, expected a folder or nothing")
-    foreign = sorted({entry.name for entry in folder.iterdir()} - PARTS) if folder.is_dir() else []
+    others = [entry for entry in folder.iterdir() if entry.name not in PARTS] if folder.is_dir() else []
+    documents = [entry for entry in others if entry.suffix in DOCUMENTS and entry.is_file()]
+    foreign = sorted(entry.name for entry in others if entry not in documents)
     if foreign:
         raise CheckpointError(
             f"{folder}: found {foreign[0]}{_more(foreign)}, expected nothing but a checkpoint to replace"
@@ -351,6 +356,8 @@ def save_checkpoint(
             tokenizer.save(str(partial / "tokenizer.json"))
             if sampler is not None:
                 _write_json(partial / "sampler.json", sampler)
+            for document in documents:
+                shutil.copy2(document, partial)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder}: cannot be written ({_first_line(error)}), expected room and permission"

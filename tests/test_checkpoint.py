@@ -494,6 +494,13 @@ def test_saving_into_a_folder_of_other_things_is_refused(folder):
     assert (folder / "thesis.txt").read_text() == "years of work"
 
 
+def test_saving_keeps_the_documents_beside_a_checkpoint(folder):
+    (folder / "README.md").write_text("a model card")
+    save_checkpoint(folder, *networks(folder), tokenizer_of(folder))
+    assert (folder / "README.md").read_text() == "a model card"
+    find_checkpoint(folder)
+
+
 @pytest.mark.parametrize("wrong", ["weight", "dtype", "blocks", "sampler"])
 def test_a_save_that_fails_leaves_what_was_there(folder, wrong):
     vae, dit = networks(folder)
