@@ -79,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
                          help="of matrix products; auto measures (%(default)s)")  # fmt: skip
     machine.add_argument("--threads", type=int, help="of the CPU (all)")
+    machine.add_argument("--workers", type=int, default=1,
+                         help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
+                         "(%(default)s)")  # fmt: skip
     machine.add_argument("--compile", action="store_true", help="compile the DiT's step (minutes at the start)")
 
 
@@ -113,14 +116,27 @@ def _run(args: argparse.Namespace) -> None:
             run_tokenizer(place, args.data, args.vocab_size)
     if "vae" in stages:
         vae_limit = {"steps": args.steps} if args.steps else {"minutes": args.vae_minutes}
-        settings = LoopSettings(**vae_limit, seed=args.seed, learning_rate=args.vae_learning_rate, warmup_steps=50,
-                                average=0.995, validate_seconds=60, checkpoint_seconds=60)  # fmt: skip
+        settings = LoopSettings(
+            **vae_limit,
+            seed=args.seed,
+            learning_rate=args.vae_learning_rate,
+            warmup_steps=50,
+            average=0.995,
+            validate_seconds=60,
+            checkpoint_seconds=60,
+            workers=args.workers,
+        )
         run_vae(place, vae_config(args, place.tokenizer().get_vocab_size()), VAEObjective(), settings, _report("vae"))
         draw_curves(args.run / "vae")
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
         settings = LoopSettings(
-            **limit, seed=args.seed, learning_rate=args.learning_rate, optimizer=args.optimizer, validate_seconds=480
+            **limit,
+            seed=args.seed,
+            learning_rate=args.learning_rate,
+            optimizer=args.optimizer,
+            validate_seconds=480,
+            workers=args.workers,
         )
         objective = DiTObjective(head_weight=args.head_weight)
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name)

@@ -16,6 +16,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -42,6 +43,9 @@ class LoopSettings:
     final_rate: float = 0.02  # of the learning rate, at the end of the cosine
     clip: float = 1.0
     average: float = 0.999  # decay of the moving average of weights
+    # Threads that share a batch's rows and run one core each. Threads inside every operation wait for each other
+    # thousands of times a step, which on a CPU that does other things too costs a third of the speed.
+    workers: int = 1
     # housekeeping
     log_steps: int = 20
     checkpoint_seconds: float = 180.0
@@ -80,6 +84,7 @@ class Training:
         self.trained = {name: p for name, p in self.stage.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
         self.optimizers = _optimizers(self.trained, settings, self.device)
+        self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         if self.state_file.is_file():
@@ -140,9 +145,19 @@ class Training:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * rate
-        with autocast(self.dtype, self.device):
-            parts = self.stage(ids, generator_for(s.seed, self.step, self.device))
-        parts["loss"].backward()
+        shares = ids.chunk(s.workers)
+        if len(shares) == 1:
+            found = [self.gradients(ids, 0)]
+        else:
+            found = list(self.pool.map(self.gradients, shares, range(len(shares))))
+        parts, gradients = found[0]
+        for more_parts, more_gradients in found[1:]:
+            parts = {name: value + more_parts[name] for name, value in parts.items()}
+            torch._foreach_add_(gradients, more_gradients)
+        torch._foreach_div_(gradients, len(shares))
+        parts = {name: value / len(shares) for name, value in parts.items()}
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
+            parameter.grad = gradient
         norm = nn.utils.clip_grad_norm_(list(self.trained.values()), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -151,7 +166,15 @@ class Training:
         decay = min(s.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - decay)
-        return {**{name: value.detach() for name, value in parts.items()}, "norm": norm.detach(), "count": 1}
+        return {**parts, "norm": norm.detach(), "count": 1}
+
+    def gradients(self, ids: Tensor, worker: int) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """The parts of the loss of a worker's rows, and the gradients of all trained parameters."""
+        s = self.settings
+        with autocast(self.dtype, self.device, shared=s.workers > 1):
+            parts = self.stage(ids, generator_for(s.seed, self.step * s.workers + worker, self.device))
+        gradients = torch.autograd.grad(parts["loss"], list(self.trained.values()), materialize_grads=True)
+        return {name: value.detach() for name, value in parts.items()}, list(gradients)
 
     def validate(self) -> dict[str, float]:
         """The stage's validation with the moving average of weights, on the same draws every time."""

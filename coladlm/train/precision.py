@@ -39,8 +39,9 @@ def choose_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def autocast(dtype: torch.dtype, device: torch.device | str) -> contextlib.AbstractContextManager:
-    """Products in `dtype`, weights and sums in float32."""
+def autocast(dtype: torch.dtype, device: torch.device | str, shared: bool = False) -> contextlib.AbstractContextManager:
+    """Products in `dtype`, weights and sums in float32. shared: several threads do so at once with the same weights,
+    which then must not share the cache of converted weights either."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=dtype)
+    return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=not shared)

@@ -54,28 +54,39 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_after_a_kill_the_curve_is_the_same(tmp_path, optimizer):
-    whole = training(tmp_path / "whole", optimizer=optimizer)
+@pytest.mark.parametrize(("optimizer", "workers"), [("adamw", 1), ("muon", 1), ("adamw", 2)])
+def test_after_a_kill_the_curve_is_the_same(tmp_path, optimizer, workers):
+    whole = training(tmp_path / "whole", optimizer=optimizer, workers=workers)
     whole.run()
 
     def kill(metrics):
         if metrics["step"] == 25:
             raise Killed
 
-    first = training(tmp_path / "killed", optimizer=optimizer, checkpoint_seconds=1e9)
+    first = training(tmp_path / "killed", optimizer=optimizer, workers=workers, checkpoint_seconds=1e9)
     for _ in range(17):
         first.train_step()
     first.save()
     with pytest.raises(Killed):  # eight steps later, none of them saved
         first.run(kill)
 
-    second = training(tmp_path / "killed", optimizer=optimizer)
+    second = training(tmp_path / "killed", optimizer=optimizer, workers=workers)
     assert second.step == 17
     second.run()
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")[17:]
     for name, parameter in whole.average.items():
         assert torch.equal(parameter, second.average[name])
+
+
+def test_workers_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
+    run = training(tmp_path, workers=2)
+    halves = [run.gradients(torch.zeros(16, 4), worker)[1] for worker in (0, 1)]
+    run.train_step()
+    expected = [(one + other) / 2 for one, other in zip(*halves, strict=True)]
+    moved = [state["exp_avg"] / 0.1 for state in run.optimizers[0].state_dict()["state"].values()]
+    norm = torch.stack([gradient.norm() for gradient in expected]).norm()
+    for gradient, average in zip(expected, moved, strict=True):
+        torch.testing.assert_close(average, gradient / max(1.0, norm.item()), atol=1e-4, rtol=1e-3)
 
 
 def test_a_finished_run_returns_at_once(tmp_path):
