@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from .events import Event
+from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
 from .recorder import TraceRecorder
@@ -37,7 +38,14 @@ def _generate(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
 
 OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
-}
+    # texts of these are whole texts, so there is nothing that they start from
+    "interpolate": Operation(interpolate.DESCRIPTION, interpolate.run_interpolate, interpolate.OPTIONS,
+                             interpolate.TEXTS, lambda recipe: [""] * interpolate.rows_of(recipe)),
+    "edit": Operation(edit.DESCRIPTION, edit.run_edit, edit.OPTIONS, edit.TEXTS,
+                      lambda recipe: [""] * recipe.variations),
+    "invert": Operation(invert.DESCRIPTION, invert.run_invert, invert.OPTIONS, invert.TEXTS,
+                        lambda recipe: [""] * len(recipe.texts)),
+}  # fmt: skip
 
 
 def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:

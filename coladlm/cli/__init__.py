@@ -18,6 +18,9 @@ PROGRAM = "python -m coladlm"
 # name: module, one line of help
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("coladlm.cli.generate", "continue a text, or several"),
+    "interpolate": ("coladlm.cli.interpolate", "walk from text to text through latent space"),
+    "edit": ("coladlm.cli.edit", "change a span of a text and keep the rest"),
+    "invert": ("coladlm.cli.invert", "carry texts to their noise and back"),
     "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),
     "train": ("coladlm.train.__main__", "train a model of your own"),
     "info": ("coladlm.cli.info", "say what a checkpoint is"),
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     parser = _Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(metavar="COMMAND [--help]", title="commands")
     name = next((word for word in argv if not word.startswith("-")), None)
     module = None
     for known, (path, help_) in COMMANDS.items():

@@ -1,0 +1,109 @@
+"""What the commands of latent operations share: an argument for each option, the run, and the outcome as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..events import Event
+from ..recipe import Recipe, RecipeError
+from ..recorder import TraceRecorder
+from ..run import OPERATIONS, recorder
+from ..settings import SamplerSettings
+from . import STOPPED, CommandError
+from .options import (
+    add_model_arguments,
+    add_settings_arguments,
+    check_folder,
+    load_model,
+    settings_from,
+)
+from .play import play, print_json, write_json
+
+
+def add_operation_arguments(parser: argparse.ArgumentParser, name: str, examples: str) -> None:
+    """Adds the texts, the operation's options, output, model and sampler."""
+    operation = OPERATIONS[name]
+    parser.description, parser.epilog = operation.description, examples
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("texts", nargs="+", metavar="TEXT", help="the texts to work on")
+    group = parser.add_argument_group("operation")
+    for option in operation.options:
+        how: dict[str, Any] = {"type": option.kind, "default": None}
+        if option.kind is bool:
+            how = {"action": argparse.BooleanOptionalAction, "default": None}
+        elif option.choices:
+            how["choices"] = option.choices
+        else:
+            how["metavar"] = {int: "N", float: "X", str: "TEXT"}[option.kind]
+        if option.many:
+            how["nargs"] = "+"
+        default = "" if option.default is None else f" ({option.default})"
+        flag = "--" + option.name.replace("_", "-")
+        group.add_argument(flag, dest=f"option_{option.name}", help=option.help.replace("%", "%%") + default, **how)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print the texts, the outcome and the recipe as JSON")
+    output.add_argument("--recipe", type=Path, metavar="FILE.json", help="save what was run, for `replay`")
+    output.add_argument("--trace", type=Path, metavar="FILE.npz", help="save everything that happened, step by step")
+    add_model_arguments(parser)
+    add_settings_arguments(parser)
+
+
+def run_operation(args: argparse.Namespace, name: str, outcome: type, variations: int = 1) -> tuple[Any, int]:
+    """Runs a recipe of the arguments and shows its texts. Returns the last event of type `outcome` (None if there was
+    none or it has been printed as JSON) and the exit status. Raises CommandError.
+    """
+    for path in (args.recipe, args.trace):
+        check_folder(path)
+    settings_from(args, SamplerSettings())  # what is wrong is said before a large model is loaded
+    given = {option.name: getattr(args, f"option_{option.name}") for option in OPERATIONS[name].options}
+    options = {key: value for key, value in given.items() if value is not None}
+    model = load_model(args)
+    settings = settings_from(args, model.defaults)
+    try:
+        recipe = Recipe(name, args.texts, settings, variations, options, model.fingerprint)
+        watcher = _Watcher(outcome, recorder(recipe) if args.trace else None)
+        if args.recipe:
+            write_json(args.recipe, recipe.to_dict())
+        played = play(model, recipe, args.json, watcher)
+    except RecipeError as error:
+        raise CommandError(str(error)) from error
+    if args.trace:
+        watcher.recording.trace().save(args.trace)
+    if args.json:
+        print_json(played.to_dict(model, recipe) | {"outcome": None if watcher.last is None else plain(watcher.last)})
+    return None if args.json else watcher.last, STOPPED if played.stopped else 0
+
+
+class _Watcher:
+    """Passes events on, keeps the last one of a type, and lets a recorder see them all."""
+
+    def __init__(self, outcome: type, recording: TraceRecorder | None):
+        self.outcome, self.recording, self.last = outcome, recording, None
+
+    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Closing this generator closes `events`."""
+        try:
+            for event in events:
+                if self.recording:
+                    self.recording.add(event)
+                if isinstance(event, self.outcome):
+                    self.last = event
+                yield event
+        finally:
+            events.close()
+
+
+def plain(value: Any) -> Any:
+    """An event of an operation as plain data for JSON; tensors are left out."""
+    if isinstance(value, SamplerSettings):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value):
+        fields = typing.cast(Any, dataclasses.fields(value))
+        parts = {field.name: getattr(value, field.name) for field in fields}
+        return {key: plain(part) for key, part in parts.items() if not hasattr(part, "numpy")}
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,317 @@
+"""Changing part of a text: a span is re-noised, or moved and re-noised, and carried back; the rest is pinned.
+
+- anew: the span starts from pure noise.
+- renoise: from its own latents re-noised to a strength.
+- direction, component: its latents are pushed along a direction, then re-noised and carried back.
+- mix: they are moved towards the latents of another text's span, then re-noised and carried back.
+
+Whole blocks before the span are the prefix. In the span's blocks the other positions are pinned, latents and tokens.
+Blocks after it are not computed at all unless they may follow: nothing before them can see them. Candidates differ in
+their noise alone and run as one batch. They are ranked by how well the rest still fits: the error of the flow's
+velocity at the kept positions from the span's first block on (see fit.py for why not the decoder's likelihood).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..events import BlockDone, Event, Finished
+from ..flow import NOISE_TIME
+from ..model import ColaDLM, PromptError
+from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..sampler import Plan
+from ..settings import SamplerSettings
+from . import directions
+from .fit import velocity_error
+from .interpolate import stretch
+from .invert import text_tokens
+from .layout import LatentSpace, Layout, lay_out
+
+METHODS = ("anew", "renoise", "direction", "mix", "component")
+MAX_SPAN = 512  # tokens that an edit writes at once
+MAX_FIT = 128  # latents after the span that are asked whether they still fit
+STRENGTHS = {"anew": (1.0, 0, 1), "renoise": (0.5, 0, 1), "direction": (1.0, -4, 4), "mix": (0.5, 0, 1),
+             "component": (1.0, -4, 4)}  # default, low, high  # fmt: skip
+
+DESCRIPTION = "Changes a span of a text in latent space and carries it back; the rest stays, or follows."
+OPTIONS = (
+    Option("method", str, "anew", "What happens to the span.", choices=METHODS),
+    Option("start", int, None, "First token of the span, counted from 0.", low=0),
+    Option("end", int, None, "The token after the span.", low=0),
+    Option("strength", float, None, "How much; 0 changes nothing. renoise and mix: 0 to 1. direction and component: "
+           "radii of the sphere, -4 to 4.", low=-4, high=4),
+    Option("renoise", float, 0.4, "direction, mix, component: share of noise that the moved span is carried back from; "
+           "0 decodes it as it is.", low=0, high=1),
+    Option("follow", float, 0.0, "What comes after the span: 0 keeps it, above that it is re-noised to this share and "
+           "may follow; 1 writes it anew.", low=0, high=1),
+    Option("direction", str, None, "The name of a direction that ships with the app.", low=1, high=64),
+    Option("first", str, None, "A direction of your own: sentences at its first end.", high=2000,
+           many=(1, directions.MAX_SENTENCES)),
+    Option("second", str, None, "A direction of your own: sentences at its second end.", high=2000,
+           many=(1, directions.MAX_SENTENCES)),
+    Option("component", int, 0, "Which principal component, counted from 0.", low=0),
+    Option("other_start", int, None, "mix: first token of the other text's span; its first if absent.", low=0),
+    Option("other_end", int, None, "mix: the token after the other text's span; its end if absent.", low=0),
+)  # fmt: skip
+TEXTS = (1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """An edited text, row `row` of the batch. changed: for each token, does it differ from the one in its place
+    before. misfit: mean squared error of the velocity per channel where the text was to be kept; less fits better.
+    """
+
+    row: int
+    text: str
+    token_ids: tuple[int, ...]
+    changed: tuple[bool, ...]
+    misfit: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """The outcome of an edit, right before Finished.
+
+    before: token ids of the text as it was. span: the tokens that were free (whole patches). candidates: best first.
+    misfit_before: that of the text as it was, to compare with. notes: sentences for people.
+    """
+
+    before: tuple[int, ...]
+    span: tuple[int, int]
+    candidates: tuple[Candidate, ...]
+    misfit_before: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpanEdit:
+    """A text with a span that is to be carried: where its latents start from, ready to become plans.
+
+    span: in latents. moved: (span, d), scaled, where the span starts from; its own latents if absent. share: of noise,
+    0 to 1, that it starts at. follow: the same for what comes after the span. frozen: nothing may change at all.
+    """
+
+    model: ColaDLM
+    layout: Layout
+    span: tuple[int, int]
+    share: float
+    moved: Tensor | None = None
+    follow: float = 0.0
+    frozen: bool = False
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """First block of the edit, and the one after its last."""
+        b = self.model.block_size
+        last = len(self.layout.latents) if self.follow else self.span[1]
+        return self.span[0] // b, -(-last // b)
+
+    @property
+    def token_span(self) -> tuple[int, int]:
+        """The tokens of the span."""
+        ps = self.model.patch_size
+        return self.span[0] * ps, min(self.span[1] * ps, self.layout.tokens)
+
+    def plan(self, sequence: int = 0) -> Plan:
+        """The plan of a candidate, whose noise has this key."""
+        model, (first, last), (start, end) = self.model, self.blocks, self.span
+        b, ps = model.block_size, model.patch_size
+        n = len(self.layout.latents)
+        latents, times, pinned = self.layout.latents.clone(), torch.zeros(n), self.layout.ids.clone()
+        if not self.frozen:
+            if self.moved is not None:
+                latents[start:end] = self.moved
+            closing = -(-self.layout.tokens // ps)
+            times[start:end] = self.share
+            times[end:closing] = self.follow
+            times[closing:] = max(self.share, self.follow)  # after the text: cut off later, free to be anything
+            pinned[start * ps : end * ps] = -1
+            pinned[(end if self.follow else closing) * ps :] = -1
+        own = slice(first * b, last * b)
+        tokens = slice(first * b * ps, last * b * ps)
+        return Plan(latents[: first * b], self.layout.ids[: first * b * ps], latents[own].view(-1, b, latents.shape[1]),
+                    NOISE_TIME * times[own].view(-1, b), pinned[tokens].view(-1, b * ps),
+                    min(tokens.stop, self.layout.tokens) - tokens.start, sequence=sequence,
+                    first_block=first)  # fmt: skip
+
+    def whole(self, answer: Sequence[int]) -> list[int]:
+        """The whole text with what its plan has written so far, and as it was where nothing is written yet."""
+        before, start = self.layout.text_ids, self.blocks[0] * self.model.block_size * self.model.patch_size
+        ids = [*before[:start], *answer, *before[start + len(answer) :]]
+        if self.follow and not self.frozen:  # it may have come to an earlier end
+            free = self.token_span[0]
+            ends = [i for i, token in enumerate(ids[free:], free) if token in self.model.end_ids]
+            ids = ids[: ends[0]] if ends else ids
+        return ids
+
+
+def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> Iterator[Event]:
+    """Runs edits as one batch, each with the key of its noise. Texts and token ids of the events are whole texts."""
+    model = edits[0].model
+    settings = dataclasses.replace(settings, stop_at_end=False)  # what is pinned comes back, whatever stands before it
+    events = model.run_plans([edit.plan(key) for edit, key in zip(edits, sequences, strict=True)], settings)
+    return _whole_texts(model, events, edits)
+
+
+def _whole_texts(model: ColaDLM, events: Iterator[Event], edits: Sequence[SpanEdit]) -> Iterator[Event]:
+    answers: list[list[int]] = [[] for _ in edits]
+    for event in events:
+        if isinstance(event, BlockDone):
+            for answer, ids, active in zip(answers, event.token_ids.tolist(), event.active.tolist(), strict=True):
+                answer += ids if active else []
+            lengths = [edit.layout.tokens - edit.blocks[0] * len(event.token_ids[0]) for edit in edits]
+            written = [edit.whole(a[:n]) for edit, a, n in zip(edits, answers, lengths, strict=True)]
+            event = dataclasses.replace(event, texts=[model.read(ids) for ids in written])
+        elif isinstance(event, Finished):
+            ids = [edit.whole(answer) for edit, answer in zip(edits, event.token_ids, strict=True)]
+            event = Finished(event.reasons, [model.read(row) for row in ids], ids)
+        yield event
+
+
+def edited_tokens(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> list[list[int]]:
+    """Runs edits as one batch and returns the token ids of the whole texts."""
+    for event in edit_events(edits, sequences, settings):
+        if isinstance(event, Finished):
+            return event.token_ids
+    raise RuntimeError("the sampler ended without a result")
+
+
+def run_edit(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Edited]:
+    """The operation `edit` (see OPTIONS): the recipe's variations are the candidates. Raises RecipeError, PromptError,
+    before the first event.
+    """
+    options = check_options(recipe.options, OPTIONS)
+    edit, notes = prepare(model, recipe.texts, options)
+    settings = recipe.settings
+    if options["method"] != "anew":  # a text is carried, not written: it may say a word twice
+        settings = dataclasses.replace(settings, repetition_penalty=1.0)
+    keys = range(recipe.variations)
+    events = edit_events([edit] * len(keys), keys, settings)
+    return _ranked(model, events, edit, settings.seed, tuple(notes))
+
+
+def _ranked(model: ColaDLM, events: Iterator[Event], edit: SpanEdit, seed: int,
+            notes: tuple[str, ...]) -> Iterator[Event | Edited]:  # fmt: skip
+    before = edit.layout.text_ids
+    for event in events:
+        if isinstance(event, Finished):
+            misfits = misfit(edit, [*event.token_ids, before], seed)
+            candidates = [
+                Candidate(row, text, tuple(ids), _changed(before, ids), misfits[row])
+                for row, (ids, text) in enumerate(zip(event.token_ids, event.texts, strict=True))
+            ]
+            candidates.sort(key=lambda candidate: (candidate.misfit, candidate.row))
+            yield Edited(tuple(before), edit.token_span, tuple(candidates), misfits[-1], notes)
+        yield event
+
+
+def _changed(before: Sequence[int], after: Sequence[int]) -> tuple[bool, ...]:
+    return tuple(i >= len(before) or token != before[i] for i, token in enumerate(after))
+
+
+def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[float]:
+    """How badly the rest of each text (token ids) fits: the mean velocity error at the positions that the edit keeps,
+    from the span's first block to MAX_FIT latents after the span; of the span itself where nothing else is there.
+    """
+    model, b = edit.model, edit.model.block_size
+    start, end = edit.span
+    n = min(-(-edit.layout.tokens // model.patch_size), end + MAX_FIT)
+    blocks = -(-n // b)
+    laid_out = lay_out(model, texts, max(blocks, len(edit.layout.latents) // b))
+    asked = torch.zeros(blocks * b, dtype=torch.bool)
+    asked[start // b * b : n] = True
+    asked[start:end] = False
+    if not asked.any():
+        asked[start:end] = True
+    latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
+    return velocity_error(model, latents, asked, seed)[:, asked].mean(1).tolist()
+
+
+# from options to an edit
+
+
+def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tuple[SpanEdit, list[str]]:
+    """The edit that complete options (see OPTIONS) ask for, and notes for people. Raises RecipeError, PromptError."""
+    method, notes = options["method"], []
+    if len(texts) != (2 if method == "mix" else 1):
+        wanted = "two, the second to mix in" if method == "mix" else "one text to edit"
+        raise RecipeError("texts", Said(f"{len(texts)} of them"), wanted)
+    tokens = text_tokens(model, texts)
+    start, end = _span(options["start"], options["end"], len(tokens[0]), "start", "end")
+    if end - start > MAX_SPAN:
+        raise RecipeError("the span", Said(f"{end - start:,} tokens long"), f"at most {MAX_SPAN} at once")
+    if options["follow"] and len(tokens[0]) - start > MAX_SPAN:
+        found = Said(f"above 0 with {len(tokens[0]) - start:,} tokens from the span to the end")
+        raise RecipeError("options.follow", found, f"at most {MAX_SPAN} tokens to be written")
+    strength = _strength(method, options["strength"])
+    layout = lay_out(model, tokens[:1])[0]
+    span = start // model.patch_size, -(-end // model.patch_size)
+    if strength == 0:
+        return SpanEdit(model, layout, span, 0.0, frozen=True), ["Strength 0 changes nothing."]
+    if start == 0 and end == len(tokens[0]):
+        notes.append("All tokens are selected: no other word of the text holds the new ones.")
+    if method in ("anew", "renoise"):
+        return SpanEdit(model, layout, span, strength, follow=options["follow"]), notes
+    moved = _moved(model, layout.latents[slice(*span)], method, strength, options, texts, tokens)
+    if options["renoise"] == 0:
+        notes.append("The flow had nothing to do in the span: without noise the moved latents stay where they are.")
+    return SpanEdit(model, layout, span, options["renoise"], moved, options["follow"]), notes
+
+
+def _moved(model: ColaDLM, own: Tensor, method: str, strength: float, options: dict[str, Any], texts: Sequence[str],
+           tokens: list[list[int]]) -> Tensor:  # fmt: skip
+    """The latents (span, d) of a span after it was pushed or mixed."""
+    space = LatentSpace(model.vae.config)
+    if method == "direction":
+        return space.push(own, _direction(model, options).vector, strength)
+    if method == "component":
+        most = model.latent_dim - 2 if space.spherical else model.latent_dim - 1
+        if options["component"] > most:
+            raise RecipeError("options.component", options["component"], f"a whole number from 0 to {most}")
+        return space.push(own, directions.principal_components(model).vectors[options["component"]], strength)
+    whole = len(tokens[1])
+    chosen = [whole if value is None else value for value in (options["other_start"] or 0, options["other_end"])]
+    start, end = _span(*chosen, whole, "other_start", "other_end")
+    other = lay_out(model, tokens[1:])[0].latents[start // model.patch_size : -(-end // model.patch_size)]
+    return space.between(own, other[stretch(len(other), len(own))], strength)
+
+
+def _direction(model: ColaDLM, options: dict[str, Any]) -> directions.Direction:
+    name, lists = options["direction"], (options["first"], options["second"])
+    try:
+        if name is not None and lists == (None, None):
+            return directions.build_shipped(model, name)
+        if name is None and None not in lists:
+            return directions.build(model, *lists)
+    except (directions.DirectionError, PromptError) as error:
+        raise RecipeError("options.direction", Said("not usable"), "a direction", str(error)) from error
+    found = "neither a name nor two lists" if name is None else f"{name!r} together with lists of sentences"
+    raise RecipeError("options.direction", Said(found), "a shipped direction's name, or options.first and "
+                      "options.second with sentences for one of your own")  # fmt: skip
+
+
+def _span(start: int | None, end: int | None, tokens: int, first: str, second: str) -> tuple[int, int]:
+    if start is None or end is None or start >= end:
+        found = Said("no token" if None in (start, end) else f"no token ({first} {start}, {second} {end})")
+        raise RecipeError(
+            "the span", found, f"at least one of the {tokens} tokens (options.{first} < options.{second})"
+        )
+    if end > tokens:
+        raise RecipeError(f"options.{second}", end, f"at most {tokens}, the number of tokens of the text")
+    return start, end
+
+
+def _strength(method: str, value: float | None) -> float:
+    default, low, high = STRENGTHS[method]
+    strength = default if value is None else value
+    if not low <= strength <= high:
+        raise RecipeError("options.strength", strength, f"a number from {low} to {high} for {method}")
+    if method == "anew" and strength not in (0, 1):
+        raise RecipeError("options.strength", strength, "1 for anew (renoise takes a share)")
+    return float(strength)

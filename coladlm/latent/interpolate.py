@@ -1,0 +1,367 @@
+"""Roads between texts: each stop is a plan (or, on one road, a decoding), and all stops run as one batch.
+
+- decoder_only: the texts' latents are interpolated on their sphere and decoded. The flow is not asked.
+- through_flow: the interpolated latents are re-noised to a time and carried back, so that what stands between two texts
+  is drawn to where texts are. All stops share one noise: neighbours differ by where they stand alone.
+- noise_to_noise: each text is carried to its noise, the noises are interpolated, every stop is sampled in full.
+- prompt_to_prompt: the texts' latents are interpolated as the prompt of each stop, and the text is continued from one
+  and the same noise.
+
+A road through k texts has `stops` stops from each text to the next, both counted, so every text is a stop itself.
+Texts of different length are padded to the same blocks, a text ending with the end token, and the stops lose their
+last words first or grow at their end; or they are stretched, a stop has a length between those of its texts and reads
+each text at the nearest latents of its own length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ..events import BlockDone, Event, Finished
+from ..flow import NOISE_TIME
+from ..model import ColaDLM, EncodedText
+from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..sampler import Plan
+from ..settings import SamplerSettings
+from . import geometry
+from .distances import changed_tokens, text_distances, token_distance
+from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, invert_events, replay_settings, text_tokens
+from .layout import LatentSpace, blocks_for, lay_out
+
+ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
+MAX_TOKENS = 512  # in a text of a road: every stop is that long
+MAX_STOPS = 128  # of a road in all
+
+DESCRIPTION = "Walks from text to text in a number of stops, by one of four roads."
+OPTIONS = (
+    Option("road", str, "through_flow", "The way between the texts.", choices=ROADS),
+    Option("stops", int, 9, "Stops from each text to the next, both texts counted.", low=2, high=33),
+    Option("renoise", float, 0.5, "Through the flow: share of noise, 0 to 1, that a stop is re-noised to.",
+           low=0, high=1),
+    Option("profile", str, "arch", "Through the flow: arch re-noises less towards the texts, flat all stops alike.",
+           choices=("arch", "flat")),
+    Option("align", str, "pad", "Texts of different length: padded at their end, or stretched to a length between.",
+           choices=("pad", "stretch")),
+    Option("iterations", int, ITERATIONS, "Noise to noise: fixed-point iterations of each step of the inversion.",
+           low=0, high=64),
+    Option("using", str, "exact", f"Noise to noise: {SETTINGS_HELP}", choices=("exact", "as set")),
+    Option("weights", float, None, "A single stop in place of a road: the mean of all texts, with a weight for each.",
+           low=0, high=1e6, many=(2, 16)),
+)  # fmt: skip
+TEXTS = (2, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """A text on a road, row `row` of the batch. weights: of each text of the recipe, summing to 1.
+
+    prompt: on the road from prompt to prompt the interpolated prompt, which `text` begins with; else empty. done: is
+    the text complete. changed: for each token, is it not in the stop before. latent_distances, token_distances: to each
+    text of the recipe (to the stop at that text on the road from prompt to prompt); empty until the road is done. Both
+    are of the text as it reads: latents are those of the text encoded again, the mean over positions of
+    LatentSpace.distance; tokens are counted by layout.token_distance.
+    """
+
+    row: int
+    weights: tuple[float, ...]
+    prompt: str = ""
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    changed: tuple[bool, ...] = ()
+    done: bool = False
+    latent_distances: tuple[float, ...] = ()
+    token_distances: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Road:
+    """The stops of a road as far as they have come: at the start, whenever a stop is complete, and before Finished.
+
+    ends: the rows that stand at the texts themselves, in their order. notes: sentences for people.
+    """
+
+    road: str
+    stops: tuple[Stop, ...]
+    ends: tuple[int, ...]
+    settings: SamplerSettings
+    notes: tuple[str, ...] = ()
+
+
+def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Road]:
+    """The operation `interpolate` (see OPTIONS). Texts of the events are whole texts, prompts included.
+
+    Raises RecipeError, PromptError, before the first event.
+    """
+    options = check_options(recipe.options, OPTIONS)
+    check_single(recipe)
+    if len(recipe.texts) < 2:
+        raise RecipeError("texts", Said(f"{len(recipe.texts)} text"), "at least two to walk between")
+    tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
+    weights = stop_weights(len(tokens), options["stops"], options["weights"])
+    road, align = options["road"], options["align"]
+    if road == "noise_to_noise" and align == "stretch":
+        raise RecipeError("options.align", align, "pad for noise_to_noise, whose noise belongs to its positions")
+    walk = _Walk(model, tokens, weights, recipe.settings, road, align == "stretch" or road == "prompt_to_prompt")
+    if road == "decoder_only":
+        return walk.decoded()
+    if road == "through_flow":
+        return walk.through_flow(options["renoise"], options["profile"])
+    if road == "noise_to_noise":
+        return walk.noise_to_noise(replay_settings(recipe.settings, options["using"]), options["iterations"])
+    return walk.prompt_to_prompt()
+
+
+def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None) -> list[tuple[float, ...]]:
+    """The weights of each stop, one for each text. Raises RecipeError."""
+    if weights is not None:
+        if len(weights) != texts or not sum(weights) > 0:
+            found = Said(f"{len(weights)} weights that sum to {sum(weights):g}")
+            raise RecipeError("options.weights", found, f"{texts}, one for each text, not all 0")
+        return [tuple(w / sum(weights) for w in weights)]
+    total = (texts - 1) * (stops - 1) + 1
+    if total > MAX_STOPS:
+        raise RecipeError("options.stops", stops, f"at most {MAX_STOPS} on the whole road, which would have {total}")
+    rows = []
+    for stop in range(total):
+        leg, along = divmod(stop, stops - 1)
+        row = [0.0] * texts
+        row[leg] = 1 - along / (stops - 1)
+        if along:
+            row[leg + 1] = along / (stops - 1)
+        rows.append(tuple(row))
+    return rows
+
+
+def rows_of(recipe: Recipe) -> int:
+    """How many stops a recipe's road has. Raises RecipeError."""
+    options = check_options(recipe.options, OPTIONS)
+    return len(stop_weights(len(recipe.texts), options["stops"], options["weights"]))
+
+
+class _Walk:
+    """A road on its way: the texts' layouts and what each stop is made of."""
+
+    def __init__(self, model: ColaDLM, tokens: list[list[int]], weights: list[tuple[float, ...]],
+                 settings: SamplerSettings, road: str, stretched: bool):  # fmt: skip
+        self.model, self.tokens, self.weights, self.road, self.stretched = model, tokens, weights, road, stretched
+        self.settings = settings
+        self.space = LatentSpace(model.vae.config)
+        self.blocks = blocks_for(model, max(map(len, tokens)))
+        self.layouts = lay_out(model, tokens, self.blocks)
+        self.latents = [-(-len(ids) // model.patch_size) for ids in tokens]  # of the text itself
+        self.notes = []
+        if all(ids == tokens[0] for ids in tokens):
+            self.notes.append("The texts are the same, so there is no way to go between them.")
+        # the row that is each text itself, if there is one
+        self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
+        self.stops = [Stop(row, w) for row, w in enumerate(weights)]
+
+    # what stops are made of
+
+    def between(self, sources: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """Latents between those of the texts, each (n, d); exactly those of a text where it has all the weight."""
+        inside = [i for i, w in enumerate(weights) if w > 0]
+        if len(inside) == 1:
+            return sources[inside[0]].clone()
+        if len(inside) == 2:
+            first, second = inside
+            return self.space.between(sources[first], sources[second], weights[second])
+        return self.space.mean(torch.stack([sources[i] for i in inside]), torch.tensor([weights[i] for i in inside]))
+
+    def stop_latents(self, weights: Sequence[float]) -> tuple[Tensor, int]:
+        """A stop's latents in the whole blocks it needs, (blocks * b, d), and how many of them are its text."""
+        b, inside = self.model.block_size, [i for i, w in enumerate(weights) if w > 0]
+        if not self.stretched:
+            n = max(self.latents[i] for i in inside)
+            return self.between([layout.latents[: -(-n // b) * b] for layout in self.layouts], weights), n
+        n = round(sum(self.latents[i] * weights[i] for i in inside))
+        sources = [z.latents[stretch(m, n)] for z, m in zip(self.layouts, self.latents, strict=True)]
+        nearest = max(inside, key=lambda i: weights[i])
+        return torch.cat((self.between(sources, weights), self._closing(nearest, -n % b))), n
+
+    def _closing(self, text: int, length: int) -> Tensor:
+        """The first latents after the end of a text: its end token and padding, (length, d)."""
+        after = self.layouts[text].latents[self.latents[text] :]
+        if length > len(after):  # it fills its blocks: encode how it ends
+            after = lay_out(self.model, [self.tokens[text]], self.blocks + 1)[0].latents[self.latents[text] :]
+        return after[:length]
+
+    # roads
+
+    def decoded(self) -> Iterator[Event | Road]:
+        """Decoder only. Its BlockDone events come without steps."""
+        settings = dataclasses.replace(self.settings, stop_at_end=True)
+        self.notes.append("The flow was not asked: the interpolated latents were decoded as they are.")
+        b, ps = self.model.block_size, self.model.patch_size
+        stops = [self.stop_latents(w)[0] for w in self.weights]
+        blocks = max(map(len, stops)) // b
+        latents = torch.zeros(len(stops), blocks * b, self.model.latent_dim)
+        for row, z in enumerate(stops):
+            latents[row, : len(z)] = z
+        with torch.inference_mode():
+            latents = latents.to(self.model.device)
+            logits = self.model.vae.decode(latents)
+            ids = logits.argmax(-1)
+            for row, text in self.at_text.items():
+                known = self.layouts[text].ids[: ids.shape[1]]
+                ids[row, : len(known)] = known.to(ids)
+            logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+            answers = [self._cut(row[: len(z) * ps]) for row, z in zip(ids.tolist(), stops, strict=True)]
+        reasons = ["end" if ended else "length" for _, ended in answers]
+        token_ids = [ids for ids, _ in answers]
+        for block in range(blocks):
+            n, m = slice(block * b, (block + 1) * b), slice(block * b * ps, (block + 1) * b * ps)
+            shown = [self.model.read(answer[: m.stop]) for answer in token_ids]
+            active = torch.tensor([len(z) >= n.stop for z in stops])
+            yield BlockDone(block, latents[:, n], ids[:, m], logprobs[:, m], logits[:, m], shown, active)
+        texts = [self.model.read(answer) for answer in token_ids]
+        for row, (answer, text) in enumerate(zip(token_ids, texts, strict=True)):
+            self._complete(row, answer, text)
+        yield self._road(settings, measured=True)
+        yield Finished(reasons, texts, token_ids)
+
+    def through_flow(self, renoise: float, profile: str) -> Iterator[Event | Road]:
+        settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0)
+        if renoise == 0:
+            self.notes.append("The flow had nothing to do: without noise the interpolated latents stay where they are.")
+        plans = []
+        for row, weights in enumerate(self.weights):
+            height = 1.0 if profile == "flat" else arch(weights)
+            plans.append(self._plan(row, start=NOISE_TIME * renoise * height))
+        return self._run(plans, settings, self.at_text)
+
+    def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Iterator[Event | Inverting | Road]:
+        if settings != self.settings:
+            self.notes.append("Sampled with guidance 1, no stochastic steps, the likeliest tokens, no repetition "
+                              "penalty and the re-encoded history, which inversion needs.")  # fmt: skip
+        yield self._road(settings)
+        noises = yield from invert_events(self.model, self.layouts, settings, iterations)
+        plans = []
+        for row, weights in enumerate(self.weights):
+            inside = [i for i, w in enumerate(weights) if w > 0]
+            noise = noises[inside[0]]
+            if len(inside) == 2:
+                noise = geometry.noise_slerp(noise, noises[inside[1]], weights[inside[1]])
+            elif len(inside) > 2:
+                kept = torch.tensor([weights[i] for i in inside])
+                noise = geometry.noise_mean(torch.stack([noises[i] for i in inside]), kept)
+            plans.append(self._plan(row, start=NOISE_TIME, noise=noise))
+        yield from self._run(plans, settings, {})
+
+    def prompt_to_prompt(self) -> Iterator[Event | Road]:
+        model = self.model
+        prompts = []
+        for row, weights in enumerate(self.weights):
+            latents, n = self.stop_latents(weights)
+            if row in self.at_text:
+                ids = self.layouts[self.at_text[row]].ids[: n * model.patch_size]
+                tokens = self.layouts[self.at_text[row]].tokens
+            else:
+                ids = model.decode(latents).argmax(-1).cpu()[: n * model.patch_size]
+                tokens = len(ids)
+            prompts.append(EncodedText(ids[:tokens], ids, latents[:n]))
+            self.stops[row] = dataclasses.replace(self.stops[row], prompt=model.read(ids[:tokens].tolist()))
+        plans = [model.plan_encoded(prompt, self.settings) for prompt in prompts]
+        return self._run(plans, self.settings, {}, [prompt.ids.tolist() for prompt in prompts])
+
+    # running
+
+    def _plan(self, row: int, start: float, noise: Tensor | None = None) -> Plan:
+        """The plan of a stop on the roads that write whole texts. A start of 0 at a text pins its tokens too."""
+        b, d, ps = self.model.block_size, self.model.latent_dim, self.model.patch_size
+        latents, _ = self.stop_latents(self.weights[row])
+        source = latents.view(-1, b, d)
+        blocks = len(source)
+        pinned = torch.full((blocks, b * ps), -1)
+        if noise is None and row in self.at_text:
+            start = 0.0
+            pinned = self.layouts[self.at_text[row]].ids[: pinned.numel()].view(blocks, -1).clone()
+        return Plan(torch.zeros(0, d), torch.zeros(0, dtype=torch.long), source, torch.full((blocks, b), start), pinned,
+                    blocks * b * ps, noise=None if noise is None else noise[:blocks])  # fmt: skip
+
+    def _run(self, plans: list[Plan], settings: SamplerSettings, pinned: dict[int, int],
+             prompts: list[list[int]] | None = None) -> Iterator[Event | Road]:  # fmt: skip
+        """Starts the batch at once, so that what does not fit is said before the first event."""
+        events = self.model.run_plans(plans, settings)
+        return self._watch(events, plans, settings, pinned, prompts or [[] for _ in plans])
+
+    def _watch(self, events: Iterator[Event], plans: list[Plan], settings: SamplerSettings, pinned: dict[int, int],
+               prompts: list[list[int]]) -> Iterator[Event | Road]:  # fmt: skip
+        """Passes the sampler's events on, with whole texts, and says when stops are complete."""
+        read, ends = self.model.read, frozenset(self.model.end_ids)
+        for row, text in pinned.items():
+            self._complete(row, self.tokens[text], read(self.tokens[text]))
+        yield self._road(settings)
+        for event in events:
+            if isinstance(event, BlockDone):
+                texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
+                yield dataclasses.replace(event, texts=texts)
+                news = False
+                for row, ids in enumerate(event.token_ids.tolist()):
+                    new = ids[plans[row].skip if event.block == 0 else 0 :]
+                    ended = settings.stop_at_end and not ends.isdisjoint(new)
+                    complete = ended or event.block + 1 == plans[row].blocks
+                    if event.active[row] and complete and not self.stops[row].done:
+                        self.stops[row] = dataclasses.replace(self.stops[row], text=texts[row], done=True)
+                        news = True
+                if news:
+                    yield self._road(settings)
+            elif isinstance(event, Finished):
+                ids = [prompt + answer for prompt, answer in zip(prompts, event.token_ids, strict=True)]
+                texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
+                for row, (answer, text) in enumerate(zip(ids, texts, strict=True)):
+                    self._complete(row, answer, text)
+                yield self._road(settings, measured=True)
+                yield Finished(event.reasons, texts, ids)
+            else:
+                yield event
+
+    def _complete(self, row: int, ids: Sequence[int], text: str) -> None:
+        self.stops[row] = dataclasses.replace(self.stops[row], text=text, token_ids=tuple(ids), done=True)
+
+    def _cut(self, ids: list[int]) -> tuple[list[int], bool]:
+        """Token ids up to the first end token, and whether there was one."""
+        for i, token in enumerate(ids):
+            if token in self.model.end_ids:
+                return ids[:i], True
+        return ids, False
+
+    def _road(self, settings: SamplerSettings, measured: bool = False) -> Road:
+        if measured:
+            self._measure()
+        ends = tuple(sorted(self.at_text, key=lambda row: self.at_text[row]))
+        return Road(self.road, tuple(self.stops), ends, settings, tuple(self.notes))
+
+    def _measure(self) -> None:
+        """Fills in what can be said once all texts are there."""
+        texts = list(self.tokens)
+        if self.road == "prompt_to_prompt":
+            for row, text in self.at_text.items():
+                texts[text] = list(self.stops[row].token_ids)
+        ids = [list(stop.token_ids) for stop in self.stops]
+        spans = text_distances(self.model, ids, texts)
+        before: Sequence[int] | None = None
+        for row, stop in enumerate(self.stops):
+            self.stops[row] = dataclasses.replace(
+                stop,
+                changed=() if before is None else changed_tokens(before, stop.token_ids),
+                latent_distances=tuple(spans[row]),
+                token_distances=tuple(token_distance(stop.token_ids, text) for text in texts),
+            )
+            before = stop.token_ids
+
+
+def arch(weights: Sequence[float]) -> float:
+    """How far a stop is from every text: 0 at a text, 1 half-way between two; a half circle over their road."""
+    return min(1.0, max(0.0, 2 * (1 - sum(w * w for w in weights)))) ** 0.5
+
+
+def stretch(m: int, n: int) -> list[int]:
+    """For each of n positions the nearest of m, both ends kept."""
+    if n == 1:
+        return [(m - 1) // 2]
+    return [round(i * (m - 1) / (n - 1)) for i in range(n)]

@@ -1,0 +1,53 @@
+"""The fit of a text is the flow-matching error of its latents."""
+
+import torch
+
+from coladlm.flow import interpolant
+from coladlm.latent import lay_out
+from coladlm.latent.fit import FIT_TIMES, velocity_error
+from coladlm.randomness import fit_noise
+
+TEXT = "She said hello to the bird and the bird sang a song."
+
+
+def latents(model):
+    return lay_out(model, [model.tokenize(TEXT)])[0].latents
+
+
+def test_the_error_of_a_first_block_is_that_of_its_velocity(model):
+    b, z = model.block_size, latents(model)[: model.block_size]
+    error = velocity_error(model, z[None], torch.ones(b, dtype=torch.bool), seed=3)[0]
+    wanted = torch.zeros(b)
+    for index, time in enumerate(FIT_TIMES):
+        noise, t = fit_noise(3, index, 0, (b, model.latent_dim)), torch.full((b,), time)
+        velocity = model.velocity(interpolant(z, noise, t), t)
+        wanted += (velocity - (noise - z)).square().mean(-1) / len(FIT_TIMES)
+    torch.testing.assert_close(error, wanted, rtol=0, atol=1e-4)
+
+
+def test_a_block_is_asked_with_the_blocks_before_it_and_none_after(model):
+    z = latents(model)
+    n, b = len(z), model.block_size
+    asked = torch.zeros(n, dtype=torch.bool)
+    asked[b : 2 * b] = True
+    error = velocity_error(model, z[None], asked)[0]
+    changed_later, changed_before = z.clone(), z.clone()
+    changed_later[2 * b :] += 1
+    changed_before[:b] += 1
+    torch.testing.assert_close(velocity_error(model, changed_later[None], asked)[0], error, rtol=0, atol=1e-5)
+    assert not torch.allclose(velocity_error(model, changed_before[None], asked)[0], error, rtol=0, atol=1e-4)
+
+
+def test_only_asked_positions_have_an_error(model):
+    z = latents(model)
+    asked = torch.zeros(len(z), dtype=torch.bool)
+    asked[5] = asked[7] = True
+    error = velocity_error(model, z[None], asked)[0]
+    assert (error[asked] > 0).all() and (error[~asked] == 0).all()
+
+
+def test_a_text_alone_equals_the_text_in_a_batch(model):
+    z = latents(model)
+    asked = torch.arange(len(z)) >= 6
+    both = velocity_error(model, torch.stack((z, z.flip(0))), asked)
+    torch.testing.assert_close(velocity_error(model, z[None], asked)[0], both[0], rtol=0, atol=1e-4)

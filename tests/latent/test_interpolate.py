@@ -1,0 +1,203 @@
+"""Roads begin and end at their texts, run as one batch, and refuse what makes no road."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
+from coladlm.latent import Inverting, Road, lay_out, run_interpolate
+from coladlm.latent.distances import changed_tokens, token_distance
+from coladlm.latent.interpolate import ROADS, arch, rows_of, stop_weights, stretch
+from coladlm.recipe import Recipe, RecipeError
+
+FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and sang", "One day"
+SETTINGS = SamplerSettings(steps=4, guidance=2.0, max_new_tokens=6)
+WRITING = ("through_flow", "decoder_only")  # roads whose ends are their texts under any weights
+
+
+def recipe(*texts: str, settings: SamplerSettings = SETTINGS, **options) -> Recipe:
+    return Recipe("interpolate", texts or (FIRST, SECOND), settings, options={"stops": 5, **options})
+
+
+def walk(model, recipe: Recipe) -> Road:
+    return [event for event in run_interpolate(model, recipe) if isinstance(event, Road)][-1]
+
+
+@pytest.mark.parametrize("align", ["pad", "stretch"])
+@pytest.mark.parametrize("road", WRITING)
+def test_a_road_begins_and_ends_at_its_texts(model, road, align):
+    outcome = walk(model, recipe(road=road, align=align))
+    assert [outcome.stops[row].text for row in outcome.ends] == [FIRST, SECOND]
+    assert outcome.stops[0].token_distances[0] == outcome.stops[-1].token_distances[1] == 0
+    assert outcome.stops[0].latent_distances[0] < 1e-3 and outcome.stops[-1].latent_distances[1] < 1e-3
+    assert outcome.stops[0].token_distances[1] == outcome.stops[-1].token_distances[0] > 0
+
+
+def test_a_road_through_three_texts_stops_at_each(model):
+    outcome = walk(model, recipe(FIRST, SECOND, THIRD))
+    assert outcome.ends == (0, 4, 8)
+    assert [outcome.stops[row].text for row in outcome.ends] == [FIRST, SECOND, THIRD]
+
+
+def test_the_road_from_prompt_to_prompt_begins_and_ends_at_its_prompts(model):
+    outcome = walk(model, recipe(road="prompt_to_prompt"))
+    assert [outcome.stops[row].prompt for row in outcome.ends] == [FIRST, SECOND]
+    assert all(stop.text.startswith(stop.prompt) for stop in outcome.stops)
+
+
+def test_the_ends_from_prompt_to_prompt_are_what_generating_gives(model):
+    outcome = walk(model, recipe(road="prompt_to_prompt"))
+    written = model.generate([FIRST, SECOND], SETTINGS, sequences=[0, 0])
+    assert [stop.text for stop in (outcome.stops[0], outcome.stops[-1])] == [FIRST + written[0], SECOND + written[1]]
+
+
+def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
+    settings = dataclasses.replace(SETTINGS, guidance=1.0, history="latents", repetition_penalty=1.0, stop_at_end=False)
+    latents = []
+    for event in run_interpolate(
+        model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=32)
+    ):
+        if isinstance(event, BlockDone):
+            latents.append(event.latents)
+    for row, text in ((0, FIRST), (-1, SECOND)):
+        layout = lay_out(model, [model.tokenize(text)])[0]
+        own = torch.cat([block[row] for block in latents])[: len(layout.latents)]
+        torch.testing.assert_close(own, layout.latents, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_all_stops_run_as_one_batch(model, road):
+    events = [event for event in run_interpolate(model, recipe(road=road)) if isinstance(event, (Step, BlockDone))]
+    assert all(len(event.active) == 5 for event in events)
+    assert [event.block for event in events] == sorted(event.block for event in events)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_the_outcome_comes_right_before_the_end(model, road):
+    events = list(run_interpolate(model, recipe(road=road)))
+    assert isinstance(events[-1], Finished) and isinstance(events[-2], Road)
+    assert list(events[-1].texts) == [stop.text for stop in events[-2].stops]
+    assert [tuple(ids) for ids in events[-1].token_ids] == [stop.token_ids for stop in events[-2].stops]
+    assert all(stop.done and len(stop.latent_distances) == 2 for stop in events[-2].stops)
+
+
+def test_the_texts_are_there_before_anything_is_computed(model):
+    first = next(iter(run_interpolate(model, recipe(road="through_flow"))))
+    assert isinstance(first, Road)
+    assert [(stop.text, stop.done) for stop in (first.stops[0], first.stops[-1])] == [(FIRST, True), (SECOND, True)]
+
+
+def test_stops_say_when_they_are_complete(model):
+    roads = [event for event in run_interpolate(model, recipe(road="through_flow")) if isinstance(event, Road)]
+    done = [sum(stop.done for stop in road.stops) for road in roads]
+    assert done[0] == 2 and done[-1] == 5 and done == sorted(done)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_pair_alone_equals_the_pair_in_company(model, road):
+    alone = walk(model, recipe(FIRST, SECOND, road=road))
+    company = walk(model, recipe(FIRST, SECOND, "A third text, which is far longer than the other two are", road=road))
+    assert [stop.text for stop in company.stops[:5]] == [stop.text for stop in alone.stops]
+
+
+@pytest.mark.parametrize("road", WRITING)
+def test_there_and_back_is_the_same_road(model, road):
+    there, back = walk(model, recipe(FIRST, SECOND, road=road)), walk(model, recipe(SECOND, FIRST, road=road))
+    assert [stop.text for stop in there.stops] == [stop.text for stop in back.stops][::-1]
+
+
+def test_equal_texts_make_a_road_that_stays_and_says_so(model):
+    outcome = walk(model, recipe(FIRST, FIRST, road="through_flow", renoise=0.0))
+    assert outcome.stops[0].text == outcome.stops[-1].text == FIRST
+    assert any("are the same" in note for note in outcome.notes)
+
+
+def test_a_road_past_the_flow_says_so(model):
+    assert any("flow was not asked" in note for note in walk(model, recipe(road="decoder_only")).notes)
+
+
+def test_weights_make_a_single_stop_of_all_texts(model):
+    outcome = walk(model, recipe(FIRST, SECOND, THIRD, weights=[1, 2, 1]))
+    assert [stop.weights for stop in outcome.stops] == [(0.25, 0.5, 0.25)]
+    assert len(outcome.stops[0].latent_distances) == 3
+
+
+def test_weight_on_one_text_gives_that_text(model):
+    for road in WRITING:
+        assert walk(model, recipe(FIRST, SECOND, THIRD, weights=[0, 0, 3], road=road)).stops[0].text == THIRD
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_emoji_and_right_to_left_texts_have_roads(model, road):
+    outcome = walk(model, recipe("😀 👩‍👧 ok", "שלום עולם", road=road))
+    if road in WRITING:
+        assert [outcome.stops[row].text for row in outcome.ends] == ["😀 👩‍👧 ok", "שלום עולם"]
+
+
+@pytest.mark.parametrize("road", ["through_flow", "noise_to_noise", "prompt_to_prompt"])
+def test_a_road_can_be_stopped_at_any_step(model, road):
+    events = run_interpolate(model, recipe(road=road))
+    for _ in range(3):
+        next(events)
+    events.close()
+    assert next(events, None) is None
+
+
+def test_the_way_to_noise_is_told_apart_from_the_run(model):
+    kinds = [type(event) for event in run_interpolate(model, recipe(road="noise_to_noise"))]
+    last = len(kinds) - kinds[::-1].index(Inverting)
+    assert Step not in kinds[:last] and Step in kinds[last:]
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (recipe("", SECOND), r"texts\[0\] is empty, expected at least one token"),
+        (recipe(FIRST, ""), r"texts\[1\] is empty"),
+        (recipe(FIRST), "texts is 1 text, expected at least two"),
+        (recipe(FIRST, "word " * 2000), r"texts\[1\] is .* tokens long, expected at most 512"),
+        (recipe(road="ferry"), "options.road is 'ferry', expected one of"),
+        (recipe(stops=1), "options.stops is 1"),
+        (recipe(renoise=1.5), "options.renoise is 1.5"),
+        (recipe(renoise=-0.1), "options.renoise is -0.1"),
+        (recipe(weights=[1.0]), "options.weights"),
+        (recipe(weights=[1.0, 2.0, 3.0]), "options.weights is 3 weights that sum to 6, expected 2"),
+        (recipe(weights=[0.0, 0.0]), "not all 0"),
+        (recipe(road="noise_to_noise", align="stretch"), "options.align is 'stretch', expected pad"),
+        (recipe(*["text"] * 10, stops=33), "options.stops is 33, expected at most 128"),
+        (dataclasses.replace(recipe(), variations=2), "variations is 2, expected 1"),
+    ],
+)
+def test_odd_input_gets_a_sentence(model, made, sentence):
+    with pytest.raises((RecipeError, PromptError), match=sentence):
+        run_interpolate(model, made)
+
+
+def test_weights_go_evenly_from_text_to_text():
+    assert stop_weights(2, 3) == [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
+    assert stop_weights(3, 2) == [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    assert rows_of(recipe(FIRST, SECOND, THIRD)) == 9
+
+
+def test_the_arch_is_0_at_the_texts_and_1_half_way():
+    heights = [arch(weights) for weights in stop_weights(2, 9)]
+    assert heights[0] == heights[-1] == 0 and heights[4] == 1
+    assert all(a < b for a, b in itertools.pairwise(heights[:5]))
+
+
+def test_stretching_keeps_both_ends_and_the_order():
+    for m, n in itertools.product(range(1, 9), range(2, 9)):
+        index = stretch(m, n)
+        assert len(index) == n and index[0] == 0 and index[-1] == m - 1 and index == sorted(index)
+
+
+def test_token_distance_counts_single_changes():
+    assert token_distance([1, 2, 3], [1, 2, 3]) == 0
+    assert token_distance([1, 2, 3], [1, 3]) == token_distance([1, 3], [1, 2, 3]) == 1
+    assert token_distance([1, 2, 3], [4, 5]) == 3 and token_distance([], [1, 2]) == 2
+
+
+def test_changed_tokens_are_those_that_are_new():
+    assert changed_tokens([1, 2, 3], [1, 9, 3, 4]) == (False, True, False, True)
