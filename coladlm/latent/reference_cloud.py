@@ -1,0 +1,262 @@
+"""The reference cloud: clean latents of words, and the maps of them on which the paths of runs are drawn.
+
+It is made of texts by a model: their tokens' posterior means, and the states of runs that continue their beginnings,
+on which the maps are fitted. `assets/map/` holds the cloud of the bundled model; for another one it is made anew.
+
+    python -m coladlm.latent.reference_cloud            writes the cloud of the bundled model
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import BlockDone, Step
+from ..model import ColaDLM
+from .projection import (
+    MAX_FITTED,
+    Faithfulness,
+    PCAMap,
+    ProjectionError,
+    UMAPMap,
+    UMAPSettings,
+    faithfulness,
+    fit_pca,
+    fit_umap,
+    umap_arrays,
+    umap_of,
+)
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "map"
+SENTENCES = FOLDER / "sentences.txt"
+SHIPPED = FOLDER / "cloud.npz"
+VERSION = 1
+
+WORDS = 1500  # of the cloud
+SAME_WORD = 8  # at most so many points of one token, so that the cloud is not made of commas
+RUNS, NEW_TOKENS = 12, 64  # runs whose states the maps are fitted on, and how long each is
+HELD_OUT = 60  # paths that no map is fitted on, for the honest numbers
+ENCODED_AT_ONCE = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Survey:
+    """What a model says of texts. token_ids: (n,), latents: (n, d), scaled posterior means of single places. paths:
+    (S + 1, m, d), states of places from noise to their finished latent; the last `HELD_OUT` are for measuring.
+    """
+
+    fingerprint: str
+    token_ids: NDArray[np.int32]
+    latents: NDArray[np.float32]
+    paths: NDArray[np.float32]
+
+    def fitted_on(self) -> NDArray[np.float32]:
+        """The points that maps are fitted on, at most MAX_FITTED."""
+        paths, room = self.paths[:, : -self._held_out], MAX_FITTED - len(self.latents)
+        count = min(paths.shape[1], room // len(paths))
+        return np.concatenate((self.latents, paths[:, :count].reshape(-1, paths.shape[-1])))
+
+    def held_out(self) -> NDArray[np.float32]:
+        return self.paths[:, -self._held_out :]
+
+    @property
+    def _held_out(self) -> int:
+        return min(HELD_OUT, self.paths.shape[1] // 2)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReferenceCloud:
+    """Words with their latents, and maps of the space they lie in.
+
+    pca: its three first components; in two dimensions, the first two of them. umaps: by dimensions, 2 and 3, once they
+    are fitted. numbers: how far each map can be believed, by "pca2", "pca3", "umap2", "umap3", on paths that it was not
+    fitted on.
+    """
+
+    fingerprint: str
+    token_ids: NDArray[np.int32]
+    latents: NDArray[np.float32]
+    pca: PCAMap
+    umaps: dict[int, UMAPMap]
+    numbers: dict[str, Faithfulness]
+
+    def save(self, file: Path) -> None:
+        """Writes an .npz file, whole or not at all. Raises OSError."""
+        about = {
+            "version": VERSION,
+            "fingerprint": self.fingerprint,
+            "numbers": {name: dataclasses.asdict(found) for name, found in self.numbers.items()},
+        }
+        arrays = {
+            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+            "token_ids": self.token_ids,
+            "latents": self.latents.astype(np.float16),
+            **{f"pca.{name}": getattr(self.pca, name) for name in PCA_ARRAYS},
+        }
+        for dimensions, fitted in self.umaps.items():
+            stored = dataclasses.replace(fitted, states=fitted.states.astype(np.float16))
+            arrays |= {f"umap{dimensions}.{name}": array for name, array in umap_arrays(stored).items()}
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as opened:
+                np.savez_compressed(opened, **arrays)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, file: Path) -> ReferenceCloud:
+        """Reads what `save` wrote. Raises ProjectionError for anything else."""
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                arrays = {name: opened[name] for name in opened.files}
+            about = json.loads(bytes(arrays["about"]))
+            if about["version"] != VERSION:
+                raise ProjectionError(f"{file.name} is of version {about['version']}, expected {VERSION}")
+            umaps = {}
+            for dimensions in (2, 3):
+                prefix = f"umap{dimensions}."
+                stored = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+                if stored:
+                    umaps[dimensions] = umap_of(stored)
+            pca = PCAMap(*(arrays[f"pca.{name}"] for name in PCA_ARRAYS))
+            numbers = {name: Faithfulness(**found) for name, found in about["numbers"].items()}
+            return cls(about["fingerprint"], arrays["token_ids"], arrays["latents"].astype(np.float32), pca, umaps,
+                       numbers)  # fmt: skip
+        except ProjectionError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ProjectionError(f"{file.name} is no reference cloud or a damaged one ({error})") from error
+
+
+PCA_ARRAYS = ("mean", "components", "explained")
+
+
+@dataclasses.dataclass(frozen=True)
+class CloudProgress:
+    """How far the making of a cloud is. share: in [0, 1]. cloud: what can be used already, better in the last one."""
+
+    share: float
+    message: str
+    cloud: ReferenceCloud | None = None
+
+
+def load_sentences(file: Path = SENTENCES) -> list[str]:
+    """The texts that ship with the app, a line each."""
+    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def make_cloud(model: ColaDLM, texts: Sequence[str], cache: Path | None = None) -> Iterator[CloudProgress]:
+    """Surveys texts with a model and fits the maps: PCA as soon as the survey is done, then UMAP in 2 and 3 dimensions.
+
+    The survey runs the model here, a few seconds for the bundled one; the fits run in processes of their own.
+    """
+    survey = None
+    for share, message, survey in surveyed(model, texts):
+        yield CloudProgress(0.4 * share, message)
+    cloud = with_pca(survey)
+    yield CloudProgress(0.4, "PCA is ready", cloud)
+    for index, dimensions in enumerate((2, 3)):
+        for progress in fit_umap(survey.fitted_on(), UMAPSettings(dimensions), model.fingerprint, cache):
+            said = f"UMAP in {dimensions} dimensions: {progress.message}"
+            if progress.result is not None:
+                cloud = with_umap(cloud, survey, progress.result)
+            yield CloudProgress(0.4 + 0.3 * (index + progress.share), said, cloud if progress.result else None)
+
+
+def surveyed(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, str, Survey | None]]:
+    """(share done, what is done, the survey in the last one)."""
+    ids, latents = [], []
+    for start in range(0, len(texts), ENCODED_AT_ONCE):
+        yield 0.3 * start / len(texts), "encoding texts", None
+        for text in model.encode_texts(texts[start : start + ENCODED_AT_ONCE]):
+            ids.append(text.padded_ids.numpy()[:: model.patch_size])  # a latent is named by its first token
+            latents.append(text.latents.numpy())
+    kept = _varied(np.concatenate(ids))
+    ids, latents = np.concatenate(ids)[kept].astype(np.int32), np.concatenate(latents)[kept]
+    paths = None
+    for share, paths in _walked(model, texts):
+        yield 0.3 + 0.7 * share, "running the model", None
+    yield 1.0, "surveyed", Survey(model.fingerprint, ids, latents, paths)
+
+
+def with_pca(survey: Survey) -> ReferenceCloud:
+    """The cloud of a survey with its PCA alone."""
+    pca, paths = fit_pca(survey.fitted_on(), 3), survey.held_out()
+    numbers = {f"pca{k}": faithfulness(first_components(pca, k), paths, survey.latents) for k in (2, 3)}
+    return ReferenceCloud(survey.fingerprint, survey.token_ids, survey.latents, pca, {}, numbers)
+
+
+def with_umap(cloud: ReferenceCloud, survey: Survey, fitted: UMAPMap) -> ReferenceCloud:
+    """The cloud with one more map."""
+    found = faithfulness(fitted, survey.held_out(), survey.latents)
+    return dataclasses.replace(
+        cloud,
+        umaps={**cloud.umaps, fitted.dimensions: fitted},
+        numbers={**cloud.numbers, f"umap{fitted.dimensions}": found},
+    )
+
+
+def first_components(pca: PCAMap, count: int) -> PCAMap:
+    """The same PCA with fewer components."""
+    return PCAMap(pca.mean, pca.components[:count], pca.explained[:count])
+
+
+def _varied(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which places to keep: at most SAME_WORD of a token, rarer tokens first where there are too many, in order."""
+    order = np.argsort(ids, kind="stable")
+    ranked = ids[order]
+    occurrence = np.arange(len(ids)) - np.searchsorted(ranked, ranked)  # 0 for the first of its token, ...
+    kept = order[occurrence < SAME_WORD]
+    occurrence = occurrence[occurrence < SAME_WORD]
+    return np.sort(kept[np.argsort(occurrence, kind="stable")][:WORDS])
+
+
+def _walked(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
+    """Runs the model on the beginnings of texts: (share done, paths (S + 1, m, d) in the last one, in mixed order)."""
+    beginnings = [" ".join(text.split()[:8]) for text in texts[: RUNS * 7 : 7]]
+    settings = dataclasses.replace(model.defaults, max_new_tokens=NEW_TOKENS, stop_at_end=False)
+    blocks, states, free = -(-NEW_TOKENS // (model.block_size * model.patch_size)) + 1, [], None
+    finished: list[NDArray[np.float32]] = []
+    for event in model.sample(beginnings, settings):
+        if isinstance(event, Step):
+            states.append(event.z.float().cpu().numpy())
+            free = ((event.t > 0).cpu() & event.active[:, None]).numpy()
+            yield (event.block + event.index / event.steps) / blocks, None
+        elif isinstance(event, BlockDone):
+            states.append(event.latents.float().cpu().numpy())
+            finished.append(np.stack(states)[:, free if len(states) > 1 else slice(None)])
+            states = []
+    paths = np.concatenate(finished, axis=1)
+    yield 1.0, paths[:, np.random.default_rng(0).permutation(paths.shape[1])]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m coladlm.latent.reference_cloud", description="Makes the reference "
+                                     "cloud of a model: words with their latents, and maps by PCA and UMAP.")  # fmt: skip
+    parser.add_argument("--checkpoint", help="folder or Hub repository id; the bundled model if absent")
+    parser.add_argument("--texts", type=Path, default=SENTENCES, help="a text a line (default: those that ship)")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the one that ships)")
+    args = parser.parse_args(argv)
+    progress = None
+    for progress in make_cloud(ColaDLM.from_pretrained(args.checkpoint), load_sentences(args.texts)):
+        print(f"{progress.share:4.0%}  {progress.message}", file=sys.stderr)
+    progress.cloud.save(args.out)
+    print(f"{args.out}: {len(progress.cloud.latents):,} words, {args.out.stat().st_size:,} bytes")
+    for name, found in progress.cloud.numbers.items():
+        print(name, json.dumps({key: value and round(value, 3) for key, value in vars(found).items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
