@@ -126,7 +126,8 @@ def keep_memory() -> None:
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):
-            trim_threshold, mmap_max, largest = -1, -4, 2**31 - 1
+            trim_threshold, mmap_max, arena_max, largest = -1, -4, -8, 2**31 - 1
+            library.mallopt(arena_max, 1)  # those of further threads cannot hold large tensors
             library.mallopt(mmap_max, 0)
             library.mallopt(trim_threshold, largest)
 
