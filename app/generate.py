@@ -40,17 +40,17 @@ def build(model: ColaDLM, page: gr.Blocks) -> None:
                     info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
                     lines=3,
                     max_lines=10,
-                    elem_classes="prompt",
+                    elem_classes="prompt-box",
                     html_attributes=gr.InputHTMLAttributes(spellcheck=False),
                 )
                 with gr.Row(elem_classes="examples"):
                     for text in EXAMPLES:
                         example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
                         example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
-            controls = RunControls()
+            controls = RunControls("generate")
             fold = gr.Button("Settings", elem_classes="fold")
             fold.click(None, None, None, js=FOLD_JS, api_visibility="private")
-            with gr.Column(elem_classes="settings"):
+            with gr.Column(elem_classes="setting-list"):
                 panel = SettingsPanel(model.defaults)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="over"):

@@ -1,7 +1,11 @@
 """Our own components: subclasses of gr.HTML, each with its HTML, JavaScript and CSS in files of its name beside it."""
 
+from .choice_list import Choice, ChoiceList
+from .distances import Distances
 from .progress_line import ProgressLine
 from .share_link import ShareLink
+from .text_rows import TextRows
+from .token_picker import TokenPicker
 from .token_strip import TokenStrip
 
-__all__ = ["ProgressLine", "ShareLink", "TokenStrip"]
+__all__ = ["Choice", "ChoiceList", "Distances", "ProgressLine", "ShareLink", "TextRows", "TokenPicker", "TokenStrip"]

@@ -17,20 +17,28 @@ HERE = Path(__file__).parent
 class OwnHTML(gr.HTML):
     """A component named after its module `<file>`: `<file>.html`, `<file>.js` and `<file>.css` lie beside it.
 
-    The HTML and CSS go through gradio's template language: no backslash, no backtick and no `${` in them.
+    The HTML and CSS go through gradio's template language: no backslash, no backtick and no `${` in them. A component
+    with more JavaScript than fits a file names its files in SCRIPTS; they run as one.
     """
 
     FILE = ""
+    SCRIPTS: tuple[str, ...] = ()
 
     def __init__(self, value: Any, **kwargs: Any) -> None:
         super().__init__(
             value=value,
             html_template=(HERE / f"{self.FILE}.html").read_text(encoding="utf-8"),
             css_template=(HERE / f"{self.FILE}.css").read_text(encoding="utf-8"),
-            js_on_load=(HERE / f"{self.FILE}.js").read_text(encoding="utf-8"),
+            js_on_load=self.script(),
             apply_default_css=False,
             **kwargs,
         )
+
+    @classmethod
+    def script(cls) -> str:
+        """The JavaScript of the component."""
+        names = cls.SCRIPTS or (f"{cls.FILE}.js",)
+        return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
     def preprocess(self, payload: Any) -> Any:
         return payload

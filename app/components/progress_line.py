@@ -10,13 +10,21 @@ from .own_html import OwnHTML
 State = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
 
+WAITING = "Waiting for a turn: the model writes for one visitor at a time."
+REFUSED = "No turn was to be had: the queue is full, or the connection was lost. Try again in a moment."
+
+
 class ProgressLine(OwnHTML):
-    """Shows the value made by `progress_value`; marks the nearest `.workbench` with the state for its buttons."""
+    """Shows the value made by `progress_value`, inside an element of the class `workbench`.
+
+    It sets `data-run` of the workbench to the state, and answers there by itself to a click on `button.stop` and to the
+    events `asked` (a run waits for its turn) and `refused` (it got none); see `run_controls`.
+    """
 
     FILE = "progress_line"
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(value or progress_value("idle"), **kwargs)
+        super().__init__(value or progress_value("idle"), waiting_text=WAITING, refused_text=REFUSED, **kwargs)
 
     def example_payload(self) -> Any:
         return progress_value("idle")

@@ -40,7 +40,7 @@ function redraw(parent, tokens) {
 function draw() {
   const v = props.value;
   if (!v || (v.run === stopped && v.state === 'running')) return;
-  stopped = v.state === 'stopped' ? v.run : null;
+  if (v.state !== 'stopped') stopped = null;
   if (v.run !== run || !v.settled.startsWith(drawn)) {
     answer.replaceChildren();
     drawn = '';
@@ -55,6 +55,15 @@ function draw() {
   strip.dataset.state = v.state;
   strip.setAttribute('aria-busy', v.state === 'running');
 }
+
+// Stop keeps what there is, and at once: see progress_line.js.
+const bench = element.closest('.workbench');
+if (bench) bench.addEventListener('click', event => {
+  if (!event.target.closest('button.stop') || props.value.state !== 'running') return;
+  stopped = props.value.run;
+  props.value = {...props.value, state: 'stopped'};
+  draw();
+}, true);
 
 watch('value', draw);
 draw();

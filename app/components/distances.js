@@ -1,0 +1,68 @@
+const section = element.querySelector('.distances');
+const pictures = section.querySelector('.pictures');
+const table = section.querySelector('table');
+const SVG = 'http://www.w3.org/2000/svg';
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [300, 118, 30, 8, 10, 20];
+
+function node(tag, attributes, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function html(tag, text, ...children) {
+  const made = document.createElement(tag);
+  if (text !== null) made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+const digits = value => Number.isInteger(value) ? String(value) : value.toFixed(2);
+
+// One line for each text, from the first stop to the last.
+function picture(title, unit, stops) {
+  const most = Math.max(...stops.flat(), 1e-9);
+  const x = i => LEFT + (WIDTH - LEFT - RIGHT) * (stops.length > 1 ? i / (stops.length - 1) : 0.5);
+  const y = value => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most;
+  const svg = node('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img'});
+  svg.setAttribute('aria-label', title + ', ' + unit + ': ' + stops[0].map((_, text) =>
+    `to text ${text + 1} from ${digits(stops[0][text])} at the first stop to ${digits(stops.at(-1)[text])} at the last`).join('; '));
+  svg.append(node('path', {class: 'frame', d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}`}));
+  svg.append(node('text', {class: 'scale-text', x: LEFT - 5, y: TOP + 4, 'text-anchor': 'end'}, digits(most)));
+  svg.append(node('text', {class: 'scale-text', x: LEFT - 5, y: HEIGHT - BOTTOM + 4, 'text-anchor': 'end'}, '0'));
+  svg.append(node('text', {class: 'scale-text', x: LEFT, y: HEIGHT - 4}, 'first stop'));
+  svg.append(node('text', {class: 'scale-text', x: WIDTH - RIGHT, y: HEIGHT - 4, 'text-anchor': 'end'}, 'last stop'));
+  for (let text = stops[0].length - 1; text >= 0; text--) {
+    const points = stops.map((stop, i) => [x(i), y(stop[text])]);
+    svg.append(node('polyline', {class: 'way w' + text, points: points.map(p => p.join()).join(' ')}));
+    points.forEach(([cx, cy], i) => svg.append(node('circle', {class: 'dot w' + text, cx, cy, r: 2.6},
+      node('title', {}, `${props.value.labels[i]}: ${digits(stops[i][text])} to text ${text + 1}`))));
+  }
+  const caption = html('figcaption', title + ' ', html('span', unit));
+  return html('figure', null, caption, svg);
+}
+
+function draw() {
+  const v = props.value;
+  section.hidden = !v || !v.latents.length || !v.latents[0].length;
+  if (section.hidden) return;
+  const names = html('div', null, ...v.latents[0].map((_, text) => html('span', null,
+    node('svg', {viewBox: '0 0 28 8', 'aria-hidden': 'true'}, node('path', {class: 'way w' + text, d: 'M0 4H28'})), 'to text ' + (text + 1))));
+  names.className = 'names';
+  pictures.replaceChildren(
+    picture('Distance in latents', v.unit, v.latents), picture('Distance in tokens', 'changes', v.tokens), names);
+  const head = html('tr', null, html('th', 'stop'));
+  for (const [kind, unit] of [['latents', v.unit], ['tokens', 'changes']]) {
+    v.latents[0].forEach((_, text) => head.append(html('th', `${kind} to text ${text + 1} (${unit})`)));
+  }
+  for (const cell of head.children) cell.scope = 'col';
+  table.replaceChildren(html('thead', null, head), html('tbody', null, ...v.labels.map((label, i) => {
+    const name = html('th', label);
+    name.scope = 'row';
+    return html('tr', null, name, ...v.latents[i].map(x => html('td', x.toFixed(2))), ...v.tokens[i].map(x => html('td', String(x))));
+  })));
+}
+
+watch('value', draw);
+draw();

@@ -1,0 +1,110 @@
+const rows = element.querySelector('.rows');
+const list = rows.querySelector('.list');
+const notes = rows.querySelector('.notes');
+list.setAttribute('aria-label', props.label);
+rows.querySelector('.empty-text').textContent = props.empty_text;
+rows.querySelector('.changed-words').textContent = props.changed_words;
+const start = rows.querySelector('.start');
+start.textContent = props.start_label;
+start.addEventListener('click', () => trigger('submit'));
+
+const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
+let stopped = null;    // the run that was stopped here: late updates of it are not drawn
+let run = null;
+
+function span(token) {
+  const [text, confidence, special] = token;
+  const node = document.createElement('span');
+  const kept = confidence < 0;
+  node.className = 'token' + (special ? ' special' : '') + (kept ? ' kept' : '');
+  node.textContent = special ? '∎' : text;
+  node.style.setProperty('--confidence', Math.max(0, confidence));
+  node.title = (special ? text + ' · ' : '') + (kept ? 'stays' : Math.round(confidence * 100) + ' %');
+  return node;
+}
+
+function piece([text, flags]) {
+  const node = document.createElement(flags & (CHANGED | SPAN) ? 'mark' : 'span');
+  node.className = [flags & CHANGED ? 'changed' : '', flags & PROMPT ? 'prompt' : '', flags & SPAN ? 'was' : ''].join(' ').trim();
+  node.textContent = text;
+  return node;
+}
+
+function make() {
+  const row = document.createElement('li');
+  const part = (name, tag = 'span') => {
+    const node = document.createElement(tag);
+    node.className = name;
+    return node;
+  };
+  const text = part('text', 'p');
+  text.dir = 'auto';
+  text.lang = '';
+  text.append(...['lead', 'answer', 'live', 'tail'].map(name => part(name)));
+  const act = part('act', 'button');
+  act.type = 'button';
+  act.textContent = props.action;
+  act.addEventListener('click', () => {
+    const i = [...list.children].indexOf(row);
+    trigger('select', {text: props.value.rows[i].text, row: i});
+  });
+  const side = part('side', 'div');
+  side.append(part('score'), act);
+  row.append(part('label'), text, side);
+  return row;
+}
+
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function fill(row, v) {
+  const part = name => row.querySelector('.' + name);
+  put(part('label'), v.label);
+  put(part('score'), v.score);
+  part('act').hidden = !v.text;
+  part('act').setAttribute('aria-label', props.action + ': ' + v.label);
+  put(part('lead'), v.lead);
+  put(part('tail'), v.tail);
+  const answer = part('answer');
+  const key = v.final ? JSON.stringify(v.final) : v.settled;
+  if (row.drawn !== key) {
+    answer.replaceChildren(...(v.final ? v.final.map(piece)
+      : v.settled.split('\n').filter(Boolean).flatMap(line => JSON.parse(line)).map(span)));
+    row.drawn = key;
+  }
+  const live = part('live');
+  v.live.forEach((token, i) => {
+    const node = span(token);
+    const old = live.children[i];
+    if (!old) return live.append(node);
+    put(old, node.textContent);
+    old.className = node.className;
+    old.title = node.title;
+    old.style.cssText = node.style.cssText;
+  });
+  while (live.children.length > v.live.length) live.lastChild.remove();
+}
+
+function draw() {
+  const v = props.value;
+  if (!v || (v.run === stopped && v.state === 'running')) return;
+  stopped = v.state === 'stopped' ? v.run : null;
+  if (v.run !== run) list.replaceChildren();
+  run = v.run;
+  while (list.children.length > v.rows.length) list.lastChild.remove();
+  v.rows.forEach((row, i) => {
+    if (i >= list.children.length) list.append(make());
+    fill(list.children[i], row);
+  });
+  notes.replaceChildren(...v.notes.map(text => {
+    const node = document.createElement('li');
+    node.textContent = text;
+    return node;
+  }));
+  rows.dataset.state = v.state;
+  rows.setAttribute('aria-busy', v.state === 'running');
+}
+
+watch('value', draw);
+draw();

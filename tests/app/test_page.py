@@ -1,0 +1,81 @@
+"""The page as a server sees it: what it offers, what it refuses, and its API."""
+
+import json
+import socket
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from app.page import build_page, header, launch_options
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+
+@pytest.fixture(scope="module")
+def address(model):
+    page = build_page(model)
+    page.queue(max_size=8)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _, address, _ = page.launch(
+        server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **launch_options()
+    )
+    yield address.rstrip("/")
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    return Client(address, verbose=False)
+
+
+def test_the_api_offers_generate_alone_and_says_what_it_takes(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(endpoints) == ["/generate"]
+    names = [parameter["parameter_name"] for parameter in endpoints["/generate"]["parameters"]]
+    assert names[:3] == ["prompt", "max_new_tokens", "seed"]
+
+
+def test_the_api_writes_what_the_recipe_gives(client, model):
+    text, recipe = client.predict("Once upon a time", max_new_tokens=9, steps=3, seed=4, api_name="/generate")
+    *_, finished = run(model, Recipe.from_json(json.dumps(recipe)))
+    assert finished.texts == [text]
+
+
+def test_the_api_streams_block_by_block(client):
+    job = client.submit("Once upon a time", max_new_tokens=12, steps=2, api_name="/generate")
+    job.result(timeout=60)
+    texts = [text for text, _ in job.outputs()]
+    assert len(texts) >= 3
+    assert len(texts[0]) <= len(texts[-1])
+
+
+@pytest.mark.parametrize("given, said", [({"steps": 0}, "steps"), ({"max_new_tokens": 10**9}, "max_new_tokens")])
+def test_the_api_refuses_with_a_sentence(client, given, said):
+    with pytest.raises(AppError, match=said):
+        client.predict("x", api_name="/generate", **given)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "app.py", "../app.py", "/proc/self/environ"])
+def test_no_path_of_a_request_is_opened(address, path):
+    assert httpx.get(f"{address}/gradio_api/file={path}").status_code in (403, 404)
+
+
+def test_the_page_names_no_other_host_to_load_from(address):
+    config = httpx.get(f"{address}/config").json()
+    assert config["stylesheets"] == []
+    assert not config["analytics_enabled"]
+
+
+def test_the_header_says_what_is_loaded_and_escapes_it(model):
+    name, model.name = model.name, "<b>&model"
+    try:
+        shown = header(model)
+    finally:
+        model.name = name
+    assert "&lt;b&gt;&amp;model" in shown
+    assert f"{model.parameters:,}" in shown
+    assert "float32" in shown

@@ -1,0 +1,284 @@
+"""What a visitor does with the tab Generate, on a desk and on a phone."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import NARROW, WIDE
+
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+
+
+def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, seed: str | None = None) -> None:
+    """Fills in the prompt and the settings named; on a phone the settings are unfolded for it."""
+    if prompt is not None:
+        page.get_by_label("Prompt").fill(prompt)
+    if (tokens is not None or seed is not None) and page.locator(".setting-list").is_hidden():
+        page.locator(".fold").click()
+    if tokens is not None:
+        page.get_by_label("number input for New tokens").fill(str(tokens))
+        page.get_by_label("number input for New tokens").blur()
+    if seed is not None:
+        page.get_by_label("Seed", exact=True).fill(seed)
+        page.get_by_label("Seed", exact=True).blur()
+
+
+def state(page: Page, *wanted: str) -> None:
+    """Waits until the progress line is in one of the states."""
+    expect(page.locator(".line")).to_have_attribute("data-state", re.compile("|".join(wanted)), timeout=45_000)
+
+
+def run(page: Page) -> str:
+    """Presses Run, waits for the end and returns the answer."""
+    page.locator("button.run").click()
+    state(page, "running", "done")
+    state(page, "done")
+    return page.locator(".answer").inner_text()
+
+
+def overflow(page: Page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+@SIZES
+def test_run_streams_a_text_and_finishes(visit, size):
+    page = visit(size)
+    set_up(page, "Once upon a time", tokens=40)
+    page.evaluate(
+        """() => { window.seen = new Set();
+        new MutationObserver(() => window.seen.add(document.querySelector('.text').textContent))
+          .observe(document.querySelector('.text'), {subtree: true, childList: true, characterData: true}); }"""
+    )
+    assert run(page)
+    assert page.evaluate("window.seen.size") > 5, "the text did not change while it was written"
+    expect(page.locator(".answer .token")).to_have_count(40)
+    expect(page.locator(".live .token")).to_have_count(0)
+    expect(page.locator(".prompt", has_text="Once upon a time").first).to_be_visible()
+    expect(page.locator(".numbers")).to_contain_text("40 tokens")
+    assert overflow(page) <= 0
+
+
+@SIZES
+def test_stop_keeps_the_text(visit, size):
+    page = visit(size)
+    set_up(page, "Once upon a time", tokens=1024)
+    page.locator("button.run").click()
+    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
+    page.locator("button.stop").click()
+    state(page, "stopped")
+    kept = page.locator(".answer .token").count()
+    assert kept >= 8
+    expect(page.locator(".said")).to_have_text(re.compile(r"Stopped after \d+ tokens"))
+    assert int(re.search(r"\d+", page.locator(".said").inner_text())[0]) >= kept
+    # the model is free again, and the next run starts from a clean sheet
+    set_up(page, tokens=4)
+    run(page)
+    expect(page.locator(".answer .token")).to_have_count(4)
+
+
+def test_run_and_stop_by_keyboard_alone(visit):
+    page = visit()
+    set_up(page, tokens=1024)
+    page.get_by_label("Prompt").focus()
+    page.keyboard.press("Shift+Enter")
+    state(page, "running")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == "Stop":
+            break
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid", "the button with the focus shows nothing of it"
+    page.keyboard.press("Enter")
+    state(page, "stopped")
+
+
+@SIZES
+def test_an_empty_prompt_writes_from_nothing(visit, size):
+    page = visit(size)
+    set_up(page, "", tokens=8)
+    run(page)
+    expect(page.locator(".answer .token")).to_have_count(8)
+
+
+def test_the_empty_state_starts_a_run(visit):
+    page = visit()
+    set_up(page, tokens=4)
+    page.get_by_role("button", name="Write something").click()
+    state(page, "done")
+    expect(page.locator(".answer .token")).to_have_count(4)
+
+
+@SIZES
+def test_a_prompt_of_50_000_characters_gets_a_sentence(visit, size):
+    page = visit(size)
+    set_up(page, "long " * 10_000)
+    page.locator("button.run").click()
+    state(page, "error")
+    expect(page.get_by_role("alert").filter(has_text="tokens")).to_be_visible()
+    assert overflow(page) <= 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "👩‍🚀🎈 to the moon 🇫🇷",
+        "שלום עולם, hello",
+        "日本語のお話",
+        "<b>bold</b><script>document.title='x'</script>",
+        "${1} {{x}}",
+    ],
+    ids=["emoji", "right to left", "japanese", "html", "template"],
+)
+def test_any_script_is_shown_as_it_was_typed(visit, prompt):
+    page = visit(NARROW)
+    set_up(page, prompt, tokens=4)
+    run(page)
+    assert page.locator(".text .prompt").inner_text() == prompt
+    assert page.locator(".text b").count() == 0
+    assert page.title() == "Cola-DLM Explorer"
+    assert overflow(page) <= 0
+
+
+def test_absurd_numbers_get_a_sentence(visit):
+    page = visit()
+    for seed in ("-5", "1e40", ""):
+        set_up(page, seed=seed)
+        page.locator("button.run").click()
+        state(page, "error")
+        expect(page.get_by_role("alert").filter(has_text="Seed is")).to_be_visible()
+        set_up(page, seed="1", tokens=4)
+        run(page)
+    set_up(page, tokens=10**12)
+    page.locator("button.run").click()
+    state(page, "error", "running")
+    page.locator("button.stop").click()
+
+
+def test_two_visitors_take_turns_and_get_the_same_text(visit):
+    first, second = visit(), visit(NARROW)
+    for page in (first, second):
+        set_up(page, "A cat and a dog", tokens=48, seed="3")
+    first.locator("button.run").click()
+    second.locator("button.run").click()
+    state(first, "done")
+    state(second, "done")
+    assert first.locator(".answer").inner_text() == second.locator(".answer").inner_text()
+
+
+def test_a_visitor_who_stops_waiting_keeps_the_place_free(visit):
+    first, second = visit(), visit()
+    set_up(first, tokens=1024)
+    set_up(second, tokens=4)
+    first.locator("button.run").click()
+    state(first, "running")
+    second.locator("button.run").click()
+    state(second, "waiting")
+    second.locator("button.stop").click()
+    state(second, "stopped")
+    expect(second.locator(".said")).to_have_text("Stopped before it began.")
+    first.locator("button.stop").click()
+    state(first, "stopped")
+    run(second)
+
+
+def test_a_closed_tab_frees_the_model(visit):
+    first, second = visit(), visit()
+    set_up(first, tokens=1024)
+    first.locator("button.run").click()
+    state(first, "running")
+    first.close()
+    set_up(second, tokens=4)
+    run(second)
+
+
+@SIZES
+def test_a_reload_restores_the_recipe_of_the_link(visit, size):
+    page = visit(size)
+    set_up(page, "The moon 🌙", tokens=12, seed="42")
+    text = run(page)
+    assert "r=" in page.url
+    page.reload()
+    page.wait_for_selector(".strip")
+    expect(page.get_by_label("Prompt")).to_have_value("The moon 🌙")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("42")
+    expect(page.locator(".said")).to_contain_text("Restored from the link")
+    assert run(page) == text
+
+
+def test_copy_link_copies_the_address(visit):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    expect(page.get_by_role("button", name="Copy link")).to_be_disabled()
+    set_up(page, tokens=4)
+    run(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_a_broken_link_gets_a_sentence(visit):
+    page = visit(path="/?r=broken")
+    state(page, "error")
+    expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()
+
+
+def test_the_dice_roll_another_seed(visit):
+    page = visit()
+    set_up(page, seed="0")
+    page.get_by_role("button", name="Roll a new seed").click()
+    expect(page.get_by_label("Seed", exact=True)).not_to_have_value("0")
+
+
+def test_an_example_fills_in_the_prompt(visit):
+    page = visit()
+    example = page.locator(".example").nth(1)
+    example.click()
+    expect(page.get_by_label("Prompt")).to_have_value(example.inner_text())
+
+
+def test_on_a_phone_the_result_comes_first_and_settings_unfold(visit):
+    page = visit(NARROW)
+    tops = page.evaluate("['.results', '.controls'].map(x => document.querySelector(x).getBoundingClientRect().top)")
+    assert tops[0] < tops[1]
+    expect(page.locator(".setting-list")).to_be_hidden()
+    expect(page.locator("button.run")).to_be_in_viewport()
+    page.locator(".fold").click()
+    expect(page.locator(".setting-list")).to_be_visible()
+    assert overflow(page) <= 0
+
+
+def test_nothing_jumps_when_a_run_begins(visit):
+    page = visit()
+    set_up(page, tokens=8)
+    before = page.locator(".strip").bounding_box()
+    run(page)
+    assert page.locator(".strip").bounding_box() == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read_on_every_confidence(visit, scheme):
+    """Contrast (WCAG 2) of settled words at least 7, of words still being decided at least 4.5."""
+    page = visit(color_scheme=scheme)
+    ratios = page.evaluate(
+        """() => {
+        const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+        const paint = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+          return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(c => c / 255)
+            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4); };
+        const light = color => { const [r, g, b] = paint(color); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        const out = [];
+        for (const part of ['answer', 'live']) for (let i = 0; i <= 20; i++) {
+          const token = document.createElement('span');
+          token.className = 'token';
+          token.style.transition = 'none';
+          token.style.setProperty('--confidence', i / 20);
+          document.querySelector('.' + part).append(token);
+          const style = getComputedStyle(token);
+          out.push([part, i / 20, ratio(light(style.color), light(style.backgroundColor))]);
+        }
+        return out; }"""
+    )
+    assert len(ratios) == 42
+    poor = [found for found in ratios if found[2] < {"answer": 7, "live": 4.5}[found[0]]]
+    assert poor == []
