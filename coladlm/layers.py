@@ -17,10 +17,34 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class Linear(nn.Linear):
-    """A linear layer that takes its input in any dtype: weights live in the compute dtype, norms in float32."""
+    """A linear layer that takes its input in any dtype: weights live in the compute dtype, norms in float32.
+
+    float64_sums: add up in float64 and round once, so that a row does not depend on how many rows there are. See
+    `sum_in_float64`.
+    """
+
+    float64_sums = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return product(x, self.weight, self.bias, self.float64_sums)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, float64_sums: bool = False) -> Tensor:
+    """x weight^T + bias in the dtype of the weight, (..., in) -> (..., out)."""
+    if float64_sums:
+        return F.linear(x.double(), weight.double(), None if bias is None else bias.double()).to(weight.dtype)
+    return F.linear(x.to(weight.dtype), weight, bias)
+
+
+def sum_in_float64(network: nn.Module) -> None:
+    """Makes the linear layers of a network add up in float64.
+
+    A product of more rows adds up in another order, which moves the last digit of a float32 sum. That is nothing until
+    something rounds more coarsely later: then now and then a number falls the other way, by a hundredth of its size.
+    """
+    for module in network.modules():
+        if isinstance(module, Linear):
+            module.float64_sums = True
 
 
 class LayerNorm(nn.LayerNorm):
@@ -83,22 +107,29 @@ def exact_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
+def float64_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same with sums in float64, for networks that `sum_in_float64`."""
+    return F.scaled_dot_product_attention(q.double(), k.double(), v.double(), attn_mask=mask).to(q.dtype)
+
+
 def bfloat16_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """The attention of the published DiT: a float32 network whose two products run in bfloat16.
 
-    Inputs, scores, weights and output are rounded to bfloat16, sums are float32. Rounding float32 tensors by hand gives
-    the same numbers on processors without bfloat16 arithmetic, where its products are a hundred times slower.
+    Inputs, scores, weights and output are rounded to bfloat16. Rounding by hand gives the same numbers on processors
+    without bfloat16 arithmetic, where its products are a hundred times slower; sums are float64 on a CPU, so that what
+    is rounded does not depend on the order in which a batch of this size adds up.
     """
     if q.dtype != torch.float32:
         return exact_kernel(q, k, v, mask)
-    scores = _rounded(_rounded(q * q.shape[-1] ** -0.5) @ _rounded(k).transpose(-2, -1))
+    sums = torch.float64 if q.device.type == "cpu" else torch.float32
+
+    def rounded(x: Tensor) -> Tensor:
+        return x.to(torch.bfloat16).to(sums)
+
+    scores = rounded(rounded(q * q.shape[-1] ** -0.5) @ rounded(k).transpose(-2, -1))
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return _rounded(_rounded(scores.softmax(-1)) @ _rounded(v))
-
-
-def _rounded(x: Tensor) -> Tensor:
-    return x.bfloat16().float()
+    return rounded(rounded(scores.softmax(-1)) @ rounded(v)).float()
 
 
 KERNELS: dict[str, Kernel] = {"float32": exact_kernel, "bfloat16": bfloat16_kernel}

@@ -149,13 +149,14 @@ class _Run:
         self.padding = self.prefix - lengths
         capacity = self.prefix + self.b * max(plan.blocks for plan in self.plans)
         shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
+        text_shared = {**shared, "kernel": self.vae.kernel}
         dtype = self.dit.txt_in["proj"].weight.dtype
         flow_shape = (dit.num_layers, dit.heads, dit.head_dim)
         self.flow_cache = KVCache(*flow_shape, dtype=dtype, kernel=self.dit.kernel, **shared)
-        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **shared)
+        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
         self.encoder_cache = None
         if self.settings.history == "reencoded":
-            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **shared)
+            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
         # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
         self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
         self.clean_modulations = self.dit.modulations(torch.zeros(1, device=self.device)).at(0)

@@ -150,8 +150,10 @@ def test_no_second_pass_without_guidance_or_outside_its_interval(exact):
     {}, {"solver": "heun"}, {"solver": "midpoint", "time_grid": "cosine"}, {"stochasticity": 0.7},
     {"history": "reencoded"}, {"temperature": 1.0}, {"history": "reencoded", "stochasticity": 1.0, "temperature": 0.8},
 ])  # fmt: skip
-def test_a_sequence_is_the_same_alone_and_in_a_batch(exact, changes):
+@pytest.mark.parametrize("attention", ["published", "exact"])
+def test_a_sequence_is_the_same_alone_and_in_a_batch(model, exact, attention, changes):
     settings = dataclasses.replace(SHORT, **changes)
+    exact = model if attention == "published" else exact
     together = events(exact, PROMPTS, settings)
     for row, prompt in enumerate(PROMPTS):
         alone = events(exact, [prompt], settings, sequences=[row])
