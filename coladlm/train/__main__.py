@@ -20,18 +20,21 @@ from .dit import DiTObjective
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype
-from .stages import Place, keep_memory, run_dit, run_tokenizer, run_vae
+from .stages import Place, keep_memory, run_decoder, run_dit, run_tokenizer, run_vae
 from .vae import VAEObjective
 
 HEAD_DIM = 64
 SAMPLE_PROMPTS = ("Once upon a time", "Tom and his dog went to the park.")
 SAMPLE_SETTINGS = dataclasses.replace(SMALL_MODEL_SAMPLER, max_new_tokens=48)
-STAGES = ("tokenizer", "vae", "dit", "export", "all")
+# Noise beyond what the first training has, and clean blocks before noisy ones, as they are while a text is written.
+DECODER_OBJECTIVE = VAEObjective(noise=0.8, noise_by_block=0.7, own_noise_rows=0.0, mask_rows=0.0)
+STAGES = ("tokenizer", "vae", "decoder", "dit", "export", "all")
 DESCRIPTION = """\
 Trains a Cola-DLM from a folder with train.jsonl and valid.jsonl (one JSON object a line, key `text`).
 
   tokenizer   a byte-level BPE, and both files as token ids (seconds)
   vae         the text VAE: tokens to latents and back (about 9 minutes on two cores)
+  decoder     the VAE's decoder on, to read noisy latents by their context; latents stay (a few minutes)
   dit         the DiT: the flow from noise to latents (as long as you like)
   export      a checkpoint in the published form, from the moving average of weights so far
   all         one after another
@@ -51,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     limit = parser.add_argument_group("limits")
     limit.add_argument("--vae-minutes", type=float, default=9, help="of training of the VAE (%(default)g)")
+    limit.add_argument("--decoder-minutes", type=float, default=4, help="of training of the decoder (%(default)g)")
     limit.add_argument("--minutes", type=float, default=60, help="of training of the DiT (%(default)g)")
     limit.add_argument("--steps", type=int, help="instead: steps of either, for curves that repeat to the digit")
 
@@ -106,7 +110,7 @@ def _run(args: argparse.Namespace) -> None:
     device = str(choose_device(args.device))
     dtype = choose_dtype(args.dtype, device)
     place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile)
-    stages = STAGES[:4] if args.stage == "all" else (args.stage,)
+    stages = STAGES[:-1] if args.stage == "all" else (args.stage,)
     print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
 
     if "tokenizer" in stages:
@@ -115,19 +119,13 @@ def _run(args: argparse.Namespace) -> None:
         if args.stage == "tokenizer" or not (args.run / "valid.u16").is_file():
             run_tokenizer(place, args.data, args.vocab_size)
     if "vae" in stages:
-        vae_limit = {"steps": args.steps} if args.steps else {"minutes": args.vae_minutes}
-        settings = LoopSettings(
-            **vae_limit,
-            seed=args.seed,
-            learning_rate=args.vae_learning_rate,
-            warmup_steps=50,
-            average=0.995,
-            validate_seconds=60,
-            checkpoint_seconds=60,
-            workers=args.workers,
-        )
-        run_vae(place, vae_config(args, place.tokenizer().get_vocab_size()), VAEObjective(), settings, _report("vae"))
+        config = vae_config(args, place.tokenizer().get_vocab_size())
+        run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
         draw_curves(args.run / "vae")
+    if "decoder" in stages:
+        settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=1e-3)
+        run_decoder(place, DECODER_OBJECTIVE, settings, _report("decoder"))
+        draw_curves(args.run / "decoder")
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
         settings = LoopSettings(
@@ -143,6 +141,20 @@ def _run(args: argparse.Namespace) -> None:
         draw_curves(args.run / args.name)
     if "export" in stages:
         export(args.run, args.to or args.run / "checkpoint", name=args.name)
+
+
+def _vae_settings(args: argparse.Namespace, minutes: float) -> LoopSettings:
+    return LoopSettings(
+        minutes=None if args.steps else minutes,
+        steps=args.steps,
+        seed=args.seed,
+        learning_rate=args.vae_learning_rate,
+        warmup_steps=50,
+        average=0.995,
+        validate_seconds=60,
+        checkpoint_seconds=60,
+        workers=args.workers,
+    )
 
 
 def vae_config(args: argparse.Namespace, vocab_size: int) -> TextVAEConfig:

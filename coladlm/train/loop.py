@@ -113,7 +113,7 @@ class Training:
             each_validation: Callable[[Training], dict] | None = None) -> None:  # fmt: skip
         """Trains to the limit. `report` gets every line of metrics; `each_validation` adds to those of validation."""
         s, sums, since = self.settings, {}, time.perf_counter()
-        saved = validated = self.seconds
+        saved, validated = self.seconds, self.seconds // s.validate_seconds
         window_seconds, window_tokens = self.seconds, self.tokens
         while self.progress < 1:
             for name, value in self.train_step().items():
@@ -127,8 +127,8 @@ class Training:
                 speed = (self.tokens - window_tokens) / max(1e-9, self.seconds - window_seconds)
                 self.log({"kind": "train", **metrics, "tokens_per_second": round(speed)}, report)
                 sums, window_seconds, window_tokens = {}, self.seconds, self.tokens
-            if self.seconds - validated > s.validate_seconds or self.progress >= 1:
-                validated = self.seconds
+            if self.seconds // s.validate_seconds > validated or self.progress >= 1:
+                validated = self.seconds // s.validate_seconds
                 metrics = self.validate()
                 if each_validation is not None:
                     metrics |= each_validation(self)

@@ -1,4 +1,4 @@
-"""The three stages of a run, and what each leaves in the run's folder for the next.
+"""The stages of a run, and what each leaves in the run's folder for the next.
 
 run/tokenizer.json, train.u16, valid.u16     tokenizer
 run/vae/config.json, state.safetensors, metrics.jsonl     vae
@@ -101,10 +101,23 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     _train(place, name, stage, corpus, settings, report, each_validation)
 
 
+def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Callable[[dict], None]) -> None:
+    """Trains the decoder on, the encoder frozen: latents stay what they are, and with them the DiT, at any time."""
+    corpus, vae = place.corpus("train"), load_vae(place.folder)
+    meaning = torch.zeros(vae.config.vocab_size, vae.config.latent_dim)  # what the encoder leans on is settled
+    stage = VAEStage(vae.config, meaning, corpus.pad, objective)
+    stage.vae = vae
+    vae.encoder.requires_grad_(False)
+    _train(place, "decoder", stage, corpus, settings, report)
+
+
 def load_vae(folder: Path) -> TextVAE:
-    """The run's VAE, moving average of weights, float32, on the CPU."""
+    """The run's VAE, moving average of weights, float32, on the CPU; its decoder as the stage `decoder` left it."""
     vae = TextVAE(TextVAEConfig.from_dict(json.loads((folder / "vae" / "config.json").read_text())))
-    return load_average(vae, folder / "vae", "vae.")
+    load_average(vae, folder / "vae", "vae.")
+    if (folder / "decoder" / "state.safetensors").is_file():
+        load_average(vae.decoder, folder / "decoder", "vae.decoder.")
+    return vae
 
 
 def load_dit(folder: Path, name: str = "dit") -> BlockCausalDiT:

@@ -23,7 +23,8 @@ NOISE_SIZES = (0.0, 0.4, 0.6)  # at which validation decodes
 @dataclasses.dataclass(frozen=True)
 class VAEObjective:
     beta: float = 1e-3
-    noise: float = 0.65  # sizes are drawn uniformly from 0 to this
+    noise: float = 0.65  # sizes are drawn uniformly from 0 to this, one a row,
+    noise_by_block: float = 0.0  # or one a block in this share of rows
     own_noise_rows: float = 0.15  # share of rows that take the posterior's noise instead
     mask_rows: float = 0.5
     mask_tokens: float = 0.15
@@ -48,7 +49,7 @@ class VAEStage(nn.Module):
         masked = random.rows(o.mask_rows)[:, None] & (random.tokens() < o.mask_tokens)
         posterior = self.vae.encode(ids.masked_fill(masked, self.vae.mask_id))
 
-        size = torch.rand(len(ids), 1, 1, generator=generator, device=ids.device) * o.noise
+        size = self.noise_sizes(ids, random)
         size = torch.where(random.rows(o.own_noise_rows)[:, None, None], (0.5 * posterior.logvar).exp(), size)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=ids.device)
         z = posterior.mean + size * noise
@@ -62,6 +63,15 @@ class VAEStage(nn.Module):
         pull = ((posterior.mean - self.meaning[ids]).square().mean(-1) * seen).sum() / seen.sum()
         loss = restored + o.beta * divergence + o.pull_weight * pull
         return {"loss": loss, "restored": restored, "divergence": divergence, "pull": pull}
+
+    def noise_sizes(self, ids: Tensor, random: _Random) -> Tensor:
+        """(B, n, 1): the size of the noise on each latent. A block's own size teaches the decoder to read a noisy block
+        by the clean ones before it."""
+        c = self.vae.config
+        n = ids.shape[1] // c.patch_size
+        blocks = random.uniform((len(ids), -(-n // c.block_size), 1)).repeat_interleave(c.block_size, 1)[:, :n]
+        by_block = random.rows(self.objective.noise_by_block)[:, None, None]
+        return self.objective.noise * torch.where(by_block, blocks, blocks[:, :1])
 
     def pad_some_blocks(self, ids: Tensor, random: _Random) -> Tensor:
         """Replaces a random tail of some blocks by padding, leaving each at least its first token."""

@@ -6,9 +6,12 @@ import json
 import pytest
 import torch
 
+from coladlm.config import TextVAEConfig
 from coladlm.model import ColaDLM
+from coladlm.text_vae import TextVAE
 from coladlm.train.__main__ import main
 from coladlm.train.curves import read_metrics
+from coladlm.train.stages import load_average, load_vae
 
 STORY = 'Once upon a time there was a {} {}. It went to the {} and found a {} ball. "What a day!" it said.'
 
@@ -23,6 +26,12 @@ def folder(tmp_path_factory):
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"text": story}) + "\n" for story in stories))
     assert main(["all", "--data", str(root), *options(root)]) == 0
     return root
+
+
+def load_vae_of(folder):
+    return load_average(
+        TextVAE(TextVAEConfig.from_dict(json.loads((folder / "config.json").read_text()))), folder, "vae."
+    )
 
 
 def options(root, steps=30):
@@ -55,6 +64,13 @@ def test_the_losses_fall(folder):
     for stage, name in (("vae", "restored"), ("dit", "head")):
         lines = [line for line in read_metrics(folder / "run" / stage) if line["kind"] == "train"]
         assert lines[-1][name] < 0.95 * lines[0][name]
+
+
+def test_the_decoder_goes_on_while_the_latents_stay(folder):
+    whole, vae = load_vae(folder / "run"), load_vae_of(folder / "run" / "vae")
+    ids = torch.randint(3, 300, (2, 16))
+    assert torch.equal(whole.encode(ids).mean, vae.encode(ids).mean)
+    assert not torch.equal(whole.decoder.final_layer.weight, vae.decoder.final_layer.weight)
 
 
 def test_validation_comes_with_samples_curves_and_neighbours(folder):

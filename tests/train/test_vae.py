@@ -61,3 +61,13 @@ def test_the_same_generator_gives_the_same_loss():
     model, ids = stage(), torch.randint(3, 40, (4, 16))
     one, two, other = (model(ids, generator_for(0, step, "cpu"))["loss"].item() for step in (1, 1, 2))
     assert one == two != other
+
+
+def test_noise_has_one_size_a_row_or_one_a_block():
+    ids = torch.zeros(64, 16, dtype=torch.long)
+    by_row = stage(noise=0.5).noise_sizes(ids, _Random(ids, generator_for(0, 0, "cpu")))[..., 0]
+    by_block = stage(noise=0.5, noise_by_block=1.0).noise_sizes(ids, _Random(ids, generator_for(0, 0, "cpu")))[..., 0]
+    assert all(len(row.unique()) == 1 for row in by_row)
+    assert all(len(block.unique()) == 1 for block in by_block.reshape(-1, 4))
+    assert by_block[:, 0].ne(by_block[:, 4]).all()
+    assert 0.4 < by_row.max() <= 0.5 and by_row.min() < 0.1
