@@ -1,0 +1,259 @@
+"""The baseline: its likelihood, its cache and its texts against what they are by definition."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from coladlm.config import ConfigError
+from coladlm.evaluate.baseline import Baseline, BaselineError, BaselineSettings, Likelihood, perplexities, save_baseline
+from coladlm.evaluate.transformer import Transformer, TransformerConfig
+from coladlm.events import Finished
+from coladlm.weights import CheckpointError
+
+TEXTS = ["The cat sat on the mat.", "A dog", "", "Once upon a time there was a bird"]
+PROMPTS = ["", "Then. ", "x", "Hello! "]
+
+
+@pytest.fixture(scope="module")
+def baseline(golden_folder) -> Baseline:
+    tokenizer = Tokenizer.from_file(str(golden_folder / "tokenizer.json"))
+    config = TransformerConfig(vocab_size=tokenizer.get_vocab_size(), dim=32, num_layers=3, num_heads=2, ffn_dim=48)
+    network = Transformer(config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():  # large weights: what follows depends on all that came before
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    return Baseline(network.requires_grad_(False), tokenizer)
+
+
+# the network
+
+
+def test_a_position_sees_nothing_that_comes_after_it(baseline):
+    ids = torch.arange(2, 22)[None]
+    changed = ids.clone()
+    changed[0, 12:] += 50
+    before, after = (baseline.network.hidden(x)[0] for x in (ids, changed))
+    assert torch.equal(before[:12], after[:12])
+    assert not torch.allclose(before[12:], after[12:])
+
+
+def test_order_matters(baseline):
+    ids = torch.arange(2, 12)[None]
+    turned = torch.cat((ids[:, :9].flip(1), ids[:, 9:]), 1)
+    assert not torch.allclose(baseline.network.hidden(ids)[0, -1], baseline.network.hidden(turned)[0, -1], atol=1e-3)
+
+
+def test_the_cache_gives_what_the_whole_gives(baseline):
+    ids = torch.randint(3, 300, (3, 17), generator=torch.Generator().manual_seed(1))
+    padding = torch.tensor([0, 4, 9])
+    cache = baseline.network.cache(17, padding)
+    seen = []
+    for start, end in itertools.pairwise((0, 10, 11, 12, 15, 17)):
+        cache.place(start, end)
+        positions = (torch.arange(start, end) - padding[:, None]).clamp(min=0)
+        seen.append(baseline.network.hidden(ids[:, start:end], positions, cache))
+    cached = torch.cat(seen, 1)
+    for row, empty in enumerate(padding.tolist()):
+        whole = baseline.network.hidden(ids[row : row + 1, empty:])[0]
+        torch.testing.assert_close(cached[row, empty:], whole, rtol=1e-4, atol=1e-4)
+
+
+# likelihood
+
+
+def test_the_likelihood_is_that_of_reading_step_by_step(baseline):
+    found = baseline.log_likelihood(TEXTS, PROMPTS)
+    for text, prompt, likelihood in zip(TEXTS, PROMPTS, found, strict=True):
+        ids, values = [baseline.start_id, *baseline.tokenize(prompt)], []
+        for token in baseline.tokenize(text):
+            logits = baseline.network.logits(baseline.network.hidden(torch.tensor([ids]))[0, -1])
+            values.append(logits.double().log_softmax(-1)[token].item())
+            ids.append(token)
+        assert likelihood.log_probs == pytest.approx(values, abs=1e-4)
+        assert likelihood.total == pytest.approx(sum(values), abs=1e-3)
+        assert likelihood.words == len(text.split())
+
+
+def test_a_text_is_as_likely_alone_as_in_any_batch(baseline):
+    together = baseline.log_likelihood(TEXTS, PROMPTS)
+    for tokens in (1, 20):
+        for one, other in zip(together, baseline.log_likelihood(TEXTS, PROMPTS, batch_tokens=tokens), strict=True):
+            assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+
+
+def test_the_probabilities_of_all_next_tokens_sum_to_one(baseline):
+    ids = torch.tensor([[baseline.start_id, 5, token] for token in range(baseline.network.config.vocab_size)])
+    assert baseline._next_log_probs(ids)[:, 1].double().exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_perplexity_counts_tokens_and_words_of_all_texts():
+    likelihoods = [Likelihood((math.log(0.5), math.log(0.125)), 1), Likelihood((math.log(0.25),), 2)]
+    assert perplexities(likelihoods) == {"per_token": pytest.approx(4), "per_word": pytest.approx(4)}
+    assert perplexities(likelihoods[:1]) == {"per_token": pytest.approx(4), "per_word": pytest.approx(16)}
+    with pytest.raises(BaselineError, match="no token"):
+        perplexities([Likelihood((), 0)])
+
+
+# texts of its own
+
+SETTINGS = BaselineSettings(max_new_tokens=12, temperature=1.0, top_p=1.0, seed=3, stop_at_end=False)
+
+
+def test_the_cache_writes_what_reading_everything_anew_would_write(baseline):
+    settings = BaselineSettings(max_new_tokens=10, temperature=0, stop_at_end=False)
+    *_, finished = baseline.sample(PROMPTS, settings)
+    for prompt, answer in zip(PROMPTS, finished.token_ids, strict=True):
+        ids = [baseline.start_id, *baseline.tokenize(prompt)]
+        for token in answer:
+            assert token == baseline.network.logits(baseline.network.hidden(torch.tensor([ids]))[0, -1]).argmax()
+            ids.append(token)
+
+
+def test_a_sequence_is_the_same_alone_and_in_any_batch(baseline):
+    together = baseline.generate(PROMPTS, SETTINGS)
+    alone = [baseline.generate([prompt], SETTINGS, [key])[0] for key, prompt in enumerate(PROMPTS)]
+    turned = baseline.generate(PROMPTS[::-1], SETTINGS, [3, 2, 1, 0])[::-1]
+    assert together == alone == turned
+
+
+def test_a_seed_and_a_key_decide_the_text(baseline):
+    one, again, other = baseline.generate(["The"] * 3, SETTINGS, [5, 5, 6])
+    assert one == again != other
+    assert baseline.generate(["The"], BaselineSettings(12, 1.0, 0, 1.0, seed=4, stop_at_end=False), [5]) != [one]
+
+
+def test_tokens_are_drawn_from_the_networks_distribution(baseline):
+    settings = BaselineSettings(max_new_tokens=1, temperature=1.0, top_p=1.0, stop_at_end=False)
+    count = 4000
+    *_, finished = baseline.sample(["A dog"] * count, settings)
+    drawn = torch.tensor(finished.token_ids)[:, 0].bincount(minlength=320) / count
+    ids = torch.tensor([[baseline.start_id, *baseline.tokenize("A dog")]])
+    wanted = baseline.network.logits(baseline.network.hidden(ids)[0, -1]).softmax(-1)
+    assert (drawn - wanted).abs().max() < 4 * (0.25 / count) ** 0.5
+
+
+def test_a_text_ends_at_the_end_token_and_others_go_on(baseline, monkeypatch):
+    *_, free = baseline.sample(PROMPTS, SETTINGS)
+    ends = free.token_ids[1][4]
+    monkeypatch.setattr(baseline, "end_ids", frozenset([ends]))
+    settings = BaselineSettings(12, 1.0, 0, 1.0, seed=3)
+    *events, finished = baseline.sample(PROMPTS, settings)
+    for row, answer in enumerate(free.token_ids):
+        ended = ends in answer
+        assert finished.token_ids[row] == (answer[: answer.index(ends)] if ended else answer)
+        assert finished.reasons[row] == ("end" if ended else "length")
+    assert finished.reasons[1] == "end" and "length" in finished.reasons
+    assert all(event.index == number for number, event in enumerate(events))
+    assert sum(int(event.active[1]) for event in events) == free.token_ids[1].index(ends) + 1
+
+
+def test_tokens_come_one_by_one(baseline):
+    events = baseline.sample(["The cat", "A"], SETTINGS)
+    first = next(events)
+    assert first.index == 0 and first.active.all() and not isinstance(first, Finished)
+    ids = [first.token_ids, *(event.token_ids for event in events if not isinstance(event, Finished))]
+    *_, finished = baseline.sample(["The cat", "A"], SETTINGS)
+    assert torch.stack(ids, 1).tolist() == finished.token_ids
+
+
+# mistakes
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0, expected 1 or more"),
+        ({"temperature": math.nan}, "temperature is nan"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"top_p": 0.0}, "top_p is 0.0, expected more than 0 and at most 1"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_wrong_settings_are_named(values, sentence):
+    with pytest.raises(BaselineError, match=sentence):
+        BaselineSettings(**values)
+
+
+def test_texts_longer_than_the_network_knows_are_refused(baseline):
+    with pytest.raises(BaselineError, match=r"text 1 with its prompt has \d+ tokens, expected at most max_tokens = 256"):
+        baseline.log_likelihood(["a", "word " * 400])
+    with pytest.raises(BaselineError, match=r"prompt 0 with its answer has 301 tokens"):
+        baseline.sample(["a"], BaselineSettings(max_new_tokens=300))
+    with pytest.raises(BaselineError, match="expected a list"):
+        baseline.sample("a text")
+    with pytest.raises(BaselineError, match="1 sequence keys, expected 2"):
+        baseline.sample(["a", "b"], sequences=[0])
+
+
+# files
+
+
+def test_a_saved_baseline_is_the_same(baseline, tmp_path):
+    save_baseline(tmp_path / "it", baseline, about={"training": {"minutes": 1}})
+    loaded = Baseline.from_pretrained(tmp_path / "it", "cpu", "float32")
+    assert loaded.name == "it" and loaded.network.config == baseline.network.config
+    for key, tensor in baseline.network.state_dict().items():
+        assert torch.equal(tensor, loaded.network.state_dict()[key])
+    assert loaded.generate(PROMPTS, SETTINGS) == baseline.generate(PROMPTS, SETTINGS)
+    assert json.loads((tmp_path / "it" / "config.json").read_text())["training"] == {"minutes": 1}
+
+
+def test_matrices_are_stored_in_bfloat16_and_norms_in_float32(baseline, tmp_path):
+    save_baseline(tmp_path, baseline, torch.bfloat16)
+    for key, tensor in load_file(tmp_path / "model.safetensors").items():
+        assert tensor.dtype == (torch.float32 if "norm" in key else torch.bfloat16), key
+
+
+def test_what_is_not_finite_is_not_saved(baseline, tmp_path):
+    save_baseline(tmp_path / "it", baseline)
+    before = (tmp_path / "it" / "model.safetensors").read_bytes()
+    broken = Baseline(Transformer(baseline.network.config), baseline.tokenizer)
+    broken.network.blocks[1].qkv.weight.data[0, 0] = math.inf
+    with pytest.raises(CheckpointError, match="blocks.1.qkv.weight would hold NaN or infinity"):
+        save_baseline(tmp_path / "it", broken)
+    assert (tmp_path / "it" / "model.safetensors").read_bytes() == before
+
+
+def edit_config(folder, **values):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def edit_weights(folder, change):
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "sentence"),
+    [
+        (lambda f: edit_config(f, dim="wide"), ConfigError, "dim is 'wide', expected int"),
+        (lambda f: edit_config(f, dim=30), ConfigError, "dim is 30, expected an even number of channels"),
+        (lambda f: edit_config(f, model_type="cola_dit"), ConfigError, "expected 'autoregressive_transformer'"),
+        (lambda f: edit_config(f, vocab_size=300), CheckpointError, "expected ids below vocab_size = 300"),
+        (lambda f: edit_config(f, ffn_dim=40), CheckpointError, r"mlp_\w+.weight has shape"),
+        (lambda f: edit_config(f, num_layers=4), CheckpointError, r"blocks.3.\S+ is missing, expected shape"),
+        (lambda f: edit_config(f, num_layers=2), CheckpointError, r"blocks.2.\S+ belongs to no layer"),
+        (lambda f: edit_weights(f, lambda s: s["final_norm.weight"].fill_(math.nan)), CheckpointError, "holds NaN"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x02."), CheckpointError, "pickle"),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), CheckpointError, "found no tokenizer"),
+        (lambda f: (f / "config.json").unlink(), CheckpointError, "config.json"),
+    ],
+)
+def test_a_wrong_folder_gets_a_sentence(baseline, tmp_path, damage, error, sentence):
+    save_baseline(tmp_path / "it", baseline)
+    damage(tmp_path / "it")
+    with pytest.raises(error, match=sentence):
+        Baseline.from_pretrained(tmp_path / "it", "cpu")
+
+
+def test_no_folder_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere: found no folder"):
+        Baseline.from_pretrained(tmp_path / "nowhere")
