@@ -29,7 +29,7 @@ from ..settings import SamplerSettings
 from .distances import token_distance
 from .layout import LatentSpace, Layout, lay_out
 
-ITERATIONS = 8
+ITERATIONS = 4
 TEXTS = (1, 64)
 MAX_TOKENS = 2048
 SETTINGS_HELP = (

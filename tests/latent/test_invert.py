@@ -77,3 +77,20 @@ def test_odd_input_gets_a_sentence(model, recipe, sentence):
 def test_emoji_and_right_to_left_text_are_carried_like_any_other(model):
     for trip in round_trips(model, ["😀 👩‍👧", "שלום עולם"], exact_settings(SETTINGS)):
         assert trip.latent_error < 2
+
+
+def test_held_out_sentences_come_back_with_the_bundled_model(bundled):
+    """At the default setting at least 99 % of tokens, and nearly all latents."""
+    sentences = [
+        "The fox wanted to cross the river, but the water was too cold.",
+        "Mia put the broken cup on the table and said sorry.",
+        "After lunch they climbed the hill and looked for shells.",
+        "Grandpa laughed and gave the hungry puppy a piece of bread.",
+        '"Can I have a turn?" asked the boy with the yellow kite.',
+        "It started to rain, so all the children ran inside.",
+        "The brave mouse helped the lion out of the net.",
+        "Ben found a shiny coin under his bed and showed it to his sister.",
+    ]
+    trips = round_trips(bundled, sentences)
+    assert sum(trip.restored for trip in trips) >= 0.99 * sum(trip.tokens for trip in trips)
+    assert max(trip.latent_error for trip in trips) < 0.05

@@ -1,0 +1,95 @@
+"""How many held-out sentences a shipped direction turns: measured with a model, kept beside the directions.
+
+In each held-out pair the words in which its two sentences differ are selected (from the first differing token to the
+last), pushed along the direction and carried back by the flow: the first sentence forwards, the second backwards. A
+sentence is turned when it then holds a word that only the other end of the direction uses and none that only its own
+end uses. Words of an end: those of its sentences, fit and held out, that no sentence of the other end has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+from ..model import ColaDLM
+from ..settings import SamplerSettings
+from .directions import FOLDER, SentencePairs, build_shipped, load_pairs
+from .edit import SpanEdit, edited_tokens
+from .layout import LatentSpace, lay_out
+
+MEASURED = FOLDER / "measured"  # a file for each model that was measured, by its fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Turning:
+    """What a direction does to held-out sentences. turned: share of edits that turn their sentence, 0 to 1. reached:
+    share that is the pair's other sentence to the letter. edits: how many there were, both ways and all candidates.
+    strength, renoise: of the edits, as in edit.OPTIONS.
+    """
+
+    turned: float
+    reached: float
+    edits: int
+    strength: float
+    renoise: float
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z']+", text.lower()))
+
+
+def end_words(pairs: SentencePairs) -> tuple[set[str], set[str]]:
+    """The words that only the first, and that only the second end of a direction uses."""
+    first, second = (set().union(*map(words, side)) for side in zip(*pairs.fit, *pairs.held_out, strict=True))
+    return first - second, second - first
+
+
+def differing(first: list[int], second: list[int]) -> tuple[int, int]:
+    """The span of `first` that is not a common start or end of both; at least one token."""
+    start = 0
+    while start < min(len(first), len(second)) - 1 and first[start] == second[start]:
+        start += 1
+    same = 0
+    while same < min(len(first), len(second)) - start - 1 and first[-1 - same] == second[-1 - same]:
+        same += 1
+    return start, len(first) - same
+
+
+def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: float = 1.0, renoise: float = 0.4,
+            candidates: int = 4) -> Turning:  # fmt: skip
+    """Measures a shipped direction; all edits run as one batch. Raises DirectionError."""
+    pairs, direction, space = load_pairs(name), build_shipped(model, name), LatentSpace(model.vae.config)
+    edits, wanted = [], []
+    for pair in pairs.held_out:
+        for way in (0, 1):
+            own, other = model.tokenize(pair[way]), model.tokenize(pair[1 - way])
+            layout, (start, end) = lay_out(model, [own])[0], differing(own, other)
+            span = start // model.patch_size, -(-end // model.patch_size)
+            moved = space.push(layout.latents[slice(*span)], direction.vector, strength if way == 0 else -strength)
+            edits.append(SpanEdit(model, layout, span, renoise, moved))
+            wanted.append((way, pair[1 - way]))
+    keys = [key for key in range(candidates) for _ in edits]
+    settings = dataclasses.replace(settings, repetition_penalty=1.0)
+    ends, turned, reached = end_words(pairs), 0, 0
+    for ids, (way, other) in zip(edited_tokens(edits * candidates, keys, settings), wanted * candidates, strict=True):
+        text = model.read(ids)
+        found = words(text)
+        turned += bool(found & ends[1 - way]) and not found & ends[way]
+        reached += text == other
+    return Turning(turned / len(keys), reached / len(keys), len(keys), strength, renoise)
+
+
+def save_measured(model: ColaDLM, turnings: dict[str, Turning]) -> None:
+    """Keeps what was measured with a model beside the directions. Raises OSError."""
+    MEASURED.mkdir(exist_ok=True)
+    data = {name: dataclasses.asdict(turning) for name, turning in turnings.items()}
+    (MEASURED / f"{model.fingerprint}.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def measured(model: ColaDLM) -> dict[str, Turning]:
+    """What was measured with this model, by the name of the direction; empty if nothing was."""
+    file = MEASURED / f"{model.fingerprint}.json"
+    if not file.is_file():
+        return {}
+    return {name: Turning(**turning) for name, turning in json.loads(file.read_text(encoding="utf-8")).items()}
