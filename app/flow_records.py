@@ -1,7 +1,7 @@
 """Runs as the flow map reads them: lines of JSON, one for a run and one for every state of a block.
 
 A line is never changed once it is written, so a run that grows is a text that grows, and what compares two runs is one
-text after the other. Coordinates are float32, little-endian, base64.
+text after the other. Coordinates are int16, little-endian, base64, in units that come with the cloud.
 """
 
 from __future__ import annotations
@@ -15,47 +15,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coladlm import ColaDLM
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent.projection import Faithfulness
 from coladlm.latent.reference_cloud import ReferenceCloud
 from coladlm.trace import Trace
 
 from .pieces import pieces
 
-
-def cloud_text(cloud: ReferenceCloud, model: ColaDLM) -> str:
-    """The reference cloud for a FlowMap's `cloud`: words, coordinates on every map, and what to know of each map."""
-    words = [model.tokenizer.decode([int(token)], skip_special_tokens=False) for token in cloud.token_ids]
-    return json.dumps(
-        {
-            "words": words,
-            "at": coordinates(cloud, cloud.latents),
-            "explained": [round(float(share), 4) for share in cloud.pca.explained],
-            "numbers": {name: plain_numbers(found) for name, found in cloud.numbers.items()},
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+INT16 = 32767
+ROOM = 4.0  # how far beyond the cloud's own extent a point can lie; what goes farther is drawn at that edge
 
 
-def plain_numbers(found: Faithfulness) -> dict[str, float | None]:
-    """A map's honest numbers, rounded; None where there is none."""
+class Charts:
+    """A reference cloud as the page draws on it. text: the cloud for a FlowMap's `cloud`."""
+
+    def __init__(self, model: ColaDLM, cloud: ReferenceCloud) -> None:
+        self.model, self.cloud = model, cloud
+        self.by_name = {"pca": cloud.pca, **{f"umap{k}": fitted for k, fitted in cloud.umaps.items()}}
+        placed = {name: chart.place(cloud.latents) for name, chart in self.by_name.items()}
+        self.units = {name: float(np.abs(points).max()) * ROOM / INT16 for name, points in placed.items()}
+        words = [model.tokenizer.decode([int(token)], skip_special_tokens=False) for token in cloud.token_ids]
+        self.text = compact(
+            {
+                "words": words,
+                "units": self.units,
+                "at": {name: self._packed(name, points) for name, points in placed.items()},
+                "explained": [round(float(share), 4) for share in cloud.pca.explained],
+                "numbers": {name: _plain_numbers(found) for name, found in cloud.numbers.items()},
+            }
+        )
+
+    def coordinates(self, points: ArrayLike) -> dict[str, str]:
+        """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""
+        return {name: self._packed(name, chart.place(points)) for name, chart in self.by_name.items()}
+
+    def _packed(self, name: str, points: np.ndarray) -> str:
+        whole = np.clip(np.round(points / self.units[name]), -INT16, INT16)
+        return base64.b64encode(np.ascontiguousarray(whole, "<i2").tobytes()).decode()
+
+
+def _plain_numbers(found: Faithfulness) -> dict[str, float | None]:
     values = dataclasses.asdict(found)
     return {name: None if v is None or not np.isfinite(v) else round(v, 3) for name, v in values.items()}
 
 
-def coordinates(cloud: ReferenceCloud, points: ArrayLike) -> dict[str, str]:
-    """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""
-    charts = {"pca": cloud.pca, **{f"umap{k}": fitted for k, fitted in cloud.umaps.items()}}
-    return {name: packed(chart.place(points)) for name, chart in charts.items()}
-
-
-def packed(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
+def compact(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def line(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return compact(record) + "\n"
 
 
 class RunWriter:
@@ -66,27 +75,41 @@ class RunWriter:
     """
 
     def __init__(
-        self, model: ColaDLM, cloud: ReferenceCloud, run: str, label: str, prompt: str, steps: int,
+        self, charts: Charts, run: str, label: str, prompt: str, settings: SamplerSettings,
         before: Sequence[int] = (), branch: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.cloud, self.run = model, cloud, run
+        self.charts, self.model, self.run = charts, charts.model, run
+        model = self.model
         self.before = list(before)[-8:]
         self.special = frozenset((*model.end_ids, model.pad_id))
-        self.head = line({"is": "run", "run": run, "label": label, "prompt": prompt, "steps": steps,
-                          "places": model.block_size, "branch": branch})  # fmt: skip
+        self.head = line(
+            {
+                "is": "run",
+                "run": run,
+                "label": label,
+                "prompt": prompt,
+                "steps": settings.steps,
+                "stochasticity": settings.stochasticity,
+                "places": model.block_size,
+                "branch": branch,
+            }
+        )
 
     def state(
-        self, block: int, step: int, noise: ArrayLike, latents: ArrayLike, ids: ArrayLike | None = None,
+        self, block: int, step: int, noise: ArrayLike, latents: ArrayLike, clean: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
         confidence: ArrayLike | None = None, margin: ArrayLike | None = None, last: bool = False,
     ) -> str:  # fmt: skip
         """The line of a block before `step`, or of the finished one (`last`), whose words the next block reads.
 
-        noise: (p,) in percent. latents: (p, d). ids, confidence, margin: (p * patch_size,); without them no words are
-        shown.
+        noise: (p,) in percent. latents, clean: (p, d), the state and its clean estimate (none where it is finished).
+        ids, confidence, margin: (p * patch_size,); without them no words are shown.
         """
         record: dict[str, Any] = {"is": "state", "block": block, "step": step, "run": self.run, "last": last}
         record["noise"] = [round(float(n), 2) for n in np.asarray(noise)]
-        record["at"] = coordinates(self.cloud, latents)
+        record["at"] = self.charts.coordinates(latents)
+        if clean is not None:
+            record["clean"] = self.charts.coordinates(clean)
         if ids is not None:
             ids = np.asarray(ids).tolist()
             record["ids"] = self._by_place(ids, list)
@@ -116,12 +139,11 @@ def whole_blocks(model: ColaDLM, prompt: str) -> list[int]:
 
 
 def trace_lines(
-    model: ColaDLM, cloud: ReferenceCloud, trace: Trace, sequence: int, run: str, label: str, branch: dict | None = None
+    charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict | None = None
 ) -> Iterator[str]:
     """The lines of one sequence of a recorded run."""
-    prompt = trace.prompts[sequence]
-    steps = trace.z.shape[2]
-    writer = RunWriter(model, cloud, run, label, prompt, steps, whole_blocks(model, prompt), branch)
+    prompt, settings, clean = trace.prompts[sequence], trace.recipe.settings, trace.clean()
+    writer = RunWriter(charts, run, label, prompt, settings, whole_blocks(charts.model, prompt), branch)
     yield writer.head
     for block in np.flatnonzero(trace.active[sequence]):
         for step in np.flatnonzero(trace.recorded[block]):
@@ -131,9 +153,10 @@ def trace_lines(
                          "confidence": trace.preview_confidence[sequence, block, step],
                          "margin": trace.preview_margin[sequence, block, step]}  # fmt: skip
             noise = trace.t[sequence, block, step] / 10
-            yield writer.state(int(block), int(step), noise, trace.z[sequence, block, step], **words)
+            states = (part[sequence, block, step] for part in (trace.z, clean))
+            yield writer.state(int(block), int(step), noise, *states, **words)
         if trace.finished[block]:
             ids, sure = trace.token_ids[sequence, block], np.exp(trace.logprobs[sequence, block])
             noise = np.zeros(trace.z.shape[3])
             latents = trace.latents[sequence, block]
-            yield writer.state(int(block), steps, noise, latents, ids, sure, last=True)
+            yield writer.state(int(block), settings.steps, noise, latents, ids=ids, confidence=sure, last=True)

@@ -2,7 +2,7 @@
 
 function unpack(text) {
   const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
+  return new Int16Array(bytes.buffer);
 }
 
 // A word as it stands on a map or in a list, where spaces cannot be seen.
@@ -37,8 +37,8 @@ class FlowData {
     const run = this.runs.get(record.run);
     while (run.blocks.length <= record.block) run.blocks.push({states: [], settled: null, end: null});
     const block = run.blocks[record.block];
-    const at = Object.fromEntries(Object.entries(record.at).map(([name, packed]) => [name, unpack(packed)]));
-    block.states.push({...record, at});
+    const arrays = packed => Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpack(text)]));
+    block.states.push({...record, at: arrays(record.at), clean: arrays(record.clean ?? record.at)});
     if (record.last) {
       block.end = block.states.at(-1);
       block.settled = record.words.map((_, place) => this.settled(block, place));

@@ -90,7 +90,7 @@ class UMAPSettings:
     epochs: int = 200
     seed: int = 0
     reduced: int = 32
-    placed_by: int = 30
+    placed_by: int = 50
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -50,27 +50,32 @@ ENCODED_AT_ONCE = 32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Survey:
-    """What a model says of texts. token_ids: (n,), latents: (n, d), scaled posterior means of single places. paths:
-    (S + 1, m, d), states of places from noise to their finished latent; the last `HELD_OUT` are for measuring.
+    """What a model says of texts. token_ids: (n,), latents: (n, d), scaled posterior means of single places. states:
+    (S + 1, m, d), of places from noise to their finished latents; clean: the same of their clean estimates. The last
+    `HELD_OUT` of each are for measuring.
     """
 
     fingerprint: str
     token_ids: NDArray[np.int32]
     latents: NDArray[np.float32]
-    paths: NDArray[np.float32]
+    states: NDArray[np.float32]
+    clean: NDArray[np.float32]
 
     def fitted_on(self) -> NDArray[np.float32]:
-        """The points that maps are fitted on, at most MAX_FITTED."""
-        paths, room = self.paths[:, : -self._held_out], MAX_FITTED - len(self.latents)
-        count = min(paths.shape[1], room // len(paths))
-        return np.concatenate((self.latents, paths[:, :count].reshape(-1, paths.shape[-1])))
+        """The points that maps are fitted on, at most MAX_FITTED: the words, then as many states as clean estimates."""
+        steps, places, channels = self.states.shape
+        count = min(places - self._held_out, (MAX_FITTED - len(self.latents)) // (2 * steps))
+        paths = (part[:, :count].reshape(-1, channels) for part in (self.states, self.clean))
+        return np.concatenate((self.latents, *paths))
 
-    def held_out(self) -> NDArray[np.float32]:
-        return self.paths[:, -self._held_out :]
+    def numbers(self, name: str, chart: PCAMap | UMAPMap) -> dict[str, Faithfulness]:
+        """How far a map can be believed, of states under its name, of clean estimates under "<name>.clean"."""
+        kinds = {name: self.states, f"{name}.clean": self.clean}
+        return {key: faithfulness(chart, paths[:, -self._held_out :], self.latents) for key, paths in kinds.items()}
 
     @property
     def _held_out(self) -> int:
-        return min(HELD_OUT, self.paths.shape[1] // 2)
+        return min(HELD_OUT, self.states.shape[1] // 2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,8 +83,8 @@ class ReferenceCloud:
     """Words with their latents, and maps of the space they lie in.
 
     pca: its three first components; in two dimensions, the first two of them. umaps: by dimensions, 2 and 3, once they
-    are fitted. numbers: how far each map can be believed, by "pca2", "pca3", "umap2", "umap3", on paths that it was not
-    fitted on.
+    are fitted. numbers: how far each map can be believed, by "pca2", "pca3", "umap2", "umap3" for the states of paths
+    that it was not fitted on, and by "pca2.clean", ... for their clean estimates.
     """
 
     fingerprint: str
@@ -162,7 +167,8 @@ def make_cloud(model: ColaDLM, texts: Sequence[str], cache: Path | None = None) 
     The survey runs the model here, a few seconds for the bundled one; the fits run in processes of their own.
     """
     survey = None
-    for share, message, survey in surveyed(model, texts):
+    for share, message, found in surveyed(model, texts):
+        survey = found
         yield CloudProgress(0.4 * share, message)
     cloud = with_pca(survey)
     yield CloudProgress(0.4, "PCA is ready", cloud)
@@ -184,27 +190,25 @@ def surveyed(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, str,
             latents.append(text.latents.numpy())
     kept = _varied(np.concatenate(ids))
     ids, latents = np.concatenate(ids)[kept].astype(np.int32), np.concatenate(latents)[kept]
-    paths = None
-    for share, paths in _walked(model, texts):
+    walked = None
+    for share, found in _walked(model, texts):
+        walked = found
         yield 0.3 + 0.7 * share, "running the model", None
-    yield 1.0, "surveyed", Survey(model.fingerprint, ids, latents, paths)
+    yield 1.0, "surveyed", Survey(model.fingerprint, ids, latents, *walked)
 
 
 def with_pca(survey: Survey) -> ReferenceCloud:
     """The cloud of a survey with its PCA alone."""
-    pca, paths = fit_pca(survey.fitted_on(), 3), survey.held_out()
-    numbers = {f"pca{k}": faithfulness(first_components(pca, k), paths, survey.latents) for k in (2, 3)}
+    pca, numbers = fit_pca(survey.fitted_on(), 3), {}
+    for k in (2, 3):
+        numbers |= survey.numbers(f"pca{k}", first_components(pca, k))
     return ReferenceCloud(survey.fingerprint, survey.token_ids, survey.latents, pca, {}, numbers)
 
 
 def with_umap(cloud: ReferenceCloud, survey: Survey, fitted: UMAPMap) -> ReferenceCloud:
     """The cloud with one more map."""
-    found = faithfulness(fitted, survey.held_out(), survey.latents)
-    return dataclasses.replace(
-        cloud,
-        umaps={**cloud.umaps, fitted.dimensions: fitted},
-        numbers={**cloud.numbers, f"umap{fitted.dimensions}": found},
-    )
+    numbers = cloud.numbers | survey.numbers(f"umap{fitted.dimensions}", fitted)
+    return dataclasses.replace(cloud, umaps={**cloud.umaps, fitted.dimensions: fitted}, numbers=numbers)
 
 
 def first_components(pca: PCAMap, count: int) -> PCAMap:
@@ -222,28 +226,40 @@ def _varied(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(kept[np.argsort(occurrence, kind="stable")][:WORDS])
 
 
-def _walked(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
-    """Runs the model on the beginnings of texts: (share done, paths (S + 1, m, d) in the last one, in mixed order)."""
+def _walked(
+    model: ColaDLM, texts: Sequence[str]
+) -> Iterator[tuple[float, tuple[NDArray[np.float32], NDArray[np.float32]] | None]]:
+    """Runs the model on the beginnings of texts: (share done, states and clean estimates in the last one).
+
+    Each (S + 1, m, d), of all places that were free, in mixed order.
+    """
     beginnings = [" ".join(text.split()[:8]) for text in texts[: RUNS * 7 : 7]]
     settings = dataclasses.replace(model.defaults, max_new_tokens=NEW_TOKENS, stop_at_end=False)
-    blocks, states, free = -(-NEW_TOKENS // (model.block_size * model.patch_size)) + 1, [], None
-    finished: list[NDArray[np.float32]] = []
+    blocks = -(-NEW_TOKENS // (model.block_size * model.patch_size)) + 1
+    states: list[NDArray[np.float32]] = []
+    clean: list[NDArray[np.float32]] = []
+    finished: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    free = None
     for event in model.sample(beginnings, settings):
         if isinstance(event, Step):
             states.append(event.z.float().cpu().numpy())
+            clean.append(event.clean.float().cpu().numpy())
             free = ((event.t > 0).cpu() & event.active[:, None]).numpy()
             yield (event.block + event.index / event.steps) / blocks, None
         elif isinstance(event, BlockDone):
-            states.append(event.latents.float().cpu().numpy())
-            finished.append(np.stack(states)[:, free if len(states) > 1 else slice(None)])
-            states = []
-    paths = np.concatenate(finished, axis=1)
-    yield 1.0, paths[:, np.random.default_rng(0).permutation(paths.shape[1])]
+            end = event.latents.float().cpu().numpy()
+            finished.append((np.stack((*states, end))[:, free], np.stack((*clean, end))[:, free]))
+            states, clean = [], []
+    both = [np.concatenate(parts, axis=1) for parts in zip(*finished, strict=True)]
+    order = np.random.default_rng(0).permutation(both[0].shape[1])
+    yield 1.0, (both[0][:, order], both[1][:, order])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m coladlm.latent.reference_cloud", description="Makes the reference "
-                                     "cloud of a model: words with their latents, and maps by PCA and UMAP.")  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m coladlm.latent.reference_cloud",
+        description="Makes the reference cloud of a model: words with their latents, and maps by PCA and UMAP.",
+    )
     parser.add_argument("--checkpoint", help="folder or Hub repository id; the bundled model if absent")
     parser.add_argument("--texts", type=Path, default=SENTENCES, help="a text a line (default: those that ship)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the one that ships)")
@@ -254,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     progress.cloud.save(args.out)
     print(f"{args.out}: {len(progress.cloud.latents):,} words, {args.out.stat().st_size:,} bytes")
     for name, found in progress.cloud.numbers.items():
-        print(name, json.dumps({key: value and round(value, 3) for key, value in vars(found).items()}))
+        print(f"{name:12}", {key: value and round(value, 3) for key, value in vars(found).items()})
     return 0
 
 

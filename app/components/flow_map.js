@@ -1,0 +1,297 @@
+// The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
+// Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
+
+const root = element.querySelector('.flow');
+const at = name => root.querySelector('.' + name);
+const view = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, blocks: false, chosen: null};
+const quiet = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+let data = new FlowData();
+let picture = null;
+let frames = [];
+let now = 0;
+let playing = null;    // the timer of the next frame
+let wanted = null;     // what is drawn next, if something is being drawn
+let follow = true;     // stay at the end of a run that grows
+
+function colours() {
+  const style = getComputedStyle(root);
+  const c = name => style.getPropertyValue('--' + name).trim();
+  const dark = Boolean(root.closest('.dark'));
+  return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
+    trail: dark ? '#595b64' : '#bcbcc0', cloud: dark ? '#474952' : '#d3d2cd', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
+    textFont: c('font-text') || 'serif', runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
+}
+
+function library() {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  window.plotlyLoading ??= new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = (window.gradio_config?.root ?? '') + props.library;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error('the drawing library could not be loaded'));
+    document.head.append(script);
+  });
+  return window.plotlyLoading;
+}
+
+function say(node, text) { if (node.textContent !== text) node.textContent = text; }
+
+// One drawing at a time; of what is asked for meanwhile, the last alone is drawn.
+async function draw(anew = false) {
+  if (!picture?.cloud) return;
+  wanted = {anew: anew || Boolean(wanted?.anew)};
+  if (draw.busy) return;
+  draw.busy = true;
+  while (wanted) {
+    const {anew: all} = wanted;
+    wanted = null;
+    const start = performance.now();
+    await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
+    root.dataset.milliseconds = (performance.now() - start).toFixed(1);
+  }
+  draw.busy = false;
+  root.dataset.frame = now;
+}
+
+function show(index, anew = false) {
+  now = Math.max(0, Math.min(index, frames.length - 1));
+  const scrub = at('scrub');
+  scrub.max = Math.max(0, frames.length - 1);
+  scrub.value = now;
+  reading();
+  telling();
+  document.dispatchEvent(new CustomEvent('flow:frame', {detail: {map: props.name, data, frame: frames[now] ?? null, chosen: view.chosen}}));
+  return draw(anew);
+}
+
+// The text of the moment: the first run's, and under it that of every other.
+function reading() {
+  const lines = data.list.map(run => {
+    const line = document.createElement('span');
+    line.className = 'line';
+    if (data.runs.size > 1) {
+      const name = document.createElement('span');
+      name.className = 'name';
+      name.style.color = picture ? picture.runColour(run) : '';
+      name.textContent = run.label + '  ';
+      line.append(name);
+    }
+    const prompt = document.createElement('span');
+    prompt.className = 'prompt';
+    prompt.textContent = run.prompt.length > 400 ? '… ' + run.prompt.slice(-400) : run.prompt;
+    line.append(prompt);
+    run.blocks.forEach((block, b) => {
+      const index = frames[now] ? data.stateIndex(run, b, frames[now]) : -1;
+      const state = block.states[index];
+      if (!state?.words) return;
+      state.words.forEach((word, place) => {
+        if (data.pinned(run, b, place)) return;
+        const token = document.createElement('span');
+        token.className = data.isSettled(run, b, index, place) ? 'token settled' : 'token';
+        if (view.chosen && view.chosen.run === run.run && view.chosen.block === b && view.chosen.place === place) token.classList.add('chosen');
+        token.textContent = word;
+        token.style.setProperty('--confidence', state.sure[place]);
+        token.title = percent(state.sure[place]);
+        token.addEventListener('click', () => choose({run: run.run, block: b, place}));
+        line.append(token);
+      });
+    });
+    return line;
+  });
+  at('reads').replaceChildren(...lines);
+}
+
+function telling() {
+  const frame = frames[now];
+  if (!frame) return say(at('said'), '');
+  const parts = data.list.map(run => {
+    const {settled, begun} = data.count(run, frame);
+    return (data.runs.size > 1 ? run.label + ': ' : '') + settled + ' of ' + begun + ' places have settled';
+  });
+  const run = data.list.find(r => frame.block === null || r.blocks[frame.block]);
+  const b = frame.block ?? 0;
+  const state = run?.blocks[b]?.states[data.stateIndex(run, b, frame)];
+  const noise = state ? 'Noise ' + decimals(Math.max(...state.noise)) + ' %' : '';
+  const where = frame.block === null ? 'all blocks' : 'block ' + (frame.block + 1) + ' of ' + data.blocks;
+  const step = 'step ' + Math.round(frame.share * data.steps) + ' of ' + data.steps;
+  const text = [noise, where, step].filter(Boolean).join(', ') + '. ' + parts.join('; ') + '.';
+  at('said').setAttribute('aria-live', playing || props.value.state === 'running' ? 'off' : 'polite');
+  say(at('said'), text);
+  at('map').setAttribute('aria-label', 'Flow map. ' + text);
+  at('scrub').setAttribute('aria-valuetext', text);
+}
+
+// playing
+
+function stop() {
+  clearTimeout(playing);
+  playing = null;
+  root.classList.remove('playing');
+  at('play').setAttribute('aria-label', 'Play');
+  telling();
+}
+
+function play() {
+  if (!frames.length) return;
+  if (now >= frames.length - 1) now = -1;
+  root.classList.add('playing');
+  at('play').setAttribute('aria-label', 'Pause');
+  const tick = async () => {
+    const start = performance.now();
+    await show(now + 1);
+    if (!playing) return;
+    if (now >= frames.length - 1 || root.offsetParent === null) return stop();
+    playing = setTimeout(tick, Math.max(0, 160 / Number(at('speed').value) - (performance.now() - start)));
+  };
+  playing = setTimeout(tick, 0);
+}
+
+at('play').addEventListener('click', () => playing ? stop() : play());
+at('back').addEventListener('click', () => { stop(); follow = false; show(now - 1); });
+at('on').addEventListener('click', () => { stop(); show(now + 1); });
+at('scrub').addEventListener('input', event => { stop(); follow = Number(event.target.value) >= frames.length - 1; show(Number(event.target.value)); });
+
+// choices
+
+for (const name of ['words', 'trails', 'blocks']) {
+  at(name).addEventListener('change', event => { view[name] = event.target.checked; if (name === 'blocks') choose(null); draw(true); });
+}
+at('together').addEventListener('change', () => { reframe(); show(frames.length - 1); });
+for (const kind of ['chart', 'dims']) {
+  root.querySelectorAll('.' + kind).forEach(input => {
+    input.name = props.name + '-' + kind;
+    input.addEventListener('change', () => { view[kind] = kind === 'dims' ? Number(input.value) : input.value; looks(); draw(true); });
+  });
+}
+
+root.querySelectorAll('.kind').forEach(input => {
+  input.name = props.name + '-kind';
+  input.addEventListener('change', () => { view.clean = input.value === 'clean'; looks(); draw(true); });
+});
+
+// Which maps there are, and how far the one that is shown can be believed.
+function looks() {
+  if (!picture) return;
+  if (!picture.has(view.chart, view.dims)) view.dims = 2;
+  if (!picture.has(view.chart, view.dims)) view.chart = 'pca';
+  root.querySelectorAll('.chart').forEach(input => { input.checked = input.value === view.chart; input.disabled = !picture.has(input.value, 2); });
+  root.querySelectorAll('.dims').forEach(input => { input.checked = Number(input.value) === view.dims; input.disabled = !picture.has(view.chart, Number(input.value)); });
+  root.querySelectorAll('.kind').forEach(input => { input.checked = (input.value === 'clean') === view.clean; });
+  const found = picture.cloud?.numbers[view.chart + view.dims + (view.clean ? '.clean' : '')];
+  if (!found) return say(at('truth'), '');
+  const near = 'Of near neighbours on the map, trustworthiness ' + found.trustworthiness.toFixed(2) + ' (1 is perfect)';
+  const leap = 'the largest step of a path is ' + percent(found.largest_step) + ' of its drawn length (in truth ' + percent(found.largest_true_step) + ')';
+  const kept = view.chart === 'pca'
+    ? 'PCA is a shadow: it shows ' + percent(found.steps_kept) + ' of the true length of steps. '
+    : 'Distances on a UMAP are not latent distances: near is near, far means little (rank correlation of drawn and true step lengths ' + found.steps_rank.toFixed(2) + '). ';
+  const fresh = data.list.some(run => run.stochasticity > 0) && !view.clean
+    ? ' The noise of this run is renewed at every step, so its states leap; the clean estimates show where each was heading.' : '';
+  say(at('truth'), kept + near + '; ' + leap + '.' + fresh);
+}
+
+function choose(detail, jump = false) {
+  view.chosen = detail && {run: detail.run, block: detail.block, place: detail.place};
+  const run = detail && data.runs.get(detail.run);
+  at('open').disabled = !run || detail.place === null;
+  if (run) {
+    const frame = frames.findIndex(f => (f.block === null || f.block === detail.block) && Math.round(f.share * run.steps) === detail.step);
+    if (jump && frame >= 0) now = frame;
+    const index = data.stateIndex(run, detail.block, frames[now]);
+    const word = index >= 0 ? '“' + picture.words(run, detail.block, index, detail.place).slice(0, 24) + '”, ' : '';
+    const place = detail.place === null ? '' : ' place ' + (detail.place + 1);
+    say(at('which'), word + (data.runs.size > 1 ? run.label + ' ' : '') + 'block ' + (detail.block + 1) + place);
+  } else say(at('which'), 'none');
+  show(now);
+}
+
+function another(step) {
+  const all = data.list.flatMap(run => [...picture.paths(run, view)].map(([block, place]) => ({run: run.run, block, place})));
+  if (!all.length) return;
+  const key = JSON.stringify(view.chosen);
+  const index = all.findIndex(path => JSON.stringify(path) === key);
+  choose(all[index < 0 ? (step > 0 ? 0 : all.length - 1) : (index + step + all.length) % all.length]);
+}
+
+function opened(detail) {
+  stop();
+  choose(detail, true);
+  if (detail.place !== null) trigger('select', detail);
+}
+
+at('previous').addEventListener('click', () => another(-1));
+at('next').addEventListener('click', () => another(1));
+at('open').addEventListener('click', () => {
+  const run = data.runs.get(view.chosen.run);
+  const index = Math.max(0, data.stateIndex(run, view.chosen.block, frames[now]));
+  opened({...view.chosen, step: run.blocks[view.chosen.block].states[index].step});
+});
+root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
+  if (!picture?.drawn) return;
+  const link = document.createElement('a');
+  link.href = await picture.picture(button.dataset.format);
+  link.download = 'flow-map.' + button.dataset.format;
+  link.click();
+}));
+
+// other views of the same runs: the heat map asks and points
+
+function from(name, act) {
+  const listener = event => {
+    if (!element.isConnected) return document.removeEventListener(name, listener);
+    if (event.detail.map === props.name) act(event.detail);
+  };
+  document.addEventListener(name, listener);
+}
+from('flow:ask', () => show(now));
+from('flow:choose', detail => choose(detail));
+from('flow:seek', detail => {
+  stop();
+  const run = data.runs.get(detail.run);
+  const frame = frames.findIndex(f => (f.block === null || f.block === detail.block) && Math.round(f.share * run.steps) === detail.step);
+  if (frame >= 0) show(frame);
+});
+
+// what comes from the server
+
+function reframe() {
+  frames = data.frames(at('together').checked);
+}
+
+function take() {
+  const value = props.value ?? {lines: '', state: 'empty', message: ''};
+  const grown = data.read(value.lines);
+  if (!grown) {
+    data = new FlowData();
+    data.read(value.lines);
+    if (picture) picture.data = data;
+    view.chosen = null;
+    view.clean = data.list.some(run => run.stochasticity > 0);
+    follow = true;
+  }
+  root.dataset.state = data.runs.size ? value.state : 'empty';
+  say(at('empty'), data.runs.size ? '' : value.message);
+  reframe();
+  const live = value.state === 'running';
+  if (!grown || (follow && !playing)) now = frames.length - 1;
+  if (!data.runs.get(view.chosen?.run)) choose(null);
+  if (!grown) looks();
+  show(now, !live);
+  if (!grown && !live && value.play && !quiet()) play();
+}
+
+async function start() {
+  try {
+    const Plotly = await library();
+    picture = new FlowPicture(Plotly, at('map'), data, colours, opened);
+    picture.setCloud(props.cloud);
+    looks();
+    take();
+  } catch (error) {
+    say(at('empty'), 'The map cannot be drawn: ' + error.message + '.');
+  }
+}
+
+watch('value', take);
+watch('cloud', () => { if (picture) { picture.setCloud(props.cloud); looks(); draw(true); } });
+new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
+start();

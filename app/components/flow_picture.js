@@ -1,0 +1,258 @@
+// The picture of a flow map: the reference cloud and the paths of runs, drawn by Plotly. Knows nothing of the page.
+
+// Plotly reads labels as a little HTML, but for those in a 3D scene: what comes from the model is made plain text.
+function plain(text, view) {
+  if (view?.dims === 3) return text;
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+function percent(share) { return Math.round(share * 100) + ' %'; }
+
+function decimals(value) { return value.toFixed(value < 10 ? 1 : 0); }
+
+function hasWebGL() {
+  const canvas = document.createElement('canvas');
+  return Boolean(canvas.getContext('webgl2') || canvas.getContext('webgl'));
+}
+
+class FlowPicture {
+  // div: where to draw. colours(): the colours of the page now. picked(detail): a point was clicked.
+  constructor(Plotly, div, data, colours, picked) {
+    Object.assign(this, {Plotly, div, data, colours, picked, cloud: null, drawn: ''});
+    this.webgl = hasWebGL();
+  }
+
+  setCloud(text) {
+    this.cloud = text ? JSON.parse(text) : null;
+    if (this.cloud) this.cloud.at = Object.fromEntries(Object.entries(this.cloud.at).map(([k, v]) => [k, unpack(v)]));
+    this.drawn = '';
+  }
+
+  has(chart, dims) { return Boolean(this.cloud?.at[chart === 'pca' ? 'pca' : chart + dims]) && (dims === 2 || this.webgl); }
+
+  // Coordinates of point i among those of this view.
+  point(at, i, view) {
+    const name = view.chart === 'pca' ? 'pca' : view.chart + view.dims;
+    const stride = view.chart === 'pca' ? 3 : view.dims, unit = this.cloud.units[name];
+    return Array.from(at[name].subarray(i * stride, i * stride + view.dims), whole => whole * unit);
+  }
+
+  // The paths that are drawn: of every place, or of every block (the centre of its places).
+  *paths(run, view) {
+    for (let b = 0; b < run.blocks.length; b += 1) {
+      const count = view.blocks ? 1 : run.places;
+      for (let place = 0; place < count; place += 1) {
+        if (view.blocks || !this.data.pinned(run, b, place)) yield [b, view.blocks ? null : place];
+      }
+    }
+  }
+
+  where(run, block, index, place, view) {
+    const at = run.blocks[block].states[index][view.clean ? 'clean' : 'at'];
+    if (place !== null) return this.point(at, place, view);
+    const all = Array.from({length: run.places}, (_, i) => this.point(at, i, view));
+    return all[0].map((_, axis) => all.reduce((sum, p) => sum + p[axis], 0) / run.places);
+  }
+
+  words(run, block, index, place) {
+    const state = run.blocks[block].states[index];
+    if (!state.words) return place === null ? 'block ' + (block + 1) : '·';
+    return place === null ? state.words.join('').trim() : label(state.words[place]);
+  }
+
+  told(run, block, index, place) {
+    const state = run.blocks[block].states[index];
+    const noise = 'noise ' + decimals(Math.max(...state.noise)) + ' %, t = ' + Math.round(10 * Math.max(...state.noise));
+    const who = this.data.runs.size > 1 ? run.label + ', ' : '';
+    const spot = who + 'block ' + (block + 1) + (place === null ? '' : ', place ' + (place + 1));
+    const sure = place !== null && state.sure ? '<br>' + percent(state.sure[place]) + ' sure' : '';
+    return '<b>' + plain(this.words(run, block, index, place).slice(0, 60)) + '</b>' + sure + '<br>' + noise + '<br>' + plain(spot);
+  }
+
+  // Everything of a frame, as arrays for Plotly: for every run its unsettled trail, its settled trail and its heads.
+  arrays(frame, view) {
+    return this.data.list.map(run => {
+      const pale = this.empty(), dark = this.empty(), heads = {...this.empty(), text: [], colour: [], size: [], edge: []};
+      for (const [b, place] of this.paths(run, view)) {
+        const index = this.data.stateIndex(run, b, frame);
+        if (index < 0) continue;
+        const block = run.blocks[b];
+        const moving = frame.block === null || b === frame.block;
+        const settled = block.settled === null ? Infinity
+          : place === null ? Math.max(...block.settled) : block.settled[place];
+        if (moving || view.trails) {
+          this.trail(pale, run, b, place, 0, Math.min(index, settled), view);
+          this.trail(dark, run, b, place, settled, index, view);
+        }
+        const state = block.states[index];
+        const sure = !state.sure ? 0.5 : place === null ? state.sure.reduce((s, p) => s + p, 0) / state.sure.length : state.sure[place];
+        this.push(heads, run, b, index, place, view);
+        heads.text.push(moving && view.words ? plain(this.words(run, b, index, place).slice(0, 24), view) : '');
+        heads.colour.push(sure);
+        heads.size.push((moving ? 9 : 6) / (view.dims - 1));
+        heads.edge.push(index >= settled ? this.runColour(run) : this.colours().pale);
+      }
+      return {pale, dark, heads};
+    });
+  }
+
+  // A point with its hover text: both are made once for every state and view.
+  at(run, block, index, place, view) {
+    const kind = view.chart + view.dims + view.clean + (place === null) + this.data.runs.size;
+    const state = run.blocks[block].states[index];
+    const made = (state.made ??= {})[kind] ??= [];
+    return made[place ?? 0] ??= {
+      point: this.where(run, block, index, place, view), hover: this.told(run, block, index, place), data: [run.run, block, state.step, place],
+    };
+  }
+
+  empty() { return {x: [], y: [], z: [], hover: [], data: []}; }
+
+  push(to, run, block, index, place, view) {
+    const {point: [x, y, z], hover, data} = this.at(run, block, index, place, view);
+    to.x.push(x); to.y.push(y); to.z.push(z ?? 0);
+    to.hover.push(hover);
+    to.data.push(data);
+  }
+
+  trail(to, run, block, place, from, until, view) {
+    if (from >= until) return;
+    for (let index = from; index <= until; index += 1) this.push(to, run, block, index, place, view);
+    for (const key of ['x', 'y', 'z']) to[key].push(null);
+    to.hover.push(''); to.data.push(null);
+  }
+
+  runColour(run) { return this.colours().runs[run.index % this.colours().runs.length]; }
+
+  // The path that is picked out: thick, with a word wherever it changes.
+  chosen(view) {
+    const out = {...this.empty(), text: []};
+    const run = view.chosen && this.data.runs.get(view.chosen.run);
+    const states = run?.blocks[view.chosen.block]?.states;
+    if (!states) return out;
+    let before = null;
+    states.forEach((_, index) => {
+      this.push(out, run, view.chosen.block, index, view.chosen.place, view);
+      const word = this.words(run, view.chosen.block, index, view.chosen.place);
+      out.text.push(word === before ? '' : plain(word.slice(0, 24), view));
+      before = word;
+    });
+    return out;
+  }
+
+  // A few words of the cloud, spread out, so that the map can be read before anything is pointed at.
+  signposts(view) {
+    const taken = new Set(), out = {x: [], y: [], z: [], text: []};
+    const {low, high} = this.extent(view);
+    const cells = view.dims === 2 ? 7 : 4;
+    this.cloud.words.forEach((word, i) => {
+      const text = label(word);
+      if (!/^[\p{L}]{3,12}$/u.test(text)) return;
+      const p = this.point(this.cloud.at, i, view);
+      const cell = p.map((v, axis) => Math.floor(cells * (v - low[axis]) / (high[axis] - low[axis] || 1))).join();
+      if (taken.has(cell) || taken.has(text)) return;
+      taken.add(cell).add(text);
+      out.x.push(p[0]); out.y.push(p[1]); out.z.push(p[2] ?? 0); out.text.push(plain(text));
+    });
+    return out;
+  }
+
+  extent(view) {
+    const low = Array(view.dims).fill(Infinity), high = Array(view.dims).fill(-Infinity);
+    const see = p => p.forEach((v, axis) => { low[axis] = Math.min(low[axis], v); high[axis] = Math.max(high[axis], v); });
+    this.cloud?.words.forEach((_, i) => see(this.point(this.cloud.at, i, view)));
+    for (const run of this.data.list) {
+      run.blocks.forEach((block, b) => block.states.forEach((_, index) => {
+        for (let place = 0; place < run.places; place += 1) if (!this.data.pinned(run, b, place)) see(this.at(run, b, index, place, view).point);
+      }));
+    }
+    return {low, high};
+  }
+
+  traces(frame, view) {
+    const c = this.colours(), flat = view.dims === 2, type = flat ? 'scatter' : 'scatter3d';
+    const mono = {family: c.font, size: 12, color: c.muted};
+    const dots = Array.from({length: view.dims}, () => []);
+    this.cloud.words.forEach((_, i) => this.point(this.cloud.at, i, view).forEach((v, axis) => dots[axis].push(v)));
+    const signs = this.signposts(view);
+    const traces = [
+      {type: flat && this.webgl ? 'scattergl' : type, mode: 'markers', x: dots[0], y: dots[1], z: dots[2], name: 'words',
+        hovertext: this.cloud.words.map(word => plain(label(word))), hoverinfo: 'text',
+        marker: {size: flat ? 4 : 2, color: c.cloud, line: {width: 0}}},
+      {type, mode: 'text', ...signs, textfont: mono, hoverinfo: 'skip', name: 'signposts'},
+    ];
+    this.arrays(frame, view).forEach(({pale, dark, heads}, i) => {
+      const run = this.data.list[i];
+      const line = (part, colour, width) => ({type, mode: 'lines', x: part.x, y: part.y, z: part.z, hovertext: part.hover,
+        hoverinfo: 'text', customdata: part.data, line: {color: colour, width}, connectgaps: false, name: run.label});
+      traces.push(line(pale, this.data.runs.size > 1 ? this.runColour(run) + '66' : c.trail, 1));
+      traces.push(line(dark, this.runColour(run), flat ? 1.5 : 3));
+      traces.push({type, mode: 'markers+text', x: heads.x, y: heads.y, z: heads.z, text: heads.text, hovertext: heads.hover,
+        hoverinfo: 'text', customdata: heads.data, name: run.label, textposition: 'top center', cliponaxis: false,
+        textfont: {family: c.textFont, size: 14, color: c.ink},
+        marker: {size: heads.size, color: heads.colour, cmin: 0, cmax: 1, colorscale: [[0, c.unsure], [1, c.sure]],
+          line: {color: heads.edge, width: flat ? 1.5 : 2}}});
+    });
+    const picked = this.chosen(view);
+    traces.push({type, mode: 'lines+markers+text', x: picked.x, y: picked.y, z: picked.z, text: picked.text, hovertext: picked.hover,
+      hoverinfo: 'text', customdata: picked.data, name: 'chosen path', textposition: 'bottom center', cliponaxis: false,
+      textfont: {family: c.textFont, size: 15, color: c.accent}, line: {color: c.accent, width: flat ? 3 : 6},
+      marker: {size: flat ? 7 : 4, color: c.accent}});
+    return traces.map(trace => flat ? (({z, ...rest}) => rest)(trace) : (({cliponaxis, ...rest}) => rest)(trace));
+  }
+
+  layout(view) {
+    const c = this.colours(), name = view.chart + view.dims;
+    const {low, high} = this.extent(view);
+    const title = axis => view.chart !== 'pca' ? '' : 'component ' + (axis + 1) + ' (' + percent(this.cloud.explained[axis]) + ' of variance)';
+    const axis = i => ({range: [low[i] - 0.06 * (high[i] - low[i]), high[i] + 0.06 * (high[i] - low[i])], showticklabels: false,
+      zeroline: false, showgrid: false, ticks: '', title: {text: title(i), font: {size: 12, color: c.muted}}, color: c.muted});
+    const base = {uirevision: name, showlegend: false, hovermode: 'closest', paper_bgcolor: c.sheet, plot_bgcolor: c.sheet,
+      font: {family: c.font, color: c.ink}, margin: {t: 6, r: 6, b: title(0) ? 30 : 6, l: title(0) ? 26 : 6}, dragmode: view.dims === 2 ? 'pan' : 'orbit',
+      hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}};
+    if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: {...axis(1), scaleanchor: 'x'}};
+    const lines = i => ({...axis(i), showgrid: true, gridcolor: c.line, backgroundcolor: c.sheet, showspikes: false});
+    return {...base, scene: {xaxis: lines(0), yaxis: lines(1), zaxis: lines(2), uirevision: name, bgcolor: c.sheet, camera: {eye: {x: 1.05, y: 1.05, z: 0.8}}}};
+  }
+
+  // Draws a frame: the arrays that move alone, or everything where the view or the runs have changed.
+  async draw(frame, view, anew = false) {
+    const key = JSON.stringify([view.chart, view.dims, view.clean, this.data.runs.size, this.colours()]);
+    if (!anew && key === this.drawn) return this.move(frame, view);
+    this.drawn = key;
+    const config = {responsive: true, displaylogo: false, scrollZoom: false, displayModeBar: false, doubleClick: 'reset'};
+    await this.Plotly.react(this.div, this.traces(frame, view), this.layout(view), config);
+    if (this.listening) return;
+    this.listening = true;
+    this.div.on('plotly_click', event => {
+      const data = event.points[0]?.customdata;
+      if (data) this.picked({run: data[0], block: data[1], step: data[2], place: data[3]});
+    });
+  }
+
+  async move(frame, view) {
+    const runs = this.arrays(frame, view), picked = this.chosen(view), parts = [];
+    runs.forEach(({pale, dark, heads}) => parts.push(pale, dark, heads));
+    parts.push({...picked});
+    const update = {x: parts.map(p => p.x), y: parts.map(p => p.y), hovertext: parts.map(p => p.hover),
+      customdata: parts.map(p => p.data), text: parts.map(p => p.text ?? '')};
+    if (view.dims === 3) update.z = parts.map(p => p.z);
+    const indices = parts.map((_, i) => i + 2);
+    const heads = runs.map((_, i) => 2 + 3 * i + 2);
+    const marks = {};
+    const per = values => indices.map(i => heads.includes(i) ? values(runs[heads.indexOf(i)].heads) : undefined);
+    marks['marker.color'] = per(h => h.colour); marks['marker.size'] = per(h => h.size); marks['marker.line.color'] = per(h => h.edge);
+    for (const key of Object.keys(marks)) { // the chosen path and the lines keep what they have
+      indices.forEach((index, i) => { if (marks[key][i] === undefined) marks[key][i] = this.kept(index, key); });
+    }
+    await this.Plotly.restyle(this.div, {...update, ...marks}, indices);
+  }
+
+  kept(index, key) {
+    return key.split('.').reduce((value, part) => value?.[part], this.div.data[index]) ?? null;
+  }
+
+  async picture(format) {
+    return this.Plotly.toImage(this.div, {format, width: 1600, height: 1000, scale: 1});
+  }
+}

@@ -1,0 +1,167 @@
+// The heat map beside a flow map: a row for every place, its confidence from noise to word, and where it settled.
+// Follows the flow map of the same name by events of the page, and has no data of its own.
+
+const heat = element.querySelector('.heat');
+const rows = heat.querySelector('.rows');
+let data = null;
+let drawn = '';        // what stands there, so that rows are made anew only when there is something new
+let chosen = null;
+let frame = null;
+const made = new Map(); // rows by path
+
+const percent = share => Math.round(share * 100) + ' %';
+const decimals = value => value.toFixed(value < 10 ? 1 : 0);
+
+function tell(name, detail) {
+  document.dispatchEvent(new CustomEvent(name, {detail: {map: props.name, ...detail}}));
+}
+
+// One colour a state, without elements of their own: a gradient with hard edges.
+function cells(states, place) {
+  const last = states.length;
+  const stops = states.map((state, i) => {
+    const sure = state.sure ? state.sure[place] : 0;
+    const colour = 'color-mix(in oklab, var(--sure) ' + (100 * sure).toFixed(1) + '%, var(--unsure))';
+    return colour + ' ' + (100 * i / last).toFixed(3) + '% ' + (100 * (i + 1) / last).toFixed(3) + '%';
+  });
+  return 'linear-gradient(to right, ' + stops.join(', ') + ')';
+}
+
+function shown(word) {
+  return word.trim() || (word.includes('\n') ? '⏎' : word ? '␣' : '∅');
+}
+
+function row(run, b, place) {
+  const block = run.blocks[b], states = block.states, count = states.length;
+  const node = document.createElement('div');
+  node.className = 'row';
+  node.setAttribute('role', 'option');
+  node.tabIndex = -1;
+  const last = states.at(-1);
+  const word = last.words ? shown(last.words[place]) : '·';
+  const settled = block.settled?.[place];
+  const at = settled === undefined ? null : Math.max(...states[settled].noise);
+  const parts = ['word', 'cells', 'noise'].map(name => {
+    const part = document.createElement('span');
+    part.className = name;
+    node.append(part);
+    return part;
+  });
+  parts[0].textContent = word;
+  parts[1].style.backgroundImage = cells(states, place);
+  if (settled === undefined || settled > 0) {
+    const grainy = document.createElement('span');
+    grainy.className = 'grainy';
+    grainy.style.width = 100 * (settled ?? count) / count + '%';
+    parts[1].append(grainy);
+  }
+  if (settled !== undefined) {
+    const mark = document.createElement('span');
+    mark.className = 'mark';
+    mark.style.left = 100 * settled / count + '%';
+    parts[1].append(mark);
+  }
+  parts[2].textContent = at === null ? '' : decimals(at) + ' %';
+  const sure = last.sure ? ', ' + percent(last.sure[place]) + ' sure' : '';
+  const how = at === null ? 'still being decided' : 'settled at ' + decimals(at) + ' % noise, step ' + states[settled].step;
+  node.setAttribute('aria-label', 'block ' + (b + 1) + ', place ' + (place + 1) + ': ' + word + ', ' + how + sure);
+  node.addEventListener('click', event => {
+    tell('flow:choose', {run: run.run, block: b, place});
+    const box = parts[1].getBoundingClientRect();
+    const index = Math.floor(count * (event.clientX - box.left) / box.width);
+    if (index >= 0 && index < count) tell('flow:seek', {run: run.run, block: b, step: states[index].step});
+  });
+  node.path = {run: run.run, block: b, place};
+  made.set([run.run, b, place].join(), node);
+  return node;
+}
+
+function build() {
+  const key = data.list.map(run => run.run + ':' + run.blocks.map(b => b.states.length + (b.settled ? 's' : '')).join()).join('|') + data.text.length;
+  if (key === drawn) return;
+  drawn = key;
+  made.clear();
+  const nodes = [];
+  for (const run of data.list) {
+    run.blocks.forEach((_, b) => {
+      const title = document.createElement('p');
+      title.className = 'title';
+      title.textContent = (data.runs.size > 1 ? run.label + ', block ' : 'Block ') + (b + 1);
+      nodes.push(title);
+      for (let place = 0; place < run.places; place += 1) if (!data.pinned(run, b, place)) nodes.push(row(run, b, place));
+    });
+  }
+  rows.replaceChildren(...nodes);
+  about();
+}
+
+// The same as the picture, in a sentence.
+function about() {
+  const noises = [];
+  let first = null, late = null;
+  for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
+    if (data.pinned(run, b, place)) return;
+    const noise = Math.max(...block.states[index].noise);
+    const word = shown(block.end.words[place]);
+    noises.push(noise);
+    if (!first || noise > first.noise) first = {noise, word};
+    if (!late || noise < late.noise) late = {noise, word};
+  }));
+  noises.sort((a, b) => a - b);
+  heat.querySelector('.about').textContent = !noises.length ? 'From left to right, noise becomes a word.' :
+    'From left to right, noise becomes a word; the bar marks where a word settled. Half of the ' + noises.length + ' words had settled at ' +
+    decimals(noises[Math.floor(noises.length / 2)]) + ' % noise; “' + first.word + '” was first (' + decimals(first.noise) +
+    ' %), “' + late.word + '” last (' + decimals(late.noise) + ' %).';
+}
+
+function mark() {
+  rows.querySelectorAll('.cursor').forEach(node => node.remove());
+  for (const node of made.values()) {
+    const path = node.path, is = Boolean(chosen) && path.run === chosen.run && path.block === chosen.block && path.place === chosen.place;
+    node.setAttribute('aria-selected', is);
+    node.tabIndex = is ? 0 : -1;
+    const run = data.runs.get(path.run);
+    if (!frame || !run || (frame.block !== null && frame.block !== path.block)) continue;
+    const index = data.stateIndex(run, path.block, frame), count = run.blocks[path.block].states.length;
+    if (index < 0) continue;
+    const cursor = document.createElement('span');
+    cursor.className = 'cursor';
+    cursor.style.left = 100 * index / count + '%';
+    cursor.style.width = 100 / count + '%';
+    node.querySelector('.cells').append(cursor);
+  }
+  if (!rows.querySelector('[tabindex="0"]')) rows.querySelector('.row')?.setAttribute('tabindex', 0);
+}
+
+rows.addEventListener('keydown', event => {
+  const all = [...rows.querySelectorAll('.row')], i = all.indexOf(document.activeElement);
+  if (i < 0) return;
+  const to = {ArrowDown: i + 1, ArrowUp: i - 1, Home: 0, End: all.length - 1}[event.key];
+  const {run: id, block, place} = all[i].path, run = data.runs.get(id);
+  if (to !== undefined && all[to]) {
+    tell('flow:choose', all[to].path);
+    all[to].focus();
+  } else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
+    const index = frame ? data.stateIndex(run, block, frame) : 0;
+    const states = run.blocks[block].states;
+    const next = Math.max(0, Math.min(states.length - 1, index + (event.key === 'ArrowRight' ? 1 : -1)));
+    tell('flow:choose', {run: id, block, place});
+    tell('flow:seek', {run: id, block, step: states[next].step});
+  } else if (event.key === 'Enter' || event.key === ' ') {
+    tell('flow:choose', {run: id, block, place});
+  } else return;
+  event.preventDefault();
+});
+
+const listener = event => {
+  if (!element.isConnected) return document.removeEventListener('flow:frame', listener);
+  if (event.detail.map !== props.name) return;
+  data = event.detail.data;
+  frame = event.detail.frame;
+  chosen = event.detail.chosen;
+  heat.hidden = !data.runs.size;
+  build();
+  mark();
+};
+document.addEventListener('flow:frame', listener);
+tell('flow:ask', {});
