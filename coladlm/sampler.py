@@ -40,6 +40,7 @@ class Plan:
     prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
     (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
+    written: (m,), tokens that the resumed run has written in earlier blocks, for the repetition penalty.
     """
 
     prefix: Tensor
@@ -54,6 +55,7 @@ class Plan:
     first_block: int = 0
     state: Tensor | None = None
     first_step: int = 0
+    written: Tensor | None = None
 
     @property
     def blocks(self) -> int:
@@ -159,6 +161,9 @@ class _Run:
             self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
         # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
         self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
+        for row, plan in enumerate(self.plans):
+            if plan.written is not None:
+                self.seen[row, plan.written.to(self.device)] = True
         self.clean_modulations = self.dit.modulations(torch.zeros(1, device=self.device)).at(0)
         if not self.prefix:
             return

@@ -1,0 +1,232 @@
+"""Branches: a run goes on from one of its own states, as it did or otherwise, and what was before stays as it was.
+
+A branch needs the trace of its parent alone. With the parent's settings and noise it ends as the parent did, to the
+precision in which the trace was recorded (float32 for an exact end).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..events import Event, Finished
+from ..flow import NOISE_TIME, time_grid
+from ..model import ColaDLM
+from ..randomness import block_noise
+from ..recipe import Recipe
+from ..recorder import TraceRecorder
+from ..sampler import Plan
+from ..settings import SamplerSettings
+from ..trace import SPECS, Spec, Trace
+
+OPERATION = "generate"  # whose runs can branch: their prompts are the whole of what stands before
+
+
+class BranchError(ValueError):
+    """A run cannot branch there; the message says what was found and what was wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spot:
+    """A place in a run. step: 0 to steps - 1, the state before that step; or `steps`, the finished block."""
+
+    sequence: int
+    block: int
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What stands before a block: latents (n, d) and the token ids (n * patch_size,) behind them."""
+
+    latents: Tensor
+    ids: Tensor
+
+
+def check_fits(model: ColaDLM, trace: Trace) -> None:
+    """Raises BranchError for a trace that this model cannot have made."""
+    if trace.z.shape[3:] != (model.block_size, model.latent_dim) and trace.z.size:
+        found, wanted = trace.z.shape[3:], (model.block_size, model.latent_dim)
+        raise BranchError(f"the trace has blocks of {found} numbers, expected {wanted} for this model")
+    vocab = model.vae.config.vocab_size
+    for name in ("token_ids", "preview_ids"):
+        array = getattr(trace, name)
+        if array is not None and array.size and array.max() >= vocab:
+            raise BranchError(f"{name} holds {array.max()}, expected token ids below {vocab} for this model")
+
+
+@torch.inference_mode()
+def history_of(model: ColaDLM, trace: Trace, sequence: int, block: int) -> History:
+    """What the blocks of a run's sequence from `block` on read: the prompt's whole blocks and the finished ones."""
+    text = model.encode_texts([trace.prompts[sequence]])[0]
+    ps, b = model.patch_size, model.block_size
+    whole = len(text.latents) // b * b
+    ids = torch.from_numpy(trace.token_ids[sequence, :block].astype(np.int64)).flatten()
+    ids = torch.cat((text.padded_ids[: whole * ps], ids))
+    if trace.recipe.settings.history == "reencoded" and block:
+        latents = model.vae.scale(model.vae.encode(ids[None].to(model.device)).mean)[0].float().cpu()
+        return History(latents, ids)
+    new = torch.from_numpy(trace.latents[sequence, :block]).flatten(0, 1)
+    return History(torch.cat((text.latents[:whole], new)), ids)
+
+
+def plan_branch(
+    model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
+) -> Plan:
+    """The plan that goes on from the state before a step of a recorded run; run it with `settings`.
+
+    settings: the parent's if absent. A grid with no step at this very time begins at its nearest one: the state is
+    carried there along its velocity. fresh: a key of other noise; the state keeps its clean estimate and its share of
+    noise, and the noise itself, and that of later blocks, is drawn anew. Raises BranchError.
+    """
+    check_fits(model, trace)
+    old, new = trace.recipe.settings, settings or trace.recipe.settings
+    _check(trace, spot)
+    text = model.encode_texts([trace.prompts[spot.sequence]])[0]
+    blocks = model.plan_encoded(text, old, _key(trace, spot.sequence)).blocks - spot.block
+    ps, b, d = model.patch_size, model.block_size, model.latent_dim
+    source, start = torch.zeros(blocks, b, d), torch.full((blocks, b), NOISE_TIME)
+    pinned_ids, skip = torch.full((blocks, b * ps), -1), 0
+    rest = len(text.latents) % b if spot.block == 0 else 0
+    if rest:
+        source[0, :rest], start[0, :rest] = text.latents[-rest:], 0.0
+        pinned_ids[0, : rest * ps], skip = text.padded_ids[-rest * ps :], rest * ps
+    history = history_of(model, trace, spot.sequence, spot.block)
+    key = _key(trace, spot.sequence) if fresh is None else fresh
+    state, first_step = _state(trace, spot, old, new, start[0])
+    if fresh is not None:
+        state = _with_noise(trace, spot, state, new, first_step, start[0], key)
+    written = _written(trace, spot, len(text.latents) % b * ps)
+    return Plan(history.latents, history.ids, source, start, pinned_ids, new.max_new_tokens - len(written), skip=skip,
+                sequence=key, first_block=spot.block, state=state, first_step=first_step, written=written)  # fmt: skip
+
+
+def _written(trace: Trace, spot: Spot, skip: int) -> Tensor:
+    """The tokens that the run has written in the blocks before the branch; `skip` are the prompt's in its first."""
+    ids = torch.from_numpy(trace.token_ids[spot.sequence, : spot.block].astype(np.int64)).flatten()
+    return ids[skip:] if spot.block else ids
+
+
+def run_branch(
+    model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
+) -> Iterator[Event]:
+    """Runs `plan_branch`; events of the branch alone, their blocks counted from 0. Raises BranchError at once."""
+    settings = settings or trace.recipe.settings
+    plan = plan_branch(model, trace, spot, settings, fresh)
+    return model.run_plans([plan], settings)
+
+
+class BranchRecorder:
+    """Records the events of `run_branch` and joins them to what their parent did before."""
+
+    def __init__(self, parent: Trace, spot: Spot, settings: SamplerSettings, recipe: Recipe) -> None:
+        self.parent, self.spot, self.settings, self.recipe = parent, spot, settings, recipe
+        self.recorder = TraceRecorder(recipe, [parent.prompts[spot.sequence]], dtype="float32")
+        self.end: Finished | None = None
+
+    def watch(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Records events and passes them on. Closing this generator closes `events`."""
+        for event in self.recorder.watch(events):
+            if isinstance(event, Finished):
+                self.end = event
+            yield event
+
+    def trace(self, model: ColaDLM) -> Trace:
+        """One sequence: the parent's blocks before the branch, then the branch. In the block where it left, the steps
+        before are the parent's if both runs take as many steps, and not recorded otherwise.
+        """
+        branch, at, parent = self.recorder.trace(), self.spot.block, self.parent
+        row = slice(self.spot.sequence, self.spot.sequence + 1)
+        steps = max(branch.z.shape[2], parent.z.shape[2] if at else 0)
+        arrays = {}
+        for name, array in branch.arrays().items():
+            spec, before = SPECS[name], getattr(parent, name)
+            if before is None:  # previews or halves of a guidance that the parent does not have
+                before = np.full(_shape(spec.axes, parent), -1 if spec.kind == "int" else 0, array.dtype)
+            before = before[row] if "s" in spec.axes else before
+            axis = spec.axes.index("b")
+            before = np.take(before, range(at), axis)
+            parts = [_fill_steps(part.astype(array.dtype), spec, steps) for part in (before, array)]
+            arrays[name] = np.concatenate(parts, axis)
+        self._before_the_branch(arrays)
+        rest = -(-len(model.tokenize(branch.prompts[0])) // model.patch_size) % model.block_size
+        answer = _written(parent, self.spot, rest * model.patch_size).tolist()
+        answers = None if self.end is None else [answer + list(map(int, self.end.token_ids[0]))]
+        text = model.read(answers[0]) if answers else model.read(answer) + branch.texts[0]
+        return Trace(recipe=self.recipe, prompts=branch.prompts, texts=[text], reasons=branch.reasons, answers=answers,
+                     **arrays)  # fmt: skip
+
+    def _before_the_branch(self, arrays: dict[str, np.ndarray]) -> None:
+        """The parent's steps in the block where the branch left."""
+        parent, at = self.parent, self.spot
+        if self.settings.steps != parent.recipe.settings.steps or not len(arrays["recorded"]) > at.block:
+            return
+        before = slice(0, at.step)
+        for name, array in arrays.items():
+            source = getattr(parent, name)
+            axes = SPECS[name].axes
+            if source is None or "k" not in axes:
+                continue
+            if "s" in axes:
+                array[0, at.block, before] = source[at.sequence, at.block, before]
+            else:
+                array[at.block, before] = source[at.block, before]
+
+
+def _shape(axes: str, trace: Trace) -> tuple[int, ...]:
+    sizes = dict(zip("sbkpd", trace.z.shape, strict=True)) | {"w": trace.token_ids.shape[2]}
+    return tuple(sizes[axis] for axis in axes)
+
+
+def _fill_steps(array: np.ndarray, spec: Spec, steps: int) -> np.ndarray:
+    """More steps at the end, as a trace has them where nothing happened."""
+    if "k" not in spec.axes or array.shape[spec.axes.index("k")] == steps:
+        return array
+    widths = [(0, steps - size if axis == "k" else 0) for axis, size in zip(spec.axes, array.shape, strict=True)]
+    return np.pad(array, widths, constant_values=-1 if spec.kind == "int" else 0)
+
+
+def _check(trace: Trace, spot: Spot) -> None:
+    if trace.recipe.operation not in (OPERATION, "branch"):
+        raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected one of {OPERATION!r}")
+    sequences, blocks, steps = trace.z.shape[:3]
+    inside = 0 <= spot.sequence < sequences and 0 <= spot.block < blocks and 0 <= spot.step < steps
+    if not inside or not trace.active[spot.sequence, spot.block] or not trace.recorded[spot.block, spot.step]:
+        raise BranchError(
+            f"there is no state before step {spot.step} of block {spot.block} of sequence {spot.sequence} in the trace"
+        )
+
+
+def _key(trace: Trace, sequence: int) -> int:
+    """The key of randomness of a sequence of a recorded run."""
+    recipe = trace.recipe
+    if recipe.operation == "branch":
+        return int(recipe.options.get("key", 0))
+    return [key for _, key in recipe.sequences()][sequence]
+
+
+def _state(trace: Trace, spot: Spot, old: SamplerSettings, new: SamplerSettings, start: Tensor) -> tuple[Tensor, int]:
+    """The state at the nearest step of the new grid, and that step."""
+    where = (spot.sequence, spot.block, spot.step)
+    z = torch.from_numpy(trace.z[where].astype(np.float32))
+    grids = [time_grid(s.time_grid, s.steps, s.time_shift) for s in (old, new)]
+    t = grids[0][spot.step]
+    first_step = int(np.abs(np.asarray(grids[1][:-1]) - t).argmin())
+    v = torch.from_numpy(trace.velocity[where].astype(np.float32))
+    scale = (start / NOISE_TIME)[:, None]
+    return z - scale * (t - grids[1][first_step]) / NOISE_TIME * v, first_step
+
+
+def _with_noise(
+    trace: Trace, spot: Spot, state: Tensor, settings: SamplerSettings, first_step: int, start: Tensor, key: int
+) -> Tensor:
+    """The clean estimate of the spot with other noise, as much as the state has."""
+    t = time_grid(settings.time_grid, settings.steps, settings.time_shift)[first_step]
+    clean = torch.from_numpy(trace.clean()[spot.sequence, spot.block, spot.step])
+    share = (start * t / NOISE_TIME**2)[:, None]
+    noise = block_noise(settings.seed, key, spot.block, tuple(state.shape))
+    return torch.where(start[:, None] == 0, state, (1 - share) * clean + share * noise)
