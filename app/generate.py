@@ -18,6 +18,7 @@ from .components.progress_line import progress_value
 from .live import LiveRun
 from .model_turn import MODEL_TURN, sentence
 from .run_controls import RunControls
+from .send import Ways
 from .settings_panel import SettingsPanel, check_limits, in_labels, settings_from, values_of
 from .share import link_of, recipe_from
 
@@ -29,8 +30,8 @@ EXAMPLES = (
 )
 
 
-def build(model: ColaDLM, page: gr.Blocks) -> None:
-    """Lays the tab out inside the current context of `page` and connects it."""
+def build(model: ColaDLM, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how a text comes in."""
     with gr.Row(elem_classes="workbench", elem_id="generate"):
         with gr.Column(elem_classes="controls"):
             with gr.Group(elem_classes="ask"):
@@ -72,6 +73,7 @@ def build(model: ColaDLM, page: gr.Blocks) -> None:
     page.load(
         on_load, None, [prompt, *panel.inputs, progress], show_progress="hidden", queue=False, api_visibility="private"
     )
+    return Ways(take=lambda text: [text], outputs=[prompt])
 
 
 FOLD_JS = """() => {

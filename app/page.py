@@ -1,6 +1,7 @@
 """The page as a whole: header, tabs, footer, API endpoints.
 
-A tab is a module with `build(model, page)`, which lays it out in the current context, and its line in TABS.
+A tab is a module with `build(model, page)`, which lays it out in the current context and says how texts leave it and
+come in, and `add_api(model)`; and its line in TABS.
 """
 
 from __future__ import annotations
@@ -13,57 +14,78 @@ import gradio as gr
 
 from coladlm import ColaDLM
 
-from . import generate
-from .theme import CSS, FAVICON, HEAD, make_theme
+from . import edit, generate, interpolate
+from .send import Ways, connect
+from .share import recipe_from
+from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
 
 TITLE = "Cola-DLM Explorer"
 PURPOSE = "See a language model write: continuous noise flows, block by block, until it has become words."
 
 
 class Tab(NamedTuple):
-    """A tab of the page: its label, the name of its address, and what lays it out."""
+    """A tab of the page: its label, the name of its address, what lays it out, and what adds its API if it has one."""
 
     label: str
     name: str
-    build: Callable[[ColaDLM, gr.Blocks], None]
+    build: Callable[[ColaDLM, gr.Blocks], Ways]
+    add_api: Callable[[ColaDLM], None] | None = None
 
 
-TABS = (Tab("Generate", "generate", generate.build),)
+TABS = (
+    Tab("Generate", "generate", generate.build, generate.add_api),
+    Tab("Interpolate", "interpolate", interpolate.build, interpolate.add_api),
+    Tab("Edit", "edit", edit.build, edit.add_api),
+)
 
 
 def build_page(model: ColaDLM) -> gr.Blocks:
     """The page for a resident model. Launch it with `launch_options`."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(header(model), elem_id="header", js_on_load=None)
-        if len(TABS) == 1:
-            TABS[0].build(model, page)
-        else:
-            with gr.Tabs():
-                for tab in TABS:
-                    with gr.Tab(tab.label, id=tab.name):
-                        tab.build(model, page)
+        ways = {}
+        with gr.Tabs(elem_id="tabs") as tabs:
+            for tab in TABS:
+                with gr.Tab(tab.label, id=tab.name):
+                    ways[tab.name] = tab.build(model, page)
+        connect(tabs, ways)
+        page.load(tab_of_link, None, tabs, show_progress="hidden", queue=False, api_visibility="private")
         gr.HTML(FOOTER, elem_id="footer", js_on_load=None)
-        generate.add_api(model)
+        for tab in TABS:
+            if tab.add_api:
+                tab.add_api(model)
     return page
+
+
+def tab_of_link(request: gr.Request) -> Any:
+    """Opens the tab whose operation the recipe in the address asks for; a link that cannot be read opens none."""
+    for tab in TABS:
+        try:
+            if recipe_from(request.query_params, tab.name) is not None:
+                return gr.Tabs(selected=tab.name)
+        except ValueError:  # the tabs themselves say what is wrong with it
+            break
+    return gr.skip()
 
 
 def launch_options() -> dict[str, Any]:
     """What belongs to `launch()` and is the same everywhere. No history of runs: the server keeps nobody's text."""
     return {
         "theme": make_theme(),
-        "css_paths": [CSS],
+        "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
         "head": HEAD,
         "footer_links": ["api", "settings"],
         "run_history": False,
         "ssr_mode": False,
         "enable_monitoring": False,
+        "_frontend": False,  # no request to itself before it serves: a busy machine misses that one's 3 seconds
     }
 
 
 def header(model: ColaDLM) -> str:
     """The title, what the page is for, and which model is loaded, as HTML."""
-    name = html.escape(model.name or "unnamed model")
+    name = "Bundled model" if model.name == "bundled" else html.escape(model.name or "unnamed model")
     dtype = str(model.dtype).removeprefix("torch.")
     facts = [_millions(model.parameters) + " parameters", f"blocks of {model.block_size * model.patch_size} tokens"]
     facts += [html.escape(str(model.device)), dtype]

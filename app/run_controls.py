@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from .components import ProgressLine, ShareLink, TokenStrip
+from .components import ProgressLine, ShareLink
 from .model_turn import MODEL_TURN
 
 
@@ -25,19 +25,23 @@ class RunControls:
         self,
         handler: Callable[..., Any],
         inputs: Sequence[gr.components.Component],
-        strip: TokenStrip,
+        strip: gr.components.Component,
         progress: ProgressLine,
         link: ShareLink,
         also: Sequence[Callable[..., Any]] = (),
+        more: Sequence[gr.components.Component] = (),
     ) -> None:
-        """Runs `handler`, a generator of values for (strip, progress, link), on Run and on the events in `also`."""
+        """Runs `handler`, a generator of values for (strip, progress, link, *more), on Run and on the events in `also`.
+
+        strip: shows a value with `run` and `state`, such as a TokenStrip.
+        """
         triggers = [self.run.click, *also]
         gr.on(triggers, None, None, None, js=self._tell("asked"), api_visibility="private")
         running = gr.on(
             triggers,
             handler,
             list(inputs),
-            [strip, progress, link],
+            [strip, progress, link, *more],
             show_progress="hidden",
             trigger_mode="once",
             api_visibility="private",

@@ -1,6 +1,7 @@
+console.log('DBG', JSON.stringify(Object.keys(props)), JSON.stringify(props).slice(0,300));
 const list = element.querySelector('.list');
-element.querySelector('legend').textContent = props.label;
-const group = props.name + '-' + Math.random().toString(36).slice(2);
+element.querySelector('legend').textContent = props.heading;
+const group = props.mark + '-' + Math.random().toString(36).slice(2);
 
 props.choices.forEach(([value, title, sentence]) => {
   const label = document.createElement('label');
@@ -22,7 +23,7 @@ props.choices.forEach(([value, title, sentence]) => {
 function draw() {
   for (const input of list.querySelectorAll('input')) input.checked = input.value === props.value;
   const bench = element.closest('.workbench');
-  if (bench) bench.dataset[props.name] = props.value;
+  if (bench) bench.dataset[props.mark] = props.value;
 }
 
 list.addEventListener('change', e => {

@@ -24,9 +24,13 @@ class ChoiceList(OwnHTML):
 
     FILE = "choice_list"
 
-    def __init__(self, label: str, name: str, choices: Sequence[Choice], value: str, **kwargs: Any) -> None:
+    def __init__(
+        self, label: str, name: str, choices: Sequence[Choice], value: str | None = None, **kwargs: Any
+    ) -> None:
         self.values = [choice.value for choice in choices]
-        super().__init__(value, label=label, name=name, choices=[list(choice) for choice in choices], **kwargs)
+        super().__init__(
+            value or self.values[0], heading=label, mark=name, choices=[list(choice) for choice in choices], **kwargs
+        )
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "string", "enum": self.values}

@@ -1,7 +1,7 @@
 const rows = element.querySelector('.rows');
 const list = rows.querySelector('.list');
 const notes = rows.querySelector('.notes');
-list.setAttribute('aria-label', props.label);
+list.setAttribute('aria-label', props.heading);
 rows.querySelector('.empty-text').textContent = props.empty_text;
 rows.querySelector('.changed-words').textContent = props.changed_words;
 const start = rows.querySelector('.start');
@@ -89,7 +89,7 @@ function fill(row, v) {
 function draw() {
   const v = props.value;
   if (!v || (v.run === stopped && v.state === 'running')) return;
-  stopped = v.state === 'stopped' ? v.run : null;
+  if (v.state !== 'stopped') stopped = null;
   if (v.run !== run) list.replaceChildren();
   run = v.run;
   while (list.children.length > v.rows.length) list.lastChild.remove();
@@ -105,6 +105,15 @@ function draw() {
   rows.dataset.state = v.state;
   rows.setAttribute('aria-busy', v.state === 'running');
 }
+
+// Stop keeps what there is, and at once: see progress_line.js.
+const bench = element.closest('.workbench');
+if (bench) bench.addEventListener('click', event => {
+  if (!event.target.closest('button.stop') || props.value.state !== 'running') return;
+  stopped = props.value.run;
+  props.value = {...props.value, state: 'stopped'};
+  draw();
+}, true);
 
 watch('value', draw);
 draw();

@@ -24,7 +24,7 @@ class TextRows(OwnHTML):
 
     def __init__(self, label: str, action: str, changed_words: str, empty_text: str, start_label: str, **kwargs: Any):
         words = {"action": action, "changed_words": changed_words, "empty_text": empty_text, "start_label": start_label}
-        super().__init__(rows_value("", "empty"), label=label, **words, **kwargs)
+        super().__init__(rows_value("", "empty"), heading=label, **words, **kwargs)
 
     def example_payload(self) -> Any:
         return rows_value("", "empty")
@@ -32,7 +32,9 @@ class TextRows(OwnHTML):
     example_value = example_payload
 
 
-def rows_value(run: str, state: State, rows: Iterable[dict[str, Any]] = (), notes: Sequence[str] = ()) -> dict[str, Any]:
+def rows_value(
+    run: str, state: State, rows: Iterable[dict[str, Any]] = (), notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """What TextRows show. run, state: see `strip_value`. rows: made by `row_value`. notes: sentences below them."""
     return {"run": run, "state": state, "rows": list(rows), "notes": list(notes)}
 
@@ -70,7 +72,7 @@ def segments(pieces: Sequence[str], flags: Sequence[int]) -> list[tuple[str, int
     """Pieces of a text with the same flags joined into one."""
     out: list[tuple[str, int]] = []
     for piece, flag in zip(pieces, flags, strict=True):
-        if out and out[-1][1] == flag:
+        if out and (out[-1][1] == flag or not piece):
             out[-1] = (out[-1][0] + piece, flag)
         else:
             out.append((piece, flag))

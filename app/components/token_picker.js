@@ -1,9 +1,10 @@
 const picker = element.querySelector('.picker');
 const tokens = picker.querySelector('.tokens');
+const wrong = picker.querySelector('.wrong');
 const chosen = picker.querySelector('.chosen');
 picker.classList.toggle('small', Boolean(props.small));
 picker.querySelector('.empty-text').textContent = props.empty_text;
-tokens.setAttribute('aria-label', props.label);
+tokens.setAttribute('aria-label', props.heading);
 
 let drawn = null;      // the tokens that stand there, as JSON
 let anchor = 0;        // where a selection with Shift begins
@@ -50,13 +51,13 @@ function draw() {
     node.tabIndex = i === at ? 0 : -1;
   }
   const n = v.end - v.start;
-  chosen.textContent = n > 0
-    ? n + (n === 1 ? ' token' : ' tokens') + ' of ' + v.tokens.length + ' selected'
-    : props.none_words;
+  const count = n > 0 ? n + (n === 1 ? ' token' : ' tokens') + ' of ' + v.tokens.length + ' selected.' : props.none_words;
+  chosen.textContent = (v.said ? v.said + ' ' : '') + count;
+  wrong.textContent = v.wrong;
 }
 
 function select(start, end) {
-  props.value = {...props.value, start, end};
+  props.value = {...props.value, start, end, said: ''};
   draw();
 }
 

@@ -19,7 +19,7 @@ class TokenPicker(OwnHTML):
 
     def __init__(self, label: str, empty_text: str, none_words: str, small: bool = False, **kwargs: Any) -> None:
         super().__init__(
-            picker_value("", ()), label=label, empty_text=empty_text, none_words=none_words, small=small, **kwargs
+            picker_value("", ()), heading=label, empty_text=empty_text, none_words=none_words, small=small, **kwargs
         )
 
     def example_payload(self) -> Any:
@@ -28,6 +28,12 @@ class TokenPicker(OwnHTML):
     example_value = example_payload
 
 
-def picker_value(text: str, tokens: Sequence[str], start: int = 0, end: int = 0) -> dict[str, Any]:
-    """What a TokenPicker shows. tokens: the pieces of `text`. start, end: the selected tokens, none where equal."""
-    return {"text": text, "tokens": list(tokens), "start": start, "end": end}
+def picker_value(
+    text: str, tokens: Sequence[str], start: int = 0, end: int = 0, said: str = "", wrong: str = ""
+) -> dict[str, Any]:
+    """What a TokenPicker shows.
+
+    tokens: the pieces of `text`. start, end: the selected tokens, none where equal. said: a sentence on what has
+    happened to the text. wrong: what is wrong with it, in place of tokens.
+    """
+    return {"text": text, "tokens": list(tokens), "start": start, "end": end, "said": said, "wrong": wrong}

@@ -13,6 +13,7 @@ from gradio.themes.utils import colors, fonts, sizes
 
 HERE = Path(__file__).parent
 CSS = HERE / "page.css"
+CSS_OPERATIONS = HERE / "operations.css"
 FAVICON = HERE / "favicon.svg"
 HEAD = "".join(  # asked for early, so that the words do not change their shape under the reader
     f'<link rel="preload" as="font" type="font/woff2" href="static/fonts/{file}.woff2" crossorigin>'

@@ -1,0 +1,77 @@
+"""What the controls of the latent operations share: sliders that leave checks to the recipe, per cent, sentences."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from coladlm.recipe import RecipeError, Said
+
+from .settings_panel import SettingSlider, in_labels
+
+FOLD_JS = """() => {
+  const bench = document.getElementById(%s);
+  const open = bench.classList.toggle('unfolded');
+  bench.querySelector('.fold').setAttribute('aria-expanded', open);
+}"""
+
+
+def sliders(*rows: tuple[str, str, tuple[float, float, float], float, str]) -> list[gr.components.Component]:
+    """A slider for each (label, hint, (low, high, step), value, further classes)."""
+    return [
+        SettingSlider(
+            low,
+            high,
+            value,
+            step=step,
+            label=label,
+            info=hint,
+            buttons=["reset"],
+            elem_classes=f"setting {more}".split(),
+        )
+        for label, hint, (low, high, step), value, more in rows
+    ]
+
+
+def fold_button(bench: str) -> None:
+    """The button under which a narrow screen folds the settings of the workbench with this id."""
+    fold = gr.Button("Settings", elem_classes="fold")
+    fold.click(None, None, None, js=FOLD_JS % json.dumps(bench), api_visibility="private")
+
+
+def number(value: Any, name: str) -> float:
+    """A number of a control. Raises RecipeError that calls it by `name`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecipeError(name, Said("empty") if value is None else value, "a number")
+    return float(value)
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of a control. Raises RecipeError."""
+    if not number(value, name).is_integer():
+        raise RecipeError(name, value, "a whole number")
+    return int(value)
+
+
+def share(value: Any, name: str) -> float:
+    """Per cent of a control as a share from 0 to 1. Raises RecipeError."""
+    found = number(value, name)
+    if not 0 <= found <= 100:
+        raise RecipeError(name, Said(f"{found:g} %"), "from 0 to 100 %")
+    return found / 100
+
+
+def percent(value: float) -> float:
+    """A share from 0 to 1 in per cent, without the dust of floating point."""
+    return round(100 * value, 6)
+
+
+def in_words(said: str, words: Mapping[str, str], start: bool = True) -> str:
+    """A sentence about fields of a recipe with the words of their controls. start: is it the start of a sentence."""
+    for field, word in words.items():
+        said = said.replace(field, word)
+    return in_labels(said) if start else said
