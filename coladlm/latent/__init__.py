@@ -10,6 +10,7 @@ from .geometry import GeometryError
 from .interpolate import Road, Stop, run_interpolate
 from .invert import Inverting, RoundTrip, RoundTrips, exact_settings, round_trips, run_invert
 from .layout import LatentSpace, Layout, lay_out
+from .stops import StopMaker
 
 __all__ = [
     "Candidate",
@@ -25,6 +26,7 @@ __all__ = [
     "RoundTrips",
     "SpanEdit",
     "Stop",
+    "StopMaker",
     "build",
     "build_shipped",
     "edit_events",

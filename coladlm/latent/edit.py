@@ -28,9 +28,9 @@ from ..sampler import Plan
 from ..settings import SamplerSettings
 from . import directions
 from .fit import velocity_error
-from .interpolate import stretch
 from .invert import text_tokens
 from .layout import LatentSpace, Layout, lay_out
+from .stops import stretch
 
 METHODS = ("anew", "renoise", "direction", "mix", "component")
 MAX_SPAN = 512  # tokens that an edit writes at once

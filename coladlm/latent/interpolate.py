@@ -19,18 +19,16 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from ..events import BlockDone, Event, Finished
 from ..flow import NOISE_TIME
-from ..model import ColaDLM, EncodedText
+from ..model import ColaDLM
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
 from ..sampler import Plan
 from ..settings import SamplerSettings
-from . import geometry
 from .distances import changed_tokens, text_distances, token_distance
 from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, invert_events, replay_settings, text_tokens
-from .layout import LatentSpace, blocks_for, lay_out
+from .stops import StopMaker, arch
 
 ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text of a road: every stop is that long
@@ -46,6 +44,8 @@ OPTIONS = (
            choices=("arch", "flat")),
     Option("align", str, "pad", "Texts of different length: padded at their end, or stretched to a length between.",
            choices=("pad", "stretch")),
+    Option("before", str, "", "A text that stands before every stop and is not shown: the first words have something to "
+           "follow.", high=4000),
     Option("iterations", int, ITERATIONS, "Noise to noise: fixed-point iterations of each step of the inversion.",
            low=0, high=64),
     Option("using", str, "exact", f"Noise to noise: {SETTINGS_HELP}", choices=("exact", "as set")),
@@ -105,7 +105,11 @@ def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Invertin
     road, align = options["road"], options["align"]
     if road == "noise_to_noise" and align == "stretch":
         raise RecipeError("options.align", align, "pad for noise_to_noise, whose noise belongs to its positions")
-    walk = _Walk(model, tokens, weights, recipe.settings, road, align == "stretch" or road == "prompt_to_prompt")
+    before = model.tokenize(options["before"])
+    if len(before) > MAX_TOKENS:
+        raise RecipeError("options.before", Said(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
+    stops = StopMaker(model, before, tokens, stretched=align == "stretch" or road == "prompt_to_prompt")
+    walk = _Walk(model, stops, weights, recipe.settings, road)
     if road == "decoder_only":
         return walk.decoded()
     if road == "through_flow":
@@ -143,79 +147,43 @@ def rows_of(recipe: Recipe) -> int:
 
 
 class _Walk:
-    """A road on its way: the texts' layouts and what each stop is made of."""
+    """A road on its way: what its stops are made of, and how far they have come."""
 
-    def __init__(self, model: ColaDLM, tokens: list[list[int]], weights: list[tuple[float, ...]],
-                 settings: SamplerSettings, road: str, stretched: bool):  # fmt: skip
-        self.model, self.tokens, self.weights, self.road, self.stretched = model, tokens, weights, road, stretched
-        self.settings = settings
-        self.space = LatentSpace(model.vae.config)
-        self.blocks = blocks_for(model, max(map(len, tokens)))
-        self.layouts = lay_out(model, tokens, self.blocks)
-        self.latents = [-(-len(ids) // model.patch_size) for ids in tokens]  # of the text itself
+    def __init__(self, model: ColaDLM, stops: StopMaker, weights: list[tuple[float, ...]],
+                 settings: SamplerSettings, road: str):  # fmt: skip
+        self.model, self.made, self.weights, self.settings, self.road = model, stops, weights, settings, road
+        self.tokens = stops.tokens
         self.notes = []
-        if all(ids == tokens[0] for ids in tokens):
+        if all(ids == self.tokens[0] for ids in self.tokens):
             self.notes.append("The texts are the same, so there is no way to go between them.")
-        # the row that is each text itself, if there is one
+        # the rows that are a text itself
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.stops = [Stop(row, w) for row, w in enumerate(weights)]
-
-    # what stops are made of
-
-    def between(self, sources: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        """Latents between those of the texts, each (n, d); exactly those of a text where it has all the weight."""
-        inside = [i for i, w in enumerate(weights) if w > 0]
-        if len(inside) == 1:
-            return sources[inside[0]].clone()
-        if len(inside) == 2:
-            first, second = inside
-            return self.space.between(sources[first], sources[second], weights[second])
-        return self.space.mean(torch.stack([sources[i] for i in inside]), torch.tensor([weights[i] for i in inside]))
-
-    def stop_latents(self, weights: Sequence[float]) -> tuple[Tensor, int]:
-        """A stop's latents in the whole blocks it needs, (blocks * b, d), and how many of them are its text."""
-        b, inside = self.model.block_size, [i for i, w in enumerate(weights) if w > 0]
-        if not self.stretched:
-            n = max(self.latents[i] for i in inside)
-            return self.between([layout.latents[: -(-n // b) * b] for layout in self.layouts], weights), n
-        n = round(sum(self.latents[i] * weights[i] for i in inside))
-        sources = [z.latents[stretch(m, n)] for z, m in zip(self.layouts, self.latents, strict=True)]
-        nearest = max(inside, key=lambda i: weights[i])
-        return torch.cat((self.between(sources, weights), self._closing(nearest, -n % b))), n
-
-    def _closing(self, text: int, length: int) -> Tensor:
-        """The first latents after the end of a text: its end token and padding, (length, d)."""
-        after = self.layouts[text].latents[self.latents[text] :]
-        if length > len(after):  # it fills its blocks: encode how it ends
-            after = lay_out(self.model, [self.tokens[text]], self.blocks + 1)[0].latents[self.latents[text] :]
-        return after[:length]
-
-    # roads
 
     def decoded(self) -> Iterator[Event | Road]:
         """Decoder only. Its BlockDone events come without steps."""
         settings = dataclasses.replace(self.settings, stop_at_end=True)
         self.notes.append("The flow was not asked: the interpolated latents were decoded as they are.")
-        b, ps = self.model.block_size, self.model.patch_size
-        stops = [self.stop_latents(w)[0] for w in self.weights]
+        b, ps, made = self.model.block_size, self.model.patch_size, self.made
+        stops = [made.stop(w)[0] for w in self.weights]
         blocks = max(map(len, stops)) // b
-        latents = torch.zeros(len(stops), blocks * b, self.model.latent_dim)
+        latents = torch.zeros(len(stops), made.first + blocks * b, self.model.latent_dim)
         for row, z in enumerate(stops):
-            latents[row, : len(z)] = z
+            latents[row, : made.first + len(z)] = torch.cat((made.prefix, z))
         with torch.inference_mode():
             latents = latents.to(self.model.device)
-            logits = self.model.vae.decode(latents)
-            ids = logits.argmax(-1)
+            logits = self.model.vae.decode(latents)[:, made.first * ps :]
+            latents, ids = latents[:, made.first :], logits.argmax(-1)
             for row, text in self.at_text.items():
-                known = self.layouts[text].ids[: ids.shape[1]]
-                ids[row, : len(known)] = known.to(ids)
+                ids[row] = made.ids[text][: ids.shape[1]].to(ids)
             logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-            answers = [self._cut(row[: len(z) * ps]) for row, z in zip(ids.tolist(), stops, strict=True)]
+        lead = made.lead * ps
+        answers = [self._cut(row[lead : len(z) * ps]) for row, z in zip(ids.tolist(), stops, strict=True)]
         reasons = ["end" if ended else "length" for _, ended in answers]
         token_ids = [ids for ids, _ in answers]
         for block in range(blocks):
             n, m = slice(block * b, (block + 1) * b), slice(block * b * ps, (block + 1) * b * ps)
-            shown = [self.model.read(answer[: m.stop]) for answer in token_ids]
+            shown = [self.model.read(answer[: m.stop - lead]) for answer in token_ids]
             active = torch.tensor([len(z) >= n.stop for z in stops])
             yield BlockDone(block, latents[:, n], ids[:, m], logprobs[:, m], logits[:, m], shown, active)
         texts = [self.model.read(answer) for answer in token_ids]
@@ -231,7 +199,8 @@ class _Walk:
         plans = []
         for row, weights in enumerate(self.weights):
             height = 1.0 if profile == "flat" else arch(weights)
-            plans.append(self._plan(row, start=NOISE_TIME * renoise * height))
+            start = 0.0 if row in self.at_text else NOISE_TIME * renoise * height
+            plans.append(self.made.plan(weights, start))
         return self._run(plans, settings, self.at_text)
 
     def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Iterator[Event | Inverting | Road]:
@@ -239,49 +208,19 @@ class _Walk:
             self.notes.append("Sampled with guidance 1, no stochastic steps, the likeliest tokens, no repetition "
                               "penalty and the re-encoded history, which inversion needs.")  # fmt: skip
         yield self._road(settings)
-        noises = yield from invert_events(self.model, self.layouts, settings, iterations)
-        plans = []
-        for row, weights in enumerate(self.weights):
-            inside = [i for i, w in enumerate(weights) if w > 0]
-            noise = noises[inside[0]]
-            if len(inside) == 2:
-                noise = geometry.noise_slerp(noise, noises[inside[1]], weights[inside[1]])
-            elif len(inside) > 2:
-                kept = torch.tensor([weights[i] for i in inside])
-                noise = geometry.noise_mean(torch.stack([noises[i] for i in inside]), kept)
-            plans.append(self._plan(row, start=NOISE_TIME, noise=noise))
+        noises = yield from invert_events(self.model, self.made.inversion_plans(), settings, iterations)
+        between = [self.made.noise_between(noises, weights) for weights in self.weights]
+        plans = [self.made.plan(w, NOISE_TIME, noise) for w, noise in zip(self.weights, between, strict=True)]
         yield from self._run(plans, settings, {})
 
     def prompt_to_prompt(self) -> Iterator[Event | Road]:
-        model = self.model
-        prompts = []
-        for row, weights in enumerate(self.weights):
-            latents, n = self.stop_latents(weights)
-            if row in self.at_text:
-                ids = self.layouts[self.at_text[row]].ids[: n * model.patch_size]
-                tokens = self.layouts[self.at_text[row]].tokens
-            else:
-                ids = model.decode(latents).argmax(-1).cpu()[: n * model.patch_size]
-                tokens = len(ids)
-            prompts.append(EncodedText(ids[:tokens], ids, latents[:n]))
-            self.stops[row] = dataclasses.replace(self.stops[row], prompt=model.read(ids[:tokens].tolist()))
-        plans = [model.plan_encoded(prompt, self.settings) for prompt in prompts]
-        return self._run(plans, self.settings, {}, [prompt.ids.tolist() for prompt in prompts])
+        prompts = [self.made.prompt(weights) for weights in self.weights]
+        for row, (_, ids) in enumerate(prompts):
+            self.stops[row] = dataclasses.replace(self.stops[row], prompt=self.model.read(ids))
+        plans = [self.model.plan_encoded(prompt, self.settings) for prompt, _ in prompts]
+        return self._run(plans, self.settings, {}, [ids for _, ids in prompts])
 
     # running
-
-    def _plan(self, row: int, start: float, noise: Tensor | None = None) -> Plan:
-        """The plan of a stop on the roads that write whole texts. A start of 0 at a text pins its tokens too."""
-        b, d, ps = self.model.block_size, self.model.latent_dim, self.model.patch_size
-        latents, _ = self.stop_latents(self.weights[row])
-        source = latents.view(-1, b, d)
-        blocks = len(source)
-        pinned = torch.full((blocks, b * ps), -1)
-        if noise is None and row in self.at_text:
-            start = 0.0
-            pinned = self.layouts[self.at_text[row]].ids[: pinned.numel()].view(blocks, -1).clone()
-        return Plan(torch.zeros(0, d), torch.zeros(0, dtype=torch.long), source, torch.full((blocks, b), start), pinned,
-                    blocks * b * ps, noise=None if noise is None else noise[:blocks])  # fmt: skip
 
     def _run(self, plans: list[Plan], settings: SamplerSettings, pinned: dict[int, int],
              prompts: list[list[int]] | None = None) -> Iterator[Event | Road]:  # fmt: skip
@@ -353,15 +292,3 @@ class _Walk:
                 token_distances=tuple(token_distance(stop.token_ids, text) for text in texts),
             )
             before = stop.token_ids
-
-
-def arch(weights: Sequence[float]) -> float:
-    """How far a stop is from every text: 0 at a text, 1 half-way between two; a half circle over their road."""
-    return min(1.0, max(0.0, 2 * (1 - sum(w * w for w in weights)))) ** 0.5
-
-
-def stretch(m: int, n: int) -> list[int]:
-    """For each of n positions the nearest of m, both ends kept."""
-    if n == 1:
-        return [(m - 1) // 2]
-    return [round(i * (m - 1) / (n - 1)) for i in range(n)]

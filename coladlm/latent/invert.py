@@ -108,10 +108,9 @@ def text_plan(model: ColaDLM, layout: Layout, noise: Tensor | None = None, seque
                 noise=noise)  # fmt: skip
 
 
-def invert_events(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings,
+def invert_events(model: ColaDLM, plans: Sequence[Plan], settings: SamplerSettings,
                   iterations: int) -> Generator[Inverting, None, list[Tensor]]:  # fmt: skip
-    """Carries layouts to noise as one batch; returns the noise of each, (blocks, b, d), scaled, on the CPU."""
-    plans = [text_plan(model, layout) for layout in layouts]
+    """Carries the sources of plans to noise as one batch; returns the noise of each, (blocks, b, d), on the CPU."""
     whole = dataclasses.replace(settings, stop_at_end=False)  # what stands after the end token has its noise too
     noise: list[list[Tensor]] = [[] for _ in plans]
     for event in model.run_plans(plans, whole, invert=True, inverse_iterations=iterations):
@@ -127,7 +126,8 @@ def invert_events(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSe
 def round_trip_events(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings,
                       iterations: int) -> Iterator[Event | Inverting | RoundTrips]:  # fmt: skip
     """Carries layouts to noise and back. Yields Inverting events, then those of the sampler and RoundTrips."""
-    noise = yield from invert_events(model, layouts, settings, iterations)
+    inversion = [text_plan(model, layout) for layout in layouts]
+    noise = yield from invert_events(model, inversion, settings, iterations)
     plans = [text_plan(model, layout, z) for layout, z in zip(layouts, noise, strict=True)]
     reached: list[list[Tensor]] = [[] for _ in plans]
     for event in model.run_plans(plans, settings):

@@ -9,7 +9,8 @@ import torch
 from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
 from coladlm.latent import Inverting, Road, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
-from coladlm.latent.interpolate import ROADS, arch, rows_of, stop_weights, stretch
+from coladlm.latent.interpolate import ROADS, rows_of, stop_weights
+from coladlm.latent.stops import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
 FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and sang", "One day"
@@ -114,6 +115,24 @@ def test_equal_texts_make_a_road_that_stays_and_says_so(model):
     assert any("are the same" in note for note in outcome.notes)
 
 
+@pytest.mark.parametrize("before", ["A\n", "Once upon a time\n", "Hello there, you.\n"])
+@pytest.mark.parametrize("road", ROADS)
+def test_what_stands_before_is_no_part_of_a_stop(model, road, before):
+    outcome = walk(model, recipe(road=road, before=before))
+    ends = [outcome.stops[row] for row in outcome.ends]
+    if road in WRITING:
+        assert [stop.text for stop in ends] == [FIRST, SECOND]
+    if road == "prompt_to_prompt":
+        written = model.generate([before + FIRST, before + SECOND], SETTINGS, sequences=[0, 0])
+        assert [stop.text for stop in ends] == [FIRST + written[0], SECOND + written[1]]
+
+
+def test_what_stands_before_is_heard(model):
+    made = [recipe(FIRST, SECOND, renoise=0.9, before=before) for before in ("", "Hello there, you. And ")]
+    plain, after = (walk(model, each) for each in made)
+    assert [stop.text for stop in plain.stops[1:-1]] != [stop.text for stop in after.stops[1:-1]]
+
+
 def test_a_road_past_the_flow_says_so(model):
     assert any("flow was not asked" in note for note in walk(model, recipe(road="decoder_only")).notes)
 
@@ -158,6 +177,7 @@ def test_the_way_to_noise_is_told_apart_from_the_run(model):
         (recipe(FIRST, ""), r"texts\[1\] is empty"),
         (recipe(FIRST), "texts is 1 text, expected at least two"),
         (recipe(FIRST, "word " * 2000), r"texts\[1\] is .* tokens long, expected at most 512"),
+        (recipe(before="word " * 700), "options.before is .* tokens long, expected at most 512"),
         (recipe(road="ferry"), "options.road is 'ferry', expected one of"),
         (recipe(stops=1), "options.stops is 1"),
         (recipe(renoise=1.5), "options.renoise is 1.5"),
