@@ -16,7 +16,7 @@ from coladlm.run import check_model, run
 from .components import ProgressLine, ShareLink, TextRows, TokenPicker
 from .components.progress_line import progress_value
 from .components.token_picker import picker_value
-from .edit_controls import WORDS, EditControls, options_of, values_of_options
+from .edit_controls import CONTROLS, OTHER, WORDS, EditControls, options_of, unchanged_controls, values_of_options
 from .edit_history import current, leave, new_history, push, step, ways
 from .live_edit import LiveEdit
 from .model_turn import MODEL_TURN, sentence
@@ -29,7 +29,6 @@ from .share import link_of, recipe_from
 
 OPERATION = "edit"
 MAX_CANDIDATES = 16
-CONTROLS = 13  # values of EditControls.inputs
 EXAMPLES = (  # a text, and words in it that are selected at first
     ("Tom went to the park with his dog. They were very happy and played all day.", "very happy"),
     ("The sun was warm and bright. Lily found a little red bird in the garden.", "a little red bird"),
@@ -255,24 +254,26 @@ def check_size(recipe: Recipe) -> None:
 
 def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
     """Values of the text, its history, all controls and the progress line for the query of the opened address."""
-    unchanged = [gr.skip()] * (CONTROLS + len(values_of(model.defaults)))
+    settings = [gr.skip()] * len(values_of(model.defaults))
+    other = tokens_of(model, OTHER)
     try:
         recipe = recipe_from(query, OPERATION)
-        if recipe is None:  # the text that the box begins with, as tokens
-            return [*show(model, first_history(model)), *unchanged, gr.skip()]
+        if recipe is None:
+            first = [*show(model, first_history(model)), *unchanged_controls(other), *settings]
+            return [*first, progress_value("idle")]
         options = check_options(recipe.options, OPTIONS)
         check_size(recipe)
         history = leave(new_history(recipe.texts[0]), options["start"] or 0, options["end"] or 0)
         said = check_model(model, recipe) or "Restored from the link: press Change the span to repeat it."
         shown = show(model, history)
-        other = None
         if len(recipe.texts) > 1:
             other = tokens_of(model, recipe.texts[1], options["other_start"] or 0, options["other_end"] or 0)
         chosen = values_of_options(options, other, recipe.variations)
         return [*shown, *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]
     except ValueError as error:
         said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
-        return [*show(model, first_history(model)), *unchanged, progress_value("error", message=said)]
+        first = [*show(model, first_history(model)), *unchanged_controls(other), *settings]
+        return [*first, progress_value("error", message=said)]
 
 
 def add_api(model: ColaDLM) -> None:

@@ -32,6 +32,8 @@ METHOD_CHOICES = (
     ),
 )
 OWN = "own"
+OTHER = "The dragon flew over the dark forest."
+CONTROLS = 13  # values of EditControls.inputs
 WORDS = {
     "options.strength": "Strength",
     "options.renoise": "Noise to carry back from",
@@ -74,7 +76,7 @@ class EditControls:
             direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
         with gr.Column(elem_classes="when method-mix"):
             other = gr.Textbox(
-                "The dragon flew over the dark forest.",
+                OTHER,
                 label="The other text",
                 lines=2,
                 max_lines=6,
@@ -155,7 +157,7 @@ def options_of(values: Sequence[Any]) -> tuple[dict[str, Any], str | None, int]:
     return options, other if method == "mix" else None, whole(many, "Candidates")
 
 
-def values_of_options(options: dict[str, Any], other: dict[str, Any] | None, candidates: int) -> list[Any]:
+def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates: int) -> list[Any]:
     """Values of `inputs` for complete options; what a method has no use for keeps its value (gr.skip).
 
     other: value of the picker of the other text, which holds that text.
@@ -171,8 +173,8 @@ def values_of_options(options: dict[str, Any], other: dict[str, Any] | None, can
         (OWN if own else options["direction"]) if method == "direction" else keep,
         "\n".join(options["first"]) if own else keep,
         "\n".join(options["second"]) if own else keep,
-        other["text"] if other else keep,
-        other if other else keep,
+        other["text"],
+        other,
         percent(strength) if method == "mix" else keep,
         options["component"] + 1 if method == "component" else keep,
         pushed,
@@ -180,6 +182,17 @@ def values_of_options(options: dict[str, Any], other: dict[str, Any] | None, can
         percent(options["follow"]),
         candidates,
     ]
+
+
+def unchanged_controls(other: dict[str, Any]) -> list[Any]:
+    """Values of `inputs` as they are at first, with the picker of the other text.
+
+    Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is told
+    to skip one.
+    """
+    values: list[Any] = [gr.skip()] * CONTROLS
+    values[0], values[6] = METHOD_CHOICES[0].value, other
+    return values
 
 
 def _lines(text: Any, which: str) -> list[str]:

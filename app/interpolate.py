@@ -232,11 +232,14 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
 
 def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
     """Values of all controls and the progress line for the query of the address that was opened."""
-    unchanged = [gr.skip()] * (1 + MAX_BOXES + 2 + 5 + len(values_of(model.defaults)))
+    # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
+    # told to skip one.
+    skipped = [gr.skip()] * (4 + len(values_of(model.defaults)))
+    unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), ROADS[0], *skipped]
     try:
         recipe = recipe_from(query, OPERATION)
         if recipe is None:
-            return [*unchanged, gr.skip()]
+            return [*unchanged, progress_value("idle")]
         options = check_options(recipe.options, OPTIONS)
         if options["weights"] is not None:
             raise RecipeError(

@@ -1,4 +1,3 @@
-console.log('DBG', JSON.stringify(Object.keys(props)), JSON.stringify(props).slice(0,300));
 const list = element.querySelector('.list');
 element.querySelector('legend').textContent = props.heading;
 const group = props.mark + '-' + Math.random().toString(36).slice(2);
