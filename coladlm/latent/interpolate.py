@@ -44,8 +44,8 @@ OPTIONS = (
            choices=("arch", "flat")),
     Option("align", str, "pad", "Texts of different length: padded at their end, or stretched to a length between.",
            choices=("pad", "stretch")),
-    Option("before", str, "", "A text that stands before every stop and is not shown: the first words have something to "
-           "follow.", high=4000),
+    Option("before", str, "", "A text that stands before every stop and is not shown: the first words then follow on "
+           "something.", high=4000),
     Option("iterations", int, ITERATIONS, "Noise to noise: fixed-point iterations of each step of the inversion.",
            low=0, high=64),
     Option("using", str, "exact", f"Noise to noise: {SETTINGS_HELP}", choices=("exact", "as set")),
@@ -108,7 +108,8 @@ def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Invertin
     before = model.tokenize(options["before"])
     if len(before) > MAX_TOKENS:
         raise RecipeError("options.before", Said(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
-    stops = StopMaker(model, before, tokens, stretched=align == "stretch" or road == "prompt_to_prompt")
+    prompts = road == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
+    stops = StopMaker(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
     walk = _Walk(model, stops, weights, recipe.settings, road)
     if road == "decoder_only":
         return walk.decoded()

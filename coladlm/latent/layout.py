@@ -38,14 +38,18 @@ def blocks_for(model: ColaDLM, tokens: int) -> int:
 
 
 @torch.inference_mode()
-def lay_out(model: ColaDLM, texts: Sequence[Sequence[int]], blocks: int | None = None) -> list[Layout]:
-    """Layouts of token ids, encoded in one pass; in `blocks` blocks each, or each in as many as it needs."""
+def lay_out(model: ColaDLM, texts: Sequence[Sequence[int]], blocks: int | None = None,
+            closed: bool = True) -> list[Layout]:  # fmt: skip
+    """Layouts of token ids, encoded in one pass; in `blocks` blocks each, or each in as many as it needs.
+
+    closed: false for texts that will go on, which have no end token and are padded as a prompt is.
+    """
     sizes = [blocks_for(model, len(ids)) if blocks is None else blocks for ids in texts]
     per_block = model.block_size * model.patch_size
     batch = torch.full((len(texts), max(sizes) * per_block), model.pad_id)
     for row, ids in enumerate(texts):
-        closed = [*ids, model.end_ids[0]][: sizes[row] * per_block]
-        batch[row, : len(closed)] = torch.tensor(closed, dtype=torch.long)
+        written = [*ids, *model.end_ids[:closed]][: sizes[row] * per_block]
+        batch[row, : len(written)] = torch.tensor(written, dtype=torch.long)
     latents = model.vae.scale(model.vae.encode(batch.to(model.device)).mean).float().cpu()
     return [
         Layout(batch[row, : size * per_block], latents[row, : size * model.block_size], len(ids))

@@ -22,18 +22,18 @@ class StopMaker:
     """The texts of a road, laid out, and what stands between them.
 
     before: token ids that stand before every stop. tokens: those of the texts. stretched: a stop between texts of
-    different length has a length between; else it has the room of the longer and is padded. lead: how many latents of
-    the first block belong to what stands before.
+    different length has a length between; else it has the room of the longer and is padded. closed: the texts end
+    where they end; else they are prompts. lead: how many latents of the first block belong to what stands before.
     """
 
-    def __init__(self, model: ColaDLM, before: list[int], tokens: list[list[int]], stretched: bool):
+    def __init__(self, model: ColaDLM, before: list[int], tokens: list[list[int]], stretched: bool, closed: bool):
         b, ps = model.block_size, model.patch_size
         before = before[len(before) % ps :]  # whole patches
         self.model, self.tokens, self.stretched = model, tokens, stretched
         self.space = LatentSpace(model.vae.config)
         self.known = [before + ids for ids in tokens]
         blocks = blocks_for(model, max(map(len, self.known))) + 1  # room for the end of the longest
-        layouts = lay_out(model, self.known, blocks)
+        layouts = lay_out(model, self.known, blocks, closed)
         first, self.lead = divmod(len(before) // ps, b)
         self.first = first * b  # latents of the prefix
         self.prefix, self.prefix_ids = layouts[0].latents[: self.first], layouts[0].ids[: self.first * ps]

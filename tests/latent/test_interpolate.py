@@ -13,7 +13,7 @@ from coladlm.latent.interpolate import ROADS, rows_of, stop_weights
 from coladlm.latent.stops import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
-FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and sang", "One day"
+FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and he sang", "One day"
 SETTINGS = SamplerSettings(steps=4, guidance=2.0, max_new_tokens=6)
 WRITING = ("through_flow", "decoder_only")  # roads whose ends are their texts under any weights
 
