@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "invert": ("coladlm.cli.invert", "carry texts to their noise and back"),
     "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),
     "train": ("coladlm.train.__main__", "train a model of your own"),
+    "evaluate": ("coladlm.cli.evaluate", "measure a model beside real text and a baseline"),
     "info": ("coladlm.cli.info", "say what a checkpoint is"),
 }
 DESCRIPTION = """\

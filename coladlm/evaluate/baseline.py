@@ -41,6 +41,7 @@ from .transformer import Transformer, TransformerConfig
 BUNDLED = Path(__file__).resolve().parent.parent.parent / "assets" / "baseline"
 START = "<|endoftext|>"
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
+MOST_NATS = 700.0
 
 
 class BaselineError(ValueError):
@@ -95,8 +96,10 @@ class Chosen:
 class Baseline:
     """A baseline ready to use."""
 
-    def __init__(self, network: Transformer, tokenizer: Tokenizer, name: str = ""):
-        self.network, self.tokenizer, self.name = network.eval(), tokenizer, name
+    def __init__(self, network: Transformer, tokenizer: Tokenizer, name: str = "",
+                 training: dict[str, Any] | None = None):  # fmt: skip
+        """training: how it was trained, for those who read its numbers."""
+        self.network, self.tokenizer, self.name, self.training = network.eval(), tokenizer, name, training or {}
         self.start_id: int = tokenizer.token_to_id(START)
         self.end_ids = frozenset(tokenizer.token_to_id(token) for token in END_TOKENS)
 
@@ -107,11 +110,14 @@ class Baseline:
         folder = standing_folder(BUNDLED if path is None else Path(path).expanduser())
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: found no folder, expected a baseline (config.json, {WEIGHTS})")
-        config = TransformerConfig.from_dict(_json_object(folder / "config.json"), str(folder / "config.json"))
+        data = _json_object(folder / "config.json")
+        config = TransformerConfig.from_dict(data, str(folder / "config.json"))
         _check_tokenizer(folder / "tokenizer.json", config.vocab_size)
         device = choose_device(device)
         network = _load(folder, config, device, choose_dtype(dtype, device, config.dim))
-        return cls(network, Tokenizer.from_file(str(folder / "tokenizer.json")), folder.name)
+        training = data.get("training")
+        training = training if isinstance(training, dict) else {}
+        return cls(network, Tokenizer.from_file(str(folder / "tokenizer.json")), folder.name, training)
 
     @property
     def device(self) -> torch.device:
@@ -134,15 +140,16 @@ class Baseline:
 
     @torch.inference_mode()
     def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None,
-                       batch_tokens: int = 4096) -> list[Likelihood]:  # fmt: skip
-        """log p(text | prompt) for each text, token by token; the end of a text is no part of it.
+                       ended: bool = False, batch_tokens: int = 4096) -> list[Likelihood]:  # fmt: skip
+        """log p(text | prompt) for each text, token by token.
 
-        prompts: what stands before each text ("" if absent), tokenised apart from it. batch_tokens: about how many
-        tokens pass at once. Raises BaselineError where prompt and text are longer than the network knows.
+        prompts: what stands before each text ("" if absent), tokenised apart from it. ended: with the end token after
+        each text. batch_tokens: about how many tokens pass at once. Raises BaselineError where prompt and text are
+        longer than the network knows.
         """
         prompts = [""] * len(texts) if prompts is None else prompts
-        before = [self.tokenize(prompt) for prompt in prompts]
-        pairs = [(first, self.tokenize(text)) for first, text in zip(before, texts, strict=True)]
+        before, end = [self.tokenize(prompt) for prompt in prompts], [self.start_id] if ended else []
+        pairs = [(first, self.tokenize(text) + end) for first, text in zip(before, texts, strict=True)]
         lengths = [len(first) + len(ids) for first, ids in pairs]
         for number, length in enumerate(lengths):
             self._check_length(length, f"text {number} with its prompt")
@@ -251,18 +258,21 @@ def perplexities(likelihoods: Sequence[Likelihood]) -> dict[str, float]:
     tokens, words = sum(len(x.log_probs) for x in likelihoods), sum(x.words for x in likelihoods)
     if not tokens or not words:
         raise BaselineError("found no token in the texts, expected some")
-    return {"per_token": math.exp(-total / tokens), "per_word": math.exp(-total / words)}
+    return {"per_token": perplexity(-total / tokens), "per_word": perplexity(-total / words)}
+
+
+def perplexity(nats: float) -> float:
+    """exp(nats), or the largest number of its kind that JSON can hold where it is larger."""
+    return math.exp(min(nats, MOST_NATS))
 
 
 # files
 
 
-def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = torch.float32,
-                  about: dict[str, Any] | None = None) -> None:  # fmt: skip
+def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = torch.float32) -> None:
     """Writes a baseline, whole or not at all, in the place of what `folder` holds.
 
-    Matrices are stored in `dtype`, norms in float32. about: further keys of config.json, which no reader needs.
-    Raises CheckpointError where a weight is not finite.
+    Matrices are stored in `dtype`, norms in float32. Raises CheckpointError where a weight is not finite.
     """
     folder, network = Path(folder), baseline.network
     norms, state = _norm_keys(network), {}
@@ -271,7 +281,7 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
             raise CheckpointError(f"{folder / WEIGHTS}: {key} would hold NaN or infinity, expected finite numbers")
         state[key] = tensor.to("cpu", torch.float32 if key in norms else dtype).contiguous()
     with replaced_folder(folder) as partial:
-        _write_json(partial / "config.json", {**network.config.to_dict(), **(about or {})})
+        _write_json(partial / "config.json", {**network.config.to_dict(), "training": baseline.training})
         save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
         baseline.tokenizer.save(str(partial / "tokenizer.json"))
 

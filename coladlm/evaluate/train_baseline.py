@@ -81,7 +81,7 @@ def export(run: Path, folder: Path) -> None:
     trained = {FOLDER: _trained(run / FOLDER), "dit": _trained(run / "dit")}
     network = load_average(Transformer(_config(run / FOLDER)), run / FOLDER, "network.")
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
-    save_baseline(folder, Baseline(network, tokenizer), torch.bfloat16, {"training": trained})
+    save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
 
 
 def _config(folder: Path) -> TransformerConfig:
