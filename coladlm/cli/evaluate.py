@@ -54,16 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_folder(args.json)
     settings_from(args, SamplerSettings())  # what is wrong is said before a large model is loaded
+    progress = _Progress()
     try:
         train, valid = (read_stories(args.data / f"{name}.jsonl") for name in ("train", "valid"))
         model, baseline = load_model(args), Baseline.from_pretrained(args.baseline, args.device)
         sizes = {name: getattr(args, name) for name in ("stories", "samples", "free", "batch", "draws")}
         request = Request(settings_from(args, model.defaults), tuple(args.parts), **sizes)
-        result = evaluate(model, baseline, train, valid, request, _show if sys.stderr.isatty() else _say)
+        result = evaluate(model, baseline, train, valid, request, progress)
     except (CorpusError, EvaluationError) as error:
         raise CommandError(str(error)) from error
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    progress.clear()
     print("\n".join(lines(result)))
     if args.json:
         partial = args.json.with_name(args.json.name + ".partial")
@@ -72,14 +72,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(what: str, done: int, total: int) -> None:
-    print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
+class _Progress:
+    """On a terminal one line that is written over; elsewhere a line for the start and the end of each kind of work."""
 
+    def __init__(self):
+        self.on_terminal, self.said = sys.stderr.isatty(), set()
 
-def _say(what: str, done: int, total: int) -> None:
-    """Where lines stay: the start and the end of each kind of work."""
-    if done in (0, total):
-        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self.on_terminal:
+            print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
+        elif done in (0, total) and (what, done) not in self.said:
+            self.said.add((what, done))
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.on_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def lines(result: dict[str, Any]) -> list[str]:

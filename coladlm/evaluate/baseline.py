@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..checkpoint import (
+    DOCUMENTS,
     WEIGHTS,
     CheckpointError,
     _check_tokenizer,
@@ -38,6 +40,7 @@ from ..tokens import choose
 from ..weights import read_buffer
 from .transformer import Transformer, TransformerConfig
 
+PARTS = {"config.json", WEIGHTS, "tokenizer.json"}
 BUNDLED = Path(__file__).resolve().parent.parent.parent / "assets" / "baseline"
 START = "<|endoftext|>"
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
@@ -270,11 +273,16 @@ def perplexity(nats: float) -> float:
 
 
 def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = torch.float32) -> None:
-    """Writes a baseline, whole or not at all, in the place of what `folder` holds.
+    """Writes a baseline, whole or not at all, and replaces the one that `folder` may hold; its documents stay.
 
-    Matrices are stored in `dtype`, norms in float32. Raises CheckpointError where a weight is not finite.
+    Matrices are stored in `dtype`, norms in float32. Raises CheckpointError where a weight is not finite, or where
+    `folder` holds anything but a baseline.
     """
     folder, network = Path(folder), baseline.network
+    others = [entry for entry in folder.iterdir() if entry.name not in PARTS] if folder.exists() else []
+    for entry in others:
+        if entry.suffix not in DOCUMENTS or not entry.is_file():
+            raise CheckpointError(f"{folder}: found {entry.name}, expected nothing but a baseline to replace")
     norms, state = _norm_keys(network), {}
     for key, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
@@ -284,6 +292,8 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
         _write_json(partial / "config.json", {**network.config.to_dict(), "training": baseline.training})
         save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
         baseline.tokenizer.save(str(partial / "tokenizer.json"))
+        for document in others:
+            shutil.copy2(document, partial)
 
 
 def _load(folder: Path, config: TransformerConfig, device: torch.device, dtype: torch.dtype) -> Transformer:

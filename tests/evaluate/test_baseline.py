@@ -218,6 +218,17 @@ def test_what_is_not_finite_is_not_saved(baseline, tmp_path):
     assert (tmp_path / "it" / "model.safetensors").read_bytes() == before
 
 
+def test_documents_stay_and_nothing_else_is_replaced(baseline, tmp_path):
+    save_baseline(tmp_path / "it", baseline)
+    (tmp_path / "it" / "README.md").write_text("About it")
+    save_baseline(tmp_path / "it", baseline)
+    assert (tmp_path / "it" / "README.md").read_text() == "About it"
+    (tmp_path / "it" / "diary.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"found diary\.txt, expected nothing but a baseline"):
+        save_baseline(tmp_path / "it", baseline)
+    assert (tmp_path / "it" / "diary.txt").read_text() == "mine"
+
+
 def edit_config(folder, **values):
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | values))

@@ -59,7 +59,7 @@ def test_the_command_writes_a_table_and_a_picture(golden_folder, baseline, stori
     places = {"data": tmp_path, "json": tmp_path / "s.json", "picture": tmp_path / "s.png", "model": golden_folder,
               "baseline": tmp_path / "baseline", "device": "cpu", "dtype": "float32"}  # fmt: skip
     arguments = [word for name, value in places.items() for word in (f"--{name}", str(value))]
-    arguments += ["--prompts", "2", "--max-new-tokens", "4", "--vary", "stochasticity=0,1", "--vary", "steps=1"]
+    arguments += ["--prompts", "2", "--max-new-tokens", "24", "--vary", "stochasticity=0,1", "--vary", "steps=1"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.count("perplexity per word") == 2
     assert len(json.loads((tmp_path / "s.json").read_text())["rows"]) == 2
