@@ -26,8 +26,10 @@ class LiveRoad(LiveRows):
         options = check_options(recipe.options, OPTIONS)
         weights = stop_weights(len(recipe.texts), options["stops"], options["weights"])
         self.continues = options["road"] == "prompt_to_prompt"
-        rows = [Row(label_of(stop), skip=None if self.continues else 0) for stop in weights]
+        rows = [Row(label_of(stop)) for stop in weights]
         if self.continues:
+            for row in rows:
+                row.skip, row.room = None, recipe.settings.max_new_tokens
             blocks = blocks_for(model, recipe.settings.max_new_tokens)
         else:
             blocks = blocks_for(model, max(len(model.tokenize(text)) for text in recipe.texts))

@@ -69,11 +69,11 @@ def row_value(
 
 
 def segments(pieces: Sequence[str], flags: Sequence[int]) -> list[tuple[str, int]]:
-    """Pieces of a text with the same flags joined into one."""
+    """Pieces of a text with the same flags joined into one; an empty piece joins what stands before it."""
     out: list[tuple[str, int]] = []
     for piece, flag in zip(pieces, flags, strict=True):
         if out and (out[-1][1] == flag or not piece):
-            out[-1] = (out[-1][0] + piece, flag)
+            out[-1] = (out[-1][0] + piece, out[-1][1])
         else:
             out.append((piece, flag))
     return out
