@@ -107,7 +107,8 @@ def lines(result: dict[str, Any]) -> list[str]:
             found.append(f"  {who:16} {row['perplexity_per_token']:9.1f}  {row['perplexity_per_word']:9.1f}")
     for name in ("prompted", "free"):
         if name in result:
-            found += ["", f"samples, {name}", *table(result[name]["measures"])]
+            judge = "perplexity under the baseline, which knows its own texts best"
+            found += ["", f"samples, {name}; {judge}", *table(result[name]["measures"])]
     if "neighbours" in result:
         found += ["", "nearest tokens", *(f"  {w}: {', '.join(near)}" for w, near in result["neighbours"].items())]
     return found

@@ -69,7 +69,7 @@ def _written(run: Callable, prompts: Sequence[str], batch: int, progress: Progre
     return found
 
 
-def written_by_people(excerpts: Sequence[Excerpt], baseline: Baseline) -> list[Written]:
+def written_in_excerpts(excerpts: Sequence[Excerpt], baseline: Baseline) -> list[Written]:
     """Held-out text as if it had been written after its prompts."""
     return [Written(e.prompt, e.text, e.ended, len(baseline.tokenize(e.text))) for e in excerpts]
 
@@ -150,7 +150,13 @@ def table(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return f"{value:.3f}" if name in shares else f"{value:.1f}"
 
     lines = ["  ".join([f"{'':22}", *(f"{source:>10}" for source in measures)])]
+    compared = {"model", "real"} <= measures.keys()
+    if compared:
+        lines[0] += f"  {'model/real':>10}"
     for name in names:
         cells = [f"{cell(name, values[name]):>10}" for values in measures.values()]
+        if compared:
+            mine, real = measures["model"][name], measures["real"][name]
+            cells.append(f"{mine / real:>10.2f}" if mine is not None and real else f"{'-':>10}")
         lines.append("  ".join([f"{name.replace('_', ' '):22}", *cells]))
     return lines

@@ -12,7 +12,7 @@ import torch
 from ..model import ColaDLM
 from ..settings import SamplerSettings
 from .baseline import Baseline, BaselineSettings, perplexities
-from .generation import as_rows, compare, written_by_baseline, written_by_model, written_by_people
+from .generation import as_rows, compare, written_by_baseline, written_by_model, written_in_excerpts
 from .likelihood import best_bound, flow_by_time, likelihood_bounds
 from .measures import NgramSet
 from .reconstruction import neighbours, restored
@@ -136,7 +136,7 @@ def _samples(model: ColaDLM, baseline: Baseline, training: NgramSet, valid: Sequ
         prompts = [excerpt.prompt for excerpt in real]
         sources = {
             "model": written_by_model(model, prompts, settings, request.batch, report("model")),
-            "real": written_by_people(real, baseline),
+            "real": written_in_excerpts(real, baseline),
             "baseline": written_by_baseline(baseline, prompts, own, 2 * request.batch, report("baseline")),
         }
         found[name] = {

@@ -25,7 +25,7 @@ from ..model import ColaDLM
 from ..settings import SamplerSettings, SettingsError
 from ..train.corpus import read_stories
 from .baseline import Baseline, BaselineSettings
-from .generation import measured, written_by_baseline, written_by_model, written_by_people
+from .generation import measured, written_by_baseline, written_by_model, written_in_excerpts
 from .measures import count_ngrams
 from .stories import EvaluationError, Excerpt, excerpts
 
@@ -64,8 +64,8 @@ def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: Sam
     Raises EvaluationError where `known` is of another model or of other prompts, SettingsError for wrong values.
     """
     settings = [SamplerSettings.from_dict(values, base) for values in chosen]
-    people = written_by_people(real, baseline)
-    limit = int(COUNTED * count_ngrams([w.text for w in people], 2))
+    held_out = written_in_excerpts(real, baseline)
+    limit = int(COUNTED * count_ngrams([w.text for w in held_out], 2))
     head = {
         "model": model.fingerprint,
         "base": base.to_dict(),
@@ -76,7 +76,7 @@ def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: Sam
         name = next(name for name, value in head.items() if known.get(name) != value)
         raise EvaluationError(f"the earlier result has another {name}, expected a new file for a new sweep")
     rows = list(known["rows"]) if known else []
-    result = {**head, "real": measured(people, baseline, limit=limit), "rows": rows}
+    result = {**head, "real": measured(held_out, baseline, limit=limit), "rows": rows}
     prompts = [excerpt.prompt for excerpt in real]
     own = BaselineSettings(max_new_tokens=base.max_new_tokens, seed=base.seed)
     written = written_by_baseline(baseline, prompts, own, batch)

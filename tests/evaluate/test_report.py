@@ -15,7 +15,7 @@ from coladlm.evaluate.generation import (
     table,
     written_by_baseline,
     written_by_model,
-    written_by_people,
+    written_in_excerpts,
 )
 from coladlm.evaluate.measures import NgramSet
 from coladlm.evaluate.report import PARTS, Request, evaluate
@@ -47,7 +47,7 @@ def test_progress_grows_to_the_number_of_samples(model):
 
 
 def test_real_text_is_measured_like_a_sample(baseline, stories):
-    found = written_by_people(excerpts(stories, baseline.tokenizer, 4, 200, True, 256), baseline)
+    found = written_in_excerpts(excerpts(stories, baseline.tokenizer, 4, 200, True, 256), baseline)
     measures = measured(found, baseline, NgramSet(stories))
     assert measures["ends"] == measures["complete"] == measures["copied_8"] == 1
     likelihoods = baseline.log_likelihood([w.text for w in found], [w.prompt for w in found])
@@ -67,6 +67,9 @@ def test_two_sources_are_compared_over_equally_many_ngrams(baseline):
     assert measured(sources["long"], baseline)["distinct_2"] == 4 / 7
     lines = table(found)
     assert lines[0].split() == ["short", "long"] and any("0.200" in line for line in lines)
+    lines = table({"model": found["long"], "real": found["short"]})
+    assert lines[0].split() == ["model", "real", "model/real"]
+    assert [line.split()[-1] for line in lines if line.startswith(("distinct", "repeated"))] == ["1.00", "-"]
 
 
 def test_a_text_that_grows_when_it_is_tokenised_anew_is_cut(baseline):
