@@ -88,7 +88,6 @@ class RunWriter:
                 "run": run,
                 "label": label,
                 "prompt": prompt,
-                "steps": settings.steps,
                 "stochasticity": settings.stochasticity,
                 "places": model.block_size,
                 "branch": branch,
@@ -96,16 +95,24 @@ class RunWriter:
         )
 
     def state(
-        self, block: int, step: int, noise: ArrayLike, latents: ArrayLike, clean: ArrayLike | None = None,
-        ids: ArrayLike | None = None,
-        confidence: ArrayLike | None = None, margin: ArrayLike | None = None, last: bool = False,
+        self, block: int, step: int, steps: int, noise: ArrayLike, latents: ArrayLike, clean: ArrayLike | None = None,
+        ids: ArrayLike | None = None, confidence: ArrayLike | None = None, margin: ArrayLike | None = None,
     ) -> str:  # fmt: skip
-        """The line of a block before `step`, or of the finished one (`last`), whose words the next block reads.
+        """The line of a block before one of its `steps`, or of the finished one (step == steps).
 
         noise: (p,) in percent. latents, clean: (p, d), the state and its clean estimate (none where it is finished).
-        ids, confidence, margin: (p * patch_size,); without them no words are shown.
+        ids, confidence, margin: (p * patch_size,); without them no words are shown. The next block's first word is read
+        after those of the last finished one.
         """
-        record: dict[str, Any] = {"is": "state", "block": block, "step": step, "run": self.run, "last": last}
+        last = step == steps
+        record: dict[str, Any] = {
+            "is": "state",
+            "block": block,
+            "step": step,
+            "of": steps,
+            "run": self.run,
+            "last": last,
+        }
         record["noise"] = [round(float(n), 2) for n in np.asarray(noise)]
         record["at"] = self.charts.coordinates(latents)
         if clean is not None:
@@ -120,6 +127,25 @@ class RunWriter:
             if last:
                 self.before = [*self.before, *ids][-8:]
         return line(record)
+
+    def states(self, trace: Trace, sequence: int, until: tuple[int, int] | None = None) -> Iterator[str]:
+        """The lines of all states of a sequence of a recorded run, or of those before a step of a block."""
+        clean = trace.clean()
+        for block in map(int, np.flatnonzero(trace.active[sequence])):
+            recorded, finished = np.flatnonzero(trace.recorded[block]), bool(trace.finished[block])
+            steps = int(recorded[-1]) + 1 if finished and len(recorded) else trace.recipe.settings.steps
+            for step in map(int, recorded):
+                if until is not None and (block, step) >= until:
+                    return
+                at, words = (sequence, block, step), {}
+                if trace.preview_ids is not None:
+                    words = {"ids": trace.preview_ids[at], "confidence": trace.preview_confidence[at],
+                             "margin": trace.preview_margin[at]}  # fmt: skip
+                yield self.state(block, step, steps, trace.t[at] / 10, trace.z[at], clean[at], **words)
+            if finished:
+                latents, ids = trace.latents[sequence, block], trace.token_ids[sequence, block]
+                sure = np.exp(trace.logprobs[sequence, block])
+                yield self.state(block, steps, steps, np.zeros(len(latents)), latents, ids=ids, confidence=sure)
 
     def _by_place(self, tokens: list, join: Any) -> list:
         """What belongs to tokens, put together by the latent that holds them."""
@@ -142,21 +168,7 @@ def trace_lines(
     charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict | None = None
 ) -> Iterator[str]:
     """The lines of one sequence of a recorded run."""
-    prompt, settings, clean = trace.prompts[sequence], trace.recipe.settings, trace.clean()
-    writer = RunWriter(charts, run, label, prompt, settings, whole_blocks(charts.model, prompt), branch)
+    prompt = trace.prompts[sequence]
+    writer = RunWriter(charts, run, label, prompt, trace.recipe.settings, whole_blocks(charts.model, prompt), branch)
     yield writer.head
-    for block in np.flatnonzero(trace.active[sequence]):
-        for step in np.flatnonzero(trace.recorded[block]):
-            words = {}
-            if trace.preview_ids is not None:
-                words = {"ids": trace.preview_ids[sequence, block, step],
-                         "confidence": trace.preview_confidence[sequence, block, step],
-                         "margin": trace.preview_margin[sequence, block, step]}  # fmt: skip
-            noise = trace.t[sequence, block, step] / 10
-            states = (part[sequence, block, step] for part in (trace.z, clean))
-            yield writer.state(int(block), int(step), noise, *states, **words)
-        if trace.finished[block]:
-            ids, sure = trace.token_ids[sequence, block], np.exp(trace.logprobs[sequence, block])
-            noise = np.zeros(trace.z.shape[3])
-            latents = trace.latents[sequence, block]
-            yield writer.state(int(block), settings.steps, noise, latents, ids=ids, confidence=sure, last=True)
+    yield from writer.states(trace, sequence)

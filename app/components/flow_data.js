@@ -5,6 +5,8 @@ function unpack(text) {
   return new Int16Array(bytes.buffer);
 }
 
+const TINY = 1e-6;
+
 // A word as it stands on a map or in a list, where spaces cannot be seen.
 function label(word) {
   const trimmed = word.trim();
@@ -17,6 +19,7 @@ class FlowData {
   constructor() {
     this.runs = new Map();
     this.text = '';
+    this.serial = FlowData.made = (FlowData.made ?? 0) + 1; // tells what was read from one text from what was from another
   }
 
   // Takes the whole text; reads only what is new. Returns false where it is not a longer form of what was read.
@@ -54,7 +57,9 @@ class FlowData {
   }
 
   get list() { return [...this.runs.values()]; }
-  get steps() { return Math.max(1, ...this.list.map(run => run.steps)); }
+  get steps() {
+    return Math.max(1, ...this.list.flatMap(run => run.blocks.flatMap(block => block.states.length ? block.states[0].of : [])));
+  }
   get blocks() { return Math.max(0, ...this.list.map(run => run.blocks.length)); }
 
   // The moments of a film: {block, share}, share of the way from noise to word; block is null where all go at once.
@@ -72,25 +77,31 @@ class FlowData {
   // Has any run come so far? A run that grows ends at its last state.
   reached(block, share) {
     return this.list.some(run => {
-      const states = run.blocks[block]?.states;
-      return states?.length && states.at(-1).step >= Math.round(share * run.steps);
+      const last = run.blocks[block]?.states.at(-1);
+      return last && last.step / last.of > share - TINY;
     });
   }
 
   // Index of the state that a block of a run shows in a frame, or -1 before it has begun.
   stateIndex(run, block, frame) {
-    const states = run.blocks[block].states;
+    const states = run.blocks[block]?.states ?? [];
     if (!states.length || (frame.block !== null && block > frame.block)) return -1;
     if (frame.block !== null && block < frame.block) return states.length - 1;
-    const step = Math.round(frame.share * run.steps);
     let index = -1;
-    while (index + 1 < states.length && states[index + 1].step <= step) index += 1;
+    while (index + 1 < states.length && states[index + 1].step / states[index + 1].of < frame.share + TINY) index += 1;
     return index;
+  }
+
+  // Index of the frame that shows a step of a block of a run, or -1.
+  frameOf(frames, run, block, step) {
+    const state = run.blocks[block]?.states.find(s => s.step === step);
+    if (!state) return -1;
+    return frames.findIndex(f => (f.block === null || f.block === block) && f.share > state.step / state.of - TINY);
   }
 
   pinned(run, block, place) {
     const first = run.blocks[block].states[0];
-    return !first.last && first.noise[place] === 0;
+    return first !== undefined && !first.last && first.noise[place] === 0;
   }
 
   isSettled(run, block, index, place) {

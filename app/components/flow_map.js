@@ -22,18 +22,6 @@ function colours() {
     textFont: c('font-text') || 'serif', runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
 }
 
-function library() {
-  if (window.Plotly) return Promise.resolve(window.Plotly);
-  window.plotlyLoading ??= new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    script.src = (window.gradio_config?.root ?? '') + props.library;
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error('the drawing library could not be loaded'));
-    document.head.append(script);
-  });
-  return window.plotlyLoading;
-}
-
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
 // One drawing at a time; of what is asked for meanwhile, the last alone is drawn.
@@ -64,42 +52,49 @@ function show(index, anew = false) {
   return draw(anew);
 }
 
-// The text of the moment: the first run's, and under it that of every other.
+// The text of the moment, a line for every run; a block is written anew only when it has changed.
+const written = new Map(); // by run: {node, name, prompt, blocks: [{node, key}]}
+
 function reading() {
   const lines = data.list.map(run => {
-    const line = document.createElement('span');
-    line.className = 'line';
-    if (data.runs.size > 1) {
-      const name = document.createElement('span');
-      name.className = 'name';
-      name.style.color = picture ? picture.runColour(run) : '';
-      name.textContent = run.label + '  ';
-      line.append(name);
-    }
-    const prompt = document.createElement('span');
-    prompt.className = 'prompt';
-    prompt.textContent = run.prompt.length > 400 ? '… ' + run.prompt.slice(-400) : run.prompt;
-    line.append(prompt);
-    run.blocks.forEach((block, b) => {
-      const index = frames[now] ? data.stateIndex(run, b, frames[now]) : -1;
-      const state = block.states[index];
-      if (!state?.words) return;
-      state.words.forEach((word, place) => {
-        if (data.pinned(run, b, place)) return;
-        const token = document.createElement('span');
-        token.className = data.isSettled(run, b, index, place) ? 'token settled' : 'token';
-        if (view.chosen && view.chosen.run === run.run && view.chosen.block === b && view.chosen.place === place) token.classList.add('chosen');
-        token.textContent = word;
-        token.style.setProperty('--confidence', state.sure[place]);
-        token.title = percent(state.sure[place]);
-        token.addEventListener('click', () => choose({run: run.run, block: b, place}));
-        line.append(token);
-      });
-    });
-    return line;
+    if (written.get(run.run)?.serial !== data.serial) written.set(run.run, {...newLine(run), serial: data.serial, blocks: []});
+    const line = written.get(run.run);
+    say(line.name, data.runs.size > 1 ? run.label + '  ' : '');
+    line.name.style.color = picture ? picture.runColour(run) : '';
+    run.blocks.forEach((_, b) => writeBlock(line, run, b));
+    return line.node;
   });
-  at('reads').replaceChildren(...lines);
+  for (const id of written.keys()) if (!data.runs.has(id)) written.delete(id);
+  if (lines.length !== at('reads').children.length || lines.some((node, i) => node !== at('reads').children[i])) at('reads').replaceChildren(...lines);
 }
+
+function newLine(run) {
+  const [node, name, prompt] = ['line', 'name', 'prompt'].map(kind => Object.assign(document.createElement('span'), {className: kind}));
+  prompt.textContent = run.prompt.length > 400 ? '… ' + run.prompt.slice(-400) : run.prompt;
+  node.append(name, prompt);
+  return {node, name, prompt};
+}
+
+function writeBlock(line, run, b) {
+  const index = frames[now] ? data.stateIndex(run, b, frames[now]) : -1, state = run.blocks[b].states[index];
+  const c = view.chosen, chosen = c && c.run === run.run && c.block === b ? c.place : null;
+  const block = line.blocks[b] ??= {node: line.node.appendChild(document.createElement('span')), key: ''};
+  const key = [index, chosen, Boolean(run.blocks[b].settled)].join();
+  if (key === block.key) return;
+  block.key = key;
+  block.node.replaceChildren(...(state?.words ?? []).flatMap((word, place) => {
+    if (data.pinned(run, b, place)) return [];
+    const token = document.createElement('span');
+    token.className = 'token' + (data.isSettled(run, b, index, place) ? ' settled' : '') + (place === chosen ? ' chosen' : '');
+    token.textContent = word;
+    token.style.setProperty('--confidence', state.sure[place]);
+    token.title = percent(state.sure[place]);
+    token.path = {run: run.run, block: b, place};
+    return [token];
+  }));
+}
+
+at('reads').addEventListener('click', event => event.target.path && choose(event.target.path));
 
 function telling() {
   const frame = frames[now];
@@ -113,7 +108,7 @@ function telling() {
   const state = run?.blocks[b]?.states[data.stateIndex(run, b, frame)];
   const noise = state ? 'Noise ' + decimals(Math.max(...state.noise)) + ' %' : '';
   const where = frame.block === null ? 'all blocks' : 'block ' + (frame.block + 1) + ' of ' + data.blocks;
-  const step = 'step ' + Math.round(frame.share * data.steps) + ' of ' + data.steps;
+  const step = state ? 'step ' + state.step + ' of ' + state.of : '';
   const text = [noise, where, step].filter(Boolean).join(', ') + '. ' + parts.join('; ') + '.';
   at('said').setAttribute('aria-live', playing || props.value.state === 'running' ? 'off' : 'polite');
   say(at('said'), text);
@@ -194,7 +189,7 @@ function choose(detail, jump = false) {
   const run = detail && data.runs.get(detail.run);
   at('open').disabled = !run || detail.place === null;
   if (run) {
-    const frame = frames.findIndex(f => (f.block === null || f.block === detail.block) && Math.round(f.share * run.steps) === detail.step);
+    const frame = data.frameOf(frames, run, detail.block, detail.step);
     if (jump && frame >= 0) now = frame;
     const index = data.stateIndex(run, detail.block, frames[now]);
     const word = index >= 0 ? '“' + picture.words(run, detail.block, index, detail.place).slice(0, 24) + '”, ' : '';
@@ -220,6 +215,7 @@ function opened(detail) {
 
 at('previous').addEventListener('click', () => another(-1));
 at('next').addEventListener('click', () => another(1));
+if (props.alone) at('open').hidden = true;    // an exported page has no server to ask
 at('open').addEventListener('click', () => {
   const run = data.runs.get(view.chosen.run);
   const index = Math.max(0, data.stateIndex(run, view.chosen.block, frames[now]));
@@ -247,7 +243,7 @@ from('flow:choose', detail => choose(detail));
 from('flow:seek', detail => {
   stop();
   const run = data.runs.get(detail.run);
-  const frame = frames.findIndex(f => (f.block === null || f.block === detail.block) && Math.round(f.share * run.steps) === detail.step);
+  const frame = data.frameOf(frames, run, detail.block, detail.step);
   if (frame >= 0) show(frame);
 });
 
@@ -257,19 +253,22 @@ function reframe() {
   frames = data.frames(at('together').checked);
 }
 
+let stopped = null;    // the run that was stopped here: late updates of it are not drawn
+
 function take() {
   const value = props.value ?? {lines: '', state: 'empty', message: ''};
+  if (value.state === 'running' && value.run === stopped) return;
+  stopped = null;
   const grown = data.read(value.lines);
   if (!grown) {
     data = new FlowData();
     data.read(value.lines);
     if (picture) picture.data = data;
-    view.chosen = null;
     view.clean = data.list.some(run => run.stochasticity > 0);
     follow = true;
   }
   root.dataset.state = data.runs.size ? value.state : 'empty';
-  say(at('empty'), data.runs.size ? '' : value.message);
+  say(at('empty-text'), value.message);
   reframe();
   const live = value.state === 'running';
   if (!grown || (follow && !playing)) now = frames.length - 1;
@@ -281,15 +280,23 @@ function take() {
 
 async function start() {
   try {
-    const Plotly = await library();
+    const Plotly = await plotlyLibrary();
     picture = new FlowPicture(Plotly, at('map'), data, colours, opened);
     picture.setCloud(props.cloud);
     looks();
     take();
   } catch (error) {
-    say(at('empty'), 'The map cannot be drawn: ' + error.message + '.');
+    say(at('empty-text'), 'The map cannot be drawn: ' + error.message + '.');
   }
 }
+
+at('start').textContent = props.start_label;
+at('start').addEventListener('click', () => trigger('submit'));
+root.closest('.workbench')?.addEventListener('click', event => {
+  if (!event.target.closest('button.stop') || props.value?.state !== 'running') return;
+  stopped = props.value.run;
+  root.dataset.state = 'stopped';
+}, true);
 
 watch('value', take);
 watch('cloud', () => { if (picture) { picture.setCloud(props.cloud); looks(); draw(true); } });

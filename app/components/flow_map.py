@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-import gradio as gr
-import plotly
-
-from .own_html import OwnHTML
-
-PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+from .plotly_html import PlotlyHTML
 
 State = Literal["empty", "running", "done", "stopped", "error"]
 
 
-class FlowMap(OwnHTML):
+class FlowMap(PlotlyHTML):
     """Shows the value made by `flow_value` on the cloud made by `flow_records.cloud_text`.
 
     name: tells the flow maps of a page apart; a HeatMap follows the one of its name. Triggers `select` with run, block,
-    step (of the run; `steps` is the finished block) and place when a point is opened.
+    step (of the run; `steps` is the finished block) and place when a point is opened, and `submit` when the button of
+    the empty state is pressed.
     """
 
     FILE = "flow_map"
-    SCRIPTS = ("flow_data.js", "flow_picture.js", "flow_map.js")
+    SCRIPTS = ("plotly_library.js", "flow_data.js", "flow_picture.js", "flow_map.js")
 
-    def __init__(self, name: str, cloud: str, message: str, **kwargs: Any) -> None:
-        gr.set_static_paths([PLOTLY_JS])
-        library = f"/gradio_api/file={PLOTLY_JS}"
-        super().__init__(flow_value("empty", message=message), name=name, cloud=cloud, library=library, **kwargs)
+    def __init__(self, name: str, cloud: str, message: str, start_label: str, **kwargs: Any) -> None:
+        value = flow_value("empty", message=message)
+        super().__init__(value, name=name, cloud=cloud, start_label=start_label, **kwargs)
 
     def example_payload(self) -> Any:
         return flow_value("empty")
@@ -36,10 +30,11 @@ class FlowMap(OwnHTML):
     example_value = example_payload
 
 
-def flow_value(state: State, lines: str = "", message: str = "", play: bool = False) -> dict[str, Any]:
+def flow_value(state: State, lines: str = "", message: str = "", play: bool = False, run: str = "") -> dict[str, Any]:
     """What a FlowMap shows.
 
     lines: runs as `flow_records` writes them; a text that only grows is read on from where it was. message: what stands
-    in an empty map. play: begin to play it, where the visitor's settings allow movement.
+    in an empty map. play: begin to play it, where the visitor's settings allow movement. run: names the run under way;
+    a map that was stopped takes no more updates of it.
     """
-    return {"state": state, "lines": lines, "message": message, "play": play}
+    return {"state": state, "lines": lines, "message": message, "play": play, "run": run}

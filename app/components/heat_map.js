@@ -4,10 +4,9 @@
 const heat = element.querySelector('.heat');
 const rows = heat.querySelector('.rows');
 let data = null;
-let drawn = '';        // what stands there, so that rows are made anew only when there is something new
 let chosen = null;
 let frame = null;
-const made = new Map(); // rows by path
+const sections = new Map(); // by run and block: {node, made, cursor, rows}
 
 const percent = share => Math.round(share * 100) + ' %';
 const decimals = value => value.toFixed(value < 10 ? 1 : 0);
@@ -72,27 +71,38 @@ function row(run, b, place) {
     if (index >= 0 && index < count) tell('flow:seek', {run: run.run, block: b, step: states[index].step});
   });
   node.path = {run: run.run, block: b, place};
-  made.set([run.run, b, place].join(), node);
   return node;
 }
 
+// A section for every block, made anew only when the block has changed.
 function build() {
-  const key = data.list.map(run => run.run + ':' + run.blocks.map(b => b.states.length + (b.settled ? 's' : '')).join()).join('|') + data.text.length;
-  if (key === drawn) return;
-  drawn = key;
-  made.clear();
-  const nodes = [];
+  const wanted = [];
+  let changed = false;
   for (const run of data.list) {
-    run.blocks.forEach((_, b) => {
+    run.blocks.forEach((block, b) => {
+      const key = run.run + ' ' + b;
+      wanted.push(key);
+      const made = [data.serial, block.states.length, Boolean(block.settled), data.runs.size].join();
+      if (!block.states.length || sections.get(key)?.made === made) return;
+      changed = true;
+      const section = {made, node: document.createElement('div'), rows: [], cursor: null};
+      section.node.className = 'section';
       const title = document.createElement('p');
       title.className = 'title';
       title.textContent = (data.runs.size > 1 ? run.label + ', block ' : 'Block ') + (b + 1);
-      nodes.push(title);
-      for (let place = 0; place < run.places; place += 1) if (!data.pinned(run, b, place)) nodes.push(row(run, b, place));
+      for (let place = 0; place < run.places; place += 1) if (!data.pinned(run, b, place)) section.rows.push(row(run, b, place));
+      section.node.append(title, ...section.rows);
+      if (sections.has(key)) sections.get(key).node.replaceWith(section.node);
+      sections.set(key, section);
     });
   }
-  rows.replaceChildren(...nodes);
-  about();
+  for (const [key, section] of sections) if (!wanted.includes(key)) { section.node.remove(); sections.delete(key); }
+  wanted.filter(key => sections.has(key)).forEach((key, i) => {
+    const node = sections.get(key).node;
+    if (rows.children[i] !== node) rows.insertBefore(node, rows.children[i] ?? null);
+  });
+  if (changed) about();
+  return changed;
 }
 
 // The same as the picture, in a sentence.
@@ -114,21 +124,26 @@ function about() {
     ' %), “' + late.word + '” last (' + decimals(late.noise) + ' %).';
 }
 
-function mark() {
-  rows.querySelectorAll('.cursor').forEach(node => node.remove());
-  for (const node of made.values()) {
+// Where each block stands in this frame, as two numbers that its cells draw.
+function point() {
+  for (const [key, section] of sections) {
+    const [id, b] = [key.slice(0, key.lastIndexOf(' ')), Number(key.slice(key.lastIndexOf(' ') + 1))], run = data.runs.get(id);
+    const moves = frame && run && (frame.block === null || frame.block === b);
+    const index = moves ? data.stateIndex(run, b, frame) : -1, count = run ? run.blocks[b].states.length : 1;
+    const cursor = index < 0 ? '' : index + '/' + count;
+    if (cursor === section.cursor) continue;
+    section.cursor = cursor;
+    section.node.classList.toggle('now', index >= 0);
+    section.node.style.setProperty('--at', 100 * index / count + '%');
+    section.node.style.setProperty('--wide', 100 / count + '%');
+  }
+}
+
+function select() {
+  for (const node of rows.querySelectorAll('.row')) {
     const path = node.path, is = Boolean(chosen) && path.run === chosen.run && path.block === chosen.block && path.place === chosen.place;
     node.setAttribute('aria-selected', is);
     node.tabIndex = is ? 0 : -1;
-    const run = data.runs.get(path.run);
-    if (!frame || !run || (frame.block !== null && frame.block !== path.block)) continue;
-    const index = data.stateIndex(run, path.block, frame), count = run.blocks[path.block].states.length;
-    if (index < 0) continue;
-    const cursor = document.createElement('span');
-    cursor.className = 'cursor';
-    cursor.style.left = 100 * index / count + '%';
-    cursor.style.width = 100 / count + '%';
-    node.querySelector('.cells').append(cursor);
   }
   if (!rows.querySelector('[tabindex="0"]')) rows.querySelector('.row')?.setAttribute('tabindex', 0);
 }
@@ -158,10 +173,11 @@ const listener = event => {
   if (event.detail.map !== props.name) return;
   data = event.detail.data;
   frame = event.detail.frame;
-  chosen = event.detail.chosen;
   heat.hidden = !data.runs.size;
-  build();
-  mark();
+  const changed = build(), other = JSON.stringify(chosen) !== JSON.stringify(event.detail.chosen);
+  chosen = event.detail.chosen;
+  point();
+  if (changed || other) select();
 };
 document.addEventListener('flow:frame', listener);
 tell('flow:ask', {});

@@ -87,7 +87,7 @@ def plan_branch(
     old, new = trace.recipe.settings, settings or trace.recipe.settings
     _check(trace, spot)
     text = model.encode_texts([trace.prompts[spot.sequence]])[0]
-    blocks = model.plan_encoded(text, old, _key(trace, spot.sequence)).blocks - spot.block
+    blocks = model.plan_encoded(text, old, sequence_key(trace, spot.sequence)).blocks - spot.block
     ps, b, d = model.patch_size, model.block_size, model.latent_dim
     source, start = torch.zeros(blocks, b, d), torch.full((blocks, b), NOISE_TIME)
     pinned_ids, skip = torch.full((blocks, b * ps), -1), 0
@@ -96,7 +96,7 @@ def plan_branch(
         source[0, :rest], start[0, :rest] = text.latents[-rest:], 0.0
         pinned_ids[0, : rest * ps], skip = text.padded_ids[-rest * ps :], rest * ps
     history = history_of(model, trace, spot.sequence, spot.block)
-    key = _key(trace, spot.sequence) if fresh is None else fresh
+    key = sequence_key(trace, spot.sequence) if fresh is None else fresh
     state, first_step = _state(trace, spot, old, new, start[0])
     if fresh is not None:
         state = _with_noise(trace, spot, state, new, first_step, start[0], key)
@@ -201,11 +201,14 @@ def _check(trace: Trace, spot: Spot) -> None:
         )
 
 
-def _key(trace: Trace, sequence: int) -> int:
-    """The key of randomness of a sequence of a recorded run."""
+def sequence_key(trace: Trace, sequence: int) -> int:
+    """The key of randomness of a sequence of a recorded run; a branch has it in its options. Raises BranchError."""
     recipe = trace.recipe
     if recipe.operation == "branch":
-        return int(recipe.options.get("key", 0))
+        key = recipe.options.get("key")
+        if type(key) is not int or not 0 <= key < 2**63:
+            raise BranchError(f"options.key is {key!r}, expected the whole number that the branch's noise comes from")
+        return key
     return [key for _, key in recipe.sequences()][sequence]
 
 

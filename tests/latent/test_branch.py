@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from coladlm import SamplerSettings
-from coladlm.latent.branch import BranchError, BranchRecorder, Spot, check_fits, history_of, plan_branch, run_branch
+from coladlm.latent.branch import (
+    BranchError,
+    BranchRecorder,
+    Spot,
+    check_fits,
+    history_of,
+    plan_branch,
+    run_branch,
+    sequence_key,
+)
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
 
@@ -29,7 +38,8 @@ def trace(model):
 
 def branched(model, trace, spot, settings=None, fresh=None):
     settings = settings or trace.recipe.settings
-    recipe = Recipe("branch", (trace.prompts[spot.sequence],), settings)
+    recipe = Recipe("branch", (trace.prompts[spot.sequence],), settings,
+                    options={"key": sequence_key(trace, spot.sequence) if fresh is None else fresh})  # fmt: skip
     record = BranchRecorder(trace, spot, settings, recipe)
     for _ in record.watch(run_branch(model, trace, spot, settings, fresh)):
         pass

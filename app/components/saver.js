@@ -1,0 +1,25 @@
+const buttons = element.querySelector('.buttons');
+const told = element.querySelector('.told');
+element.querySelector('.what').textContent = props.what;
+for (const [kind, name, hint] of props.kinds) {
+  const button = Object.assign(document.createElement('button'), {type: 'button', textContent: name, title: hint});
+  button.dataset.kind = kind;
+  button.addEventListener('click', () => {
+    told.textContent = 'Making the file …';
+    trigger('select', {kind});
+  });
+  buttons.append(button);
+}
+
+watch('value', () => {
+  const v = props.value;
+  if (!v) return;
+  told.textContent = v.message;
+  if (!v.data) return;
+  const bytes = Uint8Array.from(atob(v.data), c => c.charCodeAt(0));
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([bytes], {type: v.type}));
+  link.download = v.name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+});

@@ -1,0 +1,135 @@
+"""What is on the map as files: the trace, its measures as a table, and a page that plays without a server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from coladlm.measures import measure
+
+from .components.flow_map import FlowMap, flow_value
+from .components.heat_map import HeatMap
+from .components.own_html import HERE
+from .components.plotly_html import PLOTLY_JS
+from .flow_records import Charts, compact
+from .pieces import pieces
+from .theme import CSS
+from .trace_store import Run
+
+COLUMNS = (
+    *("run", "block", "place", "step", "t", "word", "confidence", "margin_nats", "entropy_nats", "settled"),
+    *("speed", "curvature", "distance_to_end", "guidance_angle_degrees", "guidance_pull"),
+)
+
+
+def trace_file(run: Run) -> bytes:
+    """The trace as .npz, which opens again here and in a notebook."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.npz"
+        run.trace.save(file)
+        return file.read_bytes()
+
+
+def measures_table(charts: Charts, runs: Sequence[Run]) -> bytes:
+    """A row for every state of every place of the runs, as CSV in UTF-8; empty where there is no number."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(COLUMNS)
+    for run in runs:
+        _write_rows(table, charts, run)
+    return out.getvalue().encode()
+
+
+def _write_rows(table, charts: Charts, run: Run) -> None:
+    trace, s, ps = run.trace, run.sequence, charts.model.patch_size
+    found = measure(trace)
+    guidance = found.guidance
+    for block in np.flatnonzero(trace.active[s]):
+        for step in np.flatnonzero(trace.recorded[block]):
+            at = (s, block, step)
+            words = [] if trace.preview_ids is None else pieces(charts.model.tokenizer, trace.preview_ids[at].tolist())
+            for place in np.flatnonzero(trace.t[at] > 0):
+                first, last = place * ps, (place + 1) * ps
+                word = "".join(words[first:last])
+                read = [_least(part, at, first, last) for part in (trace.preview_confidence, trace.preview_margin)]
+                most = None if trace.preview_entropy is None else trace.preview_entropy[at][first:last].max()
+                settled = found.settled[s, block, first:last].max()
+                numbers = (part[(*at, place)] for part in (found.speed, found.curvature, found.distance_to_end,
+                                                           guidance.angle, guidance.pull))  # fmt: skip
+                table.writerow([_safe(run.label), block + 1, place + 1, step, f"{trace.t[(*at, place)]:g}", _safe(word),
+                                *map(_cell, read), _cell(most), "" if settled < 0 else int(step >= settled),
+                                *map(_cell, numbers)])  # fmt: skip
+
+
+def _least(values: np.ndarray | None, at: tuple, first: int, last: int) -> float | None:
+    return None if values is None else values[at][first:last].min()
+
+
+def _cell(value: float | None) -> str:
+    return f"{float(value):.5g}" if value is not None and np.isfinite(value) else ""
+
+
+def _safe(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def playable_page(charts: Charts, lines: str) -> bytes:
+    """The flow map and its heat map as one HTML file that plays without a server or a network."""
+    colours = "\n".join(re.findall(r"^(?::root|\.dark) \{.*?^\}", CSS.read_text(encoding="utf-8"), re.M | re.S))
+    parts = [(FlowMap, {"name": "flow", "cloud": charts.text, "value": flow_value("done", lines, play=True),
+                        "start_label": "", "alone": True}),
+             (HeatMap, {"name": "flow", "value": None})]  # fmt: skip
+    body, scripts, styles = [], [], []
+    for kind, props in parts:
+        html, css = ((HERE / f"{kind.FILE}.{end}").read_text(encoding="utf-8") for end in ("html", "css"))
+        body.append(f"<div id='{kind.FILE}'>{html}</div>")
+        styles.append(f"#{kind.FILE} {{ {css} }}")
+        scripts.append(
+            f"(function (element, props, trigger, watch) {{\n{kind.script()}\n}})"
+            f"(document.getElementById('{kind.FILE}'), {_in_script(props)}, () => {{}}, () => {{}});"
+        )
+    page = PAGE.format(
+        colours=colours, styles="\n".join(styles), body="\n".join(body), plotly=PLOTLY_JS.read_text(encoding="utf-8"),
+        scripts="\n".join(scripts),
+    )  # fmt: skip
+    return page.encode()
+
+
+def _in_script(data: object) -> str:
+    """JSON that can stand in a script element: no text of it ends the element."""
+    return (
+        compact(json.loads(json.dumps(data)))
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Flow map - Cola-DLM Explorer</title>
+<style>
+{colours}
+:root {{ --font: "Source Sans 3", ui-sans-serif, system-ui, sans-serif; --font-text: Lora, Georgia, serif; }}
+body {{ max-width: 1080px; margin: 0 auto; padding: 24px; background: var(--sheet); color: var(--ink); }}
+body {{ font-family: var(--font); }}
+#heat_map {{ margin-top: 24px; }}
+{styles}
+</style></head>
+<body>
+{body}
+<script>{plotly}</script>
+<script>
+{scripts}
+</script>
+</body></html>
+"""

@@ -1,0 +1,78 @@
+"""Runs that visitors have made, kept in memory while there is room; the server writes none of them to its disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from coladlm.trace import Trace
+
+MAX_BYTES = 256 << 20  # of all traces together
+MAX_RUNS = 12  # of one visitor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run that can be shown. sequence: of its trace. branch: what it left, and where, if it is a branch."""
+
+    id: str
+    label: str
+    trace: Trace
+    sequence: int = 0
+    branch: dict | None = None
+
+
+class TraceStore:
+    """Runs by visitor, the oldest forgotten first. Recorded runs that ship with the app belong to everybody."""
+
+    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._runs: OrderedDict[tuple[str, str], Run] = OrderedDict()
+        self._counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._shipped = {f"shipped-{file.stem}": file for file in sorted(folder.glob("*.npz"))} if folder else {}
+        self._loaded: dict[str, Run] = {}
+
+    @property
+    def shipped(self) -> list[tuple[str, str]]:
+        """(label, id) of the recorded runs."""
+        return [(file.stem.replace("-", " ").capitalize(), id_) for id_, file in self._shipped.items()]
+
+    def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None) -> Run:
+        """Keeps a run of a visitor under a new id; its label gets the number of the visit."""
+        with self._lock:
+            number = self._counts[visitor] = self._counts.get(visitor, 0) + 1
+            run = Run(f"r{number}-{secrets.token_hex(3)}", f"{number} · {label}", trace, sequence, branch)
+            self._runs[visitor, run.id] = run
+            own = [key for key in self._runs if key[0] == visitor]
+            for key in own[:-MAX_RUNS]:
+                del self._runs[key]
+            while len(self._runs) > 1 and sum(run.trace.nbytes for run in self._runs.values()) > self.max_bytes:
+                self._runs.popitem(last=False)
+            return run
+
+    def get(self, visitor: str, id_: str) -> Run | None:
+        """A run of this visitor, or a recorded one; None if it is not there any more."""
+        if id_ in self._shipped:
+            if id_ not in self._loaded:
+                label = next(label for label, shipped in self.shipped if shipped == id_)
+                self._loaded[id_] = Run(id_, label, Trace.load(self._shipped[id_]))
+            return self._loaded[id_]
+        with self._lock:
+            return self._runs.get((visitor, id_))
+
+    def choices(self, visitor: str) -> list[tuple[str, str]]:
+        """(label, id) of everything that the visitor can show, the newest first."""
+        with self._lock:
+            own = [(run.label, run.id) for key, run in self._runs.items() if key[0] == visitor]
+        return own[::-1] + self.shipped
+
+    def forget(self, visitor: str) -> None:
+        """Drops all runs of a visitor who has left."""
+        with self._lock:
+            for key in [key for key in self._runs if key[0] == visitor]:
+                del self._runs[key]
+            self._counts.pop(visitor, None)

@@ -1,0 +1,158 @@
+"""The tab Trajectories: the paths of a run from noise to word, played together with its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from coladlm import ColaDLM
+
+from .cloud import CloudHolder
+from .components import ProgressLine, ShareLink
+from .components.curves import Curves
+from .components.flow_map import FlowMap
+from .components.heat_map import HeatMap
+from .components.point_card import PointCard
+from .components.progress_line import progress_value
+from .components.saver import Saver
+from .explorer import NOTHING_YET, Explorer, Shown, wrong
+from .generate import EXAMPLES
+from .model_turn import MODEL_TURN
+from .operation_controls import fold_button, sliders
+from .run_controls import RunControls
+from .send import Ways
+from .settings_panel import SettingsPanel
+from .trace_store import TraceStore
+
+NAME = "trajectories"
+TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
+QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+FILES = (
+    ("html", "Page (HTML)", "The map and the heat map in one file that plays without a server or a network"),
+    ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
+    ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
+)
+WHAT_IT_SHOWS = (
+    "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
+    "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
+    "{channels} dimensions to two or three: what lies together on it may still be far apart."
+)
+
+
+def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
+    explorer = Explorer(model, cloud or CloudHolder(model), TraceStore(TRACES))
+    with gr.Row(elem_classes="workbench", elem_id=NAME):
+        with gr.Column(elem_classes="controls"):
+            with gr.Group(elem_classes="ask"):
+                prompt = gr.Textbox(
+                    EXAMPLES[0],
+                    label="Prompt",
+                    info="The run on the map goes on from here. Shift + Enter runs.",
+                    lines=3,
+                    max_lines=10,
+                    elem_classes="prompt-box",
+                    html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+                )
+            controls = RunControls(NAME)
+            add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
+            chosen = gr.CheckboxGroup(
+                explorer.store.shipped, label="On the map", visible=bool(explorer.store.shipped), elem_classes="setting"
+            )
+            fold_button(NAME)
+            with gr.Column(elem_classes="setting-list"):
+                with gr.Accordion("Open a trace", open=False, elem_classes="more"):
+                    file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
+                with gr.Accordion("Sampler", open=False, elem_classes="more"):
+                    panel = SettingsPanel(model.defaults)
+        with gr.Column(elem_classes="results"):
+            with gr.Row(elem_classes="over"):
+                progress = ProgressLine(elem_classes="progress")
+                link = ShareLink(elem_classes="link")
+            charts = explorer.cloud.charts
+            flow = FlowMap(NAME, charts.text if charts else "", NOTHING_YET, "Run one", elem_id="flow")
+            card = PointCard(elem_id="point")
+            with gr.Column(visible=False, elem_classes="branch", elem_id="branch") as branching:
+                noise = gr.Radio(
+                    [("the same noise", "same"), ("other noise", "other")], value="same", label="Go on from here with"
+                )
+                with gr.Row():
+                    seed = gr.Number(1, label="Seed of other noise", precision=0, min_width=140)
+                    guidance, steps = sliders(
+                        ("Guidance", "", (0, 20, 0.1), model.defaults.guidance, ""),
+                        ("Steps a block", "", (1, 128, 1), model.defaults.steps, ""),
+                    )
+                branch = gr.Button("Branch from here", elem_id="branch-run")
+            HeatMap(NAME, elem_id="heat")
+            curves = Curves(NAME, elem_id="curves")
+            saver = Saver("Save", FILES, elem_id="save")
+            gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
+    point = gr.State(None)
+    outputs = [flow, progress, link, chosen, curves]
+
+    def on_run(request: gr.Request, prompt: str, add: bool, ids: list[str], *values: Any) -> Iterator[Shown]:
+        yield from explorer.run(request.session_hash, prompt, add, ids, *values)
+
+    def on_branch(request: gr.Request, *values: Any) -> Iterator[Shown]:
+        yield from explorer.branch(request.session_hash, *values)
+
+    def on_chosen(ids: list[str], request: gr.Request) -> Shown:
+        return explorer.show(request.session_hash, ids)
+
+    def on_stop(ids: list[str], request: gr.Request) -> Any:
+        return explorer.choices(request.session_hash, ids)
+
+    def on_file(file: str | None, ids: list[str], request: gr.Request) -> list[Any]:
+        return [*explorer.upload(request.session_hash, file, ids), None]
+
+    def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
+        try:
+            value, found = explorer.open(request.session_hash, event.run, event.block, event.step, event.place)
+        except ValueError as error:
+            return [gr.skip(), None, gr.Column(visible=False), gr.skip(), gr.skip(), wrong(error).progress]
+        run = found and explorer.store.get(request.session_hash, found["run"])
+        if run is None:
+            return [value, None, gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()]
+        settings = run.trace.recipe.settings
+        before_end = found["step"] < settings.steps
+        return [value, found, gr.Column(visible=before_end), settings.guidance, settings.steps, gr.skip()]
+
+    def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
+        return explorer.save(request.session_hash, event.kind, ids)
+
+    def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
+        yield from fit_in_background(explorer, request.session_hash, ids)
+
+    def on_leave(request: gr.Request) -> None:
+        explorer.store.forget(request.session_hash)
+
+    controls.wire(on_run, [prompt, add, chosen, *panel.inputs], flow, progress, link,
+                  also=[prompt.submit, flow.submit], more=[chosen, curves])  # fmt: skip
+    branched = branch.click(
+        on_branch, [point, noise, seed, guidance, steps, chosen], outputs, trigger_mode="once", **QUICK, **MODEL_TURN
+    )
+    controls.stop.click(None, None, None, cancels=[branched], api_visibility="private").then(
+        on_stop, chosen, chosen, **QUICK
+    )
+    chosen.input(on_chosen, chosen, outputs, queue=False, **QUICK)
+    file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
+    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **QUICK, **MODEL_TURN)
+    saver.select(on_save, chosen, saver, **QUICK)
+    if not explorer.cloud.complete:
+        chosen.change(on_fit, chosen, [flow, progress], concurrency_limit=1, **QUICK)
+    page.unload(on_leave)
+    return Ways(take=lambda text: [text], outputs=[prompt])
+
+
+def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:
+    """Fits the UMAPs of a model that has none yet; values of the map and the progress line."""
+    if explorer.cloud.charts is None or explorer.cloud.complete:
+        return
+    for share, message in explorer.cloud.fit():
+        said = progress_value("idle", ["in the background", message], share)
+        yield [gr.skip(), said]
+    flow = explorer.show(visitor, ids).flow
+    yield [gr.update(cloud=explorer.cloud.charts.text, value=flow), progress_value("idle", message="UMAP is ready.")]
