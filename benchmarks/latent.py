@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.evaluate.baseline import Baseline, perplexities
+from coladlm.evaluate.baseline import BUNDLED, Baseline, perplexities
 from coladlm.latent import (
     Edited,
     Road,
@@ -63,15 +63,17 @@ def table(title: str, head: Sequence[str], rows: Iterator[Sequence[object]]) -> 
         print(f"| {' | '.join(f'{x:.3g}' if isinstance(x, float) else str(x) for x in row)} |", flush=True)
 
 
-def fluency(baseline: Baseline, texts: Sequence[str]) -> float:
+def fluency(baseline: Baseline | None, texts: Sequence[str]) -> str:
     """Perplexity per word of texts; empty ones are left out."""
-    return perplexities(baseline.log_likelihood([text for text in texts if text.strip()]))["per_word"]
+    if baseline is None:
+        return "not measured"
+    return f"{perplexities(baseline.log_likelihood([text for text in texts if text.strip()]))['per_word']:.1f}"
 
 
 # inversion
 
 
-def inversions(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def inversions(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     layouts = lay_out(model, [model.tokenize(text) for text in held.sentences])
     right = [(model.decode(x.latents).argmax(-1).cpu()[: x.tokens] == x.ids[: x.tokens]).sum() for x in layouts]
     share = float(sum(right)) / sum(layout.tokens for layout in layouts)
@@ -107,22 +109,25 @@ def trip_row(model: ColaDLM, held: Held, settings: SamplerSettings, iterations: 
 # roads
 
 
+BEFORE = "One day they went to the park. They had a lot of fun.\n"  # sentences of a story do not stand at its start
 ROADS: list[tuple[str, dict[str, object], dict[str, object]]] = [  # name, options, settings over the model's own
     ("decoder only", {"road": "decoder_only"}, {}),
-    *((f"through the flow, noise {x:.0%}", {"renoise": x}, {}) for x in (0.2, 0.35, 0.5, 0.65, 0.8)),
-    ("through the flow, noise 50%, flat", {"renoise": 0.5, "profile": "flat"}, {}),
-    ("through the flow, noise 65%, flat", {"renoise": 0.65, "profile": "flat"}, {}),
-    ("through the flow, noise 50%, stretched", {"renoise": 0.5, "align": "stretch"}, {}),
-    ("through the flow, noise 65%, no fresh noise", {"renoise": 0.65}, {"stochasticity": 0.0}),
+    *((f"through the flow, noise {x:.0%}", {"renoise": x}, {}) for x in (0.2, 0.35, 0.5, 0.65)),
+    ("the same at 35%, flat", {"renoise": 0.35, "profile": "flat"}, {}),
+    ("the same at 35%, stretched", {"renoise": 0.35, "align": "stretch"}, {}),
+    ("the same at 35%, a story before", {"renoise": 0.35, "before": BEFORE}, {}),
+    ("the same at 50%, a story before", {"renoise": 0.5, "before": BEFORE}, {}),
+    ("the same at 50%, a story before, no fresh noise", {"renoise": 0.5, "before": BEFORE}, {"stochasticity": 0.0}),
     ("noise to noise", {"road": "noise_to_noise"}, {}),
+    ("noise to noise, a story before", {"road": "noise_to_noise", "before": BEFORE}, {}),
     ("prompt to prompt", {"road": "prompt_to_prompt"}, {"max_new_tokens": 12}),
 ]
 
 
-def roads(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def roads(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     def rows() -> Iterator[Sequence[object]]:
         ends = fluency(baseline, held.sentences)
-        yield "the sentences themselves", f"{ends:.0f}", "", "", "", "", "", ""
+        yield "the sentences themselves", ends, "", "", "", "", "", ""
         for name, options, changes in ROADS:
             settings = dataclasses.replace(model.defaults, **changes)
             start = time.perf_counter()
@@ -137,7 +142,7 @@ def roads(model: ColaDLM, baseline: Baseline, held: Held) -> None:
             idle = [statistics.mean(step < 1e-6 for step in steps) for steps in jumps]
             detour = [all_ / max(text_distance(model, road), 1e-9) for all_, road in zip(total, found, strict=True)]
             kept = [reproduced(road, pair) for road, pair in zip(found, held.pairs, strict=True)]
-            yield (name, f"{fluency(baseline, middle):.0f}", statistics.mean(new), f"{statistics.mean(largest):.0%}",
+            yield (name, fluency(baseline, middle), statistics.mean(new), f"{statistics.mean(largest):.0%}",
                    f"{statistics.mean(idle):.0%}", statistics.mean(detour), f"{statistics.mean(kept):.1%}",
                    seconds)  # fmt: skip
 
@@ -196,11 +201,11 @@ def spans(held: Held, model: ColaDLM) -> list[tuple[str, int, int]]:
     return found
 
 
-def edits(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def edits(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     places = spans(held, model)
 
     def rows() -> Iterator[Sequence[object]]:
-        yield "the texts themselves", "", "", f"{fluency(baseline, [text for text, _, _ in places]):.1f}", "", "", ""
+        yield "the texts themselves", "", "", fluency(baseline, [text for text, _, _ in places]), "", "", ""
         for name, options, changes in EDITS:
             settings = dataclasses.replace(model.defaults, **changes)
             start = time.perf_counter()
@@ -220,7 +225,7 @@ def edits(model: ColaDLM, baseline: Baseline, held: Held) -> None:
                 new.append(len({candidate.token_ids for candidate in edited.candidates} - {edited.before}))
             best, worst = ([edited.candidates[i].text for edited in found] for i in (0, -1))
             yield (name, f"{statistics.mean(kept):.1%}", f"{statistics.mean(changed):.0%}",
-                   f"{fluency(baseline, best):.1f}", f"{fluency(baseline, worst):.1f}", statistics.mean(new),
+                   fluency(baseline, best), fluency(baseline, worst), statistics.mean(new),
                    seconds)  # fmt: skip
 
     head = ("edit", "rest kept", "span's tokens changed", "perplexity, best-ranked", "perplexity, last-ranked",
@@ -231,7 +236,7 @@ def edits(model: ColaDLM, baseline: Baseline, held: Held) -> None:
 # ranking
 
 
-def ranking(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def ranking(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     """Does a measure of the rest alone tell the true words of a span from others that stood elsewhere?"""
     places = spans(held, model)
     draw = random.Random(1)
@@ -285,7 +290,7 @@ def rest_likelihood(model: ColaDLM, texts: list[list[int]], first: int, last: in
 # directions
 
 
-def turnings(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def turnings(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     settings = model.defaults
     best: dict[str, turning.Turning] = {}
 
@@ -305,7 +310,7 @@ def turnings(model: ColaDLM, baseline: Baseline, held: Held) -> None:
 # speed
 
 
-def speed(model: ColaDLM, baseline: Baseline, held: Held) -> None:
+def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     def rows() -> Iterator[Sequence[object]]:
         for name, options in (("through the flow", {}), ("noise to noise", {"road": "noise_to_noise"})):
             first, whole = [], []
@@ -337,14 +342,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with valid.jsonl")
     parser.add_argument("--checkpoint", help="a folder or a Hub id (the bundled model)")
-    parser.add_argument("--baseline", type=Path, help="a baseline's folder (the bundled one)")
+    parser.add_argument("--baseline", type=Path, help="a baseline's folder (the bundled one; without any, no fluency)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     model = ColaDLM.from_pretrained(args.checkpoint, args.device)
-    baseline = Baseline.from_pretrained(args.baseline, args.device)
+    baseline = None
+    if args.baseline or BUNDLED.is_dir():
+        baseline = Baseline.from_pretrained(args.baseline, args.device)
     held = Held(model, args.data, args.pairs)
     print(f"model {model.name} ({model.fingerprint}), {model.parameters:,} parameters, {model.device}, {model.dtype}; "
           f"defaults {json.dumps(model.defaults.to_dict())}")  # fmt: skip

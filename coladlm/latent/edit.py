@@ -45,7 +45,7 @@ OPTIONS = (
     Option("end", int, None, "The token after the span.", low=0),
     Option("strength", float, None, "How much; 0 changes nothing. renoise and mix: 0 to 1. direction and component: "
            "radii of the sphere, -4 to 4.", low=-4, high=4),
-    Option("renoise", float, 0.4, "direction, mix, component: share of noise that the moved span is carried back from; "
+    Option("renoise", float, 0.2, "direction, mix, component: share of noise that the moved span is carried back from; "
            "0 decodes it as it is.", low=0, high=1),
     Option("follow", float, 0.0, "What comes after the span: 0 keeps it, above that it is re-noised to this share and "
            "may follow; 1 writes it anew.", low=0, high=1),

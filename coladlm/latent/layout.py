@@ -48,7 +48,8 @@ def lay_out(model: ColaDLM, texts: Sequence[Sequence[int]], blocks: int | None =
     per_block = model.block_size * model.patch_size
     batch = torch.full((len(texts), max(sizes) * per_block), model.pad_id)
     for row, ids in enumerate(texts):
-        written = [*ids, *model.end_ids[:closed]][: sizes[row] * per_block]
+        end = [model.end_ids[0]] if closed else []
+        written = [*ids, *end][: sizes[row] * per_block]
         batch[row, : len(written)] = torch.tensor(written, dtype=torch.long)
     latents = model.vae.scale(model.vae.encode(batch.to(model.device)).mean).float().cpu()
     return [

@@ -56,7 +56,7 @@ def differing(first: list[int], second: list[int]) -> tuple[int, int]:
     return start, len(first) - same
 
 
-def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: float = 1.0, renoise: float = 0.4,
+def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: float = 1.0, renoise: float = 0.2,
             candidates: int = 4) -> Turning:  # fmt: skip
     """Measures a shipped direction; all edits run as one batch. Raises DirectionError."""
     pairs, direction, space = load_pairs(name), build_shipped(model, name), LatentSpace(model.vae.config)
