@@ -16,7 +16,7 @@ from coladlm.run import check_model, run
 from .components import ProgressLine, ShareLink, TextRows, TokenPicker
 from .components.progress_line import progress_value
 from .components.token_picker import picker_value
-from .edit_controls import CONTROLS, OTHER, WORDS, EditControls, options_of, unchanged_controls, values_of_options
+from .edit_controls import CONTROLS, OTHER, OWN, WORDS, EditControls, options_of, unchanged_controls, values_of_options
 from .edit_history import current, leave, new_history, push, step, ways
 from .live_edit import LiveEdit
 from .model_turn import MODEL_TURN, sentence
@@ -129,6 +129,8 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
         inputs=[history],
         outputs=shown,
         sends=[Sender(to_generate.click, "generate", text), Sender(to_interpolate.click, "interpolate", text)],
+        take_lists=lambda first, second: ["direction", OWN, "\n".join(first), "\n".join(second)],
+        list_outputs=edit_controls.lists,
     )
 
 

@@ -120,6 +120,7 @@ class EditControls:
             ("Candidates", "As many ways to do it, in one batch, best first.", (1, 8, 1), 4, ""),
         )  # fmt: skip
         self.other = other
+        self.lists = [self.method, direction, first, second]  # what two lists of sentences from another tab change
         self.inputs = [self.method, strength, direction, first, second, other, self.other_picker, mixed, component,
                        push, renoise, follow, candidates]  # fmt: skip
 

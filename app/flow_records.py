@@ -50,8 +50,13 @@ class Charts:
         return {name: self._packed(name, chart.place(points)) for name, chart in self.by_name.items()}
 
     def _packed(self, name: str, points: np.ndarray) -> str:
-        whole = np.clip(np.round(points / self.units[name]), -INT16, INT16)
-        return base64.b64encode(np.ascontiguousarray(whole, "<i2").tobytes()).decode()
+        return packed_int16(points, self.units[name])
+
+
+def packed_int16(points: np.ndarray, unit: float) -> str:
+    """Numbers in whole units as int16, little-endian, base64; what is too large is cut."""
+    whole = np.clip(np.round(points / unit), -INT16, INT16)
+    return base64.b64encode(np.ascontiguousarray(whole, "<i2").tobytes()).decode()
 
 
 def _plain_numbers(found: Faithfulness) -> dict[str, float | None]:

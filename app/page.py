@@ -14,7 +14,8 @@ import gradio as gr
 
 from coladlm import ColaDLM
 
-from . import edit, generate, interpolate
+from . import edit, generate, interpolate, map, trajectories
+from .components.own_html import OwnHTML
 from .send import Ways, connect
 from .share import recipe_from
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
@@ -36,13 +37,15 @@ TABS = (
     Tab("Generate", "generate", generate.build, generate.add_api),
     Tab("Interpolate", "interpolate", interpolate.build, interpolate.add_api),
     Tab("Edit", "edit", edit.build, edit.add_api),
+    Tab("Trajectories", "trajectories", trajectories.build),
+    Tab("Map", "map", map.build),
 )
 
 
 def build_page(model: ColaDLM) -> gr.Blocks:
     """The page for a resident model. Launch it with `launch_options`."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.HTML(header(model), elem_id="header", js_on_load=None)
+        title = gr.HTML(header(model), elem_id="header", js_on_load=None)
         ways = {}
         with gr.Tabs(elem_id="tabs") as tabs:
             for tab in TABS:
@@ -54,7 +57,19 @@ def build_page(model: ColaDLM) -> gr.Blocks:
         for tab in TABS:
             if tab.add_api:
                 tab.add_api(model)
+        spare_the_browser(page, title)
     return page
+
+
+def spare_the_browser(page: gr.Blocks, place: gr.components.Component) -> None:
+    """Lets every event that hides its progress hide it in one place.
+
+    At every frame of any run gradio's browser side visits each component whose progress any event has ever shown, with
+    a search of the whole page for each: 15 ms a frame with a few tabs, most of what a frame costs there.
+    """
+    for event in page.fns.values():
+        if event.show_progress == "hidden" and not event.show_progress_on:
+            event.show_progress_on = [place]
 
 
 def tab_of_link(request: gr.Request) -> Any:
@@ -74,7 +89,7 @@ def launch_options() -> dict[str, Any]:
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": HEAD,
+        "head": f"{HEAD}<style>{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
         "ssr_mode": False,

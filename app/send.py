@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
 
 class Sender(NamedTuple):
     """What sends a text. event: registers a listener, such as `button.click`. to: the name of a tab. source: the
@@ -18,15 +20,27 @@ class Sender(NamedTuple):
     source: gr.components.Component | None = None
 
 
+class ListSender(NamedTuple):
+    """What sends two lists of texts, the ends of a direction. event, to: see Sender. first, second: their states."""
+
+    event: Callable[..., Any]
+    to: str
+    first: gr.State
+    second: gr.State
+
+
 class Ways(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
-    comes in.
+    comes in. take_lists: (first list, second list) -> values for `list_outputs`, likewise.
     """
 
     take: Callable[..., Sequence[Any]] | None = None
     inputs: Sequence[Any] = ()
     outputs: Sequence[Any] = ()
     sends: Sequence[Sender] = ()
+    take_lists: Callable[[list[str], list[str]], Sequence[Any]] | None = None
+    list_outputs: Sequence[Any] = ()
+    list_sends: Sequence[ListSender] = ()
 
 
 def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
@@ -36,6 +50,10 @@ def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
             target = ways.get(sender.to)
             if target is not None and target.take is not None:
                 _connect(tabs, sender, target)
+        for sender in way.list_sends if way else ():
+            target = ways.get(sender.to)
+            if target is not None and target.take_lists is not None:
+                _connect_lists(tabs, sender, target)
 
 
 def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
@@ -46,6 +64,15 @@ def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
         return deliver(event.text, *values)
 
     handler, inputs = (deliver_own, []) if sender.source is None else (deliver, [sender.source])
-    quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    sent = sender.event(handler, [*inputs, *target.inputs], [tabs, *target.outputs], **quick)
+    _opened(sender.event(handler, [*inputs, *target.inputs], [tabs, *target.outputs], **QUICK))
+
+
+def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways) -> None:
+    def deliver(first: list[str], second: list[str]) -> list[Any]:
+        return [gr.Tabs(selected=sender.to), *target.take_lists(first, second)]
+
+    _opened(sender.event(deliver, [sender.first, sender.second], [tabs, *target.list_outputs], **QUICK))
+
+
+def _opened(sent: Any) -> None:
     sent.then(None, None, None, js="() => { window.scrollTo(0, 0); return []; }", api_visibility="private")

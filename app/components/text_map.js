@@ -1,0 +1,208 @@
+// Texts as points: coloured, searched, selected and compared in the browser; true distances, not those of the map.
+
+const root = element.querySelector('.texts');
+const at = name => root.querySelector('.' + name);
+const MOST_ROWS = 100;
+let Plotly = null;
+let data = null;
+let raw = '';
+let mode = 'pan';
+let selected = new Set();
+let listed = [];       // [index, distance or null] of the rows
+let centre = null;     // the text whose neighbours are listed
+
+const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9', '#7a4b00', '#5b5c65', '#c2185b', '#4f7d00', '#6a51a3', '#00857c'];
+
+function unpack(text) { return new Int16Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer); }
+function plain(text) { return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;'); }
+function say(node, text) { if (node.textContent !== text) node.textContent = text; }
+function short(text, most) { return text.length > most ? text.slice(0, most - 1).trimEnd() + '…' : text; }
+
+function colours() {
+  const style = getComputedStyle(root), c = name => style.getPropertyValue('--' + name).trim();
+  return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), font: c('font') || 'sans-serif'};
+}
+
+function groups() { return [...new Set(data.sets)].sort(); }
+
+function colour(i) {
+  const by = at('by').value;
+  if (by === 'cluster') return PALETTE[data.cluster[i] % PALETTE.length];
+  if (by === 'set') return PALETTE[groups().indexOf(data.sets[i]) % PALETTE.length];
+  const all = data.sorted, share = all.length < 2 ? 0 : all.indexOf(data.lengths[i]) / (all.length - 1);
+  return 'color-mix(in oklab, #f0d23c ' + (100 * share).toFixed(0) + '%, #1d3f7a)';
+}
+
+function solid(i) { // Plotly's WebGL reads no color-mix
+  if (at('by').value !== 'length') return colour(i);
+  const all = data.sorted, share = all.length < 2 ? 0 : all.indexOf(data.lengths[i]) / (all.length - 1);
+  const mix = (a, b) => Math.round(a + (b - a) * share);
+  return 'rgb(' + mix(29, 240) + ',' + mix(63, 210) + ',' + mix(122, 60) + ')';
+}
+
+function coordinates() {
+  const name = data.at[at('chart').value] ? at('chart').value : 'pca', array = data.at[name], unit = data.units[name];
+  const x = [], y = [];
+  for (let i = 0; i < data.texts.length; i += 1) { x.push(array[2 * i] * unit); y.push(array[2 * i + 1] * unit); }
+  return {x, y};
+}
+
+function distance(i, j) {
+  let sum = 0;
+  for (let c = 0; c < data.width; c += 1) sum += ((data.latents[i * data.width + c] - data.latents[j * data.width + c]) * data.units.latents) ** 2;
+  return Math.sqrt(sum);
+}
+
+async function draw() {
+  if (!data) return;
+  Plotly ??= await plotlyLibrary();
+  const c = colours(), {x, y} = coordinates();
+  const sizes = data.texts.map((_, i) => i === centre ? 12 : selected.has(i) ? 9 : 6);
+  const middle = data.names.map((words, k) => {
+    const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
+    const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+    return {x: median(mine.map(i => x[i])), y: median(mine.map(i => y[i])), text: plain(words.join(', ')), showarrow: false,
+      font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2};
+  });
+  const axis = {showticklabels: false, zeroline: false, showgrid: false};
+  await Plotly.react(at('plot'), [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text',
+    marker: {size: sizes, color: data.texts.map((_, i) => solid(i)), opacity: data.texts.map((_, i) => !selected.size || selected.has(i) ? 0.9 : 0.28),
+      line: {width: data.texts.map((_, i) => selected.has(i) || i === centre ? 1.5 : 0), color: c.ink}}}],
+    {uirevision: at('chart').value + data.serial, dragmode: mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
+      annotations: at('by').value === 'cluster' ? middle : [], paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
+      xaxis: axis, yaxis: {...axis, scaleanchor: 'x'}, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
+    {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
+  if (draw.listening) return;
+  draw.listening = true;
+  at('plot').on('plotly_click', event => neighbours(event.points[0].pointNumber));
+  at('plot').on('plotly_selected', event => { if (event) select(event.points.map(p => p.pointNumber)); });
+}
+
+function list(heading, pairs) {
+  listed = pairs;
+  say(at('heading'), heading);
+  at('rows').replaceChildren(...pairs.slice(0, MOST_ROWS).map(([i, far], n) => {
+    const row = document.createElement('div');
+    row.className = 'row';
+    row.setAttribute('role', 'option');
+    row.tabIndex = n ? -1 : 0;
+    row.index = i;
+    const [dot, text, away] = ['dot', 'text', 'far'].map(name => row.appendChild(Object.assign(document.createElement('span'), {className: name})));
+    dot.style.background = colour(i);
+    text.textContent = data.texts[i];
+    away.textContent = far === null ? data.sets[i] : far.toFixed(2);
+    row.setAttribute('aria-selected', selected.has(i));
+    return row;
+  }));
+}
+
+// What is listed when nothing is asked for: the clusters, in words.
+function overview() {
+  centre = null;
+  const sizes = data.names.map((_, k) => data.cluster.filter(which => which === k).length);
+  const said = data.names.map((words, k) => sizes[k] + ' about ' + (words.join(', ') || 'nothing in particular')).join('; ');
+  say(at('said'), data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster: ' : ' clusters: ') + said + '.');
+  list('All texts' + (data.texts.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), data.texts.map((_, i) => [i, null]));
+}
+
+function neighbours(i) {
+  centre = i;
+  const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
+  say(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
+  list('Neighbours', pairs);
+  draw();
+}
+
+function find() {
+  const query = at('query').value.trim().toLocaleLowerCase();
+  if (!query) return overview();
+  const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
+  say(at('said'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
+  list('Found', pairs);
+}
+
+function select(indices) {
+  selected = new Set(indices);
+  count();
+  draw();
+  if (indices.length) list('Selected' + (indices.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), indices.map(i => [i, null]));
+}
+
+function count() {
+  const n = selected.size;
+  say(at('count'), n ? n.toLocaleString() + ' selected' : 'Nothing selected');
+  root.querySelectorAll('.send').forEach(button => { button.disabled = !n; });
+  root.querySelectorAll('.end').forEach(button => { button.disabled = n < 2; });
+  at('clear').disabled = !n;
+  at('rows').querySelectorAll('.row').forEach(row => row.setAttribute('aria-selected', selected.has(row.index)));
+}
+
+function toggle(row) {
+  if (selected.has(row.index)) selected.delete(row.index); else selected.add(row.index);
+  count();
+  draw();
+}
+
+at('rows').addEventListener('click', event => { const row = event.target.closest('.row'); if (row) toggle(row); });
+at('rows').addEventListener('keydown', event => {
+  const row = event.target.closest('.row');
+  if (!row) return;
+  const next = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: at('rows').firstElementChild, End: at('rows').lastElementChild}[event.key];
+  if (next) { row.tabIndex = -1; next.tabIndex = 0; next.focus(); }
+  else if (event.key === ' ' || event.key === 'Enter') toggle(row);
+  else if (event.key === 'n') neighbours(row.index);
+  else return;
+  event.preventDefault();
+});
+at('query').addEventListener('input', find);
+at('near').addEventListener('click', () => { const text = at('query').value.trim(); if (text) trigger('input', {text}); else say(at('said'), 'Write something in the box first.'); });
+at('query').addEventListener('keydown', event => { if (event.key === 'Enter') at('near').click(); });
+for (const name of ['by', 'chart']) at(name).addEventListener('change', () => { draw(); if (name === 'by') list(at('heading').textContent, listed); truth(); });
+root.querySelectorAll('.mode').forEach(button => button.addEventListener('click', () => {
+  mode = button.dataset.mode;
+  root.querySelectorAll('.mode').forEach(other => other.setAttribute('aria-pressed', other === button));
+  if (Plotly && data) Plotly.relayout(at('plot'), {dragmode: mode});
+}));
+at('clear').addEventListener('click', () => { select([]); overview(); });
+root.querySelectorAll('.send').forEach(button => button.addEventListener('click', () => {
+  trigger(button.dataset.to === 'edit' ? 'edit' : 'select', {text: data.texts[[...selected][0]]});
+}));
+root.querySelectorAll('.end').forEach(button => button.addEventListener('click', () => {
+  trigger('like', {end: button.dataset.end, texts: [...selected].slice(0, 256).map(i => data.texts[i])});
+}));
+at('start').addEventListener('click', () => trigger('submit'));
+at('start').textContent = props.start_label;
+say(at('empty-text'), props.empty_text);
+
+function truth() {
+  const found = data?.numbers[data.at[at('chart').value] ? at('chart').value : 'pca'];
+  say(at('truth'), found ?? '');
+}
+
+function take() {
+  const value = props.value;
+  root.dataset.state = value?.texts ? 'ready' : 'empty';
+  if (!value?.texts) { data = null; raw = ''; return; }
+  if (value.texts !== raw) {
+    const anew = JSON.parse(value.texts), same = data && JSON.stringify(data.texts) === JSON.stringify(anew.texts);
+    raw = value.texts;
+    data = {...anew, latents: unpack(anew.latents), at: Object.fromEntries(Object.entries(anew.at).map(([k, v]) => [k, unpack(v)])),
+      sorted: [...new Set(anew.lengths)].sort((a, b) => a - b), serial: same ? data.serial : raw.length};
+    at('chart').querySelector('[value=umap]').disabled = !data.at.umap;
+    if (data.at.umap) at('chart').value = 'umap'; else at('chart').value = 'pca';
+    at('by').querySelector('[value=set]').disabled = groups().length < 2;
+    if (!same) { selected = new Set(); overview(); }
+    count();
+    truth();
+    draw();
+  }
+  if (value.near) {
+    centre = null;
+    say(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
+    list('Nearest', value.near.pairs);
+  }
+}
+
+watch('value', take);
+new MutationObserver(() => draw()).observe(document.body, {attributes: true, attributeFilter: ['class']});
+take();

@@ -1,0 +1,32 @@
+"""TextMap: texts as points, to be coloured, searched, compared and selected in the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .plotly_html import PlotlyHTML
+
+
+class TextMap(PlotlyHTML):
+    """Shows the value made by `text_map_value`.
+
+    Triggers `submit` when the button of the empty state is pressed; `input` with `text`, whose nearest texts are
+    wanted; `select` and `edit` with `text`, one that goes to Interpolate or Edit; `like` with `end` ("first" or
+    "second") and `texts`, a selection that becomes one end of a direction.
+    """
+
+    FILE = "text_map"
+    SCRIPTS = ("plotly_library.js", "text_map.js")
+
+    def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
+        super().__init__(text_map_value(), empty_text=empty_text, start_label=start_label, **kwargs)
+
+    def example_payload(self) -> Any:
+        return text_map_value()
+
+    example_value = example_payload
+
+
+def text_map_value(texts: str = "", near: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a TextMap shows. texts: JSON as `map.texts_json` writes it. near: {"text", "pairs": [[index, distance]]}."""
+    return {"texts": texts, "near": near}

@@ -1,0 +1,274 @@
+"""The tab Map: texts as points of latent space, in clusters that their words name."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from coladlm import ColaDLM
+from coladlm.latent.directions import build as build_direction
+from coladlm.latent.projection import (
+    MAX_FITTED,
+    PCAMap,
+    UMAPMap,
+    UMAPSettings,
+    cache_folder,
+    fit_pca,
+    fit_umap,
+    trustworthiness,
+)
+from coladlm.latent.reference_cloud import load_sentences
+from coladlm.latent.text_map import cluster, cluster_words, text_vectors
+
+from .components import ProgressLine
+from .components.progress_line import progress_value
+from .components.text_map import TextMap, text_map_value
+from .flow_records import INT16, compact, packed_int16
+from .model_turn import MODEL_TURN, sentence
+from .send import ListSender, Sender, Ways
+from .text_files import TextFileError, Texts, read_texts
+
+NAME = "map"
+MOST_KEPT = 16  # visitors whose maps are kept
+NEAREST = 20
+MEASURED = 1500  # texts that the trustworthiness is measured on
+MOST_LISTED = 256  # texts of an end of a direction
+SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2)
+QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or bring your own."
+NOTE = (
+    "A text lies at the mean of its latents, so texts of like words lie together; their order counts little. Lines, "
+    "CSV and JSON lines of up to 20 MB can be opened; of more than 5,000 texts, 5,000 are drawn by lot."
+)
+
+
+class TextCloud:
+    """Texts with their vectors and the maps of them."""
+
+    def __init__(self, texts: Texts, vectors: np.ndarray) -> None:
+        self.texts, self.vectors = texts, vectors
+        self.clusters = cluster(vectors)
+        self.names = cluster_words(texts.texts, self.clusters)
+        self.charts: dict[str, PCAMap | UMAPMap] = {"pca": fit_pca(vectors, min(2, vectors.shape[1]))}
+
+    def json(self) -> str:
+        """For a TextMap: everything that it draws, in units of its own."""
+        placed = {name: chart.place(self.vectors) for name, chart in self.charts.items()}
+        arrays = {**placed, "latents": self.vectors}
+        units = {name: float(np.abs(array).max() or 1) / INT16 for name, array in arrays.items()}
+        packed = {name: packed_int16(array, units[name]) for name, array in arrays.items()}
+        return compact(
+            {
+                "texts": self.texts.texts,
+                "sets": self.texts.sets,
+                "lengths": [len(text) for text in self.texts.texts],
+                "cluster": self.clusters.tolist(),
+                "names": self.names,
+                "width": self.vectors.shape[1],
+                "latents": packed.pop("latents"),
+                "at": packed,
+                "units": units,
+                "numbers": {name: self._said(name, placed[name]) for name in placed},
+            }
+        )
+
+    def _said(self, name: str, placed: np.ndarray) -> str:
+        """How far a map can be believed."""
+        some = np.linspace(0, len(placed) - 1, min(MEASURED, len(placed))).astype(int)
+        found = (
+            f"trustworthiness of near neighbours {trustworthiness(self.vectors[some], placed[some]):.2f} (1 is perfect)"
+        )
+        if name == "pca":
+            return f"PCA shows {self.charts['pca'].explained.sum():.0%} of the variance in two dimensions; {found}."
+        return f"Distances on a UMAP are not latent distances: near is near, far means little; {found}."
+
+    def nearest(self, vector: np.ndarray) -> list[list[float]]:
+        """[index, distance] of the nearest texts."""
+        distances = np.linalg.norm(self.vectors - vector, axis=1)
+        return [[int(i), round(float(distances[i]), 4)] for i in np.argsort(distances, kind="stable")[:NEAREST]]
+
+
+class Maps:
+    """The handlers, and the maps of the last visitors."""
+
+    def __init__(self, model: ColaDLM) -> None:
+        self.model = model
+        self._clouds: OrderedDict[str, TextCloud] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, visitor: str) -> TextCloud | None:
+        with self._lock:
+            return self._clouds.get(visitor)
+
+    def forget(self, visitor: str) -> None:
+        with self._lock:
+            self._clouds.pop(visitor, None)
+
+    def shipped(self, visitor: str) -> Iterator[list[Any]]:
+        """(map, progress) with the sentences that ship with the app."""
+        sentences = load_sentences()
+        texts = Texts(sentences, [""] * len(sentences), f"{len(sentences)} sentences from TinyStories.")
+        yield from self._made(visitor, texts)
+
+    def upload(self, visitor: str, file: str | None) -> Iterator[list[Any]]:
+        """(map, progress) with the texts of a file. What is wrong with it comes as a sentence."""
+        if file is None:
+            return
+        try:
+            texts = read_texts(file)
+        except (ValueError, OSError) as error:
+            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            return
+        finally:
+            os.unlink(file)  # it is in memory now, or it is nothing
+        yield from self._made(visitor, texts)
+
+    def _made(self, visitor: str, texts: Texts) -> Iterator[list[Any]]:
+        try:
+            vectors = None
+            for share, found in text_vectors(self.model, texts.texts):
+                vectors = found
+                parts = ["encoding", f"{round(share * len(texts.texts)):,} of {len(texts.texts):,} texts"]
+                yield [gr.skip(), progress_value("running", parts, share, "Encoding", "texts")]
+            if len(np.unique(vectors, axis=0)) < 2:
+                raise TextFileError("all texts have the same latents, expected at least two that differ")
+            cloud = TextCloud(texts, vectors)
+        except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
+            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            return
+        with self._lock:
+            self._clouds[visitor] = cloud
+            self._clouds.move_to_end(visitor)
+            while len(self._clouds) > MOST_KEPT:
+                self._clouds.popitem(last=False)
+        yield [text_map_value(cloud.json()), progress_value("idle", message=texts.said)]
+
+    def fit(self, visitor: str) -> Iterator[list[Any]]:
+        """(map, progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
+        cloud = self.get(visitor)
+        if cloud is None or "umap" in cloud.charts or len(cloud.vectors) < 2 * SETTINGS.neighbours:
+            return
+        points = cloud.vectors
+        if len(points) > MAX_FITTED:
+            points = points[np.linspace(0, len(points) - 1, MAX_FITTED).astype(int)]
+        try:
+            with _folder_for(cloud) as folder:
+                for progress in fit_umap(points, SETTINGS, self.model.fingerprint, Path(folder)):
+                    if progress.result is not None:
+                        cloud.charts["umap"] = progress.result
+                    yield [gr.skip(), progress_value("idle", message=f"{cloud.texts.said} UMAP: {progress.message}")]
+        except ValueError as error:
+            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            return
+        yield [text_map_value(cloud.json()), progress_value("idle", message=cloud.texts.said)]
+
+    def near(self, visitor: str, text: str) -> list[Any]:
+        """(map, progress) with the texts that lie nearest to a text of the visitor's."""
+        cloud = self.get(visitor)
+        if cloud is None:
+            return [gr.skip(), progress_value("error", message="The map is not there any more: make it again.")]
+        try:
+            *_, (_, vectors) = text_vectors(self.model, [text])
+        except ValueError as error:
+            return [gr.skip(), progress_value("error", message=sentence(error))]
+        return [text_map_value(cloud.json(), {"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
+
+    def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
+        """What two selections make, in a sentence."""
+        if not first or not second:
+            there = f"A has {len(first)} texts. " if first else f"B has {len(second)} texts. " if second else ""
+            return there + "Select texts for both ends, A and B: the way from one to the other is a direction."
+        try:
+            found = build_direction(self.model, list(first), list(second))
+        except ValueError as error:
+            return sentence(error)
+        return (
+            f"From A ({len(first)} texts) to B ({len(second)} texts) the mean latent moves by {found.length:.2f} radii "
+            "of the sphere of latents. In Edit, it is a direction that a span can be pushed along."
+        )
+
+
+def _folder_for(cloud: TextCloud) -> Any:
+    """Where a fit may be kept: the cache for texts that ship, and nowhere that lasts for a visitor's own."""
+    if cloud.texts.texts == load_sentences():
+        return _Lasting(cache_folder())
+    return tempfile.TemporaryDirectory()
+
+
+class _Lasting:
+    """A folder that stays, where a temporary one is expected."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> str:
+        return str(self.folder)
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+def _paragraph(text: str) -> str:
+    return f"<p role='status'>{html.escape(text)}</p>"
+
+
+def build(model: ColaDLM, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
+    maps = Maps(model)
+    with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
+        progress = ProgressLine(elem_classes="progress")
+        texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+        with gr.Row(elem_classes="direction"):
+            said = gr.HTML(_paragraph(maps.direction([], [])), elem_id="direction-said", js_on_load=None)
+            to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
+        with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
+            file = gr.File(
+                label="Texts (.txt, .csv, .tsv, .jsonl)", file_types=[".txt", ".csv", ".tsv", ".jsonl"], height=120
+            )
+        gr.HTML(f"<p class='about'>{NOTE}</p>", js_on_load=None)
+    first, second = gr.State([]), gr.State([])
+
+    def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
+        yield from maps.shipped(request.session_hash)
+
+    def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        for values in maps.upload(request.session_hash, file):
+            yield [*values, None]
+
+    def on_fit(request: gr.Request) -> Iterator[list[Any]]:
+        yield from maps.fit(request.session_hash)
+
+    def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
+        return maps.near(request.session_hash, event.text)
+
+    def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
+        chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
+        first, second = (chosen, second) if event.end == "first" else (first, chosen)
+        return [first, second, _paragraph(maps.direction(first, second)), gr.Button(interactive=bool(first and second))]
+
+    def on_leave(request: gr.Request) -> None:
+        maps.forget(request.session_hash)
+
+    fitting = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
+    texts.submit(on_shipped, None, [texts, progress], **QUICK, **MODEL_TURN).then(
+        on_fit, None, [texts, progress], **fitting
+    )
+    file.upload(on_file, file, [texts, progress, file], **QUICK, **MODEL_TURN).then(
+        on_fit, None, [texts, progress], **fitting
+    )
+    texts.input(on_near, None, [texts, progress], **QUICK, **MODEL_TURN)
+    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **MODEL_TURN)
+    page.unload(on_leave)
+    return Ways(
+        sends=[Sender(texts.select, "interpolate"), Sender(texts.edit, "edit")],
+        list_sends=[ListSender(to_edit.click, "edit", first, second)],
+    )

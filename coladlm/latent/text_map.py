@@ -1,0 +1,79 @@
+"""Whole texts as points: the mean of a text's latents, clusters of such points, and words that name the clusters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import ColaDLM
+
+AT_ONCE = 64  # texts encoded together
+MOST_CLUSTERS = 12
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
+
+
+def text_vectors(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
+    """(share done, vectors (n, d) in the last one): the mean of the scaled posterior means of each text's places.
+
+    Texts of like length are encoded together. A text without a token lies at the origin. Raises PromptError.
+    """
+    vectors = np.zeros((len(texts), model.latent_dim), np.float32)
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    for start in range(0, len(texts), AT_ONCE):
+        rows = order[start : start + AT_ONCE]
+        for row, encoded in zip(rows, model.encode_texts([texts[row] for row in rows]), strict=True):
+            if len(encoded.latents):
+                vectors[row] = encoded.latents.mean(0).numpy()
+        yield (start + len(rows)) / len(texts), None
+    yield 1.0, vectors
+
+
+def cluster(vectors: NDArray[np.float32], clusters: int | None = None, seed: int = 0) -> NDArray[np.int64]:
+    """A cluster for every vector (n,), by k-means (Lloyd 1982), the largest cluster being 0.
+
+    clusters: how many; about the square root of n / 8 if absent, from 2 to MOST_CLUSTERS.
+    """
+    from sklearn.cluster import KMeans  # imports slowly
+
+    different = len(np.unique(vectors, axis=0))
+    wanted = clusters or min(MOST_CLUSTERS, max(2, round((len(vectors) / 8) ** 0.5)))
+    if min(wanted, different) < 2:
+        return np.zeros(len(vectors), np.int64)
+    found = KMeans(min(wanted, different), n_init=4, random_state=seed).fit_predict(vectors)
+    sizes = np.bincount(found)
+    rank = np.empty(len(sizes), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return rank[found]
+
+
+def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int = 3) -> list[list[str]]:
+    """The words that tell each cluster from all texts together, best first.
+
+    A word scores p ln(p / q), what it adds to the divergence of the cluster's words from all words (Kullback and Leibler
+    1951); p and q are its frequencies here and everywhere. It must be commoner here, and stand in two texts of the
+    cluster, where that has as many.
+    """
+    number = int(clusters.max()) + 1 if len(clusters) else 0
+    words: list[Counter[str]] = [Counter() for _ in range(number)]
+    spread: list[Counter[str]] = [Counter() for _ in range(number)]
+    for text, which in zip(texts, clusters, strict=True):
+        found = [word.lower() for word in WORD.findall(text)]
+        words[which].update(found)
+        spread[which].update(set(found))
+    everywhere = sum(words, Counter())
+    all_words = max(1, everywhere.total())
+    sizes = np.bincount(clusters, minlength=number)
+    named = []
+    for which in range(number):
+        here = max(1, words[which].total())
+        scores = {}
+        for word, times in words[which].items():
+            p, q = times / here, everywhere[word] / all_words
+            if spread[which][word] >= min(2, sizes[which]) and (p > q or number == 1):
+                scores[word] = p * np.log(p / q) if number > 1 else p
+        named.append(sorted(scores, key=lambda word: (-scores[word], word))[:count])
+    return named
