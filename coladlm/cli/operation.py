@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..events import Event
+from ..model import ColaDLM
 from ..recipe import Recipe, RecipeError
 from ..recorder import TraceRecorder
 from ..run import OPERATIONS, recorder
@@ -53,9 +54,11 @@ def add_operation_arguments(parser: argparse.ArgumentParser, name: str, examples
     add_settings_arguments(parser)
 
 
-def run_operation(args: argparse.Namespace, name: str, outcome: type, variations: int = 1) -> tuple[Any, int]:
+def run_operation(args: argparse.Namespace, name: str, outcome: type, variations: int = 1,
+                  complete: Callable[[ColaDLM], dict[str, Any]] = lambda model: {}) -> tuple[Any, int]:  # fmt: skip
     """Runs a recipe of the arguments and shows its texts. Returns the last event of type `outcome` (None if there was
-    none or it has been printed as JSON) and the exit status. Raises CommandError.
+    none or it has been printed as JSON) and the exit status. complete: options that only the model can tell. Raises
+    CommandError.
     """
     for path in (args.recipe, args.trace):
         check_folder(path)
@@ -65,6 +68,7 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     model = load_model(args)
     settings = settings_from(args, model.defaults)
     try:
+        options |= complete(model)
         recipe = Recipe(name, args.texts, settings, variations, options, model.fingerprint)
         watcher = _Watcher(outcome, recorder(recipe) if args.trace else None)
         if args.recipe:

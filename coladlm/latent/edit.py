@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..events import BlockDone, Event, Finished
@@ -231,6 +232,13 @@ def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[fl
         asked[start:end] = True
     latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
     return velocity_error(model, latents, asked, seed)[:, asked].mean(1).tolist()
+
+
+def token_span(tokenizer: Tokenizer, text: str, start: int, end: int) -> tuple[int, int]:
+    """The tokens that hold the characters `start` to `end` of a text, as a span; empty where there are none."""
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    touched = [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
+    return (touched[0], touched[-1] + 1) if touched else (0, 0)
 
 
 # from options to an edit

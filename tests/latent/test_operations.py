@@ -62,6 +62,18 @@ def test_the_command_line_prints_texts_and_outcome(golden_folder, capsys, argume
     assert printed["outcome"] and printed["recipe"]["operation"] == arguments[0]
 
 
+def test_a_span_can_be_named_by_its_words(golden_folder, capsys):
+    assert main(["edit", "The cat sat", "--words", "cat", "--json", "--steps", "2", "--model", str(golden_folder)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["recipe"]["options"] == {
+        "start": printed["outcome"]["span"][0],
+        "end": printed["outcome"]["span"][1],
+    }
+    assert printed["sequences"][0]["text"].startswith("The")
+    assert main(["edit", "The cat sat", "--words", "dog", "--model", str(golden_folder)]) == 2
+    assert "--words is 'dog', expected words that stand in the text" in capsys.readouterr().err
+
+
 def test_the_command_line_says_what_is_wrong_in_a_sentence(golden_folder, capsys):
     assert main(["edit", "The cat", "--start", "2", "--end", "1", "--model", str(golden_folder)]) == 2
     assert "the span is no token (start 2, end 1), expected at least one of the" in capsys.readouterr().err
