@@ -6,6 +6,7 @@ What comes from people or from the model reaches the page as `value`, plain data
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,37 @@ HERE = Path(__file__).parent
 class OwnHTML(gr.HTML):
     """A component named after its module `<file>`: `<file>.html`, `<file>.js` and `<file>.css` lie beside it.
 
-    The HTML and CSS go through gradio's template language: no backslash, no backtick and no `${` in them. A component
-    with more JavaScript than fits a file names its files in SCRIPTS; they run as one.
+    The HTML goes through gradio's template language: no backslash, no backtick and no `${` in it. A component with more
+    JavaScript than fits a file names its files in SCRIPTS; they run as one. The CSS holds rules for what is inside the
+    component and reaches the page by `styles`.
     """
 
     FILE = ""
     SCRIPTS: tuple[str, ...] = ()
 
-    def __init__(self, value: Any, **kwargs: Any) -> None:
+    def __init__(self, value: Any, elem_classes: str | Sequence[str] = (), **kwargs: Any) -> None:
+        classes = [elem_classes] if isinstance(elem_classes, str) else list(elem_classes)
         super().__init__(
             value=value,
             html_template=(HERE / f"{self.FILE}.html").read_text(encoding="utf-8"),
-            css_template=(HERE / f"{self.FILE}.css").read_text(encoding="utf-8"),
             js_on_load=self.script(),
             apply_default_css=False,
+            elem_classes=[*classes, f"own-{self.FILE}"],
             **kwargs,
         )
+
+    @classmethod
+    def styles(cls) -> str:
+        """The CSS of all our components, each inside its own class, for the head of the page.
+
+        Not as gradio's `css_template`, which writes the style element anew at every update of the value, so that the
+        browser styles the whole page again. `:is(#own, ...)` outranks gradio's rules as that template's id does.
+        """
+        own = ""
+        if cls.FILE:
+            css = (HERE / f"{cls.FILE}.css").read_text(encoding="utf-8")
+            own = f":is(#own, .own-{cls.FILE}) {{\n{css}}}\n"
+        return own + "".join(part.styles() for part in cls.__subclasses__())
 
     @classmethod
     def script(cls) -> str:

@@ -1,29 +1,41 @@
 """What a visitor does with the tab Generate, on a desk and on a phone."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.share import link_of
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+
 from .conftest import NARROW, WIDE
 
-LABELS = {"tokens": "New tokens", "steps": "Steps a block"}
-LONG = {"tokens": 1024, "steps": 128}  # a run of half a minute and more, for those that are stopped
+# a run of half a minute and more, for those that are stopped
+LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
 
-def set_up(page: Page, prompt: str | None = None, seed: str | None = None, **numbers: float) -> None:
+def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
+    """Opens the page with the settings of a long run, by a link."""
+    page = visit(size, path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG))["query"])
+    expect(page.locator(".said")).to_contain_text("Restored from the link")
+    return page
+
+
+def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, seed: str | None = None) -> None:
     """Fills in the prompt and the settings named; on a phone the settings are unfolded for it."""
     if prompt is not None:
         page.get_by_label("Prompt").fill(prompt)
-    if (numbers or seed is not None) and page.locator(".setting-list").is_hidden():
+    if (tokens is not None or seed is not None) and page.locator(".setting-list").is_hidden():
         page.locator(".fold").click()
-    fields = {page.get_by_label(f"number input for {LABELS[name]}"): str(value) for name, value in numbers.items()}
+    if tokens is not None:
+        page.get_by_label("number input for New tokens").fill(str(tokens))
+        page.get_by_label("number input for New tokens").blur()
     if seed is not None:
-        fields[page.get_by_label("Seed", exact=True)] = seed
-    for field, value in fields.items():
-        field.fill(value)
-        field.blur()
+        page.get_by_label("Seed", exact=True).fill(seed)
+        page.get_by_label("Seed", exact=True).blur()
 
 
 def state(page: Page, *wanted: str) -> None:
@@ -63,8 +75,7 @@ def test_run_streams_a_text_and_finishes(visit, size):
 
 @SIZES
 def test_stop_keeps_the_text(visit, size):
-    page = visit(size)
-    set_up(page, "Once upon a time", **LONG)
+    page = visit_long(visit, size)
     page.locator("button.run").click()
     page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
     page.locator("button.stop").click()
@@ -74,14 +85,13 @@ def test_stop_keeps_the_text(visit, size):
     expect(page.locator(".said")).to_have_text(re.compile(r"Stopped after \d+ tokens"))
     assert int(re.search(r"\d+", page.locator(".said").inner_text())[0]) >= kept
     # the model is free again, and the next run starts from a clean sheet
-    set_up(page, tokens=4, steps=2)
+    set_up(page, tokens=4)
     run(page)
     expect(page.locator(".answer .token")).to_have_count(4)
 
 
 def test_run_and_stop_by_keyboard_alone(visit):
-    page = visit()
-    set_up(page, **LONG)
+    page = visit_long(visit)
     page.get_by_label("Prompt").focus()
     page.keyboard.press("Shift+Enter")
     state(page, "running")
@@ -142,8 +152,7 @@ def test_any_script_is_shown_as_it_was_typed(visit):
 
 
 def test_a_full_queue_says_so_in_the_page(visit):
-    visitors = [visit() for _ in range(4)]
-    set_up(visitors[0], **LONG)
+    visitors = [visit_long(visit), visit(), visit(), visit()]
     visitors[0].locator("button.run").click()
     state(visitors[0], "running")
     for page in visitors[1:3]:
@@ -185,8 +194,7 @@ def test_two_visitors_take_turns_and_get_the_same_text(visit):
 
 
 def test_a_visitor_who_stops_waiting_keeps_the_place_free(visit):
-    first, second = visit(), visit()
-    set_up(first, **LONG)
+    first, second = visit_long(visit), visit()
     set_up(second, tokens=4)
     first.locator("button.run").click()
     state(first, "running")
@@ -201,8 +209,7 @@ def test_a_visitor_who_stops_waiting_keeps_the_place_free(visit):
 
 
 def test_a_closed_tab_frees_the_model(visit):
-    first, second = visit(), visit()
-    set_up(first, **LONG)
+    first, second = visit_long(visit), visit()
     first.locator("button.run").click()
     state(first, "running")
     first.close()
