@@ -16,7 +16,6 @@ from coladlm import ColaDLM
 
 from . import edit, generate, interpolate, map, trajectories
 from .components.own_html import OwnHTML
-from .components.own_html import OwnHTML
 from .send import Ways, connect
 from .share import recipe_from
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
