@@ -53,9 +53,9 @@ def cluster(vectors: NDArray[np.float32], clusters: int | None = None, seed: int
 def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int = 3) -> list[list[str]]:
     """The words that tell each cluster from all texts together, best first.
 
-    A word scores p ln(p / q), what it adds to the divergence of the cluster's words from all words (Kullback and Leibler
-    1951); p and q are its frequencies here and everywhere. It must be commoner here, and stand in two texts of the
-    cluster, where that has as many.
+    A word scores p ln(p / q), what it adds to the divergence of the cluster's words from all words (Kullback and
+    Leibler 1951); p and q are its frequencies here and everywhere. It must be commoner here, and stand in two texts of
+    the cluster, where that has as many. Where no other cluster has words, the commonest are named.
     """
     number = int(clusters.max()) + 1 if len(clusters) else 0
     words: list[Counter[str]] = [Counter() for _ in range(number)]
@@ -70,10 +70,11 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
     named = []
     for which in range(number):
         here = max(1, words[which].total())
+        alone = here == all_words
         scores = {}
         for word, times in words[which].items():
             p, q = times / here, everywhere[word] / all_words
-            if spread[which][word] >= min(2, sizes[which]) and (p > q or number == 1):
-                scores[word] = p * np.log(p / q) if number > 1 else p
+            if spread[which][word] >= min(2, sizes[which]) and (p > q or alone):
+                scores[word] = p if alone else p * np.log(p / q)
         named.append(sorted(scores, key=lambda word: (-scores[word], word))[:count])
     return named
