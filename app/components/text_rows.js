@@ -32,6 +32,8 @@ function piece([text, flags]) {
 
 function make() {
   const row = document.createElement('li');
+  row.drawn = '';      // the settled lines that stand there
+  row.final = null;    // or the finished pieces, as JSON
   const part = (name, tag = 'span') => {
     const node = document.createElement(tag);
     node.className = name;
@@ -67,11 +69,21 @@ function fill(row, v) {
   put(part('lead'), v.lead);
   put(part('tail'), v.tail);
   const answer = part('answer');
-  const key = v.final ? JSON.stringify(v.final) : v.settled;
-  if (row.drawn !== key) {
-    answer.replaceChildren(...(v.final ? v.final.map(piece)
-      : v.settled.split('\n').filter(Boolean).flatMap(line => JSON.parse(line)).map(span)));
-    row.drawn = key;
+  if (v.final) {
+    const key = JSON.stringify(v.final);
+    if (row.final !== key) answer.replaceChildren(...v.final.map(piece));
+    row.final = key;
+    row.drawn = '';
+  } else {
+    if (row.final || !v.settled.startsWith(row.drawn)) {
+      answer.replaceChildren();
+      row.drawn = '';
+      row.final = null;
+    }
+    for (const line of v.settled.slice(row.drawn.length).split('\n')) {
+      if (line) answer.append(...JSON.parse(line).map(span));
+    }
+    row.drawn = v.settled;
   }
   const live = part('live');
   v.live.forEach((token, i) => {

@@ -83,6 +83,11 @@ const index = e => {
   return node && tokens.contains(node) ? Number(node.dataset.i) : null;
 };
 
+// A screen reader puts the focus where it likes.
+tokens.addEventListener('focusin', e => {
+  const i = index(e);
+  if (i !== null && i !== at) stand(i, false);
+});
 tokens.addEventListener('pointerdown', e => {
   const i = index(e);
   if (i === null || e.button !== 0 || e.pointerType === 'touch') return;
