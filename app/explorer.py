@@ -20,7 +20,7 @@ from .components.flow_map import flow_value
 from .components.progress_line import progress_value
 from .components.saver import not_saved, saved
 from .exports import measures_table, playable_page, trace_file
-from .flow_records import RunWriter, trace_lines, whole_blocks
+from .flow_records import RunWriter, trace_lines
 from .live_flow import FlowFrame, LiveFlow
 from .measured import curves_value, point_value
 from .model_turn import sentence
@@ -90,8 +90,7 @@ class Explorer:
             yield from self._map_first()
             others = self.runs(visitor, ids)[: MOST_SHOWN - 1] if add else []
             record = recorder(recipe, dtype="float32")
-            before = whole_blocks(self.model, prompt)
-            writer = RunWriter(self.cloud.charts, "live", "This run", prompt, settings, before)
+            writer = RunWriter(self.cloud.charts, "live", "This run", prompt, settings)
             live = LiveFlow(writer, settings.steps, blocks, self.lines(others) + writer.head)
             frames = live.frames(run(self.model, recipe), record, record)
 
@@ -119,8 +118,7 @@ class Explorer:
             events = run_branch(self.model, parent.trace, spot, settings, fresh)
             blocks = self.model.plan(prompt, settings).blocks
             others = self.runs(visitor, ids)[: MOST_SHOWN - 1]
-            before = whole_blocks(self.model, prompt)
-            writer = RunWriter(self.cloud.charts, "live", "The branch", prompt, settings, before, left)
+            writer = RunWriter(self.cloud.charts, "live", "The branch", prompt, settings, left)
             until = (spot.block, spot.step if settings.steps == old.steps else 0)
             lines = self.lines(others) + writer.head + "".join(writer.states(parent.trace, parent.sequence, until))
             live = LiveFlow(writer, settings.steps, blocks, lines, spot.block)

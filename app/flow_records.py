@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -75,18 +75,22 @@ def line(record: dict[str, Any]) -> str:
 class RunWriter:
     """Writes the lines of one sequence of a run, state by state.
 
-    run: its name on the map. label: for people. before: token ids that stand before its first block, for the first
-    pieces of its text. branch: where it left another run, if it did.
+    run: its name on the map. label: for people. branch: where it left another run, if it did. continues: is its text an
+    answer to the prompt, that an end token or `max_new_tokens` cuts off; else it fills its blocks.
     """
 
     def __init__(
         self, charts: Charts, run: str, label: str, prompt: str, settings: SamplerSettings,
-        before: Sequence[int] = (), branch: dict[str, Any] | None = None,
+        branch: dict[str, Any] | None = None, continues: bool = True,
     ) -> None:  # fmt: skip
         self.charts, self.model, self.run = charts, charts.model, run
         model = self.model
-        self.before = list(before)[-8:]
+        ids, ps, b = model.tokenize(prompt), model.patch_size, model.block_size
+        self.before = ids[: len(ids) // (b * ps) * b * ps][-8:]  # tokens before the block under way
         self.special = frozenset((*model.end_ids, model.pad_id))
+        self.ends = frozenset(model.end_ids) if continues and settings.stop_at_end else frozenset()
+        # places of the blocks to come that belong to the text; those of the prompt stand at the start of the first
+        self.room = -(-len(ids) // ps) % b + -(-settings.max_new_tokens // ps) if continues else None
         self.head = line(
             {
                 "is": "run",
@@ -94,7 +98,7 @@ class RunWriter:
                 "label": label,
                 "prompt": prompt,
                 "stochasticity": settings.stochasticity,
-                "places": model.block_size,
+                "places": b,
                 "branch": branch,
             }
         )
@@ -131,6 +135,7 @@ class RunWriter:
                 record["margin"] = self._least(margin)
             if last:
                 self.before = [*self.before, *ids][-8:]
+                record["text"] = self._places_of_the_text(record["ids"])
         return line(record)
 
     def states(self, trace: Trace, sequence: int, until: tuple[int, int] | None = None) -> Iterator[str]:
@@ -152,6 +157,15 @@ class RunWriter:
                 sure = np.exp(trace.logprobs[sequence, block])
                 yield self.state(block, steps, steps, np.zeros(len(latents)), latents, ids=ids, confidence=sure)
 
+    def _places_of_the_text(self, ids: list[list[int]]) -> int:
+        """How many places of a finished block belong to the text, which ends in it if those are not all."""
+        ended = next((place for place, tokens in enumerate(ids) if self.ends.intersection(tokens)), len(ids))
+        if self.room is None:
+            return ended
+        count = min(ended, self.room)
+        self.room = self.room - len(ids) if count == len(ids) else 0
+        return max(0, count)
+
     def _by_place(self, tokens: list, join: Any) -> list:
         """What belongs to tokens, put together by the latent that holds them."""
         ps = self.model.patch_size
@@ -163,17 +177,12 @@ class RunWriter:
         return [round(float(value), 3) for value in values.min(1)]
 
 
-def whole_blocks(model: ColaDLM, prompt: str) -> list[int]:
-    """The token ids of a prompt's whole blocks, after which its run's first block stands."""
-    ids, per_block = model.tokenize(prompt), model.block_size * model.patch_size
-    return ids[: len(ids) // per_block * per_block]
-
-
 def trace_lines(
     charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict | None = None
 ) -> Iterator[str]:
     """The lines of one sequence of a recorded run."""
-    prompt = trace.prompts[sequence]
-    writer = RunWriter(charts, run, label, prompt, trace.recipe.settings, whole_blocks(charts.model, prompt), branch)
+    recipe = trace.recipe
+    continues = recipe.operation in ("generate", "branch")
+    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues)
     yield writer.head
     yield from writer.states(trace, sequence)

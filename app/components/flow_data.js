@@ -104,6 +104,12 @@ class FlowData {
     return first !== undefined && !first.last && first.noise[place] === 0;
   }
 
+  // Does a place belong to the text? What a block holds after its end, or after as many tokens as were asked for, does not.
+  isText(run, block, place) {
+    const end = run.blocks[block].end;
+    return end === null || end.text === undefined || place < end.text;
+  }
+
   isSettled(run, block, index, place) {
     const settled = run.blocks[block].settled;
     return settled !== null && index >= settled[place];

@@ -83,7 +83,7 @@ function writeBlock(line, run, b) {
   if (key === block.key) return;
   block.key = key;
   block.node.replaceChildren(...(state?.words ?? []).flatMap((word, place) => {
-    if (data.pinned(run, b, place)) return [];
+    if (data.pinned(run, b, place) || !data.isText(run, b, place)) return [];
     const token = document.createElement('span');
     token.className = 'token' + (data.isSettled(run, b, index, place) ? ' settled' : '') + (place === chosen ? ' chosen' : '');
     token.textContent = word;
