@@ -3,8 +3,6 @@
 import re
 
 import pytest
-from gradio_client import Client
-from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW, WIDE
@@ -130,16 +128,3 @@ def test_odd_texts_get_a_sentence_in_place(visit, texts, said):
     state(page, "error")
     expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()
     assert overflow(page) <= 0
-
-
-def test_the_api_walks_and_refuses_with_a_sentence(server):
-    client = Client(server, verbose=False)
-    stops, recipe = client.predict(list(PAIR), stops=3, steps=2, api_name="/interpolate")
-    assert (stops[0]["text"], stops[-1]["text"]) == PAIR and len(stops) == 3
-    assert recipe["operation"] == "interpolate"
-    with pytest.raises(AppError, match="renoise"):
-        client.predict(list(PAIR), renoise=7, api_name="/interpolate")
-    candidates, recipe = client.predict("The dog ran home.", 1, 3, candidates=2, steps=2, api_name="/edit")
-    assert len(candidates) == 2 and recipe["options"]["start"] == 1
-    with pytest.raises(AppError, match="span"):
-        client.predict("The dog ran home.", 3, 3, api_name="/edit")
