@@ -56,6 +56,11 @@ class OwnHTML(gr.HTML):
         names = cls.SCRIPTS or (f"{cls.FILE}.js",)
         return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
+    def __getattr__(self, name: str) -> Any:
+        """A prop by its name. Gradio takes any name that stands in quotes in the JavaScript for that of an event."""
+        props = self.__dict__.get("props", {})
+        return props[name] if name in props else super().__getattr__(name)
+
     def preprocess(self, payload: Any) -> Any:
         return payload
 

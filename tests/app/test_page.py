@@ -1,5 +1,6 @@
 """The page as a server sees it: what it offers, what it refuses, and its API."""
 
+import copy
 import json
 import socket
 
@@ -69,6 +70,10 @@ def test_the_page_names_no_other_host_to_load_from(address):
     config = httpx.get(f"{address}/config").json()
     assert config["stylesheets"] == []
     assert not config["analytics_enabled"]
+
+
+def test_the_configuration_of_the_page_is_plain_data(model):
+    copy.deepcopy(build_page(model).config["components"])  # as gradio does for every visitor
 
 
 def test_the_header_says_what_is_loaded_and_escapes_it(model):
