@@ -55,6 +55,9 @@ if (bench) {
   bench.addEventListener('asked', () => {
     if (busy()) return;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
+    // On a phone Run is always at hand, and the result may have been scrolled away.
+    const {top, bottom} = line.getBoundingClientRect();
+    if (top < 0 || bottom > window.innerHeight) line.scrollIntoView({block: 'start'});
     patience = setTimeout(() => say(said, props.waiting_text), 1500);
   });
   // A run that was stopped counts as failed too: only one that still seems to go on was refused.

@@ -272,6 +272,14 @@ def test_on_a_phone_the_result_comes_first_and_settings_unfold(visit):
     assert overflow(page) <= 0
 
 
+def test_on_a_phone_run_brings_the_result_into_view(visit):
+    page = visit(NARROW)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator(".line")).not_to_be_in_viewport()
+    run(page)
+    expect(page.locator(".line")).to_be_in_viewport()
+
+
 def test_nothing_jumps_when_a_run_begins(visit):
     page = visit()
     set_up(page, tokens=8)
