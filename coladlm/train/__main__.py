@@ -27,7 +27,7 @@ HEAD_DIM = 64
 SAMPLE_PROMPTS = ("Once upon a time", "Tom and his dog went to the park.")
 SAMPLE_SETTINGS = dataclasses.replace(SMALL_MODEL_SAMPLER, max_new_tokens=48)
 # Noise beyond what the first training has, and clean blocks before noisy ones, as they are while a text is written.
-DECODER_OBJECTIVE = VAEObjective(noise=0.8, noise_by_block=0.7, own_noise_rows=0.0, mask_rows=0.0)
+DECODER_OBJECTIVE = VAEObjective(noise=0.7, noise_by_block=0.5, own_noise_rows=0.0, mask_rows=0.0)
 STAGES = ("tokenizer", "vae", "decoder", "dit", "export", "all")
 DESCRIPTION = """\
 Trains a Cola-DLM from a folder with train.jsonl and valid.jsonl (one JSON object a line, key `text`).
@@ -123,7 +123,7 @@ def _run(args: argparse.Namespace) -> None:
         run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
         draw_curves(args.run / "vae")
     if "decoder" in stages:
-        settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=1e-3)
+        settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=5e-4)
         run_decoder(place, DECODER_OBJECTIVE, settings, _report("decoder"))
         draw_curves(args.run / "decoder")
     if "dit" in stages:
