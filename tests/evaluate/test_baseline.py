@@ -9,7 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from coladlm.config import ConfigError
-from coladlm.evaluate.baseline import Baseline, BaselineError, BaselineSettings, Likelihood, perplexities, save_baseline
+from coladlm.evaluate.baseline import (
+    BUNDLED,
+    Baseline,
+    BaselineError,
+    BaselineSettings,
+    Likelihood,
+    perplexities,
+    save_baseline,
+)
 from coladlm.evaluate.transformer import Transformer
 from coladlm.events import Finished
 from coladlm.weights import CheckpointError
@@ -267,3 +275,18 @@ def test_a_wrong_folder_gets_a_sentence(baseline, tmp_path, damage, error, sente
 def test_no_folder_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="nowhere: found no folder"):
         Baseline.from_pretrained(tmp_path / "nowhere")
+
+
+# the bundled one
+
+
+def test_the_bundled_baseline_reads_english_and_shares_the_models_tokenizer():
+    bundled = Baseline.from_pretrained(None, "cpu", "float32")
+    assert sum(file.stat().st_size for file in BUNDLED.iterdir()) < 12e6
+    ours, models = ((BUNDLED.parent / name / "tokenizer.json").read_text() for name in ("baseline", "model"))
+    assert json.loads(ours) == json.loads(models)
+    story = "Once upon a time there was a little girl. She loved to play in the park with her mom."
+    shuffled = " ".join(sorted(story.split()))
+    good, bad = bundled.log_likelihood([story, shuffled])
+    assert good.total > bad.total + 20
+    assert bundled.training["baseline"]["tokens"] > 1e6
