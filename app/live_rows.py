@@ -83,6 +83,8 @@ class LiveRows:
         try:
             for event in events:
                 begun = self.clock()
+                if isinstance(event, Step) and any(row.skip is None for row in self.rows):
+                    self._note_leads(event)  # also where this step is not shown
                 if self._is_step(event) and begun - shown < max(FRAME_SECONDS, (SHARE - 1) * cost):
                     continue
                 frame = self.after(event)
@@ -93,6 +95,12 @@ class LiveRows:
         finally:
             if hasattr(events, "close"):
                 events.close()
+
+    def _note_leads(self, step: Step) -> None:
+        """How many tokens of the first block each row's lead holds already: those that stand still at its start."""
+        for row, stays in zip(self.rows, (step.t == 0).tolist(), strict=True):
+            if row.skip is None:
+                row.skip = _leading(stays) * self.model.patch_size
 
     def _is_step(self, event: Any) -> bool:
         return isinstance(event, Step)
@@ -125,8 +133,6 @@ class LiveRows:
                 row.live = []
                 continue
             stays = [there for there in stays for _ in range(self.model.patch_size)]
-            if row.skip is None:
-                row.skip = _leading(stays)
             for i, token in enumerate(row.before[len(row.answer) :][: len(ids)]):
                 if stays[i]:
                     ids[i], confidence[i] = token, KEPT
