@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ MAX_UPLOAD = 64 << 20  # bytes of a trace file
 MAX_UNPACKED = 256 << 20
 NOTHING_YET = "No run on the map. Press Run, and watch every word find its way out of the noise."
 NO_CURVES = {"kinds": [], "runs": [], "summary": ""}
+PATIENCE = 10.0  # seconds for a stopped run to end its step
 FEW = 28  # characters of a prompt in the name of a run
 
 
@@ -54,6 +56,8 @@ class Explorer:
 
     def __init__(self, model: ColaDLM, cloud: CloudHolder, store: TraceStore) -> None:
         self.model, self.cloud, self.store = model, cloud, store
+        self.built_with = cloud.charts  # what the page itself brings to every visitor
+        self._running: set[str] = set()  # visitors whose run is under way
 
     # what is on the map
 
@@ -71,7 +75,12 @@ class Explorer:
         runs = self.runs(visitor, ids)
         if not runs or self.cloud.charts is None:
             return Shown(flow_value("empty", message=NOTHING_YET), curves=NO_CURVES)
-        return Shown(flow_value("done", self.lines(runs), play=play), curves=curves_value(runs))
+        return Shown(self.on_map(flow_value("done", self.lines(runs), play=play)), curves=curves_value(runs))
+
+    def on_map(self, value: dict[str, Any]) -> Any:
+        """A value of the map, together with the cloud where the page came without it or with less."""
+        charts = self.cloud.charts
+        return value if charts is self.built_with else gr.update(value=value, cloud=charts.text)
 
     def choices(self, visitor: str, ids: Sequence[str] | None) -> Any:
         """The list of runs that can be shown, these of them chosen."""
@@ -139,19 +148,29 @@ class Explorer:
     ) -> Iterator[Shown]:  # fmt: skip
         """A run under way; it is kept however it ends."""
         begun = False
+        self._running.add(visitor)
         try:
             for flow, progress in frames:
-                yield Shown(flow, progress, link)
+                yield Shown(flow if begun else self.on_map(flow), progress, link)
                 begun = True
         except GeneratorExit:
             frames.close()
             if begun:
                 keep()
             raise
+        finally:
+            self._running.discard(visitor)
         ids = [run.id for run in others] + [keep().id]
         yield self.show(visitor, ids)._replace(
             progress=live.done().progress, link=link, choices=self.choices(visitor, ids)
         )
+
+    def stopped(self, visitor: str, ids: Sequence[str] | None) -> Any:
+        """The list of runs once a run that was stopped has come to rest and is kept."""
+        patience = time.monotonic() + PATIENCE
+        while visitor in self._running and time.monotonic() < patience:
+            time.sleep(0.05)
+        return self.choices(visitor, ids)
 
     def _map_first(self) -> Iterator[Shown]:
         """Makes the map of a model that has none: the survey and PCA, here; UMAP follows in the background."""

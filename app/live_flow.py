@@ -42,6 +42,7 @@ class LiveFlow:
     ) -> None:  # fmt: skip
         self.writer, self.steps, self.blocks, self.first_block = writer, steps, blocks, first_block
         self.lines, self.clock, self.started = before, clock, clock()
+        self.tokens = self.forming = 0
 
     def frames(self, events: Iterator[Event], watcher: _Watches, recorder: TraceRecorder) -> Iterator[FlowFrame]:
         """Frames of a run whose events `watcher` records into `recorder`. Closing this generator ends the run."""
@@ -67,11 +68,13 @@ class LiveFlow:
             block, z, clean = event.block, event.z[0].float().cpu().numpy(), event.clean[0].float().cpu().numpy()
             words = {"ids": read.ids[0].cpu(), "confidence": read.confidence[0].cpu(), "margin": read.margin[0].cpu()}
             noise = event.t[0].cpu().numpy() / 10
+            self.forming = int((noise > 0).sum()) * self.writer.model.patch_size
             self.lines += self.writer.state(self.first_block + block, event.index, self.steps, noise, z, clean, **words)
             return self._parts(block, event.index, float(noise.max()))
         if isinstance(event, BlockDone):
             ids, sure = event.token_ids[0].cpu(), event.logprobs[0].exp().cpu()
             latents = event.latents[0].float().cpu().numpy()
+            self.tokens, self.forming = self.tokens + self.forming, 0
             block, still = self.first_block + event.block, np.zeros(len(latents))
             self.lines += self.writer.state(block, self.steps, self.steps, still, latents, ids=ids, confidence=sure)
             return self._parts(event.block, self.steps, 0.0)

@@ -153,7 +153,7 @@ class Maps:
         yield [text_map_value(cloud.json()), progress_value("idle", message=texts.said)]
 
     def fit(self, visitor: str) -> Iterator[list[Any]]:
-        """(map, progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
+        """(map, its own progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
         cloud = self.get(visitor)
         if cloud is None or "umap" in cloud.charts or len(cloud.vectors) < 2 * SETTINGS.neighbours:
             return
@@ -165,11 +165,12 @@ class Maps:
                 for progress in fit_umap(points, SETTINGS, self.model.fingerprint, Path(folder)):
                     if progress.result is not None:
                         cloud.charts["umap"] = progress.result
-                    yield [gr.skip(), progress_value("idle", message=f"{cloud.texts.said} UMAP: {progress.message}")]
+                    yield [gr.skip(), progress_value("idle", message=f"UMAP, in the background: {progress.message}")]
         except ValueError as error:
             yield [gr.skip(), progress_value("error", message=sentence(error))]
             return
-        yield [text_map_value(cloud.json()), progress_value("idle", message=cloud.texts.said)]
+        if self.get(visitor) is cloud:  # else there are other texts on the map by now
+            yield [text_map_value(cloud.json()), progress_value("idle")]
 
     def near(self, visitor: str, text: str) -> list[Any]:
         """(map, progress) with the texts that lie nearest to a text of the visitor's."""
@@ -227,6 +228,7 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+        fitted = ProgressLine(elem_classes="fitting")
         with gr.Row(elem_classes="direction"):
             said = gr.HTML(_paragraph(maps.direction([], [])), elem_id="direction-said", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
@@ -260,10 +262,10 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
 
     fitting = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **MODEL_TURN).then(
-        on_fit, None, [texts, progress], **fitting
+        on_fit, None, [texts, fitted], **fitting
     )
     file.upload(on_file, file, [texts, progress, file], **QUICK, **MODEL_TURN).then(
-        on_fit, None, [texts, progress], **fitting
+        on_fit, None, [texts, fitted], **fitting
     )
     texts.input(on_near, None, [texts, progress], **QUICK, **MODEL_TURN)
     texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **MODEL_TURN)

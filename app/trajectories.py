@@ -74,6 +74,7 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
                 link = ShareLink(elem_classes="link")
             charts = explorer.cloud.charts
             flow = FlowMap(NAME, charts.text if charts else "", NOTHING_YET, "Run one", elem_id="flow")
+            fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
             card = PointCard(elem_id="point")
             with gr.Column(visible=False, elem_classes="branch", elem_id="branch") as branching:
                 noise = gr.Radio(
@@ -103,7 +104,7 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
         return explorer.show(request.session_hash, ids)
 
     def on_stop(ids: list[str], request: gr.Request) -> Any:
-        return explorer.choices(request.session_hash, ids)
+        return explorer.stopped(request.session_hash, ids)
 
     def on_file(file: str | None, ids: list[str], request: gr.Request) -> list[Any]:
         return [*explorer.upload(request.session_hash, file, ids), None]
@@ -141,18 +142,17 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
     flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **QUICK, **MODEL_TURN)
     saver.select(on_save, chosen, saver, **QUICK)
-    if not explorer.cloud.complete:
-        chosen.change(on_fit, chosen, [flow, progress], concurrency_limit=1, **QUICK)
+    if fitted is not None:
+        chosen.change(on_fit, chosen, [flow, fitted], concurrency_limit=1, **QUICK)
     page.unload(on_leave)
     return Ways(take=lambda text: [text], outputs=[prompt])
 
 
 def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:
-    """Fits the UMAPs of a model that has none yet; values of the map and the progress line."""
+    """Fits the UMAPs of a model that has none yet; values of the map and of a progress line of its own."""
     if explorer.cloud.charts is None or explorer.cloud.complete:
         return
     for share, message in explorer.cloud.fit():
-        said = progress_value("idle", ["in the background", message], share)
+        said = progress_value("idle", message=f"In the background, {share:.0%}: {message}")
         yield [gr.skip(), said]
-    flow = explorer.show(visitor, ids).flow
-    yield [gr.update(cloud=explorer.cloud.charts.text, value=flow), progress_value("idle", message="UMAP is ready.")]
+    yield [explorer.show(visitor, ids).flow, progress_value("idle")]

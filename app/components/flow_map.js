@@ -35,7 +35,10 @@ async function draw(anew = false) {
     wanted = null;
     const start = performance.now();
     await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
-    root.dataset.milliseconds = (performance.now() - start).toFixed(1);
+    const took = performance.now() - start;
+    root.dataset.milliseconds = took.toFixed(1);
+    // a run that grows leaves most of the time to the visitor: Stop must answer
+    if (root.dataset.state === 'running') await new Promise(resolve => setTimeout(resolve, 2 * took));
   }
   draw.busy = false;
   root.dataset.frame = now;
@@ -256,7 +259,8 @@ function reframe() {
 let stopped = null;    // the run that was stopped here: late updates of it are not drawn
 
 function take() {
-  const value = props.value ?? {lines: '', state: 'empty', message: ''};
+  // gradio may hand over a bare value while a page is still being put together
+  const value = typeof props.value?.lines === 'string' ? props.value : {lines: '', state: 'empty', message: ''};
   if (value.state === 'running' && value.run === stopped) return;
   stopped = null;
   const grown = data.read(value.lines);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -23,17 +24,31 @@ WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 @pytest.fixture(scope="session")
 def server(golden_folder, tmp_path_factory) -> Iterator[str]:
     """The address of `python app.py` with the small random checkpoint."""
+    with serving(tmp_path_factory.mktemp("server"), "--checkpoint", str(golden_folder)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def bundled_server(tmp_path_factory) -> Iterator[str]:
+    """The address of `python app.py` with the bundled model, for tests that need words and a map."""
+    with serving(tmp_path_factory.mktemp("bundled")) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[str]:
+    """The address of `python app.py` with these arguments; its log and its cache are in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    command = [sys.executable, str(ROOT / "app.py"), "--checkpoint", str(golden_folder), "--port", str(port)]
+    log = folder / "log.txt"
+    command = [sys.executable, str(ROOT / "app.py"), *arguments, "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
             [*command, "--device", "cpu", "--queue-size", "2"],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLADLM_CACHE": str(folder / "cache")},
         )
     address = f"http://127.0.0.1:{port}"
     try:
