@@ -113,7 +113,7 @@ function telling() {
   const where = frame.block === null ? 'all blocks' : 'block ' + (frame.block + 1) + ' of ' + data.blocks;
   const step = state ? 'step ' + state.step + ' of ' + state.of : '';
   const text = [noise, where, step].filter(Boolean).join(', ') + '. ' + parts.join('; ') + '.';
-  at('said').setAttribute('aria-live', playing || props.value.state === 'running' ? 'off' : 'polite');
+  at('said').setAttribute('aria-live', playing || props.value?.state === 'running' ? 'off' : 'polite');
   say(at('said'), text);
   at('map').setAttribute('aria-label', 'Flow map. ' + text);
   at('scrub').setAttribute('aria-valuetext', text);

@@ -71,6 +71,7 @@ class FlowPicture {
 
   // Everything of a frame, as arrays for Plotly: for every run its unsettled trail, its settled trail and its heads.
   arrays(frame, view) {
+    const room = this.room(view);
     return this.data.list.map(run => {
       const pale = this.empty(), dark = this.empty(), heads = {...this.empty(), text: [], colour: [], size: [], edge: []};
       for (const [b, place] of this.paths(run, view)) {
@@ -87,13 +88,23 @@ class FlowPicture {
         const state = block.states[index];
         const sure = !state.sure ? 0.5 : place === null ? state.sure.reduce((s, p) => s + p, 0) / state.sure.length : state.sure[place];
         this.push(heads, run, b, index, place, view);
-        heads.text.push(moving && view.words ? plain(this.words(run, b, index, place).slice(0, 24), view) : '');
+        heads.text.push(moving && view.words && room(heads) ? plain(this.words(run, b, index, place).slice(0, 24), view) : '');
         heads.colour.push(sure);
         heads.size.push((moving ? 9 : 6) / (view.dims - 1));
         heads.edge.push(index >= settled ? this.runColour(run) : this.colours().pale);
       }
       return {pale, dark, heads};
     });
+  }
+
+  // Is there room for the word of the head that came last? One word a cell: more could not be read.
+  room(view) {
+    const taken = new Set(), {low, high} = this.box ?? this.extent(view);
+    return ({x, y}) => {
+      const at = (values, axis, cells) => Math.floor(cells * (values.at(-1) - low[axis]) / (high[axis] - low[axis] || 1));
+      const cell = at(x, 0, 14) + ' ' + at(y, 1, 26);
+      return !taken.has(cell) && Boolean(taken.add(cell));
+    };
   }
 
   // A point with its hover text: both are made once for every state and view.
@@ -176,7 +187,7 @@ class FlowPicture {
     this.cloud.words.forEach((_, i) => this.point(this.cloud.at, i, view).forEach((v, axis) => dots[axis].push(v)));
     const signs = this.signposts(view);
     const traces = [
-      {type: flat && this.webgl ? 'scattergl' : type, mode: 'markers', x: dots[0], y: dots[1], z: dots[2], name: 'words',
+      {type, mode: 'markers', // in SVG like the paths: what WebGL draws lies above them x: dots[0], y: dots[1], z: dots[2], name: 'words',
         hovertext: this.cloud.words.map(word => plain(label(word))), hoverinfo: 'text',
         marker: {size: flat ? 4 : 2, color: c.cloud, line: {width: 0}}},
       {type, mode: 'text', ...signs, textfont: mono, hoverinfo: 'skip', name: 'signposts'},
@@ -220,6 +231,7 @@ class FlowPicture {
     const key = JSON.stringify([view.chart, view.dims, view.clean, this.data.runs.size, this.colours()]);
     if (!anew && key === this.drawn) return this.move(frame, view);
     this.drawn = key;
+    this.box = this.extent(view);
     const config = {responsive: true, displaylogo: false, scrollZoom: false, displayModeBar: false, doubleClick: 'reset'};
     await this.Plotly.react(this.div, this.traces(frame, view), this.layout(view), config);
     if (this.listening) return;
