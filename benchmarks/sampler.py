@@ -1,6 +1,6 @@
 """Speed of the sampler next to the bare matrix products it cannot do without. Runs on a CPU or a GPU.
 
-    python -m benchmarks.sampler [--checkpoint FOLDER] [--device auto] [--dtype auto]
+    python -m benchmarks.sampler [--checkpoint FOLDER] [--device auto] [--dtype auto] [--threads N]
 
 A guided step of a block is one pass of the DiT over 2 * batch * block_size rows. Its bare products are the linear
 layers of that pass alone: same weights, same rows, nothing else. Both are timed in turns within one run, so that
@@ -18,51 +18,7 @@ import time
 import torch
 
 from coladlm import BlockDone, ColaDLM, Step
-from coladlm.layers import Linear
-
-PROMPT = "Once upon a time there was a little girl who liked to play in the garden. "
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def step_linears(model: ColaDLM) -> list[Linear]:
-    """The linear layers that every step runs through; those of the time embedding are tabulated once a run."""
-    dit = model.dit
-    blocks = [layer for b in dit.blocks for layer in (b.msa.proj_qkv, b.msa.proj_out, b.mlp.proj_in, b.mlp.proj_out)]
-    return [dit.txt_in["proj"], *blocks, dit.txt_out["proj"]]
-
-
-@torch.inference_mode()
-def product_seconds(linears: list[Linear], inputs: list[torch.Tensor], device: torch.device) -> float:
-    synchronise(device)
-    start = time.perf_counter()
-    for linear, x in zip(linears, inputs, strict=True):
-        torch.nn.functional.linear(x, linear.weight, linear.bias)
-    synchronise(device)
-    return time.perf_counter() - start
-
-
-def step_times(model: ColaDLM, batch: int, blocks: int) -> tuple[float, float]:
-    """Median seconds of a guided step and of its bare products, timed in turns."""
-    b = model.block_size * model.patch_size
-    settings = dataclasses.replace(model.defaults, steps=16, guidance=2.0, solver="euler", stochasticity=0.0,
-                                   guidance_interval=(0.0, 1000.0), history="latents", stop_at_end=False,
-                                   max_new_tokens=blocks * b)  # fmt: skip
-    linears = step_linears(model)
-    rows = 2 * batch * model.block_size
-    inputs = [torch.randn(rows, layer.in_features, dtype=model.dtype, device=model.device) for layer in linears]
-    steps, products, last = [], [], None
-    for event in model.sample([PROMPT * 2] * batch, settings):
-        synchronise(model.device)
-        now = time.perf_counter()
-        if isinstance(event, Step) and last is not None:
-            steps.append(now - last)
-        products.append(product_seconds(linears, inputs, model.device))
-        last = time.perf_counter() if isinstance(event, Step) else None
-    return statistics.median(steps), statistics.median(products)
+from coladlm.speed import PROMPT, step_times, synchronise
 
 
 def tokens_per_second(model: ColaDLM, steps: int, batch: int, tokens: int) -> float:
@@ -91,7 +47,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--blocks", type=int, default=24, help="blocks of a timed run")
+    parser.add_argument("--threads", type=int, help="of torch on a CPU (all; the page gives a small model one)")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"

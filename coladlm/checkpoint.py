@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,14 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
             raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, expected a checkpoint")
     vae_config, dit_config = _config(root, "cola_vae"), _config(root, "cola_dit")
     check_pair(vae_config, dit_config)
-    vae_files, dit_files = _weight_files(root / "cola_vae"), _weight_files(root / "cola_dit")
-    vae_tensors, dit_tensors = _stored_tensors(vae_files), _stored_tensors(dit_files)
+    vae_files, dit_files = weight_files(root / "cola_vae"), weight_files(root / "cola_dit")
+    vae_tensors, dit_tensors = stored_tensors(vae_files), stored_tensors(dit_files)
     _skeleton("cola_vae", vae_config, vae_tensors, vae_files)
     _skeleton("cola_dit", dit_config, dit_tensors, dit_files)
     tokenizer_file = _first_file("tokenizer.json", root, root.parent)
     if tokenizer_file is None:
         raise CheckpointError(f"{root / 'tokenizer.json'}: found no file, expected a tokenizer here or one folder up")
-    _check_tokenizer(tokenizer_file, vae_config.vocab_size)
+    check_tokenizer(tokenizer_file, vae_config.vocab_size)
     sampler_file = _first_file("sampler.json", root, folder)
     return Checkpoint(
         root=root,
@@ -103,7 +103,7 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
         vae_files=vae_files,
         dit_files=dit_files,
         tokenizer_file=tokenizer_file,
-        sampler=None if sampler_file is None else _json_object(sampler_file),
+        sampler=None if sampler_file is None else json_object(sampler_file),
         fingerprint=_fingerprint((vae_config, dit_config), (vae_tensors, dit_tensors), tokenizer_file),
         name=name,
     )
@@ -134,10 +134,11 @@ def _locate(path_or_repo: str | Path | None, revision: str | None) -> tuple[Path
 
 def _config(root: Path, network: str) -> Any:
     file = root / network / "config.json"
-    return NETWORKS[network][0].from_dict(_json_object(file), str(file))
+    return NETWORKS[network][0].from_dict(json_object(file), str(file))
 
 
-def _json_object(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object. Raises CheckpointError."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -149,7 +150,7 @@ def _json_object(file: Path) -> dict[str, Any]:
     return data
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """model.safetensors, or the shards that the index names."""
     single, index = folder / WEIGHTS, folder / INDEX
     if single.exists():
@@ -158,7 +159,7 @@ def _weight_files(folder: Path) -> list[Path]:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         found = f"only {pickles[0]}, a pickle, which is never read" if pickles else "no weights"
         raise CheckpointError(f"{folder}: found {found}, expected {WEIGHTS} or {INDEX}")
-    places = _json_object(index).get("weight_map")
+    places = json_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{index}: weight_map is {places!r}, expected an object from tensor to file")
     for key, name in places.items():
@@ -183,7 +184,7 @@ def _first_file(name: str, *folders: Path) -> Path | None:
 # checking
 
 
-def _stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
+def stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
     """The tensors of one network by key, from the headers of its files."""
     tensors: dict[str, StoredTensor] = {}
     for file in files:
@@ -247,7 +248,8 @@ def _rotary_frequencies(config: DiTConfig) -> Tensor:
     return rotary_angles(torch.tensor(1), config.rope_dim, ROPE_THETA)
 
 
-def _check_tokenizer(file: Path, vocab_size: int) -> None:
+def check_tokenizer(file: Path, vocab_size: int) -> None:
+    """Raises CheckpointError unless the file is a tokenizer whose ids a network of this vocabulary can take."""
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
@@ -286,30 +288,46 @@ def _first_line(error: Exception) -> str:
 
 
 def load_networks(
-    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype
-) -> tuple[TextVAE, BlockCausalDiT]:
+    checkpoint: Checkpoint, device: torch.device | str, dtype: torch.dtype,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[TextVAE, BlockCausalDiT]:  # fmt: skip
     """Loads both networks onto `device`, their matrices in `dtype` and their LayerNorms in float32.
+
+    progress: is told the share of the weights that have been read, after every tensor.
 
     Each tensor goes from its file to where it stays in pieces of a few megabytes, so that peak memory is that of the
     loaded weights. The networks come back in evaluation mode and without gradients. Raises CheckpointError.
     """
-    vae = _load("cola_vae", checkpoint.vae_config, checkpoint.vae_files, device, dtype)
-    dit = _load("cola_dit", checkpoint.dit_config, checkpoint.dit_files, device, dtype)
+    parts = [("cola_vae", checkpoint.vae_config, checkpoint.vae_files),
+             ("cola_dit", checkpoint.dit_config, checkpoint.dit_files)]  # fmt: skip
+    total = sum(file.stat().st_size for _, _, files in parts for file in files)
+    done = 0
+
+    def read(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        if progress is not None:
+            progress(min(1.0, done / max(1, total)))
+
+    vae, dit = (_load(*part, device, dtype, read) for part in parts)
     return vae, dit
 
 
-def _load(network: str, config: Any, files: list[Path], device: torch.device | str, dtype: torch.dtype) -> Any:
-    tensors = _stored_tensors(files)
+def _load(network: str, config: Any, files: list[Path], device: torch.device | str, dtype: torch.dtype,
+          read: Callable[[int], None]) -> Any:  # fmt: skip
+    """read: is told how many bytes of the files each tensor took."""
+    tensors = stored_tensors(files)
     module = _skeleton(network, config, tensors, files)
-    norms, buffer = _norm_keys(module), read_buffer()
-    state = {
-        key: tensors[key].load(device, torch.float32 if key in norms else dtype, buffer) for key in module.state_dict()
-    }
+    norms, buffer = norm_keys(module), read_buffer()
+    state = {}
+    for key in module.state_dict():
+        state[key] = tensors[key].load(device, torch.float32 if key in norms else dtype, buffer)
+        read(tensors[key].nbytes)
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def _norm_keys(module: nn.Module) -> set[str]:
+def norm_keys(module: nn.Module) -> set[str]:
     """The keys of the LayerNorms, which are float32 in every compute dtype."""
     norms = [(name, norm) for name, norm in module.named_modules() if isinstance(norm, LayerNorm)]
     return {f"{name}.{key}" for name, norm in norms for key in norm.state_dict()}
@@ -350,12 +368,12 @@ def save_checkpoint(
         with replaced_folder(folder) as partial:
             for network, module in (("cola_vae", vae), ("cola_dit", dit)):
                 (partial / network).mkdir()
-                _write_json(partial / network / "config.json", module.config.to_dict())
+                write_json(partial / network / "config.json", module.config.to_dict())
                 state = _published_state(module, dtype, folder / network / WEIGHTS)
                 save_file(state, partial / network / WEIGHTS, metadata={"format": "pt"})
             tokenizer.save(str(partial / "tokenizer.json"))
             if sampler is not None:
-                _write_json(partial / "sampler.json", sampler)
+                write_json(partial / "sampler.json", sampler)
             for document in documents:
                 shutil.copy2(document, partial)
     except (OSError, SafetensorError) as error:
@@ -366,7 +384,7 @@ def save_checkpoint(
 
 def _published_state(module: nn.Module, dtype: torch.dtype, file: Path) -> dict[str, Tensor]:
     """What a file of weights holds, on the CPU. With the rotary frequencies, which the published code asks for."""
-    norms = _norm_keys(module)
+    norms = norm_keys(module)
     state = {}
     for key, tensor in module.state_dict().items():
         if not tensor.isfinite().all():
@@ -378,7 +396,8 @@ def _published_state(module: nn.Module, dtype: torch.dtype, file: Path) -> dict[
     return state
 
 
-def _write_json(file: Path, data: dict[str, Any]) -> None:
+def write_json(file: Path, data: dict[str, Any]) -> None:
+    """Writes an object as JSON. Raises CheckpointError for what JSON does not know, such as NaN."""
     try:
         text = json.dumps(data, indent=2, allow_nan=False)
     except (ValueError, TypeError) as error:

@@ -70,8 +70,8 @@ class TextVAEConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], file: str = "cola_vae/config.json") -> TextVAEConfig:
         """Reads the listed keys of `data` and checks them. Raises ConfigError."""
-        config = _read(cls, data, file, model_type="cola_text_vae")
-        check = _Checker(config, file)
+        config = read_fields(cls, data, file, model_type="cola_text_vae")
+        check = FieldCheck(config, file)
         for key in ("vocab_size", "dim", "ffn_dim", "num_heads", "latent_dim", "patch_size", "block_size"):
             check(key, getattr(config, key) >= 1, "a positive integer")
         for key in ("encoder_num_blocks", "decoder_num_blocks"):
@@ -126,8 +126,8 @@ class DiTConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], file: str = "cola_dit/config.json") -> DiTConfig:
         """Reads the listed keys of `data` and checks them. Raises ConfigError."""
-        config = _read(cls, data, file, model_type="cola_dit")
-        check = _Checker(config, file)
+        config = read_fields(cls, data, file, model_type="cola_dit")
+        check = FieldCheck(config, file)
         for key in ("txt_in_channels", "txt_dim", "heads", "head_dim", "block_size"):
             check(key, getattr(config, key) >= 1, "a positive integer")
         check("num_layers", config.num_layers >= 0, "0 or more")
@@ -162,7 +162,8 @@ def check_pair(vae: TextVAEConfig, dit: DiTConfig) -> None:
         )
 
 
-def _read(cls, data: Mapping[str, Any], file: str, model_type: str):
+def read_fields(cls, data: Mapping[str, Any], file: str, model_type: str):
+    """The dataclass `cls` from a config.json's content; unknown keys are left out. Raises ConfigError."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{file}: found {type(data).__name__}, expected a JSON object")
     found = data.get("model_type", model_type)
@@ -189,7 +190,9 @@ def _typed(value: Any, kind: Any, file: str, key: str) -> Any:
     return value
 
 
-class _Checker:
+class FieldCheck:
+    """Called with a field's name, whether its value will do, and what would; raises ConfigError where it will not."""
+
     def __init__(self, config: Any, file: str):
         self.config, self.file = config, file
 

@@ -6,6 +6,8 @@ import time
 
 import torch
 
+# Up to this size a step of one sequence is many short operations, and threads that share them mostly wait.
+SMALL_PARAMETERS = 50_000_000
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,6 +41,16 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
         return torch.float32
     float32, bfloat16 = (_product_seconds(d, width) for d in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if 1.5 * bfloat16 < float32 else torch.float32
+
+
+def choose_threads(parameters: int, device: torch.device) -> int:
+    """How many threads a program that does other things as well gives to torch; set with `torch.set_num_threads`.
+
+    A small network on a CPU gets one. Two threads that spin while they wait for each other, hundreds of times a step,
+    save a fifth of a step on an idle machine of two cores; where a browser or a server wants one of the cores, a step
+    takes ten times as long. Two that sleep meanwhile are slower than one anywhere. See `benchmarks/sampler.py`.
+    """
+    return 1 if device.type == "cpu" and parameters <= SMALL_PARAMETERS else torch.get_num_threads()
 
 
 def _product_seconds(dtype: torch.dtype, width: int, rows: int = 32) -> float:

@@ -112,8 +112,8 @@ class Attention(nn.Module):
         self.config = config
 
     def forward(self, x: Tensor, layer: int, rope: Tensor, attend: Attend) -> Tensor:
-        qkv = self.proj_qkv(x).unflatten(-1, (3, -1, self.config.head_dim))  # (B, n, 3, heads, head_dim)
-        q, k, v = qkv.unbind(2)
+        qkv = self.proj_qkv(x)
+        q, k, v = qkv.view(*x.shape[:-1], 3, -1, self.config.head_dim).unbind(2)  # each (B, n, heads, head_dim)
         q, k = (rotate_pairs(y, rope).to(v.dtype) for y in (self.norm_q(q), self.norm_k(k)))
         return self.proj_out(attend(layer, q, k, v))
 
@@ -125,7 +125,7 @@ class MLP(nn.Module):
         self.proj_out = Linear(config.hidden_dim, config.txt_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj_out(F.gelu(self.proj_in(x), approximate="tanh"))
+        return self.proj_out(self.proj_in.gelu_tanh(x))
 
 
 class DiTBlock(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,20 +11,18 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from .checkpoint import find_checkpoint, load_networks
-from .devices import choose_device, choose_dtype
+from .devices import SMALL_PARAMETERS, choose_device, choose_dtype
 from .dit import BlockCausalDiT
 from .events import Event, Finished
 from .flow import NOISE_TIME
 from .layers import sum_in_float64
+from .packed import pack
 from .sampler import Plan, Sampler
 from .settings import SamplerSettings
 from .text_vae import Posterior, TextVAE
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 PAD_TOKEN = "<|pad|>"
-# Attention that rounds to bfloat16 blows up last-digit differences between batches of different sizes. Up to this
-# size a float32 network on a CPU takes the time to add up in float64; above it that would cost several times the step.
-FLOAT64_SUMS_PARAMETERS = 50_000_000
 
 
 class PromptError(ValueError):
@@ -57,27 +55,34 @@ class ColaDLM:
         missing = [token for token, token_id in ids.items() if token_id is None]
         if missing:
             raise ValueError(f"the tokenizer has no {missing[0]}, expected the tokens {', '.join(ids)}")
-        small = self.parameters <= FLOAT64_SUMS_PARAMETERS and self.device.type == "cpu"
-        if small and self.dtype == torch.float32 and dit.config.attention_dtype == "bfloat16":
-            sum_in_float64(vae)
-            sum_in_float64(dit)
+        small = self.parameters <= SMALL_PARAMETERS and self.device.type == "cpu"
+        for network in (vae, dit) if small and self.dtype == torch.float32 else ():
+            # Attention that rounds to bfloat16 blows up last-digit differences between batches of different sizes, so a
+            # small network takes the time to add up in float64; in a large one that would cost several times the step.
+            # With other attention it keeps a second copy of its weights, packed for small batches.
+            if dit.config.attention_dtype == "bfloat16":
+                sum_in_float64(network)
+            else:
+                pack(network)
         self.pad_id: int = ids[PAD_TOKEN]
         self.end_ids: tuple[int, ...] = tuple(ids[token] for token in END_TOKENS)
         self.sampler = Sampler(vae, dit, self.read, self.end_ids, self.pad_id)
 
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
-                        dtype: str | torch.dtype = "auto", revision: str | None = None) -> ColaDLM:  # fmt: skip
+                        dtype: str | torch.dtype = "auto", revision: str | None = None,
+                        progress: Callable[[float], None] | None = None) -> ColaDLM:  # fmt: skip
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16".
+        progress: is told the share of the weights that have been read, in [0, 1].
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
         """
         checkpoint = find_checkpoint(path, revision)
         device = choose_device(device)
         dtype = choose_dtype(dtype, device, checkpoint.dit_config.txt_dim)
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
-        vae, dit = load_networks(checkpoint, device, dtype)
+        vae, dit = load_networks(checkpoint, device, dtype, progress)
         tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
         return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint)
 
@@ -224,6 +229,11 @@ class ColaDLM:
         Raises PromptError, SettingsError (both ValueError).
         """
         settings = settings or self.defaults
+        return self.run_plans(self.plans(prompts, settings, noise, sequences), settings)
+
+    def plans(self, prompts: Sequence[str], settings: SamplerSettings, noise: Tensor | None = None,
+              sequences: Sequence[int] | None = None) -> list[Plan]:  # fmt: skip
+        """The plans that `sample` runs, whose arguments these are. Raises PromptError."""
         if isinstance(prompts, str) or not len(prompts):
             raise PromptError(f"prompts is {prompts!r}, expected a list of at least one text")
         sequences = list(range(len(prompts))) if sequences is None else list(sequences)
@@ -237,10 +247,9 @@ class ColaDLM:
                 raise PromptError(f"noise has shape {tuple(noise.shape)}, expected {wanted}".replace("'", ""))
         texts = self.encode_texts(prompts)
         rows = [None] * len(prompts) if noise is None else noise.unbind(1)
-        plans = [
+        return [
             self.plan_encoded(text, settings, key, row) for text, key, row in zip(texts, sequences, rows, strict=True)
         ]
-        return self.run_plans(plans, settings)
 
     def run_plans(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
                   inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        readable = stat.S_IMODE(partial.stat().st_mode) & 0o666  # what the umask allows; some writers allow less
         for entry in (*partial.rglob("*"), partial):
+            if entry.is_file():
+                entry.chmod(readable)
             _flush(entry)
         if previous.exists():
             shutil.rmtree(previous)

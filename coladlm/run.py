@@ -13,6 +13,7 @@ from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
 from .recorder import TraceRecorder
+from .sampler import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,17 @@ def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
     """
     operation, recipe = _resolved(recipe)
     return operation.run(model, recipe)
+
+
+def plans(model: ColaDLM, recipe: Recipe) -> list[Plan]:
+    """The plans of a recipe of "generate", each with its own settings, for a batch that it shares with others.
+
+    See `shared_run.SharedRun`. Raises RecipeError, PromptError.
+    """
+    _, recipe = _resolved(recipe)
+    texts, keys = zip(*recipe.sequences(), strict=True)
+    made = model.plans(texts, recipe.settings, sequences=keys)
+    return [dataclasses.replace(plan, settings=recipe.settings) for plan in made]
 
 
 def prompts(recipe: Recipe) -> list[str]:

@@ -40,7 +40,8 @@ class Plan:
     prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
     (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
-    written: (m,), tokens that the resumed run has written in earlier blocks, for the repetition penalty.
+    written: (m,), tokens that the resumed run has written in earlier blocks, for the repetition penalty. settings: its
+    own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`).
     """
 
     prefix: Tensor
@@ -56,6 +57,7 @@ class Plan:
     state: Tensor | None = None
     first_step: int = 0
     written: Tensor | None = None
+    settings: SamplerSettings | None = None
 
     @property
     def blocks(self) -> int:
@@ -107,10 +109,15 @@ class Sampler:
             if plan.first_step != plans[0].first_step or not 0 <= plan.first_step < settings.steps:
                 wanted = f"{plans[0].first_step} as in plan 0, from 0 to {settings.steps - 1}"
                 raise PlanError(f"plan {i}: first_step is {plan.first_step}, expected {wanted}")
+            if plan.settings is not None and plan.settings.flow != settings.flow:
+                raise PlanError(f"plan {i} has settings of another flow than the run, expected the same")
 
 
 class _Run:
-    """The state of one run: its caches, tables and answers."""
+    """The state of one run: its caches, tables and answers.
+
+    `block` counts the blocks of the run; a sequence that joined later (see shared_run.py) counts its own from there.
+    """
 
     def __init__(self, sampler: Sampler, plans: list[Plan], settings: SamplerSettings, invert: bool, iterations: int):
         self.sampler, self.plans, self.settings, self.invert = sampler, plans, settings, invert
@@ -118,7 +125,9 @@ class _Run:
         self.device = self.dit.txt_in["proj"].weight.device
         self.b, self.ps = self.vae.config.block_size, self.vae.config.patch_size
         self.rows = list(range(len(plans)))  # the sequences that are still written
-        self.prefix = max(len(plan.prefix) for plan in plans)  # slots before the first new block
+        self.own = [plan.settings or settings for plan in plans]
+        self.joined = [0] * len(plans)  # the block of the run that is a sequence's first
+        self.position = max(len(plan.prefix) for plan in plans)  # slots before the block to come
         self.answers: list[list[int]] = [[] for _ in plans]
         self.texts = [""] * len(plans)
         self.reasons = ["length"] * len(plans)
@@ -133,14 +142,23 @@ class _Run:
     def events(self) -> Iterator[Event]:
         self._prefill()
         self._tabulate()
-        for block in range(max(plan.blocks for plan in self.plans)):
-            self._drop_rows([row for row in self.rows if block < self.plans[row].blocks and self.reasons[row] != "end"])
-            if not self.rows:
-                break
+        block = 0
+        while self._between_blocks(block):
             self._enter(block)
             yield from self._transport(block)
+            if not self.rows:  # all have left in the middle of the block
+                break
             yield self._finish(block)
+            block, self.position = block + 1, self.position + self.b
         yield Finished(self.reasons, self.texts, self.answers)
+
+    def _between_blocks(self, block: int) -> list[int]:
+        """The rows that have this block to write; the others are left out."""
+        return self._drop_rows([row for row in self.rows if self.goes_on(row, block)])
+
+    def goes_on(self, row: int, block: int) -> bool:
+        """Does a sequence have this block to write?"""
+        return block - self.joined[row] < self.plans[row].blocks and self.reasons[row] != "end"
 
     # prefill
 
@@ -148,8 +166,8 @@ class _Run:
         """Fills the caches with the prefix, rows right-aligned, in pieces of whole blocks."""
         vae, dit, batch = self.vae.config, self.dit.config, len(self.plans)
         lengths = torch.tensor([len(plan.prefix) for plan in self.plans])
-        self.padding = self.prefix - lengths
-        capacity = self.prefix + self.b * max(plan.blocks for plan in self.plans)
+        self.padding = self.position - lengths
+        capacity = self.position + self.b * max(plan.blocks for plan in self.plans)
         shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
         text_shared = {**shared, "kernel": self.vae.kernel}
         dtype = self.dit.txt_in["proj"].weight.dtype
@@ -165,17 +183,17 @@ class _Run:
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
         self.clean_modulations = self.dit.modulations(torch.zeros(1, device=self.device)).at(0)
-        if not self.prefix:
+        if not self.position:
             return
-        latents = torch.zeros(batch, self.prefix, vae.latent_dim)
-        ids = torch.full((batch, self.prefix * self.ps), self.sampler.pad_id)
+        latents = torch.zeros(batch, self.position, vae.latent_dim)
+        ids = torch.full((batch, self.position * self.ps), self.sampler.pad_id)
         for row, plan in enumerate(self.plans):
             if len(plan.prefix):
                 latents[row, -len(plan.prefix) :] = plan.prefix
                 ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
         piece = max(PREFILL_LATENTS // self.b, 1) * self.b
-        for start in range(0, self.prefix, piece):
-            end = min(start + piece, self.prefix)
+        for start in range(0, self.position, piece):
+            end = min(start + piece, self.position)
             self._place(start, end)
             if self.encoder_cache is not None:
                 self._encode(ids[:, start * self.ps : end * self.ps].to(self.device))
@@ -209,7 +227,7 @@ class _Run:
         if self.invert:  # everything goes all the way to noise, but for what is pinned
             starts = torch.where(starts == 0, starts, flow.NOISE_TIME)
         self.scales, scale_index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
-        self.scale_index = scale_index.split([plan.start.numel() for plan in self.plans])
+        self.scale_index = list(scale_index.split([plan.start.numel() for plan in self.plans]))
         self.nominal = {t: i for i, t in enumerate(flow.evaluation_times(self.settings.solver, self.grid))}
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
         self.modulations = self.dit.modulations(times.flatten().float().to(self.device))
@@ -222,29 +240,31 @@ class _Run:
 
     # a block
 
-    def _drop_rows(self, rows: list[int]) -> None:
-        """Leaves out sequences that have come to their end, so that nothing is computed for them."""
+    def _drop_rows(self, rows: list[int]) -> list[int]:
+        """Leaves out sequences that have come to their end, so that nothing is computed for them; returns the rest."""
         if rows == self.rows or not rows:
             self.rows = rows
-            return
+            return rows
         kept = torch.tensor([self.rows.index(row) for row in rows])
         for cache in (self.flow_cache, self.decoder_cache, self.encoder_cache):
             if cache is not None:
                 cache.keep(kept)
         self.seen = self.seen[kept.to(self.device)]
         self.rows = rows
+        return rows
 
     def _enter(self, block: int) -> None:
         """Everything about this block that does not change from step to step."""
-        plans = [self.plans[row] for row in self.rows]
-        start = self.prefix + block * self.b
-        self._place(start, start + self.b)
-        scale_index = torch.stack([self.scale_index[row].view(-1, self.b)[block] for row in self.rows])
+        at = self._at(block)
+        self._place(self.position, self.position + self.b)
+        scale_index = torch.stack(
+            [self.scale_index[row].view(-1, self.b)[own] for row, (_, own) in zip(self.rows, at, strict=True)]
+        )
         self.one_scale = int(scale_index[0, 0]) if bool((scale_index == scale_index[0, 0]).all()) else None
         self.block_scales = scale_index.to(self.device)
         self.scale = self.scales.float().to(self.device)[self.block_scales]  # (rows, b)
         # a sequence without any history has nothing to be guided by
-        guidance = [self.settings.guidance if len(plan.prefix) or block else 1.0 for plan in plans]
+        guidance = [self.settings.guidance if len(plan.prefix) or own else 1.0 for plan, own in at]
         self.is_guided = any(g != 1.0 for g in guidance)
         self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
         self.active = torch.zeros(len(self.plans), dtype=torch.bool)
@@ -252,20 +272,26 @@ class _Run:
         self.all_active = len(self.rows) == len(self.plans)
         self.row_index = torch.tensor(self.rows, device=self.device)
 
+    def _at(self, block: int) -> list[tuple[Plan, int]]:
+        """The plans of the rows, each with the number of its own block that this block of the run is."""
+        return [(self.plans[row], block - self.joined[row]) for row in self.rows]
+
+    def _keys(self, block: int) -> list[tuple[int, int, int]]:
+        """What the randomness of each row depends on: its seed, the key of the sequence, the number of its block."""
+        return [(self.own[row].seed, plan.sequence, plan.first_block + own)
+                for row, (plan, own) in zip(self.rows, self._at(block), strict=True)]  # fmt: skip
+
     def _starting_state(self, block: int) -> Tensor:
-        plans = [self.plans[row] for row in self.rows]
-        source = torch.stack([plan.source[block] for plan in plans]).to(self.device)
+        at = self._at(block)
+        source = torch.stack([plan.source[own] for plan, own in at]).to(self.device)
         if self.invert:
             return source
-        if block == 0 and plans[0].state is not None:
-            return torch.stack([plan.state for plan in plans]).to(self.device)
-        noise = torch.stack([self._noise(plan, block) for plan in plans]).to(self.device)
-        return flow.interpolant(source, noise, self.scale * flow.NOISE_TIME)
-
-    def _noise(self, plan: Plan, block: int) -> Tensor:
-        if plan.noise is not None:
-            return plan.noise[block]
-        return block_noise(self.settings.seed, plan.sequence, plan.first_block + block, tuple(plan.source.shape[1:]))
+        if block == 0 and at[0][0].state is not None:
+            return torch.stack([plan.state for plan, _ in at]).to(self.device)
+        shape = tuple(source.shape[1:])
+        noise = [block_noise(*key, shape) if plan.noise is None else plan.noise[own]
+                 for (plan, own), key in zip(at, self._keys(block), strict=True)]  # fmt: skip
+        return flow.interpolant(source, torch.stack(noise).to(self.device), self.scale * flow.NOISE_TIME)
 
     def _velocities(self, z: Tensor, t: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
@@ -280,9 +306,10 @@ class _Run:
 
     def _transport(self, block: int) -> Iterator[Step]:
         """Carries the block along the flow, one event a step. Leaves the result in self.z."""
-        settings, scale = self.settings, self.scale[..., None]
-        self.z = z = self._starting_state(block)
+        settings = self.settings
+        self.z = self._starting_state(block)
         for index in range(self.plans[0].first_step if block == 0 else 0, settings.steps):
+            z, scale = self.z, self.scale[..., None]
             t, t_next = self.grid[index], self.grid[index + 1]
             v, conditional, unconditional = self._velocities(z, t)
             times, times_next = self.scale * t, self.scale * t_next
@@ -297,12 +324,16 @@ class _Run:
             else:
                 z = flow.advance(z, v, t, t_next, scale)
             self.z = z
+            if not self._between_steps(block):
+                return
+
+    def _between_steps(self, block: int) -> bool:
+        """Are there rows that go on in the middle of this block? Always, but where sequences may leave."""
+        return True
 
     def _fresh_noise(self, block: int, step: int) -> Tensor:
-        plans, seed = [self.plans[row] for row in self.rows], self.settings.seed
         shape = tuple(self.z.shape[1:])
-        fresh = [step_noise(seed, p.sequence, p.first_block + block, step, shape) for p in plans]
-        return torch.stack(fresh).to(self.device)
+        return torch.stack([step_noise(*key, step, shape) for key in self._keys(block)]).to(self.device)
 
     def _spread(self, x: Tensor | None) -> Tensor | None:
         """Rows of this block -> rows of the whole batch."""
@@ -317,14 +348,13 @@ class _Run:
 
     def _finish(self, block: int) -> BlockDone:
         """Decodes the block, chooses its tokens, and makes it history."""
-        plans = [self.plans[row] for row in self.rows]
         latents = self._starting_state(block) if self.invert else self.z
         logits = self.vae.decode(latents, self.text_rope, self.decoder_cache)
         ids = self._choose(block, logits)
         logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
         for row, row_ids in zip(self.rows, ids.tolist(), strict=True):  # the one synchronisation of a block
             self._extend(row, block, row_ids)
-        if block + 1 < max(plan.blocks for plan in plans):
+        if any(own + 1 < plan.blocks for plan, own in self._at(block)):
             if self.encoder_cache is not None and not self.invert:
                 latents = self._encode(ids)
             self._remember(latents)
@@ -333,14 +363,19 @@ class _Run:
 
     def _choose(self, block: int, logits: Tensor) -> Tensor:
         """Token ids (rows, b * patch_size); pinned positions keep their tokens."""
-        settings, plans = self.settings, [self.plans[row] for row in self.rows]
-        uniforms = None
-        if settings.temperature > 0:
-            draws = [token_uniforms(settings.seed, p.sequence, p.first_block + block, self.b * self.ps) for p in plans]
-            uniforms = torch.stack(draws).to(self.device)
-        ids = choose(penalised(logits, self.seen[:, :-1], settings.repetition_penalty), uniforms,
-                     settings.temperature, settings.top_k, settings.top_p)  # fmt: skip
-        pinned = torch.stack([plan.pinned_ids[block] for plan in plans]).to(self.device)
+        alike: dict[tuple, list[int]] = {}  # the rows that choose in the same way
+        for i, row in enumerate(self.rows):
+            own = self.own[row]
+            alike.setdefault((own.repetition_penalty, own.temperature, own.top_k, own.top_p), []).append(i)
+        ids = torch.empty(logits.shape[:2], dtype=torch.long, device=self.device)
+        keys = self._keys(block)
+        for (penalty, temperature, top_k, top_p), rows in alike.items():
+            uniforms = None
+            if temperature > 0:
+                uniforms = torch.stack([token_uniforms(*keys[i], logits.shape[1]) for i in rows]).to(self.device)
+            of_rows = penalised(logits[rows], self.seen[rows, :-1], penalty)
+            ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
+        pinned = torch.stack([plan.pinned_ids[own] for plan, own in self._at(block)]).to(self.device)
         free = pinned < 0
         self.seen.scatter_(1, torch.where(free, ids, logits.shape[-1]), True)  # pinned ones into the spare column
         return torch.where(free, ids, pinned)
@@ -348,8 +383,8 @@ class _Run:
     def _extend(self, row: int, block: int, ids: list[int]) -> None:
         """Adds a block's tokens to a sequence's answer, up to an end token or its length."""
         plan, answer = self.plans[row], self.answers[row]
-        for token in ids[plan.skip :] if block == 0 else ids:
-            if self.settings.stop_at_end and token in self.sampler.end_ids:
+        for token in ids[plan.skip :] if block == self.joined[row] else ids:
+            if self.own[row].stop_at_end and token in self.sampler.end_ids:
                 self.reasons[row] = "end"
                 break
             if len(answer) == plan.max_new_tokens:

@@ -82,6 +82,15 @@ class SamplerSettings:
         if value not in known:
             raise SettingsError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
+    @property
+    def flow(self) -> SamplerSettings:
+        """These settings with the seed, the length and the choice of tokens at one fixed value.
+
+        Sequences for which it is equal can share a run (see shared_run.py).
+        """
+        return dataclasses.replace(self, seed=0, max_new_tokens=1, temperature=0.0, top_k=0, top_p=1.0,
+                                   repetition_penalty=1.0, stop_at_end=True)  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {**dataclasses.asdict(self), "guidance_interval": list(self.guidance_interval)}

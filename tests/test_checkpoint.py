@@ -715,3 +715,9 @@ def test_a_folder_goes_before_a_repository_of_the_same_name(hub, folder, tmp_pat
     shutil.copytree(folder, tmp_path / "owner" / "model")
     assert find_checkpoint("owner/model").name == "model"
     assert hub.served == []
+
+
+def test_saved_files_have_the_permissions_of_their_folder(folder, tmp_path):
+    save_checkpoint(tmp_path / "saved", *networks(folder), tokenizer_of(folder))
+    for file in (tmp_path / "saved").rglob("*.*"):
+        assert file.stat().st_mode & 0o666 == (tmp_path / "saved").stat().st_mode & 0o666, file

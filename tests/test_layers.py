@@ -13,6 +13,7 @@ from coladlm.layers import (
     bfloat16_kernel,
     block_causal_mask,
     exact_kernel,
+    gelu_tanh,
     rotary_halves,
     rotary_pairs,
     rotate_halves,
@@ -135,3 +136,12 @@ def test_keep_drops_the_other_rows_and_their_padding():
     assert cache.nbytes * 3 == size * 2
     cache.place(4, 6)
     torch.testing.assert_close(cache(0, q[[0, 2], 4:], k[[0, 2], 4:], v[[0, 2], 4:]), whole[[0, 2], 4:])
+
+
+def test_gelu_is_its_definition_with_and_without_gradients():
+    x = torch.cat((torch.linspace(-12, 12, 4001), torch.tensor([-1e20, 1e20])))
+    wanted = torch.nn.functional.gelu(x, approximate="tanh")
+    torch.testing.assert_close(gelu_tanh(x), wanted)
+    with torch.inference_mode():
+        torch.testing.assert_close(gelu_tanh(x), wanted, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(gelu_tanh(x.double()), torch.nn.functional.gelu(x.double(), approximate="tanh"))

@@ -8,6 +8,9 @@ import sys
 import typing
 from pathlib import Path
 
+import torch
+
+from ..devices import choose_threads
 from ..flow import GRIDS, SOLVERS
 from ..model import ColaDLM
 from ..settings import HISTORIES, SamplerSettings
@@ -46,9 +49,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def load_model(args: argparse.Namespace) -> ColaDLM:
     """The model that the options name. Raises CommandError."""
     try:
-        return ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
+        model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    torch.set_num_threads(choose_threads(model.parameters, model.device))
+    return model
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:

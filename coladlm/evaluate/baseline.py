@@ -25,12 +25,12 @@ from ..checkpoint import (
     DOCUMENTS,
     WEIGHTS,
     CheckpointError,
-    _check_tokenizer,
-    _json_object,
-    _norm_keys,
-    _stored_tensors,
-    _weight_files,
-    _write_json,
+    check_tokenizer,
+    json_object,
+    norm_keys,
+    stored_tensors,
+    weight_files,
+    write_json,
 )
 from ..devices import choose_device, choose_dtype
 from ..events import Finished
@@ -113,9 +113,9 @@ class Baseline:
         folder = standing_folder(BUNDLED if path is None else Path(path).expanduser())
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: found no folder, expected a baseline (config.json, {WEIGHTS})")
-        data = _json_object(folder / "config.json")
+        data = json_object(folder / "config.json")
         config = TransformerConfig.from_dict(data, str(folder / "config.json"))
-        _check_tokenizer(folder / "tokenizer.json", config.vocab_size)
+        check_tokenizer(folder / "tokenizer.json", config.vocab_size)
         device = choose_device(device)
         network = _load(folder, config, device, choose_dtype(dtype, device, config.dim))
         training = data.get("training")
@@ -283,13 +283,13 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
     for entry in others:
         if entry.suffix not in DOCUMENTS or not entry.is_file():
             raise CheckpointError(f"{folder}: found {entry.name}, expected nothing but a baseline to replace")
-    norms, state = _norm_keys(network), {}
+    norms, state = norm_keys(network), {}
     for key, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{folder / WEIGHTS}: {key} would hold NaN or infinity, expected finite numbers")
         state[key] = tensor.to("cpu", torch.float32 if key in norms else dtype).contiguous()
     with replaced_folder(folder) as partial:
-        _write_json(partial / "config.json", {**network.config.to_dict(), "training": baseline.training})
+        write_json(partial / "config.json", {**network.config.to_dict(), "training": baseline.training})
         save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
         baseline.tokenizer.save(str(partial / "tokenizer.json"))
         for document in others:
@@ -298,8 +298,8 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
 
 def _load(folder: Path, config: TransformerConfig, device: torch.device, dtype: torch.dtype) -> Transformer:
     """The network with its weights on `device`, matrices in `dtype`, norms in float32."""
-    files = _weight_files(folder)
-    stored = _stored_tensors(files)
+    files = weight_files(folder)
+    stored = stored_tensors(files)
     with torch.device("meta"):
         network = Transformer(config)
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -311,7 +311,7 @@ def _load(folder: Path, config: TransformerConfig, device: torch.device, dtype: 
         if stored[key].shape != wanted[key]:
             found = stored[key].shape
             raise CheckpointError(f"{stored[key].file}: {key} has shape {found}, expected {wanted[key]}")
-    norms, buffer = _norm_keys(network), read_buffer()
+    norms, buffer = norm_keys(network), read_buffer()
     state = {key: stored[key].load(device, torch.float32 if key in norms else dtype, buffer) for key in wanted}
     network.load_state_dict(state, assign=True)
     return network.requires_grad_(False)

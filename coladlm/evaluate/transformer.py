@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import _Checker, _read
+from ..config import FieldCheck, read_fields
 from ..layers import Attend, KVCache, LayerNorm, Linear, rotary_halves, rotate_halves
 
 MODEL_TYPE = "autoregressive_transformer"
@@ -40,8 +40,8 @@ class TransformerConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], file: str = "config.json") -> TransformerConfig:
         """Reads the listed keys of `data` and checks them. Raises ConfigError."""
-        config = _read(cls, data, file, model_type=MODEL_TYPE)
-        check = _Checker(config, file)
+        config = read_fields(cls, data, file, model_type=MODEL_TYPE)
+        check = FieldCheck(config, file)
         for key in ("vocab_size", "dim", "num_heads", "ffn_dim", "max_tokens"):
             check(key, getattr(config, key) >= 1, "a positive integer")
         check("num_layers", config.num_layers >= 0, "0 or more")

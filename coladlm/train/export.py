@@ -16,7 +16,7 @@ from .stages import load_dit, load_vae
 # What suits small models of this make, as a start: stochastic steps and a re-encoded history repair their errors.
 SMALL_MODEL_SAMPLER = SamplerSettings(
     steps=16,
-    guidance=1.25,
+    guidance=1.5,
     stochasticity=1.0,
     time_shift=2.0,
     history="reencoded",

@@ -1,0 +1,85 @@
+"""How fast a guided step of the sampler is, next to the bare matrix products it cannot do without.
+
+A guided step of a block is one pass of the DiT over 2 * batch * block_size rows. Its bare products are the linear
+layers of that pass alone: same weights, same rows, nothing else. Both are timed in turns within one run, so that
+whatever else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+
+import torch
+
+from .events import Step
+from .layers import Linear
+from .model import ColaDLM
+
+PROMPT = "Once upon a time there was a little girl who liked to play in the garden. "
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Median seconds of a guided step and of its bare products, and the tokens a second at `steps` steps a block."""
+
+    step: float
+    products: float
+    steps: int
+    tokens: float
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def step_linears(model: ColaDLM) -> list[Linear]:
+    """The linear layers that every step runs through; those of the time embedding are tabulated once a run."""
+    dit = model.dit
+    blocks = [layer for b in dit.blocks for layer in (b.msa.proj_qkv, b.msa.proj_out, b.mlp.proj_in, b.mlp.proj_out)]
+    return [dit.txt_in["proj"], *blocks, dit.txt_out["proj"]]
+
+
+@torch.inference_mode()
+def product_seconds(linears: list[Linear], inputs: list[torch.Tensor], device: torch.device) -> float:
+    """Seconds of these layers' products with these inputs."""
+    synchronise(device)
+    start = time.perf_counter()
+    for linear, x in zip(linears, inputs, strict=True):
+        torch.nn.functional.linear(x, linear.weight, linear.bias)
+    synchronise(device)
+    return time.perf_counter() - start
+
+
+def step_times(model: ColaDLM, batch: int, blocks: int) -> tuple[float, float]:
+    """Median seconds of a guided step and of its bare products, timed in turns over `blocks` blocks of 16 steps."""
+    b = model.block_size * model.patch_size
+    settings = dataclasses.replace(model.defaults, steps=16, guidance=2.0, solver="euler", stochasticity=0.0,
+                                   guidance_interval=(0.0, 1000.0), history="latents", stop_at_end=False,
+                                   max_new_tokens=blocks * b)  # fmt: skip
+    linears = step_linears(model)
+    rows = 2 * batch * model.block_size
+    inputs = [torch.randn(rows, layer.in_features, dtype=model.dtype, device=model.device) for layer in linears]
+    steps, products, last = [], [], None
+    for event in model.sample([PROMPT * 2] * batch, settings):
+        synchronise(model.device)
+        now = time.perf_counter()
+        if isinstance(event, Step) and last is not None:
+            steps.append(now - last)
+        products.append(product_seconds(linears, inputs, model.device))
+        last = time.perf_counter() if isinstance(event, Step) else None
+    return statistics.median(steps), statistics.median(products)
+
+
+def quick_speed(model: ColaDLM, blocks: int = 3, tokens: int = 24) -> Speed:
+    """A short measurement of one text at a time: a few seconds for a small model."""
+    settings = dataclasses.replace(model.defaults, stop_at_end=False, max_new_tokens=tokens)
+    model.generate([PROMPT], dataclasses.replace(settings, max_new_tokens=4))  # warm up
+    step, products = step_times(model, 1, blocks)
+    start = time.perf_counter()
+    model.generate([PROMPT], settings)
+    synchronise(model.device)
+    return Speed(step, products, settings.steps, tokens / (time.perf_counter() - start))
