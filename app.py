@@ -1,9 +1,10 @@
-"""Cola-DLM Explorer: loads a model and opens the page. Start here.
+"""Cola-DLM Explorer: loads a model and opens the page and the doors for programs. Start here.
 
     python app.py                                  the bundled model
     python app.py --checkpoint path/to/folder      a checkpoint of the published form, or a Hub repository id
 
-Also the entry of a Hugging Face Space, which sets the host and the port in the environment.
+Also the entry of a Hugging Face Space, which sets the host and the port in the environment. What the doors are and what
+the limits mean: docs/serving.md.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-# Read when torch is imported. Threads that wait in a loop for each other cost a busy machine several times the work.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+import importlib.util
 import sys
 
-QUEUE_SIZE = 32
+from app.serving.asked import RequestLimits
+from app.serving.sharing import Limits
+
+GRACE = 10.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT", 7860))
+    many, one = Limits(), RequestLimits()
     add = options.add_argument
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -34,25 +39,66 @@ def parser() -> argparse.ArgumentParser:
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
     add("--share", action="store_true", help="open a public link through gradio's tunnel")
-    add("--queue-size", type=int, default=QUEUE_SIZE, help="how many requests may wait for the model")
+    loading = "may visitors load another model, and so name folders of this machine; None: where only this one listens"
+    add("--allow-loading", action=argparse.BooleanOptionalAction, help=loading)
+    add("--mcp", action="store_true", help="offer the operations as tools of an MCP server, too")
+    add = options.add_argument_group("many at once").add_argument
+    add("--running", type=at_least(1), default=many.running, help="requests that are worked on at once, in turns")
+    add("--queue-size", type=at_least(0), default=many.waiting, help="how many more may wait for a place")
+    add("--per-visitor", type=at_least(0), default=many.per_visitor, help="requests of one visitor at once; 0: any")
+    add("--batch", type=at_least(1), default=many.batch, help="texts that are written as one batch at most")
+    add("--grace", type=float, default=GRACE, help="seconds that runs may go on after SIGTERM")
+    add = options.add_argument_group("one request of the doors for programs").add_argument
+    add("--max-new-tokens", type=at_least(1), default=one.new_tokens, help="length of a text")
+    add("--max-prompt-tokens", type=at_least(1), default=one.prompt, help="length of a prompt")
+    add("--max-steps", type=at_least(1), default=one.steps, help="solver steps of a block")
+    add("--max-texts", type=at_least(1), default=one.texts, help="prompts")
+    add("--max-variations", type=at_least(1), default=one.variations, help="texts for a prompt")
     return options
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Loads the model and serves the page until it is interrupted. Returns the exit status."""
-    options = parser().parse_args(arguments)
-    from app.page import build_page, launch_options
-    from coladlm import ColaDLM
+def at_least(low: int):
+    """A type for whole numbers from `low` on."""
 
+    def whole(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is too low, expected at least {low}")
+        return value
+
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Loads the model and serves until it is interrupted or asked to end. Returns the exit status."""
+    options = parser().parse_args(arguments)
+    import torch
+
+    from app.host import serve
+    from coladlm import ColaDLM
+    from coladlm.devices import choose_threads
+
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        print("--mcp needs the package mcp: install it with pip install 'mcp<2'.", file=sys.stderr)
+        return 2
     try:
         print(f"Loading {options.checkpoint or 'the bundled model'} ...", flush=True)
         model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
     except (ValueError, OSError) as error:
         print(f"The model could not be loaded: {error}", file=sys.stderr)
         return 2
-    page = build_page(model)
-    page.queue(max_size=options.queue_size)
-    page.launch(server_name=options.host, server_port=options.port or None, share=options.share, **launch_options())
+    torch.set_num_threads(choose_threads(model.parameters, model.device))
+    many = Limits(options.running, options.queue_size, options.per_visitor, options.batch)
+    one = RequestLimits(
+        options.max_new_tokens, options.max_steps, options.max_texts, options.max_variations, options.max_prompt_tokens
+    )
+    loading = options.allow_loading
+    if loading is None:
+        loading = options.host in LOOPBACK and not options.share
+    serve(
+        model, many, one, host=options.host, port=options.port, share=options.share, mcp=options.mcp,
+        allow_loading=loading, grace=options.grace,
+    )  # fmt: skip
     return 0
 
 

@@ -1,0 +1,84 @@
+"""Serves the page and the doors for programs at one address, and ends cleanly when it is asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import gradio as gr
+
+from coladlm import ColaDLM
+
+from . import operations_api
+from .model_turn import SHARING
+from .page import build_page, launch_options
+from .resident import Resident
+from .serving.asked import RequestLimits
+from .serving.doors import Doors
+from .serving.sharing import Limits
+
+SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
+
+
+def launched(
+    model: ColaDLM, many: Limits, one: RequestLimits, host: str, port: int, share: bool = False, mcp: bool = False,
+    allow_loading: bool = False, quiet: bool = False,
+) -> gr.Blocks:  # fmt: skip
+    """The page, served in the background together with the doors. `close()` ends it.
+
+    mcp: offer the endpoints as tools of an MCP server, too. allow_loading: may visitors load another model.
+    """
+    SHARING.limits = many
+    resident = Resident(model, allow_loading)
+    page = build_page(resident)
+    with page:
+        operations_api.add_api(lambda: resident.model)
+    page.queue(max_size=many.running + many.waiting)
+    doors = Doors(lambda: resident.model, SHARING, one)
+    page.launch(
+        server_name=host,
+        server_port=port or None,
+        share=share,
+        mcp_server=mcp,
+        quiet=quiet,
+        prevent_thread_lock=True,
+        max_threads=SPARE_THREADS + many.running + many.waiting,  # a handler keeps one while it waits for its turn
+        app_kwargs={"routes": doors.routes()},
+        **launch_options(),
+    )
+    return page
+
+
+def serve(
+    model: ColaDLM, many: Limits, one: RequestLimits, host: str, port: int, share: bool, mcp: bool, allow_loading: bool,
+    grace: float,
+) -> None:  # fmt: skip
+    """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
+    with _asked_to_end() as asked:
+        page = launched(model, many, one, host, port, share, mcp, allow_loading)
+        while not asked.wait(1.0):  # in pieces: a signal is handled between them
+            pass
+        print("Ending: runs under way may go on for a moment.", flush=True)
+        SHARING.close(grace)
+        page.close(verbose=False)
+
+
+@contextlib.contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    asked = threading.Event()
+
+    def handler(number: int, _: object) -> None:
+        if asked.is_set():
+            os._exit(128 + number)
+        asked.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,94 @@
+"""What the server counts, and how it says so: Prometheus' text format (exposition format 0.0.4)."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import threading
+from typing import Any
+
+from coladlm.events import Finished
+
+SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # upper bounds of the histograms' buckets
+NAME = "coladlm"
+
+
+class Histogram:
+    """How many values lie below each bound of SECONDS."""
+
+    def __init__(self) -> None:
+        self.buckets, self.sum = [0] * (len(SECONDS) + 1), 0.0
+
+    def add(self, value: float) -> None:
+        self.buckets[bisect.bisect_left(SECONDS, value)] += 1
+        self.sum += value
+
+    def lines(self, name: str) -> list[str]:
+        out, below = [], 0
+        for bound, count in zip((*map(str, SECONDS), "+Inf"), self.buckets, strict=True):
+            below += count
+            out.append(f'{name}_bucket{{le="{bound}"}} {below}')
+        return [*out, f"{name}_sum {self.sum:.6f}", f"{name}_count {below}"]
+
+
+class Counts:
+    """Counters since the start. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._refused: collections.Counter[str] = collections.Counter()
+        self._waits, self._lengths = Histogram(), Histogram()
+        self._tokens = self._turns = 0
+        self._seconds = 0.0
+
+    def refused(self, why: str) -> None:
+        with self._lock:
+            self._refused[why] += 1
+
+    def waited(self, seconds: float) -> None:
+        with self._lock:
+            self._waits.add(seconds)
+
+    def ended(self, name: str, outcome: str, seconds: float) -> None:
+        with self._lock:
+            self._ended[name, outcome] += 1
+            self._lengths.add(seconds)
+
+    def wrote(self, event: Any) -> None:
+        """Takes down an event of a run."""
+        with self._lock:
+            if isinstance(event, Finished):
+                self._tokens += sum(map(len, event.token_ids))
+
+    def turn(self, seconds: float) -> None:
+        with self._lock:
+            self._turns += 1
+            self._seconds += seconds
+
+    def text(self, now: dict[str, float]) -> str:
+        """All counts in Prometheus' text format. now: values of this moment by name, such as running and waiting."""
+        with self._lock:
+            ended = [f'{{operation="{name}",outcome="{outcome}"}} {count}'
+                     for (name, outcome), count in sorted(self._ended.items())]  # fmt: skip
+            refused = [f'{{reason="{why}"}} {count}' for why, count in sorted(self._refused.items())]
+            parts = [
+                ("requests_total", "counter", "Requests that have ended, by operation and outcome.", ended),
+                ("refused_total", "counter", "Requests that found no room, by reason.", refused),
+                ("tokens_total", "counter", "Tokens of finished answers.", [f" {self._tokens}"]),
+                ("turns_total", "counter", "Turns of runs on the model.", [f" {self._turns}"]),
+                ("turn_seconds_total", "counter", "Seconds in turns: how busy the model is.",
+                 [f" {self._seconds:.6f}"]),
+            ]  # fmt: skip
+            gauges = [(name, "gauge", f"Requests {name} now.", [f" {value}"]) for name, value in now.items()]
+            out = []
+            for name, kind, about, values in (*parts, *gauges):
+                out += [f"# HELP {NAME}_{name} {about}", f"# TYPE {NAME}_{name} {kind}"]
+                out += [f"{NAME}_{name}{value}" for value in values]
+            for name, about, histogram in (
+                ("wait_seconds", "Time in the line before a request got a place.", self._waits),
+                ("request_seconds", "Time from the place of a request to its end.", self._lengths),
+            ):
+                out += [f"# HELP {NAME}_{name} {about}", f"# TYPE {NAME}_{name} histogram"]
+                out += histogram.lines(f"{NAME}_{name}")
+            return "\n".join(out) + "\n"

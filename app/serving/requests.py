@@ -1,0 +1,144 @@
+"""A request for the model, from the line to its last event; and what its visitor holds of it."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+PULSE_SECONDS = 0.4  # how long an iterator of events is silent at most: a visitor who left is noticed in between
+
+
+class BusyError(ValueError):
+    """There is no room for a request. seconds: when to expect some, None where that is the visitor's own doing."""
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        self.seconds = seconds
+        super().__init__(message)
+
+
+class ClosingError(ValueError):
+    """The server is shutting down."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down; what was written up to here stays.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """Nothing new. ahead: how many are served before, 0 where the request itself is worked on. seconds: until it is."""
+
+    ahead: int
+    seconds: float
+
+
+@dataclasses.dataclass(eq=False)
+class Request:
+    """One request. `lock` is the one lock of `Sharing`; what happens in a turn touches `deliver` and `closed` alone."""
+
+    name: str
+    visitor: str
+    lock: threading.RLock
+    wake: Callable[[Request], None]  # its visitor wants the next event
+    gone: Callable[[Request], None]  # its visitor has left
+    asked: float = dataclasses.field(default_factory=time.monotonic)
+    begun: float | None = None  # when it got a place
+    closed: bool = False  # nobody waits for it any more
+    over: bool = False  # its last event is delivered
+    place: Any = None  # what `Sharing` runs it in
+    shown: float = -1e9  # when the last Step was delivered
+
+    def __post_init__(self) -> None:
+        self.events: collections.deque[Any] = collections.deque()
+        self.changed = threading.Condition(self.lock)
+        self.listener: Callable[[], None] | None = None
+
+    def deliver(self, *events: Any, last: bool = False) -> None:
+        """Hands events, or an error to be raised, to the visitor."""
+        with self.lock:
+            self.events.extend(events)
+            self.over = self.over or last
+            self.changed.notify_all()
+            if self.listener is not None:
+                self.listener()
+
+
+class Events:
+    """What a visitor holds of a request: an iterator of its events, also an asynchronous one. Dropping it ends it.
+
+    Every PULSE_SECONDS without news the iterator gives a `Waiting`. Errors of the run are raised from it.
+    """
+
+    def __init__(self, request: Request, line: Callable[[Request], Waiting]) -> None:
+        self._request, self._line = request, line
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> Any:
+        request = self._request
+        with request.lock:
+            if not request.events:
+                if request.over or request.closed:
+                    raise StopIteration
+                request.wake(request)
+                request.changed.wait_for(lambda: request.events or request.over or request.closed, PULSE_SECONDS)
+            if request.events:
+                return self._taken()
+            if request.over or request.closed:
+                raise StopIteration
+            return self._line(request)
+
+    def _taken(self) -> Any:
+        event = self._request.events.popleft()
+        if isinstance(event, BaseException):
+            self.close()
+            raise event
+        return event
+
+    async def asynchronous(self) -> AsyncIterator[Any]:
+        """The same events in an event loop, without a thread that waits; closes the request when it is closed."""
+        request, loop, news = self._request, asyncio.get_running_loop(), asyncio.Event()
+
+        def listener() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(news.set)
+
+        try:
+            while True:
+                with request.lock:
+                    request.listener = listener
+                    found = bool(request.events)
+                    event = self._taken() if found else None
+                    if not found:
+                        if request.over or request.closed:
+                            return
+                        news.clear()
+                        request.wake(request)
+                if found:
+                    yield event
+                    continue
+                try:
+                    await asyncio.wait_for(news.wait(), PULSE_SECONDS)
+                except TimeoutError:
+                    yield self._line(request)
+        finally:
+            request.listener = None
+            self.close()
+
+    def close(self) -> None:
+        """Ends the request and frees its place at once; what is computed for it stops at the next step."""
+        self._request.gone(self._request)
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

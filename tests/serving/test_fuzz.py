@@ -1,0 +1,26 @@
+"""A thousand random inputs for every way in (benchmarks/fuzz.py has the kinds, and more of them to run at night)."""
+
+import pytest
+
+from benchmarks.fuzz import Attack, nothing_left_behind
+
+EACH = 100  # of ten kinds
+
+
+@pytest.fixture(scope="module")
+def attack(model, tmp_path_factory):
+    return Attack(model, tmp_path_factory.mktemp("fuzz"))
+
+
+KINDS = ("body", "broken body", "prompt", "recipe", "link", "interpolate", "edit", "latents", "trace", "texts")
+
+
+def test_every_kind_is_tried_here(attack):
+    assert tuple(attack.kinds) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_inputs_get_a_result_or_a_clear_refusal(attack, kind):
+    with nothing_left_behind(attack.folder):
+        found = [attack.once(kind, seed) for seed in range(EACH)]
+    assert set(found) == {"result", "refused"}  # both are reached, so that neither is the only thing tested

@@ -1,0 +1,215 @@
+"""`python app.py` as a process: the page and the doors at one address, clients of all kinds, and its end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client
+from openai import APIStatusError, OpenAI
+
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from examples import ask_a_server
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 120
+
+
+class Server:
+    """A process of app.py with the small random checkpoint."""
+
+    def __init__(self, folder: Path, checkpoint: Path, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.asked = False
+        self.address, self.log = f"http://127.0.0.1:{port}", folder / "log.txt"
+        command = [sys.executable, str(ROOT / "app.py"), "--checkpoint", str(checkpoint), "--device", "cpu",
+                   "--dtype", "float32", "--port", str(port), *options]  # fmt: skip
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "COLADLM_CACHE": str(folder / "cache")},
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self.healthy():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+
+    def healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.address}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def metric(self, name: str) -> float:
+        lines = httpx.get(f"{self.address}/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def ask_to_end(self) -> None:
+        self.asked = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> int:
+        """Asks it to end, once; returns its status. Fails for a traceback in its log."""
+        if not self.asked:
+            self.ask_to_end()
+        status = self.process.wait(40)
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
+        return status
+
+
+@pytest.fixture(scope="module")
+def server(golden_folder, tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("server"), golden_folder, "--running", "4", "--max-new-tokens", "2000")
+    yield running
+    assert running.end() == 0
+
+
+@pytest.fixture(scope="module")
+def openai(server):
+    with OpenAI(base_url=f"{server.address}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def long_body(**more):
+    return {"prompt": "x", "max_tokens": 2000, "stop_at_end": False, "steps": 128, **more}
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def test_the_openai_client_completes_streams_and_chats(openai, model):
+    ask = {"model": model.name, "prompt": "Once upon a time", "max_tokens": 12, "seed": 3, "extra_body": {"steps": 3}}
+    whole = openai.completions.create(**ask)
+    *_, finished = run(model, Recipe.from_dict(whole.recipe))
+    assert whole.choices[0].text == finished.texts[0]
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    parts = list(openai.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
+    assert "".join(part.choices[0].text for part in parts[:-1]) == whole.choices[0].text
+    assert parts[-1].usage == whole.usage
+    say = {"model": model.name, "messages": [{"role": "user", "content": "Once upon a time"}], "max_tokens": 12,
+           "seed": 3, "extra_body": {"steps": 3}}  # fmt: skip
+    assert openai.chat.completions.create(**say).choices[0].message.content == whole.choices[0].text
+    told = openai.chat.completions.create(**say, stream=True)
+    assert "".join(part.choices[0].delta.content or "" for part in told) == whole.choices[0].text
+    assert [one.id for one in openai.models.list()] == [model.name]
+
+
+def test_the_openai_client_understands_a_refusal(openai, model):
+    with pytest.raises(APIStatusError) as refused:
+        openai.completions.create(model=model.name, prompt="x", max_tokens=10**6)
+    assert refused.value.status_code == 400 and refused.value.param == "max_tokens"
+
+
+def test_all_doors_and_the_command_line_give_the_same_text(server, openai, model, golden_folder, tmp_path):
+    settings = {"steps": 3, "guidance": 2.0, "max_new_tokens": 10, "seed": 11, "temperature": 0.7}
+    text, recipe = Client(server.address, verbose=False).predict("The cat sat", api_name="/generate", **settings)
+    extra = {"steps": 3, "guidance": 2.0}
+    completed = openai.completions.create(
+        model=model.name, prompt="The cat sat", max_tokens=10, seed=11, temperature=0.7, extra_body=extra
+    )
+    assert completed.choices[0].text == text
+    assert Recipe.from_dict(completed.recipe) == Recipe.from_dict(recipe)
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    command = [sys.executable, "-m", "coladlm", "replay", str(tmp_path / "recipe.json"), "--model",
+               str(golden_folder), "--json", "--device", "cpu", "--dtype", "float32"]  # fmt: skip
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert [one["text"] for one in json.loads(said)["sequences"]] == [text]
+
+
+def test_the_example_tells_a_text_piece_by_piece_and_its_recipe(server, model, capsys):
+    ask_a_server.main(server.address, "The cat")
+    told, count, recipe = capsys.readouterr().out.rstrip("\n").rsplit("\n", 2)
+    *_, finished = run(model, Recipe.from_json(recipe))
+    assert told == "The cat" + finished.texts[0]
+    assert count.startswith(f"{len(finished.token_ids[0])} tokens")
+
+
+def test_the_page_and_the_doors_live_at_one_address(server):
+    assert "<title>Cola-DLM" in httpx.get(server.address).text or "gradio" in httpx.get(server.address).text
+    assert httpx.get(f"{server.address}/v1/models").json()["object"] == "list"
+    assert httpx.get(f"{server.address}/v1/nothing").json()["error"]["code"] == "not_found"
+    assert server.metric("coladlm_turns_total") > 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_hangs_up_frees_its_place_within_a_second(server, stream):
+    until(lambda: server.metric("coladlm_running") == 0, 5)
+    with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
+        body = json.dumps(long_body(stream=stream)).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        until(lambda: server.metric("coladlm_running") == 1, 5)
+        time.sleep(0.5)
+    until(lambda: server.metric("coladlm_running") == 0, 1.5)
+
+
+def test_a_gradio_client_that_goes_away_frees_its_place(server):
+    client = Client(server.address, verbose=False)
+    job = client.submit("x", max_new_tokens=1024, steps=128, stop_at_end=False, api_name="/generate")
+    until(lambda: job.outputs(), 10)
+    assert server.metric("coladlm_running") == 1
+    job.cancel()
+    until(lambda: server.metric("coladlm_running") == 0, 2)
+
+
+def test_a_short_request_overtakes_long_ones(server, openai, model):
+    stop = threading.Event()
+
+    def long():
+        with httpx.stream("POST", f"{server.address}/v1/completions", json=long_body(stream=True), timeout=60) as told:
+            for _ in told.iter_lines():
+                if stop.is_set():
+                    return
+
+    threads = [threading.Thread(target=long) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.metric("coladlm_running") == 3, 10)
+    openai.completions.create(model=model.name, prompt="x", max_tokens=4, extra_body={"steps": 2}, timeout=20)
+    assert server.metric("coladlm_running") == 3
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+
+
+def test_sigterm_lets_a_run_end_refuses_new_ones_and_leaves_with_status_0(golden_folder, tmp_path):
+    server = Server(tmp_path, golden_folder, "--grace", "3")
+    told = []
+
+    def ask():
+        body = long_body(max_tokens=1000, stream=True)
+        with httpx.stream("POST", f"{server.address}/v1/completions", json=body, timeout=60) as answer:
+            told.extend(answer.iter_lines())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until(lambda: server.metric("coladlm_running") == 1, 10)
+    server.ask_to_end()
+    until(lambda: httpx.get(f"{server.address}/health").status_code == 503, 3)
+    refused = httpx.post(f"{server.address}/v1/completions", json={"prompt": "x"})
+    assert refused.status_code == 503 and refused.json()["error"]["code"] == "shutting_down"
+    assert server.end() == 0
+    thread.join(20)
+    last = [line for line in told if line][-1]
+    assert last == "data: [DONE]" or "shutting_down" in last
+
+
+def test_options_that_make_no_sense_are_refused():
+    done = subprocess.run([sys.executable, str(ROOT / "app.py"), "--running", "0"], capture_output=True, text=True)
+    assert done.returncode == 2 and re.search("0 is too low", done.stderr)
