@@ -11,7 +11,7 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.latent.edit import OPTIONS, Edited
 from coladlm.recipe import Recipe, RecipeError, Said, check_options
-from coladlm.run import check_model, run
+from coladlm.run import check_model
 
 from .components import ProgressLine, ShareLink, TextRows, TokenPicker
 from .components.progress_line import progress_value
@@ -19,11 +19,12 @@ from .components.token_picker import picker_value
 from .edit_controls import CONTROLS, OTHER, OWN, WORDS, EditControls, options_of, unchanged_controls, values_of_options
 from .edit_history import current, leave, new_history, push, step, ways
 from .live_edit import LiveEdit
-from .model_turn import MODEL_TURN, sentence
+from .model_turn import IN_TURNS, Waiting, run, sentence
 from .operation_controls import fold_button, in_words, whole
 from .pieces import pieces
+from .resident import Resident
 from .run_controls import RunControls
-from .send import Sender, Ways
+from .send import Restore, Sender, Ways
 from .settings_panel import SettingsPanel, check_limits, settings_from, values_of
 from .share import link_of, recipe_from
 
@@ -40,8 +41,9 @@ MISFIT = (
 QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
-def build(model: ColaDLM, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
+    model = resident.first
     with gr.Row(elem_classes="workbench", elem_id="edit"):
         with gr.Column(elem_classes="controls"):
             with gr.Group(elem_classes="ask"):
@@ -95,42 +97,43 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
     shown = [text, picker, history, undo, redo]
 
     def on_run(*values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        yield from edit(model, *values)
-
-    def on_load(request: gr.Request) -> list[Any]:
-        return restore(model, request.query_params)
+        yield from edit(resident.model, *values)
 
     def on_typed(text: str, history: dict[str, Any]) -> list[Any]:
-        return typed(model, text, history)[1:]
+        return typed(resident.model, text, history)[1:]
 
     def on_undo(picker: dict[str, Any], history: dict[str, Any], event: gr.EventData) -> list[Any]:
-        return travel(model, picker, history, -1 if event.by < 0 else 1)
+        return travel(resident.model, picker, history, -1 if event.by < 0 else 1)
 
     def on_select(picker: dict[str, Any], history: dict[str, Any], event: gr.EventData) -> list[Any]:
-        return choose(model, event.text, picker, history)
+        return choose(resident.model, event.text, picker, history)
 
     def on_other(text: str) -> dict[str, Any]:
-        return tokens_of(model, text)
+        return tokens_of(resident.model, text)
 
     text.change(on_typed, [text, history], shown[1:], trigger_mode="always_last", **QUICK)
     for button, example in zip(examples, EXAMPLES, strict=True):
-        button.click(lambda h, example=example: take_example(model, example, h), history, shown, **QUICK)
-    undo.click(lambda picker, history: travel(model, picker, history, -1), [picker, history], shown, **QUICK)
-    redo.click(lambda picker, history: travel(model, picker, history, 1), [picker, history], shown, **QUICK)
+        button.click(lambda h, example=example: take_example(resident.model, example, h), history, shown, **QUICK)
+    undo.click(lambda picker, history: travel(resident.model, picker, history, -1), [picker, history], shown, **QUICK)
+    redo.click(lambda picker, history: travel(resident.model, picker, history, 1), [picker, history], shown, **QUICK)
     picker.undo(on_undo, [picker, history], shown, **QUICK)
     rows.select(on_select, [picker, history], shown, **QUICK)
     edit_controls.other.change(
         on_other, edit_controls.other, edit_controls.other_picker, trigger_mode="always_last", **QUICK
     )
     controls.wire(on_run, inputs, rows, progress, link, also=[rows.submit])
-    page.load(on_load, None, [*shown, *edit_controls.inputs, *panel.inputs, progress], **QUICK)
     return Ways(
-        take=lambda text, history: show(model, push(history, text), "Sent here; Undo goes back."),
+        take=lambda text, history: show(resident.model, push(history, text), "Sent here; Undo goes back."),
         inputs=[history],
         outputs=shown,
         sends=[Sender(to_generate.click, "generate", text), Sender(to_interpolate.click, "interpolate", text)],
         take_lists=lambda first, second: ["direction", OWN, "\n".join(first), "\n".join(second)],
         list_outputs=edit_controls.lists,
+        restore=Restore(
+            OPERATION,
+            lambda query: restore(resident.model, query),
+            [*shown, *edit_controls.inputs, *panel.inputs, progress],
+        ),
     )
 
 
@@ -278,9 +281,9 @@ def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
         return [*first, progress_value("error", message=said)]
 
 
-def add_api(model: ColaDLM) -> None:
+def add_api(resident: Resident) -> None:
     """Adds the endpoint /edit to the current page."""
-    begin = model.defaults
+    begin = resident.first.defaults
 
     def edit(
         text: str,
@@ -340,22 +343,24 @@ def add_api(model: ColaDLM) -> None:
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "temperature": temperature, "solver": solver}  # fmt: skip
         texts = [text] if other is None else [text, other]
-        yield from edit_text(model, texts, options, candidates, given)
+        yield from edit_text(resident.model, texts, options, candidates, given)
 
-    gr.api(edit, api_name="edit", **MODEL_TURN)
+    gr.api(edit, api_name="edit", **IN_TURNS)
 
 
 def edit_text(
     model: ColaDLM, texts: list[str], options: dict[str, Any], candidates: int, given: dict[str, Any]
 ) -> Iterator[tuple[list[dict], dict]]:
-    """The candidates and the recipe, once, at the end. Raises gr.Error with a sentence."""
+    """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
         recipe = Recipe(OPERATION, texts, settings, candidates, options, model.fingerprint)
         check_size(recipe)
+        plain: list[dict] = []
         for event in run(model, recipe):
             if isinstance(event, Edited):
                 plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
+            if isinstance(event, Edited | Waiting):  # in the line too: a caller who left is noticed
                 yield plain, recipe.to_dict()
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

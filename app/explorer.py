@@ -13,7 +13,7 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, run_branch, sequence_key
 from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.run import check_model, recorder, run
+from coladlm.run import check_model, recorder
 from coladlm.trace import Trace, TraceError
 
 from .cloud import CloudHolder
@@ -24,7 +24,7 @@ from .exports import measures_table, playable_page, trace_file
 from .flow_records import RunWriter, trace_lines
 from .live_flow import FlowFrame, LiveFlow
 from .measured import curves_value, point_value
-from .model_turn import sentence
+from .model_turn import alone, run, sentence
 from .operation_controls import number, whole
 from .settings_panel import check_limits, in_labels, settings_from
 from .share import link_of
@@ -75,7 +75,27 @@ class Explorer:
         runs = self.runs(visitor, ids)
         if not runs or self.cloud.charts is None:
             return Shown(flow_value("empty", message=NOTHING_YET), curves=NO_CURVES)
-        return Shown(self.on_map(flow_value("done", self.lines(runs), play=play)), curves=curves_value(runs))
+        flow = self.on_map(flow_value("done", self.lines(runs), play=play))
+        return Shown(flow, self.about(runs), curves=curves_value(runs))
+
+    def about(self, runs: Sequence[Run]) -> Any:
+        """A progress line that says so where a run was made with another model than the one that reads it here."""
+        foreign = [run for run in runs if check_model(self.model, run.trace.recipe)]
+        if not foreign:
+            return gr.skip()
+        names = ", ".join(run.label for run in foreign)
+        said = f"Made with another model than the one that reads it here: {names}. Its words and distances are guesses."
+        return progress_value("idle", message=said)
+
+    def first(self, visitor: str) -> Shown:
+        """What a visitor sees who opens the tab for the first time: the first recorded run, if there is one."""
+        recorded = [id_ for _, id_ in self.store.shipped[:1]]
+        if not recorded or self.cloud.charts is None:
+            return Shown()
+        shown = self.show(visitor, recorded, play=True)._replace(choices=self.choices(visitor, recorded))
+        if isinstance(shown.progress, dict) and shown.progress.get("state"):
+            return shown
+        return shown._replace(progress=progress_value("idle", message="A recorded run. Press Run for one of your own."))
 
     def on_map(self, value: dict[str, Any]) -> Any:
         """A value of the map, together with the cloud where the page came without it or with less."""
@@ -124,7 +144,7 @@ class Explorer:
             key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
             recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=self.model.fingerprint)
             record = BranchRecorder(parent.trace, spot, settings, recipe)
-            events = run_branch(self.model, parent.trace, spot, settings, fresh)
+            events = alone(lambda: run_branch(self.model, parent.trace, spot, settings, fresh), "branch")
             blocks = self.model.plan(prompt, settings).blocks
             others = self.runs(visitor, ids)[: MOST_SHOWN - 1]
             writer = RunWriter(self.cloud.charts, "live", "The branch", prompt, settings, left)
@@ -209,6 +229,15 @@ class Explorer:
         if point["step"] >= parent.trace.recipe.settings.steps:
             raise RecipeError("the point", Said("the end of its block"), "an earlier state to branch from")
         return parent, Spot(parent.sequence, point["block"], point["step"])
+
+    def take(self, visitor: str, run: Run) -> Run:
+        """A run that was made elsewhere on the page, kept for the map. Raises RecipeError, BranchError."""
+        check_fits(self.model, run.trace)
+        limited(run.trace.recipe.settings)
+        if self.cloud.charts is None:
+            said = "There is no map of this model yet: press Run on the tab Trajectories once."
+            raise RecipeError("the map of this model", Said("not made yet"), "a map", said)
+        return self.store.add(visitor, name_of(run.trace.prompts[run.sequence]), run.trace, run.sequence)
 
     # files
 

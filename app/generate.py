@@ -11,27 +11,31 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.events import BlockDone, Finished
 from coladlm.recipe import Recipe
-from coladlm.run import run
 
-from .components import ProgressLine, ShareLink, TokenStrip
-from .components.progress_line import progress_value
-from .live import LiveRun
-from .model_turn import MODEL_TURN, sentence
+from . import beside, sweep
+from .components import ProgressLine, ShareLink, TextRows, TokenStrip
+from .components.token_card import TokenCard
+from .desk import MOST_VARIATIONS, OPERATION, Desk, Written, restore
+from .model_turn import IN_TURNS, MODEL_TURN, Waiting, run, sentence
+from .operation_controls import fold_button
+from .resident import Resident
 from .run_controls import RunControls
-from .send import Ways
-from .settings_panel import SettingsPanel, check_limits, in_labels, settings_from, values_of
-from .share import link_of, recipe_from
+from .send import Restore, RunSender, Ways
+from .settings_panel import SettingSlider, SettingsPanel, check_limits
+from .trace_store import Run, TraceStore
 
-OPERATION = "generate"
 EXAMPLES = (
     "Once upon a time, there was a little fox who",
     "Tom and Lily went to the beach. They found",
     "One day, the moon did not come up.",
 )
+QUICK = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(model: ColaDLM, page: gr.Blocks) -> Ways:
-    """Lays the tab out inside the current context of `page` and connects it; says how a text comes in."""
+def build(resident: Resident, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
+    model, store = resident.first, TraceStore()
+    desk = resident.each(lambda model: Desk(model, store))
     with gr.Row(elem_classes="workbench", elem_id="generate"):
         with gr.Column(elem_classes="controls"):
             with gr.Group(elem_classes="ask"):
@@ -49,9 +53,18 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
                         example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
                         example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
             controls = RunControls("generate")
-            fold = gr.Button("Settings", elem_classes="fold")
-            fold.click(None, None, None, js=FOLD_JS, api_visibility="private")
+            fold_button("generate")
             with gr.Column(elem_classes="setting-list"):
+                variations = SettingSlider(
+                    1,
+                    MOST_VARIATIONS,
+                    1,
+                    step=1,
+                    label="Variations",
+                    info="How many texts to write at once, each from its own noise.",
+                    buttons=["reset"],
+                    elem_classes="setting",
+                )
                 panel = SettingsPanel(model.defaults)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="over"):
@@ -62,65 +75,48 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
                 "Write something",
                 elem_id="text",
             )
+            card = TokenCard(elem_id="token")
+            rows = TextRows("Variations", "Look into it", "new", "", "", elem_id="variations")
+            kept = gr.State(None)
+            beside.build(resident, desk, prompt, variations, panel, kept)
+            sweep.build(resident, prompt, variations, panel)
 
-    def on_run(*values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        yield from generate(model, *values)
+    outputs = [strip, progress, link, rows, card, kept]
 
-    def on_load(request: gr.Request) -> list[Any]:
-        return restore(model, request.query_params)
+    def on_run(request: gr.Request, *values: Any) -> Iterator[Written]:
+        yield from desk().write(request.session_hash, *values)
 
-    controls.wire(on_run, [prompt, *panel.inputs], strip, progress, link, also=[strip.submit, prompt.submit])
-    page.load(
-        on_load, None, [prompt, *panel.inputs, progress], show_progress="hidden", queue=False, api_visibility="private"
+    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Written:
+        return desk().read(request.session_hash, event.row, kept)
+
+    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Written:
+        return desk().inspect(request.session_hash, event.block, event.token, kept)
+
+    def sent(visitor: str, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
+        block, token = event.point
+        return desk().kept(visitor, kept), block, token
+
+    def on_leave(request: gr.Request) -> None:
+        store.forget(request.session_hash)
+
+    controls.wire(on_run, [prompt, variations, *panel.inputs], strip, progress, link,
+                  also=[strip.submit, prompt.submit], more=[rows, card, kept])  # fmt: skip
+    rows.select(on_read, kept, outputs, queue=False, **QUICK)
+    strip.select(on_select, kept, outputs, **QUICK, **MODEL_TURN)
+    page.unload(on_leave)
+    return Ways(
+        take=lambda text: [text],
+        outputs=[prompt],
+        run_sends=[RunSender(card.select, "trajectories", kept, sent)],
+        restore=Restore(
+            OPERATION, lambda query: restore(resident.model, query), [prompt, variations, *panel.inputs, progress]
+        ),
     )
-    return Ways(take=lambda text: [text], outputs=[prompt])
 
 
-FOLD_JS = """() => {
-  const bench = document.getElementById('generate');
-  const open = bench.classList.toggle('unfolded');
-  bench.querySelector('.fold').setAttribute('aria-expanded', open);
-}"""
-
-
-def generate(model: ColaDLM, prompt: str, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Runs what the controls say; yields values of the strip, the progress line and the link.
-
-    What is wrong with the prompt or a setting comes as a sentence in the progress line.
-    """
-    strip: Any = gr.skip()  # what the last run wrote stays until this one has begun
-    try:
-        recipe = Recipe(OPERATION, (prompt,), settings_from(values), model=model.fingerprint)
-        link = link_of(recipe)
-        for strip, progress in LiveRun(model, recipe).frames(run(model, recipe)):
-            yield strip, progress, link
-    except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-        if "run" in strip:
-            strip = {**strip, "state": "error"}
-        yield strip, progress_value("error", message=in_labels(sentence(error))), gr.skip()
-
-
-def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
-    """Values of the prompt, the settings and the progress line for the query of the address that was opened."""
-    unchanged = [gr.skip()] * (1 + len(values_of(model.defaults)))
-    try:
-        recipe = recipe_from(query, OPERATION)
-        if recipe is None:
-            return [*unchanged, gr.skip()]
-        check_limits(recipe.settings)
-    except ValueError as error:
-        return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
-    said = "Restored from the link: press Run to repeat it."
-    if recipe.model and recipe.model != model.fingerprint:
-        said = "Restored from the link, which was made with another model: Run will give another text."
-    if len(recipe.texts) * recipe.variations > 1:
-        said += f" It asks for {len(recipe.texts) * recipe.variations} texts; this page writes the first."
-    return [recipe.texts[0], *values_of(recipe.settings), progress_value("idle", message=said)]
-
-
-def add_api(model: ColaDLM) -> None:
+def add_api(resident: Resident) -> None:
     """Adds the endpoint /generate to the current page."""
-    start = model.defaults
+    start = resident.first.defaults
 
     def generate(
         prompt: str,
@@ -177,9 +173,9 @@ def add_api(model: ColaDLM) -> None:
             "time_shift": time_shift,
             "stop_at_end": stop_at_end,
         }
-        yield from generate_text(model, prompt, given)
+        yield from generate_text(resident.model, prompt, given)
 
-    gr.api(generate, api_name="generate", **MODEL_TURN)
+    gr.api(generate, api_name="generate", **IN_TURNS)
 
 
 def generate_text(model: ColaDLM, prompt: str, given: dict[str, Any]) -> Iterator[tuple[str, dict]]:
@@ -189,8 +185,11 @@ def generate_text(model: ColaDLM, prompt: str, given: dict[str, Any]) -> Iterato
         check_limits(settings)
         recipe = Recipe(OPERATION, (prompt,), settings, model=model.fingerprint)
         plain = recipe.to_dict()
-        for event in run(model, recipe):
+        text = ""
+        for event in run(model, recipe, steps="none"):
             if isinstance(event, BlockDone | Finished):
-                yield event.texts[0], plain
+                text = event.texts[0]
+            if isinstance(event, BlockDone | Finished | Waiting):  # in the line too: a caller who left is noticed
+                yield text, plain
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

@@ -10,15 +10,16 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.latent.interpolate import OPTIONS, ROADS, Road, rows_of
 from coladlm.recipe import Recipe, RecipeError, Said, check_options
-from coladlm.run import check_model, run
+from coladlm.run import check_model
 
 from .components import Choice, ChoiceList, Distances, ProgressLine, ShareLink, TextRows
 from .components.progress_line import progress_value
 from .live_road import LiveRoad
-from .model_turn import MODEL_TURN, sentence
+from .model_turn import IN_TURNS, Waiting, run, sentence
 from .operation_controls import fold_button, in_words, percent, share, sliders, whole
+from .resident import Resident
 from .run_controls import RunControls
-from .send import Sender, Ways
+from .send import Restore, Sender, Ways
 from .settings_panel import SettingsPanel, check_limits, settings_from, values_of
 from .share import link_of, recipe_from
 
@@ -66,8 +67,9 @@ WORDS = {
 }
 
 
-def build(model: ColaDLM, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
+    model = resident.first
     first = EXAMPLES[0]
     with gr.Row(elem_classes="workbench", elem_id="interpolate"):
         with gr.Column(elem_classes="controls"):
@@ -146,10 +148,7 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
     inputs = [count, *boxes, *options, *panel.inputs]
 
     def on_run(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from interpolate(model, *values)
-
-    def on_load(request: gr.Request) -> list[Any]:
-        return restore(model, request.query_params)
+        yield from interpolate(resident.model, *values)
 
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     shown = [count, *boxes, fewer, more]
@@ -159,8 +158,14 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
         button.click(lambda texts=texts: fill_boxes(texts), None, shown, **quick)
     also = [rows.submit, *(box.submit for box in boxes)]
     controls.wire(on_run, inputs, rows, progress, link, also=also, more=[distances])
-    page.load(on_load, None, [*shown, *options, *panel.inputs, progress], **quick)
-    return Ways(take=lambda text: [text], outputs=[boxes[0]], sends=[Sender(rows.select, "edit")])
+    return Ways(
+        take=lambda text: [text],
+        outputs=[boxes[0]],
+        sends=[Sender(rows.select, "edit")],
+        restore=Restore(
+            OPERATION, lambda query: restore(resident.model, query), [*shown, *options, *panel.inputs, progress]
+        ),
+    )
 
 
 def show_boxes(n: int) -> list[Any]:
@@ -256,9 +261,9 @@ def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
     return [*fill_boxes(recipe.texts), *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]
 
 
-def add_api(model: ColaDLM) -> None:
+def add_api(resident: Resident) -> None:
     """Adds the endpoint /interpolate to the current page."""
-    start = model.defaults
+    start = resident.first.defaults
 
     def interpolate(
         texts: list[str],
@@ -299,9 +304,9 @@ def add_api(model: ColaDLM) -> None:
         options = {"road": road, "stops": stops, "renoise": renoise, "profile": profile, "align": align}
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
-        yield from interpolate_texts(model, texts, options, given)
+        yield from interpolate_texts(resident.model, texts, options, given)
 
-    gr.api(interpolate, api_name="interpolate", **MODEL_TURN)
+    gr.api(interpolate, api_name="interpolate", **IN_TURNS)
 
 
 def interpolate_texts(
@@ -313,9 +318,12 @@ def interpolate_texts(
         recipe = Recipe(OPERATION, texts, settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         plain = recipe.to_dict()
+        stops: list[dict] = []
         for event in run(model, recipe):
             if isinstance(event, Road):
-                yield [_plain_stop(stop) for stop in event.stops], plain
+                stops = [_plain_stop(stop) for stop in event.stops]
+            if isinstance(event, Road | Waiting):  # in the line too: a caller who left is noticed
+                yield stops, plain
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error
 

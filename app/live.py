@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from coladlm import ColaDLM
 from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe
-from coladlm.recorder import preview
+from coladlm.recorder import Preview, preview
 
 from .components.progress_line import progress_value
 from .components.token_strip import Token, settled_line, strip_value
+from .model_turn import Waiting, in_line, waiting_parts
 from .pieces import pieces
 
 FRAME_SECONDS = 0.05  # at most 20 frames a second: faster than people read, and the browser keeps up
@@ -33,8 +34,12 @@ class LiveRun:
     `frames` yields at once, then at most every FRAME_SECONDS, at the end of every block and at the end of the run.
     """
 
-    def __init__(self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.model, self.settings, self.clock = model, recipe.settings, clock
+    def __init__(
+        self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter,
+        read: Callable[[Step], Preview] = lambda step: preview(step.preview()),
+    ) -> None:  # fmt: skip
+        """read: what the decoder reads at a step, for who knows it already."""
+        self.model, self.settings, self.clock, self.read = model, recipe.settings, clock, read
         self.run = secrets.token_hex(4)
         self.prompt = shown_prompt(recipe.texts[0])
         self.special = frozenset((*model.end_ids, model.pad_id))
@@ -49,21 +54,24 @@ class LiveRun:
         self.started = clock()
 
     def frames(self, events: Iterator[Event]) -> Iterator[Frame]:
-        yield self._frame("running", ["starting"], 0.0, "Writing")
+        yield (latest := self._frame("running", ["starting"], 0.0, "Writing"))
         shown = self.clock()
         for event in events:
             if isinstance(event, Step):
                 if self.clock() - shown < FRAME_SECONDS:
                     continue
-                yield self._step(event)
+                yield (latest := self._step(event))
             elif isinstance(event, BlockDone):
-                yield self._block(event)
+                yield (latest := self._block(event))
             elif isinstance(event, Finished):
                 yield self._finish(event)
+            elif isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
+                yield in_line(self._frame("running", waiting_parts(event), 0.0, "Waiting")) if event.ahead else latest
+                continue
             shown = self.clock()
 
     def _step(self, step: Step) -> Frame:
-        read = preview(step.preview())
+        read = self.read(step)
         start = self.skip if step.block == 0 else 0
         room = self.settings.max_new_tokens - len(self.answer)
         self.live = self._tokens(read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room])

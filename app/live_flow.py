@@ -14,6 +14,7 @@ from coladlm.recorder import Preview, TraceRecorder
 from .components.flow_map import flow_value
 from .components.progress_line import progress_value
 from .flow_records import RunWriter
+from .model_turn import Waiting, in_line, waiting_parts
 
 FRAME_SECONDS = 0.1
 
@@ -46,22 +47,25 @@ class LiveFlow:
 
     def frames(self, events: Iterator[Event], watcher: _Watches, recorder: TraceRecorder) -> Iterator[FlowFrame]:
         """Frames of a run whose events `watcher` records into `recorder`. Closing this generator ends the run."""
-        yield self._frame("running", ["starting"], 0.0)
+        yield (latest := self._frame("running", ["starting"], 0.0))
         shown = self.clock()
         watched = watcher.watch(events)
         try:
             for event in watched:
+                if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
+                    yield in_line(self._frame("running", waiting_parts(event), 0.0)) if event.ahead else latest
+                    continue
                 parts = self._take(event, recorder.latest)
                 if parts is None or (isinstance(event, Step) and self.clock() - shown < FRAME_SECONDS):
                     continue
-                yield self._frame("running", *parts)
+                yield (latest := self._frame("running", *parts))
                 shown = self.clock()
         finally:
             watched.close()
 
     def done(self) -> FlowFrame:
         """The last frame of a run that came to its end."""
-        return self._frame("done", [self._seconds(), "play it again with the button below the map"], 1.0)
+        return self._frame("done", [self._seconds(), "play it again with the button beside the text"], 1.0)
 
     def _take(self, event: Event, read: Preview | None) -> tuple[list[str], float] | None:
         if isinstance(event, Step):

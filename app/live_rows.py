@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from coladlm import ColaDLM
 from coladlm.events import BlockDone, Finished, Step
 from coladlm.recipe import Recipe
-from coladlm.recorder import preview
+from coladlm.recorder import Preview, preview
 
 from .components.progress_line import progress_value
 from .components.text_rows import KEPT, row_value, rows_value
 from .components.token_strip import Token, settled_line
 from .live import FRAME_SECONDS
+from .model_turn import Waiting, in_line, waiting_parts
 from .pieces import pieces
 
 SHARE = 4  # frames take at most one part in so many of the time: many long rows cost more to decode than to sample
@@ -73,23 +74,28 @@ class LiveRows:
         self.run = secrets.token_hex(4)
         self.special = frozenset((*model.end_ids, model.pad_id))
         self.notes: list[str] = []
+        self.read: Callable[[Step], Preview] = lambda step: preview(step.preview())
         self.phase = ""  # what comes before the numbers while something else than the run itself goes on
         self.started = clock()
 
     def frames(self, events: Iterable[Any]) -> Iterator[Frame]:
         """The frames of a run's events. Closing this generator closes `events`."""
-        yield self.frame("running", ["starting"], 0.0, "Writing")
+        yield (latest := self.frame("running", ["starting"], 0.0, "Writing"))
         shown, cost = self.clock(), 0.0
         try:
             for event in events:
                 begun = self.clock()
                 if isinstance(event, Step) and any(row.skip is None for row in self.rows):
                     self._note_leads(event)  # also where this step is not shown
+                if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
+                    waiting = in_line(self.frame("running", waiting_parts(event), 0.0, "Waiting"))
+                    yield waiting if event.ahead else latest
+                    continue
                 if self._is_step(event) and begun - shown < max(FRAME_SECONDS, (SHARE - 1) * cost):
                     continue
                 frame = self.after(event)
                 if frame is not None:
-                    yield frame
+                    yield (latest := frame)
                     shown = self.clock()
                     cost = shown - begun
         finally:
@@ -124,7 +130,7 @@ class LiveRows:
         return self.rows
 
     def _step(self, step: Step) -> Frame:
-        read = preview(step.preview())
+        read = self.read(step)
         kept = (step.t == 0).tolist()
         for row, ids, confidence, stays, active in zip(
             self.rows, read.ids.tolist(), read.confidence.tolist(), kept, step.active.tolist(), strict=True

@@ -34,6 +34,7 @@ from .components.progress_line import progress_value
 from .components.text_map import TextMap, text_map_value
 from .flow_records import INT16, compact, packed_int16
 from .model_turn import MODEL_TURN, sentence
+from .resident import Resident
 from .send import ListSender, Sender, Ways
 from .text_files import TextFileError, Texts, read_texts
 
@@ -222,15 +223,15 @@ def _paragraph(text: str) -> str:
     return f"<p role='status'>{html.escape(text)}</p>"
 
 
-def build(model: ColaDLM, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
-    maps = Maps(model)
+    maps = resident.each(Maps)
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
         fitted = ProgressLine(elem_classes="fitting")
         with gr.Row(elem_classes="direction"):
-            said = gr.HTML(_paragraph(maps.direction([], [])), elem_id="direction-said", js_on_load=None)
+            said = gr.HTML(_paragraph(maps().direction([], [])), elem_id="direction-said", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
             file = gr.File(
@@ -240,25 +241,30 @@ def build(model: ColaDLM, page: gr.Blocks) -> Ways:
     first, second = gr.State([]), gr.State([])
 
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
-        yield from maps.shipped(request.session_hash)
+        yield from maps().shipped(request.session_hash)
 
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        for values in maps.upload(request.session_hash, file):
+        for values in maps().upload(request.session_hash, file):
             yield [*values, None]
 
     def on_fit(request: gr.Request) -> Iterator[list[Any]]:
-        yield from maps.fit(request.session_hash)
+        yield from maps().fit(request.session_hash)
 
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
-        return maps.near(request.session_hash, event.text)
+        return maps().near(request.session_hash, event.text)
 
     def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
         chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
         first, second = (chosen, second) if event.end == "first" else (first, chosen)
-        return [first, second, _paragraph(maps.direction(first, second)), gr.Button(interactive=bool(first and second))]
+        return [
+            first,
+            second,
+            _paragraph(maps().direction(first, second)),
+            gr.Button(interactive=bool(first and second)),
+        ]
 
     def on_leave(request: gr.Request) -> None:
-        maps.forget(request.session_hash)
+        maps().forget(request.session_hash)
 
     fitting = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **MODEL_TURN).then(

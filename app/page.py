@@ -1,23 +1,30 @@
 """The page as a whole: header, tabs, footer, API endpoints.
 
-A tab is a module with `build(model, page)`, which lays it out in the current context and says how texts leave it and
-come in, and `add_api(model)`; and its line in TABS.
+A tab is a module with `build(resident, page)`, which lays it out in the current context and says how texts leave it
+and come in, and `add_api(resident)`; and its line in TABS.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from coladlm import ColaDLM
+from coladlm.recipe import Recipe
 
-from . import edit, generate, interpolate, map, trajectories
+from . import edit, generate, interpolate, map, model_card, trajectories
+from .components.help import Help
+from .components.history import History
 from .components.own_html import OwnHTML
-from .send import Ways, connect
-from .share import recipe_from
+from .components.tour import Tour
+from .first_minutes import scenes
+from .model_turn import sentence
+from .resident import Resident
+from .send import QUICK, Restore, Ways, connect
+from .share import KEY, recipe_from
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
 
 TITLE = "Cola-DLM Explorer"
@@ -25,38 +32,59 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 
 class Tab(NamedTuple):
-    """A tab of the page: its label, the name of its address, what lays it out, and what adds its API if it has one."""
+    """A tab of the page: its label, the name of its address, what lays it out, what adds its API if it has one, and the
+    operation whose recipes it opens.
+    """
 
     label: str
     name: str
-    build: Callable[[ColaDLM, gr.Blocks], Ways]
-    add_api: Callable[[ColaDLM], None] | None = None
+    build: Callable[[Resident, gr.Blocks], Ways]
+    add_api: Callable[[Resident], None] | None = None
+    operation: str = ""
 
 
 TABS = (
-    Tab("Generate", "generate", generate.build, generate.add_api),
-    Tab("Interpolate", "interpolate", interpolate.build, interpolate.add_api),
-    Tab("Edit", "edit", edit.build, edit.add_api),
-    Tab("Trajectories", "trajectories", trajectories.build),
+    Tab("Generate", "generate", generate.build, generate.add_api, "generate"),
+    Tab("Interpolate", "interpolate", interpolate.build, interpolate.add_api, "interpolate"),
+    Tab("Edit", "edit", edit.build, edit.add_api, "edit"),
+    Tab("Trajectories", "trajectories", trajectories.build, None, "generate"),
     Tab("Map", "map", map.build),
+    Tab("Model", "model", model_card.build),
 )
 
 
-def build_page(model: ColaDLM) -> gr.Blocks:
-    """The page for a resident model. Launch it with `launch_options`."""
+def build_page(model: ColaDLM | Resident, allow_loading: bool = False) -> gr.Blocks:
+    """The page for a model, or for a holder of one. Launch it with `launch_options`.
+
+    allow_loading: may visitors load another model, and so name folders of this machine; a holder knows that itself.
+    """
+    resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        title = gr.HTML(header(model), elem_id="header", js_on_load=None)
+        title = gr.HTML(header(resident.model), elem_id="header", js_on_load=None)
+        with gr.Row(elem_id="tools"):
+            if recorded := scenes():
+                Tour(recorded)
+            openers = [[tab.name, tab.label, tab.operation] for tab in TABS if tab.operation]
+            history = History(resident.model.fingerprint, openers)
+            Help([tab.label for tab in TABS])
         ways = {}
         with gr.Tabs(elem_id="tabs") as tabs:
             for tab in TABS:
                 with gr.Tab(tab.label, id=tab.name):
-                    ways[tab.name] = tab.build(model, page)
+                    ways[tab.name] = tab.build(resident, page)
         connect(tabs, ways)
-        page.load(tab_of_link, None, tabs, show_progress="hidden", queue=False, api_visibility="private")
+        restore_on_load(page, tabs, ways)
+        restore_from_history(history, tabs, ways)
+
+        def about_model() -> list[Any]:
+            return [header(resident.model), {"fingerprint": resident.model.fingerprint}]
+
+        for event in (page.load, *(way.loaded for way in ways.values() if way.loaded)):
+            event(about_model, None, [title, history], **QUICK)
         gr.HTML(FOOTER, elem_id="footer", js_on_load=None)
         for tab in TABS:
             if tab.add_api:
-                tab.add_api(model)
+                tab.add_api(resident)
         spare_the_browser(page, title)
     return page
 
@@ -72,15 +100,57 @@ def spare_the_browser(page: gr.Blocks, place: gr.components.Component) -> None:
             event.show_progress_on = [place]
 
 
-def tab_of_link(request: gr.Request) -> Any:
-    """Opens the tab whose operation the recipe in the address asks for; a link that cannot be read opens none."""
-    for tab in TABS:
+def restore_on_load(page: gr.Blocks, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
+    """Opens the tab that the address asks for and fills in the recipe that it holds."""
+
+    def opened(request: gr.Request) -> Any:
+        return gr.Tabs(selected=found) if (found := tab_of(request.query_params)) else gr.skip()
+
+    page.load(opened, None, tabs, **QUICK)
+    for name, way in ways.items():
+        if way.restore is not None:
+            page.load(_restored(name, way.restore), None, list(way.restore.outputs), **QUICK)
+
+
+def restore_from_history(history: History, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
+    """Opens a recipe of the history, or one from a file, on the tab that it belongs to."""
+    for name, way in ways.items():
+        if way.restore is not None:
+            event = getattr(history, f"open_{name}")
+            event(_opened(name, way.restore), None, [tabs, *way.restore.outputs], **QUICK)
+
+
+def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:
+    def on_open(event: gr.EventData) -> list[Any]:
         try:
-            if recipe_from(request.query_params, tab.name) is not None:
-                return gr.Tabs(selected=tab.name)
-        except ValueError:  # the tabs themselves say what is wrong with it
-            break
-    return gr.skip()
+            query = {KEY: Recipe.from_json(event.recipe).to_url()}
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        return [gr.Tabs(selected=name), *restore.values(query)]
+
+    return on_open
+
+
+def _restored(name: str, restore: Restore) -> Callable[[gr.Request], Sequence[Any]]:
+    def on_load(request: gr.Request) -> Sequence[Any]:
+        query = request.query_params
+        return restore.values(query if tab_of(query) in (None, name) else {})
+
+    return on_load
+
+
+def tab_of(query: Mapping[str, str]) -> str | None:
+    """The name of the tab that an address asks for: the one it names, if the recipe is one of that tab's, else the
+    first whose operation the recipe has. None without a recipe, and for one that cannot be read: the first tab says so.
+    """
+    named = query.get("tab", "")
+    if named in [tab.name for tab in TABS] and not query.get(KEY):
+        return named
+    try:
+        fits = [tab.name for tab in TABS if tab.operation and recipe_from(query, tab.operation) is not None]
+    except ValueError:
+        return None
+    return named if named in fits else next(iter(fits), None)
 
 
 def launch_options() -> dict[str, Any]:

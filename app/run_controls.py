@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from .components import ProgressLine, ShareLink
-from .model_turn import MODEL_TURN
+from .model_turn import IN_TURNS
 
 
 class RunControls:
@@ -45,7 +45,7 @@ class RunControls:
             show_progress="hidden",
             trigger_mode="once",
             api_visibility="private",
-            **MODEL_TURN,
+            **IN_TURNS,
         )
         running.failure(None, None, None, js=self._tell("refused"), api_visibility="private")
         self.stop.click(None, None, None, cancels=[running], api_visibility="private")

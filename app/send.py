@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from .model_turn import MODEL_TURN, sentence
+from .trace_store import Run
+
 QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+READS = {"show_progress": "hidden", "api_visibility": "private", **MODEL_TURN}  # for what asks the model
 
 
 class Sender(NamedTuple):
@@ -29,9 +33,30 @@ class ListSender(NamedTuple):
     second: gr.State
 
 
+class RunSender(NamedTuple):
+    """What sends a recorded run. event, to: see Sender. kept: a state. find: (visitor, event data, value of `kept`) ->
+    the run and the block and token of it to open. Raises ValueError.
+    """
+
+    event: Callable[..., Any]
+    to: str
+    kept: gr.State
+    find: Callable[[str, gr.EventData, Any], tuple[Run, int, int]]
+
+
+class Restore(NamedTuple):
+    """How a recipe comes in. operation: of its recipes. values: query of an address -> values for `outputs`."""
+
+    operation: str
+    values: Callable[[Mapping[str, str]], Sequence[Any]]
+    outputs: Sequence[Any]
+
+
 class Ways(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
-    comes in. take_lists: (first list, second list) -> values for `list_outputs`, likewise.
+    comes in. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
+    block, token) -> values for `run_outputs`. restore: of a recipe from a link, a file or the history. loaded:
+    registers a listener for when another model may have taken its place.
     """
 
     take: Callable[..., Sequence[Any]] | None = None
@@ -41,6 +66,11 @@ class Ways(NamedTuple):
     take_lists: Callable[[list[str], list[str]], Sequence[Any]] | None = None
     list_outputs: Sequence[Any] = ()
     list_sends: Sequence[ListSender] = ()
+    take_run: Callable[[str, Run, int, int], Sequence[Any]] | None = None
+    run_outputs: Sequence[Any] = ()
+    run_sends: Sequence[RunSender] = ()
+    restore: Restore | None = None
+    loaded: Callable[..., Any] | None = None
 
 
 def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
@@ -54,6 +84,10 @@ def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
             target = ways.get(sender.to)
             if target is not None and target.take_lists is not None:
                 _connect_lists(tabs, sender, target)
+        for sender in way.run_sends if way else ():
+            target = ways.get(sender.to)
+            if target is not None and target.take_run is not None:
+                _connect_run(tabs, sender, target)
 
 
 def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
@@ -72,6 +106,18 @@ def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways) -> None:
         return [gr.Tabs(selected=sender.to), *target.take_lists(first, second)]
 
     _opened(sender.event(deliver, [sender.first, sender.second], [tabs, *target.list_outputs], **QUICK))
+
+
+def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways) -> None:
+    def deliver(event: gr.EventData, kept: Any, request: gr.Request) -> list[Any]:
+        try:
+            run, block, token = sender.find(request.session_hash, event, kept)
+            values = target.take_run(request.session_hash, run, block, token)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        return [gr.Tabs(selected=sender.to), *values]
+
+    _opened(sender.event(deliver, [sender.kept], [tabs, *target.run_outputs], **READS))
 
 
 def _opened(sent: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,6 +124,18 @@ SETTINGS = (
 )
 
 
+# name, what it changes of the model's own settings; seed and length stay as they are
+PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("the model's own", {}),
+    ("fast draft", {"steps": 4}),
+    ("careful", {"steps": 32}),
+    ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
+    ("no fresh noise", {"stochasticity": 0.0}),
+    ("as published", {name: value for name, value in SamplerSettings().to_dict().items()
+                      if name not in ("seed", "max_new_tokens")}),
+)  # fmt: skip
+
+
 class SettingSlider(gr.Slider):
     """A slider that leaves the check of its value to the settings, which say in the page what is wrong."""
 
@@ -152,14 +165,40 @@ class SettingsPanel:
         made = {"seed": seed}
         for setting in (s for s in SETTINGS if not s.more):
             made[setting.name] = _control(setting, start[setting.name])
+        preset = gr.Dropdown(
+            [name for name, _ in PRESETS],
+            value=None,
+            label="Preset",
+            info="Sets the controls below at once, but not the seed and the length.",
+            filterable=False,
+            elem_classes="setting",
+        )
         with gr.Accordion("More settings", open=False, elem_classes="more"):
             for setting in (s for s in SETTINGS if s.more):
                 made[setting.name] = _control(setting, start[setting.name])
         self.inputs = [made[name] for name in self.names]
+        changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
+        preset.input(
+            None, preset, [made[name] for name in changed], js=_preset_js(defaults, changed), api_visibility="private"
+        )
 
     def updates(self, settings: SamplerSettings) -> list[Any]:
         """Values for `inputs`."""
         return values_of(settings)
+
+
+def preset_values(defaults: SamplerSettings, names: Sequence[str]) -> dict[str, list[Any]]:
+    """For each preset the values of the controls with these names."""
+    all_names = ["seed", *(setting.name for setting in SETTINGS)]
+    found = {}
+    for preset, changes in PRESETS:
+        values = dict(zip(all_names, values_of(SamplerSettings.from_dict(changes, base=defaults)), strict=True))
+        found[preset] = [values[name] for name in names]
+    return found
+
+
+def _preset_js(defaults: SamplerSettings, names: Sequence[str]) -> str:
+    return f"(name) => ({json.dumps(preset_values(defaults, names))})[name]"
 
 
 def values_of(settings: SamplerSettings) -> list[Any]:

@@ -12,12 +12,14 @@ MAX_LINK = 8000  # characters: servers and messengers cut what is longer
 
 
 def link_of(recipe: Recipe) -> dict[str, Any]:
-    """What a ShareLink needs to restore `recipe`: the query of the link, "" where its texts are too long for one."""
+    """What a ShareLink needs to restore `recipe`: the query of the link, "" where its texts are too long for one, and
+    the recipe itself as JSON, for a file and for the browser's history.
+    """
     try:
         query = f"?{KEY}={recipe.to_url()}"
     except RecipeError:
         query = ""
-    return {"query": query if len(query) <= MAX_LINK else ""}
+    return {"query": query if len(query) <= MAX_LINK else "", "recipe": recipe.to_json()}
 
 
 def recipe_from(query: Mapping[str, str], operation: str) -> Recipe | None:

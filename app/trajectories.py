@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-
-from coladlm import ColaDLM
 
 from .cloud import CloudHolder
 from .components import ProgressLine, ShareLink
@@ -18,14 +16,16 @@ from .components.heat_map import HeatMap
 from .components.point_card import PointCard
 from .components.progress_line import progress_value
 from .components.saver import Saver
+from .desk import restore as restore_generate
 from .explorer import NOTHING_YET, Explorer, Shown, wrong
 from .generate import EXAMPLES
-from .model_turn import MODEL_TURN
+from .model_turn import IN_TURNS, MODEL_TURN
 from .operation_controls import fold_button, sliders
+from .resident import Resident
 from .run_controls import RunControls
-from .send import Ways
+from .send import Restore, Ways
 from .settings_panel import SettingsPanel
-from .trace_store import TraceStore
+from .trace_store import Run, TraceStore
 
 NAME = "trajectories"
 TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
@@ -42,9 +42,19 @@ WHAT_IT_SHOWS = (
 )
 
 
-def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
-    explorer = Explorer(model, cloud or CloudHolder(model), TraceStore(TRACES))
+    model, store = resident.first, TraceStore(TRACES)
+    explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store))
+    explorer = explorers()
+    laid_out_with = explorer.built_with
+
+    def now() -> Explorer:
+        """The explorer of the model that is resident now; it knows what the page brings to every visitor."""
+        present = explorers()
+        present.built_with = laid_out_with
+        return present
+
     with gr.Row(elem_classes="workbench", elem_id=NAME):
         with gr.Column(elem_classes="controls"):
             with gr.Group(elem_classes="ask"):
@@ -95,26 +105,29 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
     outputs = [flow, progress, link, chosen, curves]
 
     def on_run(request: gr.Request, prompt: str, add: bool, ids: list[str], *values: Any) -> Iterator[Shown]:
-        yield from explorer.run(request.session_hash, prompt, add, ids, *values)
+        yield from now().run(request.session_hash, prompt, add, ids, *values)
 
     def on_branch(request: gr.Request, *values: Any) -> Iterator[Shown]:
-        yield from explorer.branch(request.session_hash, *values)
+        yield from now().branch(request.session_hash, *values)
 
     def on_chosen(ids: list[str], request: gr.Request) -> Shown:
-        return explorer.show(request.session_hash, ids)
+        return now().show(request.session_hash, ids)
+
+    def on_opened(request: gr.Request) -> Shown:
+        return now().first(request.session_hash)
 
     def on_stop(ids: list[str], request: gr.Request) -> Any:
-        return explorer.stopped(request.session_hash, ids)
+        return now().stopped(request.session_hash, ids)
 
     def on_file(file: str | None, ids: list[str], request: gr.Request) -> list[Any]:
-        return [*explorer.upload(request.session_hash, file, ids), None]
+        return [*now().upload(request.session_hash, file, ids), None]
 
     def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
         try:
-            value, found = explorer.open(request.session_hash, event.run, event.block, event.step, event.place)
+            value, found = now().open(request.session_hash, event.run, event.block, event.step, event.place)
         except ValueError as error:
             return [gr.skip(), None, gr.Column(visible=False), gr.skip(), gr.skip(), wrong(error).progress]
-        run = found and explorer.store.get(request.session_hash, found["run"])
+        run = found and store.get(request.session_hash, found["run"])
         if run is None:
             return [value, None, gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()]
         settings = run.trace.recipe.settings
@@ -122,22 +135,23 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
         return [value, found, gr.Column(visible=before_end), settings.guidance, settings.steps, gr.skip()]
 
     def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
-        return explorer.save(request.session_hash, event.kind, ids)
+        return now().save(request.session_hash, event.kind, ids)
 
     def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
-        yield from fit_in_background(explorer, request.session_hash, ids)
+        yield from fit_in_background(now(), request.session_hash, ids)
 
     def on_leave(request: gr.Request) -> None:
-        explorer.store.forget(request.session_hash)
+        store.forget(request.session_hash)
 
     controls.wire(on_run, [prompt, add, chosen, *panel.inputs], flow, progress, link,
                   also=[prompt.submit, flow.submit], more=[chosen, curves])  # fmt: skip
     branched = branch.click(
-        on_branch, [point, noise, seed, guidance, steps, chosen], outputs, trigger_mode="once", **QUICK, **MODEL_TURN
+        on_branch, [point, noise, seed, guidance, steps, chosen], outputs, trigger_mode="once", **QUICK, **IN_TURNS
     )
     controls.stop.click(None, None, None, cancels=[branched], api_visibility="private").then(
         on_stop, chosen, chosen, **QUICK
     )
+    flow.input(on_opened, None, outputs, queue=False, **QUICK)
     chosen.input(on_chosen, chosen, outputs, queue=False, **QUICK)
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
     flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **QUICK, **MODEL_TURN)
@@ -145,7 +159,27 @@ def build(model: ColaDLM, page: gr.Blocks, cloud: CloudHolder | None = None) -> 
     if fitted is not None:
         chosen.change(on_fit, chosen, [flow, fitted], concurrency_limit=1, **QUICK)
     page.unload(on_leave)
-    return Ways(take=lambda text: [text], outputs=[prompt])
+
+    def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
+        present = now()
+        added = present.take(visitor, run)
+        place = token // present.model.patch_size
+        card_value, found = present.open(visitor, added.id, block, run.trace.recipe.settings.steps, place)
+        shown = present.show(visitor, [added.id])
+        choices = present.choices(visitor, [added.id])
+        return [*shown._replace(choices=choices), card_value, found, gr.Column(visible=False)]
+
+    def restore(query: Mapping[str, str]) -> list[Any]:
+        values = restore_generate(resident.model, query)
+        return [values[0], *values[2:]]  # one text a run here: no variations
+
+    return Ways(
+        take=lambda text: [text],
+        outputs=[prompt],
+        take_run=take_run,
+        run_outputs=[*outputs, card, point, branching],
+        restore=Restore("generate", restore, [prompt, *panel.inputs, progress]),
+    )
 
 
 def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:

@@ -12,13 +12,14 @@ let now = 0;
 let playing = null;    // the timer of the next frame
 let wanted = null;     // what is drawn next, if something is being drawn
 let follow = true;     // stay at the end of a run that grows
+let asked = false;     // has the visitor chosen what the paths are of?
 
 function colours() {
   const style = getComputedStyle(root);
   const c = name => style.getPropertyValue('--' + name).trim();
   const dark = Boolean(root.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
-    trail: dark ? '#595b64' : '#bcbcc0', cloud: dark ? '#474952' : '#d3d2cd', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
+    trail: dark ? '#8d909b' : '#85868e', cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
     textFont: c('font-text') || 'serif', runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
 }
 
@@ -50,6 +51,7 @@ function show(index, anew = false) {
   scrub.max = Math.max(0, frames.length - 1);
   scrub.value = now;
   reading();
+  followWriting();
   telling();
   document.dispatchEvent(new CustomEvent('flow:frame', {detail: {map: props.name, data, frame: frames[now] ?? null, chosen: view.chosen}}));
   return draw(anew);
@@ -69,6 +71,23 @@ function reading() {
   });
   for (const id of written.keys()) if (!data.runs.has(id)) written.delete(id);
   if (lines.length !== at('reads').children.length || lines.some((node, i) => node !== at('reads').children[i])) at('reads').replaceChildren(...lines);
+}
+
+// The text takes its whole place at once, so that nothing below it moves while it is played.
+function reserve() {
+  const reads = at('reads');
+  reads.style.minHeight = '';
+  reads.style.minHeight = reads.clientHeight + 'px';
+}
+
+// Of a text that is longer than its place, the part that is being written.
+function followWriting() {
+  const reads = at('reads'), frame = frames[now];
+  if (reads.scrollHeight <= reads.clientHeight + 1 || !frame || frame.block === null) return;
+  const node = [...written.values()].map(line => line.blocks[frame.block]?.node).find(Boolean);
+  if (!node) return;
+  const top = node.getBoundingClientRect().top - reads.getBoundingClientRect().top + reads.scrollTop;
+  reads.scrollTop = top + node.getBoundingClientRect().height - reads.clientHeight + 8;
 }
 
 function newLine(run) {
@@ -164,7 +183,7 @@ for (const kind of ['chart', 'dims']) {
 
 root.querySelectorAll('.kind').forEach(input => {
   input.name = props.name + '-kind';
-  input.addEventListener('change', () => { view.clean = input.value === 'clean'; looks(); draw(true); });
+  input.addEventListener('change', () => { view.clean = input.value === 'clean'; asked = true; looks(); draw(true); });
 });
 
 // Which maps there are, and how far the one that is shown can be believed.
@@ -261,25 +280,30 @@ let stopped = null;    // the run that was stopped here: late updates of it are 
 function take() {
   // gradio may hand over a bare value while a page is still being put together
   const value = typeof props.value?.lines === 'string' ? props.value : {lines: '', state: 'empty', message: ''};
-  if (value.state === 'running' && value.run === stopped) return;
+  const halted = root.closest('.workbench')?.dataset.halted;
+  if (value.state === 'running' && (value.run === stopped || halted)) return;
   stopped = null;
-  const grown = data.read(value.lines);
+  const before = data.runs.size, grown = data.read(value.lines);
   if (!grown) {
     data = new FlowData();
     data.read(value.lines);
     if (picture) picture.data = data;
-    view.clean = data.list.some(run => run.stochasticity > 0);
+  }
+  const other = !grown || (!before && data.runs.size > 0);
+  if (other) {
+    if (!asked) view.clean = data.list.some(run => run.stochasticity > 0);
     follow = true;
   }
   root.dataset.state = data.runs.size ? value.state : 'empty';
   say(at('empty-text'), value.message);
   reframe();
   const live = value.state === 'running';
-  if (!grown || (follow && !playing)) now = frames.length - 1;
+  if (other || (follow && !playing)) now = frames.length - 1;
   if (!data.runs.get(view.chosen?.run)) choose(null);
-  if (!grown) looks();
+  if (other) looks();
   show(now, !live);
-  if (!grown && !live && value.play && !quiet()) play();
+  reserve();
+  if (other && !live && value.play && !quiet()) play();
 }
 
 async function start() {
@@ -289,6 +313,7 @@ async function start() {
     picture.setCloud(props.cloud);
     looks();
     take();
+    if (!data.runs.size) trigger('input', {}); // seen for the first time, and empty
   } catch (error) {
     say(at('empty-text'), 'The map cannot be drawn: ' + error.message + '.');
   }
@@ -303,6 +328,8 @@ root.closest('.workbench')?.addEventListener('click', event => {
 }, true);
 
 watch('value', take);
+let width = 0;
+new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; reserve(); } }).observe(root);
 watch('cloud', () => { if (picture) { picture.setCloud(props.cloud); looks(); draw(true); } });
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
 start();

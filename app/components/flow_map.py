@@ -14,7 +14,7 @@ class FlowMap(PlotlyHTML):
 
     name: tells the flow maps of a page apart; a HeatMap follows the one of its name. Triggers `select` with run, block,
     step (of the run; `steps` is the finished block) and place when a point is opened, and `submit` when the button of
-    the empty state is pressed.
+    the empty state is pressed, and `input` when an empty map is seen for the first time.
     """
 
     FILE = "flow_map"

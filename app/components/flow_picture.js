@@ -71,8 +71,9 @@ class FlowPicture {
 
   // Everything of a frame, as arrays for Plotly: for every run its unsettled trail, its settled trail and its heads.
   arrays(frame, view) {
-    const room = this.room(view);
+    const room = this.room(view), c = this.colours();
     return this.data.list.map(run => {
+      const ink = c.runs[run.index % c.runs.length];
       const pale = this.empty(), dark = this.empty(), heads = {...this.empty(), text: [], colour: [], size: [], edge: []};
       for (const [b, place] of this.paths(run, view)) {
         const index = this.data.stateIndex(run, b, frame);
@@ -91,7 +92,7 @@ class FlowPicture {
         heads.text.push(moving && view.words && room(heads) ? plain(this.words(run, b, index, place).slice(0, 24), view) : '');
         heads.colour.push(sure);
         heads.size.push((moving ? 9 : 6) / (view.dims - 1));
-        heads.edge.push(index >= settled ? this.runColour(run) : this.colours().pale);
+        heads.edge.push(index >= settled ? ink : c.pale);
       }
       return {pale, dark, heads};
     });
@@ -155,7 +156,7 @@ class FlowPicture {
   signposts(view) {
     const taken = new Set(), out = {x: [], y: [], z: [], text: []};
     const {low, high} = this.extent(view);
-    const cells = view.dims === 2 ? 7 : 4;
+    const cells = view.dims === 2 ? 7 : 3;
     this.cloud.words.forEach((word, i) => {
       const text = label(word);
       if (!/^[\p{L}]{3,12}$/u.test(text)) return;
@@ -187,17 +188,17 @@ class FlowPicture {
     this.cloud.words.forEach((_, i) => this.point(this.cloud.at, i, view).forEach((v, axis) => dots[axis].push(v)));
     const signs = this.signposts(view);
     const traces = [
-      {type, mode: 'markers', // in SVG like the paths: what WebGL draws lies above them x: dots[0], y: dots[1], z: dots[2], name: 'words',
+      {type, mode: 'markers', x: dots[0], y: dots[1], z: dots[2], name: 'words', // in SVG like the paths: WebGL draws above them
         hovertext: this.cloud.words.map(word => plain(label(word))), hoverinfo: 'text',
-        marker: {size: flat ? 4 : 2, color: c.cloud, line: {width: 0}}},
+        marker: {size: flat ? 4 : 1.5, color: c.cloud, opacity: flat ? 1 : 0.5, line: {width: 0}}},
       {type, mode: 'text', ...signs, textfont: mono, hoverinfo: 'skip', name: 'signposts'},
     ];
     this.arrays(frame, view).forEach(({pale, dark, heads}, i) => {
       const run = this.data.list[i];
       const line = (part, colour, width) => ({type, mode: 'lines', x: part.x, y: part.y, z: part.z, hovertext: part.hover,
         hoverinfo: 'text', customdata: part.data, line: {color: colour, width}, connectgaps: false, name: run.label});
-      traces.push(line(pale, this.data.runs.size > 1 ? this.runColour(run) + '66' : c.trail, 1));
-      traces.push(line(dark, this.runColour(run), flat ? 1.5 : 3));
+      traces.push(line(pale, this.data.runs.size > 1 ? this.runColour(run) + '77' : c.trail, flat ? 1.25 : 2));
+      traces.push(line(dark, this.runColour(run), flat ? 2 : 3));
       traces.push({type, mode: 'markers+text', x: heads.x, y: heads.y, z: heads.z, text: heads.text, hovertext: heads.hover,
         hoverinfo: 'text', customdata: heads.data, name: run.label, textposition: 'top center', cliponaxis: false,
         textfont: {family: c.textFont, size: 14, color: c.ink},
@@ -221,7 +222,7 @@ class FlowPicture {
     const base = {uirevision: name, showlegend: false, hovermode: 'closest', paper_bgcolor: c.sheet, plot_bgcolor: c.sheet,
       font: {family: c.font, color: c.ink}, margin: {t: 6, r: 6, b: title(0) ? 30 : 6, l: title(0) ? 26 : 6}, dragmode: view.dims === 2 ? 'pan' : 'orbit',
       hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}};
-    if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: {...axis(1), scaleanchor: 'x'}};
+    if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: view.chart === 'pca' ? {...axis(1), scaleanchor: 'x'} : axis(1)};
     const lines = i => ({...axis(i), showgrid: true, gridcolor: c.line, backgroundcolor: c.sheet, showspikes: false});
     return {...base, scene: {xaxis: lines(0), yaxis: lines(1), zaxis: lines(2), uirevision: name, bgcolor: c.sheet, camera: {eye: {x: 1.05, y: 1.05, z: 0.8}}}};
   }
@@ -237,31 +238,52 @@ class FlowPicture {
     if (this.listening) return;
     this.listening = true;
     this.div.on('plotly_click', event => {
-      const data = event.points[0]?.customdata;
+      const data = event.points[0]?.customdata ?? this.under(event);
       if (data) this.picked({run: data[0], block: data[1], step: data[2], place: data[3]});
     });
   }
 
-  async move(frame, view) {
-    const runs = this.arrays(frame, view), picked = this.chosen(view), parts = [];
-    runs.forEach(({pale, dark, heads}) => parts.push(pale, dark, heads));
-    parts.push({...picked});
-    const update = {x: parts.map(p => p.x), y: parts.map(p => p.y), hovertext: parts.map(p => p.hover),
-      customdata: parts.map(p => p.data), text: parts.map(p => p.text ?? '')};
-    if (view.dims === 3) update.z = parts.map(p => p.z);
-    const indices = parts.map((_, i) => i + 2);
-    const heads = runs.map((_, i) => 2 + 3 * i + 2);
-    const marks = {};
-    const per = values => indices.map(i => heads.includes(i) ? values(runs[heads.indexOf(i)].heads) : undefined);
-    marks['marker.color'] = per(h => h.colour); marks['marker.size'] = per(h => h.size); marks['marker.line.color'] = per(h => h.edge);
-    for (const key of Object.keys(marks)) { // the chosen path and the lines keep what they have
-      indices.forEach((index, i) => { if (marks[key][i] === undefined) marks[key][i] = this.kept(index, key); });
+  // The point of a path under a click that Plotly gives to a dot of the cloud: of two, it takes the smaller.
+  under({event, points}) {
+    const {xaxis, yaxis} = this.div._fullLayout;
+    if (points[0]?.z !== undefined || !event) return null;
+    const box = this.div.getBoundingClientRect(), x = event.clientX - box.x - xaxis._offset, y = event.clientY - box.y - yaxis._offset;
+    let best = null, least = 9;
+    for (const trace of this.div.data) {
+      trace.customdata?.forEach((data, i) => {
+        const far = data ? Math.hypot(xaxis.d2p(trace.x[i]) - x, yaxis.d2p(trace.y[i]) - y) : Infinity;
+        if (far < least) [best, least] = [data, far];
+      });
     }
-    await this.Plotly.restyle(this.div, {...update, ...marks}, indices);
+    return best;
   }
 
-  kept(index, key) {
-    return key.split('.').reduce((value, part) => value?.[part], this.div.data[index]) ?? null;
+  // Only the traces that move: in two dimensions Plotly leaves the cloud as it is, which restyle draws anew.
+  async move(frame, view) {
+    const update = [];
+    for (const {pale, dark, heads} of this.arrays(frame, view)) {
+      const marker = {color: heads.colour, size: heads.size, line: {color: heads.edge}};
+      update.push(this.moved(pale, view), this.moved(dark, view), {...this.moved(heads, view), text: heads.text, marker});
+    }
+    const picked = this.chosen(view);
+    update.push({...this.moved(picked, view), text: picked.text});
+    const traces = update.map((_, i) => i + 2); // after the cloud and its signposts
+    if (view.dims === 2) {
+      const still = {duration: 0};
+      return this.Plotly.animate(this.div, {data: update, traces}, {mode: 'immediate', frame: {...still, redraw: false}, transition: still});
+    }
+    const all = key => update.map(trace => trace[key]);
+    const marks = {'marker.color': 'color', 'marker.size': 'size'};
+    return this.Plotly.restyle(this.div, {x: all('x'), y: all('y'), z: all('z'), hovertext: all('hovertext'), customdata: all('customdata'),
+      text: update.map(trace => trace.text ?? ''), ...Object.fromEntries(Object.entries(marks).map(([path, key]) =>
+        [path, update.map((trace, i) => trace.marker?.[key] ?? this.div.data[traces[i]].marker?.[key] ?? null)])),
+      'marker.line.color': update.map((trace, i) => trace.marker?.line.color ?? this.div.data[traces[i]].marker?.line?.color ?? null)}, traces);
+  }
+
+  // A trace without a point is one that Plotly leaves as it was drawn last: it gets a point that lies nowhere.
+  moved({x, y, z, hover, data}, view) {
+    const some = values => values.length ? values : [null];
+    return {x: some(x), y: some(y), ...(view.dims === 3 ? {z: some(z)} : {}), hovertext: hover, customdata: data};
   }
 
   async picture(format) {

@@ -3,7 +3,7 @@ const fill = line.querySelector('.fill');
 const numbers = line.querySelector('.numbers');
 const said = line.querySelector('.said');
 const wrong = line.querySelector('.wrong');
-const bench = element.closest('.workbench');
+const bench = element.closest('.beside, .workbench');
 let stopped = null;    // the run that was stopped here: late updates of it are not drawn
 let patience = null;   // a turn mostly comes at once: only who really waits reads that there is a queue
 
@@ -14,8 +14,10 @@ function say(node, text) {
 
 function draw() {
   const v = props.value;
-  if (!v || (v.run === stopped && v.state === 'running')) return;
+  const late = v && goesOn(v.state) && (v.run === stopped || (bench && bench.dataset.halted));
+  if (!v || late) return;
   if (v.state !== 'stopped') stopped = null;
+  if (v.state === 'running' || v.state === 'done') ending = false;
   line.dataset.state = v.state;
   if (bench) bench.dataset.run = v.state;
   fill.style.transform = 'scaleX(' + v.fraction + ')';
@@ -34,8 +36,25 @@ function put(changes) {
   draw();
 }
 
+function goesOn(state) {
+  return ['waiting', 'running'].includes(state);
+}
+
 function busy() {
-  return ['waiting', 'running'].includes(line.dataset.state);
+  return goesOn(line.dataset.state);
+}
+
+// While gradio still ends a run that was stopped it takes no new one: a Run that comes so early is pressed again then.
+let ending = false, again = null;
+
+// A run that is stopped before its first frame has no name yet: for a while, nothing that goes on is drawn at all.
+let halt = null;
+function halted(yes) {
+  if (!bench) return;
+  clearTimeout(halt);
+  if (yes) bench.dataset.halted = 'yes';
+  else delete bench.dataset.halted;
+  if (yes) halt = setTimeout(() => halted(false), 3000);
 }
 
 function stop() {
@@ -43,17 +62,21 @@ function stop() {
   if (!busy()) return;
   const all = v.tokens + v.forming;
   let message = 'Stopped after ' + all + (all === 1 ? ' token' : ' tokens');
-  if (v.state === 'waiting') message = 'Stopped before it began';
+  if (v.state === 'waiting' || (!all && !v.fraction)) message = 'Stopped before it began';
   else if (v.forming) message += ', the last ' + v.forming + ' of them still forming';
   stopped = v.run;
+  halted(!v.run);
+  ending = true;
   put({state: 'stopped', message: message + '.'});
 }
 
 if (bench) {
   // Caught on its way down, so before gradio ends the run: the line answers at once, whatever the network does.
-  bench.addEventListener('click', event => event.target.closest('button.stop') && stop(), true);
+  bench.addEventListener('click', event => event.target.closest('button.stop') && (bench.matches('.beside') || !event.target.closest('.beside')) && stop(), true);
   bench.addEventListener('asked', () => {
     if (busy()) return;
+    halted(false);
+    again = ending;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
     // On a phone Run is always at hand, and the result may have been scrolled away.
     const {top, bottom} = line.getBoundingClientRect();
@@ -61,7 +84,13 @@ if (bench) {
     patience = setTimeout(() => say(said, props.waiting_text), 1500);
   });
   // A run that was stopped counts as failed too: only one that still seems to go on was refused.
-  bench.addEventListener('refused', () => busy() && put({state: 'error', message: props.refused_text}));
+  bench.addEventListener('refused', () => {
+    const run = ending && again && bench.querySelector('button.run');
+    ending = again = false;
+    if (!busy()) return;
+    if (run) setTimeout(() => run.click());
+    else put({state: 'error', message: props.refused_text});
+  });
 }
 
 watch('value', draw);

@@ -1,9 +1,13 @@
 const copy = element.querySelector('.copy');
+const save = element.querySelector('.save');
+const bench = element.closest('.workbench');
+let kept = null;       // the recipe that is in the history, as JSON
 const told = element.querySelector('.told');
 
 function address() {
   const url = new URL(window.location.href);
   url.search = props.value.query;
+  if (props.value.query && bench) url.searchParams.set('tab', bench.id);
   url.hash = '';
   return url.href;
 }
@@ -11,6 +15,7 @@ function address() {
 function show() {
   const v = props.value;
   copy.disabled = !(v && v.query);
+  save.disabled = !(v && v.recipe);
   told.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
   if (v) window.history.replaceState(window.history.state, '', address());
 }
@@ -37,5 +42,35 @@ copy.addEventListener('click', async () => {
   }
 });
 
+// The history is the browser's own: see history.js, which listens.
+async function remember(result) {
+  const json = props.value && props.value.recipe;
+  if (!json || json.length > 50000 || (json === kept && !result)) return;
+  kept = json;
+  const tab = bench ? bench.id : '';
+  let hash = 5381;
+  for (const letter of tab + json) hash = (hash * 33 + letter.codePointAt(0)) >>> 0;
+  const detail = {recipe: JSON.parse(json), tab, result, id: hash.toString(36) + json.length.toString(36)};
+  window.dispatchEvent(new CustomEvent('coladlm-ran', {detail}));
+}
+
+save.addEventListener('click', () => {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(JSON.parse(props.value.recipe), null, 1)], {type: 'application/json'}));
+  link.download = 'recipe.json';
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  told.textContent = 'Saved as recipe.json';
+});
+
+if (bench) new MutationObserver(() => {
+  if (bench.dataset.run !== 'done' || !props.value) return;
+  setTimeout(() => {
+    const text = bench.querySelector('.strip .answer') || bench.querySelector('.results .list .text .answer');
+    remember(text ? text.textContent.trim().slice(0, 300) : '');
+  }, 100);
+}).observe(bench, {attributes: true, attributeFilter: ['data-run']});
+
 watch('value', show);
+watch('value', () => remember(''));
 show();

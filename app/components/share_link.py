@@ -8,7 +8,9 @@ from .own_html import OwnHTML
 
 
 class ShareLink(OwnHTML):
-    """Its value is {"query": "?r=..."}, an empty query where there can be no link, None while there is no recipe."""
+    """Its value is {"query": "?r=...", "recipe": JSON}, an empty query where there can be no link; None while there
+    is no recipe. The link names the tab too, which is the id of the workbench around it.
+    """
 
     FILE = "share_link"
 

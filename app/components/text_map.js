@@ -10,6 +10,7 @@ let mode = 'pan';
 let selected = new Set();
 let listed = [];       // [index, distance or null] of the rows
 let centre = null;     // the text whose neighbours are listed
+let marked = new Set(); // texts that were found or lie near: they stand out on the map
 
 const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9', '#7a4b00', '#5b5c65', '#c2185b', '#4f7d00', '#6a51a3', '#00857c'];
 
@@ -57,7 +58,8 @@ async function draw() {
   if (!data) return;
   Plotly ??= await plotlyLibrary();
   const c = colours(), {x, y} = coordinates();
-  const sizes = data.texts.map((_, i) => i === centre ? 12 : selected.has(i) ? 9 : 6);
+  const rings = i => selected.has(i) || marked.has(i) || i === centre, some = selected.size || marked.size;
+  const sizes = data.texts.map((_, i) => i === centre ? 13 : rings(i) ? 9 : 6);
   const middle = data.names.map((words, k) => {
     const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
     const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -66,16 +68,23 @@ async function draw() {
   });
   const axis = {showticklabels: false, zeroline: false, showgrid: false};
   await Plotly.react(at('plot'), [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text',
-    marker: {size: sizes, color: data.texts.map((_, i) => solid(i)), opacity: data.texts.map((_, i) => !selected.size || selected.has(i) ? 0.9 : 0.28),
-      line: {width: data.texts.map((_, i) => selected.has(i) || i === centre ? 1.5 : 0), color: c.ink}}}],
+    marker: {size: sizes, color: data.texts.map((_, i) => solid(i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.9 : 0.28),
+      line: {width: data.texts.map((_, i) => rings(i) ? 1.5 : 0), color: c.ink}}}],
     {uirevision: at('chart').value + data.serial, dragmode: mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
       annotations: at('by').value === 'cluster' ? middle : [], paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
-      xaxis: axis, yaxis: {...axis, scaleanchor: 'x'}, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
+      xaxis: axis, yaxis: at('chart').value === 'umap' ? axis : {...axis, scaleanchor: 'x'}, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
     {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
   if (draw.listening) return;
   draw.listening = true;
   at('plot').on('plotly_click', event => neighbours(event.points[0].pointNumber));
   at('plot').on('plotly_selected', event => { if (event) select(event.points.map(p => p.pointNumber)); });
+}
+
+// What is asked for is marked on the map too; at a pause, not at every letter.
+function mark(indices) {
+  marked = new Set(indices);
+  clearTimeout(mark.soon);
+  mark.soon = setTimeout(draw, 150);
 }
 
 function list(heading, pairs) {
@@ -99,6 +108,7 @@ function list(heading, pairs) {
 // What is listed when nothing is asked for: the clusters, in words.
 function overview() {
   centre = null;
+  mark([]);
   const sizes = data.names.map((_, k) => data.cluster.filter(which => which === k).length);
   const said = data.names.map((words, k) => sizes[k] + ' about ' + (words.join(', ') || 'nothing in particular')).join('; ');
   say(at('said'), data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster: ' : ' clusters: ') + said + '.');
@@ -110,19 +120,23 @@ function neighbours(i) {
   const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
   say(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
   list('Neighbours', pairs);
-  draw();
+  mark(pairs.map(([j]) => j));
 }
 
 function find() {
+  if (!data) return;
   const query = at('query').value.trim().toLocaleLowerCase();
   if (!query) return overview();
   const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
   say(at('said'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
   list('Found', pairs);
+  centre = null;
+  mark(pairs.length < data.texts.length ? pairs.map(([i]) => i) : []);
 }
 
 function select(indices) {
   selected = new Set(indices);
+  marked = new Set();
   count();
   draw();
   if (indices.length) list('Selected' + (indices.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), indices.map(i => [i, null]));
@@ -200,6 +214,7 @@ function take() {
     centre = null;
     say(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
     list('Nearest', value.near.pairs);
+    mark(value.near.pairs.map(([i]) => i));
   }
 }
 

@@ -6,6 +6,7 @@ rows.querySelector('.empty-text').textContent = props.empty_text;
 rows.querySelector('.changed-words').textContent = props.changed_words;
 const start = rows.querySelector('.start');
 start.textContent = props.start_label;
+start.hidden = !props.start_label;
 start.addEventListener('click', () => trigger('submit'));
 
 const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
@@ -64,7 +65,7 @@ function fill(row, v) {
   const part = name => row.querySelector('.' + name);
   put(part('label'), v.label);
   put(part('score'), v.score);
-  part('act').hidden = !v.text;
+  part('act').hidden = !v.text || !props.action;
   part('act').setAttribute('aria-label', props.action + ': ' + v.label);
   put(part('lead'), v.lead);
   put(part('tail'), v.tail);
@@ -100,7 +101,7 @@ function fill(row, v) {
 
 function draw() {
   const v = props.value;
-  if (!v || (v.run === stopped && v.state === 'running')) return;
+  if (!v || (v.state === 'running' && (v.run === stopped || bench?.dataset.halted))) return;
   if (v.state !== 'stopped') stopped = null;
   if (v.run !== run) list.replaceChildren();
   run = v.run;
@@ -119,9 +120,9 @@ function draw() {
 }
 
 // Stop keeps what there is, and at once: see progress_line.js.
-const bench = element.closest('.workbench');
+const bench = element.closest('.beside, .workbench');
 if (bench) bench.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || props.value.state !== 'running') return;
+  if (!event.target.closest('button.stop') || (!bench.matches('.beside') && event.target.closest('.beside')) || props.value.state !== 'running') return;
   stopped = props.value.run;
   props.value = {...props.value, state: 'stopped'};
   draw();

@@ -37,11 +37,125 @@ function redraw(parent, tokens) {
   while (parent.children.length > tokens.length) parent.lastChild.remove();
 }
 
+// Looking back: a finished run brings all its steps, and the slider goes through them.
+const look = strip.querySelector('.look');
+const slider = look.querySelector('input');
+const play = look.querySelector('.play');
+const where = look.querySelector('.where');
+let blocks = [];       // as `look_value` makes them
+let states = [];       // [block, step] of every place of the slider but the last, which is the finished text
+let lines = [];        // the finished tokens of each block
+let timer = null;
+let cursor = -1;       // the token that the arrow keys have come to
+
+function mark(spans) {
+  let at = 0;
+  for (const block of blocks) {
+    for (let i = 0; i < block.count && at < spans.length; i++, at++) {
+      spans[at].dataset.block = block.block;
+      spans[at].dataset.token = block.first + i;
+    }
+  }
+}
+
+function open() {
+  const v = props.value;
+  const found = v.state === 'done' && v.look ? JSON.parse(v.look) : [];
+  stopPlaying();
+  blocks = found;
+  states = found.flatMap((block, b) => block.steps.map((_, s) => [b, s]));
+  lines = v.settled.split('\n').filter(Boolean).map(line => JSON.parse(line));
+  look.classList.toggle('ready', states.length > 0);
+  slider.max = states.length;
+  slider.value = states.length;
+  cursor = -1;
+  strip.classList.toggle('inspectable', states.length > 0);
+  mark([...answer.children]);
+  tell();
+}
+
+function tell() {
+  const at = Number(slider.value);
+  let said = 'the finished text';
+  if (at < states.length) {
+    const [b, s] = states[at];
+    const block = blocks[b];
+    said = 'block ' + (b + 1) + ' of ' + blocks.length + ', step ' + (block.steps[s] + 1) + ' of ' + block.of + ', noise ' + Math.round(block.noise[s]) + ' %';
+  }
+  where.textContent = states.length ? said : '';
+  slider.setAttribute('aria-valuetext', said);
+}
+
+function show(at) {
+  slider.value = at;
+  tell();
+  if (at >= states.length) {
+    answer.replaceChildren(...lines.flat().map(span));
+    mark([...answer.children]);
+    redraw(live, []);
+    return;
+  }
+  const [b, s] = states[at];
+  const block = blocks[b];
+  const before = lines.slice(0, b).flat();
+  if (answer.children.length !== before.length) {
+    answer.replaceChildren(...before.map(span));
+    mark([...answer.children]);
+  }
+  const from = s * block.count;
+  redraw(live, block.ids.slice(from, from + block.count).map((id, i) => [block.words[id][0], block.sure[from + i] / 100, block.words[id][1]]));
+}
+
+function stopPlaying() {
+  clearInterval(timer);
+  timer = null;
+  play.textContent = 'Play';
+}
+
+play.addEventListener('click', () => {
+  if (timer) return stopPlaying();
+  let at = Number(slider.value) >= states.length ? 0 : Number(slider.value);
+  show(at);
+  play.textContent = 'Pause';
+  const pause = Math.max(40, Math.min(200, 12000 / Math.max(1, states.length)));
+  timer = setInterval(() => {
+    at += 1;
+    show(at);
+    if (at >= states.length) stopPlaying();
+  }, pause);
+});
+slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value)); });
+
+function inspect(node) {
+  answer.querySelectorAll('.chosen').forEach(old => old.classList.remove('chosen'));
+  node.classList.add('chosen');
+  trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token)});
+}
+
+answer.addEventListener('click', event => {
+  const node = event.target.closest('.token[data-block]');
+  if (node && states.length) inspect(node);
+});
+strip.querySelector('.text').addEventListener('keydown', event => {
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+  const tokens = [...answer.children];
+  if (!states.length || !tokens.length) return;
+  if (step) {
+    event.preventDefault();
+    if (tokens[cursor]) tokens[cursor].classList.remove('cursor');
+    cursor = Math.min(tokens.length - 1, Math.max(0, cursor + step));
+    tokens[cursor].classList.add('cursor');
+  } else if ((event.key === 'Enter' || event.key === ' ') && tokens[cursor]) {
+    event.preventDefault();
+    inspect(tokens[cursor]);
+  }
+});
+
 function draw() {
   const v = props.value;
-  if (!v || (v.run === stopped && v.state === 'running')) return;
+  if (!v || (v.state === 'running' && (v.run === stopped || bench?.dataset.halted))) return;
   if (v.state !== 'stopped') stopped = null;
-  if (v.run !== run || !v.settled.startsWith(drawn)) {
+  if (v.run !== run || !v.settled.startsWith(drawn) || Number(slider.value) < states.length) {
     answer.replaceChildren();
     drawn = '';
     run = v.run;
@@ -54,12 +168,13 @@ function draw() {
   redraw(live, v.live);
   strip.dataset.state = v.state;
   strip.setAttribute('aria-busy', v.state === 'running');
+  open();
 }
 
 // Stop keeps what there is, and at once: see progress_line.js.
 const bench = element.closest('.workbench');
 if (bench) bench.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || props.value.state !== 'running') return;
+  if (!event.target.closest('button.stop') || event.target.closest('.beside') || props.value.state !== 'running') return;
   stopped = props.value.run;
   props.value = {...props.value, state: 'stopped'};
   draw();

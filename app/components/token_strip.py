@@ -22,6 +22,9 @@ class Token(NamedTuple):
 class TokenStrip(OwnHTML):
     """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
 
+    A finished run with `look` (see look.py) can be scrubbed through; a click on one of its words triggers `select` with
+    `block` and `token`.
+
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
     that only grows by a line a block, of which gradio sends the new part alone.
     """
@@ -45,7 +48,7 @@ def strip_value(
     run: names the run; a strip that was stopped takes no more updates of that run. prompt: what stands before the
     answer. settled: finished blocks, each a line made by `settled_line`. live: the block under way.
     """
-    return {"run": run, "state": state, "prompt": prompt, "settled": settled, "live": _plain(live)}
+    return {"run": run, "state": state, "prompt": prompt, "settled": settled, "live": _plain(live), "look": ""}
 
 
 def settled_line(tokens: Iterable[Token]) -> str:

@@ -1,0 +1,109 @@
+"""Texts beside each other: which tokens differ, which settings differ, and numbers about each text."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.evaluate.baseline import Baseline, BaselineError
+from coladlm.evaluate.generation import Written, measured
+
+from .components.text_rows import CHANGED, segments
+from .pieces import pieces
+from .settings_panel import SETTINGS, values_of
+
+# name, label, format, what it means
+MEASURES = (
+    ("words", "Words", "{:.0f}", "Runs of characters without a space."),
+    ("perplexity_per_word", "Perplexity per word", "{:.0f}", "How surprising the autoregressive baseline finds the "
+     "text; lower reads more like its training stories. It flatters repetition, and the baseline's own text."),
+    ("distinct_2", "Distinct 2-grams", "{:.0%}", "Share of neighbouring word pairs that occur once: variety."),
+    ("repeated_4", "Repeated 4-grams", "{:.0%}", "Share of runs of four words that came before in the same text."),
+)  # fmt: skip
+
+
+class BaselineHolder:
+    """The bundled baseline, loaded when it is first wanted. One for the page."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._baseline: Baseline | None = None
+
+    def get(self, device: torch.device | str) -> Baseline:
+        """The baseline on `device`, that of the first call. Raises CheckpointError, ConfigError (ValueError)."""
+        with self._lock:
+            if self._baseline is None:
+                self._baseline = Baseline.from_pretrained(device=device)
+            return self._baseline
+
+
+BASELINE = BaselineHolder()
+
+
+def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
+    """`ids` as pieces of text, with those that `other` has no counterpart for marked as changed."""
+    special = frozenset((*model.end_ids, model.pad_id))
+    parts = pieces(model.tokenizer, ids, model.tokenize(prompt)[-8:] if prompt else (), special)
+    same = set()
+    for block in difflib.SequenceMatcher(None, list(other), list(ids), autojunk=False).get_matching_blocks():
+        same.update(range(block.b, block.b + block.size))
+    return segments(parts, [CHANGED * (i not in same and bool(parts[i].strip())) for i in range(len(parts))])
+
+
+def differences(first: SamplerSettings, second: SamplerSettings) -> list[str]:
+    """The settings that differ, each as "Guidance 1.25 → 3"."""
+    names = [setting.label for setting in SETTINGS]
+    pairs = zip(names, values_of(first)[1:], values_of(second)[1:], strict=True)
+    return [f"{name} {_plain(a)} → {_plain(b)}" for name, a, b in pairs if a != b]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def numbers(prompt: str, text: str, ended: bool, tokens: int, device: torch.device | str) -> dict[str, Any]:
+    """The measures of one text; empty for one that is too short to measure."""
+    try:
+        return measured([Written(prompt, text, ended, tokens)], BASELINE.get(device))
+    except BaselineError:
+        return {}
+
+
+def said_numbers(found: Mapping[str, Any]) -> list[str]:
+    """The measures in a few words each."""
+    words = {"perplexity_per_word": "perplexity {}", "distinct_2": "distinct 2-grams {}",
+             "repeated_4": "repeated 4-grams {}"}  # fmt: skip
+    shapes = {name: shape for name, _, shape, _ in MEASURES}
+    return [said.format(_cell(shapes[name], found.get(name))) for name, said in words.items() if name in found]
+
+
+def table(columns: Sequence[tuple[str, Mapping[str, Any], float, int]]) -> str:
+    """The measures of texts side by side, as HTML. columns: (name, measures, seconds, tokens)."""
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name, *_ in columns)
+    rows = [
+        _row("Time", "How long it took here, each step shown on the way.", [f"{s:.1f} s" for _, _, s, _ in columns])
+    ]
+    rows.append(_row("Tokens a second", "", [f"{n / s:.0f}" if s > 0 else "-" for _, _, s, n in columns]))
+    for name, label, shape, about in MEASURES:
+        rows.append(_row(label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))
+    caption = "<caption>One text each: numbers of a single text say little, those of many are in the model's card."
+    thead, tbody = f"<thead><tr><td></td>{head}</tr></thead>", f"<tbody>{''.join(rows)}</tbody>"
+    return f"<table class='measures'>{caption}</caption>{thead}{tbody}</table>"
+
+
+def _row(label: str, about: str, cells: Sequence[str]) -> str:
+    hint = f"<span class='about'>{html.escape(about)}</span>" if about else ""
+    numbers = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<tr><th scope='row'>{html.escape(label)}{hint}</th>{numbers}</tr>"
+
+
+def _cell(shape: str, value: float | None) -> str:
+    return "-" if value is None else shape.format(value).replace("%", " %")

@@ -1,0 +1,68 @@
+const KEY = 'coladlm-single-keys';
+const sheet = element.querySelector('dialog');
+const on = element.querySelector('.on');
+
+function stored(key) {
+  try { return localStorage.getItem(key); } catch (error) { return null; }
+}
+
+on.checked = stored(KEY) !== 'off';
+on.addEventListener('change', () => {
+  try { localStorage.setItem(KEY, on.checked ? 'on' : 'off'); } catch (error) { on.title = 'Not remembered: ' + error.message; }
+});
+element.querySelector('.keys tbody').replaceChildren(...props.shortcuts.map(([key, what]) => {
+  const row = document.createElement('tr');
+  const head = Object.assign(document.createElement('th'), {scope: 'row'});
+  head.append(Object.assign(document.createElement('kbd'), {textContent: key}));
+  row.append(head, Object.assign(document.createElement('td'), {textContent: what}));
+  return row;
+}));
+element.querySelector('.words').replaceChildren(...props.glossary.flatMap(([word, what]) => [
+  Object.assign(document.createElement('dt'), {textContent: word}), Object.assign(document.createElement('dd'), {textContent: what}),
+]));
+
+function open() {
+  if (!document.querySelector('dialog[open]')) sheet.showModal();
+}
+
+element.querySelector('.open').addEventListener('click', open);
+element.querySelector('.close').addEventListener('click', () => sheet.close());
+sheet.addEventListener('click', event => event.target === sheet && sheet.close());
+
+function bench() {
+  return [...document.querySelectorAll('.workbench, .workbench-wide')].find(node => node.offsetParent !== null);
+}
+
+function press(selector) {
+  const there = bench();
+  const button = there && there.querySelector(selector);
+  if (button && !button.disabled) button.click();
+  return Boolean(button);
+}
+
+function typing(node) {
+  return node && (node.isContentEditable || ['TEXTAREA', 'SELECT'].includes(node.tagName) || (node.tagName === 'INPUT' && !['checkbox', 'radio', 'range', 'button'].includes(node.type)));
+}
+
+document.addEventListener('keydown', event => {
+  if (document.querySelector('dialog[open]') || event.defaultPrevented) return;
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    if (press('button.run')) event.preventDefault();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !on.checked) return;
+  const tab = Number(event.key);
+  let done = true;
+  if (event.key === '?') open();
+  else if (event.key === 'r') press('button.run');
+  else if (event.key === 's') press('button.stop');
+  else if (event.key === 'h') document.querySelector('.own-history .open').click();
+  else if (event.key === '/') {
+    const field = bench() && bench().querySelector('textarea');
+    if (field) field.focus();
+  } else if (tab >= 1 && tab <= props.tabs.length) {
+    const named = [...document.querySelectorAll('#tabs [role="tab"]')].find(node => node.textContent.trim() === props.tabs[tab - 1]);
+    if (named) named.click();
+  } else done = false;
+  if (done) event.preventDefault();
+});

@@ -1,0 +1,180 @@
+const KEY = 'coladlm-history';
+const MOST = 200;         // entries that are not pinned
+const EVENTS = {generate: 'open_generate', interpolate: 'open_interpolate', edit: 'open_edit', trajectories: 'open_trajectories'};
+const sheet = element.querySelector('dialog');
+const list = element.querySelector('.list');
+const find = element.querySelector('.find');
+const told = element.querySelector('.told');
+
+function read() {
+  try {
+    const found = JSON.parse(localStorage.getItem(KEY));
+    return Array.isArray(found) ? found.filter(sound) : [];
+  } catch (error) {
+    return [];
+  }
+}
+
+function sound(entry) {
+  return entry && typeof entry === 'object' && typeof entry.id === 'string' && entry.recipe && Array.isArray(entry.recipe.texts)
+    && entry.recipe.texts.every(text => typeof text === 'string') && typeof entry.recipe.operation === 'string';
+}
+
+function write(entries) {
+  let free = 0;
+  let kept = entries.filter(entry => entry.pinned || free++ < MOST);
+  while (true) {
+    try {
+      localStorage.setItem(KEY, JSON.stringify(kept));
+      return true;
+    } catch (error) {                       // the browser's storage is full, or closed
+      const last = kept.findLastIndex(entry => !entry.pinned);
+      if (last < 0) return false;
+      kept = kept.filter((_, i) => i !== last);
+    }
+  }
+}
+
+function make(tag, name, text) {
+  const node = document.createElement(tag);
+  node.className = name;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function button(name, label, about, act) {
+  const node = make('button', name, label);
+  node.type = 'button';
+  node.setAttribute('aria-label', about);
+  node.addEventListener('click', act);
+  return node;
+}
+
+function titleOf(entry) {
+  return entry.name || entry.recipe.texts.map(text => text.trim() || 'no prompt').join(' → ').slice(0, 160);
+}
+
+function change(id, act) {
+  const entries = read();
+  const at = entries.findIndex(entry => entry.id === id);
+  if (at >= 0) act(entries, at);
+  write(entries);
+  draw();
+}
+
+function facts(entry) {
+  const settings = entry.recipe.settings || {};
+  const label = (props.tabs.find(tab => tab[0] === entry.tab) || [])[1] || entry.recipe.operation;
+  const parts = [label, new Date(entry.at).toLocaleString(), 'seed ' + settings.seed, settings.steps + ' steps', 'guidance ' + settings.guidance];
+  if (entry.recipe.variations > 1) parts.push(entry.recipe.variations + ' variations');
+  return parts.join(' · ');
+}
+
+function ask(recipe, tab) {
+  const fits = props.tabs.filter(known => known[2] === recipe.operation).map(known => known[0]);
+  const to = fits.includes(tab) ? tab : fits[0];
+  if (!to) {
+    told.textContent = 'This page has no tab for the operation ' + recipe.operation + '.';
+    return;
+  }
+  sheet.close();
+  trigger(EVENTS[to], {recipe: JSON.stringify(recipe)});
+}
+
+function row(entry) {
+  const node = make('li', entry.pinned ? 'entry pinned' : 'entry');
+  const title = titleOf(entry);
+  const open = button('title', title, 'Open: ' + title, () => ask(entry.recipe, entry.tab));
+  open.dir = 'auto';
+  node.append(open);
+  if (entry.result) node.append(Object.assign(make('p', 'result', entry.result), {dir: 'auto'}));
+  node.append(make('p', 'facts', facts(entry)));
+  if (entry.recipe.model && props.value.fingerprint && entry.recipe.model !== props.value.fingerprint) {
+    node.append(make('p', 'other', 'Made with another model: here it gives another text.'));
+  }
+  const acts = make('div', 'acts');
+  acts.append(
+    button('pin', entry.pinned ? 'Unpin' : 'Pin', (entry.pinned ? 'Unpin: ' : 'Pin: ') + title, () => change(entry.id, (all, i) => { all[i].pinned = !all[i].pinned; })),
+    button('name', 'Name', 'Give a name to: ' + title, () => rename(node, entry)),
+    button('delete', 'Delete', 'Delete: ' + title, () => change(entry.id, (all, i) => { all.splice(i, 1); })),
+  );
+  node.append(acts);
+  return node;
+}
+
+function rename(node, entry) {
+  const field = make('input', 'rename');
+  field.value = entry.name || '';
+  field.setAttribute('aria-label', 'Name');
+  field.maxLength = 80;
+  const keep = () => change(entry.id, (all, i) => { all[i].name = field.value.trim(); });
+  field.addEventListener('keydown', event => {
+    if (event.key === 'Enter') keep();
+    if (event.key === 'Escape') { event.preventDefault(); draw(); }
+  });
+  field.addEventListener('change', keep);
+  node.querySelector('.title').replaceWith(field);
+  field.focus();
+}
+
+function draw() {
+  const words = find.value.trim().toLowerCase();
+  const entries = read().sort((a, b) => Boolean(b.pinned) - Boolean(a.pinned) || b.at - a.at);
+  const shown = entries.filter(entry => [titleOf(entry), entry.result || '', ...entry.recipe.texts].join(' ').toLowerCase().includes(words));
+  list.replaceChildren(...shown.map(row));
+  if (!shown.length) list.append(make('li', 'none', words ? 'Nothing in the history has these words.' : 'Nothing yet: what you run is listed here.'));
+}
+
+function save(name, data) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([data], {type: 'application/json'}));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+async function take(file) {
+  if (!file) return;
+  if (file.size > 20e6) return void (told.textContent = 'The file has ' + file.size.toLocaleString() + ' bytes, expected at most 20 million.');
+  let data;
+  try {
+    data = JSON.parse(await file.text());
+  } catch (error) {
+    return void (told.textContent = 'The file is no JSON, expected a recipe or an exported history.');
+  }
+  if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '');
+  const found = data && Array.isArray(data.history) ? data.history.filter(sound) : null;
+  if (!found) return void (told.textContent = 'The file holds neither a recipe nor a history.');
+  const there = new Set(read().map(entry => entry.id));
+  const more = found.filter(entry => !there.has(entry.id)).map(({id, at, tab, name, pinned, recipe, result}) =>
+    ({id, at: Number(at) || 0, tab: String(tab || ''), name: String(name || ''), pinned: Boolean(pinned), recipe, result: String(result || '').slice(0, 300)}));
+  const done = write([...read(), ...more]);
+  told.textContent = done ? more.length + ' added, ' + (found.length - more.length) + ' were there already.' : 'The browser has no room for it.';
+  draw();
+}
+
+element.querySelector('.open').addEventListener('click', () => {
+  told.textContent = '';
+  draw();
+  sheet.showModal();
+});
+element.querySelector('.close').addEventListener('click', () => sheet.close());
+sheet.addEventListener('click', event => event.target === sheet && sheet.close());
+find.addEventListener('input', draw);
+element.querySelector('.export').addEventListener('click', () => {
+  const entries = read();
+  save('coladlm-history.json', JSON.stringify({history: entries}, null, 1));
+  told.textContent = entries.length + ' saved as coladlm-history.json';
+});
+element.querySelector('.import').addEventListener('change', async event => {
+  await take(event.target.files[0]);
+  event.target.value = '';
+});
+window.addEventListener('coladlm-ran', event => {
+  const {recipe, tab, result, id} = event.detail;
+  const entries = read();
+  const same = entries.findIndex(entry => entry.id === id);
+  const old = same >= 0 ? entries.splice(same, 1)[0] : {};
+  write([{id, at: Date.now(), tab, name: old.name || '', pinned: Boolean(old.pinned), recipe, result: result || old.result || ''}, ...entries]);
+  if (sheet.open) draw();
+});

@@ -1,0 +1,48 @@
+const frame = element.querySelector('.frame');
+
+function make(tag, name, text) {
+  const node = document.createElement(tag);
+  node.className = name;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function head(text, scope) {
+  const node = make('th', '', text);
+  node.scope = scope;
+  return node;
+}
+
+function draw() {
+  const v = props.value;
+  frame.hidden = !v;
+  if (!v) return;
+  frame.querySelector('.lead').textContent = v.prompt;
+  const top = make('tr', '');
+  top.append(make('td', 'corner'), ...v.columns.map(text => head(text, 'col')));
+  frame.querySelector('thead').replaceChildren(top);
+  frame.querySelector('tbody').replaceChildren(...v.rows.map((label, r) => {
+    const row = make('tr', '');
+    row.append(head(label, 'row'));
+    v.columns.forEach((column, c) => {
+      const [text, said, settings] = v.cells[r * v.columns.length + c];
+      const cell = make('td', 'cell');
+      const words = make('p', 'text', text || '…');
+      words.dir = 'auto';
+      cell.append(words, make('p', 'tells', said));
+      if (said) {
+        const use = make('button', 'use', 'Use these settings');
+        use.type = 'button';
+        use.setAttribute('aria-label', 'Use these settings: ' + label + ', ' + column);
+        use.addEventListener('click', () => trigger('select', {settings}));
+        cell.append(use);
+      }
+      row.append(cell);
+    });
+    return row;
+  }));
+  frame.setAttribute('aria-busy', v.state === 'running');
+}
+
+watch('value', draw);
+draw();

@@ -1,0 +1,61 @@
+const card = element.querySelector('.card');
+const part = name => card.querySelector('.' + name);
+
+function make(tag, name, text) {
+  const node = document.createElement(tag);
+  node.className = name;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function percent(p) {
+  if (p < 0.001) return '< 0.1 %';
+  if (p > 0.9995) return '> 99.9 %';
+  return (p < 0.1 || p > 0.99 ? (100 * p).toFixed(1) : Math.round(100 * p)) + ' %';
+}
+
+function draw() {
+  const v = props.value;
+  card.hidden = !v;
+  if (!v) return;
+  part('title').textContent = v.title;
+  part('where').textContent = v.where;
+  part('tells').textContent = v.said;
+  part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen]) => {
+    const row = make('tr', chosen ? 'chosen' : '');
+    const bar = make('span', 'bar');
+    bar.style.width = Math.max(1, 100 * p) + '%';
+    const track = make('td', 'track');
+    track.append(bar);
+    row.append(make('th', 'word', word), track, make('td', 'p', percent(p) + (chosen ? ', chosen' : '')));
+    row.firstChild.scope = 'row';
+    return row;
+  }));
+  const most = Math.max(...v.latent.map(Math.abs), 1e-6);
+  part('latent').querySelector('figcaption').textContent = 'Its latent: ' + v.latent.length + ' numbers, size ' + v.size;
+  const bars = part('bars');
+  bars.setAttribute('aria-label', 'The numbers of the latent: ' + v.latent.slice(0, 32).map(x => x.toFixed(2)).join(', '));
+  bars.replaceChildren(...v.latent.slice(0, 128).map((x, i) => {
+    const cell = make('span', x < 0 ? 'cell below' : 'cell');
+    const bar = make('span', '');
+    bar.style.height = 50 * Math.abs(x) / most + '%';
+    cell.title = 'channel ' + (i + 1) + ': ' + x.toFixed(3);
+    cell.append(bar);
+    return cell;
+  }));
+}
+
+part('path').addEventListener('click', () => trigger('select', {point: props.value.point}));
+part('close').addEventListener('click', () => {
+  props.value = null;
+  draw();
+});
+card.addEventListener('keydown', event => event.key === 'Escape' && part('close').click());
+
+watch('value', () => {
+  draw();
+  if (!props.value) return;
+  card.scrollIntoView({block: 'nearest'});
+  part('title').focus({preventScroll: true});
+});
+draw();
