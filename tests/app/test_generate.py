@@ -5,9 +5,11 @@ import json
 import gradio as gr
 import pytest
 
-from app.generate import generate, generate_text, restore
+from app.desk import Desk, restore
+from app.generate import generate_text
 from app.settings_panel import values_of
 from app.share import link_of
+from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
@@ -25,8 +27,16 @@ PROMPTS = [
 ]
 
 
+def generate(model, prompt, *values, variations=1):
+    """(strip, progress, link) of every frame."""
+    for written in Desk(model, TraceStore()).write("visitor", prompt, variations, *values):
+        yield written.strip, written.progress, written.link
+
+
 def _last(model, prompt, settings=SETTINGS):
-    return list(generate(model, prompt, *values_of(settings)))[-1]
+    """The last value of each."""
+    frames = list(generate(model, prompt, *values_of(settings)))
+    return [[value for value in part if value != gr.skip()][-1] for part in zip(*frames, strict=True)]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -76,16 +86,16 @@ def test_a_closed_run_leaves_the_model_as_it_was(model):
 
 
 def test_a_link_fills_in_the_controls(model):
-    recipe = Recipe("generate", ("A cat",), SETTINGS, model=model.fingerprint)
-    prompt, *values, progress = restore(model, {"r": link_of(recipe)["query"][3:]})
-    assert (prompt, values) == ("A cat", values_of(SETTINGS))
+    recipe = Recipe("generate", ("A cat",), SETTINGS, 3, model=model.fingerprint)
+    prompt, variations, *values, progress = restore(model, {"r": link_of(recipe)["query"][3:]})
+    assert (prompt, variations, values) == ("A cat", 3, values_of(SETTINGS))
     assert "press Run" in progress["message"]
 
 
 def test_a_link_of_another_model_says_so(model):
     recipe = Recipe("generate", ("A cat",), SETTINGS, model="other")
     progress = restore(model, {"r": link_of(recipe)["query"][3:]})[-1]
-    assert "another model" in progress["message"]
+    assert "made with the model other" in progress["message"]
 
 
 @pytest.mark.parametrize("word", ["nonsense", "A" * 50_000])

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from app.settings_panel import SETTINGS, settings_from, values_of
+from app.settings_panel import SETTINGS, preset_values, settings_from, values_of
 from coladlm import SamplerSettings, SettingsError
 
 SOME = SamplerSettings(
@@ -70,3 +70,14 @@ def test_a_wrong_value_is_refused_with_its_name(name, value):
 def test_guidance_that_ends_before_it_begins_is_refused():
     with pytest.raises(SettingsError, match="guidance_from"):
         settings_from(_values(guidance_from=10, guidance_to=60))
+
+
+def test_every_preset_is_a_valid_set_of_controls():
+    base = SamplerSettings(seed=9, max_new_tokens=5, steps=7)
+    names = ["seed", *(setting.name for setting in SETTINGS)]
+    presets = preset_values(base, names)
+    for values in presets.values():
+        settings = settings_from(values)
+        assert (settings.seed, settings.max_new_tokens) == (9, 5)
+    assert settings_from(presets["the model's own"]) == base
+    assert settings_from(presets["as published"]) == SamplerSettings(seed=9, max_new_tokens=5)

@@ -17,8 +17,11 @@ from app.explorer import MOST_SHOWN, Explorer
 from app.flow_records import RunWriter
 from app.settings_panel import values_of
 from app.trace_store import TraceStore
-from coladlm import SamplerSettings
+from app.trajectories import TRACES
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.latent.branch import check_fits
 from coladlm.latent.reference_cloud import surveyed, with_pca
+from coladlm.run import check_model
 
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0, stop_at_end=False)
 ME = "visitor"
@@ -32,6 +35,11 @@ def holder(model, tmp_path_factory):
     shares = [share for share, _ in holder.survey()]
     assert shares == sorted(shares)
     return holder
+
+
+@pytest.fixture(scope="module")
+def bundled_model():
+    return ColaDLM.from_pretrained(device="cpu", dtype="float32")
 
 
 @pytest.fixture
@@ -145,6 +153,23 @@ def test_a_visitor_sees_no_run_of_another(explorer):
     assert explorer.show("another", [id_]).flow["state"] == "empty"
     explorer.store.forget(ME)
     assert explorer.store.get(ME, id_) is None
+
+
+def test_recorded_runs_belong_to_everybody_and_are_the_bundled_models(bundled_model):
+    store = TraceStore(TRACES)
+    assert store.choices("somebody") == store.shipped
+    assert len(store.shipped) >= 1
+    for _, id_ in store.shipped:
+        trace = store.get("somebody", id_).trace
+        check_fits(bundled_model, trace)
+        assert check_model(bundled_model, trace.recipe) is None, "write them anew: assets/traces/README.md"
+
+
+def test_a_run_of_another_model_is_shown_and_said_to_be_one(explorer):
+    trace = explorer.store.get(ME, chosen(run(explorer)[-1])[0]).trace
+    foreign = dataclasses.replace(trace, recipe=dataclasses.replace(trace.recipe, model="another"))
+    added = explorer.store.add(ME, "foreign", foreign)
+    assert "Made with another model" in explorer.show(ME, [added.id]).progress["message"]
 
 
 # points and branches

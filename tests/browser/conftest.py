@@ -45,7 +45,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
     command = [sys.executable, str(ROOT / "app.py"), *arguments, "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command, "--device", "cpu", "--queue-size", "2"],
+            [*command, "--device", "cpu", "--running", "1", "--queue-size", "2"],
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLADLM_CACHE": str(folder / "cache")},

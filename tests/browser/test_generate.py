@@ -20,7 +20,7 @@ SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
     """Opens the page with the settings of a long run, by a link."""
     page = visit(size, path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG))["query"])
-    expect(page.locator(".said")).to_contain_text("Restored from the link")
+    expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
     return page
 
 
@@ -155,13 +155,13 @@ def test_a_full_queue_says_so_in_the_page(visit):
     visitors = [visit_long(visit), visit(), visit(), visit()]
     visitors[0].locator("button.run").click()
     state(visitors[0], "running")
-    for page in visitors[1:3]:
-        with page.expect_response(lambda response: "/queue/join" in response.url):
-            page.locator("button.run").click()
+    for number, page in enumerate(visitors[1:3], 1):
+        page.locator("button.run").click()
+        expect(page.locator("#generate .own-progress_line").first).to_contain_text(f"number {number} in the line")
     refused = visitors[3]
-    with refused.expect_response(lambda response: "/queue/join" in response.url and response.status == 503):
-        refused.locator("button.run").click()
-    expect(refused.get_by_role("alert").filter(has_text="queue is full")).to_be_visible()
+    refused.locator("button.run").click()
+    expect(refused.locator("#generate .own-progress_line").first).to_contain_text("The queue is full")
+    expect(refused.locator("#generate .own-progress_line").first).to_contain_text("Try again in about")
     for page in visitors[2::-1]:
         page.locator("button.stop").click()
         state(page, "stopped")
@@ -227,7 +227,7 @@ def test_a_reload_restores_the_recipe_of_the_link(visit, size):
     page.wait_for_selector(".strip")
     expect(page.get_by_label("Prompt")).to_have_value("The moon 🌙")
     expect(page.get_by_label("Seed", exact=True)).to_have_value("42")
-    expect(page.locator(".said")).to_contain_text("Restored from the link")
+    expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
     assert run(page) == text
 
 

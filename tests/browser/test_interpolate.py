@@ -28,6 +28,8 @@ def box(page: Page, number: int):
 def fill(page: Page, *texts: str) -> None:
     for i, text in enumerate(texts, 1):
         box(page, i).fill(text)
+    for i, text in enumerate(texts, 1):  # a page that is still being put together may take a text back
+        expect(box(page, i)).to_have_value(text)
 
 
 def state(page: Page, *wanted: str) -> None:
