@@ -50,7 +50,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 text = gr.Textbox(
                     EXAMPLES[0][0],
                     label="Text",
-                    info="Type or paste it here; select in it on the right.",
+                    info="Type or paste it here, then select words of it where it stands in large.",
                     lines=3,
                     max_lines=10,
                     elem_classes="prompt-box",
@@ -59,7 +59,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 with gr.Row(elem_classes="examples"):
                     examples = [gr.Button(t, size="sm", elem_classes="example", min_width=40) for t, _ in EXAMPLES]
             controls = RunControls("edit", "Change the span")
-            edit_controls = EditControls(model)
+            edit_controls = EditControls(resident)
             fold_button("edit")
             with (
                 gr.Column(elem_classes="setting-list"),
@@ -86,8 +86,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 "Candidates",
                 "Use it",
                 "not what stood there before",
-                "Select some words above and press Change the span; the candidates will stand here, with what is new "
-                "in them marked.",
+                "New versions of the text will stand here, with what is new in them marked: they change the words that "
+                "are selected above.",
                 "Change the span",
                 elem_id="candidates",
             )
@@ -291,7 +291,7 @@ def add_api(resident: Resident) -> None:
         end: int,
         method: str = "anew",
         strength: float | None = None,
-        renoise: float = 0.4,
+        renoise: float = 0.2,
         follow: float = 0.0,
         candidates: int = 4,
         direction: str | None = None,

@@ -11,10 +11,12 @@ from coladlm import ColaDLM
 from coladlm.latent.directions import load_pairs, shipped
 from coladlm.latent.edit import STRENGTHS
 from coladlm.latent.layout import LatentSpace
+from coladlm.latent.turning import measured
 from coladlm.recipe import RecipeError, Said
 
 from .components import Choice, ChoiceList, TokenPicker
 from .operation_controls import number, percent, share, sliders, whole
+from .resident import Resident
 
 METHOD_CHOICES = (
     Choice("anew", "Write anew", "The span starts from pure noise: its words are forgotten, the rest holds new ones."),
@@ -33,6 +35,8 @@ METHOD_CHOICES = (
 )
 OWN = "own"
 OTHER = "The dragon flew over the dark forest."
+RENOISE = 20  # per cent: above it a push begins to be undone (docs/interpolation.md)
+QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 CONTROLS = 13  # values of EditControls.inputs
 WORDS = {
     "options.strength": "Strength",
@@ -55,7 +59,8 @@ WORDS = {
 class EditControls:
     """The controls, built where it is made. `inputs` are their components, whose values `options_of` reads."""
 
-    def __init__(self, model: ColaDLM) -> None:
+    def __init__(self, resident: Resident) -> None:
+        model = resident.first
         self.method = ChoiceList("What to do with the span", "method", METHOD_CHOICES, METHOD_CHOICES[0].value)
         with gr.Column(elem_classes="when method-renoise"):
             [strength] = sliders(
@@ -65,8 +70,9 @@ class EditControls:
             titles = [(load_pairs(name).title, name) for name in shipped()]
             direction = gr.Dropdown(
                 [*titles, ("my own, from two lists of sentences", OWN)],
-                value=titles[0][1] if titles else OWN,
+                value=(start := first_direction(model)),
                 label="Direction",
+                info=turning_said(model, start),
                 filterable=False,
                 elem_classes="setting",
             )
@@ -74,6 +80,8 @@ class EditControls:
                 first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
                 second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
             direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
+            direction.change(lambda name: gr.update(info=turning_said(resident.model, name)), direction, direction,
+                             **QUICK)  # fmt: skip
         with gr.Column(elem_classes="when method-mix"):
             other = gr.Textbox(
                 OTHER,
@@ -110,10 +118,11 @@ class EditControls:
                     "Noise to carry back from (%)",
                     "The moved span gets this much; 0 decodes it as it is.",
                     (0, 100, 1),
-                    40,
+                    RENOISE,
                     "",
                 )
             )
+        direction.input(lambda name: as_measured(resident.model, name), direction, [push, renoise], **QUICK)
         follow, candidates = sliders(
             ("What follows may change (%)", "0 keeps it word for word; more lets it follow, 100 writes it anew.",
              (0, 100, 1), 0, ""),
@@ -123,6 +132,31 @@ class EditControls:
         self.lists = [self.method, direction, first, second]  # what two lists of sentences from another tab change
         self.inputs = [self.method, strength, direction, first, second, other, self.other_picker, mixed, component,
                        push, renoise, follow, candidates]  # fmt: skip
+
+
+def first_direction(model: ColaDLM) -> str:
+    """The direction that is chosen at first: of those that ship the one that turns most sentences of this model."""
+    found = measured(model)
+    return max(shipped(), key=lambda name: found[name].turned if name in found else 0.0, default=OWN)
+
+
+def turning_said(model: ColaDLM, name: str) -> str:
+    """How far a direction can be relied on with this model, in a sentence."""
+    if name == OWN:
+        return "From the mean latent of the first list to that of the second. Words that both use alike cancel."
+    found = measured(model).get(name)
+    if found is None:
+        return "How often it turns a sentence has not been measured with this model."
+    return (
+        f"Turned {found.turned:.0%} of {found.edits} edits of held-out sentences ({found.reached:.0%} into the very "
+        f"sentence of the pair), at push {found.strength:g} and {found.renoise:.0%} noise."
+    )
+
+
+def as_measured(model: ColaDLM, name: str) -> list[Any]:
+    """Values of push and noise with which a direction was measured; nothing changes for one that was not."""
+    found = None if name == OWN else measured(model).get(name)
+    return [gr.skip(), gr.skip()] if found is None else [found.strength, percent(found.renoise)]
 
 
 OWN_JS = f"(name) => ({{__type__: 'update', visible: name === '{OWN}'}})"

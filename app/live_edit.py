@@ -14,6 +14,10 @@ from .components.text_rows import CHANGED, SPAN, segments
 from .live_rows import Frame, LiveRows, Row
 from .pieces import pieces
 
+ALIKE = (
+    "All candidates came out the same: the words around leave no other choice. Select more words, or set a temperature "
+    "under Sampler, to see others."
+)
 AROUND = 60  # tokens of a long text that are shown before and after the span
 
 
@@ -53,15 +57,22 @@ class LiveEdit(LiveRows):
         for row in self.rows:
             if row.final is None:
                 row.tail = self._tail(row)
-        return [self.was, *self.rows]
+        return [self.was, *(row for row in self.rows if row.label or row.final is None)]
 
     def _edited(self, edited: Edited) -> Frame:
         self.was.score = f"misfit {edited.misfit_before:.3f}"
         self.notes = list(edited.notes)
         if edited.span != self.span:
             self.notes.append("The span was widened to whole patches of tokens.")
-        for rank, (row, candidate) in enumerate(zip(self.rows, edited.candidates, strict=True), 1):
-            row.label, row.text, row.score = f"no. {rank}", candidate.text, f"misfit {candidate.misfit:.3f}"
+        texts = [candidate.text for candidate in edited.candidates]
+        if len(texts) > 1 and len(set(texts)) == 1:
+            self.notes.append(ALIKE)
+        ranks = {text: rank for rank, text in enumerate(dict.fromkeys(texts), 1)}
+        for at, (row, candidate) in enumerate(zip(self.rows, edited.candidates, strict=True)):
+            alike = texts.count(candidate.text)
+            row.text = candidate.text
+            row.label = "" if candidate.text in texts[:at] else f"no. {ranks[candidate.text]}"  # stands there once
+            row.score = f"misfit {candidate.misfit:.3f}" + (f" · {alike} alike" if alike > 1 else "")
             parts = pieces(self.model.tokenizer, candidate.token_ids, special=self.special)
             row.final = self._window(parts, [CHANGED * new for new in candidate.changed])
             row.lead, row.tail, row.live, row.answer = "", "", [], list(candidate.token_ids[self.first :])

@@ -20,12 +20,23 @@ from app.edit import (
     travel,
     typed,
 )
-from app.edit_controls import CONTROLS, METHOD_CHOICES, OTHER, options_of, values_of_options
-from app.live_edit import LiveEdit
+from app.edit_controls import (
+    CONTROLS,
+    METHOD_CHOICES,
+    OTHER,
+    OWN,
+    as_measured,
+    first_direction,
+    options_of,
+    turning_said,
+    values_of_options,
+)
+from app.live_edit import ALIKE, LiveEdit
 from app.settings_panel import values_of
 from app.share import link_of
-from coladlm import SamplerSettings
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent.edit import METHODS, OPTIONS, Edited
+from coladlm.latent.turning import measured
 from coladlm.recipe import Recipe, RecipeError, check_options
 from coladlm.run import run
 
@@ -77,6 +88,13 @@ def test_the_text_before_stands_above_with_its_span_marked(model):
     assert _said(before) == TEXT
     parts = tokens_of(model, TEXT)["tokens"]
     assert [text for text, flag in before if flag == 4] == ["".join(parts[5:9])]
+
+
+def test_candidates_that_came_out_the_same_stand_there_once(model):
+    rows, progress, _ = _frames(model, {METHOD: "renoise", STRENGTH: 0, MANY: 3})[-1]
+    assert [row["label"] for row in rows["rows"]] == ["before", "no. 1"]
+    assert rows["rows"][1]["score"].endswith(" · 3 alike")
+    assert ALIKE in rows["notes"] and "1 different text" in progress["parts"]
 
 
 def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
@@ -264,6 +282,21 @@ def test_options_survive_the_controls(model, changes):
     values = values_of_options(check_options(options, OPTIONS), picked, candidates)
     values = [old if new == gr.skip() else new for old, new in zip(_controls(model, {}), values, strict=True)]
     assert options_of(values) == (options, other, candidates)
+
+
+def test_a_direction_tells_how_many_sentences_it_turns_with_this_model():
+    model = ColaDLM.from_pretrained()
+    found = measured(model)
+    best = first_direction(model)
+    assert found[best].turned == max(turning.turned for turning in found.values())
+    assert f"Turned {found[best].turned:.0%} of {found[best].edits} edits" in turning_said(model, best)
+    assert as_measured(model, best) == [found[best].strength, 100 * found[best].renoise]
+
+
+def test_a_direction_that_was_not_measured_says_so_and_changes_no_control(model):
+    assert "not been measured" in turning_said(model, "happy-sad")
+    assert as_measured(model, "happy-sad") == as_measured(model, OWN) == [gr.skip(), gr.skip()]
+    assert "first list" in turning_said(model, OWN)
 
 
 def test_a_selection_in_an_other_text_that_has_changed_counts_for_nothing(model):
