@@ -64,7 +64,7 @@ function stop() {
   let message = 'Stopped after ' + all + (all === 1 ? ' token' : ' tokens');
   if (v.state === 'waiting' || (!all && !v.fraction)) message = 'Stopped before it began';
   else if (v.forming) message += ', the last ' + v.forming + ' of them still forming';
-  stopped = v.run;
+  stopped = v.run || null;  // the run to come has no name either, and is drawn
   halted(!v.run);
   ending = true;
   put({state: 'stopped', message: message + '.'});

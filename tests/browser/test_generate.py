@@ -208,6 +208,32 @@ def test_a_visitor_who_stops_waiting_keeps_the_place_free(visit):
     run(second)
 
 
+def test_a_run_right_after_a_stop_is_not_lost(visit):
+    first, second = visit_long(visit), visit()
+    set_up(second, tokens=4)
+    first.locator("button.run").click()
+    state(first, "running")
+    # in one go: so the second Run comes while gradio still ends the first, which has not even begun
+    shown = second.evaluate(
+        """async () => {
+        const bench = document.querySelector('#generate'), seen = [];
+        const press = name => bench.querySelector('button.' + name).click();
+        const asked = () => new Promise(done => bench.addEventListener('asked', done, {once: true}));
+        for (const name of ['run', 'stop', 'run']) {
+          const heard = name === 'run' && asked();
+          press(name);
+          await heard;
+          seen.push(bench.dataset.run);
+        }
+        return seen; }"""
+    )
+    assert shown == ["waiting", "stopped", "waiting"]
+    first.locator("button.stop").click()
+    state(first, "stopped")
+    state(second, "done")
+    expect(second.locator(".answer .token")).to_have_count(4)
+
+
 def test_a_closed_tab_frees_the_model(visit):
     first, second = visit_long(visit), visit()
     first.locator("button.run").click()
