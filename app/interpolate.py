@@ -24,6 +24,7 @@ from .settings_panel import SettingsPanel, check_limits, settings_from, values_o
 from .share import link_of, recipe_from
 
 OPERATION = "interpolate"
+CONTROLS = 6  # of the road: which, stops, noise, profile, alignment, the text before
 MAX_BOXES = 6  # texts that the page has room for
 MAX_PAGE_TOKENS = 16_384  # of all stops together: what keeps others waiting for a minute or so
 ROAD_CHOICES = (
@@ -57,12 +58,14 @@ EXAMPLES = (
     ("The cat slept on the bed.", "The dog ran in the park."),
     ("Tom was very happy.", "Tom was very sad.", "Tom was very angry."),
 )
+BEFORE = "Once upon a time, there was a little girl named Lily."
 WORDS = {
     "options.stops": "Stops",
     "options.renoise": "Noise",
     "options.align": "Texts of different length",
     "options.profile": "Where to add noise",
     "options.road": "The road",
+    "options.before": "The text before",
     **{f"texts[{i}]": f"Text {i + 1}" for i in range(16)},
 }
 
@@ -107,6 +110,15 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                     "when road-through_flow",
                 ),
             )
+            before = gr.Textbox(
+                BEFORE,
+                label="A text before (not shown in the stops)",
+                info="The stops follow on it, so that their first words have something to go by. It may be empty.",
+                lines=2,
+                max_lines=6,
+                elem_classes="setting",
+                html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+            )
             fold_button("interpolate")
             with (
                 gr.Column(elem_classes="setting-list"),
@@ -144,7 +156,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             distances = Distances()
 
     count = gr.State(2)
-    options = [road, stops, renoise, profile, align]
+    options = [road, stops, renoise, profile, align, before]
     inputs = [count, *boxes, *options, *panel.inputs]
 
     def on_run(*values: Any) -> Iterator[tuple[Any, ...]]:
@@ -203,16 +215,16 @@ def interpolate(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any, A
 
 
 def recipe_of(model: ColaDLM, count: int, *values: Any) -> Recipe:
-    """The recipe that the controls stand for: count, boxes, road, stops, noise, profile, alignment, sampler settings.
+    """The recipe that the controls stand for: count, boxes, those of the road, sampler settings.
 
     Raises RecipeError, SettingsError, PromptError, also for more than this page runs.
     """
-    texts, (road, stops, renoise, profile, align), settings = (
+    texts, (road, stops, renoise, profile, align, before), settings = (
         values[:MAX_BOXES],
-        values[MAX_BOXES:][:5],
-        values[MAX_BOXES + 5 :],
+        values[MAX_BOXES:][:CONTROLS],
+        values[MAX_BOXES + CONTROLS :],
     )
-    options = {"road": road, "stops": whole(stops, "Stops")}
+    options = {"road": road, "stops": whole(stops, "Stops"), "before": before or ""}
     if road == "through_flow":
         options |= {"renoise": share(renoise, "Noise"), "profile": profile}
     if road in ("through_flow", "decoder_only"):
@@ -226,8 +238,9 @@ def recipe_of(model: ColaDLM, count: int, *values: Any) -> Recipe:
 def check_size(model: ColaDLM, recipe: Recipe) -> None:
     """Refuses a road that would keep everybody else waiting. Raises RecipeError, PromptError."""
     check_limits(recipe.settings)
-    longest = max(len(model.tokenize(text)) for text in recipe.texts)
-    if check_options(recipe.options, OPTIONS)["road"] == "prompt_to_prompt":
+    options = check_options(recipe.options, OPTIONS)
+    longest = max(len(model.tokenize(text)) for text in recipe.texts) + len(model.tokenize(options["before"]))
+    if options["road"] == "prompt_to_prompt":
         longest += recipe.settings.max_new_tokens
     stops = rows_of(recipe)
     if stops * longest > MAX_PAGE_TOKENS:
@@ -239,7 +252,7 @@ def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
     """Values of all controls and the progress line for the query of the address that was opened."""
     # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
     # told to skip one.
-    skipped = [gr.skip()] * (4 + len(values_of(model.defaults)))
+    skipped = [gr.skip()] * (CONTROLS - 1 + len(values_of(model.defaults)))
     unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), ROADS[0], *skipped]
     try:
         recipe = recipe_from(query, OPERATION)
@@ -257,7 +270,8 @@ def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
         said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
         return [*unchanged, progress_value("error", message=said)]
     said = check_model(model, recipe) or "Restored from the link: press Make the road to repeat it."
-    chosen = [options["road"], options["stops"], percent(options["renoise"]), options["profile"], options["align"]]
+    chosen = [options["road"], options["stops"], percent(options["renoise"]), options["profile"], options["align"],
+              options["before"]]  # fmt: skip
     return [*fill_boxes(recipe.texts), *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]
 
 
@@ -272,6 +286,7 @@ def add_api(resident: Resident) -> None:
         renoise: float = 0.5,
         profile: str = "arch",
         align: str = "pad",
+        before: str = "",
         seed: int = start.seed,
         steps: int = start.steps,
         guidance: float = start.guidance,
@@ -289,6 +304,7 @@ def add_api(resident: Resident) -> None:
             renoise: through the flow, the share of noise from 0 to 1 that a stop is re-noised to.
             profile: through the flow, "arch" re-noises less towards the texts, "flat" all stops alike.
             align: texts of different length, "pad" or "stretch".
+            before: a text that stands before every stop and is no part of it.
             seed: of all randomness; the same recipe on the same model gives the same road.
             steps: solver steps a block.
             guidance: weight of the conditional velocity, 1 for none.
@@ -301,7 +317,8 @@ def add_api(resident: Resident) -> None:
             The stops, each with its text, whether it is complete and, at the end, its distances to the texts in latents
             and in tokens; and the recipe that repeats them. A stream has the stops whenever one is complete.
         """
-        options = {"road": road, "stops": stops, "renoise": renoise, "profile": profile, "align": align}
+        options = {"road": road, "stops": stops, "renoise": renoise, "profile": profile, "align": align,
+                   "before": before}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
         yield from interpolate_texts(resident.model, texts, options, given)

@@ -32,7 +32,12 @@ class LiveRoad(LiveRows):
                 row.skip, row.room = None, recipe.settings.max_new_tokens
             blocks = blocks_for(model, recipe.settings.max_new_tokens)
         else:
-            blocks = blocks_for(model, max(len(model.tokenize(text)) for text in recipe.texts))
+            # what its whole blocks leave over of the text before stands at the start of the first block
+            whole = len(model.tokenize(options["before"])) // model.patch_size
+            lead = whole % model.block_size * model.patch_size
+            for row in rows:
+                row.skip = lead
+            blocks = blocks_for(model, lead + max(len(model.tokenize(text)) for text in recipe.texts))
         super().__init__(
             model, recipe, rows, blocks, ends=recipe.settings.stop_at_end or not self.continues, clock=clock
         )
@@ -95,4 +100,4 @@ def label_of(weights: tuple[float, ...]) -> str:
     inside = [i for i, weight in enumerate(weights) if weight > 0]
     if len(inside) == 1:
         return f"text {inside[0] + 1}"
-    return f"{weights[inside[1]]:.0%}".replace("%", " %") if len(inside) == 2 else "mean"
+    return f"{round(100 * weights[inside[1]], 1):g} %" if len(inside) == 2 else "mean"

@@ -283,6 +283,12 @@ class _Walk:
             for row, text in self.at_text.items():
                 texts[text] = list(self.stops[row].token_ids)
         ids = [list(stop.token_ids) for stop in self.stops]
+        lost = [str(text + 1) for row, text in self.at_text.items() if ids[row] != list(texts[text])]
+        if lost:
+            self.notes.append(
+                f"{'Text' if len(lost) == 1 else 'Texts'} {' and '.join(lost)} did not come back from the noise to the "
+                "letter. Through the flow and decoder only have the texts themselves at their ends."
+            )
         spans = text_distances(self.model, ids, texts)
         before: Sequence[int] | None = None
         for row, stop in enumerate(self.stops):

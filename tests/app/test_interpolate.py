@@ -7,6 +7,7 @@ import gradio as gr
 import pytest
 
 from app.interpolate import (
+    BEFORE,
     EXAMPLES,
     MAX_BOXES,
     ROAD_CHOICES,
@@ -28,9 +29,10 @@ SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
 PAIR = ("The sun was warm", "The night was cold and dark")
 
 
-def _controls(texts=PAIR, road="through_flow", stops=4, renoise=50, profile="arch", align="pad", settings=SETTINGS):
+def _controls(texts=PAIR, road="through_flow", stops=4, renoise=50, profile="arch", align="pad", before="",
+              settings=SETTINGS):  # fmt: skip
     boxes = [texts[i] if i < len(texts) else "" for i in range(MAX_BOXES)]
-    return [len(texts), *boxes, road, stops, renoise, profile, align, *values_of(settings)]
+    return [len(texts), *boxes, road, stops, renoise, profile, align, before, *values_of(settings)]
 
 
 def _last(model, **controls):
@@ -45,7 +47,7 @@ def _said(piece):
 def test_a_road_ends_with_its_stops_their_distances_and_a_link(model, road):
     rows, progress, link, distances = _last(model, road=road)
     assert (rows["state"], progress["state"]) == ("done", "done")
-    assert [row["label"] for row in rows["rows"]] == ["text 1", "33 %", "67 %", "text 2"]
+    assert [row["label"] for row in rows["rows"]] == ["text 1", "33.3 %", "66.7 %", "text 2"]
     assert all(_said(row["final"]) and row["text"] for row in rows["rows"])
     assert [len(stop) for stop in distances["latents"]] == [2] * 4
     assert link["query"].startswith("?r=")
@@ -100,9 +102,10 @@ def test_stops_stream_as_they_crystallise_and_only_grow(model, road):
     assert all(after["settled"].startswith(before["settled"]) for before, after in itertools.pairwise(middle))
 
 
+@pytest.mark.parametrize("before", ["", "One", "The dog ran home and"])
 @pytest.mark.parametrize("road", ["through_flow", "noise_to_noise"])
-def test_the_tokens_that_settled_are_those_of_the_stop(model, road):
-    recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": road, "stops": 3})
+def test_the_tokens_that_settled_are_those_of_the_stop(model, road, before):
+    recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": road, "stops": 3, "before": before})
     live = LiveRoad(model, recipe)
     list(live.frames(run(model, recipe)))
     stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
@@ -207,13 +210,13 @@ def _query(recipe):
 
 
 def test_a_link_fills_in_texts_options_and_settings(model):
-    _, _, link, _ = _last(model, texts=EXAMPLES[2], renoise=29, align="stretch", profile="flat")
+    _, _, link, _ = _last(model, texts=EXAMPLES[2], renoise=29, align="stretch", profile="flat", before=BEFORE)
     count, *values = restore(model, {"r": link["query"][3:]})
     boxes, (fewer, more), rest = values[:MAX_BOXES], values[MAX_BOXES:][:2], values[MAX_BOXES + 2 :]
     assert count == 3 and [box["value"] for box in boxes[:3]] == list(EXAMPLES[2])
     assert [box["visible"] for box in boxes] == [True] * 3 + [False] * (MAX_BOXES - 3)
     assert fewer["interactive"] and more["interactive"]
-    assert rest[:-1] == ["through_flow", 4, 29, "flat", "stretch", *values_of(SETTINGS)]
+    assert rest[:-1] == ["through_flow", 4, 29, "flat", "stretch", BEFORE, *values_of(SETTINGS)]
     assert "press Make the road" in rest[-1]["message"]
 
 
@@ -269,7 +272,7 @@ def test_every_road_has_a_choice():
 
 def test_stops_are_called_by_where_they_are():
     assert label_of((0.0, 1.0)) == "text 2"
-    assert label_of((0.75, 0.25)) == "25 %"
+    assert label_of((0.75, 0.25)) == "25 %" and label_of((0.875, 0.125)) == "12.5 %"
     assert label_of((0.2, 0.3, 0.5)) == "mean"
 
 
@@ -296,6 +299,7 @@ def test_the_api_gives_the_stops_of_its_recipe(model):
         (["a", "b"], {}, {"steps": 0}, "steps"),
         (["a", "b"], {}, {"steps": 900}, "steps"),
         (["word " * 600, "b"], {}, {}, "tokens"),
+        (["a", "b"], {"before": "word " * 700, "stops": 2}, {}, "before"),
     ],
 )
 def test_the_api_refuses_with_a_sentence(model, texts, options, given, said):

@@ -69,6 +69,16 @@ def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
 
 
 @pytest.mark.parametrize("road", ROADS)
+def test_an_end_that_did_not_come_back_is_told(model, road):
+    outcome = walk(model, recipe(FIRST, "👩‍🚀 שלום", road=road))
+    texts = (FIRST, "👩‍🚀 שלום")
+    lost = [n for n, row in enumerate(outcome.ends, 1) if not outcome.stops[row].text.startswith(texts[n - 1])]
+    told = [note for note in outcome.notes if "did not come back" in note]
+    assert len(told) == bool(lost) and all(str(n) in told[0] for n in lost)
+    assert lost == [] or road == "noise_to_noise"
+
+
+@pytest.mark.parametrize("road", ROADS)
 def test_all_stops_run_as_one_batch(model, road):
     events = [event for event in run_interpolate(model, recipe(road=road)) if isinstance(event, (Step, BlockDone))]
     assert all(len(event.active) == 5 for event in events)
