@@ -52,10 +52,11 @@ def _write_rows(table, charts: Charts, run: Run) -> None:
     found = measure(trace)
     guidance = found.guidance
     for block in np.flatnonzero(trace.active[s]):
+        free = np.flatnonzero(trace.free()[s, block])
         for step in np.flatnonzero(trace.recorded[block]):
             at = (s, block, step)
             words = [] if trace.preview_ids is None else pieces(charts.model.tokenizer, trace.preview_ids[at].tolist())
-            for place in np.flatnonzero(trace.t[at] > 0):
+            for place in free:
                 first, last = place * ps, (place + 1) * ps
                 word = "".join(words[first:last])
                 read = [_least(part, at, first, last) for part in (trace.preview_confidence, trace.preview_margin)]

@@ -133,6 +133,7 @@ def add_api(resident: Resident) -> None:
         solver: str = start.solver,
         time_grid: str = start.time_grid,
         time_shift: float = start.time_shift,
+        stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
     ) -> Iterator[tuple[str, dict]]:
         """Continues a prompt.
@@ -152,6 +153,7 @@ def add_api(resident: Resident) -> None:
             solver: "euler", "midpoint" or "heun".
             time_grid: where the steps lie, "linear", "cosine" or "quadratic".
             time_shift: above 1, more steps at high noise.
+            stagger: how far each position of a block follows the one before it, 0 all at once, 1 one after another.
             stop_at_end: stop where the model ends its text.
 
         Returns:
@@ -171,6 +173,7 @@ def add_api(resident: Resident) -> None:
             "solver": solver,
             "time_grid": time_grid,
             "time_shift": time_shift,
+            "stagger": stagger,
             "stop_at_end": stop_at_end,
         }
         yield from generate_text(resident.model, prompt, given)

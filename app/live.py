@@ -75,7 +75,7 @@ class LiveRun:
         start = self.skip if step.block == 0 else 0
         room = self.settings.max_new_tokens - len(self.answer)
         self.live = self._tokens(read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room])
-        noise = step.t[0].max().item() / 10
+        noise = step.noise[0].item()
         return self._running(step.block, step.index, step.steps, noise)
 
     def _block(self, done: BlockDone) -> Frame:

@@ -72,9 +72,9 @@ class LiveFlow:
             block, z, clean = event.block, event.z[0].float().cpu().numpy(), event.clean[0].float().cpu().numpy()
             words = {"ids": read.ids[0].cpu(), "confidence": read.confidence[0].cpu(), "margin": read.margin[0].cpu()}
             noise = event.t[0].cpu().numpy() / 10
-            self.forming = int((noise > 0).sum()) * self.writer.model.patch_size
+            self.forming = int((event.start[0] > 0).sum()) * self.writer.model.patch_size
             self.lines += self.writer.state(self.first_block + block, event.index, self.steps, noise, z, clean, **words)
-            return self._parts(block, event.index, float(noise.max()))
+            return self._parts(block, event.index, event.noise[0].item())
         if isinstance(event, BlockDone):
             ids, sure = event.token_ids[0].cpu(), event.logprobs[0].exp().cpu()
             latents = event.latents[0].float().cpu().numpy()

@@ -62,7 +62,7 @@ class LiveRoad(LiveRows):
     def _inverting(self, event: Step | BlockDone) -> Frame:
         self.phase = "finding the noise of the texts"
         if isinstance(event, Step):
-            return self.running(event.block, event.index, event.steps, event.t.max().item() / 10)
+            return self.running(event.block, event.index, event.steps, event.noise.max().item())
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
     def _road(self, road: Road) -> Frame | None:

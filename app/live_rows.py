@@ -104,7 +104,7 @@ class LiveRows:
 
     def _note_leads(self, step: Step) -> None:
         """How many tokens of the first block each row's lead holds already: those that stand still at its start."""
-        for row, stays in zip(self.rows, (step.t == 0).tolist(), strict=True):
+        for row, stays in zip(self.rows, (step.start == 0).tolist(), strict=True):
             if row.skip is None:
                 row.skip = _leading(stays) * self.model.patch_size
 
@@ -131,7 +131,7 @@ class LiveRows:
 
     def _step(self, step: Step) -> Frame:
         read = self.read(step)
-        kept = (step.t == 0).tolist()
+        kept = (step.start == 0).tolist()
         for row, ids, confidence, stays, active in zip(
             self.rows, read.ids.tolist(), read.confidence.tolist(), kept, step.active.tolist(), strict=True
         ):
@@ -145,7 +145,7 @@ class LiveRows:
             if step.block == 0:
                 ids, confidence = ids[row.skip :], confidence[row.skip :]
             row.live = self._tokens(row, ids, confidence)
-        return self.running(step.block, step.index, step.steps, step.t.max().item() / 10)
+        return self.running(step.block, step.index, step.steps, step.noise.max().item())
 
     def _block(self, done: BlockDone) -> Frame:
         confidences = done.logprobs.exp().tolist()

@@ -68,13 +68,13 @@ def _block(
     steps = np.flatnonzero(trace.recorded[block])
     steps = steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
     words: dict[tuple[str, bool], int] = {}
-    ids, sure, noise = [], [], []
+    ids, sure, noise, free = [], [], [], trace.free()[s, block]
     for step in steps:
         read = trace.preview_ids[s, block, step, tokens].tolist()
         texts = pieces(model.tokenizer, read, before, special)
         ids += [words.setdefault((t, i in special), len(words)) for t, i in zip(texts, read, strict=True)]
         sure += np.rint(100 * trace.preview_confidence[s, block, step, tokens].astype(np.float64)).astype(int).tolist()
-        noise.append(round(float(trace.t[s, block, step].max()) / 10, 1))
+        noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1))
     settled = settled_step(trace.preview_ids[s, block][steps][:, tokens], trace.token_ids[s, block, tokens])
     return {
         "block": int(block), "first": tokens[0], "count": len(tokens), "steps": [int(step) for step in steps],
@@ -106,7 +106,7 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
         said.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
     else:
         said.append(f"The decoder would rather have read “{rows[0][0]}”; chance or the repetition penalty decided.")
-    settled = _settled(trace, sequence, block, token)
+    settled = _settled(model, trace, sequence, block, token)
     return {
         "title": word_of(model, chosen),
         "where": f"token {token + 1} of block {block + 1}",
@@ -118,7 +118,7 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     }
 
 
-def _settled(trace: Trace, s: int, block: int, token: int) -> str:
+def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> str:
     if trace.preview_ids is None or not trace.recorded[block].any():
         return ""
     steps = np.flatnonzero(trace.recorded[block])
@@ -127,7 +127,7 @@ def _settled(trace: Trace, s: int, block: int, token: int) -> str:
     if step >= len(steps):
         return "It was settled only after the last step."
     others = len(dict.fromkeys(read[:step].tolist()))
-    noise = float(trace.t[s, block, steps[step]].max()) / 10
+    noise = float(trace.t[s, block, steps[step], token // model.patch_size]) / 10
     before = f", after {others} other word{'s' * (others != 1)}" if others else ""
     return f"It stands since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -55,7 +54,7 @@ KINDS = (
 
 
 def curves_value(runs: Sequence[Run]) -> dict[str, Any]:
-    """Means over all places that were free, for a Curves."""
+    """Means over all places that moved, each at its own noise level, for a Curves."""
     drawn = [_curves(index, run) for index, run in enumerate(runs)]
     kinds = []
     for kind in KINDS:
@@ -66,19 +65,21 @@ def curves_value(runs: Sequence[Run]) -> dict[str, Any]:
     return {"kinds": kinds, "runs": drawn, "summary": " ".join(map(straight_said, runs))}
 
 
-def _curves(index: int, run: Run) -> dict[str, Any]:
+def _curves(index_of_run: int, run: Run) -> dict[str, Any]:
     trace, s = run.trace, run.sequence
     found = measure(trace)
-    free = (trace.t[s] > 0) & trace.active[s][:, None, None] & trace.recorded[:, :, None]
-    noise = np.where(free, trace.t[s], np.nan)
+    there = trace.active[s][:, None, None] & trace.recorded[:, :, None]
+    moved = there & (trace.t[s] != trace.t_next[s])
+    levels, index = np.unique(np.round(trace.t[s][moved].astype(np.float64) / 10, 1), return_inverse=True)
     values = {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)  # a step that nothing was recorded of
-        for kind in KINDS:
-            numbers = np.where(free, kind.of(trace, found, s), np.nan)
-            values[kind.name] = _plain(np.nanmean(np.where(np.isfinite(numbers), numbers, np.nan), axis=(0, 2)))
-        levels = np.nanmax(np.nan_to_num(noise, nan=0.0), axis=(0, 2)) / 10
-    return {"label": run.label, "index": index, "noise": [round(float(n), 1) for n in levels], "values": values}
+    for kind in KINDS:
+        numbers = np.asarray(kind.of(trace, found, s), np.float64)[moved]
+        known = np.isfinite(numbers)
+        count = np.bincount(index[known], minlength=len(levels))
+        total = np.bincount(index[known], numbers[known], minlength=len(levels))
+        mean = np.divide(total, count, out=np.full(len(levels), np.nan), where=count > 0)
+        values[kind.name] = _plain(mean[::-1])  # from noise to words
+    return {"label": run.label, "index": index_of_run, "noise": levels[::-1].tolist(), "values": values}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
@@ -99,7 +100,7 @@ def _said(curve: dict[str, Any], kind: Kind, named: bool) -> str:
 def straight_said(run: Run) -> str:
     """How straight the paths of a run are, in a sentence."""
     found, trace, s = measure(run.trace), run.trace, run.sequence
-    free = trace.t[s, :, 0] > 0
+    free = trace.free()[s]
     straight, length = (part[s][free] for part in (found.straightness, found.length))
     straight = straight[np.isfinite(straight)]
     if not len(straight):

@@ -107,6 +107,14 @@ SETTINGS = (
         "time_shift", "Time shift", "Above 1, more of the steps are spent at high noise.", (0.2, 5, 0.1), more=True
     ),
     Setting(
+        "stagger",
+        "Stagger",
+        "How far each word of a block follows the one before it: 0 is all at once, 1 one after another. The steps are "
+        "shared out among them.",
+        (0, 1, 0.05),
+        more=True,
+    ),
+    Setting(
         "guidance_from",
         "Guidance from noise (%)",
         "Guidance begins when the noise has fallen to this.",

@@ -49,8 +49,8 @@ ODD_TEXTS = ("", " ", "\n\n", "\0", "\ufeff", "\ud800", "é" * 50, "日本語", 
 ODD_NUMBERS = (0, 1, -1, 2, 3, 7, 0.5, 1e-300, 1e300, -0.0, 2**31, 2**53 + 1, 2**63, 10**30, True, None)
 FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stream",
           "stream_options", "stop", "seed", "logprobs", "top_logprobs", "echo", "best_of", "steps", "guidance",
-          "solver", "history", "time_grid", "time_shift", "stochasticity", "guidance_interval", "repetition_penalty",
-          "top_k", "stop_at_end", "tools", "response_format", "user", "logit_bias")  # fmt: skip
+          "solver", "history", "time_grid", "time_shift", "stagger", "stochasticity", "guidance_interval",
+          "repetition_penalty", "top_k", "stop_at_end", "tools", "response_format", "user", "logit_bias")  # fmt: skip
 
 
 class Fault(AssertionError):

@@ -17,14 +17,16 @@ from .flow import clean_estimate
 class Step:
     """One solver step of a block, from time t to t_next.
 
-    block: counted from the first new one. index: of the step, 0 to steps - 1. t, t_next: (batch, b) times of the
-    positions in [0, 1000]. z, velocity: (batch, b, d), the state before the step and the (guided) velocity there.
+    block: counted from the first new one. index: of the step, 0 to steps - 1. start: (batch, b) times in [0, 1000] from
+    which the positions set out in this block, 0 where they are pinned. t, t_next: theirs now, the same shape. z,
+    velocity: (batch, b, d), the state before the step and the (guided) velocity there.
     conditional, unconditional: the two velocities behind a guided one, None where there was a single pass.
     """
 
     block: int
     index: int
     steps: int
+    start: Tensor
     t: Tensor
     t_next: Tensor
     z: Tensor
@@ -38,6 +40,12 @@ class Step:
     def clean(self) -> Tensor:
         """The clean estimate z - t/1000 v, (batch, b, d)."""
         return clean_estimate(self.z, self.velocity, self.t)
+
+    @property
+    def noise(self) -> Tensor:
+        """Mean share of noise of the positions that are not pinned, in per cent, (batch,)."""
+        free = self.start > 0
+        return (self.t * free).sum(-1) / free.sum(-1).clamp(min=1) / 10
 
     def preview(self) -> Tensor:
         """Logits (batch, b * patch_size, vocab) of the clean estimate, read after the text so far.

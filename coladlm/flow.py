@@ -17,28 +17,29 @@ from torch import Tensor
 
 NOISE_TIME = 1000.0
 
-Velocity = Callable[[Tensor, float], Tensor]
+Time = float | Tensor  # of all positions, or of each: (n, 1)
+Velocity = Callable[[Tensor, Time], Tensor]
 
 
-# time grids: steps -> steps + 1 shares of noise from 1 to 0
+# time grids: progress from 0 to 1 -> share of noise from 1 to 0
 
 
-def linear_grid(steps: int) -> list[float]:
+def linear_grid(progress: float) -> float:
     """Equal steps, as in the published sampler."""
-    return [1 - i / steps for i in range(steps + 1)]
+    return 1 - progress
 
 
-def cosine_grid(steps: int) -> list[float]:
+def cosine_grid(progress: float) -> float:
     """Half a cosine: short steps at both ends, long ones in the middle."""
-    return [(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
-def quadratic_grid(steps: int) -> list[float]:
+def quadratic_grid(progress: float) -> float:
     """Squares: long steps in noise, short ones near the data."""
-    return [(1 - i / steps) ** 2 for i in range(steps + 1)]
+    return (1 - progress) ** 2
 
 
-GRIDS: dict[str, Callable[[int], list[float]]] = {
+GRIDS: dict[str, Callable[[float], float]] = {
     "linear": linear_grid,
     "cosine": cosine_grid,
     "quadratic": quadratic_grid,
@@ -52,32 +53,49 @@ def shifted(share: float, shift: float) -> float:
 
 def time_grid(name: str, steps: int, shift: float = 1.0) -> list[float]:
     """steps + 1 times from 1000 to 0. Raises KeyError for an unknown name."""
-    grid = [NOISE_TIME * shifted(share, shift) for share in GRIDS[name](steps)]
-    return [NOISE_TIME, *grid[1:-1], 0.0]
+    return [times[0] for times in staggered_grid(name, steps, shift, 1, 0.0)]
+
+
+def staggered_grid(name: str, steps: int, shift: float, positions: int, stagger: float) -> list[list[float]]:
+    """steps + 1 rows of times from 1000 to 0, one for each position of a block.
+
+    Each position follows the one before it by `stagger` of the whole way from noise to data: 0 is all at once, 1 one
+    after another. The steps are shared out, so each position moves in steps / (1 + (positions - 1) stagger) of them.
+    After Ruhe et al. 2024 (arXiv:2402.09470) and Chen et al. 2024 (arXiv:2407.01392), within a block.
+    """
+    grid, whole = GRIDS[name], 1 + (positions - 1) * stagger
+    rows = []
+    for step in range(steps + 1):
+        # rounded, so that who is at an end is there to the last digit
+        progress = [round(whole * step / steps - stagger * place, 12) for place in range(positions)]
+        rows.append(
+            [NOISE_TIME if p <= 0 else 0.0 if p >= 1 else NOISE_TIME * shifted(grid(p), shift) for p in progress]
+        )
+    return rows
 
 
 # solvers: the mean velocity over a step from t to t_next, given the velocity v at its start
 
-Solver = Callable[[Velocity, Tensor, Tensor, float, float, "Tensor | float"], Tensor]
+Solver = Callable[[Velocity, Tensor, Tensor, Time, Time, "Tensor | float"], Tensor]
 
 
-def advance(z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+def advance(z: Tensor, v: Tensor, t: Time, t_next: Time, scale: Tensor | float = 1.0) -> Tensor:
     """Where velocity v takes z between the times t and t_next: z + scale (t_next - t) / 1000 v."""
     return z - (scale * ((t - t_next) / NOISE_TIME)) * v
 
 
-def euler(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+def euler(velocity: Velocity, z: Tensor, v: Tensor, t: Time, t_next: Time, scale: Tensor | float = 1.0) -> Tensor:
     """First order, one evaluation a step."""
     return v
 
 
-def midpoint(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+def midpoint(velocity: Velocity, z: Tensor, v: Tensor, t: Time, t_next: Time, scale: Tensor | float = 1.0) -> Tensor:
     """Second order, two evaluations: the velocity half-way."""
     middle = (t + t_next) / 2
     return velocity(advance(z, v, t, middle, scale), middle)
 
 
-def heun(velocity: Velocity, z: Tensor, v: Tensor, t: float, t_next: float, scale: Tensor | float = 1.0) -> Tensor:
+def heun(velocity: Velocity, z: Tensor, v: Tensor, t: Time, t_next: Time, scale: Tensor | float = 1.0) -> Tensor:
     """Second order, two evaluations: the mean of the velocities at both ends."""
     return (v + velocity(advance(z, v, t, t_next, scale), t_next)) / 2
 
@@ -86,7 +104,7 @@ SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "heun": heun
 
 
 def evaluation_times(solver: str, grid: Sequence[float]) -> list[float]:
-    """Every time at which a run of this solver over this grid asks for a velocity, without repeats."""
+    """Every time at which a run of this solver over this grid of a position asks for a velocity, without repeats."""
     times = list(grid)
     if solver == "midpoint":
         times += [(t + t_next) / 2 for t, t_next in itertools.pairwise(grid)]

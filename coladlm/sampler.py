@@ -8,6 +8,7 @@ of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a step.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -134,9 +135,23 @@ class _Run:
         self.solver = flow.SOLVERS[settings.solver]
         if invert and iterations:
             self.solver = flow.inverse(self.solver, iterations)
-        self.grid = flow.time_grid(settings.time_grid, settings.steps, settings.time_shift)
-        self.grid = self.grid[::-1] if invert else self.grid
+        self.grid = self._grid()
         self.guided = flow.Interval(*settings.guidance_interval)
+
+    def _grid(self) -> list[flow.Time]:
+        """steps + 1 nominal times of the run: numbers, or a column (b, 1) of them where positions differ."""
+        s = self.settings
+        positions = self.b if s.stagger else 1
+        rows = flow.staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger)
+        rows = rows[::-1] if self.invert else rows
+        asked = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
+        self.nominal = {t: i for i, t in enumerate(sorted(set(itertools.chain(*asked))))}
+        self.between = None  # the borders between nominal times, by which those of a column are found
+        if positions == 1:
+            return [row[0] for row in rows]
+        nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
+        self.between = (nominal[1:] + nominal[:-1]) / 2
+        return list(torch.tensor(rows, dtype=torch.float32, device=self.device)[..., None])
 
     @torch.inference_mode()
     def events(self) -> Iterator[Event]:
@@ -228,15 +243,27 @@ class _Run:
             starts = torch.where(starts == 0, starts, flow.NOISE_TIME)
         self.scales, scale_index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
         self.scale_index = list(scale_index.split([plan.start.numel() for plan in self.plans]))
-        self.nominal = {t: i for i, t in enumerate(flow.evaluation_times(self.settings.solver, self.grid))}
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
         self.modulations = self.dit.modulations(times.flatten().float().to(self.device))
 
-    def _modulations(self, t: float, halves: int) -> Modulations:
-        if self.one_scale is not None:
+    def _modulations(self, t: flow.Time, halves: int) -> Modulations:
+        if self.between is not None:
+            nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
+        elif self.one_scale is not None:
             return self.modulations.at(self.nominal[t] * len(self.scales) + self.one_scale)
-        index = self.nominal[t] * len(self.scales) + self.block_scales
-        return self.modulations.at(index.repeat(halves, 1))
+        else:
+            nominal = self.nominal[t]
+        return self.modulations.at((nominal * len(self.scales) + self.block_scales).repeat(halves, 1))
+
+    def _guidance(self, t: flow.Time) -> Tensor | None:
+        """The guidance of each position at this time, or None where none acts."""
+        if not self.is_guided:
+            return None
+        if self.between is None:
+            return self.guidance if t in self.guided else None
+        if self.guided == flow.Interval(0.0, flow.NOISE_TIME):
+            return self.guidance
+        return torch.where((t >= self.guided.low) & (t <= self.guided.high), self.guidance, 1.0)
 
     # a block
 
@@ -293,16 +320,17 @@ class _Run:
                  for (plan, own), key in zip(at, self._keys(block), strict=True)]  # fmt: skip
         return flow.interpolant(source, torch.stack(noise).to(self.device), self.scale * flow.NOISE_TIME)
 
-    def _velocities(self, z: Tensor, t: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _velocities(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
-        if not (self.is_guided and t in self.guided):
+        guidance = self._guidance(t)
+        if guidance is None:
             modulations = self._modulations(t, 1)
             hidden = self.dit.hidden(z, modulations, self.flow_rope, self.flow_cache)
             return self.dit.output(hidden, modulations), None, None
         modulations = self._modulations(t, 2)
         hidden = self.dit.hidden(torch.cat((z, z)), modulations, self.flow_rope_guided, attend_guided(self.flow_cache))
         conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
-        return flow.guide(conditional, unconditional, self.guidance), conditional, unconditional
+        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
     def _transport(self, block: int) -> Iterator[Step]:
         """Carries the block along the flow, one event a step. Leaves the result in self.z."""
@@ -312,9 +340,10 @@ class _Run:
             z, scale = self.z, self.scale[..., None]
             t, t_next = self.grid[index], self.grid[index + 1]
             v, conditional, unconditional = self._velocities(z, t)
-            times, times_next = self.scale * t, self.scale * t_next
+            start = self.scale * flow.NOISE_TIME
+            times, times_next = (scale * t)[..., 0], (scale * t_next)[..., 0]
             yield Step(
-                block, index, settings.steps, *map(self._spread, (times, times_next, z, v)),
+                block, index, settings.steps, *map(self._spread, (start, times, times_next, z, v)),
                 self._spread(conditional), self._spread(unconditional), self.active, self._preview,
             )  # fmt: skip
             v = self.solver(lambda z, t: self._velocities(z, t)[0], z, v, t, t_next, scale)

@@ -26,7 +26,8 @@ class SamplerSettings:
     repetition_penalty: 1 is off. seed: of all randomness. stop_at_end: stop at an end token and cut the answer there.
     stochasticity: share of noise replaced at each step, in [0, 1]. history: what enters the context of later blocks,
     the finished "latents" or the "reencoded" tokens. time_grid: see flow.GRIDS; time_shift > 1 spends more steps at
-    high noise. guidance_interval: times in [0, 1000] in which guidance acts.
+    high noise. guidance_interval: times in [0, 1000] in which guidance acts. stagger: how far each position of a block
+    follows the one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
     """
 
     # flow
@@ -48,6 +49,7 @@ class SamplerSettings:
     time_grid: str = "linear"
     time_shift: float = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1000.0)
+    stagger: float = 0.0
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
@@ -63,6 +65,7 @@ class SamplerSettings:
         self._within("seed", 0, 2**63 - 1)
         self._within("stochasticity", 0, 1)
         self._within("time_shift", 0.01, 100)
+        self._within("stagger", 0, 1)
         self._one_of("solver", SOLVERS)
         self._one_of("history", HISTORIES)
         self._one_of("time_grid", GRIDS)

@@ -113,9 +113,9 @@ class SharedRun:
         if self._logits is None:
             self._logits = event.preview()
         logits = mine(self._logits)
-        return Step(group.blocks, event.index, event.steps, mine(event.t), mine(event.t_next), mine(event.z),
-                    mine(event.velocity), mine(event.conditional), mine(event.unconditional), mine(event.active),
-                    lambda clean: logits)  # fmt: skip
+        return Step(group.blocks, event.index, event.steps, mine(event.start), mine(event.t), mine(event.t_next),
+                    mine(event.z), mine(event.velocity), mine(event.conditional), mine(event.unconditional),
+                    mine(event.active), lambda clean: logits)  # fmt: skip
 
     def close(self) -> None:
         """Ends the run and frees its caches."""

@@ -101,6 +101,10 @@ class Trace:
         """The arrays by name, those that are absent left out."""
         return {name: getattr(self, name) for name in SPECS if getattr(self, name) is not None}
 
+    def free(self) -> np.ndarray:
+        """Where positions were not pinned, (S, B, p): those that had noise at some step."""
+        return (self.t > 0).any(2)
+
     def clean(self) -> np.ndarray:
         """The clean estimate of every step, z - t/1000 v, (S, B, K, p, d) float32."""
         return self.z.astype(np.float32) - self.t[..., None] / NOISE_TIME * self.velocity

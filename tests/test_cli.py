@@ -27,7 +27,7 @@ SETTINGS = SamplerSettings(steps=2, max_new_tokens=8)
 TYPED = {
     "steps": "3", "guidance": "2.5", "solver": "heun", "max_new_tokens": "9", "temperature": "0.7", "top_k": "5",
     "top_p": "0.5", "repetition_penalty": "1.3", "seed": "11", "stop_at_end": "no", "stochasticity": "0.25",
-    "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "guidance_interval": "100 900",
+    "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "stagger": "0.5", "guidance_interval": "100 900",
 }  # fmt: skip
 
 

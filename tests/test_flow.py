@@ -26,6 +26,32 @@ def test_a_shift_above_one_spends_more_steps_at_high_noise():
     assert sum(t > 500 for t in flow.time_grid("linear", 16, 3.0)) > sum(t > 500 for t in flow.time_grid("linear", 16))
 
 
+def test_staggered_positions_start_and_end_one_after_another():
+    rows = flow.staggered_grid("cosine", 12, 2.0, 4, 1.0)
+    assert rows[0] == [1000.0] * 4 and rows[-1] == [0.0] * 4
+    for place in range(4):  # each has its own three steps, on the grid of three steps
+        assert [row[place] for row in rows[3 * place : 3 * place + 4]] == pytest.approx(
+            flow.time_grid("cosine", 3, 2.0)
+        )
+        assert all(row[place] == 1000.0 for row in rows[: 3 * place + 1])
+        assert all(row[place] == 0.0 for row in rows[3 * place + 3 :])
+
+
+@pytest.mark.parametrize("stagger", [0.0, 0.1, 1 / 3, 0.77])
+@pytest.mark.parametrize("positions", [1, 3, 16])
+def test_all_positions_come_from_noise_to_data_whatever_the_stagger(positions, stagger):
+    rows = flow.staggered_grid("linear", 7, 1.5, positions, stagger)
+    assert rows[0] == [1000.0] * positions and rows[-1] == [0.0] * positions
+    for row, after in itertools.pairwise(rows):
+        assert all(a <= b for a, b in itertools.pairwise(row))
+        assert all(a >= b for a, b in zip(row, after, strict=True)) and row != after
+
+
+def test_without_stagger_all_positions_have_the_time_grid():
+    rows = flow.staggered_grid("quadratic", 9, 3.0, 4, 0.0)
+    assert rows == [[t] * 4 for t in flow.time_grid("quadratic", 9, 3.0)]
+
+
 def integrate(solver: str, steps: int, backwards: bool = False) -> float:
     """Error at the end of dz/ds = a z over s from 1 to 0 (or 0 to 1), in float64."""
     grid = flow.time_grid("linear", steps)

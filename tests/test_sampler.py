@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import itertools
 import weakref
 
 import pytest
@@ -149,6 +150,8 @@ def test_no_second_pass_without_guidance_or_outside_its_interval(exact):
 @pytest.mark.parametrize("changes", [
     {}, {"solver": "heun"}, {"solver": "midpoint", "time_grid": "cosine"}, {"stochasticity": 0.7},
     {"history": "reencoded"}, {"temperature": 1.0}, {"history": "reencoded", "stochasticity": 1.0, "temperature": 0.8},
+    {"stagger": 1.0, "steps": 8},
+    {"stagger": 0.3, "solver": "midpoint", "stochasticity": 0.5, "guidance_interval": (200, 700)},
 ])  # fmt: skip
 @pytest.mark.parametrize("attention", ["published", "exact"])
 def test_a_sequence_is_the_same_alone_and_in_a_batch(model, exact, attention, changes):
@@ -224,6 +227,52 @@ def test_the_answer_has_as_many_tokens_as_asked(model, patch_size, new_tokens):
     settings = dataclasses.replace(SHORT, max_new_tokens=new_tokens)
     for prompt in ("", "a", "The cat sat on the mat and"):
         assert len(events(small, [prompt], settings)[-1].token_ids[0]) == new_tokens
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "heun"])
+def test_a_staggered_step_is_the_velocity_at_each_position_s_own_time(exact, solver):
+    """The reference: the DiT's own forward at the times that the step names, and the solver's formula by hand."""
+    settings = dataclasses.replace(SHORT, guidance=1.0, stagger=0.5, steps=7, solver=solver)
+    plan = exact.plan(PROMPTS[0], settings)
+    steps = [e for e in exact.run_plans([plan], settings) if isinstance(e, Step) and e.block == 0]
+    assert len(steps) == 7
+
+    def velocity(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        history = torch.cat((plan.prefix, z))
+        return exact.velocity(history, torch.cat((torch.zeros(len(plan.prefix)), t)))[-4:]
+
+    for step, after in itertools.pairwise(steps):
+        z, t, t_next = step.z[0], step.t[0], step.t_next[0]
+        v, span = velocity(z, t), ((t - t_next) / 1000)[:, None]
+        assert torch.allclose(v, step.velocity[0], atol=1e-5)
+        if solver == "midpoint":
+            v = velocity(z - span / 2 * v, (t + t_next) / 2)
+        elif solver == "heun":
+            v = (v + velocity(z - span * v, t_next)) / 2
+        assert torch.allclose(after.z[0], z - span * v, atol=1e-5)
+        assert torch.equal(after.t[0], t_next)
+
+
+def test_staggered_positions_are_finished_from_left_to_right(exact):
+    settings = dataclasses.replace(SHORT, stagger=1.0, steps=8, stochasticity=1.0)
+    done = None
+    for event in exact.sample([PROMPTS[0]], settings):
+        if isinstance(event, Step) and event.block == 1:
+            finished, waiting = event.t[0] == 0, event.t[0] == 1000
+            assert finished.sum() == event.index // 2 and waiting.sum() >= 3 - event.index // 2
+            assert event.noise[0] == pytest.approx(float(event.t.mean()) / 10)
+            if done is not None:  # who is there stays there
+                assert torch.equal(event.z[0][done[0]], done[1][done[0]])
+            done = finished, event.z[0]
+
+
+def test_guidance_acts_on_the_positions_whose_time_is_in_its_interval(exact):
+    settings = dataclasses.replace(SHORT, stagger=1.0, steps=12, guidance_interval=(300, 800))
+    for event in events(exact, [PROMPTS[0]], settings):
+        if isinstance(event, Step) and event.block == 1:
+            guidance = torch.where((event.t >= 300) & (event.t <= 800), SHORT.guidance, 1.0)[..., None]
+            expected = event.unconditional + guidance * (event.conditional - event.unconditional)
+            assert torch.allclose(event.velocity, expected, atol=1e-5)
 
 
 def test_pinned_positions_hold_their_latents_and_tokens(exact):

@@ -77,7 +77,7 @@ const listener = event => {
   const {data, frame} = event.detail;
   const run = frame && data.list.find(r => r.blocks[frame.block ?? 0]);
   const state = run?.blocks[frame.block ?? 0].states[data.stateIndex(run, frame.block ?? 0, frame)];
-  const noise = state ? Math.max(...state.noise) : null;
+  const noise = state ? data.noise(run, frame.block ?? 0, state) : null;
   if (noise === now) return;
   now = noise;
   if (Plotly && !box.hidden && part('plot').data) Plotly.relayout(part('plot'), {shapes: moment()});

@@ -99,6 +99,12 @@ class FlowData {
     return frames.findIndex(f => (f.block === null || f.block === block) && f.share > state.step / state.of - TINY);
   }
 
+  // Mean noise of the places of a state that are not pinned, in per cent.
+  noise(run, block, state) {
+    const free = state.noise.filter((_, place) => state.last || !this.pinned(run, block, place));
+    return free.length ? free.reduce((sum, n) => sum + n, 0) / free.length : 0;
+  }
+
   pinned(run, block, place) {
     const first = run.blocks[block].states[0];
     return first !== undefined && !first.last && first.noise[place] === 0;

@@ -128,7 +128,7 @@ function telling() {
   const run = data.list.find(r => frame.block === null || r.blocks[frame.block]);
   const b = frame.block ?? 0;
   const state = run?.blocks[b]?.states[data.stateIndex(run, b, frame)];
-  const noise = state ? 'Noise ' + decimals(Math.max(...state.noise)) + ' %' : '';
+  const noise = state ? 'Noise ' + decimals(data.noise(run, b, state)) + ' %' : '';
   const where = frame.block === null ? 'all blocks' : 'block ' + (frame.block + 1) + ' of ' + data.blocks;
   const step = state ? 'step ' + state.step + ' of ' + state.of : '';
   const text = [noise, where, step].filter(Boolean).join(', ') + '. ' + parts.join('; ') + '.';

@@ -62,7 +62,8 @@ class FlowPicture {
 
   told(run, block, index, place) {
     const state = run.blocks[block].states[index];
-    const noise = 'noise ' + decimals(Math.max(...state.noise)) + ' %, t = ' + Math.round(10 * Math.max(...state.noise));
+    const level = place === null ? this.data.noise(run, block, state) : state.noise[place];
+    const noise = 'noise ' + decimals(level) + ' %, t = ' + Math.round(10 * level);
     const who = this.data.runs.size > 1 ? run.label + ', ' : '';
     const spot = who + 'block ' + (block + 1) + (place === null ? '' : ', place ' + (place + 1));
     const sure = place !== null && state.sure ? '<br>' + percent(state.sure[place]) + ' sure' : '';

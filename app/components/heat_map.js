@@ -39,7 +39,7 @@ function row(run, b, place) {
   const last = states.at(-1);
   const word = last.words ? shown(last.words[place]) : '·';
   const settled = block.settled?.[place];
-  const at = settled === undefined ? null : Math.max(...states[settled].noise);
+  const at = settled === undefined ? null : states[settled].noise[place];
   const parts = ['word', 'cells', 'noise'].map(name => {
     const part = document.createElement('span');
     part.className = name;
@@ -111,7 +111,7 @@ function about() {
   let first = null, late = null;
   for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
     if (data.pinned(run, b, place)) return;
-    const noise = Math.max(...block.states[index].noise);
+    const noise = block.states[index].noise[place];
     const word = shown(block.end.words[place]);
     noises.push(noise);
     if (!first || noise > first.noise) first = {noise, word};

@@ -32,6 +32,7 @@ HELP = {
     "history": f"what later blocks see of earlier ones: {' or '.join(HISTORIES)}",
     "time_grid": f"where the steps lie between noise and words: {', '.join(GRIDS)}",
     "time_shift": "above 1 for more of the steps in high noise",
+    "stagger": "how far each word of a block follows the one before it: 0 all at once, 1 one after another",
     "guidance_interval": "times between which guidance acts, 1000 noise and 0 words",
 }
 

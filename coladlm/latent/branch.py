@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..events import Event, Finished
-from ..flow import NOISE_TIME, time_grid
+from ..flow import NOISE_TIME, staggered_grid
 from ..model import ColaDLM
 from ..randomness import block_noise
 from ..recipe import Recipe
@@ -80,8 +80,9 @@ def plan_branch(
     """The plan that goes on from the state before a step of a recorded run; run it with `settings`.
 
     settings: the parent's if absent. A grid with no step at this very time begins at its nearest one: the state is
-    carried there along its velocity. fresh: a key of other noise; the state keeps its clean estimate and its share of
-    noise, and the noise itself, and that of later blocks, is drawn anew. Raises BranchError.
+    carried there along its velocity, or gets noise where another stagger wants a finished position back.
+    fresh: a key of other noise; the state keeps its clean estimate and its share of noise, and the noise itself, and
+    that of later blocks, is drawn anew. Raises BranchError.
     """
     check_fits(model, trace)
     old, new = trace.recipe.settings, settings or trace.recipe.settings
@@ -97,7 +98,7 @@ def plan_branch(
         pinned_ids[0, : rest * ps], skip = text.padded_ids[-rest * ps :], rest * ps
     history = history_of(model, trace, spot.sequence, spot.block)
     key = sequence_key(trace, spot.sequence) if fresh is None else fresh
-    state, first_step = _state(trace, spot, old, new, start[0])
+    state, first_step = _state(trace, spot, old, new, start[0], key)
     if fresh is not None:
         state = _with_noise(trace, spot, state, new, first_step, start[0], key)
     written = _written(trace, spot, len(text.latents) % b * ps)
@@ -137,7 +138,7 @@ class BranchRecorder:
 
     def trace(self, model: ColaDLM) -> Trace:
         """One sequence: the parent's blocks before the branch, then the branch. In the block where it left, the steps
-        before are the parent's if both runs take as many steps, and not recorded otherwise.
+        before are the parent's if both runs take the same steps, and not recorded otherwise.
         """
         branch, at, parent = self.recorder.trace(), self.spot.block, self.parent
         row = slice(self.spot.sequence, self.spot.sequence + 1)
@@ -163,7 +164,9 @@ class BranchRecorder:
     def _before_the_branch(self, arrays: dict[str, np.ndarray]) -> None:
         """The parent's steps in the block where the branch left."""
         parent, at = self.parent, self.spot
-        if self.settings.steps != parent.recipe.settings.steps or not len(arrays["recorded"]) > at.block:
+        old = parent.recipe.settings
+        alike = (self.settings.steps, self.settings.stagger) == (old.steps, old.stagger)
+        if not alike or not len(arrays["recorded"]) > at.block:
             return
         before = slice(0, at.step)
         for name, array in arrays.items():
@@ -212,23 +215,34 @@ def sequence_key(trace: Trace, sequence: int) -> int:
     return [key for _, key in recipe.sequences()][sequence]
 
 
-def _state(trace: Trace, spot: Spot, old: SamplerSettings, new: SamplerSettings, start: Tensor) -> tuple[Tensor, int]:
+def _grid(settings: SamplerSettings, positions: int) -> np.ndarray:
+    """(steps + 1, positions): the nominal times of a block."""
+    s = settings
+    return np.array(staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger))
+
+
+def _state(
+    trace: Trace, spot: Spot, old: SamplerSettings, new: SamplerSettings, start: Tensor, key: int
+) -> tuple[Tensor, int]:
     """The state at the nearest step of the new grid, and that step."""
     where = (spot.sequence, spot.block, spot.step)
     z = torch.from_numpy(trace.z[where].astype(np.float32))
-    grids = [time_grid(s.time_grid, s.steps, s.time_shift) for s in (old, new)]
-    t = grids[0][spot.step]
-    first_step = int(np.abs(np.asarray(grids[1][:-1]) - t).argmin())
+    t, grid = _grid(old, len(z))[spot.step], _grid(new, len(z))
+    first_step = int(np.abs(grid[:-1] - t).sum(1).argmin())
     v = torch.from_numpy(trace.velocity[where].astype(np.float32))
-    scale = (start / NOISE_TIME)[:, None]
-    return z - scale * (t - grids[1][first_step]) / NOISE_TIME * v, first_step
+    change = torch.from_numpy(t - grid[first_step]).float() / NOISE_TIME
+    state = z - (start / NOISE_TIME * change)[:, None] * v
+    if new.stagger != old.stagger:  # a velocity at t = 0 leads nowhere
+        noised = _with_noise(trace, spot, state, new, first_step, start, key)
+        state = torch.where(change[:, None] < 0, noised, state)
+    return state, first_step
 
 
 def _with_noise(
     trace: Trace, spot: Spot, state: Tensor, settings: SamplerSettings, first_step: int, start: Tensor, key: int
 ) -> Tensor:
     """The clean estimate of the spot with other noise, as much as the state has."""
-    t = time_grid(settings.time_grid, settings.steps, settings.time_shift)[first_step]
+    t = torch.from_numpy(_grid(settings, len(state))[first_step]).float()
     clean = torch.from_numpy(trace.clean()[spot.sequence, spot.block, spot.step])
     share = (start * t / NOISE_TIME**2)[:, None]
     noise = block_noise(settings.seed, key, spot.block, tuple(state.shape))

@@ -244,7 +244,7 @@ def _walked(
         if isinstance(event, Step):
             states.append(event.z.float().cpu().numpy())
             clean.append(event.clean.float().cpu().numpy())
-            free = ((event.t > 0).cpu() & event.active[:, None]).numpy()
+            free = ((event.start > 0).cpu() & event.active[:, None]).numpy()
             yield (event.block + event.index / event.steps) / blocks, None
         elif isinstance(event, BlockDone):
             end = event.latents.float().cpu().numpy()

@@ -20,7 +20,7 @@ from .dit import DiTObjective
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype
-from .stages import Place, keep_memory, run_decoder, run_dit, run_tokenizer, run_vae
+from .stages import Place, begin_from, keep_memory, run_decoder, run_dit, run_tokenizer, run_vae
 from .vae import VAEObjective
 
 HEAD_DIM = 64
@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder with train.jsonl and valid.jsonl (tokenizer, all)")
     parser.add_argument("--run", type=Path, default=Path("runs/story"), help="the run's folder (%(default)s)")
     parser.add_argument("--to", type=Path, help="folder of the checkpoint (export, all; RUN/checkpoint)")
+    parser.add_argument("--start-from", type=Path, metavar="CHECKPOINT",
+                        help="begin with the tokenizer, VAE and DiT of a checkpoint (needs --data)")  # fmt: skip
     parser.add_argument("--vocab-size", type=int, default=4096, help="tokens of the tokenizer (%(default)s)")
 
     limit = parser.add_argument_group("limits")
@@ -75,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the matrices of the DiT's attention and MLP (%(default)s)")  # fmt: skip
     how.add_argument("--head-weight", type=float, default=DiTObjective.head_weight,
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
+    how.add_argument("--staggered-blocks", type=float, default=DiTObjective.staggered_blocks,
+                     help="share of blocks whose positions are noised one behind another (%(default)g)")  # fmt: skip
     how.add_argument("--name", default="dit", help="folder of the DiT inside the run, for comparisons (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of everything that is drawn (%(default)s)")
 
@@ -113,12 +117,11 @@ def _run(args: argparse.Namespace) -> None:
     stages = STAGES[:-1] if args.stage == "all" else (args.stage,)
     print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
 
-    if "tokenizer" in stages:
-        if args.data is None:
-            raise CorpusError("--data: expected a folder with train.jsonl and valid.jsonl")
-        if args.stage == "tokenizer" or not (args.run / "valid.u16").is_file():
-            run_tokenizer(place, args.data, args.vocab_size)
-    if "vae" in stages:
+    if args.start_from is not None and not (args.run / "valid.u16").is_file():
+        begin_from(place, args.start_from, _data(args))
+    if "tokenizer" in stages and (args.stage == "tokenizer" or not (args.run / "valid.u16").is_file()):
+        run_tokenizer(place, _data(args), args.vocab_size)
+    if "vae" in stages and args.start_from is None:
         config = vae_config(args, place.tokenizer().get_vocab_size())
         run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
         draw_curves(args.run / "vae")
@@ -136,11 +139,18 @@ def _run(args: argparse.Namespace) -> None:
             validate_seconds=480,
             workers=args.workers,
         )
-        objective = DiTObjective(head_weight=args.head_weight)
-        run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name)
+        objective = DiTObjective(head_weight=args.head_weight, staggered_blocks=args.staggered_blocks)
+        run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
+                args.start_from)  # fmt: skip
         draw_curves(args.run / args.name)
     if "export" in stages:
         export(args.run, args.to or args.run / "checkpoint", name=args.name)
+
+
+def _data(args: argparse.Namespace) -> Path:
+    if args.data is None:
+        raise CorpusError("--data: expected a folder with train.jsonl and valid.jsonl")
+    return args.data
 
 
 def _vae_settings(args: argparse.Namespace, minutes: float) -> LoopSettings:

@@ -39,6 +39,8 @@ class DiTObjective:
     history_noise: float = 0.1  # sizes are drawn uniformly from 0 to this for each row
     history_dropped: float = 0.1  # share of rows whose noisy blocks see themselves alone
     pinned_blocks: float = 0.125  # share of blocks with clean positions at t = 0
+    staggered_blocks: float = 0.75  # share of blocks whose positions follow one another (the sampler's `stagger`)
+    stagger_shift: float = 2.0  # of the time grid on which they do
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
 
@@ -105,18 +107,45 @@ class DiTStage(nn.Module):
         strata = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
         normal = torch.special.ndtri((strata / count).double().clamp(1e-6, 1 - 1e-6)).float()
         location = 1 + 0.5 * math.log(d / 16) if o.time_location is None else o.time_location
-        times = torch.cat((normal.new_zeros(1), torch.sigmoid(location + o.time_scale * normal)))
-        drawn = 1 + torch.randperm(rows * blocks, generator=generator, device=device) % count
-        index = drawn.view(rows, blocks, 1).expand(-1, -1, b)
+        drawn = torch.sigmoid(location + o.time_scale * normal)
+        times = torch.cat((normal.new_zeros(1), drawn, normal.new_ones(1)))  # rising
+        chosen = 1 + torch.randperm(rows * blocks, generator=generator, device=device) % count
+        index, in_line = self._staggered(times, chosen.view(rows, blocks, 1), generator)
 
         pinned = self._pinned(rows, blocks, generator, device)
         index = index.masked_fill(pinned, 0).flatten(1)
+        free = (index > 0) & in_line.flatten(1)
         target = torch.randn(z.shape, generator=generator, device=device)
         t = times[index][..., None]
         size = o.history_noise * torch.rand(rows, 1, 1, generator=generator, device=device)
         clean = z + size * torch.randn(z.shape, generator=generator, device=device)
         history = torch.rand(rows, generator=generator, device=device) >= o.history_dropped
-        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, ~pinned.flatten(1), history)
+        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history)
+
+    def _staggered(self, times: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Indices into the rising `times` for each position (rows, blocks, b), and where the sampler needs a velocity.
+
+        One position of a block has the time that was chosen for it (rows, blocks, 1). In some blocks all others have
+        it too; in the rest each is a lag of the time grid behind the one before it, from 0 to the whole grid, so those
+        before it may be finished and those after it may wait at noise. Of the waiting ones the first is learned.
+        """
+        o, b, device = self.objective, self.dit.config.block_size, times.device
+        everywhere = chosen.expand(-1, -1, b)
+        if b == 1 or o.staggered_blocks == 0:
+            return everywhere, torch.ones_like(everywhere, dtype=torch.bool)
+
+        def uniform() -> Tensor:
+            return torch.rand(chosen.shape, generator=generator, device=device)
+
+        lag, place = uniform(), (uniform() * b).long()
+        t = times[chosen]
+        share = t / (o.stagger_shift - (o.stagger_shift - 1) * t)  # where on the grid, see flow.shifted
+        share = share + (torch.arange(b, device=device) - place) * lag
+        limited = share.clamp(0, 1)
+        t = o.stagger_shift * limited / (1 + (o.stagger_shift - 1) * limited)
+        index = torch.bucketize(t, (times[1:] + times[:-1]) / 2)  # the nearest time
+        staggered = uniform() < o.staggered_blocks
+        return torch.where(staggered, index, everywhere), ~staggered | (share < 1 + lag)
 
     def _pinned(self, rows: int, blocks: int, generator: torch.Generator, device: torch.device) -> Tensor:
         """(rows, blocks, b): in some blocks a clean start (a prompt's left-over), or any clean subset (an edit)."""
@@ -174,7 +203,8 @@ class DiTStage(nn.Module):
 
     @torch.no_grad()
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
-        """Velocity error and the head's cross-entropy on real tokens by time, with the history and (flow) without.
+        """Velocity error and the head's cross-entropy on real tokens by time: `flow` and `head` with the history,
+        `alone` without, `line` and `line_head` of positions whose block is finished before them and noise after them.
 
         Block k of a row stands in the time bin (k + row) mod 5, so that every bin sees every place in a story.
         """
@@ -194,23 +224,32 @@ class DiTStage(nn.Module):
             times = (torch.tensor(TIME_BINS, device=z.device)[:, None] + spread).flatten()
             which = torch.randint(16, (rows, n // b), generator=generator, device=z.device).repeat_interleave(b, 1)
             index = 1 + bins * 16 + which
-            times = torch.cat((times.new_zeros(1), times))
+            times = torch.cat((times.new_zeros(1), times, times.new_ones(1)))
             target = torch.randn(z.shape, generator=generator, device=z.device)
-            t = times[index][..., None]
-            for seen in (True, False):
+            free = ids != self.pad
+            # (what it is called, are the blocks before it seen, the time of each position, where it counts)
+            places = (blocks // len(TIME_BINS)).repeat_interleave(b, 1) % b
+            behind = torch.arange(n, device=z.device) % b - places
+            in_line = index.masked_fill(behind < 0, 0).masked_fill(behind > 0, len(times) - 1)
+            looks = [
+                ("flow", True, index, free),
+                ("alone", False, index, free),
+                ("line", True, in_line, free & (behind == 0)),
+            ]
+            for kind, seen, index, counted in looks:
                 history = torch.full((rows,), seen, device=z.device)
-                free = ids != self.pad
-                noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, free, history)
+                t = times[index][..., None]
+                noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history)
                 velocity, hidden = self.predict(noised)
                 error = (velocity - noised.velocity).square().mean(-1)
                 for number, time in enumerate(TIME_BINS):
-                    chosen = free & (bins == number)
-                    count(f"flow_{time}" if seen else f"alone_{time}", error[chosen])
+                    chosen = counted & (bins == number)
+                    count(f"{kind}_{time}", error[chosen])
                     if self.head is not None and seen:
-                        logits = self.token_logits(hidden[chosen])
-                        count(f"head_{time}", F.cross_entropy(logits, ids[chosen], reduction="none"))
+                        entropy = F.cross_entropy(self.token_logits(hidden[chosen]), ids[chosen], reduction="none")
+                        count(f"{'head' if kind == 'flow' else 'line_head'}_{time}", entropy)
         means = {name: total / number for name, (total, number) in sums.items()}
-        for kind in ("flow", "alone", "head"):
+        for kind in ("flow", "alone", "head", "line", "line_head"):
             values = [means[f"{kind}_{time}"] for time in TIME_BINS if f"{kind}_{time}" in means]
             if values:
                 means[kind] = sum(values) / len(values)

@@ -18,11 +18,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ..config import DiTConfig, TextVAEConfig
 from ..dit import BlockCausalDiT
+from ..model import ColaDLM
 from ..text_vae import TextVAE
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
@@ -74,6 +76,20 @@ def run_tokenizer(place: Place, data: Path, vocab_size: int) -> None:
         write_tokens(place.folder / f"{name}.u16", texts, tokenizer)
 
 
+def begin_from(place: Place, checkpoint: Path, data: Path) -> None:
+    """Begins a run with a checkpoint's tokenizer and VAE, in place of the stages `tokenizer` and `vae`."""
+    model = ColaDLM.from_pretrained(checkpoint, device="cpu", dtype="float32")
+    (place.folder / "vae").mkdir(parents=True, exist_ok=True)
+    model.tokenizer.save(str(place.folder / "tokenizer.json"))
+    for name in ("train", "valid"):
+        write_tokens(place.folder / f"{name}.u16", read_stories(data / f"{name}.jsonl"), place.tokenizer())
+    (place.folder / "vae" / "config.json").write_text(
+        json.dumps(model.vae.config.to_dict(), indent=2), encoding="utf-8"
+    )
+    weights = {f"average.vae.{name}": value.contiguous() for name, value in model.vae.state_dict().items()}
+    save_file(weights, place.folder / "vae" / "state.safetensors")
+
+
 def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settings: LoopSettings,
             report: Callable[[dict], None]) -> None:  # fmt: skip
     """Trains the text VAE; `config` counts for the first start, a resumed run keeps its own."""
@@ -90,12 +106,15 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
-            name: str = "dit") -> None:  # fmt: skip
-    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`."""
+            name: str = "dit", start: Path | None = None) -> None:  # fmt: skip
+    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given."""
     corpus, vae = place.corpus("train"), load_vae(place.folder)
-    config = _kept_config(place.folder / name, config)
+    begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
+    config = _kept_config(place.folder / name, config if begun is None else begun.config)
     torch.manual_seed(settings.seed)
     stage = DiTStage(config, vae, corpus.pad, objective)
+    if begun is not None:
+        stage.dit.load_state_dict(begun.state_dict())
     if place.compiled:
         stage.compile_networks()
     _train(place, name, stage, corpus, settings, report, each_validation)

@@ -19,6 +19,7 @@ SOME = SamplerSettings(
     history="reencoded",
     time_grid="cosine",
     time_shift=2.0,
+    stagger=0.5,
     guidance_interval=(120.0, 870.0),
 )
 

@@ -69,6 +69,7 @@ def test_a_branch_that_changes_nothing_ends_as_the_run(model, trace, sequence, b
         {"temperature": 1.0, "top_k": 0, "top_p": 1.0},
         {"guidance": 1.0},
         {"time_grid": "cosine", "time_shift": 2.0},
+        {"stagger": 0.6},
     ],
 )
 def test_it_does_so_under_every_kind_of_sampling(model, change):
@@ -102,6 +103,19 @@ def test_other_noise_keeps_the_clean_estimate_and_the_pinned_places(model, trace
     share = trace.t[0, 0, 2][~pinned][:, None] / 1000
     noise = (plan.state[~pinned].numpy() - (1 - share) * trace.clean()[0, 0, 2][~pinned]) / share
     assert 0.5 < noise.std() < 1.6
+
+
+def test_another_stagger_takes_finished_positions_back_to_noise(model):
+    trace = traced(model, dataclasses.replace(SETTINGS, stagger=1.0, steps=8))
+    spot = Spot(0, 1, 4)  # two of four positions are finished
+    together = dataclasses.replace(SETTINGS, stagger=0.0, steps=8)
+    plan = plan_branch(model, trace, spot, together)
+    share = 1 - plan.first_step / 8  # all at noise and half of it are as near
+    assert 0.5 <= share <= 1
+    clean = trace.clean()[0, 1, 4][:2]
+    noise = (plan.state[:2].numpy() - (1 - share) * clean) / share
+    assert 0.4 < noise.std() < 1.7
+    assert list(run_branch(model, trace, spot, together))[-1].texts
 
 
 def test_other_steps_begin_where_the_state_stands(model, trace):

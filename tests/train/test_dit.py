@@ -17,7 +17,7 @@ DIT = DiTConfig(txt_in_channels=8, txt_out_channels=8, block_size=BLOCK, txt_dim
 
 def random_stage(**objective) -> DiTStage:
     torch.manual_seed(0)
-    stage = DiTStage(DIT, TextVAE(VAE), PAD, DiTObjective(**objective))
+    stage = DiTStage(DIT, TextVAE(VAE), PAD, DiTObjective(**{"staggered_blocks": 0.0, **objective}))
     for parameter in stage.dit.parameters():  # away from the zero start, where every mask gives the same
         torch.nn.init.normal_(parameter, std=0.3)
     return stage
@@ -71,6 +71,35 @@ def test_free_positions_of_a_block_share_one_time():
         assert len(block[free].unique()) == 1
 
 
+def test_staggered_positions_follow_one_another():
+    stage = random_stage(staggered_blocks=1.0, pinned_blocks=0.0)
+    z, noised = drawn(stage, rows=8, n=64)
+    times = noised.times[noised.index].view(-1, BLOCK)
+    assert (times.diff(dim=-1) >= 0).all()
+    assert (times.diff(dim=-1) > 0.05).any() and (times[:, -1] == 1).any() and (times[:, 0] == 0).any()
+    assert torch.equal(noised.noisy[noised.index == 0], z[noised.index == 0])
+
+
+def test_of_waiting_positions_the_first_alone_counts_and_finished_ones_do_not():
+    stage = random_stage(staggered_blocks=1.0, pinned_blocks=0.0)
+    _, noised = drawn(stage, rows=8, n=64)
+    times, free = noised.times[noised.index].view(-1, BLOCK), noised.free.view(-1, BLOCK)
+    assert free[(times > 0) & (times < 1)].all() and not free[times == 0].any()
+    waiting = times == 1
+    first = waiting & (waiting.cumsum(-1) == 1)
+    assert free[first].all() and (waiting & ~free).any()
+    left_out = (waiting & ~free).int()
+    assert (left_out.diff(dim=-1) >= 0).all()  # who waits behind one that is left out is left out too
+
+
+def test_validation_looks_at_positions_in_line():
+    stage = random_stage()
+    ids = torch.randint(3, 50, (5, 40))
+    found = stage.validate([ids], torch.Generator().manual_seed(0))
+    assert {"flow", "alone", "head", "line", "line_head"} <= set(found)
+    assert found["line"] != found["flow"]
+
+
 def test_noised_latents_lie_between_data_and_noise():
     stage = random_stage(history_noise=0.0, pinned_blocks=0.0)
     z, noised = drawn(stage)
@@ -82,7 +111,7 @@ def test_noised_latents_lie_between_data_and_noise():
 def test_times_are_logit_normal():
     stage = random_stage(time_location=1.0, times=4096, pinned_blocks=0.0)
     _, noised = drawn(stage, rows=64, n=256)
-    logit = noised.times[1:].logit()
+    logit = noised.times[1:-1].logit()
     assert logit.mean() == pytest.approx(1.0, abs=0.02)
     assert logit.std() == pytest.approx(1.0, abs=0.03)
 
