@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..config import DiTConfig
 from ..dit import BlockCausalDiT, Modulations
-from ..layers import attention, block_causal_mask
+from ..layers import attention, block_causal_mask, exact_kernel
 from ..text_vae import TextVAE
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
@@ -176,12 +176,13 @@ class DiTStage(nn.Module):
         see_clean = [causal[part, : part.stop] for part in parts]
         see_both = [torch.cat((before[:, part, : part.stop], own[part, part].expand(len(before), -1, -1)), -1)[:, None]
                     for part in parts]  # fmt: skip
+        kernel = two_products if device.type == "cpu" and dit.kernel is exact_kernel else dit.kernel
         keys, values = [], []
 
         def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys.append(k)
             values.append(v)
-            return torch.cat([attention(q[:, part], k[:, : part.stop], v[:, : part.stop], mask, dit.kernel)
+            return torch.cat([attention(q[:, part], k[:, : part.stop], v[:, : part.stop], mask, kernel)
                               for part, mask in zip(parts, see_clean, strict=True)], 1)  # fmt: skip
 
         def see(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ class DiTStage(nn.Module):
             for part, mask in zip(parts, see_both, strict=True):
                 both_k = torch.cat((keys[layer][:, : part.stop], k[:, part]), 1)
                 both_v = torch.cat((values[layer][:, : part.stop], v[:, part]), 1)
-                seen.append(attention(q[:, part], both_k, both_v, mask, dit.kernel))
+                seen.append(attention(q[:, part], both_k, both_v, mask, kernel))
             return torch.cat(seen, 1)
 
         dit.hidden(noised.clean, table.at(0), rope, leave)
@@ -254,6 +255,15 @@ class DiTStage(nn.Module):
             if values:
                 means[kind] = sum(values) / len(values)
         return means
+
+
+def two_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """`layers.exact_kernel` as two products and a softmax: forwards and back, in pieces of this size and bfloat16 on a
+    CPU, that takes a quarter to a half of the time of the fused one (which does not store the weights, but makes them
+    again on the way back).
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
 
 
 def start_from_zero(dit: BlockCausalDiT) -> None:
