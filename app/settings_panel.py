@@ -135,8 +135,10 @@ SETTINGS = (
 # name, what it changes of the model's own settings; seed and length stay as they are
 PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("the model's own", {}),
-    ("fast draft", {"steps": 4}),
-    ("careful", {"steps": 32}),
+    ("fast draft", {"steps": 8}),
+    ("careful", {"steps": 64}),
+    ("a block at once", {"stagger": 0.0}),
+    ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
     ("no fresh noise", {"stochasticity": 0.0}),
     ("as published", {name: value for name, value in SamplerSettings().to_dict().items()
