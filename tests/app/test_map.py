@@ -1,6 +1,8 @@
 """The handlers of the tab Map, as the plain generators that they are."""
 
 import base64
+import csv
+import io
 import json
 
 import numpy as np
@@ -62,7 +64,7 @@ def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(model, monkeyp
     assert list(tmp_path.rglob("*.npz"))
 
 
-def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, monkeypatch, tmp_path):
+def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, monkeypatch, tmp_path, uncompiled_umap):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"
@@ -116,3 +118,66 @@ def test_two_selections_make_a_direction_with_a_length(maps):
     assert "radii of the sphere" in maps.direction(["a cat", "the cat"], ["a dog", "the dog ran"])
     assert "A has 2 texts" in maps.direction(["a cat", "the cat"], [])
     assert "expected 2 to" in maps.direction(["a cat"], ["a dog", "the dog"])
+
+
+# a road from Interpolate, files
+
+
+def test_a_road_lies_on_the_sentences_where_nobody_has_a_map_yet(model):
+    maps = Maps(model)
+    road = ["the cat sat", "the dog sat", "the dog ran"]
+    *running, last = maps.take_road("another", road)
+    assert running and all(values[0] == map_tab.text_map_value() for values in running)
+    assert len(data_of(last)["texts"]) == len(load_sentences())
+    shown = last[0]["road"]
+    assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
+    assert "A road of 3 stops" in shown["said"] and "true latent distances" in shown["said"]
+
+
+def test_a_road_stays_on_the_map_and_lies_where_its_texts_do(maps):
+    texts = load_sentences()[:2]
+    *_, (value, _) = maps.take_road(ME, texts)
+    np.testing.assert_allclose(value["road"]["at"]["pca"], maps.get(ME).placed()["pca"][:2], atol=1e-3)
+    assert maps.near(ME, "a cat")[0]["road"] == value["road"]
+
+
+@pytest.mark.parametrize("road", [[], ["the cat"]])
+def test_a_road_without_two_stops_is_a_sentence(model, road):
+    *_, (_, progress) = Maps(model).take_road(ME, road)
+    assert progress["state"] == "error" and "two stops" in progress["message"]
+
+
+@pytest.fixture
+def own(model, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("text,set\nthe cat,=a\n=the dog ran,b\n</script><b>,b\n")
+    maps = Maps(model)
+    list(maps.upload(ME, str(file)))
+    return maps
+
+
+def file_of(maps, kind):
+    return base64.b64decode(maps.save(ME, kind)["data"])
+
+
+def test_texts_are_saved_as_a_table_that_no_spreadsheet_runs(own):
+    rows = list(csv.DictReader(io.StringIO(file_of(own, "csv").decode())))
+    assert [row["text"] for row in rows] == ["the cat", "'=the dog ran", "</script><b>"]
+    assert rows[0]["set"] == "'=a" and float(rows[0]["pca_x"]) == pytest.approx(own.get(ME).placed()["pca"][0, 0], 1e-3)
+
+
+def test_texts_are_saved_as_arrays_that_need_no_pickle(own):
+    arrays = np.load(io.BytesIO(file_of(own, "npz")), allow_pickle=False)
+    assert arrays["texts"].tolist() == own.get(ME).texts.texts
+    np.testing.assert_array_equal(arrays["latents"], own.get(ME).vectors)
+    np.testing.assert_array_equal(arrays["cluster"], own.get(ME).clusters)
+
+
+def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
+    page = file_of(own, "html").decode()
+    assert "<title>Map of texts" in page and "</script><b>" not in page
+    assert "the dog ran" in page and "src=" not in page.split("<script>", 1)[0]
+
+
+def test_no_map_is_nothing_to_save(model):
+    assert Maps(model).save(ME, "csv")["data"] == ""

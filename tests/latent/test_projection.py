@@ -208,7 +208,7 @@ def test_a_stored_map_whose_arrays_do_not_fit_is_refused(tmp_path, umap_map, nam
         load_umap(file)
 
 
-def test_a_disk_that_cannot_be_written_to_costs_only_the_cache(fitted_on, tmp_path, caplog):
+def test_a_disk_that_cannot_be_written_to_costs_only_the_cache(fitted_on, tmp_path, caplog, uncompiled_umap):
     nowhere = tmp_path / "file"
     nowhere.write_text("no folder")
     settings = UMAPSettings(neighbours=5, epochs=10)
@@ -225,7 +225,7 @@ def test_the_folder_of_the_cache_can_be_chosen(monkeypatch, tmp_path):
         assert cache_folder() == tmp_path / "coladlm"
 
 
-def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path):
+def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, uncompiled_umap):
     with pytest.raises(ProjectionError, match=r"UMAP ended with status 1, expected 0: .*min_dist"):
         list(fit_umap(fitted_on[:60], UMAPSettings(min_dist=5.0, epochs=10), "model", tmp_path))
 
