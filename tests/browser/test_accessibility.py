@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from app.page import TABS
 
 from .conftest import NARROW, WIDE
+from .driving import be_still
 from .test_generate import run, set_up
 
 GRAVE = ("serious", "critical")
@@ -24,7 +25,7 @@ def violations(page: Page) -> list[str]:
 
 def open_tab(page: Page, label: str) -> None:
     page.get_by_role("tab", name=label, exact=True).click()
-    page.wait_for_timeout(700)  # JavaScript of a tab starts when it is first shown
+    be_still(page)  # JavaScript of a tab starts when it is first shown
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW, WIDE
+from .driving import press_run
 from .test_generate import overflow, run, set_up, state
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
@@ -15,9 +16,9 @@ SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def write(page: Page, prompt: str = "Once upon a time", tokens: int = 12, seed: str = "3") -> str:
     """Runs, and waits until the text can be looked into."""
     set_up(page, prompt, tokens=tokens, seed=seed)
-    page.locator("button.run").click()
-    expect(page.locator("#text .look.ready")).to_have_count(1)
+    press_run(page, "generate")
     state(page, "done")
+    expect(page.locator("#text .look.ready")).to_have_count(1)
     return page.locator("#text .answer").inner_text()
 
 

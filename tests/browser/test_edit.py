@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW, WIDE
+from .driving import press_run
 from .test_interpolate import PAIR, fill, make, open_tab, overflow
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
@@ -45,13 +46,12 @@ def write(page: Page, text: str) -> None:
 
 def state(page: Page, *wanted: str) -> None:
     line = page.locator("#edit .line")
-    expect(line).to_have_attribute("data-state", re.compile("|".join(wanted)), timeout=45_000)
+    expect(line).to_have_attribute("data-state", re.compile("|".join(wanted)))
 
 
 def change(page: Page) -> list[str]:
     """Changes the span and returns the candidates, best first."""
-    page.locator("#edit button.run").click()
-    state(page, "running", "done")
+    press_run(page, "edit")
     state(page, "done")
     return page.locator("#candidates .text").all_text_contents()[1:]
 

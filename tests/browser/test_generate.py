@@ -11,6 +11,7 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import NARROW, WIDE
+from .driving import press_run
 
 # a run of half a minute and more, for those that are stopped
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
@@ -40,13 +41,12 @@ def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, s
 
 def state(page: Page, *wanted: str) -> None:
     """Waits until the progress line is in one of the states."""
-    expect(page.locator(".line")).to_have_attribute("data-state", re.compile("|".join(wanted)), timeout=45_000)
+    expect(page.locator(".line")).to_have_attribute("data-state", re.compile("|".join(wanted)))
 
 
 def run(page: Page) -> str:
     """Presses Run, waits for the end and returns the answer."""
-    page.locator("button.run").click()
-    state(page, "running", "done")
+    press_run(page, "generate")
     state(page, "done")
     return page.locator(".answer").inner_text()
 

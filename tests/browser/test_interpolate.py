@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW, WIDE
+from .driving import press_run
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 PAIR = ("The sun was warm", "The night was cold")
@@ -34,13 +35,12 @@ def fill(page: Page, *texts: str) -> None:
 
 def state(page: Page, *wanted: str) -> None:
     line = page.locator("#interpolate .line")
-    expect(line).to_have_attribute("data-state", re.compile("|".join(wanted)), timeout=45_000)
+    expect(line).to_have_attribute("data-state", re.compile("|".join(wanted)))
 
 
 def make(page: Page) -> list[str]:
     """Makes the road and returns the texts of its stops."""
-    page.locator("#interpolate button.run").click()
-    state(page, "running", "done")
+    press_run(page, "interpolate")
     state(page, "done")
     return page.locator("#stops .text").all_inner_texts()
 
