@@ -279,7 +279,8 @@ class Explorer:
             return saved("run.npz", "application/octet-stream", trace_file(runs[-1]))
         if kind == "csv":
             return saved("measures.csv", "text/csv", measures_table(self.cloud.charts, runs))
-        return saved("flow-map.html", "text/html", playable_page(self.cloud.charts, self.lines(runs)))
+        page = playable_page(self.cloud.charts, self.lines(runs), curves_value(runs))
+        return saved("flow-map.html", "text/html", page)
 
 
 class _Named:

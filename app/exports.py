@@ -9,14 +9,16 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coladlm.measures import measure
 
+from .components.curves import Curves
 from .components.flow_map import FlowMap, flow_value
 from .components.heat_map import HeatMap
-from .components.own_html import HERE
+from .components.own_html import HERE, OwnHTML
 from .components.plotly_html import PLOTLY_JS
 from .flow_records import Charts, compact
 from .pieces import pieces
@@ -64,9 +66,9 @@ def _write_rows(table, charts: Charts, run: Run) -> None:
                 settled = found.settled[s, block, first:last].max()
                 numbers = (part[(*at, place)] for part in (found.speed, found.curvature, found.distance_to_end,
                                                            guidance.angle, guidance.pull))  # fmt: skip
-                table.writerow([_safe(run.label), block + 1, place + 1, step, f"{trace.t[(*at, place)]:g}", _safe(word),
-                                *map(_cell, read), _cell(most), "" if settled < 0 else int(step >= settled),
-                                *map(_cell, numbers)])  # fmt: skip
+                table.writerow([safe_cell(run.label), block + 1, place + 1, step, f"{trace.t[(*at, place)]:g}",
+                                safe_cell(word), *map(_cell, read), _cell(most),
+                                "" if settled < 0 else int(step >= settled), *map(_cell, numbers)])  # fmt: skip
 
 
 def _least(values: np.ndarray | None, at: tuple, first: int, last: int) -> float | None:
@@ -77,17 +79,22 @@ def _cell(value: float | None) -> str:
     return f"{float(value):.5g}" if value is not None and np.isfinite(value) else ""
 
 
-def _safe(text: str) -> str:
+def safe_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def playable_page(charts: Charts, lines: str) -> bytes:
-    """The flow map and its heat map as one HTML file that plays without a server or a network."""
+def playable_page(charts: Charts, lines: str, curves: dict[str, Any]) -> bytes:
+    """The flow map, its heat map and curves as one HTML file that plays without a server or a network."""
+    flow = {"name": "flow", "cloud": charts.text, "value": flow_value("done", lines, play=True), "start_label": "",
+            "alone": True}  # fmt: skip
+    parts = [(FlowMap, flow), (HeatMap, {"name": "flow", "value": None}), (Curves, {"name": "flow", "value": curves})]
+    return standalone_page("Flow map", parts)
+
+
+def standalone_page(title: str, parts: Sequence[tuple[type[OwnHTML], dict[str, Any]]]) -> bytes:
+    """Components with their props as one HTML file that asks nobody for anything."""
     colours = "\n".join(re.findall(r"^(?::root|\.dark) \{.*?^\}", CSS.read_text(encoding="utf-8"), re.M | re.S))
-    parts = [(FlowMap, {"name": "flow", "cloud": charts.text, "value": flow_value("done", lines, play=True),
-                        "start_label": "", "alone": True}),
-             (HeatMap, {"name": "flow", "value": None})]  # fmt: skip
     body, scripts, styles = [], [], []
     for kind, props in parts:
         html, css = ((HERE / f"{kind.FILE}.{end}").read_text(encoding="utf-8") for end in ("html", "css"))
@@ -98,8 +105,8 @@ def playable_page(charts: Charts, lines: str) -> bytes:
             f"(document.getElementById('{kind.FILE}'), {_in_script(props)}, () => {{}}, () => {{}});"
         )
     page = PAGE.format(
-        colours=colours, styles="\n".join(styles), body="\n".join(body), plotly=PLOTLY_JS.read_text(encoding="utf-8"),
-        scripts="\n".join(scripts),
+        title=title, colours=colours, styles="\n".join(styles), body="\n".join(body),
+        plotly=PLOTLY_JS.read_text(encoding="utf-8"), scripts="\n".join(scripts),
     )  # fmt: skip
     return page.encode()
 
@@ -117,13 +124,13 @@ def _in_script(data: object) -> str:
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Flow map - Cola-DLM Explorer</title>
+<title>{title} - Cola-DLM Explorer</title>
 <style>
 {colours}
 :root {{ --font: "Source Sans 3", ui-sans-serif, system-ui, sans-serif; --font-text: Lora, Georgia, serif; }}
 body {{ max-width: 1080px; margin: 0 auto; padding: 24px; background: var(--sheet); color: var(--ink); }}
 body {{ font-family: var(--font); }}
-#heat_map {{ margin-top: 24px; }}
+#heat_map, #curves {{ margin-top: 24px; }}
 {styles}
 </style></head>
 <body>

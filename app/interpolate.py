@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -19,7 +19,7 @@ from .model_turn import IN_TURNS, Waiting, run, sentence
 from .operation_controls import fold_button, in_words, percent, share, sliders, whole
 from .resident import Resident
 from .run_controls import RunControls
-from .send import Restore, Sender, Ways
+from .send import Restore, Sender, TextsSender, Ways
 from .settings_panel import SettingsPanel, check_limits, settings_from, values_of
 from .share import link_of, recipe_from
 
@@ -154,6 +154,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 elem_id="stops",
             )
             distances = Distances()
+            with gr.Row(elem_classes="small-buttons tools to-map"):
+                to_map = gr.Button("See the road on the map", size="sm", min_width=40)
 
     count = gr.State(2)
     options = [road, stops, renoise, profile, align, before]
@@ -174,6 +176,9 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         take=lambda text: [text],
         outputs=[boxes[0]],
         sends=[Sender(rows.select, "edit")],
+        take_texts=lambda visitor, texts: [several(texts)],
+        texts_outputs=shown,
+        texts_sends=[TextsSender(to_map.click, "map", rows, texts_of)],
         restore=Restore(
             OPERATION, lambda query: restore(resident.model, query), [*shown, *options, *panel.inputs, progress]
         ),
@@ -194,6 +199,18 @@ def fill_boxes(texts: Sequence[str]) -> list[Any]:
         gr.update(value=texts[i] if i < len(texts) else "", visible=i < max(2, len(texts))) for i in range(len(boxes))
     ]
     return [n, *filled, fewer, more]
+
+
+def several(texts: Sequence[str]) -> list[Any]:
+    """The same for texts that were sent here: a single one becomes the first, more of them are the road."""
+    if len(texts) == 1:
+        return [gr.skip(), gr.update(value=texts[0]), *[gr.skip()] * (MAX_BOXES - 1 + 2)]
+    return fill_boxes(texts[:MAX_BOXES])
+
+
+def texts_of(rows: Mapping[str, Any]) -> list[str]:
+    """The texts of the stops that are complete."""
+    return [row["text"] for row in rows["rows"] if row["text"]]
 
 
 def interpolate(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any, Any]]:

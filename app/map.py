@@ -31,11 +31,13 @@ from coladlm.latent.text_map import cluster, cluster_words, text_vectors
 
 from .components import ProgressLine
 from .components.progress_line import progress_value
+from .components.saver import Saver, not_saved, saved
 from .components.text_map import TextMap, text_map_value
 from .flow_records import INT16, compact, packed_int16
+from .map_files import text_arrays, text_page, text_table
 from .model_turn import MODEL_TURN, sentence
 from .resident import Resident
-from .send import ListSender, Sender, Ways
+from .send import READS, ListSender, Sender, TextsSender, Ways
 from .text_files import TextFileError, Texts, read_texts
 
 NAME = "map"
@@ -45,10 +47,20 @@ MEASURED = 1500  # texts that the trustworthiness is measured on
 MOST_LISTED = 256  # texts of an end of a direction
 SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2)
 QUICK = {"show_progress": "hidden", "api_visibility": "private"}
-EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or bring your own."
+EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or open your own above."
 NOTE = (
-    "A text lies at the mean of its latents, so texts of like words lie together; their order counts little. Lines, "
-    "CSV and JSON lines of up to 20 MB can be opened; of more than 5,000 texts, 5,000 are drawn by lot."
+    "Every point is a text, at the mean of its latents: texts of like words lie together, their order counts little. "
+    "The map flattens {channels} dimensions to two, so what lies together on it may still be far apart; the numbers in "
+    "the lists are true distances."
+)
+UPLOAD_NOTE = (
+    "A text a line; or CSV or JSON lines with a column or key “text” and, if you like, “set”. Up to 20 MB; of more "
+    "than 5,000 texts, 5,000 are drawn by lot. The file is deleted as soon as it has been read."
+)
+FILES = (
+    ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
+    ("csv", "Table (CSV)", "A row for every text: set, cluster, where it lies on each map"),
+    ("npz", "Latents (npz)", "Texts, latents, clusters and maps as arrays, for a notebook with numpy"),
 )
 
 
@@ -60,10 +72,30 @@ class TextCloud:
         self.clusters = cluster(vectors)
         self.names = cluster_words(texts.texts, self.clusters)
         self.charts: dict[str, PCAMap | UMAPMap] = {"pca": fit_pca(vectors, min(2, vectors.shape[1]))}
+        self.road: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
+
+    def placed(self) -> dict[str, np.ndarray]:
+        """Where the texts lie on each map, (n, 2)."""
+        return {name: chart.place(self.vectors) for name, chart in self.charts.items()}
+
+    def value(self, near: dict[str, Any] | None = None) -> dict[str, Any]:
+        """For a TextMap. near: see `text_map_value`."""
+        return text_map_value(self.json(), near, self._road())
+
+    def _road(self) -> dict[str, Any] | None:
+        if self.road is None:
+            return None
+        texts, vectors = self.road
+        steps = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
+        ends, way = float(np.linalg.norm(vectors[-1] - vectors[0])), float(steps.sum())
+        said = f"A road of {len(texts)} stops, numbered in their order. From stop to stop it is {way:.2f} long"
+        said += f", {way / ends:.1f} times the straight way between its ends." if ends > 1e-6 else "."
+        at = {name: np.round(chart.place(vectors), 4).tolist() for name, chart in self.charts.items()}
+        return {"texts": texts, "at": at, "said": said + " The numbers are true latent distances."}
 
     def json(self) -> str:
-        """For a TextMap: everything that it draws, in units of its own."""
-        placed = {name: chart.place(self.vectors) for name, chart in self.charts.items()}
+        """Everything that a TextMap draws of the texts, in units of its own."""
+        placed = self.placed()
         arrays = {**placed, "latents": self.vectors}
         units = {name: float(np.abs(array).max() or 1) / INT16 for name, array in arrays.items()}
         packed = {name: packed_int16(array, units[name]) for name, array in arrays.items()}
@@ -151,7 +183,38 @@ class Maps:
             self._clouds.move_to_end(visitor)
             while len(self._clouds) > MOST_KEPT:
                 self._clouds.popitem(last=False)
-        yield [text_map_value(cloud.json()), progress_value("idle", message=texts.said)]
+        yield [cloud.value(), progress_value("idle", message=texts.said)]
+
+    def take_road(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
+        """(map, progress) with texts that were sent here as a road, on the visitor's map or one of the sentences."""
+        cloud = self.get(visitor)
+        shown = text_map_value() if cloud is None else cloud.value()
+        if cloud is None:
+            for _, progress in self.shipped(visitor):
+                yield [shown, progress]
+            cloud = self.get(visitor)
+        if cloud is None:  # the last value said why
+            return
+        try:
+            if len(texts) < 2:
+                raise TextFileError("the road has fewer than two stops that are complete, expected at least two")
+            *_, (_, vectors) = text_vectors(self.model, list(texts)[:MOST_LISTED])
+        except ValueError as error:
+            yield [cloud.value(), progress_value("error", message=sentence(error))]
+            return
+        cloud.road = list(texts)[:MOST_LISTED], vectors
+        yield [cloud.value(), progress_value("idle", message=cloud.texts.said)]
+
+    def save(self, visitor: str, kind: str) -> dict[str, Any]:
+        """The map as a file, for a Saver."""
+        cloud = self.get(visitor)
+        if cloud is None:
+            return not_saved("There are no texts on the map to save.")
+        if kind == "npz":
+            return saved("texts.npz", "application/octet-stream", text_arrays(cloud))
+        if kind == "csv":
+            return saved("texts.csv", "text/csv", text_table(cloud))
+        return saved("text-map.html", "text/html", text_page(cloud.value()))
 
     def fit(self, visitor: str) -> Iterator[list[Any]]:
         """(map, its own progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
@@ -171,7 +234,7 @@ class Maps:
             yield [gr.skip(), progress_value("error", message=sentence(error))]
             return
         if self.get(visitor) is cloud:  # else there are other texts on the map by now
-            yield [text_map_value(cloud.json()), progress_value("idle")]
+            yield [cloud.value(), progress_value("idle")]
 
     def near(self, visitor: str, text: str) -> list[Any]:
         """(map, progress) with the texts that lie nearest to a text of the visitor's."""
@@ -182,7 +245,7 @@ class Maps:
             *_, (_, vectors) = text_vectors(self.model, [text])
         except ValueError as error:
             return [gr.skip(), progress_value("error", message=sentence(error))]
-        return [text_map_value(cloud.json(), {"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
+        return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
 
     def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
         """What two selections make, in a sentence."""
@@ -227,17 +290,19 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
     maps = resident.each(Maps)
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
-        progress = ProgressLine(elem_classes="progress")
-        texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
-        fitted = ProgressLine(elem_classes="fitting")
-        with gr.Row(elem_classes="direction"):
-            said = gr.HTML(_paragraph(maps().direction([], [])), elem_id="direction-said", js_on_load=None)
-            to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
+        gr.HTML(f"<p class='about'>{NOTE.format(channels=resident.first.latent_dim)}</p>", js_on_load=None)
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
+            gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
             file = gr.File(
                 label="Texts (.txt, .csv, .tsv, .jsonl)", file_types=[".txt", ".csv", ".tsv", ".jsonl"], height=120
             )
-        gr.HTML(f"<p class='about'>{NOTE}</p>", js_on_load=None)
+        progress = ProgressLine(elem_classes="progress")
+        texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+        with gr.Row(elem_classes="direction"):
+            said = gr.HTML(_paragraph(maps().direction([], [])), elem_id="direction-said", js_on_load=None)
+            to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
+        fitted = ProgressLine(elem_classes="fitting")
+        saver = Saver("Save", FILES, elem_id="map-save")
     first, second = gr.State([]), gr.State([])
 
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
@@ -263,6 +328,12 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             gr.Button(interactive=bool(first and second)),
         ]
 
+    def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+        return maps().save(request.session_hash, event.kind)
+
+    def take_road(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
+        yield from maps().take_road(visitor, texts)
+
     def on_leave(request: gr.Request) -> None:
         maps().forget(request.session_hash)
 
@@ -275,8 +346,13 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     )
     texts.input(on_near, None, [texts, progress], **QUICK, **MODEL_TURN)
     texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **MODEL_TURN)
+    saver.select(on_save, None, saver, **QUICK)
     page.unload(on_leave)
     return Ways(
-        sends=[Sender(texts.select, "interpolate"), Sender(texts.edit, "edit")],
+        sends=[Sender(texts.edit, "edit")],
+        take_texts=take_road,
+        texts_outputs=[texts, progress],
+        texts_options=READS,
+        texts_sends=[TextsSender(texts.select, "interpolate")],
         list_sends=[ListSender(to_edit.click, "edit", first, second)],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -22,6 +22,17 @@ class Sender(NamedTuple):
     event: Callable[..., Any]
     to: str
     source: gr.components.Component | None = None
+
+
+class TextsSender(NamedTuple):
+    """What sends several texts in their order. event, to, source: see Sender; an event without a source brings `texts`.
+    texts: value of the source -> the texts.
+    """
+
+    event: Callable[..., Any]
+    to: str
+    source: gr.components.Component | None = None
+    texts: Callable[[Any], list[str]] = list
 
 
 class ListSender(NamedTuple):
@@ -54,7 +65,8 @@ class Restore(NamedTuple):
 
 class Ways(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
-    comes in. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
+    comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
+    listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
     block, token) -> values for `run_outputs`. restore: of a recipe from a link, a file or the history. loaded:
     registers a listener for when another model may have taken its place.
     """
@@ -63,6 +75,10 @@ class Ways(NamedTuple):
     inputs: Sequence[Any] = ()
     outputs: Sequence[Any] = ()
     sends: Sequence[Sender] = ()
+    take_texts: Callable[[str, list[str]], Iterable[Sequence[Any]]] | None = None
+    texts_outputs: Sequence[Any] = ()
+    texts_options: Mapping[str, Any] = QUICK
+    texts_sends: Sequence[TextsSender] = ()
     take_lists: Callable[[list[str], list[str]], Sequence[Any]] | None = None
     list_outputs: Sequence[Any] = ()
     list_sends: Sequence[ListSender] = ()
@@ -80,6 +96,10 @@ def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
             target = ways.get(sender.to)
             if target is not None and target.take is not None:
                 _connect(tabs, sender, target)
+        for sender in way.texts_sends if way else ():
+            target = ways.get(sender.to)
+            if target is not None and target.take_texts is not None:
+                _connect_texts(tabs, sender, target)
         for sender in way.list_sends if way else ():
             target = ways.get(sender.to)
             if target is not None and target.take_lists is not None:
@@ -99,6 +119,21 @@ def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
 
     handler, inputs = (deliver_own, []) if sender.source is None else (deliver, [sender.source])
     _opened(sender.event(handler, [*inputs, *target.inputs], [tabs, *target.outputs], **QUICK))
+
+
+def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: Ways) -> None:
+    def deliver(texts: list[str], visitor: str) -> Iterator[list[Any]]:
+        for values in target.take_texts(visitor, texts):
+            yield [gr.Tabs(selected=sender.to), *values]
+
+    def deliver_own(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
+        yield from deliver([text for text in event.texts if isinstance(text, str)], request.session_hash)
+
+    def deliver_source(value: Any, request: gr.Request) -> Iterator[list[Any]]:
+        yield from deliver(sender.texts(value), request.session_hash)
+
+    handler, inputs = (deliver_own, []) if sender.source is None else (deliver_source, [sender.source])
+    _opened(sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options))
 
 
 def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways) -> None:

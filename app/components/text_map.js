@@ -3,13 +3,17 @@
 const root = element.querySelector('.texts');
 const at = name => root.querySelector('.' + name);
 const MOST_ROWS = 100;
+const MOST_SENT = 6;   // texts that Interpolate has boxes for
+const MOST_END = 256;  // texts of an end of a direction
 let Plotly = null;
 let data = null;
 let raw = '';
 let mode = 'pan';
+let shownRoad = 'null';
 let selected = new Set();
 let listed = [];       // [index, distance or null] of the rows
 let centre = null;     // the text whose neighbours are listed
+const ends = {first: 0, second: 0};
 let marked = new Set(); // texts that were found or lie near: they stand out on the map
 
 const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9', '#7a4b00', '#5b5c65', '#c2185b', '#4f7d00', '#6a51a3', '#00857c'];
@@ -26,23 +30,19 @@ function colours() {
 
 function groups() { return [...new Set(data.sets)].sort(); }
 
-function colour(i) {
+function colour(i) { // Plotly's WebGL reads no color-mix
   const by = at('by').value;
   if (by === 'cluster') return PALETTE[data.cluster[i] % PALETTE.length];
   if (by === 'set') return PALETTE[groups().indexOf(data.sets[i]) % PALETTE.length];
-  const all = data.sorted, share = all.length < 2 ? 0 : all.indexOf(data.lengths[i]) / (all.length - 1);
-  return 'color-mix(in oklab, #f0d23c ' + (100 * share).toFixed(0) + '%, #1d3f7a)';
-}
-
-function solid(i) { // Plotly's WebGL reads no color-mix
-  if (at('by').value !== 'length') return colour(i);
   const all = data.sorted, share = all.length < 2 ? 0 : all.indexOf(data.lengths[i]) / (all.length - 1);
   const mix = (a, b) => Math.round(a + (b - a) * share);
   return 'rgb(' + mix(29, 240) + ',' + mix(63, 210) + ',' + mix(122, 60) + ')';
 }
 
+function chart() { return data.at[at('chart').value] ? at('chart').value : 'pca'; }
+
 function coordinates() {
-  const name = data.at[at('chart').value] ? at('chart').value : 'pca', array = data.at[name], unit = data.units[name];
+  const array = data.at[chart()], unit = data.units[chart()];
   const x = [], y = [];
   for (let i = 0; i < data.texts.length; i += 1) { x.push(array[2 * i] * unit); y.push(array[2 * i + 1] * unit); }
   return {x, y};
@@ -60,24 +60,57 @@ async function draw() {
   const c = colours(), {x, y} = coordinates();
   const rings = i => selected.has(i) || marked.has(i) || i === centre, some = selected.size || marked.size;
   const sizes = data.texts.map((_, i) => i === centre ? 13 : rings(i) ? 9 : 6);
-  const middle = data.names.map((words, k) => {
-    const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
-    const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-    return {x: median(mine.map(i => x[i])), y: median(mine.map(i => y[i])), text: plain(words.join(', ')), showarrow: false,
-      font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2};
-  });
   const axis = {showticklabels: false, zeroline: false, showgrid: false};
   await Plotly.react(at('plot'), [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text',
-    marker: {size: sizes, color: data.texts.map((_, i) => solid(i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.9 : 0.28),
-      line: {width: data.texts.map((_, i) => rings(i) ? 1.5 : 0), color: c.ink}}}],
+    marker: {size: sizes, color: data.texts.map((_, i) => colour(i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.9 : 0.28),
+      line: {width: data.texts.map((_, i) => rings(i) ? 1.5 : 0), color: c.ink}}}, ...roadTraces(c)],
     {uirevision: at('chart').value + data.serial, dragmode: mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
-      annotations: at('by').value === 'cluster' ? middle : [], paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
+      paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
       xaxis: axis, yaxis: at('chart').value === 'umap' ? axis : {...axis, scaleanchor: 'x'}, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
     {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
+  await Plotly.relayout(at('plot'), {annotations: names(c, x, y)});
   if (draw.listening) return;
   draw.listening = true;
-  at('plot').on('plotly_click', event => neighbours(event.points[0].pointNumber));
-  at('plot').on('plotly_selected', event => { if (event) select(event.points.map(p => p.pointNumber)); });
+  const texts = points => points.filter(p => p.curveNumber === 0).map(p => p.pointNumber);
+  at('plot').on('plotly_click', event => texts(event.points).slice(0, 1).forEach(neighbours));
+  at('plot').on('plotly_selected', event => { if (event) select(texts(event.points)); });
+}
+
+// The names of the clusters in their middle, the largest first, where they cover no other: all are below the map too.
+function names(c, x, y) {
+  if (at('by').value !== 'cluster') return [];
+  const {xaxis, yaxis} = at('plot')._fullLayout, taken = [];
+  const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  return data.names.flatMap((words, k) => {
+    const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
+    const spot = [median(mine.map(i => x[i])), median(mine.map(i => y[i]))], text = words.join(', ');
+    const box = {x: xaxis.d2p(spot[0]), y: yaxis.d2p(spot[1]), half: 3.6 * text.length + 6};
+    if (taken.some(other => Math.abs(other.x - box.x) < other.half + box.half && Math.abs(other.y - box.y) < 22)) return [];
+    taken.push(box);
+    return [{x: spot[0], y: spot[1], text: plain(text), showarrow: false, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2}];
+  });
+}
+
+// A road that was sent here: its stops in their order, numbered.
+function roadTraces(c) {
+  const road = props.value.road, at_ = road?.at[chart()];
+  if (!at_) return [];
+  return [{type: 'scatter', mode: 'lines+markers+text', x: at_.map(p => p[0]), y: at_.map(p => p[1]), text: at_.map((_, i) => String(i + 1)),
+    hovertext: road.texts.map((text, i) => (i + 1) + ': ' + plain(short(text, 90))), hoverinfo: 'text', textposition: 'top center', textfont: {family: c.font, size: 13, color: c.accent},
+    line: {color: c.accent, width: 2.5}, marker: {size: 9, color: c.accent, line: {color: c.sheet, width: 1.5}}}];
+}
+
+// The clusters, in words: their colours, and a way to select a whole one.
+function legend() {
+  at('legend').replaceChildren(...data.names.map((words, k) => {
+    const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
+    const button = Object.assign(document.createElement('button'), {type: 'button', className: 'cluster', title: 'Select these texts'});
+    const dot = button.appendChild(Object.assign(document.createElement('span'), {className: 'dot'}));
+    dot.style.background = PALETTE[k % PALETTE.length];
+    button.append((words.join(', ') || 'nothing in particular') + ' · ' + mine.length);
+    button.addEventListener('click', () => select(mine));
+    return button;
+  }));
 }
 
 // What is asked for is marked on the map too; at a pause, not at every letter.
@@ -105,21 +138,20 @@ function list(heading, pairs) {
   }));
 }
 
-// What is listed when nothing is asked for: the clusters, in words.
+// What is listed when nothing is asked for.
 function overview() {
   centre = null;
   mark([]);
-  const sizes = data.names.map((_, k) => data.cluster.filter(which => which === k).length);
-  const said = data.names.map((words, k) => sizes[k] + ' about ' + (words.join(', ') || 'nothing in particular')).join('; ');
-  say(at('said'), data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster: ' : ' clusters: ') + said + '.');
+  say(at('said'), props.value.road?.said ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
   list('All texts' + (data.texts.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), data.texts.map((_, i) => [i, null]));
 }
 
-function neighbours(i) {
+function neighbours(i, keys = false) {
   centre = i;
   const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
   say(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
   list('Neighbours', pairs);
+  if (keys) at('rows').firstElementChild.focus();
   mark(pairs.map(([j]) => j));
 }
 
@@ -144,7 +176,7 @@ function select(indices) {
 
 function count() {
   const n = selected.size;
-  say(at('count'), n ? n.toLocaleString() + ' selected' : 'Nothing selected');
+  say(at('count'), n ? n.toLocaleString() + ' selected' + (n > MOST_SENT ? '; the first ' + MOST_SENT + ' go to Interpolate' : '') : 'Nothing selected');
   root.querySelectorAll('.send').forEach(button => { button.disabled = !n; });
   root.querySelectorAll('.end').forEach(button => { button.disabled = n < 2; });
   at('clear').disabled = !n;
@@ -164,7 +196,7 @@ at('rows').addEventListener('keydown', event => {
   const next = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: at('rows').firstElementChild, End: at('rows').lastElementChild}[event.key];
   if (next) { row.tabIndex = -1; next.tabIndex = 0; next.focus(); }
   else if (event.key === ' ' || event.key === 'Enter') toggle(row);
-  else if (event.key === 'n') neighbours(row.index);
+  else if (event.key === 'n') neighbours(row.index, true);
   else return;
   event.preventDefault();
 });
@@ -179,18 +211,30 @@ root.querySelectorAll('.mode').forEach(button => button.addEventListener('click'
 }));
 at('clear').addEventListener('click', () => { select([]); overview(); });
 root.querySelectorAll('.send').forEach(button => button.addEventListener('click', () => {
-  trigger(button.dataset.to === 'edit' ? 'edit' : 'select', {text: data.texts[[...selected][0]]});
+  const texts = [...selected].map(i => data.texts[i]);
+  if (button.dataset.to === 'edit') trigger('edit', {text: texts[0]});
+  else trigger('select', {texts: texts.slice(0, MOST_SENT)});
 }));
 root.querySelectorAll('.end').forEach(button => button.addEventListener('click', () => {
-  trigger('like', {end: button.dataset.end, texts: [...selected].slice(0, 256).map(i => data.texts[i])});
+  const texts = [...selected].slice(0, MOST_END).map(i => data.texts[i]);
+  ends[button.dataset.end] = texts.length;
+  say(at('ends'), 'A: ' + (ends.first || 'no') + ' texts, B: ' + (ends.second || 'no') + ' texts.' + (ends.first && ends.second ? ' Their direction stands below the list.' : ''));
+  trigger('like', {end: button.dataset.end, texts});
 }));
+root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
+  if (!Plotly || !data) return;
+  const link = document.createElement('a');
+  link.href = await Plotly.toImage(at('plot'), {format: button.dataset.format, width: 1600, height: 1000});
+  link.download = 'text-map.' + button.dataset.format;
+  link.click();
+}));
+if (props.alone) root.querySelectorAll('.near, .how, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
 at('start').addEventListener('click', () => trigger('submit'));
 at('start').textContent = props.start_label;
 say(at('empty-text'), props.empty_text);
 
 function truth() {
-  const found = data?.numbers[data.at[at('chart').value] ? at('chart').value : 'pca'];
-  say(at('truth'), found ?? '');
+  say(at('truth'), data?.numbers[chart()] ?? '');
 }
 
 function take() {
@@ -205,11 +249,13 @@ function take() {
     at('chart').querySelector('[value=umap]').disabled = !data.at.umap;
     if (data.at.umap) at('chart').value = 'umap'; else at('chart').value = 'pca';
     at('by').querySelector('[value=set]').disabled = groups().length < 2;
-    if (!same) { selected = new Set(); overview(); }
+    if (!same) { selected = new Set(); legend(); overview(); }
     count();
     truth();
-    draw();
   }
+  const road = JSON.stringify(value.road?.texts ?? null);
+  if (road !== shownRoad) { shownRoad = road; overview(); }
+  draw();
   if (value.near) {
     centre = null;
     say(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');

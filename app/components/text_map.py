@@ -11,8 +11,8 @@ class TextMap(PlotlyHTML):
     """Shows the value made by `text_map_value`.
 
     Triggers `submit` when the button of the empty state is pressed; `input` with `text`, whose nearest texts are
-    wanted; `select` and `edit` with `text`, one that goes to Interpolate or Edit; `like` with `end` ("first" or
-    "second") and `texts`, a selection that becomes one end of a direction.
+    wanted; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`, one that goes to Edit;
+    `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a direction.
     """
 
     FILE = "text_map"
@@ -27,6 +27,12 @@ class TextMap(PlotlyHTML):
     example_value = example_payload
 
 
-def text_map_value(texts: str = "", near: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What a TextMap shows. texts: JSON as `map.texts_json` writes it. near: {"text", "pairs": [[index, distance]]}."""
-    return {"texts": texts, "near": near}
+def text_map_value(
+    texts: str = "", near: dict[str, Any] | None = None, road: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a TextMap shows.
+
+    texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. road: texts that are
+    joined by a line, {"texts", "at": {map: [[x, y]]}, "said"}.
+    """
+    return {"texts": texts, "near": near, "road": road}

@@ -13,6 +13,7 @@ from ..model import ColaDLM
 
 AT_ONCE = 64  # texts encoded together
 MOST_CLUSTERS = 12
+COMMON = 0.05  # of all texts: a word in more of them ("the", "and") says little of what a cluster is about
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
 
 
@@ -51,11 +52,11 @@ def cluster(vectors: NDArray[np.float32], clusters: int | None = None, seed: int
 
 
 def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int = 3) -> list[list[str]]:
-    """The words that tell each cluster from all texts together, best first.
+    """The words that tell each cluster from all texts together, best first; common ones only where there are no others.
 
     A word scores p ln(p / q), what it adds to the divergence of the cluster's words from all words (Kullback and
     Leibler 1951); p and q are its frequencies here and everywhere. It must be commoner here, and stand in two texts of
-    the cluster, where that has as many. Where no other cluster has words, the commonest are named.
+    the cluster, where that has as many. Where no other cluster has words, the most frequent are named.
     """
     number = int(clusters.max()) + 1 if len(clusters) else 0
     words: list[Counter[str]] = [Counter() for _ in range(number)]
@@ -64,7 +65,8 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
         found = [word.lower() for word in WORD.findall(text)]
         words[which].update(found)
         spread[which].update(set(found))
-    everywhere = sum(words, Counter())
+    everywhere, standing = sum(words, Counter()), sum(spread, Counter())
+    common = {word for word, times in standing.items() if times > COMMON * len(texts)}
     all_words = max(1, everywhere.total())
     sizes = np.bincount(clusters, minlength=number)
     named = []
@@ -76,5 +78,5 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
             p, q = times / here, everywhere[word] / all_words
             if spread[which][word] >= min(2, sizes[which]) and (p > q or alone):
                 scores[word] = p if alone else p * np.log(p / q)
-        named.append(sorted(scores, key=lambda word: (-scores[word], word))[:count])
+        named.append(sorted(scores, key=lambda word: (word in common, -scores[word], word))[:count])
     return named

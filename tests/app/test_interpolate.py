@@ -15,7 +15,9 @@ from app.interpolate import (
     interpolate,
     interpolate_texts,
     restore,
+    several,
     show_boxes,
+    texts_of,
 )
 from app.live_road import LiveRoad, label_of
 from app.settings_panel import values_of
@@ -264,6 +266,18 @@ def test_boxes_come_and_go_between_two_and_the_most():
 
 def test_filling_the_boxes_empties_those_that_are_left():
     assert [box["value"] for box in fill_boxes(["a", "b"])[1:-2]] == ["a", "b"] + [""] * (MAX_BOXES - 2)
+
+
+def test_texts_that_are_sent_here_become_the_road_and_a_single_one_its_beginning():
+    assert several(["a", "b", "c"]) == fill_boxes(["a", "b", "c"])
+    assert several([str(i) for i in range(9)]) == fill_boxes([str(i) for i in range(MAX_BOXES)])
+    assert [i for i, value in enumerate(several(["a"])) if value != gr.skip()] == [1]
+
+
+def test_the_texts_of_a_road_are_those_of_its_stops(model):
+    rows, *_ = _last(model)
+    assert texts_of(rows) == [row["text"] for row in rows["rows"]] and len(texts_of(rows)) == 4
+    assert texts_of({"rows": [{"text": ""}]}) == []
 
 
 def test_every_road_has_a_choice():

@@ -56,7 +56,7 @@ def test_words_are_found_and_the_nearest_texts_listed(make_map):
 
 def test_a_box_selects_and_a_selection_goes_to_edit(make_map):
     page = make_map()
-    page.get_by_role("button", name="Box").click()
+    page.get_by_role("button", name="Box", exact=True).click()
     page.locator("#texts .stage").scroll_into_view_if_needed()
     box = page.locator("#texts .plot .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
@@ -69,6 +69,32 @@ def test_a_box_selects_and_a_selection_goes_to_edit(make_map):
     page.locator("#texts .send[data-to=edit]").click()
     expect(page.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#edit textarea").first).to_have_value(text)
+
+
+def test_a_selection_is_a_road_for_interpolate_and_its_road_lies_on_the_map(make_map):
+    page = make_map()
+    rows = page.locator("#texts .row")
+    chosen = [rows.nth(i).locator(".text").inner_text() for i in (2, 4)]
+    for i in (2, 4):
+        rows.nth(i).click()
+    page.locator("#texts .send[data-to=interpolate]").click()
+    for i, text in enumerate(chosen, 1):
+        expect(page.get_by_label(f"Text {i}", exact=True)).to_have_value(text)
+    page.get_by_label("number input for Stops from text to text").fill("3")
+    page.get_by_label("number input for Stops from text to text").blur()
+    page.locator("#interpolate button.run").click()
+    expect(page.locator("#interpolate .line")).to_have_attribute("data-state", "done", timeout=WAIT)
+    page.get_by_role("button", name="See the road on the map").click()
+    expect(page.locator("#texts .said")).to_contain_text("A road of 3 stops", timeout=WAIT)
+    page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")
+
+
+def test_a_cluster_is_selected_by_its_name(make_map):
+    page = make_map()
+    cluster = page.locator("#texts .cluster").first
+    count = cluster.inner_text().rsplit("·", 1)[1].strip()
+    cluster.press("Enter")
+    expect(page.locator("#texts .count")).to_contain_text(f"{count} selected")
 
 
 def test_keys_alone_select_two_ends_that_become_a_direction_in_edit(make_map):

@@ -61,5 +61,11 @@ def test_words_that_all_clusters_have_name_none_of_them():
     assert all("the" not in words for words in cluster_words(texts, np.array([0, 0, 1, 1])))
 
 
+def test_a_cluster_is_named_by_what_it_is_about_before_common_words():
+    texts = [f"was was was {animal} {i}" for animal in ("cat", "dog", "fox") for i in range(2)] + ["the end"] * 60
+    clusters = np.array([0, 0, 1, 1, 2, 2] + [3] * 60)
+    assert [words[0] for words in cluster_words(texts, clusters)] == ["cat", "dog", "fox", "end"]
+
+
 def test_words_of_other_scripts_and_none_at_all():
     assert cluster_words(["кот спит", "кот ест", "123 !"], np.array([0, 0, 1])) == [["кот"], []]
