@@ -199,7 +199,7 @@ def facts_html(model: ColaDLM) -> str:
         ("Device and precision", f"{model.device}, {str(model.dtype).removeprefix('torch.')}"),
         ("Memory", f"{weights / 1e6:.0f} MB of weights; {_used(model.device)}"),
         ("Its own settings", f"{start.steps} steps, guidance {start.guidance:g}, stochasticity "
-                             f"{start.stochasticity:g}, temperature {start.temperature:g}"),
+                             f"{start.stochasticity:g}, stagger {start.stagger:g}, temperature {start.temperature:g}"),
         ("Software", f"torch {torch.__version__}, Python {sys.version.split()[0]}, "
                      f"{_many(torch.get_num_threads(), 'thread')}"),
     ]  # fmt: skip

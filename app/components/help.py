@@ -42,6 +42,11 @@ GLOSSARY = (
     ("Settled", "A word has settled when it does not change any more in the steps that follow."),
     ("Guidance", "Pulls a block towards what stands before it, by comparing the flow with and without that context."),
     (
+        "Stagger",
+        "How far each word of a block follows the one before it: 0, all go from noise to word together; 1, one after "
+        "another, each when its neighbour stands.",
+    ),
+    (
         "Stochasticity",
         "The share of the noise that is replaced at each step; it lets words that do not fit change again.",
     ),
