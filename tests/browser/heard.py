@@ -25,13 +25,17 @@ class Heard:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.leaving = False
-        self.living: list[str] = []
-        self.parting: list[str] = []
+        self.begin()
         page.add_init_script(MARKS)
         page.on("console", self._console)
         page.on("pageerror", self._error)
         page.on("request", self._request)
+
+    def begin(self) -> None:
+        """Forgets what it has heard."""
+        self.leaving = False
+        self.living: list[str] = []
+        self.parting: list[str] = []
 
     def wrong(self) -> list[str]:
         """What was wrong up to this moment. To be asked before the page is closed from outside."""
