@@ -219,6 +219,14 @@ class Explorer:
         card = point_value(self.model, self.cloud.charts.cloud, found, block, steps if last else step, place)
         return card, {"run": run_id, "block": block, "step": steps if last else step, "place": place}
 
+    def resumes(self, visitor: str, point: dict | None, noise: str, guidance: Any, steps: Any) -> bool:
+        """Would going on from a point like this end as its run did?"""
+        run = point and self.store.get(visitor, point["run"])
+        if not run:
+            return noise == "same"
+        old = run.trace.recipe.settings
+        return noise == "same" and guidance == old.guidance and steps == old.steps
+
     def _spot(self, visitor: str, point: dict | None) -> tuple[Run, Spot]:
         if point is None:
             raise RecipeError("the point to branch from", Said("missing"), "one: open a point of a path first")

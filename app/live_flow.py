@@ -65,7 +65,7 @@ class LiveFlow:
 
     def done(self) -> FlowFrame:
         """The last frame of a run that came to its end."""
-        return self._frame("done", [self._seconds(), "play it again with the button beside the text"], 1.0)
+        return self._frame("done", [self._seconds(), "play it again with the button below the text"], 1.0)
 
     def _take(self, event: Event, read: Preview | None) -> tuple[list[str], float] | None:
         if isinstance(event, Step):

@@ -133,7 +133,9 @@ def point_value(model: ColaDLM, cloud: ReferenceCloud, run: Run, block: int, ste
     )
     sure = f"{reading.probabilities[0]:.0%}, {reading.margin:.1f} nats ahead of “{words[1]}”"
     about = f"{what} reads “{words[0]}” with {sure}; {reach}."
-    if not end:
+    if end:
+        about += " Its block has come to its end: to go on from an earlier state, step back within the block."
+    else:
         about += f" The state itself is {_distance(trace, s, block, step, place):.1f} latent units from where it ends."
     return card_value(
         f"Block {block + 1}, place {place + 1}, {where}",

@@ -35,6 +35,7 @@ FILES = (
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
+RESUME, BRANCH = "Resume from here", "Branch from here"
 WHAT_IT_SHOWS = (
     "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
     "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
@@ -84,23 +85,27 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 link = ShareLink(elem_classes="link")
             charts = explorer.cloud.charts
             flow = FlowMap(NAME, charts.text if charts else "", NOTHING_YET, "Run one", elem_id="flow")
+            gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
             fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
             card = PointCard(elem_id="point")
             with gr.Column(visible=False, elem_classes="branch", elem_id="branch") as branching:
                 noise = gr.Radio(
-                    [("the same noise", "same"), ("other noise", "other")], value="same", label="Go on from here with"
+                    [("the same noise", "same"), ("other noise", "other")],
+                    value="same",
+                    label="Go on from here with",
+                    info="With the same noise, guidance and steps the run is resumed and ends as it did. With any of "
+                    "them changed it is a branch, and only what was before this point stays the same.",
                 )
                 with gr.Row():
-                    seed = gr.Number(1, label="Seed of other noise", precision=0, min_width=140)
+                    seed = gr.Number(1, label="Seed of the other noise", precision=0, min_width=140, visible=False)
                     guidance, steps = sliders(
                         ("Guidance", "", (0, 20, 0.1), model.defaults.guidance, ""),
                         ("Steps a block", "", (1, 128, 1), model.defaults.steps, ""),
                     )
-                branch = gr.Button("Branch from here", elem_id="branch-run")
+                branch = gr.Button(RESUME, elem_id="branch-run")
             HeatMap(NAME, elem_id="heat")
             curves = Curves(NAME, elem_id="curves")
             saver = Saver("Save", FILES, elem_id="save")
-            gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
     point = gr.State(None)
     outputs = [flow, progress, link, chosen, curves]
 
@@ -134,6 +139,10 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         before_end = found["step"] < settings.steps
         return [value, found, gr.Column(visible=before_end), settings.guidance, settings.steps, gr.skip()]
 
+    def on_changed(point: dict | None, noise: str, guidance: Any, steps: Any, request: gr.Request) -> list[Any]:
+        same = now().resumes(request.session_hash, point, noise, guidance, steps)
+        return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
+
     def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
         return now().save(request.session_hash, event.kind, ids)
 
@@ -151,6 +160,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     controls.stop.click(None, None, None, cancels=[branched], api_visibility="private").then(
         on_stop, chosen, chosen, **QUICK
     )
+    gr.on([noise.change, guidance.change, steps.change], on_changed, [point, noise, guidance, steps], [branch, seed],
+          queue=False, **QUICK)  # fmt: skip
     flow.input(on_opened, None, outputs, queue=False, **QUICK)
     chosen.input(on_chosen, chosen, outputs, queue=False, **QUICK)
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)

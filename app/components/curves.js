@@ -57,7 +57,7 @@ async function draw() {
     line: {color: c.runs[run.index % c.runs.length], width: 2}, marker: {size: 5}, hovertemplate: '%{y:.3g} ' + one.unit + ', noise %{x} %, t = %{customdata}<extra></extra>',
     customdata: run.noise.map(n => Math.round(10 * n))})),
     {xaxis: {...axis, range: [102, -2], title: {text: 'noise (%)', font: {size: 12}}}, yaxis: {...axis, rangemode: 'tozero', title: {text: one.unit, font: {size: 12}}},
-      margin: {t: 6, r: 8, b: 38, l: 52}, showlegend: false, paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink, size: 12},
+      margin: {t: 6, r: 8, b: 38, l: 52}, showlegend: runs.length > 1, legend: {x: 1, xanchor: 'right', y: 1, font: {size: 13}}, paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink, size: 12},
       shapes: moment(), dragmode: false},
     {displayModeBar: false, responsive: true});
   part('plot').setAttribute('aria-label', one.label + ' over the noise level. ' + one.said);
@@ -71,6 +71,13 @@ function fill() {
 }
 
 part('kind').addEventListener('change', draw);
+box.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
+  const {data, layout} = part('plot'), format = button.dataset.format;
+  if (!data) return;
+  const title = {text: kind().label + ' over the noise level', x: 0.02, xanchor: 'left', font: {size: 16}};
+  const whole = {data, layout: {...layout, title, margin: {...layout.margin, t: 44}, width: 1200, height: 600}};
+  saveAs(await Plotly.toImage(whole, {format, width: 1200, height: 600}), 'curves-' + kind().name + '.' + format);
+}));
 const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);
   if (event.detail.map !== props.name) return;

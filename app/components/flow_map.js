@@ -244,11 +244,7 @@ at('open').addEventListener('click', () => {
   opened({...view.chosen, step: run.blocks[view.chosen.block].states[index].step});
 });
 root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
-  if (!picture?.drawn) return;
-  const link = document.createElement('a');
-  link.href = await picture.picture(button.dataset.format);
-  link.download = 'flow-map.' + button.dataset.format;
-  link.click();
+  if (picture?.drawn) saveAs(await picture.picture(button.dataset.format), 'flow-map.' + button.dataset.format);
 }));
 
 // other views of the same runs: the heat map asks and points

@@ -18,7 +18,7 @@ class FlowMap(PlotlyHTML):
     """
 
     FILE = "flow_map"
-    SCRIPTS = ("plotly_library.js", "flow_data.js", "flow_picture.js", "flow_map.js")
+    SCRIPTS = ("plotly_library.js", "picture_file.js", "flow_data.js", "flow_picture.js", "flow_map.js")
 
     def __init__(self, name: str, cloud: str, message: str, start_label: str, **kwargs: Any) -> None:
         value = flow_value("empty", message=message)

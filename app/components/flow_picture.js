@@ -137,19 +137,17 @@ class FlowPicture {
 
   runColour(run) { return this.colours().runs[run.index % this.colours().runs.length]; }
 
-  // The path that is picked out: thick, with a word wherever it changes.
+  // The path that is picked out: thick, with a word wherever it changes and has room.
   chosen(view) {
     const out = {...this.empty(), text: []};
     const run = view.chosen && this.data.runs.get(view.chosen.run);
     const states = run?.blocks[view.chosen.block]?.states;
     if (!states) return out;
-    let before = null;
-    states.forEach((_, index) => {
+    const room = this.room(view), words = states.map((_, index) => this.words(run, view.chosen.block, index, view.chosen.place));
+    for (let index = states.length - 1; index >= 0; index -= 1) { // from its end, whose word is to stand there
       this.push(out, run, view.chosen.block, index, view.chosen.place, view);
-      const word = this.words(run, view.chosen.block, index, view.chosen.place);
-      out.text.push(word === before ? '' : plain(word.slice(0, 24), view));
-      before = word;
-    });
+      out.text.push(words[index] !== words[index - 1] && room(out) ? plain(words[index].slice(0, 24), view) : '');
+    }
     return out;
   }
 

@@ -168,6 +168,56 @@ rows.addEventListener('keydown', event => {
   event.preventDefault();
 });
 
+// The heat map as one picture, every row of it, drawn anew from what its rows show.
+function drawn() {
+  const SVG = 'http://www.w3.org/2000/svg', [WIDTH, LEFT, RIGHT, ROW] = [1000, 170, 930, 26];
+  const plainIn = css => plainColour(css, heat);
+  const ink = plainIn('var(--ink)'), muted = plainIn('var(--ink-muted)'), sheet = plainIn('var(--sheet)'), fonts = getComputedStyle(heat).fontFamily;
+  const node = (name, attributes, text = '') => {
+    const made = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
+    return made;
+  };
+  const parts = [];
+  let y = 16;
+  const write = (text, x, size, fill, anchor = 'start') => parts.push(node('text', {x, y, 'font-size': size, fill, 'text-anchor': anchor}, text));
+  for (const run of data.list) run.blocks.forEach((block, b) => {
+    if (!block.states.length) return;
+    y += 18;
+    write((data.runs.size > 1 ? run.label + ', block ' : 'Block ') + (b + 1), 12, 13, muted);
+    for (let place = 0; place < run.places; place += 1) {
+      if (data.pinned(run, b, place)) continue;
+      y += ROW;
+      const count = block.states.length, wide = (RIGHT - LEFT) / count, settled = block.settled?.[place];
+      write(shown(block.states.at(-1).words?.[place] ?? '·').slice(0, 18), 12, 16, ink);
+      block.states.forEach((state, i) => {
+        const fill = plainIn('color-mix(in oklab, var(--sure) ' + 100 * (state.sure?.[place] ?? 0) + '%, var(--unsure))');
+        parts.push(node('rect', {x: LEFT + i * wide, y: y - 15, width: wide + 0.3, height: 20, fill}));
+      });
+      const open = (settled ?? count) * wide;
+      if (open) parts.push(node('rect', {x: LEFT, y: y - 15, width: open, height: 20, fill: 'url(#grain)'}));
+      if (settled === undefined) continue;
+      parts.push(node('rect', {x: LEFT + open - 1.5, y: y - 17, width: 3, height: 24, fill: ink}));
+      write(decimals(block.states[settled].noise[place]) + ' %', WIDTH - 12, 13, muted, 'end');
+    }
+    y += 10;
+  });
+  for (const sentence of heat.querySelector('.about').textContent.split(/(?<=[.;]) /)) {
+    y += 18;
+    write(sentence, 12, 12, muted);
+  }
+  const svg = node('svg', {xmlns: SVG, width: WIDTH, height: y + 14, viewBox: '0 0 ' + WIDTH + ' ' + (y + 14), 'font-family': fonts});
+  const grain = node('pattern', {id: 'grain', width: 5, height: 5, patternUnits: 'userSpaceOnUse'});
+  grain.append(...[[1, 1], [3.5, 2.5], [1.5, 4]].map(([cx, cy]) => node('circle', {cx, cy, r: 0.7, fill: muted, opacity: 0.6})));
+  const defs = node('defs', {});
+  defs.append(grain);
+  svg.append(defs, node('rect', {width: WIDTH, height: y + 14, fill: sheet}), ...parts);
+  return svg;
+}
+
+heat.querySelectorAll('.save').forEach(button => button.addEventListener('click', () => savePicture(drawn(), 'heat-map', button.dataset.format)));
+
 const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);
   if (event.detail.map !== props.name) return;

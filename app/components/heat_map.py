@@ -11,6 +11,7 @@ class HeatMap(OwnHTML):
     """Follows the FlowMap of the same name in the browser; nothing is sent to it."""
 
     FILE = "heat_map"
+    SCRIPTS = ("picture_file.js", "heat_map.js")
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(None, name=name, **kwargs)

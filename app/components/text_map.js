@@ -223,10 +223,7 @@ root.querySelectorAll('.end').forEach(button => button.addEventListener('click',
 }));
 root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
   if (!Plotly || !data) return;
-  const link = document.createElement('a');
-  link.href = await Plotly.toImage(at('plot'), {format: button.dataset.format, width: 1600, height: 1000});
-  link.download = 'text-map.' + button.dataset.format;
-  link.click();
+  saveAs(await Plotly.toImage(at('plot'), {format: button.dataset.format, width: 1600, height: 1000}), 'text-map.' + button.dataset.format);
 }));
 if (props.alone) root.querySelectorAll('.near, .how, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
 at('start').addEventListener('click', () => trigger('submit'));

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from app.cloud import CloudHolder
+from app.components.curves import Curves
 from app.components.flow_map import FlowMap
+from app.components.heat_map import HeatMap
 from app.explorer import MOST_SHOWN, Explorer
 from app.flow_records import RunWriter
 from app.settings_panel import values_of
@@ -191,6 +193,7 @@ def test_the_end_of_a_path_is_a_point_too(explorer):
     card, point = explorer.open(ME, id_, 0, 3, 3)
     assert point["step"] == 3
     assert card["title"].endswith("at its end, noise 0 %")
+    assert "step back within the block" in card["about"]
 
 
 @pytest.mark.parametrize("spot", [(9, 0, 0), (0, 0, 9), (0, -1, 0), ("0", 0, 0), (True, 0.5, 0)])
@@ -214,6 +217,14 @@ def test_a_branch_that_changes_nothing_ends_as_its_run_and_joins_the_map(explore
     assert new.texts == old.texts
     heads = [line for line in records(shown[-1].flow) if line["is"] == "run"]
     assert heads[1]["branch"] == {"run": id_, "block": 1, "step": 1}
+
+
+def test_what_goes_on_as_it_was_is_told_from_a_branch(explorer):
+    [id_] = chosen(run(explorer)[-1])
+    _, point = explorer.open(ME, id_, 1, 1, 0)
+    changes = [("same", 2.0, 3), ("other", 2.0, 3), ("same", 1.0, 3), ("same", 2.0, 4)]
+    assert [explorer.resumes(ME, point, *change) for change in changes] == [True, False, False, False]
+    assert explorer.resumes(ME, None, "same", 1.0, 1)
 
 
 def test_a_branch_with_other_noise_shares_what_was_before(explorer):
@@ -343,7 +354,8 @@ def test_an_exported_page_asks_nobody_and_ends_no_script_early(explorer):
     [id_] = chosen(run(explorer, "</script><script>alert(1)</script>")[-1])
     page = saved(explorer, "html", [id_]).decode()
     assert "<script>alert(1)" not in page
-    assert FlowMap.script() in page
+    assert all(part.script() in page for part in (FlowMap, HeatMap, Curves))
+    assert '"summary":"1' in page, "the curves have their numbers"
     assert "src=" not in page.split("<body>")[0]
 
 

@@ -151,7 +151,7 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(open_t
     page.locator("#point .title").wait_for()
     assert "before step" in page.locator("#point .title").inner_text()
     assert page.locator("#point .near tr").count() == 8
-    page.get_by_role("button", name="Branch from here").click()
+    page.get_by_role("button", name="Resume from here").click()
     finished(page, runs=2)
     texts = page.locator("#flow .line").all_inner_texts()
     first, second = (text.split("  ", 1)[1] for text in texts)
@@ -201,6 +201,12 @@ def test_pictures_are_saved_and_the_page_plays_without_the_server(open_tab, brow
         assert (tmp_path / f"map.{kind}").read_bytes().startswith(start)
     with page.expect_download() as download:
         page.locator("#save button[data-kind=html]").click()
+    for picture, start in (("heat", b"\x89PNG"), ("curves", b"\x89PNG"), ("heat", b"<svg"), ("curves", b"<svg")):
+        kind = "svg" if start == b"<svg" else "png"
+        with page.expect_download() as saved:
+            page.locator(f"#{picture} .save[data-format={kind}]").click()
+        saved.value.save_as(tmp_path / f"{picture}.{kind}")
+        assert (tmp_path / f"{picture}.{kind}").read_bytes().startswith(start)
     file = tmp_path / "flow-map.html"
     download.value.save_as(file)
     wrong = []
