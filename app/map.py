@@ -36,6 +36,7 @@ from .components.text_map import TextMap, text_map_value
 from .flow_records import INT16, compact, packed_int16
 from .map_files import text_arrays, text_page, text_table
 from .model_turn import MODEL_TURN, sentence
+from .operation_controls import in_words
 from .resident import Resident
 from .send import READS, ListSender, Sender, TextsSender, Ways
 from .text_files import TextFileError, Texts, read_texts
@@ -159,7 +160,7 @@ class Maps:
         try:
             texts = read_texts(file)
         except (ValueError, OSError) as error:
-            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            yield [gr.skip(), progress_value("error", message=_said(error))]
             return
         finally:
             os.unlink(file)  # it is in memory now, or it is nothing
@@ -176,7 +177,7 @@ class Maps:
                 raise TextFileError("all texts have the same latents, expected at least two that differ")
             cloud = TextCloud(texts, vectors)
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            yield [gr.skip(), progress_value("error", message=_said(error))]
             return
         with self._lock:
             self._clouds[visitor] = cloud
@@ -200,7 +201,7 @@ class Maps:
                 raise TextFileError("the road has fewer than two stops that are complete, expected at least two")
             *_, (_, vectors) = text_vectors(self.model, list(texts)[:MOST_LISTED])
         except ValueError as error:
-            yield [cloud.value(), progress_value("error", message=sentence(error))]
+            yield [cloud.value(), progress_value("error", message=_said(error))]
             return
         cloud.road = list(texts)[:MOST_LISTED], vectors
         yield [cloud.value(), progress_value("idle", message=cloud.texts.said)]
@@ -231,7 +232,7 @@ class Maps:
                         cloud.charts["umap"] = progress.result
                     yield [gr.skip(), progress_value("idle", message=f"UMAP, in the background: {progress.message}")]
         except ValueError as error:
-            yield [gr.skip(), progress_value("error", message=sentence(error))]
+            yield [gr.skip(), progress_value("error", message=_said(error))]
             return
         if self.get(visitor) is cloud:  # else there are other texts on the map by now
             yield [cloud.value(), progress_value("idle")]
@@ -244,7 +245,7 @@ class Maps:
         try:
             *_, (_, vectors) = text_vectors(self.model, [text])
         except ValueError as error:
-            return [gr.skip(), progress_value("error", message=sentence(error))]
+            return [gr.skip(), progress_value("error", message=_said(error))]
         return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
 
     def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
@@ -255,7 +256,7 @@ class Maps:
         try:
             found = build_direction(self.model, list(first), list(second))
         except ValueError as error:
-            return sentence(error)
+            return _said(error)
         return (
             f"From A ({len(first)} texts) to B ({len(second)} texts) the mean latent moves by {found.length:.2f} radii "
             "of the sphere of latents. In Edit, it is a direction that a span can be pushed along."
@@ -280,6 +281,11 @@ class _Lasting:
 
     def __exit__(self, *_: Any) -> None:
         return None
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, as a sentence about texts."""
+    return in_words(sentence(error), {"a prompt": "a text"})
 
 
 def _paragraph(text: str) -> str:

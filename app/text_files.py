@@ -66,7 +66,7 @@ def sampled(pairs: list[tuple[str, str]]) -> Texts:
         pairs = [pairs[i] for i in chosen]
     long = sum(len(text) > MAX_CHARACTERS for text, _ in pairs)
     if long:
-        said += f" {long:,} of them are cut to {MAX_CHARACTERS:,} characters."
+        said += f" {long:,} of them {'is' if long == 1 else 'are'} cut to {MAX_CHARACTERS:,} characters."
     return Texts([text[:MAX_CHARACTERS] for text, _ in pairs], [where for _, where in pairs], said)
 
 

@@ -56,7 +56,7 @@ def check_fits(model: ColaDLM, trace: Trace) -> None:
     for name in ("token_ids", "preview_ids"):
         array = getattr(trace, name)
         if array is not None and array.size and array.max() >= vocab:
-            raise BranchError(f"{name} holds {array.max()}, expected token ids below {vocab} for this model")
+            raise BranchError(f"the trace's {name} go up to {array.max()}, expected ids below {vocab} for this model")
 
 
 @torch.inference_mode()

@@ -77,13 +77,13 @@ def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, monkeypatch, tmp_
     assert not list(tmp_path.rglob("*"))
 
 
-@pytest.mark.parametrize("content", [b"\0\1\2", b"", b"same\nsame\nsame"])
+@pytest.mark.parametrize("content", [b"\0\1\2", b"", b"same\nsame\nsame", "a\ud800\nb".encode(errors="surrogatepass")])
 def test_a_file_without_different_texts_is_a_sentence(model, tmp_path, content):
     file = tmp_path / "mine.txt"
     file.write_bytes(content)
     *_, (_, progress) = Maps(model).upload(ME, str(file))
     assert progress["state"] == "error"
-    assert progress["message"].endswith(".")
+    assert progress["message"].endswith(".") and progress["message"][0].isupper()
     assert not file.exists()
 
 

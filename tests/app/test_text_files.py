@@ -49,7 +49,7 @@ def test_a_million_lines_are_drawn_by_lot_the_same_every_time(tmp_path):
 def test_long_texts_are_cut_and_that_is_said(tmp_path):
     found = read_texts(write(tmp_path, "a.txt", "x" * 5000 + "\nshort"))
     assert len(found.texts[0]) == MAX_CHARACTERS
-    assert "1 of them are cut" in found.said
+    assert "1 of them is cut" in found.said
 
 
 @pytest.mark.parametrize(

@@ -169,5 +169,5 @@ def test_a_trace_of_another_operation_is_refused(model, trace):
 
 def test_a_trace_of_another_model_is_refused(model, trace):
     foreign = dataclasses.replace(trace, token_ids=trace.token_ids + 100_000)
-    with pytest.raises(BranchError, match="token_ids holds 100"):
+    with pytest.raises(BranchError, match="token_ids go up to 100"):
         check_fits(model, foreign)
