@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from coladlm import ColaDLM
 
@@ -21,6 +27,9 @@ from .serving.doors import Doors
 from .serving.sharing import Limits
 
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
+TELL_SECONDS = 2.0  # at the end: for visitors of the page to hear the last of their runs
+HANG_UP_SECONDS = 1  # then: for connections to close by themselves; an open page holds one that never would
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def launched(
@@ -46,10 +55,23 @@ def launched(
         quiet=quiet,
         prevent_thread_lock=True,
         max_threads=SPARE_THREADS + many.running + many.waiting,  # a handler keeps one while it waits for its turn
-        app_kwargs={"routes": doors.routes()},
+        app_kwargs={
+            "routes": doors.routes(),
+            # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
+            "middleware": [Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)],
+            "exception_handlers": {OSError: _on_system_error},
+        },
         **launch_options(),
     )
+    page.server.config.timeout_graceful_shutdown = HANG_UP_SECONDS
     return page
+
+
+async def _on_system_error(_: Request, error: Exception) -> Response:
+    """What a visitor reads whose file found no room; every other fault stays one of the program."""
+    if getattr(error, "errno", None) not in FULL_DISK:
+        raise error
+    return PlainTextResponse("The disk of the server is full: the file was not taken.", 507)
 
 
 def serve(
@@ -63,7 +85,16 @@ def serve(
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)
         SHARING.close(grace)
+        _tell(page)
         page.close(verbose=False)
+
+
+def _tell(page: gr.Blocks) -> None:
+    """Waits until the page's visitors have heard how their runs ended: gradio drops at once what it has not sent."""
+    queue, deadline = page._queue, time.monotonic() + TELL_SECONDS
+    while queue.get_active_worker_count() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)  # the streams are read a few times a second
 
 
 @contextlib.contextmanager

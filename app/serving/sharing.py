@@ -104,13 +104,14 @@ class Sharing:
             mine = sum(r.visitor == visitor for r in (*self._running, *self._line)) if visitor else 0
             if self.limits.per_visitor and mine >= self.limits.per_visitor:
                 self.counts.refused("visitor")
-                raise BusyError(f"You have {mine} requests under way, expected fewer than {self.limits.per_visitor}: "
-                                "wait for one to end, or stop it.")  # fmt: skip
+                raise BusyError(f"You have {_counted(mine, 'request')} under way, expected fewer than "
+                                f"{self.limits.per_visitor}: wait for one to end, or stop it.")  # fmt: skip
             if len(self._running) >= self.limits.running and len(self._line) >= self.limits.waiting:
                 self.counts.refused("line")
                 seconds = self.expected(len(self._line))
-                raise BusyError(f"The queue is full: {len(self._running)} requests are worked on and {len(self._line)} "
-                                f"wait. Try again in about {_rounded(seconds)}.", seconds)  # fmt: skip
+                raise BusyError(f"The queue is full: {_counted(len(self._running), 'request')} under way, "
+                                f"{len(self._line)} in the line. Try again in about {_rounded(seconds)}.",
+                                seconds)  # fmt: skip
             request = Request(name, visitor, self._lock, self._wake, self._leave)
             request.place = place
             self._line.append(request)
@@ -428,6 +429,10 @@ def outcome_of(error: Exception) -> str:
         return "refused"
     logging.getLogger(__name__).error("a run failed", exc_info=error)
     return "failed"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _rounded(seconds: float) -> str:

@@ -2,8 +2,10 @@
 
 import ast
 import asyncio
+import errno
 import socket
 
+import httpx
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -109,6 +111,18 @@ WRONG = {
 def test_what_is_wrong_gets_a_sentence(client, name, given, said):
     with pytest.raises(AppError, match=said):
         client.predict(*given, api_name=name)
+
+
+@pytest.mark.parametrize(
+    "number, status, said", [(errno.ENOSPC, 507, "disk of the server is full"), (errno.EIO, 500, "")]
+)
+def test_an_upload_that_finds_no_room_is_told_so(address, monkeypatch, number, status, said):
+    async def fails(*_, **__):
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr("gradio.routes.upload_fn", fails)
+    answer = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.txt", b"text")})
+    assert answer.status_code == status and said in answer.text
 
 
 def test_an_mcp_client_lists_and_calls_the_tools(address, model):

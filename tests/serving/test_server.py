@@ -149,6 +149,16 @@ def test_the_page_and_the_doors_live_at_one_address(server):
     assert server.metric("coladlm_turns_total") > 0
 
 
+def test_the_page_is_sent_packed_and_a_stream_is_not(server):
+    with httpx.stream("GET", server.address) as page:
+        sent = sum(len(part) for part in page.iter_raw())
+        assert page.headers["content-encoding"] == "gzip"
+    assert sent < 0.4 * len(httpx.get(server.address).content)
+    with httpx.stream("POST", f"{server.address}/v1/completions", json={"max_tokens": 4, "stream": True}) as told:
+        assert "content-encoding" not in told.headers
+        assert "[DONE]" in "".join(told.iter_text())
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_hangs_up_frees_its_place(server, stream):
     until(lambda: server.metric("coladlm_running") == 0)
@@ -209,6 +219,15 @@ def test_sigterm_lets_a_run_end_refuses_new_ones_and_leaves_with_status_0(golden
     assert server.end() == 0
     thread.join(20)
     assert [line for line in told if line][-1] == "data: [DONE]"
+
+
+def test_whose_run_is_cut_off_by_the_end_hears_why(golden_folder, tmp_path):
+    server = Server(tmp_path, golden_folder, "--grace", "0")
+    job = Client(server.address, verbose=False).submit("x", max_new_tokens=1024, steps=128, stop_at_end=False,
+                                                       api_name="/generate")  # fmt: skip
+    until(lambda: job.outputs())
+    assert server.end() == 0
+    assert "shutting down" in str(job.exception(timeout=PATIENCE))
 
 
 def test_options_that_make_no_sense_are_refused():
