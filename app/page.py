@@ -19,7 +19,9 @@ from . import edit, generate, interpolate, map, model_card, trajectories
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
+from .components.progress_line import again
 from .components.tour import Tour
+from .desk import MOST_VARIATIONS
 from .first_minutes import scenes
 from .model_turn import sentence
 from .resident import Resident
@@ -29,6 +31,10 @@ from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
 
 TITLE = "Cola-DLM Explorer"
 PURPOSE = "See a language model write: continuous noise flows, block by block, until it has become words."
+
+
+UPLOADS = (600, 3600)  # every 10 minutes, files of more than an hour go: those that no handler came to read and delete
+MAX_UPLOAD = "64mb"
 
 
 class Tab(NamedTuple):
@@ -59,7 +65,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False) -> gr.Blo
     allow_loading: may visitors load another model, and so name folders of this machine; a holder knows that itself.
     """
     resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
         title = gr.HTML(header(resident.model), elem_id="header", js_on_load=None)
         with gr.Row(elem_id="tools"):
             if recorded := scenes():
@@ -73,7 +79,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False) -> gr.Blo
                 with gr.Tab(tab.label, id=tab.name):
                     ways[tab.name] = tab.build(resident, page)
         connect(tabs, ways)
-        restore_on_load(page, tabs, ways)
+        restore_on_load(resident, page, tabs, ways)
         restore_from_history(history, tabs, ways)
 
         def about_model() -> list[Any]:
@@ -100,8 +106,8 @@ def spare_the_browser(page: gr.Blocks, place: gr.components.Component) -> None:
             event.show_progress_on = [place]
 
 
-def restore_on_load(page: gr.Blocks, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
-    """Opens the tab that the address asks for and fills in the recipe that it holds."""
+def restore_on_load(resident: Resident, page: gr.Blocks, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
+    """Opens the tab that the address asks for, fills in the recipe that it holds, and runs it for its result."""
 
     def opened(request: gr.Request) -> Any:
         return gr.Tabs(selected=found) if (found := tab_of(request.query_params)) else gr.skip()
@@ -109,7 +115,7 @@ def restore_on_load(page: gr.Blocks, tabs: gr.Tabs, ways: Mapping[str, Ways]) ->
     page.load(opened, None, tabs, **QUICK)
     for name, way in ways.items():
         if way.restore is not None:
-            page.load(_restored(name, way.restore), None, list(way.restore.outputs), **QUICK)
+            page.load(_restored(resident, name, way.restore), None, list(way.restore.outputs), **QUICK)
 
 
 def restore_from_history(history: History, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
@@ -131,12 +137,25 @@ def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:
     return on_open
 
 
-def _restored(name: str, restore: Restore) -> Callable[[gr.Request], Sequence[Any]]:
+def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.Request], Sequence[Any]]:
     def on_load(request: gr.Request) -> Sequence[Any]:
         query = request.query_params
-        return restore.values(query if tab_of(query) in (None, name) else {})
+        opened = tab_of(query)
+        *values, progress = restore.values(query if opened in (None, name) else {})
+        if opened == name and repeats(resident.model, recipe_from(query, restore.operation)):
+            progress = again(progress)
+        return [*values, progress]
 
     return on_load
+
+
+def repeats(model: ColaDLM, recipe: Recipe | None) -> bool:
+    """Does this page give the very result of a recipe? Not with another model, which a visitor is told before it runs,
+    and not of more texts than one run has here.
+    """
+    if recipe is None or not recipe.model or recipe.model != model.fingerprint:
+        return False
+    return recipe.operation != "generate" or (len(recipe.texts) == 1 and recipe.variations <= MOST_VARIATIONS)
 
 
 def tab_of(query: Mapping[str, str]) -> str | None:
@@ -162,6 +181,7 @@ def launch_options() -> dict[str, Any]:
         "head": f"{HEAD}<style>{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
+        "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,
         "enable_monitoring": False,
         "_frontend": False,  # no request to itself before it serves: a busy machine misses that one's 3 seconds

@@ -176,5 +176,5 @@ window.addEventListener('coladlm-ran', event => {
   const same = entries.findIndex(entry => entry.id === id);
   const old = same >= 0 ? entries.splice(same, 1)[0] : {};
   write([{id, at: Date.now(), tab, name: old.name || '', pinned: Boolean(old.pinned), recipe, result: result || old.result || ''}, ...entries]);
-  if (sheet.open) draw();
+  if (sheet.open && !list.querySelector('.rename')) draw();  // else the name that is being written would go
 });

@@ -6,6 +6,7 @@ const wrong = line.querySelector('.wrong');
 const bench = element.closest('.beside, .workbench');
 let stopped = null;    // the run that was stopped here: late updates of it are not drawn
 let patience = null;   // a turn mostly comes at once: only who really waits reads that there is a queue
+let silence = null;    // nothing at all, not even a place in the line: gradio does not always notice a lost connection
 
 // Said only when it changes: a screen reader hears states and errors, not every step.
 function say(node, text) {
@@ -27,8 +28,19 @@ function draw() {
     say(numbers.children[i], part);
   });
   clearTimeout(patience);
+  clearTimeout(silence);
   say(said, v.state === 'error' ? '' : v.message);
   say(wrong, v.state === 'error' ? v.message : '');
+  if (v.press) press();
+}
+
+// A link brings its result back. Once the other components have what they were given, hence the moment's wait.
+function press() {
+  props.value = {...props.value, press: false};
+  setTimeout(() => {
+    const run = bench && bench.querySelector('button.run');
+    if (run && line.dataset.state === 'idle') run.click();
+  }, 300);
 }
 
 function put(changes) {
@@ -82,6 +94,7 @@ if (bench) {
     const {top, bottom} = line.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) line.scrollIntoView({block: 'start'});
     patience = setTimeout(() => say(said, props.waiting_text), 1500);
+    silence = setTimeout(() => say(wrong, props.silent_text), 20000);
   });
   // A run that was stopped counts as failed too: only one that still seems to go on was refused.
   bench.addEventListener('refused', () => {

@@ -12,6 +12,7 @@ State = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
 WAITING = "Waiting for a turn: the model writes for one visitor at a time."
 REFUSED = "No turn was to be had: the queue is full, or the connection was lost. Try again in a moment."
+SILENT = "The server has not answered for a while. If it stays silent, the connection was lost: open the page again."
 
 
 class ProgressLine(OwnHTML):
@@ -24,12 +25,20 @@ class ProgressLine(OwnHTML):
     FILE = "progress_line"
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(value or progress_value("idle"), waiting_text=WAITING, refused_text=REFUSED, **kwargs)
+        super().__init__(value or progress_value("idle"), waiting_text=WAITING, refused_text=REFUSED,
+                         silent_text=SILENT, **kwargs)  # fmt: skip
 
     def example_payload(self) -> Any:
         return progress_value("idle")
 
     example_value = example_payload
+
+
+def again(value: Any) -> Any:
+    """The value of a ProgressLine that has a restored recipe to say, and then presses Run by itself."""
+    if not isinstance(value, dict) or value.get("state") != "idle":
+        return value
+    return {**value, "message": "Restored from the link, which is run again for its result.", "press": True}
 
 
 def progress_value(

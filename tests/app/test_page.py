@@ -9,7 +9,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from app.page import build_page, header, launch_options
+from app.components.progress_line import again, progress_value
+from app.page import build_page, header, launch_options, repeats
+from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import OPERATIONS, run
 
@@ -74,6 +76,22 @@ def test_the_page_names_no_other_host_to_load_from(address):
 
 def test_the_configuration_of_the_page_is_plain_data(model):
     copy.deepcopy(build_page(model).config["components"])  # as gradio does for every visitor
+
+
+@pytest.mark.parametrize(
+    "given, yes",
+    [({}, True), ({"model": "another"}, False), ({"model": ""}, False), ({"texts": ("a", "b")}, False),
+     ({"variations": 9}, False), ({"operation": "interpolate", "texts": ("a", "b")}, True)],
+)  # fmt: skip
+def test_a_link_runs_by_itself_where_it_gives_the_very_result(model, given, yes):
+    recipe = {"operation": "generate", "texts": ("a",), "settings": SamplerSettings(), "model": model.fingerprint}
+    assert repeats(model, Recipe(**(recipe | given))) is yes
+
+
+def test_nothing_is_run_again_where_there_is_no_recipe_or_a_broken_one(model):
+    assert not repeats(model, None)
+    assert "press" not in again(progress_value("error", message="The link could not be read."))
+    assert again(progress_value("idle"))["press"]
 
 
 def test_the_header_says_what_is_loaded_and_escapes_it(model):

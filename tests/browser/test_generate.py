@@ -244,17 +244,34 @@ def test_a_closed_tab_frees_the_model(visit):
 
 
 @SIZES
-def test_a_reload_restores_the_recipe_of_the_link(visit, size):
+def test_a_reload_restores_the_recipe_of_the_link_and_its_result(visit, size):
     page = visit(size)
     set_up(page, "The moon 🌙", tokens=12, seed="42")
     text = run(page)
     assert "r=" in page.url
     page.reload()
     page.wait_for_selector(".strip")
+    state(page, "done")
+    assert page.locator(".answer").inner_text() == text
     expect(page.get_by_label("Prompt")).to_have_value("The moon 🌙")
     expect(page.get_by_label("Seed", exact=True)).to_have_value("42")
-    expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
-    assert run(page) == text
+
+
+def test_a_link_of_another_model_says_so_and_does_not_run(visit):
+    recipe = Recipe("generate", ("The moon",), SamplerSettings(max_new_tokens=8), model="another")
+    page = visit(path="/" + link_of(recipe)["query"])
+    expect(page.locator("#generate .said").first).to_contain_text("made with the model another")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#generate")).to_have_attribute("data-run", "idle")
+
+
+def test_a_server_that_stays_silent_is_told_of(visit):
+    page = visit()
+    page.route("**/queue/join**", lambda route: None)  # as after a connection that was lost without a word
+    page.clock.install()
+    page.locator("button.run").click()
+    page.clock.fast_forward(21_000)
+    expect(page.locator("#generate .wrong").first).to_contain_text("not answered")
 
 
 def test_copy_link_copies_the_address(visit):
