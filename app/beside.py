@@ -54,7 +54,8 @@ def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: 
                 ("Top-p", "1 is all.", (0.05, 1, 0.05), start.top_p, ""),
                 ("Repetition penalty", "1 is off.", (1, 2, 0.05), start.repetition_penalty, ""),
             )
-        again_run = gr.Button("Decode again", elem_classes="small-run")
+        with gr.Row(elem_classes="small-buttons"):
+            again_run = gr.Button("Decode again", min_width=40, elem_classes="small-run")
         again_line = ProgressLine(elem_classes="fold-progress")
         again = _rows("Decoded again", "again-rows")
     with gr.Accordion("Beside an autoregressive model", open=False, elem_classes="more beside", elem_id="baseline"):
@@ -120,6 +121,13 @@ def _rows(label: str, name: str) -> TextRows:
     return TextRows(label, "", "not in the other", "", "", elem_id=name, elem_classes="beside-rows")
 
 
+class LiveSecond(LiveRows):
+    """Run B on its way."""
+
+    def outcome(self) -> list[str]:
+        return ["B is written"]
+
+
 def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Iterator[tuple[Any, Any]]:
     """Run B: the kept run's prompt, noise and length of turn with the settings of the panel. (rows, progress line)."""
     rows: Any = gr.skip()
@@ -135,8 +143,8 @@ def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Ite
         recipe = Recipe(old.operation, old.texts, settings, old.variations, model=model.fingerprint)
         plans = model.plans([old.texts[0]], settings, sequences=[s])
         before = model.tokenize(old.texts[0])
-        live = LiveRows(model, recipe, [Row(AGAIN, context=before[-8:], room=settings.max_new_tokens,
-                                            skip=plans[0].skip)], plans[0].blocks, settings.stop_at_end)  # fmt: skip
+        live = LiveSecond(model, recipe, [Row(AGAIN, context=before[-8:], room=settings.max_new_tokens,
+                                              skip=plans[0].skip)], plans[0].blocks, settings.stop_at_end)  # fmt: skip
         live.notes = ["B differs in: " + "; ".join(changed) + "."]
         first = _as_it_was(model, found)
         answer: list[int] = []
@@ -240,16 +248,19 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
         mine = numbers(prompt, trace.texts[s], trace.reasons[s] == "end", len(trace.answers[s]), model.device)
         theirs = numbers(prompt, text, ended, count, model.device)
         share = kept["seconds"] / len(trace.texts)
-        shown_table = table([("The model", mine, share, len(trace.answers[s])),
-                             (f"The baseline, {_millions(baseline)}", theirs, seconds, count)])  # fmt: skip
+        note = f"The model has {_millions(model)}, the baseline {_millions(baseline)} parameters."
+        if len(trace.texts) > 1:
+            note += f" The model's time is a share of a batch of {len(trace.texts)}."
+        shown_table = table([("Model", mine, share, len(trace.answers[s])),
+                             ("Baseline", theirs, seconds, count)], note)  # fmt: skip
         done = progress_value("done", [f"{count} tokens", f"{seconds:.1f} s"], 1.0)
         yield rows, done, shown_table
     except Exception as error:
         yield rows, progress_value("error", message=in_labels(sentence(error))), gr.skip()
 
 
-def _millions(baseline: Baseline) -> str:
-    return f"{baseline.parameters / 1e6:.1f} million parameters"
+def _millions(model: ColaDLM | Baseline) -> str:
+    return f"{model.parameters / 1e6:.1f} million"
 
 
 def _as_it_was(model: ColaDLM, found: Run, label: str = AS_IT_WAS) -> dict[str, Any]:

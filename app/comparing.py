@@ -53,7 +53,14 @@ def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str
     same = set()
     for block in difflib.SequenceMatcher(None, list(other), list(ids), autojunk=False).get_matching_blocks():
         same.update(range(block.b, block.b + block.size))
-    return segments(parts, [CHANGED * (i not in same and bool(parts[i].strip())) for i in range(len(parts))])
+    found = segments(parts, [CHANGED * (i not in same and bool(parts[i].strip())) for i in range(len(parts))])
+    return [part for text, flag in found for part in _without_lead(text, flag)]
+
+
+def _without_lead(text: str, flag: int) -> list[tuple[str, int]]:
+    """A marked part without the space before its first word, which at the end of a line would be marked alone."""
+    words = text.lstrip() if flag else text
+    return [(text[: -len(words)], 0), (words, flag)] if 0 < len(words) < len(text) else [(text, flag)]
 
 
 def differences(first: SamplerSettings, second: SamplerSettings) -> list[str]:
@@ -85,8 +92,8 @@ def said_numbers(found: Mapping[str, Any]) -> list[str]:
     return [said.format(_cell(shapes[name], found.get(name))) for name, said in words.items() if name in found]
 
 
-def table(columns: Sequence[tuple[str, Mapping[str, Any], float, int]]) -> str:
-    """The measures of texts side by side, as HTML. columns: (name, measures, seconds, tokens)."""
+def table(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> str:
+    """The measures of texts side by side, as HTML. columns: (name, measures, seconds, tokens). note: stands below."""
     head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name, *_ in columns)
     rows = [
         _row("Time", "How long it took here, each step shown on the way.", [f"{s:.1f} s" for _, _, s, _ in columns])
@@ -94,7 +101,8 @@ def table(columns: Sequence[tuple[str, Mapping[str, Any], float, int]]) -> str:
     rows.append(_row("Tokens a second", "", [f"{n / s:.0f}" if s > 0 else "-" for _, _, s, n in columns]))
     for name, label, shape, about in MEASURES:
         rows.append(_row(label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))
-    caption = "<caption>One text each: numbers of a single text say little, those of many are in the model's card."
+    said = f"{note} One text each: numbers of a single text say little, those of many are in the model's card."
+    caption = f"<caption>{html.escape(said)}"
     thead, tbody = f"<thead><tr><td></td>{head}</tr></thead>", f"<tbody>{''.join(rows)}</tbody>"
     return f"<table class='measures'>{caption}</caption>{thead}{tbody}</table>"
 
@@ -106,4 +114,4 @@ def _row(label: str, about: str, cells: Sequence[str]) -> str:
 
 
 def _cell(shape: str, value: float | None) -> str:
-    return "-" if value is None else shape.format(value).replace("%", " %")
+    return "-" if value is None else shape.format(value).replace("%", "\N{NO-BREAK SPACE}%")

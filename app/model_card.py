@@ -137,8 +137,9 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         yield gr.skip(), progress_value("error", message=NOT_ALLOWED)
         return
     path = (path or "").strip()
-    if not path or len(path) > LONGEST_PATH:
-        yield gr.skip(), progress_value("error", message="The folder or Hub id is empty or too long, expected one.")
+    if not path.isprintable() or not 0 < len(path) <= LONGEST_PATH:
+        said = "The folder or Hub id is empty, too long or holds characters that no path has, expected one."
+        yield gr.skip(), progress_value("error", message=said)
         return
     begun = time.perf_counter()
     loading = resident.load(

@@ -49,9 +49,11 @@ def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: 
         gr.HTML("<p class='about'>The prompt at the left, written once for every pair of values. What shares the same "
                 "flow (seeds, lengths, choices of words) runs as one batch.</p>", js_on_load=None)  # fmt: skip
         with gr.Row(elem_classes="decode"):
-            first = gr.Dropdown(SWEPT, value="guidance", label="Down", filterable=False, min_width=160)
+            first = gr.Dropdown(SWEPT, value="guidance", label="Down", filterable=False, min_width=160,
+                                info="What changes from row to row.")  # fmt: skip
             down = gr.Textbox("1, 1.5, 3", label="Values down", info="Separated by commas.", min_width=160)
-            second = gr.Dropdown(SWEPT, value="steps", label="Across", filterable=False, min_width=160)
+            second = gr.Dropdown(SWEPT, value="steps", label="Across", filterable=False, min_width=160,
+                                 info="And from column to column.")  # fmt: skip
             across = gr.Textbox("4, 16", label="Values across", info="Separated by commas.", min_width=160)
         start, stop = run_and_stop("Run the sweep")
         line = ProgressLine(elem_classes="fold-progress")

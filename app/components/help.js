@@ -28,6 +28,12 @@ function open() {
 element.querySelector('.open').addEventListener('click', open);
 element.querySelector('.close').addEventListener('click', () => sheet.close());
 sheet.addEventListener('click', event => event.target === sheet && sheet.close());
+const tour = element.querySelector('.tour');
+tour.hidden = !document.querySelector('.own-tour');
+tour.addEventListener('click', () => {
+  sheet.close();
+  window.dispatchEvent(new Event('coladlm-tour'));
+});
 
 function bench() {
   return [...document.querySelectorAll('.workbench, .workbench-wide')].find(node => node.offsetParent !== null);

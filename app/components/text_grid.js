@@ -27,7 +27,8 @@ function draw() {
     v.columns.forEach((column, c) => {
       const [text, said, settings] = v.cells[r * v.columns.length + c];
       const cell = make('td', 'cell');
-      const words = make('p', 'text', text || '…');
+      cell.dataset.column = column;
+      const words = make('p', 'text', text.trimStart() || '…');
       words.dir = 'auto';
       cell.append(words, make('p', 'tells', said));
       if (said) {

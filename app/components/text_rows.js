@@ -97,6 +97,8 @@ function fill(row, v) {
     old.style.cssText = node.style.cssText;
   });
   while (live.children.length > v.live.length) live.lastChild.remove();
+  const first = answer.firstChild || live.firstChild;
+  if (first && !v.lead) put(first, first.textContent.trimStart());  // with nothing before it a row would begin with a gap
 }
 
 function draw() {

@@ -7,6 +7,7 @@ import gradio as gr
 import pytest
 
 from app.beside import decode_again, run_beside, write_baseline
+from app.comparing import marked
 from app.components.text_rows import CHANGED
 from app.desk import MOST_VARIATIONS, Desk
 from app.settings_panel import values_of
@@ -123,6 +124,15 @@ def test_b_runs_with_the_same_noise_and_says_what_differs(desk, model):
         texts_of(model, dataclasses.replace(other, seed=SETTINGS.seed))[0],
     ]
     assert rows["notes"][0] == "B differs in: Guidance 7 → 1.5."
+    assert progress["parts"][0] == "B is written"
+
+
+def test_the_space_before_a_word_that_differs_is_not_marked(model):
+    ids = [model.tokenizer.encode(text).ids for text in ("It was small.", "It was warm.")]
+    parts = marked(model, *ids)
+    assert "".join(text for text, _ in parts) == "It was small."
+    assert any(flag for _, flag in parts)
+    assert not any(flag and text[0].isspace() for text, flag in parts)
 
 
 def test_b_with_the_settings_of_a_is_refused(desk):
@@ -159,7 +169,7 @@ def test_the_baseline_writes_beside_the_model_with_numbers(desk):
     assert (rows["state"], progress["state"]) == ("done", "done")
     assert len(rows["rows"]) == 2 and words_of(rows["rows"][1])
     assert rows["rows"] == again[-1][0]["rows"]
-    for name in ("Time", "Perplexity per word", "Distinct 2-grams", "Repeated 4-grams"):
+    for name in ("Time", "Perplexity per word", "Distinct 2-grams", "Repeated 4-grams", "5.7 million"):
         assert name in table
     assert "nan" not in table
 

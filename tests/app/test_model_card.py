@@ -115,12 +115,12 @@ def test_the_share_that_is_read_grows_to_one(golden_folder):
     assert 0.9 < shares[-1] <= 1
 
 
-@pytest.mark.parametrize("path", ["", "   ", "/nowhere/at/all", "x" * 2000, "no such owner/no such name"])
+@pytest.mark.parametrize("path", ["", "   ", "/nowhere/at/all", "x" * 2000, "a\0b", "no such owner/no such name"])
 def test_a_model_that_is_not_there_gets_a_sentence_and_the_first_one_stays(model, path):
     resident = Resident(model, may_load=True)
     *_, (_, progress) = load_model(resident, path, True)
     assert progress["state"] == "error"
-    assert progress["message"].endswith(".")
+    assert progress["message"].endswith(".") and "expected" in progress["message"]
     assert resident.model is model
 
 

@@ -102,7 +102,7 @@ def test_the_history_survives_a_reload_and_can_be_kept_in_order(visit, tmp_path)
     write(page, "A cat 🐈 <b>sat</b>")
     write(page, "The moon")
     page.reload()
-    page.wait_for_selector("button.run")
+    state(page, "done")  # the address brings the last result back
     sheet = history(page)
     expect(sheet.locator(".title")).to_have_text(["The moon", "A cat 🐈 <b>sat</b>"])
     assert sheet.locator(".title b").count() == 0
@@ -166,6 +166,9 @@ def test_the_tour_is_offered_once_and_ends_at_run(visit, size):
     page.wait_for_selector("button.run")
     expect(page.locator(".invite")).to_be_hidden()
     assert overflow(page) <= 0
+    page.get_by_role("button", name="Help: shortcuts and glossary").click()
+    page.get_by_role("button", name="See in five steps what happens").click()
+    expect(page.locator("dialog[open] .count")).to_contain_text("1 of 5")  # who asks sees it again
 
 
 def test_the_keys_do_what_the_list_says(visit):
