@@ -27,7 +27,7 @@ HEAD_DIM = 64
 SAMPLE_PROMPTS = ("Once upon a time", "Tom and his dog went to the park.")
 SAMPLE_SETTINGS = dataclasses.replace(SMALL_MODEL_SAMPLER, max_new_tokens=48)
 # Noise beyond what the first training has, and clean blocks before noisy ones, as they are while a text is written.
-DECODER_OBJECTIVE = VAEObjective(noise=0.7, noise_by_block=0.5, own_noise_rows=0.0, mask_rows=0.0)
+DECODER_OBJECTIVE = VAEObjective(noise=0.65, noise_by_block=0.25, own_noise_rows=0.0, mask_rows=0.0)
 STAGES = ("tokenizer", "vae", "decoder", "dit", "export", "all")
 DESCRIPTION = """\
 Trains a Cola-DLM from a folder with train.jsonl and valid.jsonl (one JSON object a line, key `text`).
