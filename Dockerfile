@@ -19,5 +19,5 @@ USER reader
 EXPOSE 7860
 HEALTHCHECK --start-period=120s CMD ["python", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/health', timeout=5)"]
-# docker stop sends SIGTERM and waits 10 seconds: runs get 8 of them to end
-ENTRYPOINT ["python", "app.py", "--grace", "8"]
+# docker stop sends SIGTERM and waits 10 seconds: runs get 5 of them to end, their visitors the rest to hear of it
+ENTRYPOINT ["python", "app.py", "--grace", "5"]
