@@ -1,7 +1,6 @@
 """Every endpoint of Gradio's API and every tool of the MCP server, called as their users do."""
 
 import ast
-import asyncio
 import errno
 import socket
 
@@ -125,7 +124,7 @@ def test_an_upload_that_finds_no_room_is_told_so(address, monkeypatch, number, s
     assert answer.status_code == status and said in answer.text
 
 
-def test_an_mcp_client_lists_and_calls_the_tools(address, model):
+def test_an_mcp_client_lists_and_calls_the_tools(address, model, complete):
     async def ask():
         async with (
             streamable_http_client(f"{address}/gradio_api/mcp/") as (receive, send, _),
@@ -136,7 +135,7 @@ def test_an_mcp_client_lists_and_calls_the_tools(address, model):
             answer = await session.call_tool("generate", {"prompt": "Once upon a time", **QUICK})
             return tools, answer
 
-    tools, answer = asyncio.run(ask())
+    tools, answer = complete(ask())
     named = {tool.name: tool for tool in tools}
     assert {name.removeprefix("/") for name in CALLS} <= set(named)
     assert "prompt" in named["generate"].inputSchema["properties"]

@@ -269,7 +269,7 @@ def test_a_call_gives_what_the_function_gives_in_the_thread_of_the_model(sharing
         one.call(lambda: (_ for _ in ()).throw(ValueError("no good")))
 
 
-def test_an_event_loop_hears_the_same_without_a_thread(exact, sharing):
+def test_an_event_loop_hears_the_same_without_a_thread(exact, sharing, complete):
     one = sharing()
 
     async def ask(i):
@@ -280,7 +280,7 @@ def test_an_event_loop_hears_the_same_without_a_thread(exact, sharing):
         return await asyncio.gather(*(ask(i) for i in range(5)))
 
     before = threading.active_count()
-    given = asyncio.run(several())
+    given = complete(several())
     assert threading.active_count() <= before + 1
     assert given == [texts(run(exact, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))) for i in range(5)]
 
