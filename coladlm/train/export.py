@@ -13,11 +13,13 @@ from ..model import ColaDLM
 from ..settings import SamplerSettings
 from .stages import load_dit, load_vae
 
-# What suits small models of this make, as a start: stochastic steps and a re-encoded history repair their errors.
+# What suits small models of this make: stochastic steps and a re-encoded history repair their errors, and words that
+# are decided one after another fit each other.
 SMALL_MODEL_SAMPLER = SamplerSettings(
-    steps=16,
-    guidance=1.5,
-    stochasticity=1.0,
+    steps=32,
+    stagger=1.0,
+    guidance=1.25,
+    stochasticity=0.6,
     time_shift=2.0,
     history="reencoded",
     max_new_tokens=128,
