@@ -101,8 +101,8 @@ class Pages:
         heard.begin()
         return heard
 
-    def take_back(self, heard: Heard, size: dict, options: dict) -> None:
-        if heard.page.is_closed() or options:  # what few tests ask for is not kept
+    def take_back(self, heard: Heard, size: dict, options: dict, again: bool) -> None:
+        if heard.page.is_closed() or options or not again:  # what few tests ask for is not kept
             heard.page.context.close()
             return
         heard.page.goto("about:blank")
@@ -124,13 +124,16 @@ def pages(browser) -> Pages:
 
 @pytest.fixture
 def visit(server, pages) -> Iterator[Callable[..., Page]]:
-    """visit(size, path) opens the page for one more visitor. Whatever any of them saw go wrong fails the test."""
+    """visit(size, path) opens the page for one more visitor. Whatever any of them saw go wrong fails the test.
+
+    again: may the page be lent to other tests later? Not where this one changes its clock or its network.
+    """
     visitors: list[Heard] = []
 
-    def open_page(size: dict = WIDE, path: str = "/", **options) -> Page:
+    def open_page(size: dict = WIDE, path: str = "/", again: bool = True, **options) -> Page:
         heard = pages.lend(size, server, options)
         visitors.append(heard)
-        at_the_end.callback(pages.take_back, heard, size, options)
+        at_the_end.callback(pages.take_back, heard, size, options, again)
         heard.page.goto(server + path)
         heard.page.wait_for_selector(".strip")
         heard.page.wait_for_selector("button.run")

@@ -266,7 +266,7 @@ def test_a_link_of_another_model_says_so_and_does_not_run(visit):
 
 
 def test_a_server_that_stays_silent_is_told_of(visit):
-    page = visit()
+    page = visit(again=False)
     page.route("**/queue/join**", lambda route: None)  # as after a connection that was lost without a word
     page.clock.install()
     page.locator("button.run").click()
