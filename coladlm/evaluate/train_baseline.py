@@ -27,6 +27,7 @@ from .baseline import Baseline, save_baseline
 from .transformer import Transformer, TransformerConfig
 
 FOLDER = "baseline"
+BEFORE = "before.json"  # the `training` of the baseline that a run began with
 
 
 class BaselineStage(nn.Module):
@@ -56,17 +57,27 @@ class BaselineStage(nn.Module):
         return {"cross_entropy": values.mean().item()}
 
 
-def train(place: Place, config: TransformerConfig, settings: LoopSettings, report: Callable[[dict], None]) -> None:
-    """Trains in `place.folder`/baseline, from its last state if there is one; `config` counts for the first start."""
+def train(place: Place, config: TransformerConfig, settings: LoopSettings, report: Callable[[dict], None],
+          start: Path | None = None) -> None:  # fmt: skip
+    """Trains in `place.folder`/baseline, from its last state if there is one; the first time from the weights of the
+    baseline in `start`, if given, else from new ones of `config`.
+    """
     corpus, folder = place.corpus("train"), place.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "config.json"
+    file, begun = folder / "config.json", None
     if (folder / "state.safetensors").is_file():
         config = _config(folder)
+    elif start is not None:
+        begun = Baseline.from_pretrained(start, "cpu", "float32")
+        config = begun.network.config
+        (folder / BEFORE).write_text(json.dumps(begun.training), encoding="utf-8")
     file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
     torch.manual_seed(settings.seed)
+    stage = BaselineStage(config, corpus.end, corpus.pad)
+    if begun is not None:
+        stage.network.load_state_dict(begun.network.state_dict())
     training = Training(
-        BaselineStage(config, corpus.end, corpus.pad),
+        stage,
         lambda step: corpus.batch(step, place.tokens, settings.seed),
         place.valid(), settings, folder, place.device, place.dtype,
     )  # fmt: skip
@@ -76,12 +87,18 @@ def train(place: Place, config: TransformerConfig, settings: LoopSettings, repor
 
 def export(run: Path, folder: Path) -> None:
     """Writes the baseline of the run so far to `folder`: the moving average of weights, in bfloat16, whole or not at
-    all. Its config says how it was trained, next to the run's DiT. Raises CheckpointError.
+    all. Its config says how it was trained, next to the run's DiT, with what came before the run. Raises
+    CheckpointError.
     """
-    trained = {FOLDER: _trained(run / FOLDER), "dit": _trained(run / "dit")}
+    before = _before(run / FOLDER)
+    trained = {part: _added(before.get(part, {}), _trained(run / part)) for part in (FOLDER, "dit")}
     network = load_average(Transformer(_config(run / FOLDER)), run / FOLDER, "network.")
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
+
+
+def _print(metrics: dict) -> None:
+    print(json.dumps(metrics), flush=True)
 
 
 def _config(folder: Path) -> TransformerConfig:
@@ -100,6 +117,17 @@ def _trained(folder: Path) -> dict[str, float]:
     return found
 
 
+def _before(folder: Path) -> dict[str, dict[str, float]]:
+    """What the baseline that this run began with says of its own training and that of the DiT beside it."""
+    file = folder / BEFORE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _added(before: dict[str, float], trained: dict[str, float]) -> dict[str, float]:
+    """Both together, number by number."""
+    return {name: round(before.get(name, 0) + trained.get(name, 0), 1) for name in {**before, **trained}}
+
+
 def _last(folder: Path, kind: str) -> dict:
     file = folder / "metrics.jsonl"
     lines = [line for line in read_metrics(folder) if line["kind"] == kind] if file.is_file() else []
@@ -110,6 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Trains the autoregressive baseline on the token files that `train tokenizer` left in a run."
     parser.add_argument("--run", type=Path, default=Path("runs/story"), help="the run's folder (%(default)s)")
     parser.add_argument("--to", type=Path, help="folder of the result (RUN/baseline/checkpoint)")
+    parser.add_argument("--start-from", type=Path, metavar="BASELINE", help="begin with the weights of a baseline")
     parser.add_argument("--export", action="store_true", help="train no further, only write the result")
     parser.add_argument("--minutes", type=float, default=40, help="of training (%(default)g)")
     parser.add_argument("--steps", type=int, help="instead: steps")
@@ -144,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
                 vocab_size=place.tokenizer().get_vocab_size(), dim=args.width, num_layers=args.layers,
                 num_heads=args.width // 64, ffn_dim=args.width * 21 // 8, max_tokens=place.rows.longest,
             )  # fmt: skip
-            train(place, config, settings, lambda metrics: print(json.dumps(metrics), flush=True))
+            train(place, config, settings, _print, args.start_from)
         export(args.run, args.to or args.run / FOLDER / "checkpoint")
     except ValueError as error:
         print(f"train_baseline: {error}", file=sys.stderr)

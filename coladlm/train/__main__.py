@@ -79,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
     how.add_argument("--staggered-blocks", type=float, default=DiTObjective.staggered_blocks,
                      help="share of blocks whose positions are noised one behind another (%(default)g)")  # fmt: skip
+    how.add_argument("--copies", type=int, default=DiTObjective.copies,
+                     help="noisy copies of each row, which share its clean one (%(default)s)")  # fmt: skip
+    how.add_argument("--time-location", type=float, help="of the logit-normal times (1 with 16 channels)")
+    how.add_argument("--history-noise", type=float, default=DiTObjective.history_noise,
+                     help="largest size of the noise on the clean copy (%(default)g)")  # fmt: skip
     how.add_argument("--name", default="dit", help="folder of the DiT inside the run, for comparisons (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of everything that is drawn (%(default)s)")
 
@@ -139,7 +144,13 @@ def _run(args: argparse.Namespace) -> None:
             validate_seconds=480,
             workers=args.workers,
         )
-        objective = DiTObjective(head_weight=args.head_weight, staggered_blocks=args.staggered_blocks)
+        objective = DiTObjective(
+            time_location=args.time_location,
+            copies=args.copies,
+            history_noise=args.history_noise,
+            staggered_blocks=args.staggered_blocks,
+            head_weight=args.head_weight,
+        )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
                 args.start_from)  # fmt: skip
         draw_curves(args.run / args.name)

@@ -1,4 +1,4 @@
-"""The objective of the DiT: conditional flow matching, a clean and a noisy copy of every row (arXiv:2605.06548, 2).
+"""The objective of the DiT: conditional flow matching, a clean and noisy copies of every row (arXiv:2605.06548, 2).
 
     || v(z_t, t; z_0 of earlier blocks) - (z_1 - z_0) ||^2,  z_t = (1 - t) z_0 + t z_1,  one time a block
 
@@ -36,6 +36,7 @@ class DiTObjective:
     time_location: float | None = None  # of the logit-normal times; 1 + 0.5 ln(d / 16) if None
     time_scale: float = 1.0
     times: int = 128  # distinct times in a batch, stratified
+    copies: int = 1  # noisy copies of each row, which share its clean one
     history_noise: float = 0.1  # sizes are drawn uniformly from 0 to this for each row
     history_dropped: float = 0.1  # share of rows whose noisy blocks see themselves alone
     pinned_blocks: float = 0.125  # share of blocks with clean positions at t = 0
@@ -50,12 +51,12 @@ class Noised:
     """What a batch of rows becomes: the networks' inputs and what is to be predicted. Times are in [0, 1]."""
 
     clean: Tensor  # (B, n, d), the history
-    noisy: Tensor  # (B, n, d)
-    velocity: Tensor  # (B, n, d), the target
+    noisy: Tensor  # (C B, n, d), C noisy copies of all rows, one after another
+    velocity: Tensor  # (C B, n, d), the target
     times: Tensor  # (T,), times[0] = 0
-    index: Tensor  # (B, n), the time of each position of the noisy copy
-    free: Tensor  # (B, n), true where the loss counts
-    history: Tensor  # (B,), false where the noisy blocks see themselves alone
+    index: Tensor  # (C B, n), the time of each position of the noisy copies
+    free: Tensor  # (C B, n), true where the loss counts
+    history: Tensor  # (C B,), false where the noisy blocks see themselves alone
 
 
 class DiTStage(nn.Module):
@@ -79,7 +80,7 @@ class DiTStage(nn.Module):
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
         velocity, hidden = self.predict(noised)
-        free = noised.free.float()
+        ids, free = ids.repeat(o.copies, 1), noised.free.float()
         flow = ((velocity - noised.velocity).square().mean(-1) * free).sum() / free.sum()
         parts = {"loss": flow, "flow": flow}
         if self.head is not None:
@@ -100,6 +101,9 @@ class DiTStage(nn.Module):
     def noise(self, z: Tensor, generator: torch.Generator) -> Noised:
         """Draws times, noise, pinned positions and rows without a history for latents z (B, n, d)."""
         o, b, device = self.objective, self.dit.config.block_size, z.device
+        size = o.history_noise * torch.rand(len(z), 1, 1, generator=generator, device=device)
+        clean = z + size * torch.randn(z.shape, generator=generator, device=device)
+        z = z.repeat(o.copies, 1, 1)
         rows, n, d = z.shape
         blocks = n // b
 
@@ -117,8 +121,6 @@ class DiTStage(nn.Module):
         free = (index > 0) & in_line.flatten(1)
         target = torch.randn(z.shape, generator=generator, device=device)
         t = times[index][..., None]
-        size = o.history_noise * torch.rand(rows, 1, 1, generator=generator, device=device)
-        clean = z + size * torch.randn(z.shape, generator=generator, device=device)
         history = torch.rand(rows, generator=generator, device=device) >= o.history_dropped
         return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history)
 
@@ -165,7 +167,7 @@ class DiTStage(nn.Module):
         return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
 
     def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
-        """Velocity (B, n, d) and last hidden state (B, n, dim) of the noisy copy."""
+        """Velocity (C B, n, d) and last hidden state (C B, n, dim) of the noisy copies."""
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
@@ -177,6 +179,7 @@ class DiTStage(nn.Module):
         see_both = [torch.cat((before[:, part, : part.stop], own[part, part].expand(len(before), -1, -1)), -1)[:, None]
                     for part in parts]  # fmt: skip
         kernel = two_products if device.type == "cpu" and dit.kernel is exact_kernel else dit.kernel
+        copies = len(noised.noisy) // len(noised.clean)
         keys, values = [], []
 
         def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -187,9 +190,11 @@ class DiTStage(nn.Module):
 
         def see(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             seen = []
+            past_k, past_v = (past if copies == 1 else past.repeat(copies, 1, 1, 1)
+                              for past in (keys[layer], values[layer]))  # fmt: skip
             for part, mask in zip(parts, see_both, strict=True):
-                both_k = torch.cat((keys[layer][:, : part.stop], k[:, part]), 1)
-                both_v = torch.cat((values[layer][:, : part.stop], v[:, part]), 1)
+                both_k = torch.cat((past_k[:, : part.stop], k[:, part]), 1)
+                both_v = torch.cat((past_v[:, : part.stop], v[:, part]), 1)
                 seen.append(attention(q[:, part], both_k, both_v, mask, kernel))
             return torch.cat(seen, 1)
 

@@ -82,6 +82,20 @@ def test_a_run_goes_on_with_its_own_config(run):
     assert baseline.network.config.dim == 64 and baseline.training["baseline"]["steps"] == 5
 
 
+def test_a_run_begun_with_a_baseline_goes_on_from_its_weights_and_counts_what_it_had(run, data, tmp_path_factory):
+    assert train(run, 60) == 0
+    start = run / "baseline" / "checkpoint"
+    again = tmp_path_factory.mktemp("again")
+    for name in ("tokenizer.json", "train.u16", "valid.u16"):
+        (again / name).write_bytes((data / name).read_bytes())
+    assert train(again, 2, "--start-from", str(start), "--learning-rate", "0", "--width", "128") == 0
+    begun, on = (Baseline.from_pretrained(f, "cpu", "float32") for f in (start, again / "baseline" / "checkpoint"))
+    for name, value in begun.network.state_dict().items():
+        torch.testing.assert_close(on.network.state_dict()[name], value, atol=1e-6, rtol=1e-2)
+    assert on.training["baseline"]["steps"] == 62
+    assert on.training["baseline"]["tokens"] > begun.training["baseline"]["tokens"]
+
+
 def test_a_run_without_token_files_gets_one_line(tmp_path, capsys):
     assert train(tmp_path, 3) == 2
     assert "tokenizer.json: no such file" in capsys.readouterr().err

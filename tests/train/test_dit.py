@@ -1,5 +1,7 @@
 """The DiT's objective: what a noisy block sees, what counts in the loss, what a batch is made of."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -52,6 +54,28 @@ def test_a_row_without_history_is_predicted_block_by_block():
     for start in range(0, 16, BLOCK):
         alone = stage.dit(noised.noisy[:, start : start + BLOCK], t[:, start : start + BLOCK])
         torch.testing.assert_close(velocity[:, start : start + BLOCK], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
+    stage = random_stage(copies=3, history_dropped=0.3)
+    z, noised = drawn(stage)
+    assert noised.clean.shape == z.shape and noised.noisy.shape == (9, 16, 8)
+    velocity, hidden = stage._predict(noised)
+    for copy in range(3):
+        rows = slice(3 * copy, 3 * copy + 3)
+        parts = {name: getattr(noised, name)[rows] for name in ("noisy", "velocity", "index", "free", "history")}
+        alone = stage._predict(dataclasses.replace(noised, **parts))
+        torch.testing.assert_close((velocity[rows], hidden[rows]), alone, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(noised.index[:3], noised.index[3:6])
+
+
+def test_the_loss_of_copies_is_the_mean_over_all_of_them():
+    ids = torch.randint(3, 50, (3, 16))
+    stage = random_stage(copies=2, head_weight=0.0, pinned_blocks=0.0)
+    noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(5))
+    velocity, _ = stage._predict(noised)
+    expected = (velocity - noised.velocity).square().mean().item()
+    assert stage(ids, torch.Generator().manual_seed(5))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_pinned_positions_are_clean_at_time_zero_and_left_out_of_the_loss():
