@@ -107,10 +107,16 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
             name: str = "dit", start: Path | None = None) -> None:  # fmt: skip
-    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given."""
+    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given.
+
+    Raises ValueError where the two have blocks of unequal size.
+    """
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
     config = _kept_config(place.folder / name, config if begun is None else begun.config)
+    if config.block_size != vae.config.block_size:
+        found, wanted = config.block_size, vae.config.block_size
+        raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
     torch.manual_seed(settings.seed)
     stage = DiTStage(config, vae, corpus.pad, objective)
     if begun is not None:

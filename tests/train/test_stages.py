@@ -94,3 +94,8 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
 def test_a_stage_without_the_one_before_it_is_one_sentence(tmp_path, capsys):
     assert main(["dit", "--run", str(tmp_path / "run"), "--steps", "1"]) == 2
     assert "tokenizer" in capsys.readouterr().err
+
+
+def test_blocks_that_the_vae_does_not_have_are_one_sentence(folder, capsys):
+    assert main(["dit", *options(folder), "--name", "other", "--block-size", "8"]) == 2
+    assert "the DiT has blocks of 8, expected 4" in capsys.readouterr().err
