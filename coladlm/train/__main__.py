@@ -79,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
     how.add_argument("--staggered-blocks", type=float, default=DiTObjective.staggered_blocks,
                      help="share of blocks whose positions are noised one behind another (%(default)g)")  # fmt: skip
+    how.add_argument("--single-rows", type=float, default=DiTObjective.single_rows,
+                     help="share of rows with blocks of one position, all of them learned (%(default)g)")  # fmt: skip
     how.add_argument("--copies", type=int, default=DiTObjective.copies,
                      help="noisy copies of each row, which share its clean one (%(default)s)")  # fmt: skip
     how.add_argument("--time-location", type=float, help="of the logit-normal times (1 with 16 channels)")
@@ -149,6 +151,7 @@ def _run(args: argparse.Namespace) -> None:
             copies=args.copies,
             history_noise=args.history_noise,
             staggered_blocks=args.staggered_blocks,
+            single_rows=args.single_rows,
             head_weight=args.head_weight,
         )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,

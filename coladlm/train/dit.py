@@ -42,6 +42,7 @@ class DiTObjective:
     pinned_blocks: float = 0.125  # share of blocks with clean positions at t = 0
     staggered_blocks: float = 0.75  # share of blocks whose positions follow one another (the sampler's `stagger`)
     stagger_shift: float = 2.0  # of the time grid on which they do
+    single_rows: float = 0.0  # share of rows whose blocks are of one position: each is learned after all before it
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
 
@@ -57,6 +58,7 @@ class Noised:
     index: Tensor  # (C B, n), the time of each position of the noisy copies
     free: Tensor  # (C B, n), true where the loss counts
     history: Tensor  # (C B,), false where the noisy blocks see themselves alone
+    single: Tensor | None = None  # (B,), true where blocks are of one position; None: nowhere
 
 
 class DiTStage(nn.Module):
@@ -113,16 +115,20 @@ class DiTStage(nn.Module):
         location = 1 + 0.5 * math.log(d / 16) if o.time_location is None else o.time_location
         drawn = torch.sigmoid(location + o.time_scale * normal)
         times = torch.cat((normal.new_zeros(1), drawn, normal.new_ones(1)))  # rising
-        chosen = 1 + torch.randperm(rows * blocks, generator=generator, device=device) % count
-        index, in_line = self._staggered(times, chosen.view(rows, blocks, 1), generator)
+        chosen = (1 + torch.randperm(rows * n, generator=generator, device=device) % count).view(rows, blocks, b)
+        index, in_line = self._staggered(times, chosen[..., :1], generator)
+        single = torch.rand(len(clean), generator=generator, device=device) < o.single_rows
+        alone = single.repeat(o.copies)[:, None, None]
+        index, in_line = torch.where(alone, chosen, index), in_line | alone
 
-        pinned = self._pinned(rows, blocks, generator, device)
+        pinned = self._pinned(rows, blocks, generator, device) & ~alone
         index = index.masked_fill(pinned, 0).flatten(1)
         free = (index > 0) & in_line.flatten(1)
         target = torch.randn(z.shape, generator=generator, device=device)
         t = times[index][..., None]
         history = torch.rand(rows, generator=generator, device=device) >= o.history_dropped
-        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history)
+        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history,
+                      single if o.single_rows > 0 else None)  # fmt: skip
 
     def _staggered(self, times: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Indices into the rising `times` for each position (rows, blocks, b), and where the sampler needs a velocity.
@@ -171,15 +177,18 @@ class DiTStage(nn.Module):
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
-        causal = block_causal_mask(n, dit.config.block_size, device)
-        own = causal & causal.T
-        before = (causal & ~own) & noised.history[:, None, None]  # (B, n, n)
-        parts = _query_parts(n, dit.config.block_size, device)
-        see_clean = [causal[part, : part.stop] for part in parts]
-        see_both = [torch.cat((before[:, part, : part.stop], own[part, part].expand(len(before), -1, -1)), -1)[:, None]
-                    for part in parts]  # fmt: skip
-        kernel = two_products if device.type == "cpu" and dit.kernel is exact_kernel else dit.kernel
         copies = len(noised.noisy) // len(noised.clean)
+        causal = block_causal_mask(n, dit.config.block_size, device)[None]  # (1 or B, n, n)
+        if noised.single is not None:
+            causal = torch.where(noised.single[:, None, None], block_causal_mask(n, 1, device), causal)
+        each = causal if len(causal) == 1 else causal.repeat(copies, 1, 1)
+        own = each & each.mT  # (1 or C B, n, n)
+        before = each & ~own & noised.history[:, None, None]  # (C B, n, n)
+        parts = _query_parts(n, dit.config.block_size, device)
+        see_clean = [causal[:, None, part, : part.stop] for part in parts]
+        own = own.expand_as(before)
+        see_both = [torch.cat((before[:, part, : part.stop], own[:, part, part]), -1)[:, None] for part in parts]
+        kernel = two_products if device.type == "cpu" and dit.kernel is exact_kernel else dit.kernel
         keys, values = [], []
 
         def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -56,6 +56,35 @@ def test_a_row_without_history_is_predicted_block_by_block():
         torch.testing.assert_close(velocity[:, start : start + BLOCK], alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("queries", [4, 64])
+def test_a_single_row_is_predicted_as_one_with_blocks_of_one_position(monkeypatch, queries):
+    """The reference: the clean positions before a noisy one and itself through a DiT of blocks of 1, same weights."""
+    monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
+    stage = random_stage(history_dropped=0.0, single_rows=0.5, staggered_blocks=0.75, pinned_blocks=0.5, copies=2)
+    _, noised = drawn(stage, rows=6)
+    assert noised.single.any() and not noised.single.all()
+    velocity, _ = stage._predict(noised)
+    causal = BlockCausalDiT(dataclasses.replace(DIT, block_size=1))
+    causal.load_state_dict(stage.dit.state_dict())
+    t = 1000 * noised.times[noised.index]
+    clean, single = noised.clean.repeat(2, 1, 1), noised.single.repeat(2)
+    for dit, rows, size in ((causal, single, 1), (stage.dit, ~single, BLOCK)):
+        for start in range(0, 16, size):
+            end = start + size
+            sequence = torch.cat((clean[rows, :start], noised.noisy[rows, start:end]), 1)
+            times = torch.cat((torch.zeros(len(sequence), start), t[rows, start:end]), 1)
+            expected = dit(sequence, times)[:, start:]
+            torch.testing.assert_close(velocity[rows, start:end], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_every_position_of_a_single_row_counts_at_a_time_of_its_own():
+    stage = random_stage(single_rows=1.0, staggered_blocks=1.0, pinned_blocks=1.0)
+    _, noised = drawn(stage, rows=8, n=64)
+    assert noised.free.all() and (noised.index > 0).all()
+    times = noised.index.view(-1, BLOCK)
+    assert (times.diff(dim=-1) < 0).any() and (times.diff(dim=-1) > 0).any()
+
+
 def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
     stage = random_stage(copies=3, history_dropped=0.3)
     z, noised = drawn(stage)
