@@ -64,5 +64,38 @@ function draw() {
   })));
 }
 
+// Both pictures side by side with their names, as they look now; a file knows none of the page's rules for them.
+function asFile() {
+  const gap = 36, top = 30, names = pictures.querySelectorAll('.names span');
+  const made = node('svg', {xmlns: SVG, width: 2 * WIDTH + 3 * gap, height: HEIGHT + top + 44});
+  const paint = (shape, like) => {
+    const style = getComputedStyle(like);
+    for (const name of ['fill', 'stroke']) shape.setAttribute(name, style[name] === 'none' ? 'none' : plainColour(style[name], section));
+    for (const name of ['stroke-width', 'stroke-dasharray', 'stroke-linejoin', 'font-family', 'font-size']) {
+      if (style[name]) shape.setAttribute(name, style[name]);
+    }
+    return shape;
+  };
+  const words = (text, like, x, y) => node('text', {x, y, 'font-family': getComputedStyle(like).fontFamily, 'font-size': 13,
+    fill: plainColour(getComputedStyle(like).color, section)}, text);
+  made.append(node('rect', {width: '100%', height: '100%', fill: plainColour('var(--sheet)', section)}));
+  pictures.querySelectorAll('figure').forEach((figure, i) => {
+    const caption = figure.querySelector('figcaption'), left = gap + i * (WIDTH + gap);
+    made.append(words(caption.textContent, caption, left + LEFT, top - 8));
+    const group = node('g', {transform: `translate(${left} ${top})`});
+    for (const shape of figure.querySelector('svg').children) group.append(paint(shape.cloneNode(true), shape));
+    made.append(group);
+  });
+  let left = gap + LEFT;
+  for (const name of names) {
+    const line = name.querySelector('path'), y = HEIGHT + top + 24;
+    made.append(paint(node('path', {d: `M${left} ${y - 4}h28`}), line), words(name.textContent, name, left + 36, y));
+    left += 110;
+  }
+  return made;
+}
+
+section.querySelectorAll('.save').forEach(button => button.addEventListener('click', () =>
+  savePicture(asFile(), 'distances', button.dataset.format)));
 watch('value', draw);
 draw();

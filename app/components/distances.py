@@ -12,6 +12,7 @@ class Distances(OwnHTML):
     """Shows the value made by `distances_value`, nothing for None."""
 
     FILE = "distances"
+    SCRIPTS = ("picture_file.js", "distances.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)

@@ -86,7 +86,7 @@ class UMAPSettings:
 
     dimensions: int = 2
     neighbours: int = 30
-    min_dist: float = 0.5
+    min_dist: float = 0.9
     epochs: int = 200
     seed: int = 0
     reduced: int = 32

@@ -54,9 +54,10 @@ def test_nearest_to_a_text_of_the_map_is_that_text(maps):
     assert far == sorted(far)
 
 
-def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(model, monkeypatch, tmp_path):
+def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(model, monkeypatch, tmp_path, uncompiled_umap):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
-    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=10, epochs=20))
+    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_tab, "load_sentences", lambda: load_sentences()[:30])
     maps = Maps(model)
     list(maps.shipped(ME))
     values = list(maps.fit(ME))

@@ -50,7 +50,7 @@ def overflow(page: Page) -> int:
 
 
 @SIZES
-def test_a_road_goes_from_text_to_text_with_its_distances(visit, size):
+def test_a_road_goes_from_text_to_text_with_its_distances(visit, size, tmp_path):
     page = visit(size)
     open_tab(page)
     fill(page, *PAIR)
@@ -61,6 +61,11 @@ def test_a_road_goes_from_text_to_text_with_its_distances(visit, size):
     page.get_by_text("The same as numbers").click()
     expect(page.locator("#interpolate .distances tbody tr")).to_have_count(9)
     assert overflow(page) <= 0
+    for kind, wanted in (("svg", b"<polyline"), ("png", b"\x89PNG")):
+        with page.expect_download() as download:
+            page.locator(f"#interpolate .distances .save[data-format={kind}]").click()
+        download.value.save_as(tmp_path / f"distances.{kind}")
+        assert (tmp_path / f"distances.{kind}").read_bytes().count(wanted) == (4 if kind == "svg" else 1)
 
 
 def test_stops_are_there_while_they_form_and_stop_keeps_them(visit):

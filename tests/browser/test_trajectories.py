@@ -28,9 +28,8 @@ def open_tab(visit):
         if size is NARROW:
             page.locator("#trajectories .fold").click()
         page.locator("#trajectories").get_by_role("button", name="Sampler").click()
-        tokens = page.locator("#trajectories .setting").filter(has_text="New tokens").locator("input[type=number]")
-        tokens.fill("6")
-        tokens.blur()
+        for setting, value in (("New tokens", "6"), ("Steps a block", "8")):
+            put(page, setting, value)
         return page
 
     return open_tab
@@ -44,6 +43,12 @@ def choose_tab(page: Page, name: str) -> None:
         return
     page.locator("#tabs .overflow-menu > button").click()
     page.locator("#tabs .overflow-dropdown button", has_text=name).click()
+
+
+def put(page: Page, setting: str, value: str) -> None:
+    number = page.locator("#trajectories .setting").filter(has_text=setting).locator("input[type=number]")
+    number.fill(value)
+    number.blur()
 
 
 def run(page: Page) -> None:
@@ -227,7 +232,7 @@ def test_pictures_are_saved_and_the_page_plays_without_the_server(open_tab, brow
 
 
 def test_three_dimensions_and_umap_can_be_seen(open_tab):
-    page = open_tab()
+    page = open_tab(NARROW)  # a browser without a graphics card draws three dimensions pixel by pixel
     run(page)
     page.locator("#flow .chart[value=umap]").check()
     expect(page.locator("#flow .truth")).to_contain_text("Distances on a UMAP are not latent distances")
@@ -239,9 +244,7 @@ def test_three_dimensions_and_umap_can_be_seen(open_tab):
 def test_stop_keeps_what_there_is(open_tab):
     page = open_tab()
     for setting, value in (("New tokens", "256"), ("Steps a block", "64")):  # long enough on any machine
-        number = page.locator("#trajectories .setting").filter(has_text=setting).locator("input[type=number]")
-        number.fill(value)
-        number.blur()
+        put(page, setting, value)
     page.locator("#trajectories button.run").click()
     page.locator(".flow[data-state=running][data-frame]").wait_for()
     page.locator("#trajectories button.stop").click()

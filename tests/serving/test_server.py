@@ -160,15 +160,20 @@ def test_the_page_is_sent_packed_and_a_stream_is_not(server):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_hangs_up_frees_its_place(server, stream):
-    until(lambda: server.metric("coladlm_running") == 0)
-    with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
-        body = json.dumps(long_body(stream=stream)).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection.sendall(head.encode() + body)
-        until(lambda: server.metric("coladlm_running") == 1)
-        time.sleep(0.5)
-    until(lambda: server.metric("coladlm_running") == 0)
+def test_a_client_that_hangs_up_frees_its_place_within_a_second(server, stream):
+    seconds = []
+    while not seconds or (min(seconds) > 1 and len(seconds) < 4):  # a busy machine may be late once, not every time
+        until(lambda: server.metric("coladlm_running") == 0)
+        with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
+            body = json.dumps(long_body(stream=stream)).encode()
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            until(lambda: server.metric("coladlm_running") == 1)
+            time.sleep(0.5)
+        left = time.monotonic()
+        until(lambda: server.metric("coladlm_running") == 0)
+        seconds.append(time.monotonic() - left)
+    assert min(seconds) < 1
 
 
 def test_a_gradio_client_that_goes_away_frees_its_place(server):
@@ -205,7 +210,7 @@ def test_sigterm_lets_a_run_end_refuses_new_ones_and_leaves_with_status_0(golden
     told = []
 
     def ask():
-        body = long_body(max_tokens=128, stream=True)  # some seconds
+        body = long_body(max_tokens=64, stream=True)  # some seconds
         with httpx.stream("POST", f"{server.address}/v1/completions", json=body, timeout=60) as answer:
             told.extend(answer.iter_lines())
 
