@@ -95,5 +95,7 @@ def test_the_cloud_that_ships_is_that_of_the_bundled_model(bundled):
     cloud = ReferenceCloud.load(SHIPPED)
     assert cloud.fingerprint == bundled.fingerprint, "make it anew: python -m coladlm.latent.reference_cloud"
     assert set(cloud.umaps) == {2, 3}
-    for name in ("umap2", "umap3", "umap2.clean", "umap3.clean"):
+    for name in ("umap2", "umap3"):
         assert cloud.numbers[name].largest_step <= 0.25
+        clean = cloud.numbers[f"{name}.clean"]  # these leap in truth too, where a word is decided
+        assert clean.largest_step <= 2 * clean.largest_true_step
