@@ -81,7 +81,7 @@ function asFile() {
   made.append(node('rect', {width: '100%', height: '100%', fill: plainColour('var(--sheet)', section)}));
   pictures.querySelectorAll('figure').forEach((figure, i) => {
     const caption = figure.querySelector('figcaption'), left = gap + i * (WIDTH + gap);
-    made.append(words(caption.textContent, caption, left + LEFT, top - 8));
+    made.append(words(caption.firstChild.textContent + '(' + caption.lastChild.textContent + ')', caption, left + LEFT, top - 8));
     const group = node('g', {transform: `translate(${left} ${top})`});
     for (const shape of figure.querySelector('svg').children) group.append(paint(shape.cloneNode(true), shape));
     made.append(group);
