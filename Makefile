@@ -21,7 +21,7 @@ run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/installed-dev browser lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

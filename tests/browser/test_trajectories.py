@@ -150,7 +150,7 @@ def click_on_a_path(page: Page) -> None:
 def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(open_tab):
     page = open_tab()
     run(page)
-    scrub(page, 8)
+    scrub(page, 4)
     page.locator("#flow .stage").scroll_into_view_if_needed()
     click_on_a_path(page)
     page.locator("#point .title").wait_for()
