@@ -129,5 +129,5 @@ def test_texts_of_ones_own_and_a_file_that_holds_none(make_map, tmp_path):
     own.write_text("\n".join(f'{{"text": "<b>cat</b> number {i}", "set": "{"ab"[i % 2]}"}}' for i in range(12)))
     page.locator("#map input[type=file]").set_input_files(own)
     expect(page.locator("#texts .said")).to_contain_text("12 texts in")
-    assert page.locator("#texts .row .text").first.inner_text() == "<b>cat</b> number 0"
-    assert page.locator("#texts .by option[value=set]").is_enabled()
+    expect(page.locator("#texts .row .text").first).to_have_text("<b>cat</b> number 0")  # rows are drawn a moment later
+    expect(page.locator("#texts .by option[value=set]")).to_be_enabled()
