@@ -2,13 +2,7 @@
 
     python -m benchmarks.denoiser --data DATA [--checkpoint FOLDER] [--baseline FOLDER] [--stories 64]
 
-A latent is all but a function of its token, so the exact denoiser is known as soon as the probabilities p(k | text so
-far) of the next token are: with mu_k the mean latent of token k and s the spread around it,
-
-    p(k | z_t, text so far)  ~  p(k | text so far) N(z_t; (1 - t) mu_k, t^2 + (1 - t)^2 s^2)
-    clean estimate = sum over k of p(k | z_t, text so far) E[z | z_t, k],  velocity = (z_t - clean estimate) / t
-
-Here the probabilities are those of the autoregressive baseline, on true text. The DiT is measured on the same stories
+See coladlm/train/exact_denoiser.py. Here the probabilities are those of the autoregressive baseline, on true text. The DiT is measured on the same stories
 at positions whose block is finished before them and noise after them, where it knows what the baseline knows. `excess`
 is the difference, `nats` what it costs a token in the likelihood bound: (1 - t) / t times it, times the width of the
 bin and half of the channels (coladlm/evaluate/likelihood.py). A token is named by the DiT where its mean is the nearest
@@ -22,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from coladlm import ColaDLM
 from coladlm.evaluate.baseline import Baseline
@@ -30,32 +23,13 @@ from coladlm.evaluate.likelihood import flow_stage
 from coladlm.evaluate.stories import batches, encode
 from coladlm.train.corpus import read_stories
 from coladlm.train.dit import BIN_HALF_WIDTH, TIME_BINS, Noised
+from coladlm.train.exact_denoiser import ExactDenoiser, token_means
 
 LONGEST = 255  # tokens of a story; the baseline was trained on rows of 256 with the end token before them
 DRAWN = 64  # times of a bin
 
 
-def token_means(model: ColaDLM, stories: Sequence[Sequence[int]]) -> tuple[Tensor, float]:
-    """(V, d), the mean latent of each token in these stories (alone in a block, if it is in none), and the mean square
-    distance from it per channel.
-    """
-    vocab_size, block = model.vae.config.vocab_size, model.vae.config.tokens_per_block
-    alone = torch.full((vocab_size, block), model.pad_id)
-    alone[:, 0] = torch.arange(vocab_size)
-    means = model.vae.scale(model.vae.encode(alone).mean[:, 0]).float()
-    sums, squares, counts = torch.zeros_like(means), 0.0, torch.zeros(vocab_size)
-    for _, ids in batches(stories, model.pad_id, block):
-        z = model.vae.scale(model.vae.encode(ids).mean).float()
-        sums.index_add_(0, ids.flatten(), z.flatten(0, 1))
-        squares += z.square().mean(-1).sum().item()
-        counts.index_add_(0, ids.flatten(), torch.ones(ids.numel()))
-    seen = counts > 0
-    means[seen] = sums[seen] / counts[seen, None]
-    return means, squares / counts.sum().item() - (means.square().mean(-1) * counts).sum().item() / counts.sum().item()
-
-
-def measured(model: ColaDLM, baseline: Baseline, stories: Sequence[Sequence[int]], means: Tensor,
-             spread: float) -> dict[float, list[float]]:  # fmt: skip
+def measured(model: ColaDLM, exact: ExactDenoiser, stories: Sequence[Sequence[int]]) -> dict[float, list[float]]:
     """By the middle of each time bin, at the same places and with the same noise: velocity error per channel of the
     DiT and of the exact denoiser, share of tokens whose mean is nearest to the DiT's clean estimate, share of those
     that the exact denoiser finds likeliest, nats of the true token by it.
@@ -65,8 +39,7 @@ def measured(model: ColaDLM, baseline: Baseline, stories: Sequence[Sequence[int]
     for _, ids in batches(stories, model.pad_id, model.vae.config.tokens_per_block, tokens=1024):
         rows, n = ids.shape
         z = model.vae.scale(model.vae.encode(ids).mean).float()
-        before = torch.cat((torch.full((rows, 1), baseline.start_id), ids[:, :-1]), 1)
-        prior = baseline.network.logits(baseline.network.hidden(before)).log_softmax(-1)
+        prior = exact.prior(ids)
         history = torch.ones(rows, dtype=torch.bool)
         for middle, total in sums.items():
             drawn = middle + BIN_HALF_WIDTH * (2 * torch.rand(DRAWN, generator=generator) - 1)
@@ -78,28 +51,19 @@ def measured(model: ColaDLM, baseline: Baseline, stories: Sequence[Sequence[int]
                 noise = torch.randn(z.shape, generator=generator)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * noise, noise - z, times, index, index > 0, history)
-                velocity, _ = stage.predict(noised)
+                velocity = stage.predict(noised).velocity
                 there = (ids != model.pad_id) & (behind == 0)
                 t, noisy, wanted, true = t[there], noised.noisy[there], noised.velocity[there], ids[there]
                 by_flow = noisy - t * velocity[there]
-                posterior, by_tokens = best_guess(noisy, t, prior[there], means, spread)
+                posterior, by_tokens = exact.guess(noisy, t, prior[there])
                 total += torch.stack((
                     *(((noisy - clean) / t - wanted).square().mean(-1).sum() for clean in (by_flow, by_tokens)),
-                    (torch.cdist(by_flow, means).argmin(-1) == true).sum(),
+                    (torch.cdist(by_flow, exact.means).argmin(-1) == true).sum(),
                     (posterior.argmax(-1) == true).sum(),
                     -posterior.gather(-1, true[:, None]).sum(),
                     there.sum(),
                 ))  # fmt: skip
     return {t: (total[:-1] / total[-1]).tolist() for t, total in sums.items()}
-
-
-def best_guess(noisy: Tensor, t: Tensor, prior: Tensor, means: Tensor, spread: float) -> tuple[Tensor, Tensor]:
-    """States (m, d), times (m, 1), log p of each token (m, V) -> log p given the state too, clean estimates (m, d)."""
-    variance = t.square() + (1 - t).square() * spread
-    near = torch.cdist(noisy / (1 - t), means).square() * ((1 - t).square() / (2 * variance))
-    posterior = (prior - near).log_softmax(-1)
-    gain = (1 - t) * spread / variance  # how far the state tells where around its token's mean a latent lies
-    return posterior, gain * noisy + (1 - gain * (1 - t)) * (posterior.exp() @ means)
 
 
 @torch.inference_mode()
@@ -116,13 +80,14 @@ def main() -> None:
         [encode(model.tokenizer, text)[:LONGEST] for text in read_stories(options.data / f"{name}.jsonl")[:count]]
         for name, count in (("valid", options.stories), ("train", 500))
     )
-    means, spread = token_means(model, known)
-    print(f"spread of a token's latents: {spread**0.5:.3f} per channel, where all latents together have 1\n")
+    rows = (ids for _, ids in batches(known, model.pad_id, model.vae.config.tokens_per_block))
+    exact = ExactDenoiser(baseline.network, baseline.start_id, *token_means(model.vae, model.pad_id, rows))
+    print(f"spread of a token's latents: {exact.spread**0.5:.3f} per channel, where all latents together have 1\n")
     print(
         "| t | DiT, in line | exact denoiser | excess | nats | tokens named by the DiT | by the exact one | its nats |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for t, (flow, best, named, named_best, nats) in measured(model, baseline, held_out, means, spread).items():
+    for t, (flow, best, named, named_best, nats) in measured(model, exact, held_out).items():
         cost = model.latent_dim / 2 * (1 - t) / t * 2 * BIN_HALF_WIDTH * (flow - best)
         print(f"| {t} | {flow:.3f} | {best:.3f} | {flow - best:.3f} | {cost:.2f} | {100 * named:.0f} % | "
               f"{100 * named_best:.0f} % | {nats:.2f} |")  # fmt: skip

@@ -152,6 +152,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, help="of the CPU (all)")
+    parser.add_argument("--workers", type=int, default=1,
+                        help="threads of one core each that share a batch (%(default)s)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -168,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
             place = Place(args.run, device, dtype, args.tokens)
             limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
             settings = LoopSettings(**limit, seed=args.seed, learning_rate=args.learning_rate,
-                                    optimizer=args.optimizer, validate_seconds=240)  # fmt: skip
+                                    optimizer=args.optimizer, validate_seconds=240, workers=args.workers)  # fmt: skip
             config = TransformerConfig(
                 vocab_size=place.tokenizer().get_vocab_size(), dim=args.width, num_layers=args.layers,
                 num_heads=args.width // 64, ffn_dim=args.width * 21 // 8, max_tokens=place.rows.longest,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from ..config import DiTConfig
 from ..dit import BlockCausalDiT, Modulations
 from ..layers import attention, block_causal_mask, exact_kernel
 from ..text_vae import TextVAE
+from .exact_denoiser import ExactDenoiser
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
@@ -45,6 +47,8 @@ class DiTObjective:
     single_rows: float = 0.0  # share of rows whose blocks are of one position: each is learned after all before it
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
+    taught: float = 0.8  # share of the exact denoiser in what is to be predicted, where there is one and it is exact
+    next_weight: float = 0.0  # of the cross-entropy of the next token, read from the clean copy; 0: not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +65,34 @@ class Noised:
     single: Tensor | None = None  # (B,), true where blocks are of one position; None: nowhere
 
 
+class Predicted(NamedTuple):
+    """What the DiT makes of `Noised`."""
+
+    velocity: Tensor  # (C B, n, d)
+    hidden: Tensor  # (C B, n, dim), the last hidden state of the noisy copies
+    past: Tensor  # (B, n, dim), what the clean copy knows two thirds of the way up
+
+
+class Taught(NamedTuple):
+    """What a batch is to be predicted as where an exact denoiser teaches."""
+
+    velocity: Tensor  # (C B, n, d)
+    posterior: Tensor  # (m, V), log p of each token at the m positions where it does
+    place: Tensor  # (C B, n), which of the m a position is; -1 where it is none
+
+
 class DiTStage(nn.Module):
     """The DiT, the frozen VAE, and a token head that helps in training and is not exported."""
 
-    def __init__(self, config: DiTConfig, vae: TextVAE, pad: int, objective: DiTObjective = DiTObjective()):
+    def __init__(self, config: DiTConfig, vae: TextVAE, pad: int, objective: DiTObjective = DiTObjective(),
+                 teacher: ExactDenoiser | None = None):  # fmt: skip
         super().__init__()
         self.dit = BlockCausalDiT(config)
         self.vae = vae.requires_grad_(False)
-        self.pad, self.objective = pad, objective
+        self.pad, self.objective, self.teacher = pad, objective, teacher
         vocab_size = vae.config.vocab_size
         self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
+        self.next_head = nn.Linear(config.txt_dim, vocab_size) if objective.next_weight > 0 else None
         self.predict = self._predict
         start_from_zero(self.dit)
 
@@ -81,19 +103,71 @@ class DiTStage(nn.Module):
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
-        velocity, hidden = self.predict(noised)
-        ids, free = ids.repeat(o.copies, 1), noised.free.float()
-        flow = ((velocity - noised.velocity).square().mean(-1) * free).sum() / free.sum()
+        velocity, hidden, past = self.predict(noised)
+        taught = None if self.teacher is None else self.teach(noised, ids)
+        story, ids, free = ids, ids.repeat(o.copies, 1), noised.free.float()
+        wanted = noised.velocity if taught is None else taught.velocity
+        flow = ((velocity - wanted).square().mean(-1) * free).sum() / free.sum()
         parts = {"loss": flow, "flow": flow}
         if self.head is not None:
             count = max(1, int(o.head_share * ids.numel()))
             some = torch.randperm(ids.numel(), generator=generator, device=ids.device)[:count]
             logits = self.token_logits(hidden.flatten(0, 1)[some])
             entropy = F.cross_entropy(logits, ids.flatten()[some], reduction="none")
+            if taught is not None:
+                known = taught.place.flatten()[some]
+                there = known >= 0
+                softly = -(taught.posterior[known[there]].exp() * logits[there].log_softmax(-1)).sum(-1)
+                entropy = entropy.masked_scatter(there, torch.lerp(entropy[there], softly, o.taught))
             weight = free.flatten()[some]
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
             parts["loss"] = flow + o.head_weight * parts["head"]
+        if self.next_head is not None:
+            parts["next"] = self.next_entropy(past, story, noised.single).mean()
+            parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
+
+    @torch.no_grad()
+    def teach(self, noised: Noised, ids: Tensor) -> Taught:
+        """What is to be predicted, with a share of the exact denoiser wherever it sees what the DiT sees."""
+        exact = self.exact(noised, ids)
+        prior = self.teacher.prior(ids).repeat(self.objective.copies, 1, 1)
+        prior[~noised.history] = self.teacher.unknown
+        state, t = noised.noisy[exact], noised.times[noised.index[exact]][:, None]
+        posterior, clean = self.teacher.guess(state, t, prior[exact])
+        velocity = noised.velocity.clone()
+        velocity[exact] = torch.lerp(velocity[exact], (state - clean) / t, self.objective.taught)
+        place = torch.full_like(noised.index, -1)
+        place[exact] = torch.arange(len(state), device=place.device)
+        return Taught(velocity, posterior, place)
+
+    def exact(self, noised: Noised, ids: Tensor) -> Tensor:
+        """(C B, n), true where a token counts whose block is finished before it and noise after it, or whose block it
+        is alone, and that is no padding. Without the history it must also be the first of its block.
+        """
+        index = noised.index.unflatten(1, (-1, self.dit.config.block_size))
+        finished, waiting = (index == 0).int(), (index == len(noised.times) - 1).int()
+        before = finished.cumprod(-1).roll(1, -1)
+        before[..., 0] = 1
+        after = waiting.flip(-1).cumprod(-1).roll(1, -1)
+        after[..., 0] = 1
+        in_line = before.bool() & after.flip(-1).bool()
+        in_line[~noised.history, :, 1:] = False
+        in_line = in_line.flatten(1)
+        if noised.single is not None:
+            in_line = in_line | noised.single.repeat(self.objective.copies)[:, None]
+        return in_line & noised.free & (ids != self.pad).repeat(self.objective.copies, 1)
+
+    def next_entropy(self, past: Tensor, ids: Tensor, single: Tensor | None) -> Tensor:
+        """Cross-entropy of the next token, (tokens that count,), by what the clean copy knows: past (B, n, dim), ids
+        (B, n). Those count that are no padding and that the position before them does not see: the first of each
+        block, and every one in rows of single positions.
+        """
+        first = torch.arange(1, ids.shape[1], device=ids.device) % self.dit.config.block_size == 0
+        unseen = first[None] if single is None else first | single[:, None]
+        counted = unseen & (ids[:, 1:] != self.pad)
+        logits = _logits(self.next_head, past[:, :-1][counted])
+        return F.cross_entropy(logits, ids[:, 1:][counted], reduction="none")
 
     @torch.no_grad()
     def latents(self, ids: Tensor) -> Tensor:
@@ -172,8 +246,7 @@ class DiTStage(nn.Module):
         chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
         return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
 
-    def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
-        """Velocity (C B, n, d) and last hidden state (C B, n, dim) of the noisy copies."""
+    def _predict(self, noised: Noised) -> Predicted:
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
@@ -207,14 +280,15 @@ class DiTStage(nn.Module):
                 seen.append(attention(q[:, part], both_k, both_v, mask, kernel))
             return torch.cat(seen, 1)
 
-        dit.hidden(noised.clean, table.at(0), rope, leave)
+        states: list[Tensor] = []
+        dit.hidden(noised.clean, table.at(0), rope, leave, states)
         modulations = _looked_up(table, noised.index)
         hidden = dit.hidden(noised.noisy, modulations, rope, see)
-        return dit.output(hidden, modulations), hidden
+        return Predicted(dit.output(hidden, modulations), hidden, states[dit.config.num_layers * 2 // 3])
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
-        return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
+        return _logits(self.head, hidden)
 
     @torch.no_grad()
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
@@ -255,7 +329,9 @@ class DiTStage(nn.Module):
                 history = torch.full((rows,), seen, device=z.device)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history)
-                velocity, hidden = self.predict(noised)
+                velocity, hidden, past = self.predict(noised)
+                if kind == "flow" and self.next_head is not None:
+                    count("next", self.next_entropy(past, ids, None))
                 error = (velocity - noised.velocity).square().mean(-1)
                 for number, time in enumerate(TIME_BINS):
                     chosen = counted & (bins == number)
@@ -269,6 +345,10 @@ class DiTStage(nn.Module):
             if values:
                 means[kind] = sum(values) / len(values)
         return means
+
+
+def _logits(head: nn.Linear, hidden: Tensor) -> Tensor:
+    return head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
 
 def two_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

@@ -24,10 +24,12 @@ from torch import Tensor, nn
 
 from ..config import DiTConfig, TextVAEConfig
 from ..dit import BlockCausalDiT
+from ..evaluate.baseline import Baseline
 from ..model import ColaDLM
 from ..text_vae import TextVAE
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
+from .exact_denoiser import ExactDenoiser, token_means
 from .loop import LoopSettings, Training
 from .meaning import nearest, token_meaning
 from .vae import VAEObjective, VAEStage
@@ -36,6 +38,7 @@ Network = TypeVar("Network", bound=nn.Module)
 Config = TypeVar("Config", TextVAEConfig, DiTConfig)
 
 VALIDATION_ROWS, ROWS_A_BATCH = 128, 16
+MEASURED_STORIES = 500  # for the mean latent of each token
 WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "said", "tree", "cake", "rain", "sad", "house",
          "car", "water", "friend", "sleep", "help", "two")  # fmt: skip
 
@@ -106,10 +109,11 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
-            name: str = "dit", start: Path | None = None) -> None:  # fmt: skip
-    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given.
+            name: str = "dit", start: Path | None = None, teacher: Path | None = None) -> None:  # fmt: skip
+    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given,
+    taught by the exact denoiser of the autoregressive transformer in the folder `teacher`, if given.
 
-    Raises ValueError where the two have blocks of unequal size.
+    Raises ValueError where VAE and DiT have blocks of unequal size, or the teacher other tokens.
     """
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
@@ -118,12 +122,23 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
         found, wanted = config.block_size, vae.config.block_size
         raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
     torch.manual_seed(settings.seed)
-    stage = DiTStage(config, vae, corpus.pad, objective)
+    taught_by = None if teacher is None else exact_denoiser(place, teacher, vae, corpus)
+    stage = DiTStage(config, vae, corpus.pad, objective, taught_by)
     if begun is not None:
         stage.dit.load_state_dict(begun.state_dict())
     if place.compiled:
         stage.compile_networks()
     _train(place, name, stage, corpus, settings, report, each_validation)
+
+
+def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) -> ExactDenoiser:
+    """The exact denoiser of the transformer in the folder `teacher`, on this run's latents. Raises ValueError."""
+    reader = Baseline.from_pretrained(teacher, "cpu", "float32")
+    if reader.tokenizer.to_str() != place.tokenizer().to_str():
+        raise ValueError(f"{teacher}: its tokenizer is not that of the run {place.folder}, expected the same")
+    stories = np.arange(min(MEASURED_STORIES, len(corpus)))
+    rows = (corpus.gather(some) for some in np.array_split(stories, -(-len(stories) // ROWS_A_BATCH)))
+    return ExactDenoiser(reader.network, reader.start_id, *token_means(vae, corpus.pad, rows))
 
 
 def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Callable[[dict], None]) -> None:
