@@ -2,9 +2,10 @@
 
     python -m benchmarks.denoiser --data DATA [--checkpoint FOLDER] [--baseline FOLDER] [--stories 64]
 
-See coladlm/train/exact_denoiser.py. Here the probabilities are those of the autoregressive baseline, on true text. The DiT is measured on the same stories
-at positions whose block is finished before them and noise after them, where it knows what the baseline knows. `excess`
-is the difference, `nats` what it costs a token in the likelihood bound: (1 - t) / t times it, times the width of the
+See coladlm/train/exact_denoiser.py. Here the probabilities of the next token are those of the autoregressive baseline,
+on true text. The DiT is measured on the same stories at positions whose block is finished before them and noise after
+them, where it knows what the baseline knows. `excess` is the difference, `nats` what it costs a token in the likelihood
+bound: (1 - t) / t times it, times the width of the
 bin and half of the channels (coladlm/evaluate/likelihood.py). A token is named by the DiT where its mean is the nearest
 to the clean estimate.
 """
@@ -51,7 +52,7 @@ def measured(model: ColaDLM, exact: ExactDenoiser, stories: Sequence[Sequence[in
                 noise = torch.randn(z.shape, generator=generator)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * noise, noise - z, times, index, index > 0, history)
-                velocity = stage.predict(noised).velocity
+                velocity, _ = stage.predict(noised)
                 there = (ids != model.pad_id) & (behind == 0)
                 t, noisy, wanted, true = t[there], noised.noisy[there], noised.velocity[there], ids[there]
                 by_flow = noisy - t * velocity[there]

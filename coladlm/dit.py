@@ -180,15 +180,10 @@ class BlockCausalDiT(nn.Module):
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
         return Modulations([block.modulations(e) for block in self.blocks], output)
 
-    def hidden(self, z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend,
-               states: list[Tensor] | None = None) -> Tensor:  # fmt: skip
-        """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32. `states`, if given, gets
-        what each layer receives, (B, n, dim).
-        """
+    def hidden(self, z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
+        """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
         x = self.txt_in["proj"](z).float()
         for layer, block in enumerate(self.blocks):
-            if states is not None:
-                states.append(x)
             x = block(x, layer, modulations.layers[layer], rope, attend)
         return x
 

@@ -77,12 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the matrices of the DiT's attention and MLP (%(default)s)")  # fmt: skip
     how.add_argument("--head-weight", type=float, default=DiTObjective.head_weight,
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
-    how.add_argument("--teacher", type=Path, metavar="BASELINE",
-                     help="an autoregressive transformer on the same tokens (evaluate.train_baseline) that teaches")
+    how.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="BASELINE",
+        help="an autoregressive transformer on the same tokens (evaluate.train_baseline) that teaches",
+    )
     how.add_argument("--taught", type=float, default=DiTObjective.taught,
                      help="share of the teacher in what is to be predicted (%(default)g)")  # fmt: skip
-    how.add_argument("--next-weight", type=float, default=DiTObjective.next_weight,
-                     help="of the cross-entropy of the next token by the clean copy, 0 for none (%(default)g)")  # fmt: skip
     how.add_argument("--staggered-blocks", type=float, default=DiTObjective.staggered_blocks,
                      help="share of blocks whose positions are noised one behind another (%(default)g)")  # fmt: skip
     how.add_argument("--single-rows", type=float, default=DiTObjective.single_rows,
@@ -163,7 +165,6 @@ def _run(args: argparse.Namespace) -> None:
             single_rows=args.single_rows,
             head_weight=args.head_weight,
             taught=args.taught,
-            next_weight=args.next_weight,
         )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
                 args.start_from, args.teacher)  # fmt: skip

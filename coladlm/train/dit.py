@@ -48,7 +48,6 @@ class DiTObjective:
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
     taught: float = 0.8  # share of the exact denoiser in what is to be predicted, where there is one and it is exact
-    next_weight: float = 0.0  # of the cross-entropy of the next token, read from the clean copy; 0: not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +62,6 @@ class Noised:
     free: Tensor  # (C B, n), true where the loss counts
     history: Tensor  # (C B,), false where the noisy blocks see themselves alone
     single: Tensor | None = None  # (B,), true where blocks are of one position; None: nowhere
-
-
-class Predicted(NamedTuple):
-    """What the DiT makes of `Noised`."""
-
-    velocity: Tensor  # (C B, n, d)
-    hidden: Tensor  # (C B, n, dim), the last hidden state of the noisy copies
-    past: Tensor  # (B, n, dim), what the clean copy knows two thirds of the way up
 
 
 class Taught(NamedTuple):
@@ -92,7 +83,6 @@ class DiTStage(nn.Module):
         self.pad, self.objective, self.teacher = pad, objective, teacher
         vocab_size = vae.config.vocab_size
         self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
-        self.next_head = nn.Linear(config.txt_dim, vocab_size) if objective.next_weight > 0 else None
         self.predict = self._predict
         start_from_zero(self.dit)
 
@@ -103,9 +93,9 @@ class DiTStage(nn.Module):
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
-        velocity, hidden, past = self.predict(noised)
+        velocity, hidden = self.predict(noised)
         taught = None if self.teacher is None else self.teach(noised, ids)
-        story, ids, free = ids, ids.repeat(o.copies, 1), noised.free.float()
+        ids, free = ids.repeat(o.copies, 1), noised.free.float()
         wanted = noised.velocity if taught is None else taught.velocity
         flow = ((velocity - wanted).square().mean(-1) * free).sum() / free.sum()
         parts = {"loss": flow, "flow": flow}
@@ -122,9 +112,6 @@ class DiTStage(nn.Module):
             weight = free.flatten()[some]
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
             parts["loss"] = flow + o.head_weight * parts["head"]
-        if self.next_head is not None:
-            parts["next"] = self.next_entropy(past, story, noised.single).mean()
-            parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
 
     @torch.no_grad()
@@ -157,17 +144,6 @@ class DiTStage(nn.Module):
         if noised.single is not None:
             in_line = in_line | noised.single.repeat(self.objective.copies)[:, None]
         return in_line & noised.free & (ids != self.pad).repeat(self.objective.copies, 1)
-
-    def next_entropy(self, past: Tensor, ids: Tensor, single: Tensor | None) -> Tensor:
-        """Cross-entropy of the next token, (tokens that count,), by what the clean copy knows: past (B, n, dim), ids
-        (B, n). Those count that are no padding and that the position before them does not see: the first of each
-        block, and every one in rows of single positions.
-        """
-        first = torch.arange(1, ids.shape[1], device=ids.device) % self.dit.config.block_size == 0
-        unseen = first[None] if single is None else first | single[:, None]
-        counted = unseen & (ids[:, 1:] != self.pad)
-        logits = _logits(self.next_head, past[:, :-1][counted])
-        return F.cross_entropy(logits, ids[:, 1:][counted], reduction="none")
 
     @torch.no_grad()
     def latents(self, ids: Tensor) -> Tensor:
@@ -246,7 +222,8 @@ class DiTStage(nn.Module):
         chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
         return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
 
-    def _predict(self, noised: Noised) -> Predicted:
+    def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
+        """Velocity (C B, n, d) and last hidden state (C B, n, dim) of the noisy copies."""
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
@@ -280,15 +257,14 @@ class DiTStage(nn.Module):
                 seen.append(attention(q[:, part], both_k, both_v, mask, kernel))
             return torch.cat(seen, 1)
 
-        states: list[Tensor] = []
-        dit.hidden(noised.clean, table.at(0), rope, leave, states)
+        dit.hidden(noised.clean, table.at(0), rope, leave)
         modulations = _looked_up(table, noised.index)
         hidden = dit.hidden(noised.noisy, modulations, rope, see)
-        return Predicted(dit.output(hidden, modulations), hidden, states[dit.config.num_layers * 2 // 3])
+        return dit.output(hidden, modulations), hidden
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
-        return _logits(self.head, hidden)
+        return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
     @torch.no_grad()
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
@@ -329,9 +305,7 @@ class DiTStage(nn.Module):
                 history = torch.full((rows,), seen, device=z.device)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history)
-                velocity, hidden, past = self.predict(noised)
-                if kind == "flow" and self.next_head is not None:
-                    count("next", self.next_entropy(past, ids, None))
+                velocity, hidden = self.predict(noised)
                 error = (velocity - noised.velocity).square().mean(-1)
                 for number, time in enumerate(TIME_BINS):
                     chosen = counted & (bins == number)
@@ -345,10 +319,6 @@ class DiTStage(nn.Module):
             if values:
                 means[kind] = sum(values) / len(values)
         return means
-
-
-def _logits(head: nn.Linear, hidden: Tensor) -> Tensor:
-    return head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
 
 def two_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

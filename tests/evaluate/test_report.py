@@ -7,6 +7,7 @@ import pytest
 
 from coladlm.cli import main
 from coladlm.evaluate.baseline import BaselineSettings, save_baseline
+from coladlm.evaluate.card import main as print_card
 from coladlm.evaluate.generation import (
     Written,
     as_rows,
@@ -146,6 +147,30 @@ def test_the_command_prints_a_table_and_writes_a_file(arguments, tmp_path, capsy
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["settings"]["steps"] == 2 and len(result["prompted"]["samples"]["model"]) == 2
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_card_holds_what_the_file_holds(arguments, tmp_path, capsys):
+    file = tmp_path / "out.json"
+    assert main([*arguments, "--json", str(file)]) == 0
+    capsys.readouterr()
+    assert print_card([str(file)]) == 0
+    out, result = capsys.readouterr().out, json.loads(file.read_text())
+    measures = result["prompted"]["measures"]
+    model, real = (measures[who]["perplexity_per_word"] for who in ("model", "real"))
+    assert f"| perplexity per word | {model:.1f} | {real:.1f} | {model / real:.2f} |" in out
+    assert f"| tokens restored | {result['reconstruction']['restored']['0.0']:.2%} |" in out
+    for key, sample in enumerate(result["prompted"]["samples"]["model"]):
+        assert f"Sequence {key}:" in out and f"> **{sample['prompt'].strip()}**" in out
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == 6 for line in lines[3:])
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"prompted": 3}'])
+def test_a_card_of_another_file_is_refused(tmp_path, capsys, content):
+    (tmp_path / "other.json").write_text(content)
+    assert print_card([str(tmp_path / "other.json")]) == 2 and print_card([str(tmp_path / "none.json")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("expected a file that `evaluate --json` wrote") == 2
 
 
 def test_the_command_measures_some_parts(arguments, capsys):

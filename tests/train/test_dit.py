@@ -36,7 +36,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
     monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
     stage = random_stage(history_noise=0.1, history_dropped=0.0, pinned_blocks=0.5)
     _, noised = drawn(stage)
-    velocity = stage._predict(noised).velocity
+    velocity, _ = stage._predict(noised)
     t = 1000 * noised.times[noised.index]
     for block in range(4):
         start, end = block * BLOCK, (block + 1) * BLOCK
@@ -49,7 +49,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
 def test_a_row_without_history_is_predicted_block_by_block():
     stage = random_stage(history_dropped=1.0)
     _, noised = drawn(stage)
-    velocity = stage._predict(noised).velocity
+    velocity, _ = stage._predict(noised)
     t = 1000 * noised.times[noised.index]
     for start in range(0, 16, BLOCK):
         alone = stage.dit(noised.noisy[:, start : start + BLOCK], t[:, start : start + BLOCK])
@@ -63,7 +63,7 @@ def test_a_single_row_is_predicted_as_one_with_blocks_of_one_position(monkeypatc
     stage = random_stage(history_dropped=0.0, single_rows=0.5, staggered_blocks=0.75, pinned_blocks=0.5, copies=2)
     _, noised = drawn(stage, rows=6)
     assert noised.single.any() and not noised.single.all()
-    velocity = stage._predict(noised).velocity
+    velocity, _ = stage._predict(noised)
     causal = BlockCausalDiT(dataclasses.replace(DIT, block_size=1))
     causal.load_state_dict(stage.dit.state_dict())
     t = 1000 * noised.times[noised.index]
@@ -89,11 +89,11 @@ def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
     stage = random_stage(copies=3, history_dropped=0.3)
     z, noised = drawn(stage)
     assert noised.clean.shape == z.shape and noised.noisy.shape == (9, 16, 8)
-    velocity, hidden, _ = stage._predict(noised)
+    velocity, hidden = stage._predict(noised)
     for copy in range(3):
         rows = slice(3 * copy, 3 * copy + 3)
         parts = {name: getattr(noised, name)[rows] for name in ("noisy", "velocity", "index", "free", "history")}
-        alone = stage._predict(dataclasses.replace(noised, **parts))[:2]
+        alone = stage._predict(dataclasses.replace(noised, **parts))
         torch.testing.assert_close((velocity[rows], hidden[rows]), alone, atol=1e-5, rtol=1e-5)
     assert not torch.equal(noised.index[:3], noised.index[3:6])
 
@@ -102,7 +102,7 @@ def test_the_loss_of_copies_is_the_mean_over_all_of_them():
     ids = torch.randint(3, 50, (3, 16))
     stage = random_stage(copies=2, head_weight=0.0, pinned_blocks=0.0)
     noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(5))
-    velocity = stage._predict(noised).velocity
+    velocity, _ = stage._predict(noised)
     expected = (velocity - noised.velocity).square().mean().item()
     assert stage(ids, torch.Generator().manual_seed(5))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -205,40 +205,3 @@ def test_validation_reports_every_time_with_and_without_history():
     stage = random_stage()
     found = stage.validate([torch.randint(3, 50, (5, 40))], torch.Generator().manual_seed(0))
     assert {"flow", "flow_0.1", "flow_0.9", "alone", "alone_0.5", "head", "head_0.7"} <= set(found)
-
-
-def test_the_clean_copy_names_the_next_token_only_where_it_does_not_see_it():
-    stage = random_stage(next_weight=1.0, history_noise=0.0)
-    ids = torch.randint(3, 50, (2, 12), generator=torch.Generator().manual_seed(1))
-    ids[1, 9:] = PAD
-    past = torch.randn(2, 12, 32, generator=torch.Generator().manual_seed(2))
-    logits = stage.next_head(torch.nn.functional.layer_norm(past, (32,)))
-    for single, counted in (
-        (None, [(0, 4), (0, 8), (1, 4), (1, 8)]),
-        (torch.tensor([False, True]), [(0, 4), (0, 8), *((1, place) for place in range(1, 9))]),
-    ):
-        expected = [torch.nn.functional.cross_entropy(logits[row, i - 1], ids[row, i]) for row, i in counted]
-        torch.testing.assert_close(stage.next_entropy(past, ids, single), torch.stack(expected))
-
-
-@pytest.mark.parametrize("single", [False, True])
-def test_what_the_clean_copy_knows_depends_on_nothing_that_it_is_asked_for(single):
-    """A token changes what is known from its own block on (its own position in a row of single ones), not before."""
-    stage = random_stage(next_weight=1.0, single_rows=float(single), history_noise=0.0)
-    z, noised = drawn(stage, rows=1)
-    changed = noised.clean.clone()
-    changed[:, 6] += 1
-    before, after = (stage._predict(dataclasses.replace(noised, clean=c)).past[0] for c in (noised.clean, changed))
-    same = (before - after).abs().amax(-1) < 1e-6
-    first = 6 if single else 4
-    assert same[:first].all() and not same[first:].any()
-
-
-def test_the_next_token_is_part_of_the_loss_and_of_validation():
-    ids = torch.randint(3, 50, (4, 16), generator=torch.Generator().manual_seed(1))
-    stage = random_stage(next_weight=0.5, single_rows=0.5)
-    parts = stage(ids, torch.Generator().manual_seed(1))
-    expected = parts["flow"] + 0.1 * parts["head"] + 0.5 * parts["next"]
-    torch.testing.assert_close(parts["loss"], expected)
-    assert stage.validate([ids], torch.Generator().manual_seed(0))["next"] > 0
-    assert "next" not in random_stage()(ids, torch.Generator().manual_seed(1))

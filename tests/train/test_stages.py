@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from coladlm.config import TextVAEConfig
+from coladlm.evaluate.baseline import BUNDLED
+from coladlm.evaluate.train_baseline import main as train_baseline
 from coladlm.model import ColaDLM
 from coladlm.text_vae import TextVAE
 from coladlm.train.__main__ import main
@@ -99,3 +101,22 @@ def test_a_stage_without_the_one_before_it_is_one_sentence(tmp_path, capsys):
 def test_blocks_that_the_vae_does_not_have_are_one_sentence(folder, capsys):
     assert main(["dit", *options(folder), "--name", "other", "--block-size", "8"]) == 2
     assert "the DiT has blocks of 8, expected 4" in capsys.readouterr().err
+
+
+def test_a_transformer_on_the_same_tokens_teaches_the_dit(folder):
+    run, teacher = str(folder / "run"), str(folder / "teacher")
+    small = "--steps 4 --width 64 --layers 1 --tokens 512 --dtype float32 --device cpu"
+    assert train_baseline(["--run", run, "--to", teacher, *small.split()]) == 0
+    for name, more in (("taught", ["--teacher", teacher]), ("untaught", [])):
+        assert main(["dit", *options(folder, steps=20), "--single-rows", "1", "--name", name, *more]) == 0
+    taught, untaught = (read_metrics(folder / "run" / name) for name in ("taught", "untaught"))
+    losses = [[line["flow"] for line in lines if line["kind"] == "train"][-1] for lines in (taught, untaught)]
+    assert losses[0] < 0.8 * losses[1]  # what no model can know is not asked for
+    assert abs(taught[-1]["flow"] - untaught[-1]["flow"]) < 0.2 * untaught[-1]["flow"]  # on true latents
+
+
+def test_a_teacher_of_other_tokens_is_one_sentence(folder, capsys):
+    assert main(["dit", *options(folder), "--name", "other", "--teacher", str(BUNDLED)]) == 2
+    assert f"{BUNDLED}: its tokenizer is not that of the run" in capsys.readouterr().err
+    assert main(["dit", *options(folder), "--name", "other", "--teacher", "nowhere"]) == 2
+    assert "nowhere: found no folder" in capsys.readouterr().err
