@@ -18,8 +18,8 @@ from .stages import load_dit, load_vae
 SMALL_MODEL_SAMPLER = SamplerSettings(
     steps=32,
     stagger=1.0,
-    guidance=1.3,
-    stochasticity=0.7,
+    guidance=1.2,
+    stochasticity=1.0,
     time_shift=2.0,
     history="reencoded",
     max_new_tokens=128,
