@@ -135,3 +135,12 @@ def test_odd_texts_get_a_sentence_in_place(visit, texts, said):
     state(page, "error")
     expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()
     assert overflow(page) <= 0
+
+
+def test_nothing_of_the_form_is_painted_over_the_fixed_buttons(visit):
+    """Gradio lifts the names of its fields, and lets clicks through them: only what is painted tells."""
+    page = visit(NARROW)
+    open_tab(page)
+    lifted = "e => [...document.querySelectorAll(e)].map(x => Number(getComputedStyle(x).zIndex) || 0)"
+    names, bars = (page.evaluate(lifted, e) for e in ("#interpolate [data-testid=block-info]", ".run-controls"))
+    assert names and bars and max(names) < min(bars)
