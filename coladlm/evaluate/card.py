@@ -1,6 +1,8 @@
 """The tables and samples of a model card, as Markdown, from a file that `evaluate --json` wrote.
 
-python -m coladlm.evaluate.card evaluation.json
+    python -m coladlm.evaluate.card evaluation.json
+
+prints them; what a card says in words stays where it is.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class DiTObjective:
     head_share: float = 0.5  # share of positions that the head reads
     taught: float = 0.8  # share of the exact denoiser in what is to be predicted, where there is one and it is exact
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.taught <= 1:
+            raise ValueError(f"taught is {self.taught}, expected 0 to 1")
+
 
 @dataclasses.dataclass(frozen=True)
 class Noised:
@@ -118,10 +122,11 @@ class DiTStage(nn.Module):
     def teach(self, noised: Noised, ids: Tensor) -> Taught:
         """What is to be predicted, with a share of the exact denoiser wherever it sees what the DiT sees."""
         exact = self.exact(noised, ids)
-        prior = self.teacher.prior(ids).repeat(self.objective.copies, 1, 1)
-        prior[~noised.history] = self.teacher.unknown
+        read = self.teacher.read(ids).repeat(self.objective.copies, 1, 1)
+        prior = self.teacher.next_token(read[exact])  # only where it is needed: a vocabulary for each position
+        prior[~noised.history[:, None].expand_as(exact)[exact]] = self.teacher.unknown
         state, t = noised.noisy[exact], noised.times[noised.index[exact]][:, None]
-        posterior, clean = self.teacher.guess(state, t, prior[exact])
+        posterior, clean = self.teacher.guess(state, t, prior)
         velocity = noised.velocity.clone()
         velocity[exact] = torch.lerp(velocity[exact], (state - clean) / t, self.objective.taught)
         place = torch.full_like(noised.index, -1)

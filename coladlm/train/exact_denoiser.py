@@ -36,8 +36,17 @@ class ExactDenoiser(nn.Module):
     @torch.no_grad()
     def prior(self, ids: Tensor) -> Tensor:
         """ids (B, n), texts from their start -> log p of each token given those before it, (B, n, V), float32."""
-        before = torch.cat((torch.full_like(ids[:, :1], self.start_id), ids[:, :-1]), 1)
-        return self.network.logits(self.network.hidden(before)).float().log_softmax(-1)
+        return self.next_token(self.read(ids))
+
+    @torch.no_grad()
+    def read(self, ids: Tensor) -> Tensor:
+        """ids (B, n), texts from their start -> what `next_token` needs to know of those before each, (B, n, dim)."""
+        return self.network.hidden(torch.cat((torch.full_like(ids[:, :1], self.start_id), ids[:, :-1]), 1))
+
+    @torch.no_grad()
+    def next_token(self, read: Tensor) -> Tensor:
+        """(..., dim) -> log p of each token, (..., V), float32."""
+        return self.network.logits(read).log_softmax(-1)
 
     @torch.no_grad()
     def guess(self, state: Tensor, t: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:

@@ -145,3 +145,9 @@ def test_the_teacher_is_not_trained():
     stage(ids, torch.Generator().manual_seed(0))["loss"].backward()
     assert all(parameter.grad is None for parameter in stage.teacher.parameters())
     assert all(torch.equal(before[name], value) for name, value in stage.teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("taught", [-0.1, 1.5, float("nan")])
+def test_a_share_outside_of_0_to_1_is_refused(taught):
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        DiTObjective(taught=taught)
