@@ -135,6 +135,7 @@ def add_api(resident: Resident) -> None:
         time_shift: float = start.time_shift,
         stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
+        no_repeat_ngram_size: int = start.no_repeat_ngram_size,
     ) -> Iterator[tuple[str, dict]]:
         """Continues a prompt.
 
@@ -155,6 +156,7 @@ def add_api(resident: Resident) -> None:
             time_shift: above 1, more steps at high noise.
             stagger: how far each position of a block follows the one before it, 0 all at once, 1 one after another.
             stop_at_end: stop where the model ends its text.
+            no_repeat_ngram_size: no word that completes an n-gram of so many tokens a second time, 0 for off.
 
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
@@ -169,6 +171,7 @@ def add_api(resident: Resident) -> None:
             "top_k": top_k,
             "top_p": top_p,
             "repetition_penalty": repetition_penalty,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
             "history": history,
             "solver": solver,
             "time_grid": time_grid,

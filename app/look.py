@@ -105,7 +105,7 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     if chosen == ids[0]:
         said.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
     else:
-        said.append(f"The decoder would rather have read “{rows[0][0]}”; chance or the repetition penalty decided.")
+        said.append(f"The decoder would rather have read “{rows[0][0]}”; chance or a rule against repetition decided.")
     settled = _settled(model, trace, sequence, block, token)
     return {
         "title": word_of(model, chosen),

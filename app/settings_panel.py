@@ -82,6 +82,14 @@ SETTINGS = (
         more=True,
     ),
     Setting(
+        "no_repeat_ngram_size",
+        "No repeated n-gram",
+        "A word that would complete a run of so many tokens which stands in the text already gives way to the next "
+        "likeliest word; 0 is off.",
+        (0, 16, 1),
+        more=True,
+    ),
+    Setting(
         "history",
         "History",
         "What later blocks read: the latents as they came out, or the chosen words encoded again, which keeps errors "

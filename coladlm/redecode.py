@@ -8,6 +8,7 @@ from the next block on; then it shows what else these very latents can be read a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .layers import KVCache
 from .model import ColaDLM
 from .randomness import token_uniforms
 from .settings import SamplerSettings
-from .tokens import choose, penalised
+from .tokens import NO_TOKEN, choose, choose_unrepeated, penalised
 from .trace import Trace
 
 
@@ -39,8 +40,8 @@ class Decoded:
 def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSettings) -> Decoded:
     """Decodes the finished blocks of a sequence of a recorded run with what `settings` say about tokens.
 
-    That is temperature, top-k, top-p, repetition penalty, seed, length and end. Raises BranchError for a run of another
-    operation than "generate".
+    That is temperature, top-k, top-p, penalties of repetition, seed, length and end. Raises BranchError for a run of
+    another operation than "generate".
     """
     check_fits(model, trace)
     if trace.recipe.operation not in (OPERATION, "branch"):
@@ -70,11 +71,19 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         uniforms = None
         if settings.temperature > 0:
             uniforms = token_uniforms(settings.seed, key, int(block), b * ps)[None]
-        ids = choose(penalised(logits, seen, settings.repetition_penalty), uniforms, settings.temperature,
-                     settings.top_k, settings.top_p)[0]  # fmt: skip
+        of_block = penalised(logits, seen, settings.repetition_penalty)
+        how = (uniforms, settings.temperature, settings.top_k, settings.top_p)
         pinned = rest if block == 0 else 0
-        if pinned:
-            ids[:pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
+        fixed = torch.full((1, b * ps), NO_TOKEN)
+        fixed[0, :pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
+        if settings.no_repeat_ngram_size:
+            so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
+            room = torch.cat((so_far[None], fixed), 1)
+            ids = choose_unrepeated(of_block, *how, room, settings.no_repeat_ngram_size,
+                                    model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
+        else:
+            ids = choose(of_block, *how)[0]
+        ids = torch.where(fixed[0] == NO_TOKEN, ids, fixed[0])
         seen[0, ids[pinned:]] = True
         found_ids.append(ids.tolist())
         found_p.append(logits[0].softmax(-1).gather(-1, ids[:, None])[:, 0].tolist())

@@ -8,6 +8,7 @@ of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a step.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,7 +22,7 @@ from .layers import KVCache, attend_guided
 from .randomness import block_noise, step_noise, token_uniforms
 from .settings import SamplerSettings
 from .text_vae import TextVAE
-from .tokens import choose, penalised
+from .tokens import NO_TOKEN, choose, choose_unrepeated, penalised, word_starts
 
 PREFILL_LATENTS = 512  # latents of the prefix that pass at once: bounds the mask and the activations
 
@@ -71,6 +72,11 @@ class Sampler:
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, read: Callable[[list[int]], str],
                  end_ids: Sequence[int], pad_id: int):  # fmt: skip
         self.vae, self.dit, self.read, self.end_ids, self.pad_id = vae, dit, read, frozenset(end_ids), pad_id
+
+    @functools.cached_property
+    def words(self) -> Tensor:
+        """(vocab_size,) bool: the tokens that begin a word."""
+        return word_starts(self.read, self.vae.config.vocab_size).to(self.dit.txt_in["proj"].weight.device)
 
     def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
             inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip
@@ -197,6 +203,8 @@ class _Run:
         for row, plan in enumerate(self.plans):
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
+        # all tokens so far, for the rule against repeated n-grams
+        self.context = torch.full((batch, capacity * self.ps), NO_TOKEN, device=self.device)
         self.clean_modulations = self.dit.modulations(torch.zeros(1, device=self.device)).at(0)
         if not self.position:
             return
@@ -206,6 +214,7 @@ class _Run:
             if len(plan.prefix):
                 latents[row, -len(plan.prefix) :] = plan.prefix
                 ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
+                self.context[row, : ids.shape[1]][-len(plan.prefix_ids) :] = plan.prefix_ids.to(self.device)
         piece = max(PREFILL_LATENTS // self.b, 1) * self.b
         for start in range(0, self.position, piece):
             end = min(start + piece, self.position)
@@ -276,7 +285,7 @@ class _Run:
         for cache in (self.flow_cache, self.decoder_cache, self.encoder_cache):
             if cache is not None:
                 cache.keep(kept)
-        self.seen = self.seen[kept.to(self.device)]
+        self.seen, self.context = self.seen[kept.to(self.device)], self.context[kept.to(self.device)]
         self.rows = rows
         return rows
 
@@ -395,19 +404,35 @@ class _Run:
         alike: dict[tuple, list[int]] = {}  # the rows that choose in the same way
         for i, row in enumerate(self.rows):
             own = self.own[row]
-            alike.setdefault((own.repetition_penalty, own.temperature, own.top_k, own.top_p), []).append(i)
+            size = 0 if self.invert else own.no_repeat_ngram_size  # a text that is inverted is read, not written
+            alike.setdefault((own.repetition_penalty, size, own.temperature, own.top_k, own.top_p), []).append(i)
         ids = torch.empty(logits.shape[:2], dtype=torch.long, device=self.device)
         keys = self._keys(block)
-        for (penalty, temperature, top_k, top_p), rows in alike.items():
+        pinned = torch.stack([plan.pinned_ids[own] for plan, own in self._at(block)]).to(self.device)
+        written = slice(self.position * self.ps, (self.position + self.b) * self.ps)
+        for (penalty, size, temperature, top_k, top_p), rows in alike.items():
             uniforms = None
             if temperature > 0:
                 uniforms = torch.stack([token_uniforms(*keys[i], logits.shape[1]) for i in rows]).to(self.device)
             of_rows = penalised(logits[rows], self.seen[rows, :-1], penalty)
-            ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
-        pinned = torch.stack([plan.pinned_ids[own] for plan, own in self._at(block)]).to(self.device)
+            if size:
+                context, drawn = self.context[rows, : written.stop], self._drawn(block, rows)
+                ids[rows] = choose_unrepeated(of_rows, uniforms, temperature, top_k, top_p, context, size,
+                                              self.sampler.words, pinned[rows], drawn)  # fmt: skip
+            else:
+                ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
         free = pinned < 0
         self.seen.scatter_(1, torch.where(free, ids, logits.shape[-1]), True)  # pinned ones into the spare column
-        return torch.where(free, ids, pinned)
+        ids = torch.where(free, ids, pinned)
+        self.context[:, written] = ids
+        return ids
+
+    def _drawn(self, block: int, rows: list[int]) -> Tensor:
+        """(rows, b * patch_size) bool: the tokens that are written from drawn noise alone, and so need not be any text
+        that was given."""
+        at = self._at(block)
+        drawn = torch.stack([(at[i][0].start[at[i][1]] == flow.NOISE_TIME) & (at[i][0].noise is None) for i in rows])
+        return drawn.repeat_interleave(self.ps, 1).to(self.device)
 
     def _extend(self, row: int, block: int, ids: list[int]) -> None:
         """Adds a block's tokens to a sequence's answer, up to an end token or its length."""

@@ -23,11 +23,13 @@ class SamplerSettings:
 
     steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: see flow.SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
-    repetition_penalty: 1 is off. seed: of all randomness. stop_at_end: stop at an end token and cut the answer there.
-    stochasticity: share of noise replaced at each step, in [0, 1]. history: what enters the context of later blocks,
-    the finished "latents" or the "reencoded" tokens. time_grid: see flow.GRIDS; time_shift > 1 spends more steps at
-    high noise. guidance_interval: times in [0, 1000] in which guidance acts. stagger: how far each position of a block
-    follows the one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
+    repetition_penalty: 1 is off. no_repeat_ngram_size: no word that would complete an n-gram of so many tokens which
+    stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all randomness. stop_at_end: stop at
+    an end token and cut the answer there. stochasticity: share of noise replaced at each step, in [0, 1]. history:
+    what enters the context of later blocks, the finished "latents" or the "reencoded" tokens. time_grid: see
+    flow.GRIDS; time_shift > 1 spends more steps at high noise. guidance_interval: times in [0, 1000] in which guidance
+    acts. stagger: how far each position of a block follows the one before it, in [0, 1], see flow.staggered_grid; 0 is
+    all at once, 1 one after another.
     """
 
     # flow
@@ -50,6 +52,7 @@ class SamplerSettings:
     time_shift: float = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1000.0)
     stagger: float = 0.0
+    no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
@@ -62,6 +65,9 @@ class SamplerSettings:
         self._within("top_k", 0, 2**31 - 1)
         self._within("top_p", 0, 1, open_low=True)
         self._within("repetition_penalty", 0, 100, open_low=True)
+        self._within("no_repeat_ngram_size", 0, 64)
+        if self.no_repeat_ngram_size == 1:
+            raise SettingsError("no_repeat_ngram_size is 1, expected 0 for off or a whole number from 2 to 64")
         self._within("seed", 0, 2**63 - 1)
         self._within("stochasticity", 0, 1)
         self._within("time_shift", 0.01, 100)
@@ -92,7 +98,7 @@ class SamplerSettings:
         Sequences for which it is equal can share a run (see shared_run.py).
         """
         return dataclasses.replace(self, seed=0, max_new_tokens=1, temperature=0.0, top_k=0, top_p=1.0,
-                                   repetition_penalty=1.0, stop_at_end=True)  # fmt: skip
+                                   repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True)  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -17,6 +17,7 @@ from .events import BlockDone, Event, Finished, Step
 from .layers import KVCache
 from .sampler import Plan, PlanError, Sampler, _Run
 from .settings import SamplerSettings
+from .tokens import NO_TOKEN
 
 
 @dataclasses.dataclass(eq=False)
@@ -189,9 +190,16 @@ class _JoinedRun(_Run):
             if mine is not None:
                 setattr(self, name, _side_by_side(mine, self.position, theirs, new.position, room))
         lengths = torch.cat((self.position - self.padding, new.position - new.padding))
+        before = ((self.context, self.position), (new.context, new.position))
         self.position = int(lengths.max())
         self.padding = self.position - lengths
         self.seen = torch.cat((self.seen, new.seen))
+        end = self.position * self.ps
+        self.context = torch.full((len(lengths), end + room * self.ps), NO_TOKEN, device=self.device)
+        rows = self.context.split([len(context) for context, _ in before])
+        for joined, (context, position) in zip(rows, before, strict=True):
+            kept = min(position * self.ps, end)
+            joined[:, end - kept : end] = context[:, position * self.ps - kept : position * self.ps]
         self.joined += [block] * len(new.plans)
         for name in ("plans", "own", "answers", "texts", "reasons", "owners", "place"):
             setattr(self, name, getattr(self, name) + getattr(new, name))

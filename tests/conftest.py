@@ -15,6 +15,9 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
+from coladlm import ColaDLM
+from coladlm.checkpoint import BUNDLED
+
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -62,3 +65,9 @@ def chromium() -> str:
     pytest.fail(
         f"found no browser by the names {', '.join(CHROMIUM_NAMES)}: install one (`make browser`) or set CHROMIUM"
     )
+
+
+@pytest.fixture(scope="session")
+def bundled() -> ColaDLM:
+    """The model that ships with the project."""
+    return ColaDLM.from_pretrained(BUNDLED, device="cpu", dtype="float32")

@@ -11,7 +11,8 @@ from coladlm.redecode import redecode
 from coladlm.run import recorder, run
 
 PROMPTS = ("Once upon a time there was a cat", "", "A")
-START = SamplerSettings(steps=3, max_new_tokens=14, seed=3, stop_at_end=False, repetition_penalty=1.3)
+START = SamplerSettings(steps=3, max_new_tokens=14, seed=3, stop_at_end=False, repetition_penalty=1.3,
+                        no_repeat_ngram_size=2)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,8 @@ def test_the_same_settings_give_the_recorded_text(model, history, temperature):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"temperature": 1.3}, {"repetition_penalty": 1.0}, {"temperature": 2.0, "top_k": 0}]
+    "changes",
+    [{"temperature": 1.3}, {"repetition_penalty": 1.0}, {"temperature": 2.0, "top_k": 0}, {"no_repeat_ngram_size": 0}],
 )
 def test_where_blocks_read_latents_it_is_what_a_new_run_would_write(model, changes):
     trace = recorded(model, START)

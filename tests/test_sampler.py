@@ -149,7 +149,8 @@ def test_no_second_pass_without_guidance_or_outside_its_interval(exact):
 
 @pytest.mark.parametrize("changes", [
     {}, {"solver": "heun"}, {"solver": "midpoint", "time_grid": "cosine"}, {"stochasticity": 0.7},
-    {"history": "reencoded"}, {"temperature": 1.0}, {"history": "reencoded", "stochasticity": 1.0, "temperature": 0.8},
+    {"history": "reencoded"}, {"temperature": 1.0}, {"no_repeat_ngram_size": 2, "temperature": 1.0},
+    {"history": "reencoded", "stochasticity": 1.0, "temperature": 0.8},
     {"stagger": 1.0, "steps": 8},
     {"stagger": 0.3, "solver": "midpoint", "stochasticity": 0.5, "guidance_interval": (200, 700)},
 ])  # fmt: skip
@@ -185,6 +186,31 @@ def test_two_interleaved_runs_do_not_disturb_each_other(exact):
     assert interleaved[-1][0].texts == alone[0][-1].texts
     last = [e for e in two if isinstance(e, Finished)] or [interleaved[-1][1]]
     assert last[0].texts == alone[1][-1].texts
+
+
+def repeated_words(model, ids, size):
+    """How many words of a text complete an n-gram that stood before."""
+    grams, found = set(), 0
+    for end in range(size, len(ids) + 1):
+        gram = tuple(ids[end - size : end])
+        found += gram in grams and bool(model.sampler.words[gram[-1]])
+        grams.add(gram)
+    return found
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_no_word_completes_an_n_gram_a_second_time(bundled, temperature):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=70, temperature=temperature, top_k=4,
+                                   stop_at_end=False, no_repeat_ngram_size=0)  # fmt: skip
+    prompts = ["The cat and the cat and the", "Once there was a dog."]
+    counts = []
+    for size in (0, 2):
+        *_, end = bundled.sample(prompts, dataclasses.replace(settings, no_repeat_ngram_size=size))
+        prompt_ids = [bundled.tokenize(prompt) for prompt in prompts]
+        # what the prompt repeats is its own
+        counts.append(sum(repeated_words(bundled, ids + answer, 2) - repeated_words(bundled, ids, 2)
+                          for ids, answer in zip(prompt_ids, end.token_ids, strict=True)))  # fmt: skip
+    assert counts[0] > 10 and counts[1] == 0
 
 
 def test_previews_change_nothing_and_the_last_one_is_near_the_result(exact):

@@ -10,6 +10,7 @@ def test_the_defaults_are_those_of_the_published_sampler():
     s = SamplerSettings()
     assert (s.steps, s.guidance, s.solver, s.temperature) == (16, 7.0, "euler", 0.0)
     assert (s.top_k, s.top_p, s.repetition_penalty, s.stochasticity, s.history) == (50, 0.9, 1.1, 0.0, "latents")
+    assert s.no_repeat_ngram_size == 0
 
 
 def test_settings_survive_json():
@@ -23,7 +24,8 @@ def test_settings_survive_json():
         ("steps", 0), ("steps", 1001), ("steps", 2.5), ("steps", True), ("steps", "4"), ("steps", None),
         ("guidance", math.nan), ("guidance", math.inf), ("guidance", -1), ("guidance", 10**400),
         ("solver", "rk4"), ("max_new_tokens", 0), ("max_new_tokens", 10**9), ("temperature", -0.1), ("top_k", -1),
-        ("top_p", 0), ("top_p", 1.1), ("repetition_penalty", 0), ("seed", -1), ("seed", 2**63), ("stop_at_end", 1),
+        ("top_p", 0), ("top_p", 1.1), ("repetition_penalty", 0), ("no_repeat_ngram_size", 1),
+        ("no_repeat_ngram_size", 65), ("seed", -1), ("seed", 2**63), ("stop_at_end", 1),
         ("stochasticity", 1.5), ("history", "none"), ("time_grid", ""), ("time_shift", 0),
         ("guidance_interval", (800, 200)), ("guidance_interval", (0, 2000)), ("guidance_interval", 5),
         ("guidance_interval", ("a", "b")),

@@ -36,6 +36,7 @@ def own_settings(base, index):
         temperature=(0.0, 1.0)[index % 2],
         top_k=(0, 5)[index % 3 == 0],
         repetition_penalty=(1.0, 1.4)[index % 3 == 1],
+        no_repeat_ngram_size=(0, 2, 3)[index % 3],
     )
 
 

@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from coladlm.randomness import block_noise, step_noise, token_uniforms
-from coladlm.tokens import choose, penalised, token_distribution
+from coladlm.tokens import (
+    NO_TOKEN,
+    choose,
+    choose_unrepeated,
+    penalised,
+    repeats,
+    token_distribution,
+    word_starts,
+)
 
 
 def test_the_penalty_divides_positive_and_multiplies_negative_logits_of_seen_tokens_only():
@@ -56,3 +64,73 @@ def test_noise_is_standard_normal():
 
 def test_token_draws_of_a_position_do_not_depend_on_how_many_positions_there_are():
     assert torch.equal(token_uniforms(5, 0, 1, 16)[:4], token_uniforms(5, 0, 1, 4))
+
+
+def test_repeats_are_the_tokens_that_stood_behind_the_same_tokens():
+    draw = torch.Generator().manual_seed(0)
+    for size in (2, 3, 4):
+        context = torch.randint(0, 4, (20, 30), generator=draw)
+        for row, padding in enumerate(range(20)):
+            context[row, :padding] = NO_TOKEN
+        found = repeats(context, size, 4)
+        assert found.any() and not found.all()
+        for row, padding in enumerate(range(20)):
+            text = context[row, padding:].tolist()
+            grams = [tuple(text[i : i + size]) for i in range(len(text) - size + 1)]
+            expected = [(*text[-(size - 1) :], token) in grams for token in range(4)]
+            assert found[row].tolist() == expected
+
+
+def test_a_text_shorter_than_the_n_gram_repeats_nothing():
+    assert not repeats(torch.tensor([[1, 1]]), 3, 4).any()
+    assert not repeats(torch.empty(1, 0, dtype=torch.long), 2, 4).any()
+
+
+def test_words_begin_with_a_space_and_a_letter_or_digit():
+    tokens = [" cat", "cat", " ", ' "', "\n", " 7", "", " é"]
+    assert word_starts(lambda ids: tokens[ids[0]], len(tokens)).tolist() == [True, *[False] * 4, True, False, True]
+
+
+WORDS = torch.tensor([True, True, True, False])  # the last token is a sign
+
+
+def unrepeated(logits, context, size=2, pinned=None, free=True, temperature=0.0, words=WORDS):
+    """choose_unrepeated for one text of given tokens."""
+    n = logits.shape[1]
+    pinned = torch.full((1, n), NO_TOKEN) if pinned is None else torch.tensor([pinned])
+    context = torch.cat((torch.tensor([context], dtype=torch.long), torch.full((1, n), NO_TOKEN)), 1)
+    uniforms = torch.full((1, n), 0.3) if temperature else None
+    free = torch.full((1, n), free)
+    return choose_unrepeated(logits, uniforms, temperature, 0, 1.0, context, size, words, pinned, free)[0].tolist()
+
+
+def test_a_word_that_repeats_an_n_gram_gives_way_to_the_next_likeliest_word():
+    logits = torch.tensor([[[3.0, 2.0, 1.0, 2.5]] * 3])  # a word, then the sign, then the other words
+    assert choose(logits, None, 0.0, 0, 1.0).tolist() == [[0, 0, 0]]
+    assert unrepeated(logits, [1, 0, 1]) == [1, 2, 0]  # "1 0" stands already, and then "1 1" does
+    assert unrepeated(logits, [0, 0]) == [1, 0, 2]  # "0 0" stands already, and then "0 1" does
+
+
+def test_signs_may_repeat_and_nothing_else_takes_the_place_of_a_word():
+    sign = torch.tensor([[[0.0, 0.0, 0.0, 5.0]]])
+    assert unrepeated(sign, [1, 3, 1]) == [3]
+    word = torch.tensor([[[5.0, 1.0, 0.0, 4.0]]])
+    assert unrepeated(word, [2, 0, 2]) == [1]
+
+
+def test_where_no_other_word_is_left_the_choice_stays():
+    logits = torch.tensor([[[3.0, 2.0, 1.0, 0.0]]])
+    assert unrepeated(logits, [1, 0, 1], words=torch.tensor([True, False, False, False])) == [0]
+    assert unrepeated(logits, [1, 0, 1], words=torch.tensor([False] * 4), temperature=1.0) == [0]
+
+
+def test_pinned_tokens_count_and_stay_and_given_text_may_repeat():
+    logits = torch.tensor([[[3.0, 2.0, 1.0, 0.0]] * 2])
+    assert unrepeated(logits, [1, 0], pinned=[1, NO_TOKEN]) == [1, 1]  # "1 0" stands, and the pinned 1 before it
+    assert unrepeated(logits, [1, 0, 1], free=False) == [0, 0]
+
+
+def test_a_drawn_word_gives_way_to_one_drawn_among_the_others():
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.15, 0.1]]]))
+    assert unrepeated(logits, [2, 3], temperature=1.0) == [0]
+    assert unrepeated(logits, [2, 0, 2], temperature=1.0) == [1]

@@ -26,6 +26,7 @@ HELP = {
     "top_k": "draw among this many likeliest tokens, 0 for all",
     "top_p": "draw among the likeliest tokens that have this probability together",
     "repetition_penalty": "makes tokens of earlier blocks less likely, 1 for off",
+    "no_repeat_ngram_size": "no word that completes an n-gram of so many tokens a second time, 0 for off",
     "seed": "of all randomness: the same seed gives the same text",
     "stop_at_end": "end where the model says that the text is over",
     "stochasticity": "share of the noise that is drawn anew at each step, 0 to 1: repairs words, costs variety",

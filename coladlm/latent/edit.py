@@ -191,7 +191,7 @@ def run_edit(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Edited]:
     edit, notes = prepare(model, recipe.texts, options)
     settings = recipe.settings
     if options["method"] != "anew":  # a text is carried, not written: it may say a word twice
-        settings = dataclasses.replace(settings, repetition_penalty=1.0)
+        settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
     keys = range(recipe.variations)
     events = edit_events([edit] * len(keys), keys, settings)
     return _ranked(model, events, edit, settings.seed, tuple(notes))

@@ -194,7 +194,8 @@ class _Walk:
         yield Finished(reasons, texts, token_ids)
 
     def through_flow(self, renoise: float, profile: str) -> Iterator[Event | Road]:
-        settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0)
+        settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0,
+                                       no_repeat_ngram_size=0)  # fmt: skip
         if renoise == 0:
             self.notes.append("The flow had nothing to do: without noise the interpolated latents stay where they are.")
         plans = []

@@ -85,7 +85,7 @@ class RoundTrips:
 def exact_settings(settings: SamplerSettings) -> SamplerSettings:
     """The settings with everything that a replay from noise cannot have switched off (see the top of this file)."""
     return dataclasses.replace(settings, guidance=1.0, stochasticity=0.0, temperature=0.0, repetition_penalty=1.0,
-                               history="reencoded", stop_at_end=True, stagger=0.0)  # fmt: skip
+                               no_repeat_ngram_size=0, history="reencoded", stop_at_end=True, stagger=0.0)  # fmt: skip
 
 
 def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:

@@ -70,7 +70,7 @@ def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: floa
             edits.append(SpanEdit(model, layout, span, renoise, moved))
             wanted.append((way, pair[1 - way]))
     keys = [key for key in range(candidates) for _ in edits]
-    settings = dataclasses.replace(settings, repetition_penalty=1.0)
+    settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
     ends, turned, reached = end_words(pairs), 0, 0
     for ids, (way, other) in zip(edited_tokens(edits * candidates, keys, settings), wanted * candidates, strict=True):
         text = model.read(ids)

@@ -5,16 +5,9 @@ from pathlib import Path
 import pytest
 
 from coladlm import ColaDLM
-from coladlm.checkpoint import BUNDLED
 
 
 @pytest.fixture(scope="session")
 def model(golden_folder: Path) -> ColaDLM:
     """A small model of random weights, with scaled latents: every structure holds, no text means anything."""
     return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="session")
-def bundled() -> ColaDLM:
-    """The model that ships with the project."""
-    return ColaDLM.from_pretrained(BUNDLED, device="cpu", dtype="float32")

@@ -20,7 +20,8 @@ from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
 
 PROMPTS = ("Once upon a time there was a little", "The cat sat", "")
-SETTINGS = SamplerSettings(steps=5, guidance=3.0, max_new_tokens=14, stop_at_end=False, repetition_penalty=1.3, seed=4)
+SETTINGS = SamplerSettings(steps=5, guidance=3.0, max_new_tokens=14, stop_at_end=False, repetition_penalty=1.3,
+                           no_repeat_ngram_size=2, seed=4)  # fmt: skip
 
 
 def traced(model, settings=SETTINGS, dtype="float32"):
