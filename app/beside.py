@@ -61,7 +61,7 @@ def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: 
     with gr.Accordion("Beside an autoregressive model", open=False, elem_classes="more beside", elem_id="baseline"):
         _about(
             "The bundled baseline writes word after word, as most language models do, from "
-            "the same prompt and seed. It was trained on the same stories, on fewer of them."
+            "the same prompt and seed. It was trained on the same stories, for a shorter time."
         )
         with gr.Row(elem_classes="decode"):
             chance = sliders(

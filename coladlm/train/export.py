@@ -14,16 +14,17 @@ from ..settings import SamplerSettings
 from .stages import load_dit, load_vae
 
 # What suits small models of this make: stochastic steps and a re-encoded history repair their errors, and words that
-# are decided one after another fit each other.
+# are decided one after another fit each other. They repeat themselves, so no word completes an n-gram a second time.
 SMALL_MODEL_SAMPLER = SamplerSettings(
     steps=32,
     stagger=1.0,
-    guidance=1.2,
+    guidance=1.4,
     stochasticity=1.0,
     time_shift=2.0,
     history="reencoded",
     max_new_tokens=128,
     repetition_penalty=1.0,
+    no_repeat_ngram_size=4,
 )
 
 
