@@ -101,15 +101,22 @@ def test_events_come_in_order(model):
     assert blocks == 3 and [type(event) for event in events] == expected
 
 
+def caches() -> list[KVCache]:
+    return [thing for thing in gc.get_objects() if type(thing) is KVCache]
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5, 8])
 def test_closing_a_run_frees_its_caches(model, steps):
+    gc.collect()
+    others = {id(cache) for cache in caches()}  # that an earlier test of this process still holds
     recipe = Recipe("generate", TEXTS[:2], PLAIN)
     watcher = recorder(recipe)
     events = watcher.watch(run(model, recipe))
     for _ in range(steps):
         next(events)
+    assert len(caches()) > len(others) or steps == 0
     events.close()
-    assert not [thing for thing in gc.get_objects() if type(thing) is KVCache]
+    assert {id(cache) for cache in caches()} <= others
     assert watcher.trace().stopped
     with pytest.raises(StopIteration):
         next(events)
