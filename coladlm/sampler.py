@@ -416,9 +416,9 @@ class _Run:
                 uniforms = torch.stack([token_uniforms(*keys[i], logits.shape[1]) for i in rows]).to(self.device)
             of_rows = penalised(logits[rows], self.seen[rows, :-1], penalty)
             if size:
-                context, drawn = self.context[rows, : written.stop], self._drawn(block, rows)
+                context, new = self.context[rows, : written.stop], self._from_noise(block, rows)
                 ids[rows] = choose_unrepeated(of_rows, uniforms, temperature, top_k, top_p, context, size,
-                                              self.sampler.words, pinned[rows], drawn)  # fmt: skip
+                                              self.sampler.words, pinned[rows], new)  # fmt: skip
             else:
                 ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
         free = pinned < 0
@@ -427,12 +427,11 @@ class _Run:
         self.context[:, written] = ids
         return ids
 
-    def _drawn(self, block: int, rows: list[int]) -> Tensor:
-        """(rows, b * patch_size) bool: the tokens that are written from drawn noise alone, and so need not be any text
-        that was given."""
+    def _from_noise(self, block: int, rows: list[int]) -> Tensor:
+        """(rows, b * patch_size) bool: the tokens that are written from noise alone, and carry no given text."""
         at = self._at(block)
-        drawn = torch.stack([(at[i][0].start[at[i][1]] == flow.NOISE_TIME) & (at[i][0].noise is None) for i in rows])
-        return drawn.repeat_interleave(self.ps, 1).to(self.device)
+        new = torch.stack([at[i][0].start[at[i][1]] == flow.NOISE_TIME for i in rows])
+        return new.repeat_interleave(self.ps, 1).to(self.device)
 
     def _extend(self, row: int, block: int, ids: list[int]) -> None:
         """Adds a block's tokens to a sequence's answer, up to an end token or its length."""

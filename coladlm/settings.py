@@ -23,13 +23,13 @@ class SamplerSettings:
 
     steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: see flow.SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
-    repetition_penalty: 1 is off. no_repeat_ngram_size: no word that would complete an n-gram of so many tokens which
-    stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all randomness. stop_at_end: stop at
-    an end token and cut the answer there. stochasticity: share of noise replaced at each step, in [0, 1]. history:
-    what enters the context of later blocks, the finished "latents" or the "reencoded" tokens. time_grid: see
-    flow.GRIDS; time_shift > 1 spends more steps at high noise. guidance_interval: times in [0, 1000] in which guidance
-    acts. stagger: how far each position of a block follows the one before it, in [0, 1], see flow.staggered_grid; 0 is
-    all at once, 1 one after another.
+    repetition_penalty: 1 is off. no_repeat_ngram_size: no word is written from noise that would complete an n-gram of
+    so many tokens which stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all randomness.
+    stop_at_end: stop at an end token and cut the answer there. stochasticity: share of noise replaced at each step, in
+    [0, 1]. history: what enters the context of later blocks, the finished "latents" or the "reencoded" tokens.
+    time_grid: see flow.GRIDS; time_shift > 1 spends more steps at high noise. guidance_interval: times in [0, 1000] in
+    which guidance acts. stagger: how far each position of a block follows the one before it, in [0, 1], see
+    flow.staggered_grid; 0 is all at once, 1 one after another.
     """
 
     # flow

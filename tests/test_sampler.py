@@ -12,6 +12,7 @@ from coladlm import BlockDone, ColaDLM, Finished, PlanError, SamplerSettings, St
 from coladlm.config import DiTConfig, TextVAEConfig
 from coladlm.dit import BlockCausalDiT
 from coladlm.layers import KVCache
+from coladlm.randomness import block_noise
 from coladlm.text_vae import TextVAE
 
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]
@@ -211,6 +212,16 @@ def test_no_word_completes_an_n_gram_a_second_time(bundled, temperature):
         counts.append(sum(repeated_words(bundled, ids + answer, 2) - repeated_words(bundled, ids, 2)
                           for ids, answer in zip(prompt_ids, end.token_ids, strict=True)))  # fmt: skip
     assert counts[0] > 10 and counts[1] == 0
+
+
+def test_noise_that_is_given_is_written_as_the_same_noise_drawn(bundled):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=40, no_repeat_ngram_size=2)
+    prompts, shape = ["The cat and the cat and the", "Once"], (bundled.block_size, bundled.latent_dim)
+    noise = torch.stack([torch.stack([block_noise(settings.seed, row, block, shape) for row in range(len(prompts))])
+                         for block in range(12)])  # fmt: skip
+    free = dataclasses.replace(settings, no_repeat_ngram_size=0)
+    assert bundled.generate(prompts, settings, noise) == bundled.generate(prompts, settings)
+    assert bundled.generate(prompts, settings) != bundled.generate(prompts, free)
 
 
 def test_previews_change_nothing_and_the_last_one_is_near_the_result(exact):

@@ -4,7 +4,7 @@ Sampling from that noise with the same settings gives the text back. What must h
 - no stochastic steps: fresh noise cannot be undone;
 - guidance 1: a guided velocity is no velocity of one flow, pulls a text to where it is likelier under the guidance, and
   its steps, longer than the field allows, often have no inverse at all;
-- the likeliest token at each position, and no repetition penalty, which would forbid a text to say a word twice;
+- the likeliest token at each position, and nothing against repetition, which would forbid a text to say a word twice;
 - a clean history. The inversion reads every block after the text's own latents. Sampling with the re-encoded history
   reads the same ones as long as its tokens come out right, so that small errors of a block end with it.
 
