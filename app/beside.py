@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -22,9 +22,10 @@ from .components.text_rows import TextRows, row_value, rows_value
 from .desk import Desk
 from .live import FRAME_SECONDS, shown_prompt
 from .live_rows import LiveRows, Row
-from .model_turn import IN_TURNS, MODEL_TURN, Waiting, alone, sentence, waiting_parts
+from .model_turn import MODEL_TURN, Waiting, alone, sentence, waiting_parts
 from .operation_controls import number, sliders, whole
 from .resident import Each, Resident
+from .run_controls import connect_run
 from .settings_panel import SettingsPanel, in_labels, settings_from
 from .trace_store import Run
 
@@ -88,9 +89,9 @@ def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: 
     def on_baseline(kept: dict | None, request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
         yield from write_baseline(desk(), request.session_hash, kept, *values)
 
-    connect_run(ab_run, ab_stop, "ab", on_ab, [kept, *panel.inputs], [ab, ab_line])
+    connect_run("ab", [ab_run.click], ab_stop, on_ab, [kept, *panel.inputs], [ab, ab_line])
     again_run.click(on_again, [kept, *decoding], [again, again_line], trigger_mode="once", **QUICK, **MODEL_TURN)
-    connect_run(base_run, base_stop, "baseline", on_baseline, [kept, *chance], [base, base_line, measures])
+    connect_run("baseline", [base_run.click], base_stop, on_baseline, [kept, *chance], [base, base_line, measures])
 
 
 def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
@@ -99,18 +100,6 @@ def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
         return gr.Button(label, min_width=40, elem_classes="small-run"), gr.Button(
             "Stop", min_width=40, elem_classes="stop"
         )
-
-
-def connect_run(
-    start: gr.Button, stop: gr.Button, fold: str, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-) -> None:
-    """Runs `handler`, a generator, in the fold with this id; its progress line says so while it waits for its turn."""
-    asked = f"() => {{ document.getElementById('{fold}').dispatchEvent(new CustomEvent('asked')); return []; }}"
-    refused = asked.replace("'asked'", "'refused'")
-    start.click(None, None, None, js=asked, api_visibility="private")
-    running = start.click(handler, inputs, outputs, trigger_mode="once", **QUICK, **IN_TURNS)
-    running.failure(None, None, None, js=refused, api_visibility="private")
-    stop.click(None, None, None, cancels=[running], api_visibility="private")
 
 
 def _about(text: str) -> None:

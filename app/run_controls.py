@@ -35,23 +35,36 @@ class RunControls:
 
         strip: shows a value with `run` and `state`, such as a TokenStrip.
         """
-        triggers = [self.run.click, *also]
-        gr.on(triggers, None, None, None, js=self._tell("asked"), api_visibility="private")
-        running = gr.on(
-            triggers,
-            handler,
-            list(inputs),
-            [strip, progress, link, *more],
-            show_progress="hidden",
-            trigger_mode="once",
-            api_visibility="private",
-            **IN_TURNS,
-        )
-        running.failure(None, None, None, js=self._tell("refused"), api_visibility="private")
-        self.stop.click(None, None, None, cancels=[running], api_visibility="private")
+        connect_run(self.bench, [self.run.click, *also], self.stop, handler, inputs, [strip, progress, link, *more])
 
-    def _tell(self, event: str) -> str:
-        """JavaScript that tells the components in the workbench what has happened."""
-        return (
-            f"() => {{ document.getElementById('{self.bench}').dispatchEvent(new CustomEvent('{event}')); return []; }}"
-        )
+
+def connect_run(
+    bench: str,
+    triggers: Sequence[Callable[..., Any]],
+    stop: gr.Button,
+    handler: Callable[..., Any],
+    inputs: Sequence[gr.components.Component],
+    outputs: Sequence[gr.components.Component],
+) -> None:
+    """Runs `handler`, a generator of values for `outputs`, on the events in `triggers`, until its end or a click on
+    `stop`. The ProgressLine in the element with the id `bench` is told what becomes of it.
+    """
+    gr.on(triggers, None, None, None, js=_tell(bench, "asked"), api_visibility="private")
+    running = gr.on(
+        triggers,
+        handler,
+        list(inputs),
+        list(outputs),
+        show_progress="hidden",
+        trigger_mode="once",
+        api_visibility="private",
+        **IN_TURNS,
+    )
+    running.failure(None, None, None, js=_tell(bench, "refused"), api_visibility="private")
+    running.then(None, None, None, js=_tell(bench, "ended"), api_visibility="private")
+    stop.click(None, None, None, cancels=[running], api_visibility="private")
+
+
+def _tell(bench: str, event: str) -> str:
+    """JavaScript that tells the components in the element with the id `bench` what has happened."""
+    return f"() => {{ document.getElementById('{bench}').dispatchEvent(new CustomEvent('{event}')); return []; }}"

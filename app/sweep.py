@@ -17,13 +17,14 @@ from coladlm.flow import GRIDS, SOLVERS
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.settings import HISTORIES
 
-from .beside import connect_run, run_and_stop
+from .beside import run_and_stop
 from .comparing import numbers, said_numbers
 from .components.progress_line import ProgressLine, progress_value
 from .components.text_grid import TextGrid, grid_value
 from .live import shown_prompt
 from .model_turn import Waiting, alone, sentence, waiting_parts
 from .resident import Resident
+from .run_controls import connect_run
 from .settings_panel import SETTINGS, SettingsPanel, check_limits, in_labels, settings_from, values_of
 
 MOST_CELLS = 36
@@ -65,7 +66,9 @@ def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: 
     def on_use(event: gr.EventData) -> list[Any]:
         return [1, *values_of(SamplerSettings.from_dict(event.settings))]
 
-    connect_run(start, stop, "sweep", on_run, [prompt, first, down, second, across, *panel.inputs], [grid, line])
+    connect_run(
+        "sweep", [start.click], stop, on_run, [prompt, first, down, second, across, *panel.inputs], [grid, line]
+    )
     grid.select(on_use, None, [variations, *panel.inputs], queue=False, **QUICK)
 
 

@@ -18,7 +18,7 @@ function draw() {
   const late = v && goesOn(v.state) && (v.run === stopped || (bench && bench.dataset.halted));
   if (!v || late) return;
   if (v.state !== 'stopped') stopped = null;
-  if (v.state === 'running' || v.state === 'done') ending = false;
+  if (v.run || v.state !== 'waiting') again = false;  // the run that was pressed has come, or is not wanted any more
   line.dataset.state = v.state;
   if (bench) bench.dataset.run = v.state;
   fill.style.transform = 'scaleX(' + v.fraction + ')';
@@ -56,8 +56,18 @@ function busy() {
   return goesOn(line.dataset.state);
 }
 
-// While gradio still ends a run that was stopped it takes no new one: a Run that comes so early is pressed again then.
-let ending = false, again = null;
+// Until gradio has ended a run, which is a moment after the last that is seen of it, it drops a Run that is pressed:
+// one that comes so early is pressed again then.
+let taken = false, again = false;
+
+function over() {
+  taken = false;
+  const run = again && bench.querySelector('button.run, button.small-run');
+  if (run) setTimeout(() => {
+    if (again) run.click();
+    again = false;
+  });
+}
 
 // A run that is stopped before its first frame has no name yet: for a while, nothing that goes on is drawn at all.
 let halt = null;
@@ -78,7 +88,6 @@ function stop() {
   else if (v.forming) message += ', the last ' + v.forming + ' of them still forming';
   stopped = v.run || null;  // the run to come has no name either, and is drawn
   halted(!v.run);
-  ending = true;
   put({state: 'stopped', message: message + '.'});
 }
 
@@ -86,23 +95,24 @@ if (bench) {
   // Caught on its way down, so before gradio ends the run: the line answers at once, whatever the network does.
   bench.addEventListener('click', event => event.target.closest('button.stop') && (bench.matches('.beside') || !event.target.closest('.beside')) && stop(), true);
   bench.addEventListener('asked', () => {
+    const early = taken;
+    taken = true;
     if (busy()) return;
     halted(false);
-    again = ending;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
+    again = early;
     // On a phone Run is always at hand, and the result may have been scrolled away.
     const {top, bottom} = line.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) line.scrollIntoView({block: 'start'});
     patience = setTimeout(() => say(said, props.waiting_text), 1500);
     silence = setTimeout(() => say(wrong, props.silent_text), 20000);
   });
+  bench.addEventListener('ended', over);
   // A run that was stopped counts as failed too: only one that still seems to go on was refused.
   bench.addEventListener('refused', () => {
-    const run = ending && again && bench.querySelector('button.run');
-    ending = again = false;
-    if (!busy()) return;
-    if (run) setTimeout(() => run.click());
-    else put({state: 'error', message: props.refused_text});
+    const early = again && busy();
+    over();
+    if (busy() && !early) put({state: 'error', message: props.refused_text});
   });
 }
 

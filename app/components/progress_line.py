@@ -19,7 +19,7 @@ class ProgressLine(OwnHTML):
     """Shows the value made by `progress_value`, inside an element of the class `workbench`.
 
     It sets `data-run` of the workbench to the state, and answers there by itself to a click on `button.stop` and to the
-    events `asked` (a run waits for its turn) and `refused` (it got none); see `run_controls`.
+    events `asked` (a run was pressed), `refused` (it got no turn) and `ended`; see `run_controls`.
     """
 
     FILE = "progress_line"

@@ -11,7 +11,7 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import NARROW, WIDE
-from .driving import press_run
+from .driving import be_still, press_run
 
 # a run of half a minute and more, for those that are stopped
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
@@ -149,6 +149,43 @@ def test_any_script_is_shown_as_it_was_typed(visit):
         assert page.locator(".text b").count() == 0
         assert page.title() == "Cola-DLM Explorer"
         assert overflow(page) <= 0, prompt
+
+
+def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):
+    """Gradio drops a press that comes after the last frame of a run and before its end: nothing would ever follow."""
+    page = visit()
+    set_up(page, tokens=4)
+    page.evaluate(
+        """() => { window.ends = [];
+        const line = document.querySelector('.line');
+        let pressed = 0;
+        new MutationObserver(() => {
+          if (line.dataset.state !== 'done') return;
+          window.ends.push(document.querySelectorAll('.answer .token').length);
+          if (pressed++ < 3) document.querySelector('#generate button.run').click();
+        }).observe(line, {attributeFilter: ['data-state']}); }"""
+    )
+    page.locator("#generate button.run").click()
+    page.wait_for_function("window.ends.length === 4")
+    be_still(page)
+    assert page.evaluate("window.ends.length") == 4, "a run was pressed once and taken twice"
+    state(page, "done")
+
+
+def test_a_run_pressed_right_after_stop_is_taken(visit):
+    page = visit_long(visit)
+    page.locator("button.run").click()
+    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
+    page.evaluate(
+        """() => { document.querySelector('#generate button.stop').click();
+        document.querySelector('#generate button.run').click(); }"""
+    )
+    state(page, "running")
+    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
+    page.locator("button.stop").click()
+    state(page, "stopped")
+    be_still(page)
+    state(page, "stopped")
 
 
 def test_a_full_queue_says_so_in_the_page(visit):
