@@ -17,7 +17,7 @@ function draw() {
   const v = props.value;
   const late = v && goesOn(v.state) && (v.run === stopped || (bench && bench.dataset.halted));
   if (!v || late) return;
-  if (v.state !== 'stopped') stopped = null;
+  if (v.run && v.run !== stopped) stopped = null;
   if (v.run || v.state !== 'waiting') again = false;  // the run that was pressed has come, or is not wanted any more
   line.dataset.state = v.state;
   if (bench) bench.dataset.run = v.state;
@@ -58,15 +58,16 @@ function busy() {
 
 // Until gradio has ended a run, which is a moment after the last that is seen of it, it drops a Run that is pressed:
 // one that comes so early is pressed again then.
-let taken = false, again = false;
+let taken = false, again = false, stopping = false, soon = null;
 
-function over() {
-  taken = false;
-  const run = again && bench.querySelector('button.run, button.small-run');
-  if (run) setTimeout(() => {
-    if (again) run.click();
-    again = false;
-  });
+function over(milliseconds) {
+  clearTimeout(soon);
+  soon = setTimeout(() => {
+    const run = again && bench.querySelector('button.run, button.small-run');
+    taken = again = stopping = false;
+    soon = null;
+    if (run) run.click();
+  }, milliseconds);
 }
 
 // A run that is stopped before its first frame has no name yet: for a while, nothing that goes on is drawn at all.
@@ -88,6 +89,7 @@ function stop() {
   else if (v.forming) message += ', the last ' + v.forming + ' of them still forming';
   stopped = v.run || null;  // the run to come has no name either, and is drawn
   halted(!v.run);
+  stopping = true;
   put({state: 'stopped', message: message + '.'});
 }
 
@@ -97,6 +99,7 @@ if (bench) {
   bench.addEventListener('asked', () => {
     const early = taken;
     taken = true;
+    if (!early) stopping = false;
     if (busy()) return;
     halted(false);
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
@@ -107,11 +110,12 @@ if (bench) {
     patience = setTimeout(() => say(said, props.waiting_text), 1500);
     silence = setTimeout(() => say(wrong, props.silent_text), 20000);
   });
-  bench.addEventListener('ended', over);
-  // A run that was stopped counts as failed too: only one that still seems to go on was refused.
+  bench.addEventListener('ended', () => over(stopping ? 60 : 0));
+  // A run that was stopped fails, and then once more while gradio forgets it, at which it would forget a new run, too.
   bench.addEventListener('refused', () => {
-    const early = again && busy();
-    over();
+    if (stopping) return soon || over(2000);  // in case that nothing follows
+    const early = again;
+    over(0);
     if (busy() && !early) put({state: 'error', message: props.refused_text});
   });
 }
