@@ -16,7 +16,7 @@ from . import beside, sweep
 from .components import ProgressLine, ShareLink, TextRows, TokenStrip
 from .components.token_card import TokenCard
 from .desk import MOST_VARIATIONS, OPERATION, Desk, Written, restore
-from .model_turn import IN_TURNS, MODEL_TURN, Waiting, run, sentence
+from .model_turn import EVERY, IN_TURNS, MODEL_TURN, Waiting, run, sentence
 from .operation_controls import fold_button
 from .resident import Resident
 from .run_controls import RunControls
@@ -101,8 +101,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
 
     controls.wire(on_run, [prompt, variations, *panel.inputs], strip, progress, link,
                   also=[strip.submit, prompt.submit], more=[rows, card, kept])  # fmt: skip
-    rows.select(on_read, kept, outputs, queue=False, **QUICK)
-    strip.select(on_select, kept, outputs, **QUICK, **MODEL_TURN)
+    rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
+    strip.select(on_select, kept, outputs, **EVERY, **QUICK, **MODEL_TURN)
     page.unload(on_leave)
     return Ways(
         take=lambda text: [text],

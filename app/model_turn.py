@@ -24,6 +24,11 @@ IN_TURNS = {"concurrency_limit": None}
 MODEL_TURN = {"concurrency_id": "model", "concurrency_limit": 1}
 """Arguments for a gradio event whose handler asks the model itself for a moment: one of them at a time."""
 
+EVERY = {"trigger_mode": "multiple"}
+"""Arguments for a gradio event that says what was chosen: without them a choice is lost that is made while the one
+before is answered.
+"""
+
 
 def run(model: ColaDLM, recipe: Recipe, steps: Steps = "all") -> Events:
     """The events of a recipe, in turns with everybody else's (see Sharing.run), and a Waiting where nothing is new.

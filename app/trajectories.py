@@ -19,7 +19,7 @@ from .components.saver import Saver
 from .desk import restore as restore_generate
 from .explorer import NOTHING_YET, Explorer, Shown, wrong
 from .generate import EXAMPLES
-from .model_turn import IN_TURNS, MODEL_TURN
+from .model_turn import EVERY, IN_TURNS, MODEL_TURN
 from .operation_controls import fold_button, sliders
 from .resident import Resident
 from .run_controls import RunControls
@@ -165,7 +165,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     flow.input(on_opened, None, outputs, queue=False, **QUICK)
     chosen.input(on_chosen, chosen, outputs, queue=False, **QUICK)
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
-    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **QUICK, **MODEL_TURN)
+    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **EVERY, **QUICK, **MODEL_TURN)
     saver.select(on_save, chosen, saver, **QUICK)
     if fitted is not None:
         chosen.change(on_fit, chosen, [flow, fitted], concurrency_limit=1, **QUICK)
