@@ -122,7 +122,13 @@ class EditControls:
                     "",
                 )
             )
-        direction.input(lambda name: as_measured(resident.model, name), direction, [push, renoise], **QUICK)
+        direction.input(
+            lambda name: as_measured(resident.model, name),
+            direction,
+            [push, renoise],
+            trigger_mode="always_last",
+            **QUICK,
+        )
         follow, candidates = sliders(
             ("What follows may change (%)", "0 keeps it word for word; more lets it follow, 100 writes it anew.",
              (0, 100, 1), 0, ""),

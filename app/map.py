@@ -35,7 +35,7 @@ from .components.saver import Saver, not_saved, saved
 from .components.text_map import TextMap, text_map_value
 from .flow_records import INT16, compact, packed_int16
 from .map_files import text_arrays, text_page, text_table
-from .model_turn import MODEL_TURN, sentence
+from .model_turn import EVERY, MODEL_TURN, sentence
 from .operation_controls import in_words
 from .resident import Resident
 from .send import READS, ListSender, Sender, TextsSender, Ways
@@ -350,7 +350,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     file.upload(on_file, file, [texts, progress, file], **QUICK, **MODEL_TURN).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    texts.input(on_near, None, [texts, progress], **QUICK, **MODEL_TURN)
+    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **MODEL_TURN)
     texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **MODEL_TURN)
     saver.select(on_save, None, saver, **QUICK)
     page.unload(on_leave)

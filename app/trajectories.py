@@ -163,7 +163,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     gr.on([noise.change, guidance.change, steps.change], on_changed, [point, noise, guidance, steps], [branch, seed],
           queue=False, **QUICK)  # fmt: skip
     flow.input(on_opened, None, outputs, queue=False, **QUICK)
-    chosen.input(on_chosen, chosen, outputs, queue=False, **QUICK)
+    chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
     flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **EVERY, **QUICK, **MODEL_TURN)
     saver.select(on_save, chosen, saver, **QUICK)
