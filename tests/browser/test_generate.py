@@ -105,9 +105,8 @@ def test_run_and_stop_by_keyboard_alone(visit):
     state(page, "stopped")
 
 
-@SIZES
-def test_an_empty_prompt_writes_from_nothing(visit, size):
-    page = visit(size)
+def test_an_empty_prompt_writes_from_nothing(visit):
+    page = visit(NARROW)
     set_up(page, "", tokens=8)
     run(page)
     expect(page.locator(".answer .token")).to_have_count(8)
