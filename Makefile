@@ -4,7 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Python compiles the files that are used when they are used: of the many that are installed, pip would compile every one.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-compile
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -55,11 +56,11 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/created requirements.txt
-	$(PIP) install -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(PIP) install -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 clean:
