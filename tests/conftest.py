@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks another machine for anything
@@ -22,12 +23,30 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 LONG_FOLDERS = ("browser", "latent", "serving", "app")  # whose files take longest, in that order
+BUNDLED_PAGES = ("test_map.py", "test_model.py", "test_trajectories.py")  # browser tests that need the bundled model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts long files first: workers that take one file after the other then come to their end together."""
     order = {folder: place for place, folder in enumerate(LONG_FOLDERS)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile, files of browser tests that share a page's server stay with one worker, which starts it."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByServer(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(super()._split_scope(nodeid))
+            if path.parent.name != "browser":
+                return str(path)
+            return "pages of the bundled model" if path.name in BUNDLED_PAGES else "pages of the golden model"
+
+    return ByServer(config, log)
 
 
 @pytest.fixture(scope="session")
