@@ -4,8 +4,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles the files that are used when they are used: of the many that are installed, pip would compile every one.
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --no-compile
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# pip would compile what it installs on one core; compileall takes them all, and passes over what is compiled already.
+# A file that is written for a newer Python is left out, as pip leaves it out.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -56,11 +58,13 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/created requirements.txt
-	$(INSTALL) -r requirements.txt
+	$(PIP) install --no-compile -r requirements.txt
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(INSTALL) -r requirements-dev.txt
+	$(PIP) install --no-compile -r requirements-dev.txt
+	@$(COMPILE)
 	@touch $@
 
 clean:
