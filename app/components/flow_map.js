@@ -318,7 +318,7 @@ async function start() {
 at('start').textContent = props.start_label;
 at('start').addEventListener('click', () => trigger('submit'));
 root.closest('.workbench')?.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || props.value?.state !== 'running') return;
+  if (!event.target.closest('button.stop') || props.value?.state !== 'running' || event.currentTarget.dataset.passing) return;
   stopped = props.value.run;
   root.dataset.state = 'stopped';
 }, true);

@@ -15,8 +15,11 @@ function say(node, text) {
 
 function draw() {
   const v = props.value;
-  const late = v && goesOn(v.state) && (v.run === stopped || (bench && bench.dataset.halted));
-  if (!v || late) return;
+  if (!v) return;
+  if (!v.own && owed) begun();
+  const late = !v.own && goesOn(v.state) && (v.run && v.run === stopped || (bench && bench.dataset.halted));
+  if (late) return;
+  if (!v.own) heard = true;
   if (v.run && v.run !== stopped) stopped = null;
   if (v.run || v.state !== 'waiting') again = false;  // the run that was pressed has come, or is not wanted any more
   line.dataset.state = v.state;
@@ -44,7 +47,7 @@ function press() {
 }
 
 function put(changes) {
-  props.value = {...props.value, parts: [], ...changes};
+  props.value = {...props.value, parts: [], own: true, ...changes};
   draw();
 }
 
@@ -64,44 +67,69 @@ function over(milliseconds) {
   clearTimeout(soon);
   soon = setTimeout(() => {
     const run = again && bench.querySelector('button.run, button.small-run');
-    taken = again = stopping = false;
+    taken = again = stopping = owed = false;
     soon = null;
+    halted(false);
+    heard = !run;
     if (run) run.click();
   }, milliseconds);
 }
 
-// A run that is stopped before its first frame has no name yet: for a while, nothing that goes on is drawn at all.
+// What goes on without a name cannot be told from the run that is to come: until it has ended, none of it is drawn.
 let halt = null;
 function halted(yes) {
   if (!bench) return;
   clearTimeout(halt);
   if (yes) bench.dataset.halted = 'yes';
   else delete bench.dataset.halted;
-  if (yes) halt = setTimeout(() => halted(false), 3000);
+  if (yes && !taken) halt = setTimeout(() => halted(false), 3000);
 }
 
+// Gradio cannot stop a run whose number it has not yet heard from the server, and does not try again:
+// Stop is pressed for it at the first frame.
+let heard = true, owed = false;
+function begun() {
+  owed = false;
+  if (!goesOn(props.value.state)) return halted(false);
+  stopping = true;
+  bench.dataset.passing = 'yes';
+  bench.querySelector('button.stop').click();
+  delete bench.dataset.passing;
+}
+
+// Says whether gradio is to hear of it now.
 function stop() {
   const v = props.value;
-  if (!busy()) return;
+  if (!busy()) return true;
   const all = v.tokens + v.forming;
   let message = 'Stopped after ' + all + (all === 1 ? ' token' : ' tokens');
   if (v.state === 'waiting' || (!all && !v.fraction)) message = 'Stopped before it began';
   else if (v.forming) message += ', the last ' + v.forming + ' of them still forming';
-  stopped = v.run || null;  // the run to come has no name either, and is drawn
-  halted(!v.run);
-  stopping = true;
+  if (heard) {
+    stopping = true;
+    stopped = v.run || null;
+    if (!v.run) halted(true);
+  } else if (!again && !stopping) {
+    owed = true;
+    halted(true);
+  }
   put({state: 'stopped', message: message + '.'});
+  return !owed;
 }
 
 if (bench) {
   // Caught on its way down, so before gradio ends the run: the line answers at once, whatever the network does.
-  bench.addEventListener('click', event => event.target.closest('button.stop') && (bench.matches('.beside') || !event.target.closest('.beside')) && stop(), true);
+  bench.addEventListener('click', event => {
+    const mine = event.target.closest('button.stop') && (bench.matches('.beside') || !event.target.closest('.beside'));
+    if (mine && !bench.dataset.passing && !stop()) event.stopPropagation();
+  }, true);
   bench.addEventListener('asked', () => {
     const early = taken;
     taken = true;
     if (!early) stopping = false;
     if (busy()) return;
-    halted(false);
+    if (!early) halted(false);
+    heard = false;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
     again = early;
     // On a phone Run is always at hand, and the result may have been scrolled away.

@@ -174,7 +174,7 @@ function draw() {
 // Stop keeps what there is, and at once: see progress_line.js.
 const bench = element.closest('.workbench');
 if (bench) bench.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || event.target.closest('.beside') || props.value.state !== 'running') return;
+  if (!event.target.closest('button.stop') || event.target.closest('.beside') || props.value.state !== 'running' || bench.dataset.passing) return;
   stopped = props.value.run;
   props.value = {...props.value, state: 'stopped'};
   draw();

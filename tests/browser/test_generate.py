@@ -187,6 +187,35 @@ def test_a_run_pressed_right_after_stop_is_taken(visit):
     state(page, "stopped")
 
 
+def test_a_run_stopped_before_the_server_has_answered_is_stopped_there_too(visit):
+    page, other = visit_long(visit), visit()
+    set_up(other, tokens=4)
+    page.evaluate(
+        """() => { window.states = [];
+        const line = document.querySelector('.line'), ask = window.fetch;
+        const seen = new MutationObserver(() => window.states.push(line.dataset.state));
+        seen.observe(line, {attributeFilter: ['data-state']});
+        window.fetch = async (...request) => {
+          const slow = String(request[0]).includes('queue/join'), answer = await ask(...request);
+          if (slow) await new Promise(done => setTimeout(done, 500));
+          return answer;
+        }; }"""
+    )
+    page.locator("button.run").click()
+    state(page, "waiting")
+    page.locator("button.stop").click()
+    state(page, "stopped")
+    expect(page.locator(".said")).to_have_text("Stopped before it began.")
+    run(other)  # there is one place: it is free again
+    be_still(page)
+    assert page.evaluate("window.states") == ["waiting", "stopped"]
+    page.locator("button.run").click()
+    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
+    page.locator("button.stop").click()
+    state(page, "stopped")
+    run(other)
+
+
 def test_a_full_queue_says_so_in_the_page(visit):
     visitors = [visit_long(visit), visit(), visit(), visit()]
     visitors[0].locator("button.run").click()
