@@ -19,14 +19,22 @@ props.choices.forEach(([value, title, sentence]) => {
   list.append(label);
 });
 
+// A tab that is shown for the first time is given its values by gradio once more, a moment later: what was chosen in
+// between is kept.
+const first = props.value;
+let chosen = null, until = 0;
+
 function draw() {
+  if (props.value === first && chosen !== null && chosen !== first && performance.now() < until) props.value = chosen;
   for (const input of list.querySelectorAll('input')) input.checked = input.value === props.value;
   const bench = element.closest('.workbench');
   if (bench) bench.dataset[props.mark] = props.value;
 }
 
 list.addEventListener('change', e => {
-  props.value = e.target.value;
+  chosen = e.target.value;
+  until = performance.now() + 1000;
+  props.value = chosen;
   draw();
 });
 watch('value', draw);
