@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 LONG_FOLDERS = ("browser", "latent", "serving", "app")  # whose files take longest, in that order
-BUNDLED_PAGES = ("test_map.py", "test_model.py", "test_trajectories.py")  # browser tests that need the bundled model
+BUNDLED_PAGES = ("test_map.py", "test_model.py", "test_trajectories.py")  # not served with the golden model alone
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
