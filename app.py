@@ -1,10 +1,10 @@
-"""Cola-DLM Explorer: loads a model and opens the page and the doors for programs. Start here.
+"""Cola-DLM Explorer: loads a model and serves the page and OpenAI's API. Start here.
 
     python app.py                                  the bundled model
     python app.py --checkpoint path/to/folder      a checkpoint of the published form, or a Hub repository id
 
-Also the entry of a Hugging Face Space, which sets the host and the port in the environment. What the doors are and what
-the limits mean: docs/serving.md.
+Also the entry of a Hugging Face Space, which sets the host and the port in the environment. What is served where, and
+what the limits mean: docs/serving.md.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import argparse
 import importlib.util
 import sys
 
-from app.serving.asked import RequestLimits
+from app.serving.access import check_api_key, check_origin
+from app.serving.hosts import is_loopback
+from app.serving.openai_api import ApiOptions
+from app.serving.parsed_request import RequestLimits
 from app.serving.sharing import Limits
 
 GRACE = 10.0
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+API_KEY = "COLADLM_API_KEY"  # in the environment
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,13 +45,21 @@ def parser() -> argparse.ArgumentParser:
     loading = "may visitors load another model, and so name folders of this machine; None: where only this one listens"
     add("--allow-loading", action=argparse.BooleanOptionalAction, help=loading)
     add("--mcp", action="store_true", help="offer the operations as tools of an MCP server, too")
+    names = "a host name that the server answers to; by default its own alone where only this machine listens, else all"
+    add("--allowed-host", metavar="NAME", action="append", default=[], help=names)
+    add = options.add_argument_group("OpenAI's API").add_argument
+    key = f"what clients must send; better set as {API_KEY} in the environment: every user sees a command line"
+    add("--api-key", type=checked(check_api_key), metavar="KEY", help=key)
+    origin = "whose pages may call the API in a browser, such as https://example.org; '*' is all"
+    add("--cors", metavar="ORIGIN", action="append", default=[], type=checked(check_origin), help=origin)
+    add("--accept-any-model", action="store_true", help="take every model name for the one that is served")
     add = options.add_argument_group("many at once").add_argument
     add("--running", type=at_least(1), default=many.running, help="requests that are worked on at once, in turns")
     add("--queue-size", type=at_least(0), default=many.waiting, help="how many more may wait for a place")
     add("--per-visitor", type=at_least(0), default=many.per_visitor, help="requests of one visitor at once; 0: any")
     add("--batch", type=at_least(1), default=many.batch, help="texts that are written as one batch at most")
     add("--grace", type=float, default=GRACE, help="seconds that runs may go on after SIGTERM")
-    add = options.add_argument_group("one request of the doors for programs").add_argument
+    add = options.add_argument_group("one request of OpenAI's API").add_argument
     add("--max-new-tokens", type=at_least(1), default=one.new_tokens, help="length of a text")
     add("--max-prompt-tokens", type=at_least(1), default=one.prompt, help="length of a prompt")
     add("--max-steps", type=at_least(1), default=one.steps, help="solver steps of a block")
@@ -69,6 +80,29 @@ def at_least(low: int):
     return whole
 
 
+def checked(check):
+    """A type for texts that `check` returns, or refuses with a ValueError."""
+
+    def text_type(text: str) -> str:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return text_type
+
+
+def api_options(options: argparse.Namespace) -> ApiOptions:
+    """How OpenAI's API is served. Raises ValueError for a key in the environment that cannot be one."""
+    limits = RequestLimits(
+        options.max_new_tokens, options.max_steps, options.max_texts, options.max_variations, options.max_prompt_tokens
+    )
+    key = options.api_key
+    if key is None and API_KEY in os.environ:
+        key = check_api_key(os.environ[API_KEY])
+    return ApiOptions(limits, options.accept_any_model, key, tuple(options.cors))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Loads the model and serves until it is interrupted or asked to end. Returns the exit status."""
     options = parser().parse_args(arguments)
@@ -82,6 +116,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("--mcp needs the package mcp: install it with pip install 'mcp<2'.", file=sys.stderr)
         return 2
     try:
+        api = api_options(options)
+    except ValueError as error:
+        print(f"{API_KEY} in the environment: {error}", file=sys.stderr)
+        return 2
+    try:
         print(f"Loading {options.checkpoint or 'the bundled model'} ...", flush=True)
         model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
     except (ValueError, OSError) as error:
@@ -89,15 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     torch.set_num_threads(choose_threads(model.parameters, model.device))
     many = Limits(options.running, options.queue_size, options.per_visitor, options.batch)
-    one = RequestLimits(
-        options.max_new_tokens, options.max_steps, options.max_texts, options.max_variations, options.max_prompt_tokens
-    )
     loading = options.allow_loading
     if loading is None:
-        loading = options.host in LOOPBACK and not options.share
+        loading = is_loopback(options.host) and not options.share
     serve(
-        model, many, one, host=options.host, port=options.port, share=options.share, mcp=options.mcp,
-        allow_loading=loading, grace=options.grace,
+        model, many, api, host=options.host, port=options.port, share=options.share, mcp=options.mcp,
+        allow_loading=loading, grace=options.grace, more_hosts=options.allowed_host,
     )  # fmt: skip
     return 0
 

@@ -1,4 +1,4 @@
-"""Serves the page and the doors for programs at one address, and ends cleanly when it is asked to."""
+"""Serves the page and OpenAI's API at one address, and ends cleanly when it is asked to."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import gradio as gr
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
 
 from coladlm import ColaDLM
 
@@ -22,8 +25,8 @@ from . import operations_api
 from .model_turn import SHARING
 from .page import build_page, launch_options
 from .resident import Resident
-from .serving.asked import RequestLimits
-from .serving.doors import Doors
+from .serving.hosts import AllowedHosts, allowed_hosts
+from .serving.openai_api import ApiOptions, OpenAIApi
 from .serving.sharing import Limits
 
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
@@ -33,12 +36,13 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def launched(
-    model: ColaDLM, many: Limits, one: RequestLimits, host: str, port: int, share: bool = False, mcp: bool = False,
-    allow_loading: bool = False, quiet: bool = False,
+    model: ColaDLM, many: Limits, api: ApiOptions, host: str, port: int, share: bool = False, mcp: bool = False,
+    allow_loading: bool = False, quiet: bool = False, more_hosts: Sequence[str] = (),
 ) -> gr.Blocks:  # fmt: skip
-    """The page, served in the background together with the doors. `close()` ends it.
+    """The page, served in the background together with OpenAI's API. `close()` ends it.
 
     mcp: offer the endpoints as tools of an MCP server, too. allow_loading: may visitors load another model.
+    more_hosts: names that a server of this machine alone answers to beside its own, see `allowed_hosts`.
     """
     SHARING.limits = many
     resident = Resident(model, allow_loading)
@@ -46,7 +50,7 @@ def launched(
     with page:
         operations_api.add_api(lambda: resident.model)
     page.queue(max_size=many.running + many.waiting)
-    doors = Doors(lambda: resident.model, SHARING, one)
+    routes = OpenAIApi(lambda: resident.model, SHARING, api).routes()
     page.launch(
         server_name=host,
         server_port=port or None,
@@ -56,7 +60,7 @@ def launched(
         prevent_thread_lock=True,
         max_threads=SPARE_THREADS + many.running + many.waiting,  # a handler keeps one while it waits for its turn
         app_kwargs={
-            "routes": doors.routes(),
+            "lifespan": _in_front(routes, allowed_hosts(host, more_hosts, share)),
             # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
             "middleware": [Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)],
             "exception_handlers": {OSError: _on_system_error},
@@ -67,6 +71,28 @@ def launched(
     return page
 
 
+def _in_front(
+    routes: Sequence[BaseRoute], names: Sequence[str]
+) -> Callable[[gr.routes.App], contextlib.AbstractAsyncContextManager]:
+    """A lifespan that puts the check of host names, and then routes, in front of all that Gradio answers.
+
+    A middleware that is given to Gradio stands behind its own, which answers the preflights of browsers.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: gr.routes.App) -> AsyncIterator[None]:
+        inner = app.middleware_stack
+
+        async def page(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["app"] = app
+            await inner(scope, receive, send)
+
+        app.middleware_stack = AllowedHosts(Starlette(routes=[*routes, Mount("/", page)]), names)
+        yield
+
+    return lifespan
+
+
 async def _on_system_error(_: Request, error: Exception) -> Response:
     """What a visitor reads whose file found no room; every other fault stays one of the program."""
     if getattr(error, "errno", None) not in FULL_DISK:
@@ -75,12 +101,12 @@ async def _on_system_error(_: Request, error: Exception) -> Response:
 
 
 def serve(
-    model: ColaDLM, many: Limits, one: RequestLimits, host: str, port: int, share: bool, mcp: bool, allow_loading: bool,
-    grace: float,
+    model: ColaDLM, many: Limits, api: ApiOptions, host: str, port: int, share: bool, mcp: bool, allow_loading: bool,
+    grace: float, more_hosts: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _asked_to_end() as asked:
-        page = launched(model, many, one, host, port, share, mcp, allow_loading)
+        page = launched(model, many, api, host, port, share, mcp, allow_loading, more_hosts=more_hosts)
         while not asked.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)

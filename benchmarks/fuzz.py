@@ -1,4 +1,4 @@
-"""Random inputs for every door: a result or a clear refusal, no traceback, no hang, nothing left behind.
+"""Random inputs for every way in: a result or a clear refusal, no traceback, no hang, nothing left behind.
 
     python -m benchmarks.fuzz [--checkpoint FOLDER] [--inputs 20000] [--seed 0]
 
@@ -32,8 +32,8 @@ from app.generate import generate_text
 from app.interpolate import interpolate_texts
 from app.model_turn import SHARING
 from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
-from app.serving.asked import RequestLimits
-from app.serving.doors import Doors
+from app.serving.openai_api import ApiOptions, OpenAIApi
+from app.serving.parsed_request import RequestLimits
 from app.text_files import read_texts
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
@@ -50,7 +50,8 @@ ODD_NUMBERS = (0, 1, -1, 2, 3, 7, 0.5, 1e-300, 1e300, -0.0, 2**31, 2**53 + 1, 2*
 FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stream",
           "stream_options", "stop", "seed", "logprobs", "top_logprobs", "echo", "best_of", "steps", "guidance",
           "solver", "history", "time_grid", "time_shift", "stagger", "stochasticity", "guidance_interval",
-          "repetition_penalty", "top_k", "stop_at_end", "tools", "response_format", "user", "logit_bias")  # fmt: skip
+          "repetition_penalty", "top_k", "stop_at_end", "tools", "response_format", "user", "logit_bias", "metadata",
+          "reasoning_effort")  # fmt: skip
 
 
 class Fault(AssertionError):
@@ -137,7 +138,7 @@ class Attack:
 
     def __init__(self, model: ColaDLM, folder: Path) -> None:
         self.model, self.folder = model, folder
-        self.client = TestClient(Starlette(routes=Doors(lambda: model, SHARING, LIMITS).routes()))
+        self.client = TestClient(Starlette(routes=OpenAIApi(lambda: model, SHARING, ApiOptions(LIMITS)).routes()))
         recipe = Recipe("generate", ("The cat",), SamplerSettings(steps=2, max_new_tokens=6))
         record = recorder(recipe)
         for _ in record.watch(run(model, recipe)):
@@ -150,7 +151,7 @@ class Attack:
             "trace": self.trace_file, "texts": self.text_file,
         }  # fmt: skip
 
-    # the doors for programs
+    # OpenAI's API
 
     def body(self, draw: random.Random) -> str:
         chat = draw.random() < 0.4
@@ -171,7 +172,8 @@ class Attack:
         return self._post(draw.random() < 0.2, draw.choice(choices))
 
     def _post(self, chat: bool, content: bytes) -> str:
-        answer = self.client.post("/v1/chat/completions" if chat else "/v1/completions", content=content)
+        path, headers = "/v1/chat/completions" if chat else "/v1/completions", {"Content-Type": "application/json"}
+        answer = self.client.post(path, content=content, headers=headers)
         if answer.status_code == 200:
             streamed = answer.headers["content-type"].startswith("text/event-stream")
             if streamed and not answer.text.endswith("data: [DONE]\n\n"):

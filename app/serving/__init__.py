@@ -1,1 +1,1 @@
-"""Requests of many people on one machine: who runs when, and the doors for programs. Knows no gradio."""
+"""Requests of many people on one machine: who runs when, OpenAI's API, and who may use it. Knows no gradio."""

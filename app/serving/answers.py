@@ -1,4 +1,4 @@
-"""Answers in the form of OpenAI's API: texts cut at their stops, what may be told of them, chunks and whole bodies."""
+"""Answers in the form of OpenAI's API: texts cut at their stops, chunks of a stream and whole bodies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from coladlm import ColaDLM
 from coladlm.events import BlockDone, Finished
 
 from ..pieces import BROKEN, pieces
-from .asked import Asked
+from .parsed_request import ParsedRequest
 
 
 @dataclasses.dataclass
 class Token:
-    """A token of an answer and, where asked for, its logarithmic probability and the likeliest ones.
+    """A token of an answer and, where they are wanted, its log-probability and the likeliest alternatives.
 
-    text: what it adds, set when it is told.
+    text: what it adds, set when it is sent.
     """
 
     id: int
@@ -30,29 +30,31 @@ class Token:
 
 @dataclasses.dataclass
 class Choice:
-    """One answer so far. text: up to its stop. told: characters that have been sent. reason: why it ended."""
+    """One answer so far. text: up to its stop. sent: characters sent in a stream, -1 when its end was. reason: why it
+    ended.
+    """
 
     text: str = ""
-    told: int = 0
+    sent: int = 0
     reason: str | None = None
     tokens: list[Token] = dataclasses.field(default_factory=list)
 
 
 class Answer:
-    """Follows the events of a request: after each, `news` is what has been added, and `choices` what there is."""
+    """Follows the events of a request: after each, `choices` is what there is of its texts."""
 
-    def __init__(self, model: ColaDLM, asked: Asked) -> None:
-        self.model, self.asked = model, asked
-        recipe, per_latent, per_block = asked.recipe, model.patch_size, model.block_size
+    def __init__(self, model: ColaDLM, request: ParsedRequest) -> None:
+        self.model, self.request = model, request
+        recipe, per_latent, per_block = request.recipe, model.patch_size, model.block_size
         self.choices = [Choice() for _ in recipe.sequences()]
         # tokens of the first block that belong to the prompt: what its whole blocks leave over
-        skips = [-(-count // per_latent) % per_block * per_latent for count in asked.prompt_tokens]
+        skips = [-(-count // per_latent) % per_block * per_latent for count in request.prompt_tokens]
         self.skips = [skip for skip in skips for _ in range(recipe.variations)]
         self.special = frozenset((*model.end_ids, model.pad_id))
 
     @property
     def ended(self) -> bool:
-        """Has every answer come to its end, by itself or at a stop?"""
+        """Has every text come to its end, by itself or at a stop?"""
         return all(choice.reason is not None for choice in self.choices)
 
     def take(self, event: Any) -> None:
@@ -69,28 +71,28 @@ class Answer:
                 choice.reason = "stop" if event.reasons[index] == "end" else "length"
 
     def _extend(self, choice: Choice, text: str, whole: bool) -> None:
-        found = [(text.index(stop), stop) for stop in self.asked.stops if stop in text]
+        found = [(text.index(stop), stop) for stop in self.request.stops if stop in text]
         if found:
             choice.text, choice.reason = text[: min(found)[0]], "stop"
         elif whole:
             choice.text = text
         else:  # what may yet become the start of a stop, or another character, waits
-            held = max((_overlap(text, stop) for stop in self.asked.stops), default=0)
+            held = max((_overlap(text, stop) for stop in self.request.stops), default=0)
             choice.text = text[: len(text) - held].rstrip(BROKEN)
 
     def _take_tokens(self, done: BlockDone) -> None:
-        most, told = self.asked.recipe.settings.max_new_tokens, self.asked.logprobs is not None
-        logprobs = done.logits.float().log_softmax(-1) if told else None
+        most, wanted = self.request.recipe.settings.max_new_tokens, self.request.logprobs is not None
+        logprobs = done.logits.float().log_softmax(-1) if wanted else None
         for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
             if not done.active[row]:
                 continue
             first = skip if done.block == 0 else 0
             for place, token in list(enumerate(done.token_ids[row].tolist()))[first:]:
                 if len(choice.tokens) < most:
-                    choice.tokens.append(self._probable(token, logprobs[row, place]) if told else Token(token))
+                    choice.tokens.append(self._probable(token, logprobs[row, place]) if wanted else Token(token))
 
     def _probable(self, token: int, logprobs: Tensor) -> Token:
-        values, ids = logprobs.topk(self.asked.logprobs)
+        values, ids = logprobs.topk(self.request.logprobs)
         top = [(self._name(i), value) for i, value in zip(ids.tolist(), values.tolist(), strict=True)]
         return Token(token, float(logprobs[token]), top)
 
@@ -98,19 +100,19 @@ class Answer:
         return pieces(self.model.tokenizer, [token], special=self.special)[0] or self.model.tokenizer.id_to_token(token)
 
     def usage(self) -> dict[str, int]:
-        """Tokens of the prompts, of the answers as they were told, and of both."""
-        asked = sum(self.asked.prompt_tokens)
-        given = sum(len(self.tokens_of(choice)) for choice in self.choices)
-        return {"prompt_tokens": asked, "completion_tokens": given, "total_tokens": asked + given}
+        """Tokens of the prompts, of the answers up to their stops, and of both."""
+        prompts = sum(self.request.prompt_tokens)
+        answers = sum(len(self.tokens_of(choice)) for choice in self.choices)
+        return {"prompt_tokens": prompts, "completion_tokens": answers, "total_tokens": prompts + answers}
 
     def echo(self, index: int) -> str:
         """What stands before an answer where the prompt is to be repeated."""
-        recipe = self.asked.recipe
-        return recipe.texts[index // recipe.variations] if self.asked.echo else ""
+        recipe = self.request.recipe
+        return recipe.texts[index // recipe.variations] if self.request.echo else ""
 
     def tokens_of(self, choice: Choice, start: int = 0) -> list[Token]:
         """The tokens of an answer that begin before its end, from the character `start` on."""
-        kept, at, ends = [], 0, self.asked.recipe.settings.stop_at_end
+        kept, at, ends = [], 0, self.request.recipe.settings.stop_at_end
         texts = pieces(self.model.tokenizer, [token.id for token in choice.tokens], special=self.special)
         for token, text in zip(choice.tokens, texts, strict=True):
             if at >= len(choice.text) or (ends and token.id in self.model.end_ids):
@@ -151,20 +153,20 @@ def chat_logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
     return {"content": content, "refusal": None}
 
 
-class Form:
-    """How one of the two doors writes what an Answer holds."""
+class ResponseWriter:
+    """Writes what an Answer holds in the form of one of the two endpoints."""
 
     def __init__(self, chat: bool, answer: Answer, model_name: str, number: str, created: int) -> None:
         self.chat, self.answer = chat, answer
         kind = "chat.completion" if chat else "text_completion"
         self.head = {"id": number, "object": kind, "created": created, "model": model_name,
-                     "system_fingerprint": answer.asked.recipe.model or None}  # fmt: skip
+                     "system_fingerprint": answer.request.recipe.model or None}  # fmt: skip
         self.chunk_head = {**self.head, "object": "chat.completion.chunk" if chat else kind}
 
-    def whole(self) -> dict[str, Any]:
-        """The body that is sent at the end. `recipe` repeats it, here and in every other door."""
+    def body(self) -> dict[str, Any]:
+        """The body that is sent at the end. `recipe` gives the same texts again, here and everywhere else."""
         choices = [self._choice(i, choice) for i, choice in enumerate(self.answer.choices)]
-        recipe = self.answer.asked.recipe.to_dict()
+        recipe = self.answer.request.recipe.to_dict()
         return {**self.head, "choices": choices, "usage": self.answer.usage(), "recipe": recipe}
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -174,14 +176,14 @@ class Form:
         return {**common, "text": self.answer.echo(index) + choice.text}
 
     def _logprobs(self, index: int, choice: Choice, start: int) -> dict[str, Any] | None:
-        if self.answer.asked.logprobs is None:
+        if self.answer.request.logprobs is None:
             return None
         tokens = self.answer.tokens_of(choice, start)
         if self.chat:
             return chat_logprobs(tokens)
         return completion_logprobs(tokens, len(self.answer.echo(index)) + start)
 
-    def first(self) -> list[dict[str, Any]]:
+    def first_chunks(self) -> list[dict[str, Any]]:
         """The chunks that open a stream: roles in a chat, the prompts where they are to be repeated."""
         out = []
         for index in range(len(self.answer.choices)):
@@ -192,28 +194,28 @@ class Form:
                 out.append(self._chunk(index, echo, None, None))
         return out
 
-    def news(self) -> list[dict[str, Any]]:
+    def new_chunks(self) -> list[dict[str, Any]]:
         """The chunks of what is new since the last call."""
         out = []
         for index, choice in enumerate(self.answer.choices):
-            text = choice.text[choice.told :]
+            text = choice.text[choice.sent :]
             if text:
-                probabilities = self._logprobs(index, choice, choice.told)
+                probabilities = self._logprobs(index, choice, choice.sent)
                 out.append(self._chunk(index, {"content": text} if self.chat else text, None, probabilities))
-                choice.told = len(choice.text)
-            if choice.reason is not None and choice.told >= 0:
+                choice.sent = len(choice.text)
+            if choice.reason is not None and choice.sent >= 0:
                 out.append(self._chunk(index, {} if self.chat else "", choice.reason, None))
-                choice.told = -1
+                choice.sent = -1
         return out
 
     def _chunk(self, index: int, part: Any, reason: str | None, logprobs: Any) -> dict[str, Any]:
         body = {"delta": part} if self.chat else {"text": part}
         choice = {"index": index, **body, "finish_reason": reason, "logprobs": logprobs}
-        usage = {"usage": None} if self.answer.asked.usage else {}
+        usage = {"usage": None} if self.answer.request.stream_usage else {}
         return {**self.chunk_head, "choices": [choice], **usage}
 
-    def last(self) -> list[dict[str, Any]]:
-        """The chunk that closes a stream, where usage was asked for."""
-        if not self.answer.asked.usage:
+    def last_chunks(self) -> list[dict[str, Any]]:
+        """The chunk that closes a stream, where usage is wanted."""
+        if not self.answer.request.stream_usage:
             return []
         return [{**self.chunk_head, "choices": [], "usage": self.answer.usage()}]

@@ -5,27 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from coladlm.recipe import RecipeError
 
 from .requests import BusyError, ClosingError
 
-KINDS = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+TYPES = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+HTTP_CODES = {404: "not_found", 405: "wrong_method"}
 
 
-class DoorError(ValueError):
+class ApiError(ValueError):
     """A request that is refused. param: the field that is wrong. code: a word for programs."""
 
-    def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
-        self.param, self.code, self.status = param, code, status
+    def __init__(
+        self, message: str, param: str | None = None, code: str | None = None, status: int = 400,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.param, self.code, self.status, self.headers = param, code, status, dict(headers or {})
         super().__init__(message)
 
 
-class PlainJSON(Response):
-    """JSON in ASCII, so that any text that a visitor sent can be said back."""
+class AsciiJSON(Response):
+    """JSON in ASCII: it can repeat any text that a request holds, half a surrogate pair too, which UTF-8 cannot."""
 
     media_type = "application/json"
 
@@ -37,11 +43,13 @@ def dumps(content: Any) -> str:
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
-def error_of(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """(status, headers, body) for an error. What is not the visitor's doing goes to the log with its traceback."""
+def describe_error(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """(status, headers, body) for an error. A fault of the server goes to the log with its traceback."""
     status, param, code, headers = 400, None, None, {}
-    if isinstance(error, DoorError):
-        status, param, code = error.status, error.param, error.code
+    if isinstance(error, ApiError):
+        status, param, code, headers = error.status, error.param, error.code, error.headers
+    elif isinstance(error, HTTPException):  # of starlette's routing
+        status, code, headers = error.status_code, HTTP_CODES.get(error.status_code), dict(error.headers or {})
     elif isinstance(error, BusyError):
         status, code = 429, "too_many_requests" if error.seconds is None else "queue_full"
         headers = {"Retry-After": str(max(1, math.ceil(error.seconds or 1)))}
@@ -52,11 +60,13 @@ def error_of(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     elif not isinstance(error, ValueError):
         status, code = 500, "internal_error"
         logging.getLogger(__name__).error("a request failed", exc_info=error)
-    message = str(error) if status != 500 else "The server failed at this request; its log says more."
-    kind = KINDS.get(status, "invalid_request_error")
+    message = error.detail if isinstance(error, HTTPException) else str(error)
+    if status == 500:
+        message = "The server failed at this request; its log says more."
+    kind = TYPES.get(status, "invalid_request_error")
     return status, headers, {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def error_response(error: Exception) -> Response:
-    status, headers, body = error_of(error)
-    return PlainJSON(body, status, headers)
+    status, headers, body = describe_error(error)
+    return AsciiJSON(body, status, headers)

@@ -7,14 +7,15 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.serving.asked import RequestLimits
-from app.serving.doors import Doors
+from app.serving.openai_api import ApiOptions, OpenAIApi
+from app.serving.parsed_request import RequestLimits
 from app.serving.sharing import Limits, Sharing
 from coladlm import ColaDLM
 from coladlm.checkpoint import CheckpointError
 from coladlm.recipe import Recipe
 from coladlm.run import run
 
+JSON = {"Content-Type": "application/json"}
 ASK = {"prompt": "Once upon a time", "max_tokens": 14, "steps": 3, "seed": 5}
 LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=200, body=20_000)
 
@@ -28,7 +29,7 @@ def sharing():
 
 @pytest.fixture(scope="module")
 def client(model, sharing):
-    with TestClient(Starlette(routes=Doors(lambda: model, sharing, LIMITS).routes())) as client:
+    with TestClient(Starlette(routes=OpenAIApi(lambda: model, sharing, ApiOptions(LIMITS)).routes())) as client:
         yield client
 
 
@@ -83,7 +84,7 @@ def test_a_seed_repeats_a_text_and_no_seed_draws_one(client):
     assert len(seeds) == 3
 
 
-def test_a_stream_tells_the_same_text_in_pieces(client):
+def test_a_stream_has_the_same_text_in_pieces(client):
     whole = complete(client, n=2)
     parts = streamed(client, n=2)
     for index in (0, 1):
@@ -95,13 +96,13 @@ def test_a_stream_tells_the_same_text_in_pieces(client):
     assert len({chunk["id"] for chunk in parts}) == 1
 
 
-def test_a_stream_tells_usage_where_asked(client):
+def test_a_stream_ends_with_usage_where_it_is_wanted(client):
     *parts, last = streamed(client, stream_options={"include_usage": True})
     assert all(chunk["usage"] is None for chunk in parts)
     assert last["choices"] == [] and last["usage"] == complete(client)["usage"]
 
 
-def test_a_text_ends_before_its_stop_and_a_stream_never_tells_a_part_of_it(client):
+def test_a_text_ends_before_its_stop_and_a_stream_never_sends_a_part_of_it(client):
     text = complete(client)["choices"][0]["text"]
     stop = text[len(text) // 2 :][:3]
     expected = text[: text.index(stop)]
@@ -123,22 +124,22 @@ def test_echo_puts_the_prompt_first(client):
     assert "".join(c["choices"][0]["text"] for c in streamed(client, echo=True)) == echoed["choices"][0]["text"]
 
 
-def test_probabilities_are_told_for_every_token(client):
+def test_every_token_of_an_answer_has_its_log_probability(client):
     choice = complete(client, logprobs=3, stop_at_end=False)["choices"][0]
-    told = choice["logprobs"]
-    assert "".join(told["tokens"]) == choice["text"]
-    assert len(told["tokens"]) == len(told["token_logprobs"]) == len(told["top_logprobs"])
-    assert all(p <= 0 for p in told["token_logprobs"])
-    assert all(1 <= len(top) <= 3 for top in told["top_logprobs"])
-    for offset, token in zip(told["text_offset"], told["tokens"], strict=True):
+    given = choice["logprobs"]
+    assert "".join(given["tokens"]) == choice["text"]
+    assert len(given["tokens"]) == len(given["token_logprobs"]) == len(given["top_logprobs"])
+    assert all(p <= 0 for p in given["token_logprobs"])
+    assert all(1 <= len(top) <= 3 for top in given["top_logprobs"])
+    for offset, token in zip(given["text_offset"], given["tokens"], strict=True):
         assert choice["text"][offset:].startswith(token)
     parts = [chunk["choices"][0]["logprobs"] for chunk in streamed(client, logprobs=3, stop_at_end=False)]
-    assert [token for part in parts if part for token in part["tokens"]] == told["tokens"]
+    assert [token for part in parts if part for token in part["tokens"]] == given["tokens"]
 
 
 def test_a_chat_goes_on_from_its_messages(client, model):
-    said = [{"type": "text", "text": "Once upon a time"}]
-    messages = [{"role": "system", "content": "A story."}, {"role": "user", "content": said}]
+    parts = [{"type": "text", "text": "Once upon a time"}]
+    messages = [{"role": "system", "content": "A story."}, {"role": "user", "content": parts}]
     body = {key: value for key, value in ASK.items() if key != "prompt"} | {"messages": messages}
     answer = client.post("/v1/chat/completions", json=body).json()
     message = answer["choices"][0]["message"]
@@ -151,7 +152,7 @@ def test_a_chat_goes_on_from_its_messages(client, model):
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in rest) == message["content"]
 
 
-def test_a_chat_tells_probabilities_in_its_own_form(client):
+def test_a_chat_gives_log_probabilities_in_its_own_form(client):
     body = {"messages": [{"role": "user", "content": "The cat"}], "max_completion_tokens": 5, "steps": 2, "seed": 1,
             "logprobs": True, "top_logprobs": 2, "stop_at_end": False}  # fmt: skip
     choice = client.post("/v1/chat/completions", json=body).json()["choices"][0]
@@ -173,21 +174,34 @@ WRONG = {
     "not a number": (b'{"temperature": NaN}', "invalid_json", None),
     "no text": ({"prompt": 7}, None, "prompt"),
     "no prompts": ({"prompt": []}, None, "prompt"),
-    "half a character": ({"prompt": "\ud800"}, None, "texts[0]"),
+    "token ids": ({"prompt": [5, 6]}, None, "prompt[0]"),
+    "no text among texts": ({"prompt": ["x", {}]}, None, "prompt[1]"),
+    "half a character": ({"prompt": "\ud800"}, None, "prompt"),
     "too many prompts": ({"prompt": ["x"] * 4}, "too_large", "prompt"),
     "too long a prompt": ({"prompt": "cat " * 900}, None, "prompt"),
     "another model": ({"model": "gpt"}, "model_not_found", "model"),
     "too long": ({"max_tokens": 65}, "too_large", "max_tokens"),
     "no length": ({"max_tokens": 0}, None, "max_tokens"),
+    "a length below zero": ({"max_tokens": -1}, None, "max_tokens"),
+    "a length that is a text": ({"max_tokens": "12"}, None, "max_tokens"),
     "too many steps": ({"steps": 9}, "too_large", "steps"),
     "cold": ({"temperature": -1}, None, "temperature"),
-    "too many texts": ({"n": 5}, None, "n"),
+    "too many texts": ({"n": 5}, "too_large", "n"),
+    "half a text": ({"n": 1.5}, None, "n"),
     "a seed below zero": ({"seed": -1}, None, "seed"),
     "a huge seed": ({"seed": 10**400}, None, "seed"),
     "an empty stop": ({"stop": ""}, None, "stop"),
     "too many stops": ({"stop": list("abcdefghi")}, None, "stop"),
+    "a stop that is a number": ({"stop": ["a", 7]}, None, "stop[1]"),
+    "too many log-probabilities": ({"logprobs": 21}, None, "logprobs"),
     "no flag": ({"stream": "yes"}, None, "stream"),
     "options without a stream": ({"stream_options": {"include_usage": True}}, None, "stream_options"),
+    "options that are none": ({"stream": True, "stream_options": 7}, None, "stream_options"),
+    "an option of no kind": (
+        {"stream": True, "stream_options": {"include_usage": 1}},
+        None,
+        "stream_options.include_usage",
+    ),
     "a penalty": ({"presence_penalty": 1}, "unsupported", "presence_penalty"),
     "ranked": ({"best_of": 3}, None, "best_of"),
     "unknown": ({"wishes": 3}, "unknown_field", "wishes"),
@@ -195,9 +209,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("body, code, param", WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_said_in_the_form_of_the_api(client, body, code, param):
+def test_bad_input_gets_an_error_in_the_form_of_the_api(client, body, code, param):
     content = body if isinstance(body, bytes) else json.dumps({**ASK, **body})
-    answer = client.post("/v1/completions", content=content)
+    answer = client.post("/v1/completions", content=content, headers=JSON)
     error = answer.json()["error"]
     assert 400 <= answer.status_code < 500
     assert set(error) == {"message", "type", "param", "code"} and error["message"]
@@ -217,18 +231,38 @@ def test_what_is_wrong_is_said_in_the_form_of_the_api(client, body, code, param)
         [{"role": "user", "content": [{"type": "image"}]}],
     ],
 )
-def test_messages_that_are_none_are_refused(client, messages):
+def test_bad_messages_are_refused(client, messages):
     answer = client.post("/v1/chat/completions", json={"messages": messages})
     assert answer.status_code == 400 and answer.json()["error"]["param"].startswith("messages")
 
 
 def test_a_body_beyond_the_limit_is_not_read(client):
-    assert client.post("/v1/completions", content=b"x" * 20_001).status_code == 413
-    assert client.post("/v1/completions", content=iter([b"x" * 15_000] * 2)).status_code == 413
+    assert client.post("/v1/completions", content=b"x" * 20_001, headers=JSON).status_code == 413
+    assert client.post("/v1/completions", content=iter([b"x" * 15_000] * 2), headers=JSON).status_code == 413
+
+
+@pytest.mark.parametrize("kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
+def test_a_body_of_another_type_is_refused_in_the_form_of_the_api(client, kind):
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = client.post("/v1/completions", content=json.dumps(ASK), headers=headers)
+    error = answer.json()["error"]
+    assert answer.status_code == 415 and error["code"] == "unsupported_media_type"
+    assert "expected application/json" in error["message"]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_is_taken_by_any_spelling_of_its_type(client, kind):
+    answer = client.post("/v1/completions", content=json.dumps(ASK), headers={"Content-Type": kind})
+    assert answer.status_code == 200
 
 
 ELSEWHERE = (
     ("GET", "/v1/completions", 405),
+    ("OPTIONS", "/v1/completions", 405),
+    ("OPTIONS", "/v1/nothing", 404),
+    ("PUT", "/v1/chat/completions", 405),
+    ("TRACE", "/v1/models", 405),
+    ("BREW", "/v1/models", 405),
     ("POST", "/v1/models", 405),
     ("GET", "/v1/nothing", 404),
     ("GET", "/v1/models/gpt", 404),
@@ -238,10 +272,17 @@ ELSEWHERE = (
 @pytest.mark.parametrize("method, path, status", ELSEWHERE)
 def test_other_paths_and_methods_get_an_error_of_the_same_form(client, method, path, status):
     answer = client.request(method, path)
-    assert answer.status_code == status and answer.json()["error"]["message"]
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_a_full_queue_is_said_at_once_with_the_expected_wait(client, sharing, model, monkeypatch):
+def test_a_wrong_method_is_told_the_right_one(client):
+    answer = client.options("/v1/completions")
+    assert answer.json()["error"]["message"] == "OPTIONS is not for /v1/completions, expected POST"
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_full_queue_is_reported_at_once_with_the_expected_wait(client, sharing, model, monkeypatch):
     monkeypatch.setattr(sharing, "limits", Limits(running=1, waiting=0))
     long = Recipe("generate", ("x",), model.defaults.from_dict({"max_new_tokens": 4000, "stop_at_end": False}))
     with sharing.run(model, long, steps="none"):
@@ -252,7 +293,7 @@ def test_a_full_queue_is_said_at_once_with_the_expected_wait(client, sharing, mo
         assert client.get("/health").json() | {"model": ""} == {"status": "ok", "model": "", "running": 1, "waiting": 0}
 
 
-def test_a_fault_of_the_server_tells_nothing_of_its_inside(client, model, monkeypatch):
+def test_a_fault_of_the_server_reveals_nothing_of_its_inside(client, model, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret of the machine")
 
@@ -267,7 +308,7 @@ def test_a_model_whose_folder_disappears_goes_on_working(golden_folder, tmp_path
     shutil.copytree(golden_folder, tmp_path / "model")
     other = ColaDLM.from_pretrained(tmp_path / "model", device="cpu", dtype="float32")
     shutil.rmtree(tmp_path / "model")
-    with TestClient(Starlette(routes=Doors(lambda: other, sharing, LIMITS).routes())) as there:
+    with TestClient(Starlette(routes=OpenAIApi(lambda: other, sharing, ApiOptions(LIMITS)).routes())) as there:
         assert complete(there)["choices"] == complete(client)["choices"]
     with pytest.raises(CheckpointError, match="model"):
         ColaDLM.from_pretrained(tmp_path / "model")

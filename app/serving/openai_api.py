@@ -1,0 +1,245 @@
+"""OpenAI's API over HTTP: /v1/completions, /v1/chat/completions and /v1/models; and /health and /metrics.
+
+Plain Starlette routes. `routes` gives them; whoever serves the page puts them in front of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from coladlm import ColaDLM
+
+from .access import ApiCORS, RequireApiKey
+from .answers import Answer, ResponseWriter
+from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
+from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
+from .request_bodies import parse_json
+from .requests import Events, Waiting
+from .sharing import Sharing
+
+METRICS_TYPE = "text/plain; version=0.0.4"
+IGNORED_HEADER = "X-Ignored-Fields"
+
+
+@dataclasses.dataclass(frozen=True)
+class ApiOptions:
+    """How the API is served. limits: of one request. accept_any_model: take every model name for the one that is there.
+    api_key: what a request must carry, None for nothing. origins: whose pages may call it from a browser.
+    """
+
+    limits: RequestLimits = dataclasses.field(default_factory=RequestLimits)
+    accept_any_model: bool = False
+    api_key: str | None = dataclasses.field(default=None, repr=False)
+    origins: tuple[str, ...] = ()
+
+
+class OpenAIApi:
+    """The endpoints. model: gives the resident model of the moment."""
+
+    def __init__(self, model: Callable[[], ColaDLM], sharing: Sharing, options: ApiOptions | None = None) -> None:
+        self.model, self.sharing, self.options = model, sharing, options or ApiOptions()
+        self.parser = RequestParser(self.options.limits, self.options.accept_any_model)
+        self.started = int(time.time())
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes, first match first."""
+        return [
+            Mount("/v1", self._application()),
+            Route("/health", self.health, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+        ]
+
+    def _application(self) -> Starlette:
+        """What lies below /v1, whose errors all have the form of the API: an unknown path and a wrong method, too."""
+        options, middleware = self.options, []
+        if options.origins:
+            exposed = (IGNORED_HEADER, "Retry-After")
+            middleware.append(Middleware(ApiCORS, origins=options.origins, expose=exposed))
+        if options.api_key is not None:  # behind CORS: a browser asks without a key whether it may send one
+            middleware.append(Middleware(RequireApiKey, key=options.api_key))
+        routes = [
+            Route("/completions", _answering(self.completions), methods=["POST"]),
+            Route("/chat/completions", _answering(self.chat), methods=["POST"]),
+            Route("/models", _answering(self.models), methods=["GET"]),
+            Route("/models/{name:path}", _answering(self.one_model), methods=["GET"]),
+        ]
+        return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _http_error})
+
+    # models
+
+    async def models(self, _: Request) -> Response:
+        return AsciiJSON({"object": "list", "data": [self._description(self.model())]})
+
+    async def one_model(self, request: Request) -> Response:
+        model = self.model()
+        self.parser.check_model(request.path_params["name"], model)
+        return AsciiJSON(self._description(model))
+
+    def _description(self, model: ColaDLM) -> dict[str, Any]:
+        about = {"parameters": model.parameters, "max_tokens": model.max_tokens, "fingerprint": model.fingerprint}
+        return {"id": model_id(model), "object": "model", "created": self.started, "owned_by": "cola-dlm", **about}
+
+    # texts
+
+    async def completions(self, request: Request) -> Response:
+        return await self._texts(request, self.parser.completion, chat=False)
+
+    async def chat(self, request: Request) -> Response:
+        return await self._texts(request, self.parser.chat, chat=True)
+
+    async def _texts(self, request: Request, parse: Callable[..., ParsedRequest], chat: bool) -> Response:
+        model, body = self.model(), await self._body(request)
+        parsed = await run_sync(lambda: parse(parse_json(body), model))
+        visitor = request.client.host if request.client else ""
+        number = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
+        writer = ResponseWriter(chat, Answer(model, parsed), model_id(model), number, int(time.time()))
+        headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
+        events = self.sharing.run(model, parsed.recipe, visitor, steps="none")
+        if parsed.stream:
+            parts = _stream(events, writer)
+            first = await anext(parts)  # what is refused here still gets a status of its own
+            headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return StreamingResponse(_chained(first, parts), media_type="text/event-stream", headers=headers)
+        return await _while_connected(request, _whole(events, writer, headers))
+
+    async def _body(self, request: Request) -> bytes:
+        """The bytes of a JSON body. Raises ApiError for another type, which a form of any site could send without
+        asking the browser first, and for one beyond the limit, which is not read.
+        """
+        kind = request.headers.get("content-type", "")
+        if kind.split(";")[0].strip().lower() != "application/json":
+            found = f"Content-Type is {kind[:60]!r}" if kind else "Content-Type is absent"
+            raise ApiError(f"{found}, expected application/json", code="unsupported_media_type", status=415)
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.options.limits.body:
+            raise self._too_large()
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > self.options.limits.body:
+                raise self._too_large()
+        return bytes(body)
+
+    def _too_large(self) -> ApiError:
+        most = self.options.limits.body
+        return ApiError(f"the body is too large, expected at most {most:,} bytes", code="too_large", status=413)
+
+    # the server itself
+
+    async def health(self, _: Request) -> Response:
+        numbers, is_open = self.sharing.numbers(), self.sharing.open
+        state = {"status": "ok" if is_open else "shutting down", "model": model_id(self.model()), **numbers}
+        return AsciiJSON(state, 200 if is_open else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        return PlainTextResponse(self.sharing.counts.text(self.sharing.numbers()), media_type=METRICS_TYPE)
+
+
+def _answering(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """An endpoint whose errors have the form of the API: a client gets a sentence, never a traceback."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as error:
+            return error_response(error)
+
+    return endpoint
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """What Starlette's routing found wrong, in a sentence."""
+    path, allowed = request.url.path[:80], (error.headers or {}).get("Allow")
+    if error.status_code == 405 and allowed:
+        methods = " or ".join(sorted(allowed.split(", ")))
+        error = HTTPException(405, f"{request.method} is not for {path}, expected {methods}", error.headers)
+    elif error.status_code == 404:
+        error = HTTPException(404, f"there is nothing at {path}", error.headers)
+    return error_response(error)
+
+
+async def _follow(events: Events, answer: Answer) -> AsyncIterator[Any]:
+    """The events, which the answer has taken in; no more than the answer needs."""
+    arriving = events.asynchronous()
+    try:
+        async for event in arriving:
+            answer.take(event)
+            yield event
+            if answer.ended:
+                return
+    finally:
+        await arriving.aclose()
+
+
+async def _whole(events: Events, writer: ResponseWriter, headers: dict[str, str]) -> Response:
+    async for _ in _follow(events, writer.answer):
+        pass
+    return AsciiJSON(writer.body(), headers=headers)
+
+
+async def _stream(events: Events, writer: ResponseWriter) -> AsyncIterator[bytes]:
+    """A stream of server-sent events. Its first part comes when the request has been found to be good."""
+    followed, opened = _follow(events, writer.answer), False
+    try:
+        async for event in followed:
+            if not opened:
+                yield _sse(writer.first_chunks())
+                opened = True
+            yield b": waiting\n\n" if isinstance(event, Waiting) else _sse(writer.new_chunks())
+        yield _sse(writer.last_chunks()) + b"data: [DONE]\n\n"
+    except Exception as error:
+        if not opened:
+            raise
+        yield _sse([describe_error(error)[2]])
+    finally:
+        await followed.aclose()
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A first part and the rest, which is closed whatever happens."""
+    try:
+        if first:
+            yield first
+        async for part in rest:
+            if part:
+                yield part
+    finally:
+        await rest.aclose()
+
+
+def _sse(chunks: list[dict[str, Any]]) -> bytes:
+    return b"".join(b"data: " + dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+
+
+async def _while_connected(request: Request, response: Any) -> Response:
+    """The response, or ClientDisconnect where the client leaves before: then what makes it is cancelled."""
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    making, leaving = asyncio.ensure_future(response), asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if making.done():
+            return making.result()
+        raise ClientDisconnect
+    finally:
+        making.cancel()
+        leaving.cancel()
+        await asyncio.gather(making, leaving, return_exceptions=True)

@@ -1,0 +1,166 @@
+"""A body of OpenAI's API as a recipe, and what is wanted of its texts. Everything is checked before it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.recipe import Recipe, RecipeError, brief
+from coladlm.settings import SettingsError
+
+from .errors import ApiError
+from .request_bodies import SAMPLER_FIELDS, ChatBody, CompletionBody, SharedFields, check_fields, parse_body
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestLimits:
+    """The most that one request may ask for. new_tokens: of each text. texts: prompts of one request. variations: of
+    each. prompt: tokens of one. body: bytes.
+    """
+
+    new_tokens: int = 1024
+    steps: int = 128
+    texts: int = 8
+    variations: int = 8
+    prompt: int = 4096
+    body: int = 1 << 20
+
+    def check_texts(self, texts: Sequence[str], variations: int, field: str) -> None:
+        """Raises ApiError for texts beyond the limits. field: the name of what they came in."""
+        if len(texts) > self.texts:
+            raise ApiError(f"{field} has {len(texts)} texts, expected at most {self.texts} here", field, "too_large")
+        if any(len(text) > 20 * self.prompt for text in texts):  # before it takes time to count their tokens
+            raise ApiError(f"{field} is too long, expected at most {self.prompt:,} tokens here", field, "too_large")
+        if variations > self.variations:
+            raise ApiError(f"n is {brief(variations)}, expected at most {self.variations} here", "n", "too_large")
+
+    def check_length(self, length: int, field: str) -> None:
+        """Raises ApiError for a text of too many tokens, or of none. field: what the length came in."""
+        if length == 0:
+            raise ApiError(f"{field} is 0, expected a whole number of at least 1", field)
+        if length > self.new_tokens:
+            raise ApiError(f"{field} is {brief(length)}, expected at most {self.new_tokens:,} here", field, "too_large")
+
+    def check_steps(self, steps: int) -> None:
+        """Raises ApiError for more solver steps than a request may ask for."""
+        if steps > self.steps:
+            raise ApiError(f"steps is {steps:,}, expected at most {self.steps:,} here", "steps", "too_large")
+
+
+@dataclasses.dataclass(frozen=True)
+class ParsedRequest:
+    """A checked request.
+
+    prompt_tokens: of each text. stops: where a text ends. stream_usage: report usage at the end of a stream, too.
+    logprobs: how many alternatives to give for each token, None for no probabilities at all. echo: repeat the prompt.
+    ignored: fields that the body has and that changed nothing.
+    """
+
+    recipe: Recipe
+    prompt_tokens: tuple[int, ...]
+    stops: tuple[str, ...] = ()
+    stream: bool = False
+    stream_usage: bool = False
+    logprobs: int | None = None
+    echo: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+class RequestParser:
+    """Makes requests of bodies. accept_any_model: take every model name for the one that is served."""
+
+    def __init__(self, limits: RequestLimits | None = None, accept_any_model: bool = False) -> None:
+        self.limits, self.accept_any_model = limits or RequestLimits(), accept_any_model
+
+    def completion(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
+        """What a body of /v1/completions asks for. Raises ApiError and PromptError."""
+        ignored, body = check_fields(CompletionBody, data), parse_body(CompletionBody, data)
+        if body.echo and body.logprobs is not None:
+            raise ApiError("logprobs with echo asks for the log-probability of each token of the prompt; this model "
+                           "has none, only a bound for a text as a whole. Leave out one of the two", "logprobs",
+                           "unsupported")  # fmt: skip
+        if body.best_of is not None and body.best_of != body.n:
+            found = brief(body.best_of)
+            raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
+        recipe, counts = self._recipe(body, data, model, body.prompt, "prompt", "max_tokens", body.max_tokens)
+        stream, usage = _stream(body)
+        return ParsedRequest(recipe, counts, tuple(body.stop), stream, usage, body.logprobs, body.echo, ignored)
+
+    def chat(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
+        """What a body of /v1/chat/completions asks for: the texts of the messages, a blank line between them, are the
+        prompt. Raises ApiError and PromptError.
+        """
+        ignored, body = check_fields(ChatBody, data), parse_body(ChatBody, data)
+        if body.top_logprobs is not None and not body.logprobs:
+            raise ApiError("top_logprobs is given without logprobs, expected logprobs to be true", "top_logprobs")
+        text = "\n\n".join(filter(None, (message.text for message in body.messages)))
+        length, field = body.max_completion_tokens, "max_completion_tokens"
+        if length is None:
+            length, field = body.max_tokens, "max_tokens"
+        recipe, counts = self._recipe(body, data, model, [text], "messages", field, length)
+        logprobs = (body.top_logprobs or 0) if body.logprobs else None
+        stream, usage = _stream(body)
+        return ParsedRequest(recipe, counts, tuple(body.stop), stream, usage, logprobs, False, ignored)
+
+    def check_model(self, name: str | None, model: ColaDLM) -> None:
+        """Raises ApiError for the name of another model."""
+        if name is not None and name != model_id(model) and not self.accept_any_model:
+            raise ApiError(f"unknown model {brief(name)}; this server serves {model_id(model)!r}", "model",
+                           "model_not_found", 404)  # fmt: skip
+
+    def _recipe(
+        self, body: SharedFields, data: Mapping[str, Any], model: ColaDLM, texts: list[str], text_field: str,
+        length_field: str, length: int | None,
+    ) -> tuple[Recipe, tuple[int, ...]]:  # fmt: skip
+        """The recipe and the tokens of each prompt."""
+        self.check_model(body.model, model)
+        self.limits.check_texts(texts, body.n, text_field)
+        self.limits.check_length(model.defaults.max_new_tokens if length is None else length, length_field)
+        settings = _settings(data, model, length_field, length)
+        self.limits.check_steps(settings.steps)
+        try:
+            recipe = Recipe("generate", tuple(texts), settings, body.n, model=model.fingerprint)
+        except RecipeError as error:
+            field = text_field if error.field.startswith("texts") else error.field
+            raise ApiError(f"{field} is {error.found}, expected {error.wanted}", field) from error
+        counts = tuple(len(model.tokenize(text)) for text in recipe.texts)
+        self._check_room(max(counts), settings.max_new_tokens, model, text_field, length_field)
+        return recipe, counts
+
+    def _check_room(self, prompt: int, answer: int, model: ColaDLM, text_field: str, length_field: str) -> None:
+        most = self.limits.prompt
+        if prompt > most:
+            raise ApiError(f"{text_field} has {prompt:,} tokens, expected at most {most:,} here", text_field,
+                           "context_length_exceeded")  # fmt: skip
+        if prompt + answer > model.max_tokens:
+            raise ApiError(f"prompt and answer have {prompt:,} + {answer:,} tokens, expected at most "
+                           f"{model.max_tokens:,} together", length_field, "context_length_exceeded")  # fmt: skip
+
+
+def model_id(model: ColaDLM) -> str:
+    """The name of a model for clients."""
+    return model.name or "cola-dlm"
+
+
+def _settings(data: Mapping[str, Any], model: ColaDLM, length_field: str, length: int | None) -> SamplerSettings:
+    """The settings in a body over the model's own; a seed that is absent is drawn."""
+    given = {name: data[name] for name in SAMPLER_FIELDS if name in data}
+    given.setdefault("seed", secrets.randbits(31))
+    if length is not None:
+        given["max_new_tokens"] = length
+    try:
+        return SamplerSettings.from_dict(given, model.defaults)
+    except SettingsError as error:
+        message = str(error).replace("max_new_tokens", length_field)
+        raise ApiError(message, message.split(" ", 1)[0]) from error
+
+
+def _stream(body: SharedFields) -> tuple[bool, bool]:
+    """(stream, whether to report usage in it)."""
+    options = body.stream_options
+    if options is not None and not body.stream:
+        raise ApiError("stream_options is given without stream, expected stream to be true", "stream_options")
+    return body.stream, options is not None and options.include_usage
