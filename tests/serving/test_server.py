@@ -1,8 +1,9 @@
-"""`python app.py` as a process: the page and the doors at one address, clients of all kinds, and its end."""
+"""`python app.py` as a process: the page and OpenAI's API at one address, clients of all kinds, and its end."""
 
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -118,7 +119,7 @@ def test_the_openai_client_understands_a_refusal(openai, model):
     assert refused.value.status_code == 400 and refused.value.param == "max_tokens"
 
 
-def test_all_doors_and_the_command_line_give_the_same_text(server, openai, model, golden_folder, tmp_path):
+def test_every_api_and_the_command_line_give_the_same_text(server, openai, model, golden_folder, tmp_path):
     settings = {"steps": 3, "guidance": 2.0, "max_new_tokens": 10, "seed": 11, "temperature": 0.7}
     text, recipe = Client(server.address, verbose=False).predict("The cat sat", api_name="/generate", **settings)
     extra = {"steps": 3, "guidance": 2.0}
@@ -134,7 +135,7 @@ def test_all_doors_and_the_command_line_give_the_same_text(server, openai, model
     assert [one["text"] for one in json.loads(said)["sequences"]] == [text]
 
 
-def test_the_example_tells_a_text_piece_by_piece_and_its_recipe(server, model, capsys):
+def test_the_example_prints_a_text_piece_by_piece_and_its_recipe(server, model, capsys):
     ask_a_server.main(server.address, "The cat")
     told, count, recipe = capsys.readouterr().out.rstrip("\n").rsplit("\n", 2)
     *_, finished = run(model, Recipe.from_json(recipe))
@@ -142,7 +143,7 @@ def test_the_example_tells_a_text_piece_by_piece_and_its_recipe(server, model, c
     assert count.startswith(f"{len(finished.token_ids[0])} tokens")
 
 
-def test_the_page_and_the_doors_live_at_one_address(server):
+def test_the_page_and_the_api_live_at_one_address(server):
     assert "<title>Cola-DLM" in httpx.get(server.address).text or "gradio" in httpx.get(server.address).text
     assert httpx.get(f"{server.address}/v1/models").json()["object"] == "list"
     assert httpx.get(f"{server.address}/v1/nothing").json()["error"]["code"] == "not_found"
@@ -157,6 +158,21 @@ def test_the_page_is_sent_packed_and_a_stream_is_not(server):
     with httpx.stream("POST", f"{server.address}/v1/completions", json={"max_tokens": 4, "stream": True}) as told:
         assert "content-encoding" not in told.headers
         assert "[DONE]" in "".join(told.iter_text())
+
+
+@pytest.mark.parametrize("path", ["/", "/gradio_api/info", "/v1/models", "/health", "/nothing"])
+def test_a_server_of_this_machine_alone_answers_to_its_own_names(server, path):
+    other = httpx.get(server.address + path, headers={"Host": "evil.example"})
+    assert other.status_code == 421 and other.json()["error"]["code"] == "unknown_host"
+    port = server.address.rsplit(":", 1)[1]
+    assert httpx.get(server.address + path, headers={"Host": f"localhost:{port}"}).status_code != 421
+
+
+def test_a_preflight_gets_the_answer_of_the_api_and_not_that_of_the_page(server):
+    asks = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    answer = httpx.options(f"{server.address}/v1/completions", headers=asks)
+    assert answer.status_code == 405 and answer.json()["error"]["code"] == "wrong_method"
+    assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -238,6 +254,38 @@ def test_whose_run_is_cut_off_by_the_end_hears_why(golden_folder, tmp_path):
     assert "shutting down" in str(job.exception(timeout=PATIENCE))
 
 
-def test_options_that_make_no_sense_are_refused():
-    done = subprocess.run([sys.executable, str(ROOT / "app.py"), "--running", "0"], capture_output=True, text=True)
-    assert done.returncode == 2 and re.search("0 is too low", done.stderr)
+NO_SENSE = {
+    "no places": (["--running", "0"], {}, "0 is too low"),
+    "no origin": (["--cors", "page.example"], {}, "'page.example', expected scheme, host and port"),
+    "no key": (["--api-key", ""], {}, "the API key is empty"),
+    "an empty key in the environment": ([], {"COLADLM_API_KEY": ""}, "COLADLM_API_KEY .* the API key is empty"),
+}
+
+
+@pytest.mark.parametrize("options, environment, message", NO_SENSE.values(), ids=NO_SENSE)
+def test_options_that_make_no_sense_are_refused(options, environment, message):
+    done = subprocess.run([sys.executable, str(ROOT / "app.py"), *options], env={**os.environ, **environment},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2 and re.search(message, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def script():
+    """What app.py defines."""
+    return runpy.run_path(str(ROOT / "app.py"))
+
+
+def test_the_options_of_the_api_are_read(script, monkeypatch):
+    monkeypatch.delenv("COLADLM_API_KEY", raising=False)
+    given = ["--cors", "https://a.example", "--cors", "http://localhost:3000", "--accept-any-model", "--max-texts", "3"]
+    api = script["api_options"](script["parser"]().parse_args(given))
+    assert api.origins == ("https://a.example", "http://localhost:3000")
+    assert api.accept_any_model and api.limits.texts == 3 and api.api_key is None
+
+
+def test_the_key_comes_from_the_option_and_else_from_the_environment_and_is_not_in_the_help(script, monkeypatch):
+    monkeypatch.setenv("COLADLM_API_KEY", "from-the-environment")
+    parser = script["parser"]()
+    assert script["api_options"](parser.parse_args([])).api_key == "from-the-environment"
+    assert script["api_options"](parser.parse_args(["--api-key", "given"])).api_key == "given"
+    assert "from-the-environment" not in parser.format_help()
