@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format browser clean
+.PHONY: help run test lint format browser nginx clean
 
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
@@ -23,7 +23,7 @@ help:
 run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/installed-dev browser lint
+test: $(VENV)/installed-dev browser nginx lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
@@ -51,6 +51,22 @@ browser:
 	fi; \
 	echo "No Chromium found; installing the package chromium."; \
 	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+
+# The proxy that tests/serving/test_sub_path.py puts before the page.
+nginx:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"; \
+	if command -v nginx > /dev/null 2>&1; then exit 0; \
+	elif ! command -v apt-get > /dev/null 2>&1; then \
+	    echo "No nginx found and no apt-get to install it: install nginx."; \
+	    exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif command -v sudo > /dev/null 2>&1; then as_root="sudo"; \
+	else \
+	    echo "No nginx found and no right to install it: run 'apt-get install nginx-light' as root."; \
+	    exit 1; \
+	fi; \
+	echo "No nginx found; installing the package nginx-light."; \
+	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'

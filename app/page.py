@@ -33,6 +33,7 @@ TITLE = "Cola-DLM Explorer"
 PURPOSE = "See a language model write: continuous noise flows, block by block, until it has become words."
 
 
+ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
 UPLOADS = (600, 3600)  # every 10 minutes, files of more than an hour go: those that no handler came to read and delete
 MAX_UPLOAD = "64mb"
 
@@ -178,7 +179,7 @@ def launch_options() -> dict[str, Any]:
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": f"{HEAD}<style>{OwnHTML.styles()}</style>",
+        "head": f"{ICON}{HEAD}<style>{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,

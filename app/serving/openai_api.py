@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
 
@@ -57,7 +57,8 @@ class OpenAIApi:
     def routes(self) -> list[BaseRoute]:
         """The routes, first match first."""
         return [
-            Mount("/v1", self._application()),
+            # not a Mount: below a sub-path that the proxy has removed, it would remove the wrong part
+            Route("/v1/{rest:path}", self._application()),
             Route("/health", self.health, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
@@ -71,10 +72,10 @@ class OpenAIApi:
         if options.api_key is not None:  # behind CORS: a browser asks without a key whether it may send one
             middleware.append(Middleware(RequireApiKey, key=options.api_key))
         routes = [
-            Route("/completions", _answering(self.completions), methods=["POST"]),
-            Route("/chat/completions", _answering(self.chat), methods=["POST"]),
-            Route("/models", _answering(self.models), methods=["GET"]),
-            Route("/models/{name:path}", _answering(self.one_model), methods=["GET"]),
+            Route("/v1/completions", _answering(self.completions), methods=["POST"]),
+            Route("/v1/chat/completions", _answering(self.chat), methods=["POST"]),
+            Route("/v1/models", _answering(self.models), methods=["GET"]),
+            Route("/v1/models/{name:path}", _answering(self.one_model), methods=["GET"]),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _http_error})
 
