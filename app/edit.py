@@ -143,7 +143,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
 def tokens_of(model: ColaDLM, text: str, start: int = 0, end: int = 0, said: str = "") -> dict[str, Any]:
     """The value of a picker for a text; what is wrong with the text stands in it as a sentence."""
     try:
-        parts = pieces(model.tokenizer, model.tokenize(text))
+        parts = pieces(model.tokenizer, model.tokenize(text), whole=True)
     except ValueError as error:
         return picker_value("", (), wrong=in_words(sentence(error), {"a prompt": "the text"}))
     if not 0 <= start <= end <= len(parts):
@@ -169,13 +169,13 @@ def typed(model: ColaDLM, text: str, history: dict[str, Any]) -> list[Any]:
 def first_history(model: ColaDLM) -> dict[str, Any]:
     """The history that a visit begins with: the first example."""
     text, words = EXAMPLES[0]
-    return leave(new_history(text), *span_of(pieces(model.tokenizer, model.tokenize(text)), words))
+    return leave(new_history(text), *span_of(pieces(model.tokenizer, model.tokenize(text), whole=True), words))
 
 
 def take_example(model: ColaDLM, example: tuple[str, str], history: dict[str, Any]) -> list[Any]:
     """The same after an example, a text and words to select in it, has become the text."""
     text, words = example
-    span = span_of(pieces(model.tokenizer, model.tokenize(text)), words)
+    span = span_of(pieces(model.tokenizer, model.tokenize(text), whole=True), words)
     return show(model, leave(push(history, text), *span))
 
 

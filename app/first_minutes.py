@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from coladlm.checkpoint import BUNDLED
 from coladlm.model import END_TOKENS, PAD_TOKEN
+from coladlm.tokenizer import load_tokenizer
 from coladlm.trace import Trace
 
 from .components.tour import scene
@@ -36,7 +37,7 @@ def scenes(folder: Path = TRACES, tokenizer_file: Path = BUNDLED / "tokenizer.js
     files = sorted(folder.glob("*.npz"))
     if not files or not tokenizer_file.is_file():
         return []
-    trace, tokenizer = Trace.load(files[0]), Tokenizer.from_file(str(tokenizer_file))
+    trace, tokenizer = Trace.load(files[0]), load_tokenizer(tokenizer_file)
     special = frozenset(tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN))
     block = min(FORMING, len(trace.finished) - 1)
     skip = _skipped(trace, tokenizer)

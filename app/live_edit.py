@@ -28,7 +28,7 @@ class LiveEdit(LiveRows):
         start, end, follow = (recipe.options.get(name) or 0 for name in ("start", "end", "follow"))
         self.span = (start, end)
         self.before = model.tokenize(recipe.texts[0])
-        self.parts = pieces(model.tokenizer, self.before)
+        self.parts = pieces(model.tokenizer, self.before, whole=True)
         per_block = model.block_size * model.patch_size
         self.first = start // per_block * per_block
         last = len(self.before) if follow else end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +45,7 @@ def fold_button(bench: str) -> None:
 
 def number(value: Any, name: str) -> float:
     """A number of a control. Raises RecipeError that calls it by `name`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RecipeError(name, Said("empty") if value is None else value, "a number")
     return float(value)
 

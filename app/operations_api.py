@@ -15,6 +15,7 @@ from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
 from coladlm.run import check_model, prompts
 
 from .model_turn import IN_TURNS, SHARING, Waiting, run, sentence, visitor
+from .pieces import pieces
 from .settings_panel import check_limits
 
 MOST_TOKENS = 16_384  # of all sequences of a run together: what keeps others waiting for a minute or so
@@ -150,7 +151,7 @@ def encode_text(model: ColaDLM, text: str) -> dict[str, Any]:
             raise RecipeError("text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
         posterior = SHARING.call(lambda: model.encode(text), visitor(), "encode")
         logvar = None if posterior.logvar is None else posterior.logvar.float().cpu().tolist()
-        return {"tokens": [model.read([i]) for i in ids], "patch_size": model.patch_size,
+        return {"tokens": pieces(model.tokenizer, ids, whole=True), "patch_size": model.patch_size,
                 "mean": posterior.mean.float().cpu().tolist(), "logvar": logvar}  # fmt: skip
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error
@@ -172,7 +173,10 @@ def decode_latents(model: ColaDLM, latents: Any) -> dict[str, Any]:
         logits = SHARING.call(lambda: model.decode(padded), visitor(), "decode")[: len(z) * model.patch_size]
         sure, ids = logits.float().softmax(-1).max(-1)
         ids = ids.tolist()
-        tokens = [{"text": model.read([i]), "probability": p} for i, p in zip(ids, sure.tolist(), strict=True)]
+        special = frozenset((*model.end_ids, model.pad_id))
+        words = pieces(model.tokenizer, ids, special=special, whole=True)
+        tokens = [{"text": "" if i in special else word, "probability": p}
+                  for i, word, p in zip(ids, words, sure.tolist(), strict=True)]  # fmt: skip
         return {"text": model.read(ids), "tokens": tokens}
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

@@ -11,15 +11,20 @@ BROKEN = "\ufffd"  # what a decoder writes for bytes that are no whole character
 
 
 def pieces(
-    tokenizer: Tokenizer, ids: Sequence[int], before: Sequence[int] = (), special: frozenset[int] = frozenset()
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    before: Sequence[int] = (),
+    special: frozenset[int] = frozenset(),
+    whole: bool = False,
 ) -> list[str]:
     """The piece of text that each token of `ids` adds after the tokens `before`; joined they are the text.
 
     The bytes of a character may lie in several tokens: the last of them gets the character, the others an empty piece.
-    A token in `special` gets its name, and what follows it begins anew.
+    A token in `special` gets its name, and what follows it begins anew. whole: the text ends here. Otherwise what looks
+    like the start of a character waits for tokens to come, and U+FFFD itself looks like that.
     """
     window = [token for token in before[-CONTEXT:] if token not in special]
-    shown = tokenizer.decode(window, skip_special_tokens=False)
+    shown = _settled(tokenizer, window)
     out = []
     for token in ids:
         if token in special:
@@ -27,9 +32,18 @@ def pieces(
             window, shown = [], ""
             continue
         window = [*window, token]
-        text = tokenizer.decode(window, skip_special_tokens=False)
-        whole = shown.removesuffix(BROKEN)
-        out.append(text.removesuffix(BROKEN)[len(whole) :])
+        text = _settled(tokenizer, window)
+        out.append(text[len(shown) :])
         if out[-1]:  # else still inside a character
             shown = text
+            if len(window) > 2 * CONTEXT:  # a long text takes time in proportion to its length
+                window = window[-CONTEXT:]
+                shown = _settled(tokenizer, window)
+    if whole and window and out:
+        out[-1] += tokenizer.decode(window, skip_special_tokens=False)[len(shown) :]
     return out
+
+
+def _settled(tokenizer: Tokenizer, window: Sequence[int]) -> str:
+    """The text of tokens, without the start of a character at its end."""
+    return tokenizer.decode(window, skip_special_tokens=False).removesuffix(BROKEN)

@@ -51,7 +51,7 @@ def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
     drawn = model.decode(model.vae.scale(sample)).argmax(-1).tolist()[: len(found.ids)]
     right, right_drawn = (sum(a == b for a, b in zip(found.ids, x, strict=True)) for x in (read, drawn))
     spread = _spread(found)
-    words = pieces(model.tokenizer, found.ids)
+    words = pieces(model.tokenizer, found.ids, whole=True)
     tokens = [
         [words[i], word_of(model, token), int(token == read[i]), word_of(model, read[i]), round(p[i], 4),
          round(spread[i // model.patch_size], 4)]

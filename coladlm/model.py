@@ -20,6 +20,7 @@ from .packed import pack
 from .sampler import Plan, Sampler
 from .settings import SamplerSettings
 from .text_vae import Posterior, TextVAE
+from .tokenizer import load_tokenizer, text_alone
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 PAD_TOKEN = "<|pad|>"
@@ -48,7 +49,7 @@ class ColaDLM:
 
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, tokenizer: Tokenizer, defaults: SamplerSettings | None = None,
                  name: str = "", fingerprint: str = "", max_tokens: int = 8192):  # fmt: skip
-        self.vae, self.dit, self.tokenizer = vae.eval(), dit.eval(), tokenizer
+        self.vae, self.dit, self.tokenizer = vae.eval(), dit.eval(), text_alone(tokenizer)
         self.defaults = defaults or SamplerSettings()
         self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
         ids = {token: tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN)}
@@ -83,7 +84,7 @@ class ColaDLM:
         dtype = choose_dtype(dtype, device, checkpoint.dit_config.txt_dim)
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
-        tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
+        tokenizer = load_tokenizer(checkpoint.tokenizer_file)
         return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint)
 
     # facts
@@ -123,7 +124,7 @@ class ColaDLM:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def tokenize(self, text: str) -> list[int]:
-        """Text -> token ids, nothing added. Raises PromptError for what is no text or too long."""
+        """Text -> token ids, nothing added, none of them special. Raises PromptError for what is no text or too long."""
         if not isinstance(text, str):
             raise PromptError(f"a prompt is {type(text).__name__}, expected a text")
         try:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .settings import SamplerSettings, SettingsError
+from .settings import MAX_SEED, SamplerSettings, SettingsError
 
 VERSION = 1
 MAX_TEXTS = 256
@@ -27,7 +27,7 @@ MAX_TEXT = 200_000  # characters in one text
 MAX_ALL_TEXTS = 1_000_000  # characters in all texts together
 MAX_OPTIONS = 1_000_000  # characters of the options as JSON
 MAX_DEPTH = 8  # lists and objects inside each other in the options
-MAX_INTEGER = 2**53  # whole numbers up to here survive every JSON reader
+MAX_INTEGER = MAX_SEED  # whole numbers up to here survive every JSON reader
 # A control character takes 6 characters in JSON and every other one at most 4 bytes: what is valid always fits.
 MAX_JSON = 6 * MAX_ALL_TEXTS + 4 * MAX_OPTIONS + 100_000  # bytes
 MAX_URL = 32_000  # characters; web servers refuse a request line of more than about 64,000
@@ -298,7 +298,7 @@ def _plain(value: Any, field: str, depth: int = 0) -> Any:
     if isinstance(value, int) and abs(value) <= MAX_INTEGER:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
-        return float(value)
+        return float(value) + 0.0  # -0.0 is 0
     raise RecipeError(field, value, "a text, a finite number, true, false, null, a list or an object")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from .flow import GRIDS, SOLVERS
 
 HISTORIES = ("latents", "reencoded")
+MAX_SEED = 2**53 - 1  # a browser holds every whole number up to here, and takes greater ones for their neighbours
 
 
 class SettingsError(ValueError):
@@ -23,7 +24,7 @@ class SamplerSettings:
 
     steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: see flow.SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
-    repetition_penalty: 1 is off. no_repeat_ngram_size: no word is written from noise that would complete an n-gram of
+    repetition_penalty: from 0.01, 1 is off. no_repeat_ngram_size: no word is written from noise that would complete an n-gram of
     so many tokens which stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all randomness.
     stop_at_end: stop at an end token and cut the answer there. stochasticity: share of noise replaced at each step, in
     [0, 1]. history: what enters the context of later blocks, the finished "latents" or the "reencoded" tokens.
@@ -64,11 +65,11 @@ class SamplerSettings:
         self._within("temperature", 0, 100)
         self._within("top_k", 0, 2**31 - 1)
         self._within("top_p", 0, 1, open_low=True)
-        self._within("repetition_penalty", 0, 100, open_low=True)
+        self._within("repetition_penalty", 0.01, 100)  # so that no penalised logit overflows
         self._within("no_repeat_ngram_size", 0, 64)
         if self.no_repeat_ngram_size == 1:
             raise SettingsError("no_repeat_ngram_size is 1, expected 0 for off or a whole number from 2 to 64")
-        self._within("seed", 0, 2**63 - 1)
+        self._within("seed", 0, MAX_SEED)
         self._within("stochasticity", 0, 1)
         self._within("time_shift", 0.01, 100)
         self._within("stagger", 0, 1)
@@ -128,4 +129,4 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
         raise SettingsError(f"{name} is {value!r}, expected {wanted}")
-    return value
+    return value + 0.0 if kind is float else value  # there is one zero: -0.0 is written and read as another number

@@ -27,15 +27,21 @@ def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 def token_distribution(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
     """Probabilities in falling order and their token ids, each (B, n, k), after temperature, top-k and top-p.
 
-    A temperature of 0 is greedy: all probability on the first token. At least one token always remains.
+    A temperature of 0 is greedy: all probability on the first token. At least one token always remains, however small
+    temperature and top-p are.
     """
     k = logits.shape[-1] if top_k == 0 else min(top_k, logits.shape[-1])
     if temperature == 0:
         k = 1
     values, ids = logits.topk(k, -1)
-    probabilities = (values / (temperature or 1.0)).softmax(-1)
+    # from the greatest one, and within what the dtype holds: no quotient overflows, and none is 0 / 0
+    info = torch.finfo(values.dtype)
+    temperature = min(max(temperature, info.tiny), info.max) if temperature else 1.0
+    probabilities = ((values - values[..., :1]) / temperature).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
-    probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+    left_out = before >= top_p
+    left_out[..., 0] = False
+    probabilities = probabilities.masked_fill(left_out, 0.0)
     return probabilities / probabilities.sum(-1, keepdim=True), ids
 
 

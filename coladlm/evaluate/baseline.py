@@ -36,6 +36,7 @@ from ..devices import choose_device, choose_dtype
 from ..events import Finished
 from ..randomness import token_uniforms
 from ..replace import replaced_folder, standing_folder
+from ..tokenizer import load_tokenizer, text_alone
 from ..tokens import choose
 from ..weights import read_buffer
 from .transformer import Transformer, TransformerConfig
@@ -102,7 +103,8 @@ class Baseline:
     def __init__(self, network: Transformer, tokenizer: Tokenizer, name: str = "",
                  training: dict[str, Any] | None = None):  # fmt: skip
         """training: how it was trained, for those who read its numbers."""
-        self.network, self.tokenizer, self.name, self.training = network.eval(), tokenizer, name, training or {}
+        self.network, self.tokenizer = network.eval(), text_alone(tokenizer)
+        self.name, self.training = name, training or {}
         self.start_id: int = tokenizer.token_to_id(START)
         self.end_ids = frozenset(tokenizer.token_to_id(token) for token in END_TOKENS)
 
@@ -120,7 +122,7 @@ class Baseline:
         network = _load(folder, config, device, choose_dtype(dtype, device, config.dim))
         training = data.get("training")
         training = training if isinstance(training, dict) else {}
-        return cls(network, Tokenizer.from_file(str(folder / "tokenizer.json")), folder.name, training)
+        return cls(network, load_tokenizer(folder / "tokenizer.json"), folder.name, training)
 
     @property
     def device(self) -> torch.device:

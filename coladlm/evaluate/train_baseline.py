@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ..devices import choose_device
+from ..tokenizer import load_tokenizer
 from ..train.curves import read_metrics
 from ..train.loop import LoopSettings, Training
 from ..train.precision import choose_dtype
@@ -93,7 +93,7 @@ def export(run: Path, folder: Path) -> None:
     before = _before(run / FOLDER)
     trained = {part: _added(before.get(part, {}), _trained(run / part)) for part in (FOLDER, "dit")}
     network = load_average(Transformer(_config(run / FOLDER)), run / FOLDER, "network.")
-    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    tokenizer = load_tokenizer(run / "tokenizer.json")
     save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
 
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from ..config import DiTConfig, TextVAEConfig
 from ..devices import choose_device
 from ..model import ColaDLM
+from ..tokenizer import load_tokenizer
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
 from .dit import DiTObjective
@@ -243,7 +243,7 @@ def _report(stage: str):
 
 def _after_validation(training: Training) -> dict:
     """Two short samples from the moving average of weights, and a fresh picture of the curves."""
-    stage, tokenizer = training.stage, Tokenizer.from_file(str(training.folder.parent / "tokenizer.json"))
+    stage, tokenizer = training.stage, load_tokenizer(training.folder.parent / "tokenizer.json")
     draw_curves(training.folder)
     with training.averaged():
         texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, SAMPLE_SETTINGS)

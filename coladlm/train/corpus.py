@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ..tokenizer import text_alone
+
 END, IM_END, PAD = "<|endoftext|>", "<|im_end|>", "<|pad|>"
 
 
@@ -53,7 +55,7 @@ def train_tokenizer(stories: list[str], vocab_size: int = 4096) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(stories, trainer)
-    return tokenizer
+    return text_alone(tokenizer)
 
 
 def special_id(tokenizer: Tokenizer, content: str) -> int:

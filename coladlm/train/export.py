@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 
 from ..checkpoint import save_checkpoint
 from ..model import ColaDLM
 from ..settings import SamplerSettings
+from ..tokenizer import load_tokenizer
 from .stages import load_dit, load_vae
 
 # What suits small models of this make: stochastic steps and a re-encoded history repair their errors, and words that
@@ -30,12 +30,12 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
 
 def export(run: Path, folder: Path, sampler: dict[str, Any] | None = None, name: str = "dit") -> None:
     """Writes the checkpoint of the run so far to `folder`, whole or not at all. Raises CheckpointError."""
-    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    tokenizer = load_tokenizer(run / "tokenizer.json")
     sampler = SMALL_MODEL_SAMPLER.to_dict() if sampler is None else sampler
     save_checkpoint(folder, load_vae(run), load_dit(run, name), tokenizer, sampler, torch.bfloat16)
 
 
 def load_run(run: Path, name: str = "dit") -> ColaDLM:
     """The run so far as a model ready to sample, in float32 on the CPU."""
-    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    tokenizer = load_tokenizer(run / "tokenizer.json")
     return ColaDLM(load_vae(run), load_dit(run, name), tokenizer, SMALL_MODEL_SAMPLER, name=run.name)

@@ -27,6 +27,7 @@ from ..dit import BlockCausalDiT
 from ..evaluate.baseline import Baseline
 from ..model import ColaDLM
 from ..text_vae import TextVAE
+from ..tokenizer import load_tokenizer
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
 from .exact_denoiser import ExactDenoiser, token_means
@@ -61,7 +62,7 @@ class Place:
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise CorpusError(f"{file}: no such file; the stage `tokenizer` writes it")
-        return Tokenizer.from_file(str(file))
+        return load_tokenizer(file)
 
     def valid(self) -> list[Tensor]:
         corpus = self.corpus("valid")
