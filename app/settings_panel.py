@@ -237,7 +237,7 @@ def settings_from(values: Sequence[Any]) -> SamplerSettings:
         value = named.pop(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
             raise SettingsError(f"{name} is {value!r}, expected a noise from 0 to 100 %")
-        interval.append(value * 10)
+        interval.append(round(value * 10, 9))  # without the dust of floating point
     if interval[0] > interval[1]:
         end, start = (f"{time / 10:g} %" for time in interval)
         raise SettingsError(f"guidance_from is {start}, expected at least as much noise as guidance_to, {end}")

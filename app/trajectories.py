@@ -97,7 +97,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                     "them changed it is a branch, and only what was before this point stays the same.",
                 )
                 with gr.Row():
-                    seed = gr.Number(1, label="Seed of the other noise", precision=0, min_width=140, visible=False)
+                    seed = gr.Number(1, label="Seed of the other noise", min_width=140, visible=False)
                     guidance, steps = sliders(
                         ("Guidance", "", (0, 20, 0.1), model.defaults.guidance, ""),
                         ("Steps a block", "", (1, 128, 1), model.defaults.steps, ""),

@@ -124,7 +124,7 @@ class ColaDLM:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def tokenize(self, text: str) -> list[int]:
-        """Text -> token ids, nothing added, none of them special. Raises PromptError for what is no text or too long."""
+        """Text -> token ids, none added, none special. Raises PromptError for what is no text or too long."""
         if not isinstance(text, str):
             raise PromptError(f"a prompt is {type(text).__name__}, expected a text")
         try:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .found import Said, brief
 from .settings import MAX_SEED, SamplerSettings, SettingsError
 
 VERSION = 1
@@ -42,24 +43,6 @@ class RecipeError(ValueError):
     def __init__(self, field: str, found: object, wanted: str, sentence: str | None = None):
         self.field, self.found, self.wanted = field, brief(found), wanted
         super().__init__(sentence or f"{field} is {self.found}, expected {wanted}")
-
-
-def brief(value: object) -> str:
-    """`value` in at most 60 characters, for a sentence. An instance of `Said` stands as it is."""
-    if isinstance(value, Said):
-        return value
-    if isinstance(value, (str, bytes)):
-        value = value[:60]
-    elif isinstance(value, (Mapping, list, tuple, set)):
-        return f"{type(value).__name__} of {len(value)}"
-    elif isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-class Said(str):
-    """What was found, already in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,7 +278,9 @@ def _plain(value: Any, field: str, depth: int = 0) -> Any:
         return str(value)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int) and abs(value) <= MAX_INTEGER:
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise RecipeError(field, value, f"a whole number of at most {MAX_INTEGER}")
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value) + 0.0  # -0.0 is 0

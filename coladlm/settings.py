@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .flow import GRIDS, SOLVERS
+from .found import brief
 
 HISTORIES = ("latents", "reencoded")
 MAX_SEED = 2**53 - 1  # a browser holds every whole number up to here, and takes greater ones for their neighbours
@@ -24,10 +25,11 @@ class SamplerSettings:
 
     steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: see flow.SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
-    repetition_penalty: from 0.01, 1 is off. no_repeat_ngram_size: no word is written from noise that would complete an n-gram of
-    so many tokens which stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all randomness.
-    stop_at_end: stop at an end token and cut the answer there. stochasticity: share of noise replaced at each step, in
-    [0, 1]. history: what enters the context of later blocks, the finished "latents" or the "reencoded" tokens.
+    repetition_penalty: 0.01 to 100, 1 is off. no_repeat_ngram_size: no word is written from noise that would complete
+    an n-gram of so many tokens which stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all
+    randomness, 0 to MAX_SEED. stop_at_end: stop at an end token and cut the answer there. stochasticity: share of noise
+    replaced at each step, in [0, 1]. history: what enters the context of later blocks, the finished "latents" or the
+    "reencoded" tokens.
     time_grid: see flow.GRIDS; time_shift > 1 spends more steps at high noise. guidance_interval: times in [0, 1000] in
     which guidance acts. stagger: how far each position of a block follows the one before it, in [0, 1], see
     flow.staggered_grid; 0 is all at once, 1 one after another.
@@ -85,12 +87,12 @@ class SamplerSettings:
         value = getattr(self, name)
         if not low <= value <= high or (open_low and value == low):
             above = f"more than {low} and at most {high}" if open_low else f"from {low} to {high}"
-            raise SettingsError(f"{name} is {value!r}, expected a number {above}")
+            raise SettingsError(f"{name} is {brief(value)}, expected a number {above}")
 
     def _one_of(self, name: str, known: typing.Collection[str]) -> None:
         value = getattr(self, name)
         if value not in known:
-            raise SettingsError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+            raise SettingsError(f"{name} is {brief(value)}, expected one of {', '.join(known)}")
 
     @property
     def flow(self) -> SamplerSettings:
@@ -113,14 +115,16 @@ class SamplerSettings:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = [key for key in data if key not in known]
         if unknown:
-            raise SettingsError(f"unknown sampler setting {unknown[0]!r}, expected some of {', '.join(sorted(known))}")
+            raise SettingsError(
+                f"unknown sampler setting {brief(unknown[0])}, expected some of {', '.join(sorted(known))}"
+            )
         return dataclasses.replace(base or cls(), **data)
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:
     if kind == tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise SettingsError(f"{name} is {value!r}, expected two numbers")
+            raise SettingsError(f"{name} is {brief(value)}, expected two numbers")
         return tuple(_typed(part, float, name) for part in value)
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**63 else math.inf
@@ -128,5 +132,5 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         value = int(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
-        raise SettingsError(f"{name} is {value!r}, expected {wanted}")
+        raise SettingsError(f"{name} is {brief(value)}, expected {wanted}")
     return value + 0.0 if kind is float else value  # there is one zero: -0.0 is written and read as another number

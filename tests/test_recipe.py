@@ -24,7 +24,7 @@ from coladlm.recipe import (
 )
 from coladlm.settings import SamplerSettings
 
-SETTINGS = SamplerSettings(steps=5, guidance=2.5, seed=2**63 - 1, guidance_interval=(100.0, 900.0))
+SETTINGS = SamplerSettings(steps=5, guidance=2.5, seed=2**53 - 1, guidance_interval=(100.0, 900.0))
 RECIPE = Recipe(
     operation="generate",
     texts=("Once upon a time", "Il était une fois 🐉\n", "", "كان يا ما كان"),
@@ -43,6 +43,24 @@ def test_json_in_and_out():
     assert Recipe.from_json(RECIPE.to_json()) == RECIPE
     assert Recipe.from_json(RECIPE.to_json().encode()) == RECIPE
     assert Recipe.from_dict(json.loads(json.dumps(RECIPE.to_dict()))) == RECIPE
+
+
+def test_a_seed_that_a_browser_would_change_is_refused():
+    plain = RECIPE.to_dict()
+    plain["settings"]["seed"] = 2**53 + 1
+    with pytest.raises(RecipeError, match="seed is 9007199254740993, expected a number from 0 to 9007199254740991"):
+        Recipe.from_json(json.dumps(plain))
+
+
+def test_a_number_that_a_browser_would_change_is_no_option():
+    assert Recipe("branch", ("a",), options={"key": 2**53 - 1}).options == {"key": 2**53 - 1}
+    with pytest.raises(RecipeError, match=r"options\.key is 9007199254740992, expected a whole number of at most"):
+        Recipe("branch", ("a",), options={"key": 2**53})
+
+
+def test_equal_recipes_have_one_zero():
+    one, other = (Recipe("edit", ("a",), options={"strength": zero}) for zero in (0.0, -0.0))
+    assert one == other and one.to_json() == other.to_json()
 
 
 def test_link_in_and_out():

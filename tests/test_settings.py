@@ -3,7 +3,14 @@ import math
 
 import pytest
 
-from coladlm import SamplerSettings, SettingsError
+from coladlm import ColaDLM, SamplerSettings, SettingsError
+from coladlm.events import BlockDone
+from coladlm.settings import MAX_SEED
+
+
+@pytest.fixture(scope="module")
+def golden_model(golden_folder) -> ColaDLM:
+    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 def test_the_defaults_are_those_of_the_published_sampler():
@@ -24,16 +31,54 @@ def test_settings_survive_json():
         ("steps", 0), ("steps", 1001), ("steps", 2.5), ("steps", True), ("steps", "4"), ("steps", None),
         ("guidance", math.nan), ("guidance", math.inf), ("guidance", -1), ("guidance", 10**400),
         ("solver", "rk4"), ("max_new_tokens", 0), ("max_new_tokens", 10**9), ("temperature", -0.1), ("top_k", -1),
-        ("top_p", 0), ("top_p", 1.1), ("repetition_penalty", 0), ("no_repeat_ngram_size", 1),
-        ("no_repeat_ngram_size", 65), ("seed", -1), ("seed", 2**63), ("stop_at_end", 1),
+        ("top_p", 0), ("top_p", 1.1), ("repetition_penalty", 0), ("repetition_penalty", 1e-45),
+        ("no_repeat_ngram_size", 1), ("no_repeat_ngram_size", 65),
+        ("seed", -1), ("seed", 2**53), ("seed", 2.0**53), ("seed", 1.5), ("seed", "5"),
+        ("seed", True), pytest.param("seed", 10**5000, id="a seed of 5,000 digits"), ("solver", "x" * 1000),
+        ("stop_at_end", 1),
         ("stochasticity", 1.5), ("history", "none"), ("time_grid", ""), ("time_shift", 0),
         ("guidance_interval", (800, 200)), ("guidance_interval", (0, 2000)), ("guidance_interval", 5),
         ("guidance_interval", ("a", "b")),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_what_was_found_and_wanted(name, value):
-    with pytest.raises(SettingsError, match=rf"{name} is .*expected"):
+    with pytest.raises(SettingsError, match=rf"^{name} is .*expected") as found:
         SamplerSettings(**{name: value})
+    assert len(str(found.value)) < 200
+
+
+FLOATS = ("guidance", "temperature", "top_p", "repetition_penalty", "stochasticity", "time_shift", "stagger")
+TINY, HUGE = (5e-324, 1e-300, 1e-45, 1e-40), (1e30, 1e308, math.inf, -math.inf, math.nan)
+ENDS = (0.0, -0.0, *TINY, -1e-45, -1.0, 0.01, 1.0, 100.0, *HUGE)
+
+
+@pytest.mark.parametrize("name", [*FLOATS, "guidance_interval"])
+def test_every_float_works_or_is_refused_in_a_sentence(name, golden_model):
+    """What works survives JSON and writes a text of finite latents; what does not never gets as far as the model."""
+    worked = 0
+    for value in ENDS:
+        given = {name: [value, 1000] if name == "guidance_interval" else value}
+        try:
+            settings = SamplerSettings.from_dict({"steps": 2, "max_new_tokens": 6, "temperature": 0.7, **given})
+        except SettingsError as error:
+            assert str(error).startswith(f"{name} is ") and "expected" in str(error)
+            continue
+        assert SamplerSettings.from_dict(json.loads(json.dumps(settings.to_dict(), allow_nan=False))) == settings
+        events = list(golden_model.run_plans(golden_model.plans(["Once upon a time"], settings), settings))
+        assert all(event.latents.isfinite().all() for event in events if isinstance(event, BlockDone))
+        worked += 1
+    assert 2 <= worked < len(ENDS)
+
+
+def test_there_is_one_zero():
+    """Equal settings have equal JSON, and with it equal keys of their recipes."""
+    assert math.copysign(1, SamplerSettings(temperature=-0.0).temperature) == 1
+    assert math.copysign(1, SamplerSettings(guidance_interval=(-0.0, 5)).guidance_interval[0]) == 1
+
+
+def test_the_largest_seed_is_one_that_javascript_holds():
+    assert MAX_SEED == 2**53 - 1  # Number.MAX_SAFE_INTEGER
+    assert SamplerSettings(seed=MAX_SEED).seed == SamplerSettings(seed=float(MAX_SEED)).seed == MAX_SEED
 
 
 def test_an_unknown_setting_is_named():

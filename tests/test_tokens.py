@@ -35,6 +35,33 @@ def test_top_k_and_top_p_leave_the_most_probable_tokens():
     assert probabilities.flatten().tolist() == [1, 0, 0, 0]
 
 
+TINY = [5e-324, 1e-300, 1e-45, 1e-40, 1e-38]
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_tiny_temperature_is_greedy(temperature, dtype):
+    logits = torch.tensor([[[1.0, 3.0, 2.0], [-5.0, -7.0, -6.0], [0.0, -torch.inf, -1.0]]], dtype=dtype)
+    assert token_distribution(logits, temperature, 0, 0.9)[0][0, :, 0].tolist() == [1, 1, 1]
+    assert choose(logits, torch.tensor([[0.0, 0.5, 0.999]]), temperature, 0, 1.0).tolist() == [[1, 0, 0]]
+
+
+def test_a_tiny_temperature_shares_out_between_equal_logits():
+    probabilities, _ = token_distribution(torch.tensor([[[4.0, 4.0, 3.0]]]), 1e-300, 0, 1.0)
+    assert probabilities.tolist() == [[[0.5, 0.5, 0.0]]]
+
+
+def test_a_huge_temperature_knows_no_difference():
+    logits = torch.tensor([[[4.0, 3.0, -torch.inf]]])
+    assert token_distribution(logits, 1e308, 0, 1.0)[0].tolist() == [[[0.5, 0.5, 0.0]]]
+
+
+@pytest.mark.parametrize("top_p", TINY)
+def test_a_tiny_top_p_leaves_the_first_token(top_p):
+    probabilities, ids = token_distribution(torch.tensor([[[1.0, 3.0, 2.0]]]), 1.0, 0, top_p)
+    assert probabilities.tolist() == [[[1.0, 0.0, 0.0]]] and ids[0, 0, 0] == 1
+
+
 def test_draws_follow_the_distribution():
     logits = torch.log(torch.tensor([0.6, 0.3, 0.1])).expand(1, 30_000, 3)
     uniforms = torch.rand(1, 30_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -20,7 +20,7 @@ from ..randomness import block_noise
 from ..recipe import Recipe
 from ..recorder import TraceRecorder
 from ..sampler import Plan
-from ..settings import SamplerSettings
+from ..settings import MAX_SEED, SamplerSettings
 from ..trace import SPECS, Spec, Trace
 
 OPERATION = "generate"  # whose runs can branch: their prompts are the whole of what stands before
@@ -209,7 +209,7 @@ def sequence_key(trace: Trace, sequence: int) -> int:
     recipe = trace.recipe
     if recipe.operation == "branch":
         key = recipe.options.get("key")
-        if type(key) is not int or not 0 <= key < 2**63:
+        if type(key) is not int or not 0 <= key <= MAX_SEED:
             raise BranchError(f"options.key is {key!r}, expected the whole number that the branch's noise comes from")
         return key
     return [key for _, key in recipe.sequences()][sequence]

@@ -24,7 +24,10 @@ SOME = SamplerSettings(
 )
 
 
-@pytest.mark.parametrize("settings", [SamplerSettings(), SOME])
+FINE = SamplerSettings(seed=2**53 - 1, guidance_interval=(12.3, 987.654321), temperature=1e-300, top_p=1e-45)
+
+
+@pytest.mark.parametrize("settings", [SamplerSettings(), SOME, FINE])
 def test_settings_survive_the_controls(settings):
     assert settings_from(values_of(settings)) == settings
 
@@ -47,6 +50,10 @@ def _values(**changes):
         ("seed", None),
         ("seed", -1),
         ("seed", 1e30),
+        ("seed", 1.5),
+        ("seed", 2**53),  # what a browser makes of 2**53 + 1
+        ("seed", True),
+        ("seed", "7"),
         ("steps", 0),
         ("steps", 2.5),
         ("steps", 1000),

@@ -72,6 +72,18 @@ def test_usage_counts_prompt_and_answer(client, model):
     assert 0 < usage["completion_tokens"] <= 14
 
 
+def test_names_of_special_tokens_in_a_prompt_are_text(client, model):
+    answer = complete(client, prompt="<|endoftext|>", echo=True)
+    assert answer["choices"][0]["text"].startswith("<|endoftext|>")
+    assert answer["usage"]["prompt_tokens"] == len(model.tokenize("<|endoftext|>")) > 1
+
+
+@pytest.mark.parametrize("tiny", [{"temperature": 1e-300}, {"temperature": 1.0, "top_p": 1e-300}])
+def test_tiny_numbers_take_the_likeliest_tokens(client, tiny):
+    greedy = complete(client, temperature=0)
+    assert complete(client, **tiny)["choices"][0]["text"] == greedy["choices"][0]["text"]
+
+
 def test_several_prompts_and_several_texts_for_each_come_in_order(client, model):
     answer = complete(client, prompt=["The cat", "A dog ran"], n=2, temperature=1.0)
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
@@ -190,6 +202,11 @@ WRONG = {
     "half a text": ({"n": 1.5}, None, "n"),
     "a seed below zero": ({"seed": -1}, None, "seed"),
     "a huge seed": ({"seed": 10**400}, None, "seed"),
+    "a seed that a browser would change": ({"seed": 2**53 + 1}, None, "seed"),
+    "half a seed": ({"seed": 1.5}, None, "seed"),
+    "a seed as text": ({"seed": "7"}, None, "seed"),
+    "a seed that is a flag": ({"seed": True}, None, "seed"),
+    "a penalty of almost nothing": ({"repetition_penalty": 1e-45}, None, "repetition_penalty"),
     "an empty stop": ({"stop": ""}, None, "stop"),
     "too many stops": ({"stop": list("abcdefghi")}, None, "stop"),
     "a stop that is a number": ({"stop": ["a", 7]}, None, "stop[1]"),
