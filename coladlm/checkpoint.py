@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ from .config import DiTConfig, TextVAEConfig, check_pair
 from .dit import ROPE_THETA, BlockCausalDiT
 from .hub import download, is_repository_id
 from .layers import LayerNorm, rotary_angles
-from .replace import replaced_folder, standing_folder
+from .replace import found_at, replaced_folder, standing_folder
 from .text_vae import TextVAE
 from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 
@@ -81,9 +82,9 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
     """
     folder, name = _locate(path_or_repo, revision)
     root = folder
-    if not any((folder / network).exists() for network in NETWORKS):
+    if not any(os.path.exists(folder / network) for network in NETWORKS):
         root = folder / LEVEL
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, expected a checkpoint")
     vae_config, dit_config = _config(root, "cola_vae"), _config(root, "cola_dit")
     check_pair(vae_config, dit_config)
@@ -119,17 +120,43 @@ def _locate(path_or_repo: str | Path | None, revision: str | None) -> tuple[Path
                 "elsewhere, name a folder or a Hub id"
             )
     else:
-        folder = Path(path_or_repo).expanduser()
-        name = folder.resolve().name
+        folder = Path(os.path.expanduser(path_or_repo))
+        name = os.path.basename(os.path.realpath(folder))
         folder = standing_folder(folder)
-        if not folder.exists() and isinstance(path_or_repo, str) and is_repository_id(path_or_repo):
-            return download(path_or_repo, revision), f"{path_or_repo}@{revision}" if revision else path_or_repo
-        if not folder.is_dir():
-            found = "a file" if folder.exists() else "nothing"
-            raise CheckpointError(f"{folder}: found {found}, expected a folder, or a Hub id of the form owner/name")
+        if not os.path.lexists(folder) and isinstance(path_or_repo, str) and is_repository_id(path_or_repo):
+            return _downloaded(path_or_repo, revision)
+        if not os.path.isdir(folder):
+            wanted = "a folder, or a Hub id of the form owner/name"
+            raise CheckpointError(f"{folder}: found {found_at(folder)}, expected {wanted}")
     if revision is not None:
         raise CheckpointError(f"revision is {revision!r}, expected none: {folder} is a folder, not a Hub repository")
     return folder, name
+
+
+def _downloaded(repository: str, revision: str | None) -> tuple[Path, str]:
+    folder, name = download(repository, revision), f"{repository}@{revision}" if revision else repository
+    missing = _missing_file(folder)
+    if missing is not None:
+        raise CheckpointError(
+            f"{name}: the Hub's cache is incomplete, {missing} is missing, expected the whole checkpoint: load it once "
+            "more with a network, or see whether the repository has this file at all"
+        )
+    return folder, name
+
+
+def _missing_file(folder: Path) -> Path | None:
+    """The first file that a checkpoint in this folder lacks."""
+    root = folder if any(os.path.exists(folder / network) for network in NETWORKS) else folder / LEVEL
+    files = [root / network / "config.json" for network in NETWORKS]
+    for network in NETWORKS:
+        single, index = root / network / WEIGHTS, root / network / INDEX
+        if single.exists() or not index.exists():
+            files.append(single)
+        else:
+            files += _shards(index)
+    if _first_file("tokenizer.json", root, root.parent) is None:
+        files.append(folder / "tokenizer.json")
+    return next((file for file in files if not file.is_file()), None)
 
 
 def _config(root: Path, network: str) -> Any:
@@ -159,6 +186,17 @@ def weight_files(folder: Path) -> list[Path]:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         found = f"only {pickles[0]}, a pickle, which is never read" if pickles else "no weights"
         raise CheckpointError(f"{folder}: found {found}, expected {WEIGHTS} or {INDEX}")
+    shards = _shards(index)
+    for shard in shards:
+        if not shard.is_file():
+            raise CheckpointError(
+                f"{index}: {shard.name} is not in the folder, expected every shard that is named here"
+            )
+    return shards
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names; they need not be there."""
     places = json_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{index}: weight_map is {places!r}, expected an object from tensor to file")
@@ -168,13 +206,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise CheckpointError(
                 f"{index}: {key} is in {name!r}, expected the name of a .safetensors file in the same folder"
             )
-    shards = [folder / name for name in sorted(set(places.values()))]
-    for shard in shards:
-        if not shard.is_file():
-            raise CheckpointError(
-                f"{index}: {shard.name} is not in the folder, expected every shard that is named here"
-            )
-    return shards
+    return [index.parent / name for name in sorted(set(places.values()))]
 
 
 def _first_file(name: str, *folders: Path) -> Path | None:

@@ -41,7 +41,11 @@ def download(repository: str, revision: str | None = None) -> Path:
             return Path(
                 snapshot_download(repository, revision=revision, allow_patterns=PATTERNS, local_files_only=True)
             )
-        except errors.LocalEntryNotFoundError:
+        except errors.LocalEntryNotFoundError as missing:
+            if hasattr(missing, "snapshot_path"):  # the Hub's library knows which files there should be
+                raise CheckpointError(
+                    f"{wanted}: the Hub's cache is incomplete ({_reason(missing)}), expected the whole checkpoint"
+                ) from error
             raise CheckpointError(
                 f"{wanted}: found no such folder here and nothing whole in the Hub's cache, and the Hub gave no answer "
                 f"({_reason(error)}), expected a folder, or a network for the first download"

@@ -17,7 +17,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     After an error, or where the process is killed at any moment, what `folder` held before is there still (look for it
     with `standing_folder`) and what was half written is removed, by the next call at the latest. One writer at a time.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _restore(folder, previous)
@@ -45,10 +45,22 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 def standing_folder(folder: Path) -> Path:
     """`folder`, or what it held before where a process was killed while it moved the new one into its place."""
-    if folder.exists():
+    # os.path has an answer for every path, where pathlib raises for a loop of links, a name too long, a closed folder
+    if os.path.exists(folder):
         return folder
-    previous = _sibling(folder.resolve(), "previous")
-    return previous if previous.is_dir() else folder
+    previous = _sibling(Path(os.path.realpath(folder)), "previous")
+    return previous if os.path.isdir(previous) else folder
+
+
+def found_at(path: Path) -> str:
+    """What there is where a folder was expected, for a sentence."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "nothing"
+    except OSError as error:
+        return f"nothing that can be opened ({error.strerror})"
+    return "a file"
 
 
 def _sibling(folder: Path, what: str) -> Path:

@@ -582,6 +582,47 @@ def test_a_save_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(
         networks(place)
 
 
+@pytest.mark.parametrize("inside", ["", "model"])
+def test_a_loop_of_links_is_said_to_be_one(tmp_path, inside):
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / one).symlink_to(tmp_path / other)
+    with pytest.raises(
+        CheckpointError, match=r"a(.model)?: found nothing that can be opened \(Too many"
+    ):
+        find_checkpoint(tmp_path / "a" / inside)
+
+
+def test_a_loop_of_links_in_the_folder_of_a_hub_id_is_no_hub_id(tmp_path, monkeypatch):
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "model").symlink_to("model")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"model: found nothing that can be opened"):
+        find_checkpoint("owner/model")
+
+
+@pytest.mark.parametrize("part", ["tokenizer.json", "cola_vae/config.json", "cola_dit/model.safetensors", "cola_vae"])
+def test_a_loop_of_links_inside_a_checkpoint_gets_a_sentence(folder, part):
+    if (folder / part).is_dir():
+        shutil.rmtree(folder / part)
+    else:
+        (folder / part).unlink()
+    (folder / part).symlink_to((folder / part).name)
+    with pytest.raises(CheckpointError, match="expected"):
+        find_checkpoint(folder)
+
+
+def test_nothing_is_saved_through_a_loop_of_links(folder, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CheckpointError, match="loop: cannot be written"):
+        save_checkpoint(tmp_path / "loop", *networks(folder), tokenizer_of(folder))
+    assert (tmp_path / "loop").is_symlink()
+
+
+def test_a_name_that_no_folder_can_have_gets_a_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="found nothing that can be opened"):
+        find_checkpoint(tmp_path / ("x" * 5000))
+
+
 # the Hub
 
 
@@ -701,6 +742,29 @@ def test_without_a_network_and_a_cache_there_is_a_sentence(hub):
         r"^owner/model: found no such folder here and nothing whole in the Hub's cache, and the Hub gave no answer"
     )
     with pytest.raises(CheckpointError, match=message):
+        find_checkpoint("owner/model")
+
+
+HALF = ["tokenizer.json", "cola_dlm/cola_dit/config.json", "cola_dlm/cola_vae/model.safetensors",
+        "cola_dlm/cola_dit/model-00002-of-00002.safetensors"]  # fmt: skip
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["files listed", "files not listed"])
+@pytest.mark.parametrize("missing", HALF)
+def test_half_a_cache_is_called_incomplete_with_the_file_that_is_missing(hub, missing, listed):
+    """As a download that was cut off leaves it, with and without the list of files that newer Hub libraries keep."""
+    cached = find_checkpoint("owner/model").root.parent
+    (cached / missing).unlink()
+    if not listed:
+        shutil.rmtree(cached.parent.parent / "trees")
+    hub.stop()
+    with pytest.raises(CheckpointError, match=rf"^owner/model: the Hub's cache is incomplete.*{missing}.*expected"):
+        find_checkpoint("owner/model")
+
+
+def test_a_repository_without_a_file_is_called_incomplete_with_that_file(hub):
+    (hub.folder / "cola_dlm" / "cola_dit" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"^owner/model: .*cola_dit/config.json is missing.* the repository has"):
         find_checkpoint("owner/model")
 
 

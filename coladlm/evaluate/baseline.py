@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from ..checkpoint import (
 from ..devices import choose_device, choose_dtype
 from ..events import Finished
 from ..randomness import token_uniforms
-from ..replace import replaced_folder, standing_folder
+from ..replace import found_at, replaced_folder, standing_folder
 from ..tokenizer import load_tokenizer, text_alone
 from ..tokens import choose
 from ..weights import read_buffer
@@ -112,9 +113,9 @@ class Baseline:
     def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
                         dtype: str | torch.dtype = "auto") -> Baseline:  # fmt: skip
         """Loads a folder, or the bundled baseline if `path` is None. Raises CheckpointError or ConfigError."""
-        folder = standing_folder(BUNDLED if path is None else Path(path).expanduser())
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: found no folder, expected a baseline (config.json, {WEIGHTS})")
+        folder = standing_folder(BUNDLED if path is None else Path(os.path.expanduser(path)))
+        if not os.path.isdir(folder):
+            raise CheckpointError(f"{folder}: found {found_at(folder)}, expected a baseline (config.json, {WEIGHTS})")
         data = json_object(folder / "config.json")
         config = TransformerConfig.from_dict(data, str(folder / "config.json"))
         check_tokenizer(folder / "tokenizer.json", config.vocab_size)

@@ -273,7 +273,7 @@ def test_a_wrong_folder_gets_a_sentence(baseline, tmp_path, damage, error, sente
 
 
 def test_no_folder_is_said(tmp_path):
-    with pytest.raises(CheckpointError, match="nowhere: found no folder"):
+    with pytest.raises(CheckpointError, match="nowhere: found nothing"):
         Baseline.from_pretrained(tmp_path / "nowhere")
 
 

@@ -186,7 +186,7 @@ def test_the_command_measures_some_parts(arguments, capsys):
         (["--samples", "99"], "12 stories begin with a sentence of at most 248 tokens, expected 99"),
         (["--steps", "0"], "steps is 0"),
         (["--json", "nowhere/out.json"], "expected the name of a file in a folder"),
-        (["--baseline", "nowhere"], "nowhere: found no folder"),
+        (["--baseline", "nowhere"], "nowhere: found nothing"),
     ],
 )
 def test_mistakes_get_one_line(arguments, more, sentence, capsys):
