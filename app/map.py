@@ -39,7 +39,7 @@ from .model_turn import EVERY, MODEL_TURN, sentence
 from .operation_controls import in_words
 from .resident import Resident
 from .send import READS, ListSender, Sender, TextsSender, Ways
-from .text_files import TextFileError, Texts, read_texts
+from .text_files import ENDINGS, TextFileError, Texts, read_texts
 
 NAME = "map"
 MOST_KEPT = 16  # visitors whose maps are kept
@@ -55,8 +55,8 @@ NOTE = (
     "the lists are true distances."
 )
 UPLOAD_NOTE = (
-    "A text a line; or CSV or JSON lines with a column or key “text” and, if you like, “set”. Up to 20 MB; of more "
-    "than 5,000 texts, 5,000 are drawn by lot. The file is deleted as soon as it has been read."
+    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”. Up to "
+    "20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file is deleted as soon as it has been read."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
@@ -299,9 +299,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         gr.HTML(f"<p class='about'>{NOTE.format(channels=resident.first.latent_dim)}</p>", js_on_load=None)
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
             gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
-            file = gr.File(
-                label="Texts (.txt, .csv, .tsv, .jsonl)", file_types=[".txt", ".csv", ".tsv", ".jsonl"], height=120
-            )
+            file = gr.File(label=f"Texts ({', '.join(ENDINGS)})", file_types=list(ENDINGS), height=120)
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
         with gr.Row(elem_classes="direction"):

@@ -1,20 +1,32 @@
-"""Texts from a file that somebody uploads: lines, CSV or JSON lines, checked before anything else is done with them."""
+"""Texts from a file that somebody uploads: lines, a table or JSON, checked before anything else is done with them."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MAX_BYTES = 20 << 20
 MAX_TEXTS = 5000  # more are sampled
 MAX_CHARACTERS = 2000  # of a text; what is longer is cut
 MAX_CELL = 1 << 20
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
+ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+LOOKED_AT = 20  # rows by which the delimiter of a table without names is found
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+# what a file in another encoding than plain UTF-8 begins with; the marks of UTF-32 begin with those of UTF-16
+MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+         (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+BREAK = re.compile(r"\r\n|\r|\n")  # of JSON lines and of tables, where U+2028 and its like are characters as any other
 SET_NAMES = ("set", "label", "class", "category", "source", "split")
 
 
@@ -32,25 +44,37 @@ class Texts:
 
 
 def read_texts(path: str | Path, name: str = "") -> Texts:
-    """Reads a file of lines (.txt), a table (.csv, .tsv) or JSON lines (.jsonl). Raises TextFileError, OSError."""
+    """Reads a file of lines (.txt), a table (.csv, .tsv), JSON lines (.jsonl, .ndjson) or a JSON array (.json).
+
+    It is in UTF-8, or begins with the byte order mark of UTF-16 or UTF-32. Raises TextFileError, OSError.
+    """
     kind = Path(name or path).suffix.lower()
     size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise TextFileError(f"the file has {size:,} bytes, expected at most {MAX_BYTES:,}")
-    data = Path(path).read_bytes()
-    if b"\0" in data[:65536]:
-        raise TextFileError("the file is binary, expected text in UTF-8: lines, CSV or JSON lines")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextFileError(f"the file is no UTF-8 text at byte {error.start:,}, expected UTF-8") from error
-    if kind == ".jsonl":
+    text = _decoded(Path(path).read_bytes())
+    if kind == ".json" and text.lstrip().startswith("["):
+        pairs = _json_array(text)
+    elif kind in (".json", ".jsonl", ".ndjson"):
         pairs = _json_lines(text)
     elif kind in (".csv", ".tsv"):
         pairs = _table(text, "\t" if kind == ".tsv" else ",")
     else:
         pairs = [(line, "") for line in text.splitlines()]
     return sampled([(_one_line(text), _one_line(where)[:60]) for text, where in pairs if text.strip()])
+
+
+def _decoded(data: bytes) -> str:
+    mark, encoding = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
+    if encoding == "utf-8" and b"\0" in data[:65536]:
+        raise TextFileError("the file is binary, expected text in UTF-8: lines, a table or JSON")
+    data = data[len(mark) :]
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = len(BREAK.findall(data[: error.start].decode(encoding, "replace"))) + 1
+        where, name = len(mark) + error.start, encoding[:6].upper()
+        raise TextFileError(f"line {line:,} is no {name} text at byte {where:,}, expected whole characters") from error
 
 
 def sampled(pairs: list[tuple[str, str]]) -> Texts:
@@ -74,43 +98,143 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+# JSON
+
+
 def _json_lines(text: str) -> list[tuple[str, str]]:
     pairs = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(BREAK.split(text), 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+            entry = json.loads(line, object_pairs_hook=_names_once)
+        except (ValueError, RecursionError) as error:
             raise TextFileError(f"line {number:,} is no JSON ({error}), expected an object a line") from error
-        if isinstance(entry, str):
-            entry = {"text": entry}
-        if not isinstance(entry, dict):
-            raise TextFileError(f"line {number:,} is {type(entry).__name__}, expected an object with a text")
-        found = next((entry[key] for key in TEXT_NAMES if isinstance(entry.get(key), str)), None)
-        if found is None:
-            raise TextFileError(f"line {number:,} has no text, expected a key {' or '.join(map(repr, TEXT_NAMES))}")
-        where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
-        pairs.append((found, where))
+        pairs.append(_entry(entry, number))
     return pairs
 
 
-def _table(text: str, delimiter: str) -> list[tuple[str, str]]:
-    csv.field_size_limit(MAX_CELL)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
-    except csv.Error as error:
-        raise TextFileError(f"the table is broken ({error}), expected CSV with quoted cells") from error
+def _json_array(text: str) -> list[tuple[str, str]]:
+    pairs = []
+    number, counted = 1, 0
+    for at, entry in _elements(text):
+        number, counted = number + text.count("\n", counted, at), at
+        pairs.append(_entry(entry, number))
+    return pairs
+
+
+def _elements(text: str) -> Iterator[tuple[int, Any]]:
+    """The elements of the JSON array that `text` is, and where each begins."""
+    decoder = json.JSONDecoder(object_pairs_hook=_names_once)
+    space = re.compile(r"\s*")
+    at = space.match(text, text.index("[") + 1).end()
+    closed = text[at : at + 1] == "]"
+    while not closed:
+        try:
+            entry, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise TextFileError(f"line {_line(text, at):,} is no JSON ({error}), expected an array") from error
+        yield at, entry
+        at = space.match(text, end).end()
+        closed = text[at : at + 1] == "]"
+        if not closed and text[at : at + 1] != ",":
+            raise TextFileError(f"line {_line(text, at):,} does not go on with a comma or the end of the array")
+        at = at if closed else space.match(text, at + 1).end()
+    if text[at + 1 :].strip():
+        at = space.match(text, at + 1).end()
+        raise TextFileError(f"line {_line(text, at):,} goes on after the end of the array, expected nothing more")
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in (*TEXT_NAMES, *SET_NAMES):
+        if names.count(name) > 1:
+            raise ValueError(f"the key {name!r} is there {names.count(name)} times, expected once")
+    return dict(pairs)
+
+
+def _entry(entry: Any, line: int) -> tuple[str, str]:
+    """The text and the set of an entry that begins in this line."""
+    if isinstance(entry, str):
+        entry = {"text": entry}
+    if not isinstance(entry, dict):
+        raise TextFileError(f"line {line:,} is {type(entry).__name__}, expected an object with a text")
+    found = next((entry[key] for key in TEXT_NAMES if isinstance(entry.get(key), str)), None)
+    if found is None:
+        raise TextFileError(f"line {line:,} has no text, expected a key {' or '.join(map(repr, TEXT_NAMES))}")
+    where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
+    for part in (found, where):
+        half = re.search(r"[\ud800-\udfff]", part)
+        if half:
+            raise TextFileError(f"line {line:,} has half a character, U+{ord(half[0]):04X}, expected whole characters")
+    return found, where
+
+
+# tables
+
+
+def _table(text: str, usual: str) -> list[tuple[str, str]]:
+    """usual: the delimiter of such a file, where its first row does not say otherwise."""
+    delimiter = _delimiter(text, usual)
+    rows = list(_rows(text, delimiter))
     if not rows:
         return []
-    head = [cell.strip().lower() for cell in rows[0]]
-    column = next((head.index(name) for name in TEXT_NAMES if name in head), None)
+    names = [cell.strip().lower() for cell in rows[0][1]]
+    for name in (*TEXT_NAMES, *SET_NAMES):
+        if names.count(name) > 1:
+            found = f"line {rows[0][0]:,} has {names.count(name)} columns of the name {name!r}"
+            raise TextFileError(f"{found}, expected each name once")
+    column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
+    for number, row in rows:
+        if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
+            cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
+            said = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
+            raise TextFileError(f"{said}: a text that holds a {DELIMITERS[delimiter]} needs quotes around it")
     if column is None:  # no line of names, or none that is known: the column with the most characters
-        widths = [sum(len(row[i]) for row in rows[:200] if i < len(row)) for i in range(len(rows[0]))]
-        return [(row[widths.index(max(widths))], "") for row in rows if len(row) > widths.index(max(widths))]
-    where = next((head.index(name) for name in SET_NAMES if name in head), None)
+        widths = [sum(len(row[i]) for _, row in rows[:200]) for i in range(len(names))]
+        return [(row[widths.index(max(widths))], "") for _, row in rows]
+    where = next((names.index(name) for name in SET_NAMES if name in names), None)
     return [
         (row[column], row[where] if where is not None and where < len(row) else "")
-        for row in rows[1:]
+        for _, row in rows[1:]
         if len(row) > column
     ]
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """The delimiter with which the first row is a line of known names, or else all of the first rows are alike."""
+    firsts = {}
+    for delimiter in (usual, *DELIMITERS):
+        try:
+            firsts[delimiter] = [row for _, row in itertools.islice(_rows(text, delimiter), LOOKED_AT)]
+        except TextFileError:  # the quotes may be in their places with another one
+            firsts[delimiter] = []
+    for delimiter, rows in firsts.items():
+        if rows and any(cell.strip().lower() in TEXT_NAMES for cell in rows[0]):
+            return delimiter
+    for delimiter, rows in firsts.items():
+        cells = {len(row) for row in rows}
+        if len(cells) == 1 and cells != {1}:
+            return delimiter
+    return usual
+
+
+def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table that are not empty, each with the line that it begins in."""
+    csv.field_size_limit(MAX_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            said = f"the table is broken in the row that begins in line {number:,} ({error})"
+            raise TextFileError(f"{said}, expected CSV with quoted cells") from error
+        if row:
+            yield number, row

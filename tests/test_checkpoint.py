@@ -586,9 +586,7 @@ def test_a_save_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(
 def test_a_loop_of_links_is_said_to_be_one(tmp_path, inside):
     for one, other in (("a", "b"), ("b", "a")):
         (tmp_path / one).symlink_to(tmp_path / other)
-    with pytest.raises(
-        CheckpointError, match=r"a(.model)?: found nothing that can be opened \(Too many"
-    ):
+    with pytest.raises(CheckpointError, match=r"a(.model)?: found nothing that can be opened \(Too many"):
         find_checkpoint(tmp_path / "a" / inside)
 
 
