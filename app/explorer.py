@@ -139,7 +139,9 @@ class Explorer:
             prompt, old = parent.trace.prompts[parent.sequence], parent.trace.recipe.settings
             changes = {"guidance": number(guidance, "Guidance"), "steps": whole(steps, "Steps a block")}
             settings = limited(dataclasses.replace(old, **changes))
-            fresh = dataclasses.replace(old, seed=seed).seed if noise == "other" else None
+            fresh = None
+            if noise == "other":  # as a seed of the sampler, which every browser holds
+                fresh = dataclasses.replace(old, seed=whole(seed, "Seed of the noise")).seed
             left = {"run": parent.id, "block": spot.block, "step": spot.step}
             key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
             recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=self.model.fingerprint)

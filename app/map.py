@@ -118,9 +118,10 @@ class TextCloud:
     def _said(self, name: str, placed: np.ndarray) -> str:
         """How far a map can be believed."""
         some = np.linspace(0, len(placed) - 1, min(MEASURED, len(placed))).astype(int)
-        found = (
-            f"trustworthiness of near neighbours {trustworthiness(self.vectors[some], placed[some]):.2f} (1 is perfect)"
-        )
+        trust = trustworthiness(self.vectors[some], placed[some])
+        found = "too few texts to measure the trustworthiness of near neighbours"
+        if np.isfinite(trust):
+            found = f"trustworthiness of near neighbours {trust:.2f} (1 is perfect)"
         if name == "pca":
             return f"PCA shows {self.charts['pca'].explained.sum():.0%} of the variance in two dimensions; {found}."
         return f"Distances on a UMAP are not latent distances: near is near, far means little; {found}."
@@ -168,6 +169,8 @@ class Maps:
 
     def _made(self, visitor: str, texts: Texts) -> Iterator[list[Any]]:
         try:
+            if len(set(texts.texts)) < 2:
+                raise TextFileError("all texts are the same, expected at least two that differ")
             vectors = None
             for share, found in text_vectors(self.model, texts.texts):
                 vectors = found
@@ -220,7 +223,7 @@ class Maps:
     def fit(self, visitor: str) -> Iterator[list[Any]]:
         """(map, its own progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
         cloud = self.get(visitor)
-        if cloud is None or "umap" in cloud.charts or len(cloud.vectors) < 2 * SETTINGS.neighbours:
+        if cloud is None or "umap" in cloud.charts or len(set(cloud.texts.texts)) < 2 * SETTINGS.neighbours:
             return
         points = cloud.vectors
         if len(points) > MAX_FITTED:

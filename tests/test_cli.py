@@ -337,3 +337,24 @@ def test_a_reader_that_leaves_gets_no_traceback(place):
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(60) == 1 and err == b""
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["--seed", "9007199254740992"], "seed is 9007199254740992, expected a number from 0 to 9007199254740991"),
+        (["--temperature", "nan"], "temperature is nan, expected a number"),
+        (["--top-p", "-0.0"], "top_p is 0.0, expected a number more than 0"),
+        (["--repetition-penalty", "1e-45"], "repetition_penalty is 1e-45, expected a number from 0.01 to 100"),
+    ],
+)
+def test_a_setting_out_of_bounds_gets_one_line(place, capsys, typed, sentence):
+    assert main(["generate", "a", *typed, *place]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and sentence in err
+
+
+def test_the_name_of_a_special_token_is_a_prompt_like_any_other(place, capsys, model):
+    assert main(["edit", 'He typed "<|pad|>" twice', "--words", "typed", "--json", "--steps", "2", *place]) == 0
+    texts = [sequence["text"] for sequence in json.loads(capsys.readouterr().out)["sequences"]]
+    assert texts and all(text.endswith('"<|pad|>" twice') for text in texts)

@@ -196,11 +196,12 @@ function looks() {
   root.querySelectorAll('.kind').forEach(input => { input.checked = (input.value === 'clean') === view.clean; });
   const found = picture.cloud?.numbers[view.chart + view.dims + (view.clean ? '.clean' : '')];
   if (!found) return say(at('truth'), '');
-  const near = 'Of near neighbours on the map, trustworthiness ' + found.trustworthiness.toFixed(2) + ' (1 is perfect)';
-  const leap = 'the largest step of a path is ' + percent(found.largest_step) + ' of its drawn length (in truth ' + percent(found.largest_true_step) + ')';
+  const known = (value, said) => value === null ? 'an unknown share' : said(value), two = value => value === null ? 'unknown' : value.toFixed(2);
+  const near = 'Of near neighbours on the map, trustworthiness ' + two(found.trustworthiness) + ' (1 is perfect)';
+  const leap = 'the largest step of a path is ' + known(found.largest_step, percent) + ' of its drawn length (in truth ' + known(found.largest_true_step, percent) + ')';
   const kept = view.chart === 'pca'
-    ? 'PCA is a shadow: it shows ' + percent(found.steps_kept) + ' of the true length of steps. '
-    : 'Distances on a UMAP are not latent distances: near is near, far means little (rank correlation of drawn and true step lengths ' + found.steps_rank.toFixed(2) + '). ';
+    ? 'PCA is a shadow: it shows ' + known(found.steps_kept, percent) + ' of the true length of steps. '
+    : 'Distances on a UMAP are not latent distances: near is near, far means little (rank correlation of drawn and true step lengths ' + two(found.steps_rank) + '). ';
   const fresh = data.list.some(run => run.stochasticity > 0) && !view.clean
     ? ' The noise of this run is renewed at every step, so its states leap; the clean estimates show where each was heading.' : '';
   say(at('truth'), kept + near + '; ' + leap + '.' + fresh);

@@ -16,7 +16,6 @@ bound up to its standard error.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,11 +78,11 @@ class Bound:
     def nats(self) -> Tensor:
         return self.read + self.flow
 
-    def to_dict(self) -> dict[str, float]:
-        """Per token and per word over all stories together, with the standard error over stories."""
-        tokens, words, nats = self.tokens.sum().item(), self.words.sum().item(), self.nats.sum().item()
+    def to_dict(self) -> dict[str, float | None]:
+        """Per token and per word over all stories together, with the standard error over stories (None for one)."""
+        tokens, words, nats = self.tokens.sum().item(), max(1, self.words.sum().item()), self.nats.sum().item()
         residual = self.nats - self.tokens * (nats / tokens)  # of the ratio estimate
-        error = (residual.var() * len(residual)).sqrt().item() / tokens if len(residual) > 1 else math.nan
+        error = (residual.var() * len(residual)).sqrt().item() / tokens if len(residual) > 1 else None
         return {
             "read_at": self.read_at,
             "nats_per_token": nats / tokens,

@@ -145,13 +145,16 @@ def fit_umap(
     fingerprint: of the model the points come from. cache: where fitted maps are kept (`cache_folder()` if absent); one
     of the same points, fingerprint and settings is read from there at once. Closing the iterator ends the process. The
     same points and settings give the same map, on one machine to the last digit. What it is fitted on should hold the
-    states of paths at all times: on clean latents alone, paths leap from end to end. Raises ProjectionError.
+    states of paths at all times: on clean latents alone, paths leap from end to end. Equal points count as one and lie
+    on one place; where fewer than k + 2 different ones are left, they lie where the PCA has them. Raises
+    ProjectionError.
     """
     settings = settings or UMAPSettings()
     points = _points(points)
     least = settings.dimensions + 2
-    if points.ndim != 2 or not least <= len(points) <= MAX_FITTED:
-        raise ProjectionError(f"points have shape {points.shape}, expected (n, d) with n from {least} to {MAX_FITTED}")
+    if points.ndim != 2 or not least <= len(points) <= MAX_FITTED or points.shape[1] < settings.dimensions:
+        wanted = f"(n, d) with n from {least} to {MAX_FITTED} and d from {settings.dimensions}"
+        raise ProjectionError(f"points have shape {points.shape}, expected {wanted}")
     return _fitted(points, settings, _cache_file(points, settings, fingerprint, cache or cache_folder()))
 
 
@@ -162,18 +165,34 @@ def _fitted(points: Array, settings: UMAPSettings, file: Path) -> Iterator[Progr
             return
         except ProjectionError:
             file.unlink(missing_ok=True)  # a damaged file is fitted anew
-    reduction = fit_pca(points, min(settings.reduced, points.shape[1]))
-    with tempfile.TemporaryDirectory() as folder:
-        states = reduction.place(points)
-        np.save(Path(folder) / "states.npy", states)
-        yield from _worker(Path(folder), settings)
-        embedding = np.load(Path(folder) / "embedding.npy", allow_pickle=False)
-    fitted = UMAPMap(reduction, states, embedding, settings.placed_by)
+    reduction = fit_pca(points, max(settings.dimensions, min(settings.reduced, points.shape[1])))
+    different, which = _different(points)
+    states = reduction.place(different)
+    if len(states) < settings.dimensions + 2:
+        embedding = states[:, : settings.dimensions]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "states.npy", states)
+            yield from _worker(Path(folder), settings)
+            embedding = np.load(Path(folder) / "embedding.npy", allow_pickle=False)
+    fitted = UMAPMap(reduction, states[which], embedding[which], settings.placed_by)
     try:
         save_umap(file, fitted)
     except OSError as error:  # a disk that cannot be written to costs the next start a fit and nothing else
         logging.getLogger(__name__).warning("the map is not kept in the cache: %s", error)
     yield Progress(1.0, "fitted", fitted)
+
+
+def _different(points: Array) -> tuple[Array, NDArray[np.int64]]:
+    """The different ones among points (n, d) in the order in which they come, and for each point which it is (n,).
+
+    UMAP divides by the extent of its points, and has none where all of them are one.
+    """
+    _, first, which = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return points[first[order]], rank[which.reshape(-1)]
 
 
 def _worker(folder: Path, settings: UMAPSettings) -> Iterator[Progress]:

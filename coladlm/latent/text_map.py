@@ -20,17 +20,19 @@ WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
 def text_vectors(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
     """(share done, vectors (n, d) in the last one): the mean of the scaled posterior means of each text's places.
 
-    Texts of like length are encoded together. A text without a token lies at the origin. Raises PromptError.
+    Texts of like length are encoded together, equal ones once: a text's last digits depend on what it is encoded with,
+    and equal texts are to have equal vectors. A text without a token lies at the origin. Raises PromptError.
     """
-    vectors = np.zeros((len(texts), model.latent_dim), np.float32)
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    for start in range(0, len(texts), AT_ONCE):
-        rows = order[start : start + AT_ONCE]
-        for row, encoded in zip(rows, model.encode_texts([texts[row] for row in rows]), strict=True):
+    different = sorted(dict.fromkeys(texts), key=len)
+    vectors = np.zeros((len(different), model.latent_dim), np.float32)
+    for start in range(0, len(different), AT_ONCE):
+        part = different[start : start + AT_ONCE]
+        for row, encoded in enumerate(model.encode_texts(part), start):
             if len(encoded.latents):
                 vectors[row] = encoded.latents.mean(0).numpy()
-        yield (start + len(rows)) / len(texts), None
-    yield 1.0, vectors
+        yield (start + len(part)) / len(different), None
+    place = {text: row for row, text in enumerate(different)}
+    yield 1.0, vectors[[place[text] for text in texts]]
 
 
 def cluster(vectors: NDArray[np.float32], clusters: int | None = None, seed: int = 0) -> NDArray[np.int64]:

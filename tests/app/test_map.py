@@ -93,8 +93,28 @@ def test_two_texts_are_enough(model, tmp_path):
     file.write_text("the cat\nthe dog ran")
     maps = Maps(model)
     *_, last = maps.upload(ME, str(file))
-    assert len(data_of(last)["texts"]) == 2
+    data = data_of(last)
+    assert len(data["texts"]) == 2 and "too few texts to measure the trustworthiness" in data["numbers"]["pca"]
     assert list(maps.fit(ME)) == []
+
+
+@pytest.mark.parametrize("count", [2, 65, 257])
+def test_lines_that_are_all_the_same_are_no_map(model, tmp_path, count):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat sat on the mat\n" * count)
+    *_, (_, progress) = Maps(model).upload(ME, str(file))
+    assert progress["state"] == "error" and "All texts are the same" in progress["message"]
+
+
+@pytest.mark.parametrize("lines", [["a", "b"], ["a", "b", "a"], ["a"] * 64 + ["b"], ["a", "b", "c"] * 30])
+def test_no_measure_of_a_map_is_nan(model, tmp_path, lines):
+    file = tmp_path / "mine.txt"
+    file.write_text("\n".join(lines))
+    maps = Maps(model)
+    *_, last = maps.upload(ME, str(file))
+    said = data_of(last)["numbers"]["pca"]
+    assert "nan" not in said and "inf" not in said
+    assert list(maps.fit(ME)) == []  # too few different texts for a UMAP
 
 
 def test_a_visitor_who_left_has_no_map(model):

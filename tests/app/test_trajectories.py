@@ -203,9 +203,9 @@ def test_a_point_that_is_on_no_path_is_refused(explorer, spot):
         explorer.open(ME, id_, *spot)
 
 
-def branch(explorer, id_, noise="same", guidance=2.0, steps=3, spot=(1, 1, 0)):
+def branch(explorer, id_, noise="same", guidance=2.0, steps=3, spot=(1, 1, 0), seed=7):
     point = {"run": id_, "block": spot[0], "step": spot[1], "place": spot[2]}
-    return list(explorer.branch(ME, point, noise, 7, guidance, steps, [id_]))
+    return list(explorer.branch(ME, point, noise, seed, guidance, steps, [id_]))
 
 
 def test_a_branch_that_changes_nothing_ends_as_its_run_and_joins_the_map(explorer):
@@ -250,6 +250,11 @@ def test_a_branch_with_more_steps_can_be_shown_and_branched_again(explorer):
         ({"steps": 2.5}, "Steps"),
         ({"steps": 9999}, "steps"),
         ({"spot": (0, 3, 0)}, "end of its block"),
+        ({"noise": "other", "seed": 1.5}, "Seed of the noise is 1.5, expected a whole number"),
+        ({"noise": "other", "seed": None}, "Seed of the noise is empty"),
+        ({"noise": "other", "seed": -1}, "seed is -1, expected"),
+        ({"noise": "other", "seed": 2**53}, "seed is 9007199254740992, expected"),
+        ({"noise": "other", "seed": 10**400}, "expected a number"),
     ],
 )
 def test_a_branch_that_cannot_be_is_a_sentence(explorer, change, said):

@@ -1,5 +1,6 @@
 """The bound against arithmetic done another way, and the passes over whole texts."""
 
+import json
 import math
 
 import pytest
@@ -126,6 +127,9 @@ def test_a_bound_says_its_numbers_per_token_and_word():
     assert row["perplexity_per_token"] == pytest.approx(math.exp(2))
     assert row["perplexity_per_word"] == pytest.approx(math.exp(3))
     assert row["standard_error"] == pytest.approx(0)
+    alone = Bound(0.5, *(part[:1] for part in (bound.read, bound.flow, bound.tokens)), torch.tensor([0]))
+    assert alone.to_dict()["standard_error"] is None  # of a single story there is none
+    json.dumps(alone.to_dict(), allow_nan=False)
     other = Bound(0.4, bound.read / 2, bound.flow, bound.tokens, bound.words)
     assert best_bound([bound, other])["best"]["read_at"] == 0.4
 

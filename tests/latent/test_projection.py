@@ -233,7 +233,8 @@ def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, uncompiled_
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        (np.zeros((2, 3)), r"shape \(2, 3\), expected \(n, d\) with n from 4 to 4095"),
+        (np.zeros((2, 3)), r"shape \(2, 3\), expected \(n, d\) with n from 4 to 4095 and d from 2"),
+        (np.zeros((9, 1)), r"shape \(9, 1\), expected"),
         (np.zeros((5000, 3)), r"shape \(5000, 3\)"),
         (np.full((9, 3), np.nan), "not finite"),
     ],
@@ -241,6 +242,25 @@ def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, uncompiled_
 def test_points_that_cannot_be_fitted_are_refused_at_once(points, said):
     with pytest.raises(ProjectionError, match=said):
         fit_umap(points)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_few_different_points_lie_where_the_pca_has_them(count, dimensions, tmp_path):
+    points = np.random.default_rng(0).normal(size=(count, 8))[np.arange(60) % count]
+    *_, last = fit_umap(points, UMAPSettings(dimensions=dimensions), "model", tmp_path)
+    np.testing.assert_array_equal(last.result.embedding, fit_pca(points, 8).place(points)[:, :dimensions])
+    np.testing.assert_allclose(last.result.place(points), last.result.embedding, atol=1e-5)
+    *_, again = fit_umap(points, UMAPSettings(dimensions=dimensions), "model", tmp_path)
+    assert again.message == "read from the cache"
+
+
+def test_equal_points_count_as_one_in_the_order_of_their_first():
+    points = np.array([[2, 0], [1, 0], [2, 0], [3, 0], [1, 0]], np.float32)
+    different, which = projection._different(points)
+    assert different.tolist() == [[2, 0], [1, 0], [3, 0]] and which.tolist() == [0, 1, 0, 2, 1]
+    alone, order = projection._different(points[[3, 0, 1]])
+    assert np.array_equal(alone, points[[3, 0, 1]]) and order.tolist() == [0, 1, 2]
 
 
 def test_points_of_another_width_are_refused(umap_map):

@@ -76,6 +76,21 @@ def test_stories_that_are_no_json_lines_are_refused(tmp_path):
         read_stories(file)
 
 
+def test_u_2028_and_its_like_break_no_story(tmp_path):
+    stories = ["One\u2028two\x85three\u2029four", "Five"]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps({"text": s}, ensure_ascii=False) + "\n" for s in stories), encoding="utf-8")
+    assert read_stories(file) == stories
+
+
+def test_names_of_special_tokens_in_a_story_are_text_and_only_its_end_is_one(tmp_path, tokenizer):
+    write_tokens(tmp_path / "train.u16", ["a <|endoftext|> b"], tokenizer)
+    ids = np.fromfile(tmp_path / "train.u16", "<u2").tolist()
+    end = special_id(tokenizer, "<|endoftext|>")
+    assert ids.count(end) == 1 and ids[-1] == end
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a <|endoftext|> b"
+
+
 def test_a_corpus_file_of_another_tokenizer_is_refused(tmp_path, tokenizer):
     np.array([5, 6, 7], dtype="<u2").tofile(tmp_path / "train.u16")
     with pytest.raises(CorpusError, match="the last id is not the end token 0"):
