@@ -1,8 +1,8 @@
 """SharedRun: sequences of different people in one batch, which join between blocks and leave between steps.
 
 What shares a batch has the same flow (`SamplerSettings.flow`) and direction; prompt, length, seed and choice of tokens
-are each sequence's own (`Plan.settings`). Caches are put together at a join: the histories of a batch are right-aligned, so
-that a newcomer's history is copied beside those that are there already. One thread at a time.
+are each sequence's own (`Plan.settings`). Caches are put together at a join: the histories of a batch are
+right-aligned, so that a newcomer's history is copied beside those that are there already. One thread at a time.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def run_invert(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | R
 
 
 def start_invert(model: ColaDLM, recipe: Recipe) -> Requests:
-    """The operation `invert` (see OPTIONS): Inverting, those of the sampler, RoundTrips. Raises RecipeError, PromptError."""
+    """The operation `invert` (see OPTIONS), with RoundTrips before its end. Raises RecipeError, PromptError."""
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
     settings = replay_settings(recipe.settings, options["using"])
