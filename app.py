@@ -18,7 +18,7 @@ import importlib.util
 import sys
 
 from app.serving.asked import RequestLimits
-from app.serving.sharing import Limits
+from coladlm.serve.queue import Limits
 
 GRACE = 10.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

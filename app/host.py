@@ -17,14 +17,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from coladlm import ColaDLM
+from coladlm.serve import Limits, Scheduler
 
 from . import operations_api
-from .model_turn import SHARING
 from .page import build_page, launch_options
 from .resident import Resident
 from .serving.asked import RequestLimits
 from .serving.doors import Doors
-from .serving.sharing import Limits
 
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
 TELL_SECONDS = 2.0  # at the end: for visitors of the page to hear the last of their runs
@@ -33,20 +32,20 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def launched(
-    model: ColaDLM, many: Limits, one: RequestLimits, host: str, port: int, share: bool = False, mcp: bool = False,
-    allow_loading: bool = False, quiet: bool = False,
+    model: ColaDLM, scheduler: Scheduler, one: RequestLimits, host: str, port: int, share: bool = False,
+    mcp: bool = False, allow_loading: bool = False, quiet: bool = False,
 ) -> gr.Blocks:  # fmt: skip
     """The page, served in the background together with the doors. `close()` ends it.
 
     mcp: offer the endpoints as tools of an MCP server, too. allow_loading: may visitors load another model.
     """
-    SHARING.limits = many
-    resident = Resident(model, allow_loading)
+    many = scheduler.queue.limits
+    resident = Resident(model, allow_loading, scheduler)
     page = build_page(resident)
     with page:
-        operations_api.add_api(lambda: resident.model)
+        operations_api.add_api(resident)
     page.queue(max_size=many.running + many.waiting)
-    doors = Doors(lambda: resident.model, SHARING, one)
+    doors = Doors(lambda: resident.model, scheduler, one)
     page.launch(
         server_name=host,
         server_port=port or None,
@@ -80,11 +79,12 @@ def serve(
 ) -> None:  # fmt: skip
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _asked_to_end() as asked:
-        page = launched(model, many, one, host, port, share, mcp, allow_loading)
+        scheduler = Scheduler(many)
+        page = launched(model, scheduler, one, host, port, share, mcp, allow_loading)
         while not asked.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)
-        SHARING.close(grace)
+        scheduler.close(grace)
         _tell(page)
         page.close(verbose=False)
 

@@ -17,12 +17,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from coladlm import ColaDLM
+from coladlm.serve import Events, Scheduler, Waiting
 
 from .answers import Answer, Form
 from .asked import Asked, RequestLimits, asked_chat, asked_completion, model_id, parse_json
 from .errors import DoorError, PlainJSON, dumps, error_of, error_response
-from .requests import Events, Waiting
-from .sharing import Sharing
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 METRICS_TYPE = "text/plain; version=0.0.4"
@@ -31,7 +30,7 @@ METRICS_TYPE = "text/plain; version=0.0.4"
 class Doors:
     """The endpoints. model: gives the resident model of the moment."""
 
-    def __init__(self, model: Callable[[], ColaDLM], sharing: Sharing, limits: RequestLimits | None = None) -> None:
+    def __init__(self, model: Callable[[], ColaDLM], sharing: Scheduler, limits: RequestLimits | None = None) -> None:
         self.model, self.sharing, self.limits = model, sharing, limits or RequestLimits()
         self.started = int(time.time())
 
@@ -128,7 +127,7 @@ class Doors:
         return PlainJSON(said, 200 if open_ else 503)
 
     async def metrics(self, _: Request) -> Response:
-        return PlainTextResponse(self.sharing.counts.text(self.sharing.numbers()), media_type=METRICS_TYPE)
+        return PlainTextResponse(self.sharing.metrics.text(self.sharing.numbers()), media_type=METRICS_TYPE)
 
 
 async def _follow(events: Events, answer: Answer) -> AsyncIterator[Any]:

@@ -10,8 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from coladlm.recipe import RecipeError
-
-from .requests import BusyError, ClosingError
+from coladlm.serve import BusyError, ClosingError
 
 KINDS = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 

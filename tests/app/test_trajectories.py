@@ -45,8 +45,8 @@ def bundled_model():
 
 
 @pytest.fixture
-def explorer(model, holder):
-    return Explorer(model, holder, TraceStore())
+def explorer(model, holder, scheduler):
+    return Explorer(model, holder, TraceStore(), scheduler)
 
 
 def run(explorer, prompt="The cat sat", add=False, ids=(), settings=SETTINGS, visitor=ME):

@@ -9,11 +9,11 @@ from starlette.testclient import TestClient
 
 from app.serving.asked import RequestLimits
 from app.serving.doors import Doors
-from app.serving.sharing import Limits, Sharing
 from coladlm import ColaDLM
 from coladlm.checkpoint import CheckpointError
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Limits, Scheduler
 
 ASK = {"prompt": "Once upon a time", "max_tokens": 14, "steps": 3, "seed": 5}
 LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=200, body=20_000)
@@ -21,7 +21,7 @@ LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=200
 
 @pytest.fixture(scope="module")
 def sharing():
-    one = Sharing(Limits(running=4, waiting=4, per_visitor=0))
+    one = Scheduler(Limits(running=4, waiting=4, per_visitor=0))
     yield one
     one.close(grace=0)
 
@@ -242,7 +242,7 @@ def test_other_paths_and_methods_get_an_error_of_the_same_form(client, method, p
 
 
 def test_a_full_queue_is_said_at_once_with_the_expected_wait(client, sharing, model, monkeypatch):
-    monkeypatch.setattr(sharing, "limits", Limits(running=1, waiting=0))
+    monkeypatch.setattr(sharing.queue, "limits", Limits(running=1, waiting=0))
     long = Recipe("generate", ("x",), model.defaults.from_dict({"max_new_tokens": 4000, "stop_at_end": False}))
     with sharing.run(model, long, steps="none"):
         answer = client.post("/v1/completions", json=ASK)
