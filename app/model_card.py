@@ -98,12 +98,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             gr.Markdown(card_text(), elem_id="model-card", sanitize_html=True)
 
     def on_trip(text: str) -> tuple[Any, Any]:
-        try:
-            model = resident.model
-            shown = resident.scheduler.call(lambda: round_trip(model, text), visitor(), "round trip")
-            return shown, progress_value("idle")
-        except Exception as error:
-            return None, progress_value("error", message=sentence(error))
+        return there_and_back(resident.model, resident.scheduler, text)
 
     def on_save(event: gr.EventData, text: str) -> dict[str, Any]:
         return save_latents(resident.model, resident.scheduler, event.kind, text)
@@ -161,6 +156,14 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
     seconds = f"{time.perf_counter() - begun:.1f} s"
     done = progress_value("done", ["loaded: what is run from now on is run with it", seconds], 1.0, "Loaded.")
     yield facts_html(resident.model), done
+
+
+def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any, Any]:
+    """A text through the VAE and back: values of (RoundTrip, its progress line)."""
+    try:
+        return scheduler.call(lambda: round_trip(model, text), visitor(), "round trip"), progress_value("idle")
+    except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
+        return None, progress_value("error", message=sentence(error))
 
 
 def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:

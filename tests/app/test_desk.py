@@ -19,6 +19,8 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
+SCHEDULER = Scheduler()
+BASELINE = BundledBaseline()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
 PROMPT = "Once upon a time there was a cat and"
 VISITOR = "visitor"
@@ -177,7 +179,7 @@ def test_the_baseline_writes_beside_the_model_with_numbers(desk):
 
 
 def grid(model, *values, settings=SETTINGS):
-    return list(sweep(model, Scheduler(), BundledBaseline(), PROMPT, *values, *values_of(settings)))
+    return list(sweep(model, SCHEDULER, BASELINE, PROMPT, *values, *values_of(settings)))
 
 
 def test_a_sweep_writes_what_single_runs_write(model):
