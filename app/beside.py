@@ -160,7 +160,7 @@ def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Ite
         ids = trace.answers[s]
         lead = shown_prompt(old.texts[0])
         texts = ((trace.texts[s], trace.reasons[s] == "end", len(ids)), (text, ended, len(answer)))
-        scores = measured(desk, visitor, old.texts[0], *texts)
+        scores = measured(desk, old.texts[0], *texts)
         shown = [row_value(AS_IT_WAS, lead, final=marked(model, ids, answer, old.texts[0])),
                  row_value(AGAIN, lead, final=marked(model, answer, ids, old.texts[0]))]  # fmt: skip
         notes = [*live.notes, *(f"{name}: {', '.join(said_numbers(score))}." for name, score in
@@ -183,7 +183,7 @@ def decode_again(desk: Desk, visitor: str, kept: dict | None, temperature: Any, 
             trace.recipe.settings, temperature=number(temperature, "Temperature"), top_k=whole(top_k, "Top-k"),
             top_p=number(top_p, "Top-p"), repetition_penalty=number(penalty, "Repetition penalty"),
         )  # fmt: skip
-        again = desk.scheduler.call(lambda: redecode(model, trace, s, settings), visitor, "decode again")
+        again = desk.scheduler.look(lambda: redecode(model, trace, s, settings))
         seconds = time.perf_counter() - begun
         prompt, ids = trace.prompts[s], trace.answers[s]
         lead = shown_prompt(prompt)
@@ -239,7 +239,7 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
                     ended = event.reasons[0] == "end"
         rows = rows_value("baseline", "done", [first, row_value("baseline", lead, final=[(text, 0)])])
         texts = ((trace.texts[s], trace.reasons[s] == "end", len(trace.answers[s])), (text, ended, count))
-        mine, theirs = measured(desk, visitor, prompt, *texts)
+        mine, theirs = measured(desk, prompt, *texts)
         share = kept["seconds"] / len(trace.texts)
         note = f"The model has {_millions(model)}, the baseline {_millions(baseline)} parameters."
         if len(trace.texts) > 1:
@@ -252,14 +252,14 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
         yield rows, progress_value("error", message=in_labels(sentence(error))), gr.skip()
 
 
-def measured(desk: Desk, visitor: str, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
+def measured(desk: Desk, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
     """The measures of texts, each with whether it has come to its end and how many tokens it has."""
 
     def measure() -> list[dict[str, Any]]:
         baseline = desk.baseline.get(desk.model.device)
         return [numbers(baseline, prompt, *text) for text in texts]
 
-    return desk.scheduler.call(measure, visitor, "measure")
+    return desk.scheduler.look(measure)
 
 
 def _millions(model: ColaDLM | Baseline) -> str:

@@ -129,7 +129,7 @@ class Desk:
         try:
             found = self.kept(visitor, kept)
             run = (self.model, found.trace, found.sequence)
-            return Written(card=self.scheduler.call(lambda: token_value(*run, block, token), visitor, "token"))
+            return Written(card=self.scheduler.look(lambda: token_value(*run, block, token)))
         except Exception as error:
             return Written(progress=progress_value("error", message=sentence(error)))
 

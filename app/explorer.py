@@ -226,7 +226,7 @@ class Explorer:
             raise RecipeError("the point", Said("a state that the run never reached"), "one of its states")
         steps = trace.recipe.settings.steps
         state, cloud = steps if last else step, self.cloud.charts.cloud
-        card = self.scheduler.call(lambda: point_value(self.model, cloud, found, block, state, place), visitor, "point")
+        card = self.scheduler.look(lambda: point_value(self.model, cloud, found, block, state, place))
         return card, {"run": run_id, "block": block, "step": state, "place": place}
 
     def resumes(self, visitor: str, point: dict | None, noise: str, guidance: Any, steps: Any) -> bool:

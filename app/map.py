@@ -196,11 +196,6 @@ class Maps:
         with self.scheduler.alone(lambda: text_vectors(self.model, texts), visitor, "encode") as events:
             yield from events
 
-    def _vectors(self, visitor: str, texts: Sequence[str]) -> np.ndarray:
-        """The vectors of a few texts. Raises PromptError, BusyError."""
-        *_, (_, vectors) = (event for event in self._encoding(visitor, texts) if not isinstance(event, Waiting))
-        return vectors
-
     def take_road(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
         """(map, progress) with texts that were sent here as a road, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
@@ -214,7 +209,8 @@ class Maps:
         try:
             if len(texts) < 2:
                 raise TextFileError("the road has fewer than two stops that are complete, expected at least two")
-            vectors = self._vectors(visitor, list(texts)[:MOST_LISTED])
+            found = self._encoding(visitor, list(texts)[:MOST_LISTED])
+            *_, (_, vectors) = (event for event in found if not isinstance(event, Waiting))
         except ValueError as error:
             yield [cloud.value(), progress_value("error", message=_said(error))]
             return
@@ -258,20 +254,18 @@ class Maps:
         if cloud is None:
             return [gr.skip(), progress_value("error", message="The map is not there any more: make it again.")]
         try:
-            vectors = self._vectors(visitor, [text])
+            *_, (_, vectors) = self.scheduler.look(lambda: list(text_vectors(self.model, [text])))
         except ValueError as error:
             return [gr.skip(), progress_value("error", message=_said(error))]
         return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
 
-    def direction(self, visitor: str, first: Sequence[str], second: Sequence[str]) -> str:
+    def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
         """What two selections make, in a sentence."""
         if not first or not second:
             there = f"A has {len(first)} texts. " if first else f"B has {len(second)} texts. " if second else ""
             return there + "Select texts for both ends, A and B: the way from one to the other is a direction."
         try:
-            found = self.scheduler.call(
-                lambda: build_direction(self.model, list(first), list(second)), visitor, "direction"
-            )
+            found = self.scheduler.look(lambda: build_direction(self.model, list(first), list(second)))
         except ValueError as error:
             return _said(error)
         return (
@@ -322,7 +316,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
         with gr.Row(elem_classes="direction"):
-            said = gr.HTML(_paragraph(maps().direction("", [], [])), elem_id="direction-said", js_on_load=None)
+            said = gr.HTML(_paragraph(maps().direction([], [])), elem_id="direction-said", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
         fitted = ProgressLine(elem_classes="fitting")
         saver = Saver("Save", FILES, elem_id="map-save")
@@ -341,13 +335,13 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
         return maps().near(request.session_hash, event.text)
 
-    def on_end(event: gr.EventData, first: list[str], second: list[str], request: gr.Request) -> list[Any]:
+    def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
         chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
         first, second = (chosen, second) if event.end == "first" else (first, chosen)
         return [
             first,
             second,
-            _paragraph(maps().direction(request.session_hash, first, second)),
+            _paragraph(maps().direction(first, second)),
             gr.Button(interactive=bool(first and second)),
         ]
 

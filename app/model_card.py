@@ -15,7 +15,7 @@ import torch
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
-from coladlm.serve import BusyError, Scheduler
+from coladlm.serve import ClosingError, Scheduler
 from coladlm.speed import Speed, quick_speed
 
 from .components import ProgressLine
@@ -161,7 +161,7 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
 def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any, Any]:
     """A text through the VAE and back: values of (RoundTrip, its progress line)."""
     try:
-        return scheduler.call(lambda: round_trip(model, text), visitor(), "round trip"), progress_value("idle")
+        return scheduler.look(lambda: round_trip(model, text)), progress_value("idle")
     except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
         return None, progress_value("error", message=sentence(error))
 
@@ -169,8 +169,8 @@ def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any
 def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:
     """The latents of a text for a Saver. What is wrong comes as a sentence."""
     try:
-        return scheduler.call(lambda: latent_file(model, kind, text), visitor(), "latents")
-    except BusyError as error:
+        return scheduler.look(lambda: latent_file(model, kind, text))
+    except ClosingError as error:
         return not_saved(sentence(error))
 
 

@@ -115,7 +115,7 @@ def sweep(
                 grid = shown.value("running")
                 yield grid, progress_value("running", parts, share, "Writing")
             measure = functools.partial(_measure, baseline, model.device, prompt, group)
-            scheduler.call(measure, visitor(), "measure")
+            scheduler.look(measure)
             done += len(group)
         grid = shown.value("done")
         parts = [f"{len(cells)} texts", _batches(len(flows)), f"{time.perf_counter() - begun:.1f} s"]

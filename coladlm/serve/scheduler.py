@@ -2,7 +2,7 @@
 
 A turn is one step of a run, so that a short request is done long before a long one that came first. Operations whose
 batches have the same flow share them (see `batch.py` and `shared_run.py`), and a shared batch takes one turn for all
-who are in it. Nothing else calls the model: what is no operation comes in as `alone` or `call`. The model is an
+who are in it. Nothing else calls the model: what is no operation comes in as `alone`, `call` or `look`. The model is an
 argument of a request, so that another one can take its place while old requests end.
 """
 
@@ -28,7 +28,7 @@ from .turns import Turns
 class Scheduler:
     """The one owner of the model thread of a server. All methods may be called from any thread.
 
-    Requests raise BusyError or ClosingError at once where there is no room for them.
+    Requests raise BusyError at once where there is no room for them, and ClosingError where there never will be.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -37,6 +37,7 @@ class Scheduler:
         self.turns = Turns(self._lock, self.metrics)
         self.queue = Queue(limits or Limits(), self.metrics, self._lock, self._wake)
         self.batches = Batches(self.turns, self.queue.limits.batch, self.metrics)
+        self._looking = threading.Lock()
 
     # requests
 
@@ -71,6 +72,14 @@ class Scheduler:
                 if isinstance(event, _Value):
                     return event.value
         raise ClosingError
+
+    def look(self, function: Callable[[], Any]) -> Any:
+        """What `function()` returns, for a short look into what is there already: a turn without a place in the queue.
+
+        One look at a time, so that many of them take every second turn at most. Raises whatever `function` raises.
+        """
+        with self._looking:
+            return self.turns.call(function)
 
     def _enter(self, name: str, visitor: str, task: Callable[[Request], Any]) -> Events:
         request = Request(name, visitor, self._lock, self._wake, self._leave)

@@ -118,9 +118,9 @@ def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp
 
 
 def test_two_selections_make_a_direction_with_a_length(maps):
-    assert "radii of the sphere" in maps.direction(ME, ["a cat", "the cat"], ["a dog", "the dog ran"])
-    assert "A has 2 texts" in maps.direction(ME, ["a cat", "the cat"], [])
-    assert "expected 2 to" in maps.direction(ME, ["a cat"], ["a dog", "the dog"])
+    assert "radii of the sphere" in maps.direction(["a cat", "the cat"], ["a dog", "the dog ran"])
+    assert "A has 2 texts" in maps.direction(["a cat", "the cat"], [])
+    assert "expected 2 to" in maps.direction(["a cat"], ["a dog", "the dog"])
 
 
 # a road from Interpolate, files

@@ -269,6 +269,20 @@ def test_a_call_gives_what_the_function_gives_in_the_thread_of_the_model(schedul
         one.call(lambda: (_ for _ in ()).throw(ValueError("no good")))
 
 
+def test_a_look_takes_a_turn_of_the_thread_of_the_model_and_no_place(model, scheduler):
+    one = scheduler(running=1, waiting=0)
+    held = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)), steps="none")
+    next(held)
+    assert one.look(lambda: threading.current_thread().name) == "model"
+    assert one.numbers() == {"running": 1, "waiting": 0}
+    with pytest.raises(ValueError, match="no good"):
+        one.look(lambda: (_ for _ in ()).throw(ValueError("no good")).__next__())
+    held.close()
+    one.close(grace=0)
+    with pytest.raises(ClosingError):
+        one.look(lambda: 1)
+
+
 def test_an_event_loop_hears_the_same_without_a_thread(exact, scheduler, complete):
     one = scheduler()
 
