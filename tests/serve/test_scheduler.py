@@ -302,7 +302,8 @@ def test_an_event_loop_hears_the_same_without_a_thread(exact, scheduler, complet
 def test_closing_lets_short_requests_end_and_tells_the_others(model):
     one = Scheduler(Limits(running=2))
     endless = dataclasses.replace(LONG, steps=30, max_new_tokens=4000)
-    short, long, waits = (one.run(model, recipe(settings=s)) for s in (SETTINGS, endless, SETTINGS))
+    quick = dataclasses.replace(SETTINGS, steps=2, max_new_tokens=4)
+    short, long, waits = (one.run(model, recipe(settings=s)) for s in (quick, endless, SETTINGS))
     closing = threading.Thread(target=one.close, args=(2.0,))
     closing.start()
     with pytest.raises(ClosingError):
