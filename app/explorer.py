@@ -196,7 +196,7 @@ class Explorer:
         return self.choices(visitor, ids)
 
     def _map_first(self, visitor: str) -> Iterator[Shown]:
-        """Makes the map of a model that has none: the survey and PCA, in turns; UMAP follows in the background."""
+        """Makes the map of a model that has none: the survey, in turns, and PCA; UMAP follows in the background."""
         if self.cloud.charts is not None:
             return
         with self.scheduler.alone(self.cloud.survey, visitor, "survey") as surveying:
@@ -207,6 +207,7 @@ class Explorer:
                     continue
                 parts = ["first the map of this model", message]
                 yield Shown(progress=progress_value("running", parts, share, "Making the map", "map"))
+        self.cloud.draw()
 
     # a point
 

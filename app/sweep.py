@@ -114,8 +114,8 @@ def sweep(
                 parts = [f"{done} of {len(cells)} texts", f"{time.perf_counter() - begun:.1f} s"]
                 grid = shown.value("running")
                 yield grid, progress_value("running", parts, share, "Writing")
-            measure = functools.partial(_measure, baseline, model.device, prompt, group)
-            scheduler.look(measure)
+            for cell in group:
+                scheduler.look(functools.partial(_measure, baseline, model.device, prompt, cell))
             done += len(group)
         grid = shown.value("done")
         parts = [f"{len(cells)} texts", _batches(len(flows)), f"{time.perf_counter() - begun:.1f} s"]
@@ -152,12 +152,11 @@ def _run(model: ColaDLM, scheduler: Scheduler, prompt: str, cells: Sequence[Cell
     yield 1.0
 
 
-def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cells: Sequence[Cell]) -> None:
-    """Says in numbers what finished cells have come to."""
-    for cell in cells:
-        ended, tokens, seconds = cell.finished
-        found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
-        cell.said = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *said_numbers(found)])
+def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cell: Cell) -> None:
+    """Says in numbers what a finished cell has come to."""
+    ended, tokens, seconds = cell.finished
+    found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
+    cell.said = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *said_numbers(found)])
 
 
 def _batches(count: int) -> str:

@@ -47,7 +47,7 @@ class Turns:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """What a function gives when it is called in the thread of the model, in its turn. Raises ClosingError."""
-        if threading.current_thread() is self._thread:
+        if self.inside:
             return function()
         call = _Call(function)
         with self._lock:
@@ -71,6 +71,11 @@ class Turns:
     def alive(self) -> bool:
         """Is the thread there?"""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def inside(self) -> bool:
+        """Is this the thread of the model?"""
+        return threading.current_thread() is self._thread
 
     def _work(self) -> None:
         while True:

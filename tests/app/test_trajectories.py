@@ -35,6 +35,7 @@ def holder(model, tmp_path_factory):
     holder = CloudHolder(model, tmp_path_factory.mktemp("none") / "cloud.npz", tmp_path_factory.mktemp("cache"))
     assert holder.charts is None
     shares = [share for share, _ in holder.survey()]
+    holder.draw()
     assert shares == sorted(shares)
     return holder
 
