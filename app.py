@@ -21,7 +21,7 @@ from app.serving.access import check_api_key, check_origin
 from app.serving.hosts import is_loopback
 from app.serving.openai_api import ApiOptions
 from app.serving.parsed_request import RequestLimits
-from app.serving.sharing import Limits
+from coladlm.serve.queue import Limits
 
 GRACE = 10.0
 API_KEY = "COLADLM_API_KEY"  # in the environment

@@ -11,18 +11,19 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
+from coladlm.batch import Batch, Requests, pass_on
 from coladlm.evaluate.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.events import Finished
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.redecode import redecode
 
-from .comparing import BASELINE, differences, marked, numbers, said_numbers, table
+from .comparing import differences, marked, numbers, said_numbers, table
 from .components.progress_line import ProgressLine, progress_value
 from .components.text_rows import TextRows, row_value, rows_value
 from .desk import Desk
 from .live import FRAME_SECONDS, shown_prompt
 from .live_rows import LiveRows, Row
-from .model_turn import MODEL_TURN, Waiting, alone, sentence, waiting_parts
+from .model_turn import IN_TURNS, Waiting, sentence, waiting_parts
 from .operation_controls import number, sliders, whole
 from .resident import Each, Resident
 from .run_controls import connect_run
@@ -90,7 +91,7 @@ def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: 
         yield from write_baseline(desk(), request.session_hash, kept, *values)
 
     connect_run("ab", [ab_run.click], ab_stop, on_ab, [kept, *panel.inputs], [ab, ab_line])
-    again_run.click(on_again, [kept, *decoding], [again, again_line], trigger_mode="once", **QUICK, **MODEL_TURN)
+    again_run.click(on_again, [kept, *decoding], [again, again_line], trigger_mode="once", **QUICK, **IN_TURNS)
     connect_run("baseline", [base_run.click], base_stop, on_baseline, [kept, *chance], [base, base_line, measures])
 
 
@@ -130,14 +131,17 @@ def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Ite
             said = "Change a setting at the left first: with the same settings B would be A."
             raise RecipeError("the settings", Said("those of A"), "others", said)
         recipe = Recipe(old.operation, old.texts, settings, old.variations, model=model.fingerprint)
-        plans = model.plans([old.texts[0]], settings, sequences=[s])
         before = model.tokenize(old.texts[0])
-        live = LiveSecond(model, recipe, [Row(AGAIN, context=before[-8:], room=settings.max_new_tokens,
-                                              skip=plans[0].skip)], plans[0].blocks, settings.stop_at_end)  # fmt: skip
+        blocks, rest = model.new_blocks(len(before), settings)
+        row = Row(AGAIN, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
+        live = LiveSecond(model, recipe, [row], blocks, settings.stop_at_end)
         live.notes = ["B differs in: " + "; ".join(changed) + "."]
         first = _as_it_was(model, found)
         answer: list[int] = []
         text, ended = "", False
+
+        def operation() -> Requests:
+            return pass_on(Batch(model.plans([old.texts[0]], settings, sequences=[s]), settings))
 
         def watched(events: Iterator[Any]) -> Iterator[Any]:
             nonlocal answer, text, ended
@@ -149,13 +153,14 @@ def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Ite
             finally:
                 events.close()
 
-        for rows, progress in live.frames(watched(alone(lambda: model.run_plans(plans, settings), "compare"))):
+        events = desk.scheduler.operate(model, operation, visitor, "compare", steps="some")
+        for rows, progress in live.frames(watched(events)):
             rows = {**rows, "rows": [first, *rows["rows"]]}
             yield rows, progress
         ids = trace.answers[s]
         lead = shown_prompt(old.texts[0])
-        scores = [numbers(old.texts[0], trace.texts[s], trace.reasons[s] == "end", len(ids), model.device),
-                  numbers(old.texts[0], text, ended, len(answer), model.device)]  # fmt: skip
+        texts = ((trace.texts[s], trace.reasons[s] == "end", len(ids)), (text, ended, len(answer)))
+        scores = measured(desk, old.texts[0], *texts)
         shown = [row_value(AS_IT_WAS, lead, final=marked(model, ids, answer, old.texts[0])),
                  row_value(AGAIN, lead, final=marked(model, answer, ids, old.texts[0]))]  # fmt: skip
         notes = [*live.notes, *(f"{name}: {', '.join(said_numbers(score))}." for name, score in
@@ -178,7 +183,7 @@ def decode_again(desk: Desk, visitor: str, kept: dict | None, temperature: Any, 
             trace.recipe.settings, temperature=number(temperature, "Temperature"), top_k=whole(top_k, "Top-k"),
             top_p=number(top_p, "Top-p"), repetition_penalty=number(penalty, "Repetition penalty"),
         )  # fmt: skip
-        again = redecode(model, trace, s, settings)
+        again = desk.scheduler.look(lambda: redecode(model, trace, s, settings))
         seconds = time.perf_counter() - begun
         prompt, ids = trace.prompts[s], trace.answers[s]
         lead = shown_prompt(prompt)
@@ -203,7 +208,7 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
         found = desk.kept(visitor, kept)
         trace, s, model = found.trace, found.sequence, desk.model
         recipe, prompt = trace.recipe, trace.prompts[s]
-        baseline = BASELINE.get(model.device)
+        baseline = desk.baseline.get(model.device)
         settings = BaselineSettings(
             max_new_tokens=recipe.settings.max_new_tokens, temperature=number(temperature, "Temperature"),
             top_p=number(top_p, "Top-p"), seed=recipe.settings.seed, stop_at_end=recipe.settings.stop_at_end,
@@ -211,9 +216,8 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
         first, lead = _as_it_was(model, found, "model"), shown_prompt(prompt)
         begun = shown = time.perf_counter()
         ids: list[int] = []
-        with contextlib.closing(
-            alone(lambda: baseline.sample([prompt], settings, sequences=[s]), "baseline")
-        ) as events:
+        writing = desk.scheduler.alone(lambda: baseline.sample([prompt], settings, sequences=[s]), visitor, "baseline")
+        with contextlib.closing(writing) as events:
             for event in events:
                 now = time.perf_counter()
                 if isinstance(event, Waiting):
@@ -234,8 +238,8 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
                     seconds, text, count = now - begun, event.texts[0], len(event.token_ids[0])
                     ended = event.reasons[0] == "end"
         rows = rows_value("baseline", "done", [first, row_value("baseline", lead, final=[(text, 0)])])
-        mine = numbers(prompt, trace.texts[s], trace.reasons[s] == "end", len(trace.answers[s]), model.device)
-        theirs = numbers(prompt, text, ended, count, model.device)
+        texts = ((trace.texts[s], trace.reasons[s] == "end", len(trace.answers[s])), (text, ended, count))
+        mine, theirs = measured(desk, prompt, *texts)
         share = kept["seconds"] / len(trace.texts)
         note = f"The model has {_millions(model)}, the baseline {_millions(baseline)} parameters."
         if len(trace.texts) > 1:
@@ -246,6 +250,16 @@ def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any
         yield rows, done, shown_table
     except Exception as error:
         yield rows, progress_value("error", message=in_labels(sentence(error))), gr.skip()
+
+
+def measured(desk: Desk, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
+    """The measures of texts, each with whether it has come to its end and how many tokens it has."""
+
+    def measure() -> list[dict[str, Any]]:
+        baseline = desk.baseline.get(desk.model.device)
+        return [numbers(baseline, prompt, *text) for text in texts]
+
+    return desk.scheduler.look(measure)
 
 
 def _millions(model: ColaDLM | Baseline) -> str:

@@ -29,7 +29,7 @@ class CloudHolder:
         self.model, self.cache = model, cache or cache_folder()
         self.kept = self.cache / "clouds" / f"{model.fingerprint or 'unnamed'}.npz"
         self.charts: Charts | None = None
-        self._fitting = threading.Lock()
+        self._fitting, self._drawing = threading.Lock(), threading.Lock()
         self._survey: Survey | None = None
         for file in (shipped, self.kept):
             cloud = _fitting(file, model)
@@ -43,13 +43,18 @@ class CloudHolder:
         return self.charts is not None and set(self.charts.cloud.umaps) == {2, 3}
 
     def survey(self) -> Iterator[tuple[float, str]]:
-        """Runs the model over the shipped texts and sets `charts` with PCA: (share done, what is done)."""
+        """Runs the model over the shipped texts: (share done, what is done). `draw` makes charts of what it found."""
         survey = None
         for share, message, found in surveyed(self.model, load_sentences()):
             survey = found
             yield share, message
         self._survey = survey
-        self.charts = Charts(self.model, with_pca(survey))
+
+    def draw(self) -> None:
+        """Sets `charts` with PCA of what `survey` found; calls no network."""
+        with self._drawing:
+            if self.charts is None:  # else another visitor was first
+                self.charts = Charts(self.model, with_pca(self._survey))
 
     def fit(self) -> Iterator[tuple[float, str]]:
         """Fits the UMAPs on what `survey` found, in processes of their own, and sets `charts` anew when both are there.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import difflib
 import html
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import torch
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.evaluate.baseline import Baseline, BaselineError
@@ -26,24 +23,6 @@ MEASURES = (
     ("distinct_2", "Distinct 2-grams", "{:.0%}", "Share of neighbouring word pairs that occur once: variety."),
     ("repeated_4", "Repeated 4-grams", "{:.0%}", "Share of runs of four words that came before in the same text."),
 )  # fmt: skip
-
-
-class BaselineHolder:
-    """The bundled baseline, loaded when it is first wanted. One for the page."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._baseline: Baseline | None = None
-
-    def get(self, device: torch.device | str) -> Baseline:
-        """The baseline on `device`, that of the first call. Raises CheckpointError, ConfigError (ValueError)."""
-        with self._lock:
-            if self._baseline is None:
-                self._baseline = Baseline.from_pretrained(device=device)
-            return self._baseline
-
-
-BASELINE = BaselineHolder()
 
 
 def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
@@ -76,10 +55,10 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def numbers(prompt: str, text: str, ended: bool, tokens: int, device: torch.device | str) -> dict[str, Any]:
-    """The measures of one text; empty for one that is too short to measure."""
+def numbers(baseline: Baseline, prompt: str, text: str, ended: bool, tokens: int) -> dict[str, Any]:
+    """The measures of one text, which the baseline reads; empty for one that is too short to measure."""
     try:
-        return measured([Written(prompt, text, ended, tokens)], BASELINE.get(device))
+        return measured([Written(prompt, text, ended, tokens)], baseline)
     except BaselineError:
         return {}
 

@@ -11,13 +11,15 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
+from coladlm.serve import Scheduler
 
+from .bundled_baseline import BundledBaseline
 from .components.progress_line import progress_value
 from .components.text_rows import rows_value
 from .live import LiveRun
 from .live_rows import LiveRows, Row
 from .look import look_value, token_value
-from .model_turn import Waiting, run, sentence, waiting_parts
+from .model_turn import Waiting, sentence, waiting_parts
 from .operation_controls import whole
 from .settings_panel import check_limits, in_labels, settings_from, values_of
 from .share import link_of, recipe_from
@@ -71,8 +73,8 @@ class LiveVariations(LiveRows):
 class Desk:
     """The handlers of a model. A visitor is known by the hash of the session; runs by their ids in the store."""
 
-    def __init__(self, model: ColaDLM, store: TraceStore) -> None:
-        self.model, self.store = model, store
+    def __init__(self, model: ColaDLM, store: TraceStore, scheduler: Scheduler, baseline: BundledBaseline) -> None:
+        self.model, self.store, self.scheduler, self.baseline = model, store, scheduler, baseline
 
     def write(self, visitor: str, prompt: str, variations: Any, *values: Any) -> Iterator[Written]:
         """Runs what the controls say. values: of the settings panel. What is wrong comes as a sentence."""
@@ -81,7 +83,7 @@ class Desk:
             recipe = recipe_of(self.model, prompt, variations, values)
             link = link_of(recipe)
             record = recorder(recipe, dtype="float32") if recorded_bytes(self.model, recipe) <= MOST_BYTES else None
-            events = run(self.model, recipe)
+            events = self.scheduler.run(self.model, recipe, visitor)
             read = {} if record is None else {"read": lambda step: record.latest}
             live = LiveRun(self.model, recipe, **read)
             rows = LiveVariations(self.model, recipe, live) if recipe.variations > 1 else None
@@ -126,7 +128,8 @@ class Desk:
         """What is to know of a token of the answer."""
         try:
             found = self.kept(visitor, kept)
-            return Written(card=token_value(self.model, found.trace, found.sequence, block, token))
+            run = (self.model, found.trace, found.sequence)
+            return Written(card=self.scheduler.look(lambda: token_value(*run, block, token)))
         except Exception as error:
             return Written(progress=progress_value("error", message=sentence(error)))
 

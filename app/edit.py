@@ -12,6 +12,7 @@ from coladlm import ColaDLM
 from coladlm.latent.edit import OPTIONS, Edited
 from coladlm.recipe import Recipe, RecipeError, Said, check_options
 from coladlm.run import check_model
+from coladlm.serve import Scheduler
 
 from .components import ProgressLine, ShareLink, TextRows, TokenPicker
 from .components.progress_line import progress_value
@@ -19,7 +20,7 @@ from .components.token_picker import picker_value
 from .edit_controls import CONTROLS, OTHER, OWN, WORDS, EditControls, options_of, unchanged_controls, values_of_options
 from .edit_history import current, leave, new_history, push, step, ways
 from .live_edit import LiveEdit
-from .model_turn import IN_TURNS, Waiting, run, sentence
+from .model_turn import IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button, in_words, whole
 from .pieces import pieces
 from .resident import Resident
@@ -97,7 +98,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     shown = [text, picker, history, undo, redo]
 
     def on_run(*values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        yield from edit(resident.model, *values)
+        yield from edit(resident.model, resident.scheduler, *values)
 
     def on_typed(text: str, history: dict[str, Any]) -> list[Any]:
         return typed(resident.model, text, history)[1:]
@@ -210,7 +211,7 @@ def choose(model: ColaDLM, text: str, picker: dict[str, Any], history: dict[str,
 # running
 
 
-def edit(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
+def edit(model: ColaDLM, scheduler: Scheduler, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Runs what the controls say; yields values of the rows, the progress line and the link.
 
     values: see `recipe_of`. What is wrong comes as a sentence in the progress line.
@@ -220,7 +221,7 @@ def edit(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
         recipe = recipe_of(model, *values)
         link = link_of(recipe)
         live = LiveEdit(model, recipe)
-        for rows, progress in live.frames(run(model, recipe)):
+        for rows, progress in live.frames(scheduler.run(model, recipe, visitor(), steps="some")):
             yield rows, progress, link
     except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
         if "run" in rows:
@@ -343,13 +344,18 @@ def add_api(resident: Resident) -> None:
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "temperature": temperature, "solver": solver}  # fmt: skip
         texts = [text] if other is None else [text, other]
-        yield from edit_text(resident.model, texts, options, candidates, given)
+        yield from edit_text(resident.model, resident.scheduler, texts, options, candidates, given)
 
     gr.api(edit, api_name="edit", **IN_TURNS)
 
 
 def edit_text(
-    model: ColaDLM, texts: list[str], options: dict[str, Any], candidates: int, given: dict[str, Any]
+    model: ColaDLM,
+    scheduler: Scheduler,
+    texts: list[str],
+    options: dict[str, Any],
+    candidates: int,
+    given: dict[str, Any],
 ) -> Iterator[tuple[list[dict], dict]]:
     """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
     try:
@@ -357,7 +363,7 @@ def edit_text(
         recipe = Recipe(OPERATION, texts, settings, candidates, options, model.fingerprint)
         check_size(recipe)
         plain: list[dict] = []
-        for event in run(model, recipe):
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, Edited):
                 plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
             if isinstance(event, Edited | Waiting):  # in the line too: a caller who left is noticed

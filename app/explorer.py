@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.latent.branch import BranchRecorder, Spot, check_fits, run_branch, sequence_key
+from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
+from coladlm.serve import Scheduler, Waiting
 from coladlm.trace import Trace, TraceError
 
 from .cloud import CloudHolder
@@ -24,7 +25,7 @@ from .exports import measures_table, playable_page, trace_file
 from .flow_records import RunWriter, trace_lines
 from .live_flow import FlowFrame, LiveFlow
 from .measured import curves_value, point_value
-from .model_turn import alone, run, sentence
+from .model_turn import sentence, waiting_parts
 from .operation_controls import number, whole
 from .settings_panel import check_limits, in_labels, settings_from
 from .share import link_of
@@ -54,8 +55,8 @@ class Shown(NamedTuple):
 class Explorer:
     """The handlers. A visitor is known by the hash of the session; runs by their ids in the store."""
 
-    def __init__(self, model: ColaDLM, cloud: CloudHolder, store: TraceStore) -> None:
-        self.model, self.cloud, self.store = model, cloud, store
+    def __init__(self, model: ColaDLM, cloud: CloudHolder, store: TraceStore, scheduler: Scheduler) -> None:
+        self.model, self.cloud, self.store, self.scheduler = model, cloud, store, scheduler
         self.built_with = cloud.charts  # what the page itself brings to every visitor
         self._running: set[str] = set()  # visitors whose run is under way
 
@@ -115,13 +116,13 @@ class Explorer:
         try:
             settings = limited(settings_from(values))
             recipe = Recipe("generate", (prompt,), settings, model=self.model.fingerprint)
-            blocks = self.model.plan(prompt, settings).blocks
-            yield from self._map_first()
+            blocks, _ = self.model.new_blocks(len(self.model.tokenize(prompt)), settings)
+            yield from self._map_first(visitor)
             others = self.runs(visitor, ids)[: MOST_SHOWN - 1] if add else []
             record = recorder(recipe, dtype="float32")
             writer = RunWriter(self.cloud.charts, "live", "This run", prompt, settings)
             live = LiveFlow(writer, settings.steps, blocks, self.lines(others) + writer.head)
-            frames = live.frames(run(self.model, recipe), record, record)
+            frames = live.frames(self.scheduler.run(self.model, recipe, visitor), record, record)
 
             def keep() -> Run:
                 return self.store.add(visitor, name_of(prompt), record.trace())
@@ -146,8 +147,10 @@ class Explorer:
             key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
             recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=self.model.fingerprint)
             record = BranchRecorder(parent.trace, spot, settings, recipe)
-            events = alone(lambda: run_branch(self.model, parent.trace, spot, settings, fresh), "branch")
-            blocks = self.model.plan(prompt, settings).blocks
+            events = self.scheduler.operate(
+                self.model, lambda: start_branch(self.model, parent.trace, spot, settings, fresh), visitor, "branch"
+            )
+            blocks, _ = self.model.new_blocks(len(self.model.tokenize(prompt)), settings)
             others = self.runs(visitor, ids)[: MOST_SHOWN - 1]
             writer = RunWriter(self.cloud.charts, "live", "The branch", prompt, settings, left)
             until = (spot.block, spot.step if settings.steps == old.steps else 0)
@@ -194,12 +197,19 @@ class Explorer:
             time.sleep(0.05)
         return self.choices(visitor, ids)
 
-    def _map_first(self) -> Iterator[Shown]:
-        """Makes the map of a model that has none: the survey and PCA, here; UMAP follows in the background."""
-        if self.cloud.charts is None:
-            for share, message in self.cloud.survey():
+    def _map_first(self, visitor: str) -> Iterator[Shown]:
+        """Makes the map of a model that has none: the survey, in turns, and PCA; UMAP follows in the background."""
+        if self.cloud.charts is not None:
+            return
+        with self.scheduler.alone(self.cloud.survey, visitor, "survey") as surveying:
+            for event in surveying:
+                waits = isinstance(event, Waiting)
+                share, message = (0.0, ", ".join(waiting_parts(event))) if waits else event
+                if waits and not event.ahead:
+                    continue
                 parts = ["first the map of this model", message]
                 yield Shown(progress=progress_value("running", parts, share, "Making the map", "map"))
+        self.cloud.draw()
 
     # a point
 
@@ -218,8 +228,9 @@ class Explorer:
         if last and not trace.finished[block]:
             raise RecipeError("the point", Said("a state that the run never reached"), "one of its states")
         steps = trace.recipe.settings.steps
-        card = point_value(self.model, self.cloud.charts.cloud, found, block, steps if last else step, place)
-        return card, {"run": run_id, "block": block, "step": steps if last else step, "place": place}
+        state, cloud = steps if last else step, self.cloud.charts.cloud
+        card = self.scheduler.look(lambda: point_value(self.model, cloud, found, block, state, place))
+        return card, {"run": run_id, "block": block, "step": state, "place": place}
 
     def resumes(self, visitor: str, point: dict | None, noise: str, guidance: Any, steps: Any) -> bool:
         """Would going on from a point like this end as its run did?"""

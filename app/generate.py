@@ -11,12 +11,13 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.events import BlockDone, Finished
 from coladlm.recipe import Recipe
+from coladlm.serve import Scheduler
 
 from . import beside, sweep
 from .components import ProgressLine, ShareLink, TextRows, TokenStrip
 from .components.token_card import TokenCard
 from .desk import MOST_VARIATIONS, OPERATION, Desk, Written, restore
-from .model_turn import EVERY, IN_TURNS, MODEL_TURN, Waiting, run, sentence
+from .model_turn import EVERY, IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button
 from .resident import Resident
 from .run_controls import RunControls
@@ -35,7 +36,7 @@ QUICK = {"show_progress": "hidden", "api_visibility": "private"}
 def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
     model, store = resident.first, TraceStore()
-    desk = resident.each(lambda model: Desk(model, store))
+    desk = resident.each(lambda model: Desk(model, store, resident.scheduler, resident.baseline))
     with gr.Row(elem_classes="workbench", elem_id="generate"):
         with gr.Column(elem_classes="controls"):
             with gr.Group(elem_classes="ask"):
@@ -102,7 +103,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     controls.wire(on_run, [prompt, variations, *panel.inputs], strip, progress, link,
                   also=[strip.submit, prompt.submit], more=[rows, card, kept])  # fmt: skip
     rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
-    strip.select(on_select, kept, outputs, **EVERY, **QUICK, **MODEL_TURN)
+    strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
     page.unload(on_leave)
     return Ways(
         take=lambda text: [text],
@@ -179,12 +180,14 @@ def add_api(resident: Resident) -> None:
             "stagger": stagger,
             "stop_at_end": stop_at_end,
         }
-        yield from generate_text(resident.model, prompt, given)
+        yield from generate_text(resident.model, resident.scheduler, prompt, given)
 
     gr.api(generate, api_name="generate", **IN_TURNS)
 
 
-def generate_text(model: ColaDLM, prompt: str, given: dict[str, Any]) -> Iterator[tuple[str, dict]]:
+def generate_text(
+    model: ColaDLM, scheduler: Scheduler, prompt: str, given: dict[str, Any]
+) -> Iterator[tuple[str, dict]]:
     """The text so far and its recipe after every block and at the end. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
@@ -192,7 +195,7 @@ def generate_text(model: ColaDLM, prompt: str, given: dict[str, Any]) -> Iterato
         recipe = Recipe(OPERATION, (prompt,), settings, model=model.fingerprint)
         plain = recipe.to_dict()
         text = ""
-        for event in run(model, recipe, steps="none"):
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, BlockDone | Finished):
                 text = event.texts[0]
             if isinstance(event, BlockDone | Finished | Waiting):  # in the line too: a caller who left is noticed

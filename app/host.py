@@ -20,14 +20,13 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import Receive, Scope, Send
 
 from coladlm import ColaDLM
+from coladlm.serve import Limits, Scheduler
 
 from . import operations_api
-from .model_turn import SHARING
 from .page import build_page, launch_options
 from .resident import Resident
 from .serving.hosts import AllowedHosts, allowed_hosts
 from .serving.openai_api import ApiOptions, OpenAIApi
-from .serving.sharing import Limits
 
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
 TELL_SECONDS = 2.0  # at the end: for visitors of the page to hear the last of their runs
@@ -36,21 +35,21 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def launched(
-    model: ColaDLM, many: Limits, api: ApiOptions, host: str, port: int, share: bool = False, mcp: bool = False,
-    allow_loading: bool = False, quiet: bool = False, more_hosts: Sequence[str] = (),
+    model: ColaDLM, scheduler: Scheduler, api: ApiOptions, host: str, port: int, share: bool = False,
+    mcp: bool = False, allow_loading: bool = False, quiet: bool = False, more_hosts: Sequence[str] = (),
 ) -> gr.Blocks:  # fmt: skip
     """The page, served in the background together with OpenAI's API. `close()` ends it.
 
     mcp: offer the endpoints as tools of an MCP server, too. allow_loading: may visitors load another model.
     more_hosts: names that a server of this machine alone answers to beside its own, see `allowed_hosts`.
     """
-    SHARING.limits = many
-    resident = Resident(model, allow_loading)
+    many = scheduler.queue.limits
+    resident = Resident(model, allow_loading, scheduler)
     page = build_page(resident)
     with page:
-        operations_api.add_api(lambda: resident.model)
+        operations_api.add_api(resident)
     page.queue(max_size=many.running + many.waiting)
-    routes = OpenAIApi(lambda: resident.model, SHARING, api).routes()
+    routes = OpenAIApi(lambda: resident.model, scheduler, api).routes()
     page.launch(
         server_name=host,
         server_port=port or None,
@@ -106,11 +105,12 @@ def serve(
 ) -> None:  # fmt: skip
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _asked_to_end() as asked:
-        page = launched(model, many, api, host, port, share, mcp, allow_loading, more_hosts=more_hosts)
+        scheduler = Scheduler(many)
+        page = launched(model, scheduler, api, host, port, share, mcp, allow_loading, more_hosts=more_hosts)
         while not asked.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)
-        SHARING.close(grace)
+        scheduler.close(grace)
         _tell(page)
         page.close(verbose=False)
 

@@ -11,11 +11,12 @@ from coladlm import ColaDLM
 from coladlm.latent.interpolate import OPTIONS, ROADS, Road, rows_of
 from coladlm.recipe import Recipe, RecipeError, Said, check_options
 from coladlm.run import check_model
+from coladlm.serve import Scheduler
 
 from .components import Choice, ChoiceList, Distances, ProgressLine, ShareLink, TextRows
 from .components.progress_line import progress_value
 from .live_road import LiveRoad
-from .model_turn import IN_TURNS, Waiting, run, sentence
+from .model_turn import IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button, in_words, percent, share, sliders, whole
 from .resident import Resident
 from .run_controls import RunControls
@@ -162,7 +163,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     inputs = [count, *boxes, *options, *panel.inputs]
 
     def on_run(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from interpolate(resident.model, *values)
+        yield from interpolate(resident.model, resident.scheduler, *values)
 
     quick = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     shown = [count, *boxes, fewer, more]
@@ -213,7 +214,7 @@ def texts_of(rows: Mapping[str, Any]) -> list[str]:
     return [row["text"] for row in rows["rows"] if row["text"]]
 
 
-def interpolate(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
+def interpolate(model: ColaDLM, scheduler: Scheduler, *values: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
     """Runs what the controls say; yields values of the rows, the progress line, the link and the distances.
 
     values: of the controls, see `recipe_of`. What is wrong comes as a sentence in the progress line.
@@ -223,7 +224,7 @@ def interpolate(model: ColaDLM, *values: Any) -> Iterator[tuple[Any, Any, Any, A
         recipe = recipe_of(model, *values)
         link = link_of(recipe)
         live = LiveRoad(model, recipe)
-        for rows, progress in live.frames(run(model, recipe)):
+        for rows, progress in live.frames(scheduler.run(model, recipe, visitor(), steps="some")):
             yield rows, progress, link, live.distances
     except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
         if "run" in rows:
@@ -338,13 +339,13 @@ def add_api(resident: Resident) -> None:
                    "before": before}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
-        yield from interpolate_texts(resident.model, texts, options, given)
+        yield from interpolate_texts(resident.model, resident.scheduler, texts, options, given)
 
     gr.api(interpolate, api_name="interpolate", **IN_TURNS)
 
 
 def interpolate_texts(
-    model: ColaDLM, texts: list[str], options: dict[str, Any], given: dict[str, Any]
+    model: ColaDLM, scheduler: Scheduler, texts: list[str], options: dict[str, Any], given: dict[str, Any]
 ) -> Iterator[tuple[list[dict], dict]]:
     """The stops and the recipe whenever a stop is complete. Raises gr.Error with a sentence."""
     try:
@@ -353,7 +354,7 @@ def interpolate_texts(
         check_size(model, recipe)
         plain = recipe.to_dict()
         stops: list[dict] = []
-        for event in run(model, recipe):
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, Road):
                 stops = [_plain_stop(stop) for stop in event.stops]
             if isinstance(event, Road | Waiting):  # in the line too: a caller who left is noticed

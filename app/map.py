@@ -28,6 +28,7 @@ from coladlm.latent.projection import (
 )
 from coladlm.latent.reference_cloud import load_sentences
 from coladlm.latent.text_map import cluster, cluster_words, text_vectors
+from coladlm.serve import Scheduler
 
 from .components import ProgressLine
 from .components.progress_line import progress_value
@@ -35,7 +36,7 @@ from .components.saver import Saver, not_saved, saved
 from .components.text_map import TextMap, text_map_value
 from .flow_records import INT16, compact, packed_int16
 from .map_files import text_arrays, text_page, text_table
-from .model_turn import EVERY, MODEL_TURN, sentence
+from .model_turn import EVERY, IN_TURNS, Waiting, sentence, waiting_parts
 from .operation_controls import in_words
 from .resident import Resident
 from .send import READS, ListSender, Sender, TextsSender, Ways
@@ -135,8 +136,8 @@ class TextCloud:
 class Maps:
     """The handlers, and the maps of the last visitors."""
 
-    def __init__(self, model: ColaDLM) -> None:
-        self.model = model
+    def __init__(self, model: ColaDLM, scheduler: Scheduler) -> None:
+        self.model, self.scheduler = model, scheduler
         self._clouds: OrderedDict[str, TextCloud] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -172,8 +173,12 @@ class Maps:
             if len(set(texts.texts)) < 2:
                 raise TextFileError("all texts are the same, expected at least two that differ")
             vectors = None
-            for share, found in text_vectors(self.model, texts.texts):
-                vectors = found
+            for event in self._encoding(visitor, texts.texts):
+                if isinstance(event, Waiting):
+                    if event.ahead:
+                        yield [gr.skip(), progress_value("waiting", waiting_parts(event), 0.0, "Waiting", "texts")]
+                    continue
+                share, vectors = event
                 parts = ["encoding", f"{round(share * len(texts.texts)):,} of {len(texts.texts):,} texts"]
                 yield [gr.skip(), progress_value("running", parts, share, "Encoding", "texts")]
             if len(np.unique(vectors, axis=0)) < 2:
@@ -189,6 +194,11 @@ class Maps:
                 self._clouds.popitem(last=False)
         yield [cloud.value(), progress_value("idle", message=texts.said)]
 
+    def _encoding(self, visitor: str, texts: Sequence[str]) -> Iterator[Any]:
+        """What `text_vectors` gives, in turns, and Waiting in between."""
+        with self.scheduler.alone(lambda: text_vectors(self.model, texts), visitor, "encode") as events:
+            yield from events
+
     def take_road(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
         """(map, progress) with texts that were sent here as a road, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
@@ -202,7 +212,8 @@ class Maps:
         try:
             if len(texts) < 2:
                 raise TextFileError("the road has fewer than two stops that are complete, expected at least two")
-            *_, (_, vectors) = text_vectors(self.model, list(texts)[:MOST_LISTED])
+            found = self._encoding(visitor, list(texts)[:MOST_LISTED])
+            *_, (_, vectors) = (event for event in found if not isinstance(event, Waiting))
         except ValueError as error:
             yield [cloud.value(), progress_value("error", message=_said(error))]
             return
@@ -246,7 +257,7 @@ class Maps:
         if cloud is None:
             return [gr.skip(), progress_value("error", message="The map is not there any more: make it again.")]
         try:
-            *_, (_, vectors) = text_vectors(self.model, [text])
+            *_, (_, vectors) = self.scheduler.look(lambda: list(text_vectors(self.model, [text])))
         except ValueError as error:
             return [gr.skip(), progress_value("error", message=_said(error))]
         return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
@@ -257,7 +268,7 @@ class Maps:
             there = f"A has {len(first)} texts. " if first else f"B has {len(second)} texts. " if second else ""
             return there + "Select texts for both ends, A and B: the way from one to the other is a direction."
         try:
-            found = build_direction(self.model, list(first), list(second))
+            found = self.scheduler.look(lambda: build_direction(self.model, list(first), list(second)))
         except ValueError as error:
             return _said(error)
         return (
@@ -297,7 +308,7 @@ def _paragraph(text: str) -> str:
 
 def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
-    maps = resident.each(Maps)
+    maps = resident.each(lambda model: Maps(model, resident.scheduler))
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
         gr.HTML(f"<p class='about'>{NOTE.format(channels=resident.first.latent_dim)}</p>", js_on_load=None)
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
@@ -345,14 +356,14 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         maps().forget(request.session_hash)
 
     fitting = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
-    texts.submit(on_shipped, None, [texts, progress], **QUICK, **MODEL_TURN).then(
+    texts.submit(on_shipped, None, [texts, progress], **QUICK, **IN_TURNS).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    file.upload(on_file, file, [texts, progress, file], **QUICK, **MODEL_TURN).then(
+    file.upload(on_file, file, [texts, progress, file], **QUICK, **IN_TURNS).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **MODEL_TURN)
-    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **MODEL_TURN)
+    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **IN_TURNS)
+    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **IN_TURNS)
     saver.select(on_save, None, saver, **QUICK)
     page.unload(on_leave)
     return Ways(

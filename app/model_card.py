@@ -15,13 +15,14 @@ import torch
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
-from coladlm.speed import quick_speed
+from coladlm.serve import ClosingError, Scheduler
+from coladlm.speed import Speed, quick_speed
 
 from .components import ProgressLine
 from .components.progress_line import progress_value
 from .components.round_trip import RoundTrip
-from .components.saver import Saver
-from .model_turn import MODEL_TURN, sentence
+from .components.saver import Saver, not_saved
+from .model_turn import IN_TURNS, Waiting, sentence, visitor, waiting_parts
 from .resident import Resident
 from .round_trip import latent_file, round_trip
 from .send import Ways
@@ -97,16 +98,13 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             gr.Markdown(card_text(), elem_id="model-card", sanitize_html=True)
 
     def on_trip(text: str) -> tuple[Any, Any]:
-        try:
-            return round_trip(resident.model, text), progress_value("idle")
-        except Exception as error:
-            return None, progress_value("error", message=sentence(error))
+        return there_and_back(resident.model, resident.scheduler, text)
 
     def on_save(event: gr.EventData, text: str) -> dict[str, Any]:
-        return latent_file(resident.model, event.kind, text)
+        return save_latents(resident.model, resident.scheduler, event.kind, text)
 
     def on_measure() -> Iterator[tuple[Any, Any]]:
-        yield from measure_speed(resident.model)
+        yield from measure_speed(resident.model, resident.scheduler)
 
     def on_show() -> tuple[Any, Any]:
         return facts_html(resident.model), gr.Accordion(visible=resident.model.name == "bundled")
@@ -114,9 +112,9 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     def on_load(path: str) -> Iterator[tuple[Any, Any]]:
         yield from load_model(resident, path, allow_loading)
 
-    trip.click(on_trip, text, [tokens, trip_line], trigger_mode="once", **QUICK, **MODEL_TURN)
-    saver.select(on_save, text, saver, **QUICK, **MODEL_TURN)
-    measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **MODEL_TURN)
+    trip.click(on_trip, text, [tokens, trip_line], trigger_mode="once", **QUICK, **IN_TURNS)
+    saver.select(on_save, text, saver, **QUICK, **IN_TURNS)
+    measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **IN_TURNS)
     page.load(on_show, None, [facts, card], queue=False, **QUICK)
     loaded = None
     if allow_loading:
@@ -160,11 +158,32 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
     yield facts_html(resident.model), done
 
 
-def measure_speed(model: ColaDLM) -> Iterator[tuple[Any, Any]]:
-    """A quick measurement: (numbers as HTML, progress line)."""
+def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any, Any]:
+    """A text through the VAE and back: values of (RoundTrip, its progress line)."""
+    try:
+        return scheduler.look(lambda: round_trip(model, text)), progress_value("idle")
+    except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
+        return None, progress_value("error", message=sentence(error))
+
+
+def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:
+    """The latents of a text for a Saver. What is wrong comes as a sentence."""
+    try:
+        return scheduler.look(lambda: latent_file(model, kind, text))
+    except ClosingError as error:
+        return not_saved(sentence(error))
+
+
+def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, Any]]:
+    """A quick measurement, in turns with what others do: (numbers as HTML, progress line)."""
     yield gr.skip(), progress_value("running", ["measuring"], 0.3, "Measuring")
     try:
-        found = quick_speed(model)
+        with scheduler.alone(lambda: quick_speed(model), visitor(), "speed") as events:
+            for event in events:
+                if isinstance(event, Waiting) and event.ahead:
+                    yield gr.skip(), progress_value("waiting", waiting_parts(event), 0.0, "Waiting")
+                if isinstance(event, Speed):
+                    found = event
     except Exception as error:
         yield gr.skip(), progress_value("error", message=sentence(error))
         return

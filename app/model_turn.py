@@ -1,46 +1,22 @@
-"""The page's way to the resident model: every run goes through the room that all doors share."""
+"""What handlers share that run the model through the scheduler: who asks, what is said while one waits, errors."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
 
-from coladlm import ColaDLM
-from coladlm.recipe import Recipe
-
-from .serving.requests import Events, Waiting
-from .serving.sharing import Sharing, Steps
-
-SHARING = Sharing()
-"""The one room of this process; app.py sets its limits."""
+from coladlm.serve import Waiting
 
 IN_TURNS = {"concurrency_limit": None}
-"""Arguments for every gradio event whose handler runs the model through `run` or `alone`: they make it wait."""
-
-MODEL_TURN = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Arguments for a gradio event whose handler asks the model itself for a moment: one of them at a time."""
+"""Arguments for every gradio event whose handler asks the scheduler for the model: it is the scheduler that queues."""
 
 EVERY = {"trigger_mode": "multiple"}
 """Arguments for a gradio event that says what was chosen: without them a choice is lost that is made while the one
 before is answered.
 """
-
-
-def run(model: ColaDLM, recipe: Recipe, steps: Steps = "all") -> Events:
-    """The events of a recipe, in turns with everybody else's (see Sharing.run), and a Waiting where nothing is new.
-
-    Raises BusyError, a ValueError with a sentence, where there is no room.
-    """
-    return SHARING.run(model, recipe, visitor(), steps)
-
-
-def alone(start: Callable[[], Iterator[Any]], name: str) -> Events:
-    """Every event of what `start` begins, in turns with everybody else's (see Sharing.alone)."""
-    return SHARING.alone(start, visitor(), name)
 
 
 def visitor() -> str:

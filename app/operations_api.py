@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,18 +13,20 @@ from coladlm.events import Finished
 from coladlm.latent.invert import RoundTrips
 from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
 from coladlm.run import check_model, prompts
+from coladlm.serve import Scheduler
 
-from .model_turn import IN_TURNS, SHARING, Waiting, run, sentence, visitor
+from .model_turn import IN_TURNS, Waiting, sentence, visitor
 from .pieces import pieces
+from .resident import Resident
 from .settings_panel import check_limits
 
 MOST_TOKENS = 16_384  # of all sequences of a run together: what keeps others waiting for a minute or so
 MOST_TEXT_TOKENS = 4096  # of a text that is encoded, and of latents that are decoded
 
 
-def add_api(model: Callable[[], ColaDLM]) -> None:
-    """Adds /invert, /replay, /encode and /decode to the current page. model: gives the resident model of the moment."""
-    start = model().defaults
+def add_api(resident: Resident) -> None:
+    """Adds /invert, /replay, /encode and /decode to the current page."""
+    start, scheduler = resident.first.defaults, resident.scheduler
 
     def invert(
         texts: list[str],
@@ -50,7 +52,7 @@ def add_api(model: Callable[[], ColaDLM]) -> None:
         """
         options = {"iterations": iterations, "using": using}
         given = {"steps": steps, "guidance": guidance, "solver": solver}
-        yield from invert_texts(model(), texts, options, given)
+        yield from invert_texts(resident.model, scheduler, texts, options, given)
 
     def replay(recipe: dict) -> Iterator[tuple[list[str], dict]]:
         """Runs any recipe: what an endpoint, a link or a file of this program has given.
@@ -61,7 +63,7 @@ def add_api(model: Callable[[], ColaDLM]) -> None:
         Returns:
             The texts of all sequences, and the whole recipe with "note", a sentence if another model made it.
         """
-        yield from replay_recipe(model(), recipe)
+        yield from replay_recipe(resident.model, scheduler, recipe)
 
     def encode(text: str) -> dict:
         """The latents of a text.
@@ -73,7 +75,7 @@ def add_api(model: Callable[[], ColaDLM]) -> None:
             Its "tokens" as pieces of text, "patch_size" tokens to a latent, and "mean" and "logvar" of the posterior:
             a list of numbers for each latent of the text's whole blocks, of which the last is padded.
         """
-        return encode_text(model(), text)
+        return encode_text(resident.model, scheduler, text)
 
     def decode(latents: list[list[float]]) -> dict:
         """The text that the decoder reads in latents.
@@ -84,7 +86,7 @@ def add_api(model: Callable[[], ColaDLM]) -> None:
         Returns:
             The "text", and for each token its piece of text and its probability.
         """
-        return decode_latents(model(), latents)
+        return decode_latents(resident.model, scheduler, latents)
 
     gr.api(invert, api_name="invert", **IN_TURNS)
     gr.api(replay, api_name="replay", **IN_TURNS)
@@ -93,7 +95,7 @@ def add_api(model: Callable[[], ColaDLM]) -> None:
 
 
 def invert_texts(
-    model: ColaDLM, texts: list[str], options: dict[str, Any], given: dict[str, Any]
+    model: ColaDLM, scheduler: Scheduler, texts: list[str], options: dict[str, Any], given: dict[str, Any]
 ) -> Iterator[tuple[list[dict], dict]]:
     """What came back of each text and the recipe, once at the end. Raises gr.Error with a sentence."""
     try:
@@ -101,7 +103,7 @@ def invert_texts(
         recipe = Recipe("invert", texts, settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         trips: list[dict] = []
-        for event in run(model, recipe):
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, RoundTrips):
                 trips = [_plain_trip(trip) for trip in event.trips]
             if isinstance(event, RoundTrips | Waiting):  # in the line too: a caller who left is noticed
@@ -115,14 +117,14 @@ def _plain_trip(trip: Any) -> dict[str, Any]:
     return {name: getattr(trip, name) for name in names}
 
 
-def replay_recipe(model: ColaDLM, plain: Mapping[str, Any]) -> Iterator[tuple[list[str], dict]]:
+def replay_recipe(model: ColaDLM, scheduler: Scheduler, plain: Mapping[str, Any]) -> Iterator[tuple[list[str], dict]]:
     """The texts so far and the whole recipe. Raises gr.Error with a sentence."""
     try:
         recipe = Recipe.from_dict(plain, base=model.defaults)
         check_size(model, recipe)
         told = {**recipe.to_dict(), "note": check_model(model, recipe) or ""}
         texts: list[str] = []
-        for event in run(model, recipe, steps="none"):
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, Finished):
                 texts = event.texts
             if isinstance(event, Finished | Waiting):
@@ -141,7 +143,7 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
                           f"at most {MOST_TOKENS:,} tokens in all here")  # fmt: skip
 
 
-def encode_text(model: ColaDLM, text: str) -> dict[str, Any]:
+def encode_text(model: ColaDLM, scheduler: Scheduler, text: str) -> dict[str, Any]:
     """The posterior of a text as plain data. Raises gr.Error with a sentence."""
     try:
         if isinstance(text, str) and len(text) > MAX_TEXT:
@@ -149,7 +151,7 @@ def encode_text(model: ColaDLM, text: str) -> dict[str, Any]:
         ids = model.tokenize(text)
         if not 0 < len(ids) <= MOST_TEXT_TOKENS:
             raise RecipeError("text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
-        posterior = SHARING.call(lambda: model.encode(text), visitor(), "encode")
+        posterior = scheduler.call(lambda: model.encode(text), visitor(), "encode")
         logvar = None if posterior.logvar is None else posterior.logvar.float().cpu().tolist()
         return {"tokens": pieces(model.tokenizer, ids, whole=True), "patch_size": model.patch_size,
                 "mean": posterior.mean.float().cpu().tolist(), "logvar": logvar}  # fmt: skip
@@ -157,7 +159,7 @@ def encode_text(model: ColaDLM, text: str) -> dict[str, Any]:
         raise gr.Error(sentence(error), print_exception=False) from error
 
 
-def decode_latents(model: ColaDLM, latents: Any) -> dict[str, Any]:
+def decode_latents(model: ColaDLM, scheduler: Scheduler, latents: Any) -> dict[str, Any]:
     """What the decoder reads in latents. Raises gr.Error with a sentence."""
     try:
         wanted = f"1 to {MOST_TEXT_TOKENS // model.patch_size:,} lists of {model.latent_dim} finite numbers"
@@ -170,7 +172,7 @@ def decode_latents(model: ColaDLM, latents: Any) -> dict[str, Any]:
         z = torch.tensor(latents, dtype=torch.float32)
         blocks = -(-len(z) // model.block_size) * model.block_size
         padded = torch.cat((z, z.new_zeros(blocks - len(z), z.shape[1])))
-        logits = SHARING.call(lambda: model.decode(padded), visitor(), "decode")[: len(z) * model.patch_size]
+        logits = scheduler.call(lambda: model.decode(padded), visitor(), "decode")[: len(z) * model.patch_size]
         sure, ids = logits.float().softmax(-1).max(-1)
         ids = ids.tolist()
         special = frozenset((*model.end_ids, model.pad_id))

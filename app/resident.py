@@ -1,4 +1,4 @@
-"""The resident model: the one that the page works with now, and how another takes its place."""
+"""The resident model: the one that the page works with now, what runs it, and how another takes its place."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from coladlm import ColaDLM
+from coladlm.serve import Scheduler
+
+from .bundled_baseline import BundledBaseline
 
 Made = TypeVar("Made")
 Progress = Callable[[float], None]
@@ -26,11 +29,14 @@ class Loading:
 
 
 class Resident:
-    """Holds the model of the page. An event reads `model` once, when it begins: a run keeps the one it began with."""
+    """Holds the model of the page. An event reads `model` once, when it begins: a run keeps the one it began with.
 
-    def __init__(self, model: ColaDLM, may_load: bool = False) -> None:
+    scheduler: runs whatever calls a model, this one and the baseline beside it.
+    """
+
+    def __init__(self, model: ColaDLM, may_load: bool = False, scheduler: Scheduler | None = None) -> None:
         """may_load: may visitors put another model in place, and so name a folder of this machine or a Hub id."""
-        self.may_load = may_load
+        self.may_load, self.scheduler, self.baseline = may_load, scheduler or Scheduler(), BundledBaseline()
         self.first = self.model = model  # `first` is the one that the page was laid out for
         self.loading: Loading | None = None
         self._lock = threading.Lock()

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from .model_turn import MODEL_TURN, sentence
+from .model_turn import IN_TURNS, sentence
 from .trace_store import Run
 
 QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-READS = {"show_progress": "hidden", "api_visibility": "private", **MODEL_TURN}  # for what asks the model
+READS = {"show_progress": "hidden", "api_visibility": "private", **IN_TURNS}  # for what asks the model
 
 
 class Sender(NamedTuple):

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+import torch
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.batch import Batch, Requests, pass_on
 from coladlm.events import BlockDone, Finished
 from coladlm.flow import GRIDS, SOLVERS
 from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.serve import Scheduler
 from coladlm.settings import HISTORIES
 
 from .beside import run_and_stop
+from .bundled_baseline import BundledBaseline
 from .comparing import numbers, said_numbers
 from .components.progress_line import ProgressLine, progress_value
 from .components.text_grid import TextGrid, grid_value
 from .live import shown_prompt
-from .model_turn import Waiting, alone, sentence, waiting_parts
+from .model_turn import Waiting, sentence, visitor, waiting_parts
 from .resident import Resident
 from .run_controls import connect_run
 from .settings_panel import SETTINGS, SettingsPanel, check_limits, in_labels, settings_from, values_of
@@ -42,6 +47,7 @@ class Cell:
     settings: SamplerSettings
     text: str = ""
     said: str = ""
+    finished: tuple[bool, int, float] | None = None  # has it come to its end, its tokens, its share of the seconds
 
 
 def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel) -> None:
@@ -61,7 +67,7 @@ def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: 
         grid = TextGrid(elem_id="grid")
 
     def on_run(*values: Any) -> Iterator[tuple[Any, Any]]:
-        yield from sweep(resident.model, *values)
+        yield from sweep(resident.model, resident.scheduler, resident.baseline, *values)
 
     def on_use(event: gr.EventData) -> list[Any]:
         return [1, *values_of(SamplerSettings.from_dict(event.settings))]
@@ -73,7 +79,15 @@ def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: 
 
 
 def sweep(
-    model: ColaDLM, prompt: str, first: str, down: str, second: str, across: str, *values: Any
+    model: ColaDLM,
+    scheduler: Scheduler,
+    baseline: BundledBaseline,
+    prompt: str,
+    first: str,
+    down: str,
+    second: str,
+    across: str,
+    *values: Any,
 ) -> Iterator[tuple[Any, Any]]:
     """Runs every pair of values; yields values of the grid and the progress line."""
     grid: Any = gr.skip()
@@ -91,7 +105,7 @@ def sweep(
         grid = shown.value("running")
         yield grid, progress_value("running", ["starting"], 0.0, "Writing")
         for group in flows.values():
-            for part in _run(model, prompt, group):
+            for part in _run(model, scheduler, prompt, group):
                 if isinstance(part, Waiting):
                     if part.ahead:
                         yield gr.skip(), progress_value("running", waiting_parts(part), done / len(cells), "Waiting")
@@ -100,6 +114,8 @@ def sweep(
                 parts = [f"{done} of {len(cells)} texts", f"{time.perf_counter() - begun:.1f} s"]
                 grid = shown.value("running")
                 yield grid, progress_value("running", parts, share, "Writing")
+            for cell in group:
+                scheduler.look(functools.partial(_measure, baseline, model.device, prompt, cell))
             done += len(group)
         grid = shown.value("done")
         parts = [f"{len(cells)} texts", _batches(len(flows)), f"{time.perf_counter() - begun:.1f} s"]
@@ -110,16 +126,18 @@ def sweep(
         yield grid, progress_value("error", message=in_labels(sentence(error)))
 
 
-def _run(model: ColaDLM, prompt: str, cells: Sequence[Cell]) -> Iterator[float | Waiting]:
+def _run(model: ColaDLM, scheduler: Scheduler, prompt: str, cells: Sequence[Cell]) -> Iterator[float | Waiting]:
     """Writes cells of one flow as one batch; the share that is done, block by block."""
-    begun = time.perf_counter()
-    plans = [
-        dataclasses.replace(model.plans([prompt], cell.settings, sequences=[0])[0], settings=cell.settings)
-        for cell in cells
-    ]
-    longest = max(plan.blocks for plan in plans)
-    events = alone(lambda: model.run_plans(plans, cells[0].settings), "sweep")
-    with contextlib.closing(events):
+    begun, tokens = time.perf_counter(), len(model.tokenize(prompt))
+    longest = max(model.new_blocks(tokens, cell.settings)[0] for cell in cells)
+
+    def operation() -> Requests:
+        settings = [cell.settings for cell in cells]
+        plans = [model.plans([prompt], own, sequences=[0])[0] for own in settings]
+        own = [dataclasses.replace(plan, settings=its) for plan, its in zip(plans, settings, strict=True)]
+        return pass_on(Batch(own, settings[0]))
+
+    with contextlib.closing(scheduler.operate(model, operation, visitor(), "sweep", steps="none")) as events:
         for event in events:
             if isinstance(event, Waiting):
                 yield event
@@ -130,10 +148,15 @@ def _run(model: ColaDLM, prompt: str, cells: Sequence[Cell]) -> Iterator[float |
             elif isinstance(event, Finished):
                 seconds = (time.perf_counter() - begun) / len(cells)
                 for cell, text, reason, ids in zip(cells, event.texts, event.reasons, event.token_ids, strict=True):
-                    found = numbers(prompt, text, reason == "end", len(ids), model.device)
-                    cell.text = text
-                    cell.said = ", ".join([f"{len(ids)} tokens", f"{seconds:.1f} s", *said_numbers(found)])
+                    cell.text, cell.finished = text, (reason == "end", len(ids), seconds)
     yield 1.0
+
+
+def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cell: Cell) -> None:
+    """Says in numbers what a finished cell has come to."""
+    ended, tokens, seconds = cell.finished
+    found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
+    cell.said = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *said_numbers(found)])
 
 
 def _batches(count: int) -> str:

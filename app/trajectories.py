@@ -19,7 +19,7 @@ from .components.saver import Saver
 from .desk import restore as restore_generate
 from .explorer import NOTHING_YET, Explorer, Shown, wrong
 from .generate import EXAMPLES
-from .model_turn import EVERY, IN_TURNS, MODEL_TURN
+from .model_turn import EVERY, IN_TURNS
 from .operation_controls import fold_button, sliders
 from .resident import Resident
 from .run_controls import RunControls
@@ -46,7 +46,7 @@ WHAT_IT_SHOWS = (
 def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
     model, store = resident.first, TraceStore(TRACES)
-    explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store))
+    explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
     explorer = explorers()
     laid_out_with = explorer.built_with
 
@@ -165,7 +165,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     flow.input(on_opened, None, outputs, queue=False, **QUICK)
     chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
     file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
-    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **EVERY, **QUICK, **MODEL_TURN)
+    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **EVERY, **QUICK, **IN_TURNS)
     saver.select(on_save, chosen, saver, **QUICK)
     if fitted is not None:
         chosen.change(on_fit, chosen, [flow, fitted], concurrency_limit=1, **QUICK)

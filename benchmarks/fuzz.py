@@ -30,7 +30,6 @@ from starlette.testclient import TestClient
 from app.edit import edit_text
 from app.generate import generate_text
 from app.interpolate import interpolate_texts
-from app.model_turn import SHARING
 from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
 from app.serving.openai_api import ApiOptions, OpenAIApi
 from app.serving.parsed_request import RequestLimits
@@ -38,6 +37,7 @@ from app.text_files import read_texts
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
+from coladlm.serve import Scheduler
 from coladlm.trace import Trace
 
 LIMITS = RequestLimits(new_tokens=24, steps=4, texts=2, variations=2, prompt=64, body=1 << 16)
@@ -136,9 +136,9 @@ def damaged(draw: random.Random, data: bytes) -> bytes:
 class Attack:
     """Runs inputs against everything that takes input. A method is a kind; it returns "result" or "refused"."""
 
-    def __init__(self, model: ColaDLM, folder: Path) -> None:
-        self.model, self.folder = model, folder
-        self.client = TestClient(Starlette(routes=OpenAIApi(lambda: model, SHARING, ApiOptions(LIMITS)).routes()))
+    def __init__(self, model: ColaDLM, scheduler: Scheduler, folder: Path) -> None:
+        self.model, self.scheduler, self.folder = model, scheduler, folder
+        self.client = TestClient(Starlette(routes=OpenAIApi(lambda: model, scheduler, ApiOptions(LIMITS)).routes()))
         recipe = Recipe("generate", ("The cat",), SamplerSettings(steps=2, max_new_tokens=6))
         record = recorder(recipe)
         for _ in record.watch(run(model, recipe)):
@@ -190,18 +190,18 @@ class Attack:
 
     def prompt(self, draw: random.Random) -> str:
         prompt = odd_text(draw) if draw.random() < 0.9 else odd_value(draw)
-        return self._last(generate_text(self.model, prompt, quick_settings(draw)))
+        return self._last(generate_text(self.model, self.scheduler, prompt, quick_settings(draw)))
 
     def recipe(self, draw: random.Random) -> str:
         if draw.random() < 0.1:
             options = {"iterations": odd_value(draw), "using": "exact"}
-            return self._last(invert_texts(self.model, [odd_text(draw)], options, {"steps": 2}))
-        return self._last(replay_recipe(self.model, odd_recipe(draw)))
+            return self._last(invert_texts(self.model, self.scheduler, [odd_text(draw)], options, {"steps": 2}))
+        return self._last(replay_recipe(self.model, self.scheduler, odd_recipe(draw)))
 
     def link(self, draw: random.Random) -> str:
         word = Recipe("generate", ("The cat",), SamplerSettings(steps=1, max_new_tokens=2)).to_url()
         word = damaged(draw, word.encode()).decode("latin-1")
-        return self._last(replay_recipe(self.model, Recipe.from_url(word).to_dict()))
+        return self._last(replay_recipe(self.model, self.scheduler, Recipe.from_url(word).to_dict()))
 
     def interpolate(self, draw: random.Random) -> str:
         texts = [odd_text(draw) for _ in range(draw.randint(1, 3))]
@@ -209,7 +209,7 @@ class Attack:
                    "stops": draw.choice((2, 3, 3, odd_value(draw)))}  # fmt: skip
         if draw.random() < 0.4:
             options[draw.choice(("renoise", "profile", "align", "weights", "more"))] = odd_value(draw)
-        return self._last(interpolate_texts(self.model, texts, options, quick_settings(draw)))
+        return self._last(interpolate_texts(self.model, self.scheduler, texts, options, quick_settings(draw)))
 
     def edit(self, draw: random.Random) -> str:
         method = draw.choice(("anew", "renoise", "direction", "mix", "component"))
@@ -219,17 +219,19 @@ class Attack:
             options[draw.choice(("strength", "renoise", "follow", "direction", "first", "component"))] = odd_value(draw)
         texts = [odd_text(draw)] + ([odd_text(draw)] if method == "mix" else [])
         return self._last(
-            edit_text(self.model, texts, options, draw.choice((1, 2, odd_value(draw))), quick_settings(draw))
+            edit_text(
+                self.model, self.scheduler, texts, options, draw.choice((1, 2, odd_value(draw))), quick_settings(draw)
+            )
         )
 
     def latents(self, draw: random.Random) -> str:
         if draw.random() < 0.5:
-            encode_text(self.model, odd_text(draw) if draw.random() < 0.9 else odd_value(draw))
+            encode_text(self.model, self.scheduler, odd_text(draw) if draw.random() < 0.9 else odd_value(draw))
             return "result"
         rows = [[draw.gauss(0, 1) for _ in range(self.model.latent_dim)] for _ in range(draw.randint(1, 9))]
         if draw.random() < 0.5:
             rows[draw.randrange(len(rows))][0] = odd_value(draw)
-        decode_latents(self.model, rows if draw.random() < 0.9 else odd_value(draw))
+        decode_latents(self.model, self.scheduler, rows if draw.random() < 0.9 else odd_value(draw))
         return "result"
 
     def _last(self, values: Iterator[Any]) -> str:
@@ -280,7 +282,7 @@ class Attack:
 
 
 @contextlib.contextmanager
-def nothing_left_behind(folder: Path) -> Iterator[None]:
+def nothing_left_behind(scheduler: Scheduler, folder: Path) -> Iterator[None]:
     """Fails for requests that still hold a place, for threads, files and logged errors that were not there before."""
     threads, files, errors = set(threading.enumerate()), set(os.listdir(folder)), []
     handler = logging.Handler(logging.ERROR)
@@ -292,8 +294,8 @@ def nothing_left_behind(folder: Path) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
     if errors:
         raise Fault(f"errors in the log: {errors[:3]}")
-    if any(SHARING.numbers().values()):
-        raise Fault(f"requests are left: {SHARING.numbers()}")
+    if any(scheduler.numbers().values()):
+        raise Fault(f"requests are left: {scheduler.numbers()}")
     grown = {t.name for t in threading.enumerate()} - {t.name for t in threads} - {"model"}
     grown = {name for name in grown if "AnyIO" not in name and "asyncio" not in name and "portal" not in name}
     if grown or set(os.listdir(folder)) != files:
@@ -307,11 +309,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     model = ColaDLM.from_pretrained(options.checkpoint)
-    counts: dict[str, dict[str, int]] = {}
+    scheduler, counts = Scheduler(), {}
     with tempfile.TemporaryDirectory() as name:
-        attack = Attack(model, Path(name))
+        attack = Attack(model, scheduler, Path(name))
         kinds = list(attack.kinds)
-        with nothing_left_behind(Path(name)):
+        with nothing_left_behind(scheduler, Path(name)):
             for i in range(options.inputs):
                 kind = kinds[i % len(kinds)]
                 found = attack.once(kind, options.seed + i // len(kinds))
@@ -320,7 +322,7 @@ def main() -> None:
     print("| kind | results | refused |\n|---|---|---|")
     for kind, row in counts.items():
         print(f"| {kind} | {row['result']} | {row['refused']} |")
-    SHARING.close(grace=0)
+    scheduler.close(grace=0)
 
 
 if __name__ == "__main__":

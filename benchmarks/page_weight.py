@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, sync_playwright
 from app.host import launched
 from app.page import TABS
 from app.serving.openai_api import ApiOptions
-from app.serving.sharing import Limits
 from coladlm import ColaDLM
+from coladlm.serve import Scheduler
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -84,7 +84,7 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     model = ColaDLM.from_pretrained(device="cpu")
-    served = launched(model, Limits(), ApiOptions(), "127.0.0.1", port, quiet=True)
+    served = launched(model, Scheduler(), ApiOptions(), "127.0.0.1", port, quiet=True)
     address = f"http://127.0.0.1:{port}"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])

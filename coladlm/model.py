@@ -201,14 +201,9 @@ class ColaDLM:
     def plan_encoded(self, text: EncodedText, settings: SamplerSettings, sequence: int = 0,
                      noise: Tensor | None = None) -> Plan:  # fmt: skip
         """The same for a text that is encoded already."""
-        total = len(text.ids) + settings.max_new_tokens
-        if total > self.max_tokens:
-            raise PromptError(f"prompt and answer have {len(text.ids):,} + {settings.max_new_tokens:,} tokens, "
-                              f"expected at most {self.max_tokens:,} together")  # fmt: skip
-        b, ps, n = self.block_size, self.patch_size, len(text.latents)
-        whole = n // b * b
-        rest = n - whole
-        blocks = -(-(rest * ps + settings.max_new_tokens) // (b * ps))
+        blocks, rest = self.new_blocks(len(text.ids), settings)
+        b, ps = self.block_size, self.patch_size
+        whole = len(text.latents) - rest
         if noise is not None:
             blocks = min(blocks, len(noise))
             noise = noise[:blocks].float().cpu()
@@ -220,6 +215,17 @@ class ColaDLM:
             pinned_ids[0, : rest * ps] = text.padded_ids[whole * ps :]
         return Plan(text.latents[:whole], text.padded_ids[: whole * ps], source, start, pinned_ids,
                     settings.max_new_tokens, skip=rest * ps, sequence=sequence, noise=noise)  # fmt: skip
+
+    def new_blocks(self, prompt_tokens: int, settings: SamplerSettings) -> tuple[int, int]:
+        """How many blocks continue a prompt, and how many latents of the first are the prompt's, without encoding it.
+
+        Raises PromptError.
+        """
+        if prompt_tokens + settings.max_new_tokens > self.max_tokens:
+            raise PromptError(f"prompt and answer have {prompt_tokens:,} + {settings.max_new_tokens:,} tokens, "
+                              f"expected at most {self.max_tokens:,} together")  # fmt: skip
+        rest = -(-prompt_tokens // self.patch_size) % self.block_size
+        return -(-(rest * self.patch_size + settings.max_new_tokens) // (self.block_size * self.patch_size)), rest
 
     def sample(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
                sequences: Sequence[int] | None = None) -> Iterator[Event]:  # fmt: skip

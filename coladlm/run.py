@@ -1,6 +1,6 @@
 """The one door: run(model, recipe) -> events. The page, the command line and the API all go through it.
 
-An operation makes plans (or prompts) of a recipe and hands them to the model; it is one row of OPERATIONS.
+An operation is plans and a reading of what comes of them (see `batch.py`); it is one row of OPERATIONS.
 """
 
 from __future__ import annotations
@@ -8,43 +8,44 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from .batch import Batch, Requests, pass_on, run_alone
 from .events import Event
 from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
 from .recorder import TraceRecorder
-from .sampler import Plan
 
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
     """What a recipe can ask for.
 
-    description: one sentence for people. run: (model, recipe) -> events; the recipe's options are checked and complete
-    when it is called, and what cannot work is refused there, before the first event. options: their schema. texts:
-    the least and greatest number of texts. prompts: recipe -> the text that each sequence of the batch starts from.
+    description: one sentence for people. start: (model, recipe) -> its events and batches; the recipe's options are
+    checked and complete when it is called, and what cannot work is refused there, before the first event. options:
+    their schema. texts: the least and greatest number of texts. prompts: recipe -> the text that each sequence of the
+    batch starts from.
     """
 
     description: str
-    run: Callable[[ColaDLM, Recipe], Iterator[Event]]
+    start: Callable[[ColaDLM, Recipe], Requests]
     options: tuple[Option, ...] = ()
     texts: tuple[int, int] = (1, MAX_TEXTS)
     prompts: Callable[[Recipe], list[str]] = lambda recipe: [text for text, _ in recipe.sequences()]
 
 
-def _generate(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
+def _generate(model: ColaDLM, recipe: Recipe) -> Requests:
     texts, keys = zip(*recipe.sequences(), strict=True)
-    return model.sample(texts, recipe.settings, sequences=keys)
+    return pass_on(Batch(model.plans(texts, recipe.settings, sequences=keys), recipe.settings))
 
 
 OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
     # texts of these are whole texts, so there is nothing that they start from
-    "interpolate": Operation(interpolate.DESCRIPTION, interpolate.run_interpolate, interpolate.OPTIONS,
+    "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
                              interpolate.TEXTS, lambda recipe: [""] * interpolate.rows_of(recipe)),
-    "edit": Operation(edit.DESCRIPTION, edit.run_edit, edit.OPTIONS, edit.TEXTS,
+    "edit": Operation(edit.DESCRIPTION, edit.start_edit, edit.OPTIONS, edit.TEXTS,
                       lambda recipe: [""] * recipe.variations),
-    "invert": Operation(invert.DESCRIPTION, invert.run_invert, invert.OPTIONS, invert.TEXTS,
+    "invert": Operation(invert.DESCRIPTION, invert.start_invert, invert.OPTIONS, invert.TEXTS,
                         lambda recipe: [""] * len(recipe.texts)),
 }  # fmt: skip
 
@@ -52,23 +53,17 @@ OPERATIONS: dict[str, Operation] = {
 def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
     """Runs a recipe; an event for every step, every block and the end (see `events.py`).
 
-    What cannot work is refused at once, before the first event is asked for: RecipeError, PromptError, PlanError (all
+    What cannot work is refused at once, before the first event is asked for: RecipeError, PromptError (both
     ValueError). Closing the iterator stops the run and frees all that it holds. A recipe that was made with another
     model runs too; ask `check_model` first where that matters.
     """
+    return run_alone(model, start(model, recipe))
+
+
+def start(model: ColaDLM, recipe: Recipe) -> Requests:
+    """The operation of a recipe, for whoever runs its batches with others. Raises RecipeError, PromptError at once."""
     operation, recipe = _resolved(recipe)
-    return operation.run(model, recipe)
-
-
-def plans(model: ColaDLM, recipe: Recipe) -> list[Plan]:
-    """The plans of a recipe of "generate", each with its own settings, for a batch that it shares with others.
-
-    See `shared_run.SharedRun`. Raises RecipeError, PromptError.
-    """
-    _, recipe = _resolved(recipe)
-    texts, keys = zip(*recipe.sequences(), strict=True)
-    made = model.plans(texts, recipe.settings, sequences=keys)
-    return [dataclasses.replace(plan, settings=recipe.settings) for plan in made]
+    return operation.start(model, recipe)
 
 
 def prompts(recipe: Recipe) -> list[str]:

@@ -322,12 +322,18 @@ class _Run:
         source = torch.stack([plan.source[own] for plan, own in at]).to(self.device)
         if self.invert:
             return source
-        if block == 0 and at[0][0].state is not None:
-            return torch.stack([plan.state for plan, _ in at]).to(self.device)
         shape = tuple(source.shape[1:])
         noise = [block_noise(*key, shape) if plan.noise is None else plan.noise[own]
                  for (plan, own), key in zip(at, self._keys(block), strict=True)]  # fmt: skip
-        return flow.interpolant(source, torch.stack(noise).to(self.device), self.scale * flow.NOISE_TIME)
+        z = flow.interpolant(source, torch.stack(noise).to(self.device), self.scale * flow.NOISE_TIME)
+        for row, (plan, own) in enumerate(at):
+            if own == 0 and plan.state is not None:
+                z[row] = plan.state.to(self.device)
+        return z
+
+    def _first_steps(self, block: int) -> list[int]:
+        """The step of this block with which each row begins: not the first where it resumes in the middle of it."""
+        return [plan.first_step if own == 0 else 0 for plan, own in self._at(block)]
 
     def _velocities(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
@@ -345,7 +351,7 @@ class _Run:
         """Carries the block along the flow, one event a step. Leaves the result in self.z."""
         settings = self.settings
         self.z = self._starting_state(block)
-        for index in range(self.plans[0].first_step if block == 0 else 0, settings.steps):
+        for index in range(min(self._first_steps(block)), settings.steps):
             z, scale = self.z, self.scale[..., None]
             t, t_next = self.grid[index], self.grid[index + 1]
             v, conditional, unconditional = self._velocities(z, t)
@@ -361,6 +367,9 @@ class _Run:
                 z = flow.stochastic_step(z, v, times, times_next, settings.stochasticity, fresh)
             else:
                 z = flow.advance(z, v, t, t_next, scale)
+            later = [first > index for first in self._first_steps(block)]
+            if any(later):  # these stand still until the step with which they begin
+                z = torch.where(torch.tensor(later, device=self.device)[:, None, None], self.z, z)
             self.z = z
             if not self._between_steps(block):
                 return

@@ -1,8 +1,8 @@
 """SharedRun: sequences of different people in one batch, which join between blocks and leave between steps.
 
-What shares a batch has the same flow (`SamplerSettings.flow`); prompt, length, seed and choice of tokens are each
-sequence's own (`Plan.settings`). Caches are put together at a join: the histories of a batch are right-aligned, so
-that a newcomer's history is copied beside those that are there already. One thread at a time.
+What shares a batch has the same flow (`SamplerSettings.flow`) and direction; prompt, length, seed and choice of tokens
+are each sequence's own (`Plan.settings`). Caches are put together at a join: the histories of a batch are
+right-aligned, so that a newcomer's history is copied beside those that are there already. One thread at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .events import BlockDone, Event, Finished, Step
 from .layers import KVCache
-from .sampler import Plan, PlanError, Sampler, _Run
+from .sampler import Plan, Sampler, _Run
 from .settings import SamplerSettings
 from .tokens import NO_TOKEN
 
@@ -43,8 +43,10 @@ class SharedRun:
     join(plans) -> Group; then `advance` again and again, and `of(group)` for the group's part of what has happened.
     """
 
-    def __init__(self, sampler: Sampler, settings: SamplerSettings) -> None:
-        self.sampler, self.settings = sampler, settings
+    def __init__(self, sampler: Sampler, settings: SamplerSettings, invert: bool = False,
+                 inverse_iterations: int = 0) -> None:  # fmt: skip
+        """settings: whose flow all plans have. invert, inverse_iterations: as in `Sampler.run`."""
+        self.sampler, self.settings, self.invert, self.iterations = sampler, settings, invert, inverse_iterations
         self.event: Event | None = None
         self._waiting: list[Group] = []
         self._run: _JoinedRun | None = None
@@ -52,12 +54,12 @@ class SharedRun:
         self._logits: Tensor | None = None
 
     def join(self, plans: Sequence[Plan]) -> Group:
-        """Takes a group in; it begins with the next block. Raises PlanError."""
+        """Takes a group in; it begins with the next block, or in the middle of that if it resumes there.
+
+        Raises PlanError.
+        """
         plans = list(plans)
-        self.sampler._check(plans, self.settings, invert=False)
-        for plan in plans:
-            if plan.state is not None or plan.first_step:
-                raise PlanError("a plan resumes in the middle of a block, expected one that starts with a whole block")
+        self.sampler._check(plans, self.settings, self.invert)
         count = len(plans)
         group = Group(plans, [""] * count, ["length"] * count, [[] for _ in plans])
         self._waiting.append(group)
@@ -79,7 +81,7 @@ class SharedRun:
     def advance(self) -> list[Group]:
         """One step of the batch, or the end of a block; returns the groups that it was about (see `of`).
 
-        An empty list where nobody is left: then the caches are free.
+        Nobody is left where the list is empty and `rows` is 0: then the caches are free.
         """
         self._logits = None
         while True:
@@ -90,13 +92,14 @@ class SharedRun:
             if not self._waiting:
                 return []
             groups, self._waiting = self._waiting, []
-            self._run = _JoinedRun(self.sampler, groups, self.settings, self._waiting)
+            self._run = _JoinedRun(self, groups, self._waiting)
             self._events = self._run.events()
         groups = [group for group in self._run.present() if not group.left]
         if isinstance(self.event, BlockDone):
             for group in groups:
                 self._run.collect(group)
-        return groups
+            return groups
+        return [group for group in groups if group.blocks or group.plans[0].first_step <= self.event.index]
 
     def of(self, group: Group) -> Step | BlockDone:
         """The group's rows of the latest event. A Step comes with its preview, read once for the whole batch."""
@@ -128,8 +131,10 @@ class SharedRun:
 class _JoinedRun(_Run):
     """A run whose rows come from groups. owners: of each row's sequence; place: its number in its group."""
 
-    def __init__(self, sampler: Sampler, groups: list[Group], settings: SamplerSettings, waiting: list[Group]) -> None:
-        super().__init__(sampler, [plan for group in groups for plan in group.plans], settings, False, 0)
+    def __init__(self, shared: SharedRun, groups: list[Group], waiting: list[Group]) -> None:
+        plans = [plan for group in groups for plan in group.plans]
+        super().__init__(shared.sampler, plans, shared.settings, shared.invert, shared.iterations)
+        self.shared = shared
         self.owners = [group for group in groups for _ in group.plans]
         self.place = [i for group in groups for i in range(len(group.plans))]
         self.waiting = waiting
@@ -181,7 +186,7 @@ class _JoinedRun(_Run):
 
     def _take_in(self, groups: list[Group], block: int) -> None:
         """Adds groups whose first block is the one to come."""
-        new = _JoinedRun(self.sampler, groups, self.settings, [])
+        new = _JoinedRun(self.shared, groups, [])
         new._prefill()
         left = [plan.blocks - (block - joined) for plan, joined in zip(self.plans, self.joined, strict=True)]
         room = self.b * max(*left, *(plan.blocks for plan in new.plans))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from collections.abc import Iterator
 
 import torch
 
-from .events import Step
+from .events import Event, Step
 from .layers import Linear
 from .model import ColaDLM
 
@@ -56,6 +57,12 @@ def product_seconds(linears: list[Linear], inputs: list[torch.Tensor], device: t
 
 def step_times(model: ColaDLM, batch: int, blocks: int) -> tuple[float, float]:
     """Median seconds of a guided step and of its bare products, timed in turns over `blocks` blocks of 16 steps."""
+    *_, (steps, products) = _timed_steps(model, batch, blocks)
+    return statistics.median(steps), statistics.median(products)
+
+
+def _timed_steps(model: ColaDLM, batch: int, blocks: int) -> Iterator[tuple[list[float], list[float]]]:
+    """The seconds of every step and of every product so far, after each; what happens in between is in neither."""
     b = model.block_size * model.patch_size
     settings = dataclasses.replace(model.defaults, steps=16, guidance=2.0, solver="euler", stochasticity=0.0,
                                    guidance_interval=(0.0, 1000.0), history="latents", stop_at_end=False,
@@ -63,23 +70,38 @@ def step_times(model: ColaDLM, batch: int, blocks: int) -> tuple[float, float]:
     linears = step_linears(model)
     rows = 2 * batch * model.block_size
     inputs = [torch.randn(rows, layer.in_features, dtype=model.dtype, device=model.device) for layer in linears]
-    steps, products, last = [], [], None
-    for event in model.sample([PROMPT * 2] * batch, settings):
-        synchronise(model.device)
-        now = time.perf_counter()
-        if isinstance(event, Step) and last is not None:
-            steps.append(now - last)
+    steps, products, after_step = [], [], False
+    for seconds, event in _timed(model, model.sample([PROMPT * 2] * batch, settings)):
+        if isinstance(event, Step) and after_step:
+            steps.append(seconds)
         products.append(product_seconds(linears, inputs, model.device))
-        last = time.perf_counter() if isinstance(event, Step) else None
-    return statistics.median(steps), statistics.median(products)
+        after_step = isinstance(event, Step)
+        yield steps, products
 
 
-def quick_speed(model: ColaDLM, blocks: int = 3, tokens: int = 24) -> Speed:
-    """A short measurement of one text at a time: a few seconds for a small model."""
+def _timed(model: ColaDLM, events: Iterator[Event]) -> Iterator[tuple[float, Event]]:
+    """Events, each with the seconds that it took to come."""
+    while True:
+        begun = time.perf_counter()
+        event = next(events, None)
+        synchronise(model.device)
+        if event is None:
+            return
+        yield time.perf_counter() - begun, event
+
+
+def quick_speed(model: ColaDLM, blocks: int = 3, tokens: int = 24) -> Iterator[Speed | None]:
+    """A short measurement of one text at a time, a few seconds for a small model; in pieces, the Speed after the last.
+
+    Others may use the model between two pieces.
+    """
     settings = dataclasses.replace(model.defaults, stop_at_end=False, max_new_tokens=tokens)
     model.generate([PROMPT], dataclasses.replace(settings, max_new_tokens=4))  # warm up
-    step, products = step_times(model, 1, blocks)
-    start = time.perf_counter()
-    model.generate([PROMPT], settings)
-    synchronise(model.device)
-    return Speed(step, products, settings.steps, tokens / (time.perf_counter() - start))
+    for timed in _timed_steps(model, 1, blocks):
+        steps, products = timed
+        yield None
+    whole = 0.0
+    for seconds, _ in _timed(model, model.sample([PROMPT], settings)):
+        whole += seconds
+        yield None
+    yield Speed(statistics.median(steps), statistics.median(products), settings.steps, tokens / whole)

@@ -65,6 +65,14 @@ def test_prompt_and_answer_together_have_a_limit(model):
         model.sample(["a"], SamplerSettings(max_new_tokens=9000))
 
 
+@pytest.mark.parametrize("prompt", ["", "a", "The cat sat", "Once upon a time there was a bird.", "猫 🐈"])
+@pytest.mark.parametrize("tokens", [1, 4, 5, 23])
+def test_the_blocks_of_a_plan_are_known_before_its_prompt_is_encoded(model, prompt, tokens):
+    settings = SamplerSettings(max_new_tokens=tokens)
+    plan = model.plan(prompt, settings)
+    assert model.new_blocks(len(model.tokenize(prompt)), settings) == (plan.blocks, plan.skip // model.patch_size)
+
+
 def test_wrong_noise_and_keys_are_refused(model):
     with pytest.raises(PromptError, match=r"noise has shape \(2, 3, 4, 8\), expected \(blocks, 1, 4, 8\)"):
         model.sample(["a"], SHORT, noise=torch.zeros(2, 3, 4, 8))

@@ -8,6 +8,8 @@ import torch
 
 from coladlm import BlockDone, ColaDLM, Finished, PlanError, SamplerSettings, Step
 from coladlm.dit import BlockCausalDiT
+from coladlm.latent import exact_settings, lay_out
+from coladlm.latent.invert import text_plan
 from coladlm.shared_run import SharedRun
 
 SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=10, stop_at_end=False)
@@ -124,11 +126,44 @@ def test_another_flow_is_refused(model):
         shared.join(plans_of(model, PROMPTS[:1], dataclasses.replace(SHORT, steps=4)))
 
 
-def test_a_plan_that_resumes_in_a_block_is_refused(model):
-    plan = model.plan("", SHORT)
-    plan.state, plan.first_step = torch.zeros(plan.source.shape[1:]), 1
-    with pytest.raises(PlanError, match="middle of a block"):
-        SharedRun(model.sampler, SHORT).join([plan])
+@pytest.mark.parametrize("stochasticity", [0.0, 1.0])
+def test_a_plan_that_resumes_in_a_block_ends_beside_others_as_it_does_alone(model, stochasticity):
+    settings = dataclasses.replace(SHORT, steps=4, stochasticity=stochasticity)
+    [plan] = plans_of(model, PROMPTS[:1], settings)
+    states = [step.z[0] for step in model.run_plans([plan], settings) if isinstance(step, Step) and step.block == 0]
+    resumed = dataclasses.replace(plan, state=states[2], first_step=2)
+    shared = SharedRun(model.sampler, settings)
+    other = shared.join(plans_of(model, PROMPTS[1:], settings))
+    shared.advance()
+    group, seen = shared.join([resumed]), []
+    while not (group.finished and other.finished):
+        if group in shared.advance() and isinstance(shared.event, Step):
+            seen.append(shared.of(group))
+    alone = [event for event in model.run_plans([resumed], settings) if isinstance(event, Step)]
+    assert [(step.block, step.index) for step in seen] == [(step.block, step.index) for step in alone]
+    assert (seen[0].block, seen[0].index) == (0, 2)
+    for step, expected in zip(seen, alone, strict=True):
+        assert torch.allclose(step.z, expected.z, atol=1e-4)
+    assert group.texts == model.generate(PROMPTS[:1], settings)
+    assert other.texts == model.generate(PROMPTS[1:], settings)
+
+
+def test_inversions_share_a_run_and_each_finds_the_noise_that_it_finds_alone(model):
+    settings = exact_settings(SHORT)
+    whole = dataclasses.replace(settings, stop_at_end=False)
+    layouts = lay_out(model, [model.tokenize(text) for text in (PROMPTS[0], PROMPTS[3], PROMPTS[1])])
+    plans = [dataclasses.replace(text_plan(model, layout), settings=whole) for layout in layouts]
+    shared = SharedRun(model.sampler, whole, invert=True, inverse_iterations=3)
+    groups, found = [shared.join(plans[:1])], {}
+    while not all(group.finished for group in groups):
+        for group in shared.advance():
+            if isinstance(shared.event, BlockDone):
+                found.setdefault(group, []).append(shared.of(group).latents)
+        if len(groups) < len(plans):
+            groups.append(shared.join(plans[len(groups) :][:1]))
+    for group, plan in zip(groups, plans, strict=True):
+        alone = [event.latents for event in model.run_plans([plan], whole, True, 3) if isinstance(event, BlockDone)]
+        assert torch.allclose(torch.cat(found[group]), torch.cat(alone), atol=1e-4)
 
 
 def test_a_long_run_of_comings_and_goings_does_not_grow(model):

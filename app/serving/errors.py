@@ -12,8 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from coladlm.recipe import RecipeError
-
-from .requests import BusyError, ClosingError
+from coladlm.serve import BusyError, ClosingError
 
 TYPES = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 HTTP_CODES = {404: "not_found", 405: "wrong_method"}

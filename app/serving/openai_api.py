@@ -21,14 +21,13 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
+from coladlm.serve import Events, Scheduler, Waiting
 
 from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
 from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
 from .request_bodies import parse_json
-from .requests import Events, Waiting
-from .sharing import Sharing
 
 METRICS_TYPE = "text/plain; version=0.0.4"
 IGNORED_HEADER = "X-Ignored-Fields"
@@ -49,8 +48,8 @@ class ApiOptions:
 class OpenAIApi:
     """The endpoints. model: gives the resident model of the moment."""
 
-    def __init__(self, model: Callable[[], ColaDLM], sharing: Sharing, options: ApiOptions | None = None) -> None:
-        self.model, self.sharing, self.options = model, sharing, options or ApiOptions()
+    def __init__(self, model: Callable[[], ColaDLM], scheduler: Scheduler, options: ApiOptions | None = None) -> None:
+        self.model, self.scheduler, self.options = model, scheduler, options or ApiOptions()
         self.parser = RequestParser(self.options.limits, self.options.accept_any_model)
         self.started = int(time.time())
 
@@ -108,7 +107,7 @@ class OpenAIApi:
         number = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
         writer = ResponseWriter(chat, Answer(model, parsed), model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
-        events = self.sharing.run(model, parsed.recipe, visitor, steps="none")
+        events = self.scheduler.run(model, parsed.recipe, visitor, steps="none")
         if parsed.stream:
             parts = _stream(events, writer)
             first = await anext(parts)  # what is refused here still gets a status of its own
@@ -141,12 +140,12 @@ class OpenAIApi:
     # the server itself
 
     async def health(self, _: Request) -> Response:
-        numbers, is_open = self.sharing.numbers(), self.sharing.open
+        numbers, is_open = self.scheduler.numbers(), self.scheduler.open
         state = {"status": "ok" if is_open else "shutting down", "model": model_id(self.model()), **numbers}
         return AsciiJSON(state, 200 if is_open else 503)
 
     async def metrics(self, _: Request) -> Response:
-        return PlainTextResponse(self.sharing.counts.text(self.sharing.numbers()), media_type=METRICS_TYPE)
+        return PlainTextResponse(self.scheduler.metrics.text(self.scheduler.numbers()), media_type=METRICS_TYPE)
 
 
 def _answering(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..batch import Batch, Requests, pass_on, run_alone
 from ..events import Event, Finished
 from ..flow import NOISE_TIME, staggered_grid
 from ..model import ColaDLM
@@ -116,9 +117,15 @@ def run_branch(
     model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
 ) -> Iterator[Event]:
     """Runs `plan_branch`; events of the branch alone, their blocks counted from 0. Raises BranchError at once."""
+    return run_alone(model, start_branch(model, trace, spot, settings, fresh))
+
+
+def start_branch(
+    model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
+) -> Requests:
+    """The operation that `run_branch` runs by itself. Raises BranchError."""
     settings = settings or trace.recipe.settings
-    plan = plan_branch(model, trace, spot, settings, fresh)
-    return model.run_plans([plan], settings)
+    return pass_on(Batch([plan_branch(model, trace, spot, settings, fresh)], settings))
 
 
 class BranchRecorder:

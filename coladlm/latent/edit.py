@@ -14,13 +14,14 @@ velocity at the kept positions from the span's first block on (see fit.py for wh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..batch import Batch, Requests, run_alone
 from ..events import BlockDone, Event, Finished
 from ..flow import NOISE_TIME
 from ..model import ColaDLM, PromptError
@@ -154,25 +155,30 @@ class SpanEdit:
 
 def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> Iterator[Event]:
     """Runs edits as one batch, each with the key of its noise. Texts and token ids of the events are whole texts."""
-    model = edits[0].model
+
+    def operation() -> Requests:
+        yield (yield from _edit(edits, sequences, settings))
+
+    return run_alone(edits[0].model, operation())
+
+
+def _edit(edits: Sequence[SpanEdit], sequences: Sequence[int],
+          settings: SamplerSettings) -> Generator[Any, Event | None, Finished]:  # fmt: skip
+    """The part of an operation (see `batch.py`) that carries edits as one batch; returns the end, with whole texts."""
     settings = dataclasses.replace(settings, stop_at_end=False)  # what is pinned comes back, whatever stands before it
-    events = model.run_plans([edit.plan(key) for edit, key in zip(edits, sequences, strict=True)], settings)
-    return _whole_texts(model, events, edits)
-
-
-def _whole_texts(model: ColaDLM, events: Iterator[Event], edits: Sequence[SpanEdit]) -> Iterator[Event]:
+    batch = Batch([edit.plan(key) for edit, key in zip(edits, sequences, strict=True)], settings)
+    read = edits[0].model.read
     answers: list[list[int]] = [[] for _ in edits]
-    for event in events:
+    while not isinstance(event := (yield batch), Finished):
         if isinstance(event, BlockDone):
             for answer, ids, active in zip(answers, event.token_ids.tolist(), event.active.tolist(), strict=True):
                 answer += ids if active else []
             lengths = [edit.layout.tokens - edit.blocks[0] * len(event.token_ids[0]) for edit in edits]
             written = [edit.whole(a[:n]) for edit, a, n in zip(edits, answers, lengths, strict=True)]
-            event = dataclasses.replace(event, texts=[model.read(ids) for ids in written])
-        elif isinstance(event, Finished):
-            ids = [edit.whole(answer) for edit, answer in zip(edits, event.token_ids, strict=True)]
-            event = Finished(event.reasons, [model.read(row) for row in ids], ids)
+            event = dataclasses.replace(event, texts=[read(ids) for ids in written])
         yield event
+    ids = [edit.whole(answer) for edit, answer in zip(edits, event.token_ids, strict=True)]
+    return Finished(event.reasons, [read(row) for row in ids], ids)
 
 
 def edited_tokens(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> list[list[int]]:
@@ -184,32 +190,38 @@ def edited_tokens(edits: Sequence[SpanEdit], sequences: Sequence[int], settings:
 
 
 def run_edit(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Edited]:
-    """The operation `edit` (see OPTIONS): the recipe's variations are the candidates. Raises RecipeError, PromptError,
-    before the first event.
+    """Runs the operation `edit` by itself. Raises RecipeError, PromptError, before the first event."""
+    return run_alone(model, start_edit(model, recipe))
+
+
+def start_edit(model: ColaDLM, recipe: Recipe) -> Requests:
+    """The operation `edit` (see OPTIONS): the recipe's variations are the candidates, and Edited comes before the end.
+
+    Raises RecipeError, PromptError.
     """
     options = check_options(recipe.options, OPTIONS)
     edit, notes = prepare(model, recipe.texts, options)
     settings = recipe.settings
     if options["method"] != "anew":  # a text is carried, not written: it may say a word twice
         settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
-    keys = range(recipe.variations)
-    events = edit_events([edit] * len(keys), keys, settings)
-    return _ranked(model, events, edit, settings.seed, tuple(notes))
+    return _edit_and_rank(edit, recipe.variations, settings, tuple(notes))
 
 
-def _ranked(model: ColaDLM, events: Iterator[Event], edit: SpanEdit, seed: int,
-            notes: tuple[str, ...]) -> Iterator[Event | Edited]:  # fmt: skip
+def _edit_and_rank(edit: SpanEdit, candidates: int, settings: SamplerSettings, notes: tuple[str, ...]) -> Requests:
+    finished = yield from _edit([edit] * candidates, range(candidates), settings)
+    yield _edited(edit, finished, settings.seed, notes)
+    yield finished
+
+
+def _edited(edit: SpanEdit, finished: Finished, seed: int, notes: tuple[str, ...]) -> Edited:
     before = edit.layout.text_ids
-    for event in events:
-        if isinstance(event, Finished):
-            misfits = misfit(edit, [*event.token_ids, before], seed)
-            candidates = [
-                Candidate(row, text, tuple(ids), _changed(before, ids), misfits[row])
-                for row, (ids, text) in enumerate(zip(event.token_ids, event.texts, strict=True))
-            ]
-            candidates.sort(key=lambda candidate: (candidate.misfit, candidate.row))
-            yield Edited(tuple(before), edit.token_span, tuple(candidates), misfits[-1], notes)
-        yield event
+    misfits = misfit(edit, [*finished.token_ids, before], seed)
+    candidates = [
+        Candidate(row, text, tuple(ids), _changed(before, ids), misfits[row])
+        for row, (ids, text) in enumerate(zip(finished.token_ids, finished.texts, strict=True))
+    ]
+    candidates.sort(key=lambda candidate: (candidate.misfit, candidate.row))
+    return Edited(tuple(before), edit.token_span, tuple(candidates), misfits[-1], notes)
 
 
 def _changed(before: Sequence[int], after: Sequence[int]) -> tuple[bool, ...]:

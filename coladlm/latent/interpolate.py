@@ -20,14 +20,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from ..batch import Batch, Requests, run_alone
 from ..events import BlockDone, Event, Finished
 from ..flow import NOISE_TIME
 from ..model import ColaDLM
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
-from ..sampler import Plan
 from ..settings import SamplerSettings
 from .distances import changed_tokens, text_distances, token_distance
-from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, invert_events, replay_settings, text_tokens
+from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, find_noise, replay_settings, text_tokens
 from .stops import StopMaker, arch
 
 ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
@@ -92,9 +92,14 @@ class Road:
 
 
 def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Road]:
-    """The operation `interpolate` (see OPTIONS). Texts of the events are whole texts, prompts included.
+    """Runs the operation `interpolate` by itself. Raises RecipeError, PromptError, before the first event."""
+    return run_alone(model, start_interpolate(model, recipe))
 
-    Raises RecipeError, PromptError, before the first event.
+
+def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
+    """The operation `interpolate` (see OPTIONS). Texts of its events are whole texts, prompts included.
+
+    Raises RecipeError, PromptError.
     """
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
@@ -161,7 +166,7 @@ class _Walk:
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.stops = [Stop(row, w) for row, w in enumerate(weights)]
 
-    def decoded(self) -> Iterator[Event | Road]:
+    def decoded(self) -> Requests:
         """Decoder only. Its BlockDone events come without steps."""
         settings = dataclasses.replace(self.settings, stop_at_end=True)
         self.notes.append("The flow was not asked: the interpolated latents were decoded as they are.")
@@ -193,7 +198,7 @@ class _Walk:
         yield self._road(settings, measured=True)
         yield Finished(reasons, texts, token_ids)
 
-    def through_flow(self, renoise: float, profile: str) -> Iterator[Event | Road]:
+    def through_flow(self, renoise: float, profile: str) -> Requests:
         settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0,
                                        no_repeat_ngram_size=0)  # fmt: skip
         if renoise == 0:
@@ -203,63 +208,59 @@ class _Walk:
             height = 1.0 if profile == "flat" else arch(weights)
             start = 0.0 if row in self.at_text else NOISE_TIME * renoise * height
             plans.append(self.made.plan(weights, start))
-        return self._run(plans, settings, self.at_text)
+        return self._follow(Batch(plans, settings), self.at_text)
 
-    def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Iterator[Event | Inverting | Road]:
+    def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Requests:
         if settings != self.settings:
             self.notes.append("Sampled with guidance 1, no stochastic steps, the likeliest tokens, no repetition "
                               "penalty and the re-encoded history, which inversion needs.")  # fmt: skip
         yield self._road(settings)
-        noises = yield from invert_events(self.model, self.made.inversion_plans(), settings, iterations)
+        noises = yield from find_noise(self.made.inversion_plans(), settings, iterations)
         between = [self.made.noise_between(noises, weights) for weights in self.weights]
         plans = [self.made.plan(w, NOISE_TIME, noise) for w, noise in zip(self.weights, between, strict=True)]
-        yield from self._run(plans, settings, {})
+        yield from self._follow(Batch(plans, settings), {})
 
-    def prompt_to_prompt(self) -> Iterator[Event | Road]:
+    def prompt_to_prompt(self) -> Requests:
         prompts = [self.made.prompt(weights) for weights in self.weights]
         for row, (_, ids) in enumerate(prompts):
             self.stops[row] = dataclasses.replace(self.stops[row], prompt=self.model.read(ids))
         plans = [self.model.plan_encoded(prompt, self.settings) for prompt, _ in prompts]
-        return self._run(plans, self.settings, {}, [ids for _, ids in prompts])
+        return self._follow(Batch(plans, self.settings), {}, [ids for _, ids in prompts])
 
     # running
 
-    def _run(self, plans: list[Plan], settings: SamplerSettings, pinned: dict[int, int],
-             prompts: list[list[int]] | None = None) -> Iterator[Event | Road]:  # fmt: skip
-        """Starts the batch at once, so that what does not fit is said before the first event."""
-        events = self.model.run_plans(plans, settings)
-        return self._watch(events, plans, settings, pinned, prompts or [[] for _ in plans])
-
-    def _watch(self, events: Iterator[Event], plans: list[Plan], settings: SamplerSettings, pinned: dict[int, int],
-               prompts: list[list[int]]) -> Iterator[Event | Road]:  # fmt: skip
+    def _follow(self, batch: Batch, pinned: dict[int, int], prompts: list[list[int]] | None = None) -> Requests:
         """Passes the sampler's events on, with whole texts, and says when stops are complete."""
-        read, ends = self.model.read, frozenset(self.model.end_ids)
+        read, prompts = self.model.read, prompts or [[] for _ in batch.plans]
         for row, text in pinned.items():
             self._complete(row, self.tokens[text], read(self.tokens[text]))
-        yield self._road(settings)
-        for event in events:
+        yield self._road(batch.settings)
+        while not isinstance(event := (yield batch), Finished):
             if isinstance(event, BlockDone):
                 texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
-                yield dataclasses.replace(event, texts=texts)
-                news = False
-                for row, ids in enumerate(event.token_ids.tolist()):
-                    new = ids[plans[row].skip if event.block == 0 else 0 :]
-                    ended = settings.stop_at_end and not ends.isdisjoint(new)
-                    complete = ended or event.block + 1 == plans[row].blocks
-                    if event.active[row] and complete and not self.stops[row].done:
-                        self.stops[row] = dataclasses.replace(self.stops[row], text=texts[row], done=True)
-                        news = True
-                if news:
-                    yield self._road(settings)
-            elif isinstance(event, Finished):
-                ids = [prompt + answer for prompt, answer in zip(prompts, event.token_ids, strict=True)]
-                texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
-                for row, (answer, text) in enumerate(zip(ids, texts, strict=True)):
-                    self._complete(row, answer, text)
-                yield self._road(settings, measured=True)
-                yield Finished(event.reasons, texts, ids)
-            else:
-                yield event
+                event = dataclasses.replace(event, texts=texts)
+            yield event
+            if isinstance(event, BlockDone) and self._note_complete(event, batch):
+                yield self._road(batch.settings)
+        ids = [prompt + answer for prompt, answer in zip(prompts, event.token_ids, strict=True)]
+        texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
+        for row, (answer, text) in enumerate(zip(ids, texts, strict=True)):
+            self._complete(row, answer, text)
+        yield self._road(batch.settings, measured=True)
+        yield Finished(event.reasons, texts, ids)
+
+    def _note_complete(self, done: BlockDone, batch: Batch) -> bool:
+        """Takes down the texts that are complete with this block; are there any that were not before?"""
+        ends, news = frozenset(self.model.end_ids), False
+        for row, ids in enumerate(done.token_ids.tolist()):
+            plan = batch.plans[row]
+            new = ids[plan.skip if done.block == 0 else 0 :]
+            ended = batch.settings.stop_at_end and not ends.isdisjoint(new)
+            complete = ended or done.block + 1 == plan.blocks
+            if done.active[row] and complete and not self.stops[row].done:
+                self.stops[row] = dataclasses.replace(self.stops[row], text=done.texts[row], done=True)
+                news = True
+        return news
 
     def _complete(self, row: int, ids: Sequence[int], text: str) -> None:
         self.stops[row] = dataclasses.replace(self.stops[row], text=text, token_ids=tuple(ids), done=True)

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..batch import Batch, Requests, run_alone
 from ..events import BlockDone, Event, Finished, Step
 from ..flow import NOISE_TIME
 from ..model import ColaDLM
@@ -108,38 +110,47 @@ def text_plan(model: ColaDLM, layout: Layout, noise: Tensor | None = None, seque
                 noise=noise)  # fmt: skip
 
 
-def invert_events(model: ColaDLM, plans: Sequence[Plan], settings: SamplerSettings,
-                  iterations: int) -> Generator[Inverting, None, list[Tensor]]:  # fmt: skip
-    """Carries the sources of plans to noise as one batch; returns the noise of each, (blocks, b, d), on the CPU."""
+def find_noise(plans: Sequence[Plan], settings: SamplerSettings,
+               iterations: int) -> Generator[Any, Event | None, list[Tensor]]:  # fmt: skip
+    """Carries the sources of plans to noise as one batch; returns the noise of each, (blocks, b, d), on the CPU.
+
+    A part of an operation (see `batch.py`), whose own events are Inverting.
+    """
     whole = dataclasses.replace(settings, stop_at_end=False)  # what stands after the end token has its noise too
     noise: list[list[Tensor]] = [[] for _ in plans]
-    for event in model.run_plans(plans, whole, invert=True, inverse_iterations=iterations):
-        if isinstance(event, BlockDone):
-            for row, latents in enumerate(event.latents.float().cpu()):
-                if event.active[row]:
-                    noise[row].append(latents)
-        if not isinstance(event, Finished):
-            yield Inverting(event)
+    batch = Batch(plans, whole, invert=True, inverse_iterations=iterations)
+    while not isinstance(event := (yield batch), Finished):
+        _collect(noise, event)
+        yield Inverting(event)
     return [torch.stack(blocks) for blocks in noise]
+
+
+def _collect(found: list[list[Tensor]], event: Event) -> None:
+    """Takes down each sequence's latents (b, d) of a block, on the CPU."""
+    if isinstance(event, BlockDone):
+        for row, latents in enumerate(event.latents.float().cpu()):
+            if event.active[row]:
+                found[row].append(latents)
 
 
 def round_trip_events(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings,
                       iterations: int) -> Iterator[Event | Inverting | RoundTrips]:  # fmt: skip
     """Carries layouts to noise and back. Yields Inverting events, then those of the sampler and RoundTrips."""
+    return run_alone(model, _round_trips(model, layouts, settings, iterations))
+
+
+def _round_trips(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings, iterations: int) -> Requests:
     inversion = [text_plan(model, layout) for layout in layouts]
-    noise = yield from invert_events(model, inversion, settings, iterations)
-    plans = [text_plan(model, layout, z) for layout, z in zip(layouts, noise, strict=True)]
-    reached: list[list[Tensor]] = [[] for _ in plans]
-    for event in model.run_plans(plans, settings):
-        if isinstance(event, BlockDone):
-            for row, latents in enumerate(event.latents.float().cpu()):
-                if event.active[row]:
-                    reached[row].append(latents)
-        if isinstance(event, Finished):
-            space = LatentSpace(model.vae.config)
-            rows = zip(layouts, noise, reached, event.token_ids, event.texts, strict=True)
-            yield RoundTrips(tuple(_trip(space, *row) for row in rows), settings)
+    noise = yield from find_noise(inversion, settings, iterations)
+    batch = Batch([text_plan(model, layout, z) for layout, z in zip(layouts, noise, strict=True)], settings)
+    reached: list[list[Tensor]] = [[] for _ in layouts]
+    while not isinstance(event := (yield batch), Finished):
+        _collect(reached, event)
         yield event
+    space = LatentSpace(model.vae.config)
+    rows = zip(layouts, noise, reached, event.token_ids, event.texts, strict=True)
+    yield RoundTrips(tuple(_trip(space, *row) for row in rows), settings)
+    yield event
 
 
 def _trip(
@@ -166,12 +177,17 @@ def round_trips(model: ColaDLM, texts: Sequence[str], settings: SamplerSettings 
 
 
 def run_invert(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | RoundTrips]:
-    """The operation `invert` (see OPTIONS). Raises RecipeError, PromptError."""
+    """Runs the operation `invert` by itself. Raises RecipeError, PromptError, before the first event."""
+    return run_alone(model, start_invert(model, recipe))
+
+
+def start_invert(model: ColaDLM, recipe: Recipe) -> Requests:
+    """The operation `invert` (see OPTIONS), with RoundTrips before its end. Raises RecipeError, PromptError."""
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
     settings = replay_settings(recipe.settings, options["using"])
     layouts = lay_out(model, text_tokens(model, recipe.texts, MAX_TOKENS))
-    return round_trip_events(model, layouts, settings, options["iterations"])
+    return _round_trips(model, layouts, settings, options["iterations"])
 
 
 def text_tokens(model: ColaDLM, texts: Sequence[str], most: int | None = None) -> list[list[int]]:

@@ -7,6 +7,7 @@ import gradio as gr
 import pytest
 
 from app.beside import decode_again, run_beside, write_baseline
+from app.bundled_baseline import BundledBaseline
 from app.comparing import marked
 from app.components.text_rows import CHANGED
 from app.desk import MOST_VARIATIONS, Desk
@@ -16,15 +17,18 @@ from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Scheduler
 
+SCHEDULER = Scheduler()
+BASELINE = BundledBaseline()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
 PROMPT = "Once upon a time there was a cat and"
 VISITOR = "visitor"
 
 
 @pytest.fixture
-def desk(model) -> Desk:
-    return Desk(model, TraceStore())
+def desk(model, scheduler, baseline) -> Desk:
+    return Desk(model, TraceStore(), scheduler, baseline)
 
 
 def written(desk, variations=1, settings=SETTINGS, prompt=PROMPT):
@@ -175,7 +179,7 @@ def test_the_baseline_writes_beside_the_model_with_numbers(desk):
 
 
 def grid(model, *values, settings=SETTINGS):
-    return list(sweep(model, PROMPT, *values, *values_of(settings)))
+    return list(sweep(model, SCHEDULER, BASELINE, PROMPT, *values, *values_of(settings)))
 
 
 def test_a_sweep_writes_what_single_runs_write(model):

@@ -39,7 +39,9 @@ from coladlm.latent.edit import METHODS, OPTIONS, Edited
 from coladlm.latent.turning import measured
 from coladlm.recipe import Recipe, RecipeError, check_options
 from coladlm.run import run
+from coladlm.serve import Scheduler
 
+SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, seed=5, guidance=2.0)
 TEXT = "The dog ran home and the bird sang."
 METHOD, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED, COMPONENT, PUSH, RENOISE, FOLLOW, MANY = (
@@ -57,7 +59,7 @@ def _controls(model, changes):
 def _frames(model, changes=None, text=TEXT, span=(5, 9), picked=None, settings=SETTINGS):
     picker = tokens_of(model, picked or text, *span)
     values = [text, picker, *_controls(model, changes or {}), *values_of(settings)]
-    return list(edit(model, *values))
+    return list(edit(model, SCHEDULER, *values))
 
 
 def _outcome(model, recipe):
@@ -339,7 +341,7 @@ def test_a_link_that_cannot_be_shown_says_so(model, query):
 
 
 def test_the_api_gives_the_candidates_of_its_recipe(model):
-    *_, (candidates, recipe) = edit_text(model, [TEXT], {"start": 5, "end": 9}, 2, {"steps": 3})
+    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], {"start": 5, "end": 9}, 2, {"steps": 3})
     edited = _outcome(model, Recipe.from_json(json.dumps(recipe)))
     assert [c["text"] for c in candidates] == [c.text for c in edited.candidates]
     assert [c["misfit"] for c in candidates] == pytest.approx([c.misfit for c in edited.candidates], rel=1e-4)
@@ -361,4 +363,4 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
 )
 def test_the_api_refuses_with_a_sentence(model, options, candidates, given, said):
     with pytest.raises(gr.Error, match=said):
-        next(edit_text(model, [TEXT], options, candidates, given))
+        next(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))

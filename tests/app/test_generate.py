@@ -5,6 +5,7 @@ import json
 import gradio as gr
 import pytest
 
+from app.bundled_baseline import BundledBaseline
 from app.desk import Desk, restore
 from app.generate import generate_text
 from app.settings_panel import values_of
@@ -13,7 +14,10 @@ from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Scheduler
 
+SCHEDULER = Scheduler()
+BASELINE = BundledBaseline()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5)
 PROMPTS = [
     "Once upon a time",
@@ -29,7 +33,7 @@ PROMPTS = [
 
 def generate(model, prompt, *values, variations=1):
     """(strip, progress, link) of every frame."""
-    for written in Desk(model, TraceStore()).write("visitor", prompt, variations, *values):
+    for written in Desk(model, TraceStore(), SCHEDULER, BASELINE).write("visitor", prompt, variations, *values):
         yield written.strip, written.progress, written.link
 
 
@@ -111,7 +115,7 @@ def test_an_address_without_a_link_changes_nothing(model):
 
 
 def test_the_api_gives_the_text_of_its_recipe(model):
-    *_, (text, recipe) = generate_text(model, "A cat", {"steps": 3, "max_new_tokens": 8})
+    *_, (text, recipe) = generate_text(model, SCHEDULER, "A cat", {"steps": 3, "max_new_tokens": 8})
     again = Recipe.from_json(json.dumps(recipe))
     *_, finished = run(model, again)
     assert finished.texts == [text]
@@ -121,4 +125,4 @@ def test_the_api_gives_the_text_of_its_recipe(model):
 @pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 5000}, {"solver": "x"}, {"seed": -1}, {"top_p": "x"}])
 def test_the_api_refuses_with_a_sentence(model, given):
     with pytest.raises(gr.Error, match=next(iter(given))):
-        next(generate_text(model, "A cat", given))
+        next(generate_text(model, SCHEDULER, "A cat", given))

@@ -2,57 +2,63 @@
 
 import pytest
 
+from app.bundled_baseline import BundledBaseline
 from app.desk import Desk
 from app.interpolate import EXAMPLES, interpolate
-from app.model_turn import SHARING
-from app.serving.sharing import Limits
 from app.settings_panel import values_of
 from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
+from coladlm.serve import Limits, Scheduler
 
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, guidance=2.0)
 LONG = SamplerSettings(steps=50, max_new_tokens=1024, stop_at_end=False)
 
 
 @pytest.fixture
-def one_place(monkeypatch, model):
-    """A single place, which somebody else holds; gives what ends that."""
-    monkeypatch.setattr(SHARING, "limits", Limits(running=1, waiting=1))
-    held = SHARING.run(model, Recipe("generate", ("x",), LONG), steps="none")
-    yield held
-    held.close()
+def one_place():
+    """A scheduler with a single place."""
+    one = Scheduler(Limits(running=1, waiting=1))
+    yield one
+    one.close(grace=0)
 
 
-def writing(model):
-    return Desk(model, TraceStore()).write("me", "The cat", 1, *values_of(SETTINGS))
+@pytest.fixture
+def held(model, one_place):
+    """The request of somebody else that holds the place."""
+    return one_place.run(model, Recipe("generate", ("x",), LONG), steps="none")
 
 
-def road(model):
+def writing(model, scheduler):
+    desk = Desk(model, TraceStore(), scheduler, BundledBaseline())
+    return desk.write("me", "The cat", 1, *values_of(SETTINGS))
+
+
+def road(model, scheduler):
     options = ["through_flow", 3, 50, "arch", "pad", ""]
-    return interpolate(model, 2, *EXAMPLES[0], "", "", "", "", *options, *values_of(SETTINGS))
+    return interpolate(model, scheduler, 2, *EXAMPLES[0], "", "", "", "", *options, *values_of(SETTINGS))
 
 
 @pytest.mark.parametrize("handler", [writing, road])
-def test_the_page_answers_at_once_then_says_where_one_stands_then_runs(model, one_place, handler):
-    frames = handler(model)
+def test_the_page_answers_at_once_then_says_where_one_stands_then_runs(model, one_place, held, handler):
+    frames = handler(model, one_place)
     assert next(frames)[1]["state"] == "running"  # although there is no place yet
     parts = next(frames)[1]["parts"]
     assert parts[0] == "number 1 in the line" and parts[1].startswith("about ")
-    one_place.close()
+    held.close()
     assert "done" in [frame[1].get("state") for frame in frames]
 
 
-def test_who_stops_in_the_line_is_out_of_it(model, one_place):
-    frames = writing(model)
+def test_who_stops_in_the_line_is_out_of_it(model, one_place, held):
+    frames = writing(model, one_place)
     next(frames)
     next(frames)
     frames.close()
-    assert SHARING.numbers() == {"running": 1, "waiting": 0}
+    assert one_place.numbers() == {"running": 1, "waiting": 0}
 
 
-def test_a_full_line_is_said_in_the_page(model, one_place):
-    waits = SHARING.run(model, Recipe("generate", ("x",), SETTINGS))
-    *_, last = writing(model)
+def test_a_full_line_is_said_in_the_page(model, one_place, held):
+    waits = one_place.run(model, Recipe("generate", ("x",), SETTINGS))
+    *_, last = writing(model, one_place)
     waits.close()
     assert last[1]["state"] == "error" and "The queue is full" in last[1]["message"]

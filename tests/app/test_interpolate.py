@@ -26,7 +26,9 @@ from coladlm import BlockDone, SamplerSettings, Step
 from coladlm.latent.interpolate import ROADS, Road
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Scheduler
 
+SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
 PAIR = ("The sun was warm", "The night was cold and dark")
 
@@ -38,7 +40,7 @@ def _controls(texts=PAIR, road="through_flow", stops=4, renoise=50, profile="arc
 
 
 def _last(model, **controls):
-    return list(interpolate(model, *_controls(**controls)))[-1]
+    return list(interpolate(model, SCHEDULER, *_controls(**controls)))[-1]
 
 
 def _said(piece):
@@ -184,7 +186,7 @@ def test_steps_wait_where_frames_are_slow(model):
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, controls, said):
-    frames = list(interpolate(model, *_controls(**controls)))
+    frames = list(interpolate(model, SCHEDULER, *_controls(**controls)))
     progress = frames[-1][1]
     assert len(frames) <= 2
     assert progress["state"] == "error"
@@ -294,7 +296,7 @@ def test_stops_are_called_by_where_they_are():
 
 
 def test_the_api_gives_the_stops_of_its_recipe(model):
-    *_, (stops, recipe) = interpolate_texts(model, list(PAIR), {"stops": 3}, {"steps": 3})
+    *_, (stops, recipe) = interpolate_texts(model, SCHEDULER, list(PAIR), {"stops": 3}, {"steps": 3})
     again = Recipe.from_json(json.dumps(recipe))
     road = [event for event in run(model, again) if isinstance(event, Road)][-1]
     assert [stop["text"] for stop in stops] == [stop.text for stop in road.stops]
@@ -318,4 +320,4 @@ def test_the_api_gives_the_stops_of_its_recipe(model):
 )
 def test_the_api_refuses_with_a_sentence(model, texts, options, given, said):
     with pytest.raises(gr.Error, match=said):
-        next(interpolate_texts(model, texts, options, given))
+        next(interpolate_texts(model, SCHEDULER, texts, options, given))

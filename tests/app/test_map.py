@@ -16,8 +16,8 @@ ME = "visitor"
 
 
 @pytest.fixture(scope="module")
-def maps(model):
-    maps = Maps(model)
+def maps(model, scheduler):
+    maps = Maps(model, scheduler)
     list(maps.shipped(ME))
     return maps
 
@@ -26,8 +26,8 @@ def data_of(values):
     return json.loads(values[0]["texts"])
 
 
-def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model):
-    values = list(Maps(model).shipped(ME))
+def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model, scheduler):
+    values = list(Maps(model, scheduler).shipped(ME))
     assert [v[1]["state"] for v in values[:-1]] == ["running"] * (len(values) - 1)
     data = data_of(values[-1])
     n = len(load_sentences())
@@ -54,23 +54,25 @@ def test_nearest_to_a_text_of_the_map_is_that_text(maps):
     assert far == sorted(far)
 
 
-def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(model, monkeypatch, tmp_path, uncompiled_umap):
+def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
+    model, scheduler, monkeypatch, tmp_path, uncompiled_umap
+):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
     monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
     monkeypatch.setattr(map_tab, "load_sentences", lambda: load_sentences()[:30])
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     list(maps.shipped(ME))
     values = list(maps.fit(ME))
     assert "umap" in data_of(values[-1])["at"]
     assert list(tmp_path.rglob("*.npz"))
 
 
-def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, monkeypatch, tmp_path, uncompiled_umap):
+def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, uncompiled_umap):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(f"the cat number {i} sat" for i in range(30)))
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     *_, last = maps.upload(ME, str(file))
     assert len(data_of(last)["texts"]) == 30
     *_, last = maps.fit(ME)
@@ -79,19 +81,19 @@ def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("content", [b"\0\1\2", b"", b"same\nsame\nsame", "a\ud800\nb".encode(errors="surrogatepass")])
-def test_a_file_without_different_texts_is_a_sentence(model, tmp_path, content):
+def test_a_file_without_different_texts_is_a_sentence(model, scheduler, tmp_path, content):
     file = tmp_path / "mine.txt"
     file.write_bytes(content)
-    *_, (_, progress) = Maps(model).upload(ME, str(file))
+    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
     assert progress["state"] == "error"
     assert progress["message"].endswith(".") and progress["message"][0].isupper()
     assert not file.exists()
 
 
-def test_two_texts_are_enough(model, tmp_path):
+def test_two_texts_are_enough(model, scheduler, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("the cat\nthe dog ran")
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     *_, last = maps.upload(ME, str(file))
     data = data_of(last)
     assert len(data["texts"]) == 2 and "too few texts to measure the trustworthiness" in data["numbers"]["pca"]
@@ -99,35 +101,35 @@ def test_two_texts_are_enough(model, tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 65, 257])
-def test_lines_that_are_all_the_same_are_no_map(model, tmp_path, count):
+def test_lines_that_are_all_the_same_are_no_map(model, scheduler, tmp_path, count):
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\n" * count)
-    *_, (_, progress) = Maps(model).upload(ME, str(file))
+    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
     assert progress["state"] == "error" and "All texts are the same" in progress["message"]
 
 
 @pytest.mark.parametrize("lines", [["a", "b"], ["a", "b", "a"], ["a"] * 64 + ["b"], ["a", "b", "c"] * 30])
-def test_no_measure_of_a_map_is_nan(model, tmp_path, lines):
+def test_no_measure_of_a_map_is_nan(model, scheduler, tmp_path, lines):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(lines))
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     *_, last = maps.upload(ME, str(file))
     said = data_of(last)["numbers"]["pca"]
     assert "nan" not in said and "inf" not in said
     assert list(maps.fit(ME)) == []  # too few different texts for a UMAP
 
 
-def test_a_visitor_who_left_has_no_map(model):
-    maps = Maps(model)
+def test_a_visitor_who_left_has_no_map(model, scheduler):
+    maps = Maps(model, scheduler)
     list(maps.shipped(ME))
     assert maps.get("another") is None
     maps.forget(ME)
     assert maps.near(ME, "a cat")[1]["state"] == "error"
 
 
-def test_only_the_last_visitors_maps_are_kept(model, monkeypatch, tmp_path):
+def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp_path):
     monkeypatch.setattr(map_tab, "MOST_KEPT", 2)
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     for visitor in "abc":
         file = tmp_path / "mine.txt"
         file.write_text("the cat\nthe dog ran")
@@ -144,8 +146,8 @@ def test_two_selections_make_a_direction_with_a_length(maps):
 # a road from Interpolate, files
 
 
-def test_a_road_lies_on_the_sentences_where_nobody_has_a_map_yet(model):
-    maps = Maps(model)
+def test_a_road_lies_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
+    maps = Maps(model, scheduler)
     road = ["the cat sat", "the dog sat", "the dog ran"]
     *running, last = maps.take_road("another", road)
     assert running and all(values[0] == map_tab.text_map_value() for values in running)
@@ -163,16 +165,16 @@ def test_a_road_stays_on_the_map_and_lies_where_its_texts_do(maps):
 
 
 @pytest.mark.parametrize("road", [[], ["the cat"]])
-def test_a_road_without_two_stops_is_a_sentence(model, road):
-    *_, (_, progress) = Maps(model).take_road(ME, road)
+def test_a_road_without_two_stops_is_a_sentence(model, scheduler, road):
+    *_, (_, progress) = Maps(model, scheduler).take_road(ME, road)
     assert progress["state"] == "error" and "two stops" in progress["message"]
 
 
 @pytest.fixture
-def own(model, tmp_path):
+def own(model, scheduler, tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("text,set\nthe cat,=a\n=the dog ran,b\n</script><b>,b\n")
-    maps = Maps(model)
+    maps = Maps(model, scheduler)
     list(maps.upload(ME, str(file)))
     return maps
 
@@ -200,5 +202,5 @@ def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
     assert "the dog ran" in page and "src=" not in page.split("<script>", 1)[0]
 
 
-def test_no_map_is_nothing_to_save(model):
-    assert Maps(model).save(ME, "csv")["data"] == ""
+def test_no_map_is_nothing_to_save(model, scheduler):
+    assert Maps(model, scheduler).save(ME, "csv")["data"] == ""

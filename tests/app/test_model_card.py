@@ -70,8 +70,8 @@ def test_the_latents_are_saved_as_numbers(model):
     np.testing.assert_allclose(means, found.mean, rtol=1e-5)
 
 
-def test_the_speed_is_measured_next_to_its_bound(model):
-    *_, (table, progress) = measure_speed(model)
+def test_the_speed_is_measured_next_to_its_bound(model, scheduler):
+    *_, (table, progress) = measure_speed(model, scheduler)
     assert progress["state"] == "done"
     for name in ("guided step", "bare products", "Ratio", "tokens/s"):
         assert name in table
@@ -96,7 +96,7 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     folder = tmp_path / "other"
     shutil.copytree(golden_folder, folder)
     resident = Resident(model, may_load=True)
-    desk = resident.each(lambda model: Desk(model, TraceStore()))
+    desk = resident.each(lambda model: Desk(model, TraceStore(), resident.scheduler, resident.baseline))
     settings = SamplerSettings(steps=2, max_new_tokens=8)
     running = desk().write("visitor", "A cat", 1, *values_of(settings))
     next(running)

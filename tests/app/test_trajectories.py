@@ -35,6 +35,7 @@ def holder(model, tmp_path_factory):
     holder = CloudHolder(model, tmp_path_factory.mktemp("none") / "cloud.npz", tmp_path_factory.mktemp("cache"))
     assert holder.charts is None
     shares = [share for share, _ in holder.survey()]
+    holder.draw()
     assert shares == sorted(shares)
     return holder
 
@@ -45,8 +46,8 @@ def bundled_model():
 
 
 @pytest.fixture
-def explorer(model, holder):
-    return Explorer(model, holder, TraceStore())
+def explorer(model, holder, scheduler):
+    return Explorer(model, holder, TraceStore(), scheduler)
 
 
 def run(explorer, prompt="The cat sat", add=False, ids=(), settings=SETTINGS, visitor=ME):

@@ -27,7 +27,7 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="session")
 def server(golden_folder, tmp_path_factory) -> Iterator[str]:
-    """The address of `python app.py` with the small random checkpoint."""
+    """The address of `python app.py` (see watched_app.py) with the small random checkpoint."""
     with serving(tmp_path_factory.mktemp("server"), "--checkpoint", str(golden_folder)) as address:
         yield address
 
@@ -46,7 +46,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "log.txt"
-    command = [sys.executable, str(ROOT / "app.py"), *arguments, "--port", str(port)]
+    command = [sys.executable, str(ROOT / "tests" / "browser" / "watched_app.py"), *arguments, "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
             [*command, "--device", "cpu", "--running", "1", "--queue-size", "2", "--grace", "0"],

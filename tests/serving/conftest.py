@@ -13,8 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.serving.openai_api import ApiOptions, OpenAIApi
-from app.serving.sharing import Limits, Sharing
 from coladlm import ColaDLM
+from coladlm.serve import Scheduler
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,11 @@ def complete() -> Callable[[Coroutine], Any]:
 @pytest.fixture(scope="module")
 def serve_api(model) -> Iterator[Callable[[ApiOptions], str]]:
     """serve_api(options) serves OpenAI's API over HTTP in a thread and returns its address."""
-    sharing, servers = Sharing(Limits()), []
+    scheduler, servers = Scheduler(), []
 
     def serve(options: ApiOptions) -> str:
         listening = socket.create_server(("127.0.0.1", 0))
-        app = Starlette(routes=OpenAIApi(lambda: model, sharing, options).routes())
+        app = Starlette(routes=OpenAIApi(lambda: model, scheduler, options).routes())
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -55,4 +55,4 @@ def serve_api(model) -> Iterator[Callable[[ApiOptions], str]]:
     for server, thread in servers:
         server.should_exit = True
         thread.join(30)
-    sharing.close(grace=0)
+    scheduler.close(grace=0)

@@ -13,9 +13,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from app.host import launched
 from app.serving.openai_api import ApiOptions
-from app.serving.sharing import Limits
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Scheduler
 
 PAIR = ("The sun was warm", "The night was cold")
 QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
@@ -35,7 +35,7 @@ def address(model):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = launched(model, Limits(), ApiOptions(), "127.0.0.1", port, mcp=True, quiet=True)
+    page = launched(model, Scheduler(), ApiOptions(), "127.0.0.1", port, mcp=True, quiet=True)
     yield f"http://127.0.0.1:{port}"
     page.close(verbose=False)
 

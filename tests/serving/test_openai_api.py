@@ -9,11 +9,11 @@ from starlette.testclient import TestClient
 
 from app.serving.openai_api import ApiOptions, OpenAIApi
 from app.serving.parsed_request import RequestLimits
-from app.serving.sharing import Limits, Sharing
 from coladlm import ColaDLM
 from coladlm.checkpoint import CheckpointError
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Limits, Scheduler
 
 JSON = {"Content-Type": "application/json"}
 ASK = {"prompt": "Once upon a time", "max_tokens": 14, "steps": 3, "seed": 5}
@@ -21,15 +21,15 @@ LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=200
 
 
 @pytest.fixture(scope="module")
-def sharing():
-    one = Sharing(Limits(running=4, waiting=4, per_visitor=0))
+def scheduler():
+    one = Scheduler(Limits(running=4, waiting=4, per_visitor=0))
     yield one
     one.close(grace=0)
 
 
 @pytest.fixture(scope="module")
-def client(model, sharing):
-    with TestClient(Starlette(routes=OpenAIApi(lambda: model, sharing, ApiOptions(LIMITS)).routes())) as client:
+def client(model, scheduler):
+    with TestClient(Starlette(routes=OpenAIApi(lambda: model, scheduler, ApiOptions(LIMITS)).routes())) as client:
         yield client
 
 
@@ -124,10 +124,10 @@ def test_a_text_ends_before_its_stop_and_a_stream_never_sends_a_part_of_it(clien
     assert "".join(chunk["choices"][0]["text"] for chunk in parts) == expected
 
 
-def test_a_stop_ends_the_run(client, sharing):
+def test_a_stop_ends_the_run(client, scheduler):
     text = complete(client, max_tokens=64, stop_at_end=False)["choices"][0]["text"]
     complete(client, max_tokens=64, stop_at_end=False, stop=text[:2])
-    assert sharing.numbers()["running"] == 0
+    assert scheduler.numbers()["running"] == 0
 
 
 def test_echo_puts_the_prompt_first(client):
@@ -299,10 +299,10 @@ def test_a_wrong_method_is_told_the_right_one(client):
     assert answer.headers["allow"] == "POST"
 
 
-def test_a_full_queue_is_reported_at_once_with_the_expected_wait(client, sharing, model, monkeypatch):
-    monkeypatch.setattr(sharing, "limits", Limits(running=1, waiting=0))
+def test_a_full_queue_is_reported_at_once_with_the_expected_wait(client, scheduler, model, monkeypatch):
+    monkeypatch.setattr(scheduler.queue, "limits", Limits(running=1, waiting=0))
     long = Recipe("generate", ("x",), model.defaults.from_dict({"max_new_tokens": 4000, "stop_at_end": False}))
-    with sharing.run(model, long, steps="none"):
+    with scheduler.run(model, long, steps="none"):
         answer = client.post("/v1/completions", json=ASK)
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
         assert answer.json()["error"]["code"] == "queue_full"
@@ -321,11 +321,11 @@ def test_a_fault_of_the_server_reveals_nothing_of_its_inside(client, model, monk
     assert parts.status_code == 500 and "secret" not in parts.text
 
 
-def test_a_model_whose_folder_disappears_goes_on_working(golden_folder, tmp_path, sharing, model, client):
+def test_a_model_whose_folder_disappears_goes_on_working(golden_folder, tmp_path, scheduler, model, client):
     shutil.copytree(golden_folder, tmp_path / "model")
     other = ColaDLM.from_pretrained(tmp_path / "model", device="cpu", dtype="float32")
     shutil.rmtree(tmp_path / "model")
-    with TestClient(Starlette(routes=OpenAIApi(lambda: other, sharing, ApiOptions(LIMITS)).routes())) as there:
+    with TestClient(Starlette(routes=OpenAIApi(lambda: other, scheduler, ApiOptions(LIMITS)).routes())) as there:
         assert complete(there)["choices"] == complete(client)["choices"]
     with pytest.raises(CheckpointError, match="model"):
         ColaDLM.from_pretrained(tmp_path / "model")

@@ -10,12 +10,11 @@ import weakref
 import pytest
 import torch
 
-from app.serving.requests import BusyError, ClosingError, Waiting
-from app.serving.sharing import Limits, Sharing, SlowError
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
 from coladlm.dit import BlockCausalDiT
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import run
+from coladlm.serve import BusyError, ClosingError, Limits, Scheduler, SlowError, Waiting
 
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=480)
@@ -30,17 +29,17 @@ def exact(model) -> ColaDLM:
 
 
 @pytest.fixture
-def sharing():
+def scheduler():
     made = []
 
     def make(**limits):
-        made.append(Sharing(Limits(**limits)))
+        made.append(Scheduler(Limits(**limits)))
         return made[-1]
 
     yield make
     for one in made:
         one.close(grace=0)
-        assert one._thread is None or not one._thread.is_alive()
+        assert not one.turns.alive
 
 
 def recipe(text="Once upon a time", settings=SETTINGS, operation="generate", **more):
@@ -58,8 +57,8 @@ def until(condition, seconds=60.0):
         time.sleep(0.005)
 
 
-def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, sharing):
-    one = sharing(batch=4)
+def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, scheduler):
+    one = scheduler(batch=4)
     asked = [
         recipe(
             f"Tom had {i} red balls and",
@@ -83,33 +82,34 @@ def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, sharing):
 
 
 @pytest.mark.parametrize("operation", ["generate", "invert"])
-def test_a_short_request_is_done_before_a_long_one_that_came_first(model, sharing, operation):
-    one = sharing()
+def test_a_short_request_is_done_before_a_long_one_that_came_first(model, scheduler, operation):
+    one = scheduler()
     settings = dataclasses.replace(LONG, steps=30) if operation == "generate" else LONG
     long = one.alone(lambda: run(model, recipe(settings=settings)))
     ended = []
     thread = threading.Thread(target=lambda: ended.append(list(long)[-1]))
     thread.start()
-    until(lambda: one.counts._turns > 3)
+    until(lambda: one.metrics.turns > 3)
     texts(one.run(model, recipe("The cat sat", operation=operation)))
     assert not ended
     long.close()
     thread.join(60)
 
 
-def test_requests_with_the_same_flow_share_a_batch_and_others_do_not(model, sharing):
-    one = sharing(batch=3)
+def test_requests_with_the_same_flow_share_a_batch_and_others_do_not(model, scheduler):
+    one = scheduler(batch=3)
     same = [one.run(model, recipe(settings=dataclasses.replace(LONG, seed=i))) for i in range(4)]
     other = one.run(model, recipe(settings=dataclasses.replace(LONG, steps=5)))
-    with one._lock:
-        assert sorted(batch.size for found in one._batches.values() for batch in found) == [1, 1, 3]
+    until(lambda: one.metrics.shared_requests)
+    assert sorted(one.turns.call(one.batches.sizes)) == [1, 1, 3]
+    assert one.metrics.shared_requests == {"generate": 3}
     for events in (*same, other):
         events.close()
-    until(lambda: not one._batches)
+    until(lambda: not one.turns.call(one.batches.sizes))
 
 
-def test_a_visitor_who_leaves_frees_the_place_at_once(model, sharing):
-    one = sharing(running=1)
+def test_a_visitor_who_leaves_frees_the_place_at_once(model, scheduler):
+    one = scheduler(running=1)
     for start in (lambda: one.run(model, recipe(settings=LONG)), lambda: one.alone(lambda: run(model, recipe()))):
         events = start()
         next(events)
@@ -121,24 +121,24 @@ def test_a_visitor_who_leaves_frees_the_place_at_once(model, sharing):
     assert one.numbers() == {"running": 0, "waiting": 0}
 
 
-def test_an_iterator_that_is_dropped_is_a_visitor_who_left(model, sharing):
-    one = sharing()
+def test_an_iterator_that_is_dropped_is_a_visitor_who_left(model, scheduler):
+    one = scheduler()
     events = one.run(model, recipe(settings=LONG))
     next(events)
     del events
     assert one.numbers()["running"] == 0
 
 
-def test_who_leaves_the_line_leaves_no_trace(model, sharing):
-    one = sharing(running=1)
+def test_who_leaves_the_line_leaves_no_trace(model, scheduler):
+    one = scheduler(running=1)
     first = one.run(model, recipe(settings=LONG))
     one.run(model, recipe()).close()
     assert one.numbers() == {"running": 1, "waiting": 0}
     first.close()
 
 
-def test_a_run_that_was_left_is_closed_by_the_next_turn(sharing):
-    one, closed = sharing(), threading.Event()
+def test_a_run_that_was_left_is_closed_by_the_next_turn(scheduler):
+    one, closed = scheduler(), threading.Event()
 
     def endless():
         try:
@@ -153,8 +153,8 @@ def test_a_run_that_was_left_is_closed_by_the_next_turn(sharing):
     assert closed.wait(60)
 
 
-def test_a_full_line_refuses_at_once_with_the_expected_wait(model, sharing):
-    one = sharing(running=1, waiting=2)
+def test_a_full_line_refuses_at_once_with_the_expected_wait(model, scheduler):
+    one = scheduler(running=1, waiting=2)
     held = [one.run(model, recipe(settings=LONG)) for _ in range(3)]
     with pytest.raises(BusyError, match=r"1 request under way, 2 in the line\. Try again in about") as refused:
         one.run(model, recipe())
@@ -164,18 +164,18 @@ def test_a_full_line_refuses_at_once_with_the_expected_wait(model, sharing):
         events.close()
 
 
-def test_the_line_says_how_many_are_ahead(model, sharing):
-    one = sharing(running=1)
+def test_the_line_says_how_many_are_ahead(model, scheduler):
+    one = scheduler(running=1)
     first = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)))
     second, third = one.run(model, recipe()), one.run(model, recipe())
     said = next(third)
-    assert isinstance(said, Waiting) and said.ahead == 2 and said.seconds > one.where(second._request).seconds > 0
+    assert isinstance(said, Waiting) and said.ahead == 2 and said.seconds > one.queue.where(second._request).seconds > 0
     first.close()
     assert texts(second) == texts(third)
 
 
-def test_one_visitor_cannot_take_all_places(model, sharing):
-    one = sharing(per_visitor=2)
+def test_one_visitor_cannot_take_all_places(model, scheduler):
+    one = scheduler(per_visitor=2)
     held = [one.run(model, recipe(settings=LONG), visitor="a") for _ in range(2)]
     with pytest.raises(BusyError, match="2 requests under way") as refused:
         one.run(model, recipe(), visitor="a")
@@ -186,8 +186,8 @@ def test_one_visitor_cannot_take_all_places(model, sharing):
     held[1].close()
 
 
-def test_what_is_wrong_with_a_recipe_reaches_its_visitor_alone(model, sharing):
-    one = sharing()
+def test_what_is_wrong_with_a_recipe_reaches_its_visitor_alone(model, scheduler):
+    one = scheduler()
     good = one.run(model, recipe(settings=SETTINGS))
     bad = one.run(model, recipe(options={"stops": 3}))
     with pytest.raises(RecipeError, match="stops"):
@@ -198,8 +198,8 @@ def test_what_is_wrong_with_a_recipe_reaches_its_visitor_alone(model, sharing):
     assert one.numbers()["running"] == 0
 
 
-def test_an_error_of_the_model_reaches_everybody_in_its_batch_and_the_next_request_works(model, sharing, monkeypatch):
-    one = sharing()
+def test_an_error_of_the_model_reaches_everybody_in_its_batch_and_the_next_request_works(model, scheduler, monkeypatch):
+    one = scheduler()
     broken = RuntimeError("out of memory")
 
     def fail(*_):
@@ -214,8 +214,8 @@ def test_an_error_of_the_model_reaches_everybody_in_its_batch_and_the_next_reque
     assert texts(one.run(model, recipe()))
 
 
-def test_previews_come_with_steps_that_may_be_read_at_any_time(model, sharing):
-    one = sharing()
+def test_previews_come_with_steps_that_may_be_read_at_any_time(model, scheduler):
+    one = scheduler()
     settings = dataclasses.replace(SETTINGS, steps=40)
     seen = [event for event in one.run(model, recipe(settings=settings), steps="some") if isinstance(event, Step)]
     assert seen
@@ -223,8 +223,8 @@ def test_previews_come_with_steps_that_may_be_read_at_any_time(model, sharing):
         assert step.preview().shape[:2] == (1, model.block_size * model.patch_size)
 
 
-def test_who_wants_every_step_gets_it_in_a_batch_too(exact, sharing):
-    one = sharing()
+def test_who_wants_every_step_gets_it_in_a_batch_too(exact, scheduler):
+    one = scheduler()
     other = one.run(exact, recipe(settings=LONG), steps="none")
     next(other)
     seen = [event for event in one.run(exact, recipe("The cat")) if not isinstance(event, Waiting)]
@@ -236,9 +236,9 @@ def test_who_wants_every_step_gets_it_in_a_batch_too(exact, sharing):
     other.close()
 
 
-def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, sharing, monkeypatch):
-    monkeypatch.setattr("app.serving.sharing.PATIENCE", 0.2)
-    one = sharing()
+def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, scheduler, monkeypatch):
+    monkeypatch.setattr("coladlm.serve.batches.PATIENCE", 0.2)
+    one = scheduler()
     slow = one.run(model, recipe(settings=LONG))
     quick = one.run(model, recipe(settings=LONG), steps="none")
     assert texts(quick)
@@ -246,13 +246,13 @@ def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, shari
         list(slow)
 
 
-def test_without_previews_there_are_only_blocks_and_the_end(model, sharing):
-    events = [event for event in sharing().run(model, recipe(), steps="none") if not isinstance(event, Waiting)]
+def test_without_previews_there_are_only_blocks_and_the_end(model, scheduler):
+    events = [event for event in scheduler().run(model, recipe(), steps="none") if not isinstance(event, Waiting)]
     assert {type(event) for event in events} == {BlockDone, Finished}
 
 
-def test_a_run_of_its_own_gives_every_event_and_previews_in_turn(model, sharing):
-    one = sharing()
+def test_a_run_of_its_own_gives_every_event_and_previews_in_turn(model, scheduler):
+    one = scheduler()
     expected = list(run(model, recipe()))
     seen = []
     for event in one.alone(lambda: run(model, recipe())):
@@ -262,15 +262,29 @@ def test_a_run_of_its_own_gives_every_event_and_previews_in_turn(model, sharing)
     assert [type(event) for event in seen] == [type(event) for event in expected]
 
 
-def test_a_call_gives_what_the_function_gives_in_the_thread_of_the_model(sharing):
-    one = sharing()
+def test_a_call_gives_what_the_function_gives_in_the_thread_of_the_model(scheduler):
+    one = scheduler()
     assert one.call(lambda: threading.current_thread().name) == "model"
     with pytest.raises(ValueError, match="no good"):
         one.call(lambda: (_ for _ in ()).throw(ValueError("no good")))
 
 
-def test_an_event_loop_hears_the_same_without_a_thread(exact, sharing, complete):
-    one = sharing()
+def test_a_look_takes_a_turn_of_the_thread_of_the_model_and_no_place(model, scheduler):
+    one = scheduler(running=1, waiting=0)
+    held = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)), steps="none")
+    next(held)
+    assert one.look(lambda: threading.current_thread().name) == "model"
+    assert one.numbers() == {"running": 1, "waiting": 0}
+    with pytest.raises(ValueError, match="no good"):
+        one.look(lambda: (_ for _ in ()).throw(ValueError("no good")).__next__())
+    held.close()
+    one.close(grace=0)
+    with pytest.raises(ClosingError):
+        one.look(lambda: 1)
+
+
+def test_an_event_loop_hears_the_same_without_a_thread(exact, scheduler, complete):
+    one = scheduler()
 
     async def ask(i):
         events = one.run(exact, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))
@@ -286,9 +300,10 @@ def test_an_event_loop_hears_the_same_without_a_thread(exact, sharing, complete)
 
 
 def test_closing_lets_short_requests_end_and_tells_the_others(model):
-    one = Sharing(Limits(running=2))
+    one = Scheduler(Limits(running=2))
     endless = dataclasses.replace(LONG, steps=30, max_new_tokens=4000)
-    short, long, waits = (one.run(model, recipe(settings=s)) for s in (SETTINGS, endless, SETTINGS))
+    quick = dataclasses.replace(SETTINGS, steps=2, max_new_tokens=4)
+    short, long, waits = (one.run(model, recipe(settings=s)) for s in (quick, endless, SETTINGS))
     closing = threading.Thread(target=one.close, args=(2.0,))
     closing.start()
     with pytest.raises(ClosingError):
@@ -298,13 +313,13 @@ def test_closing_lets_short_requests_end_and_tells_the_others(model):
         for _ in long:
             pass
     closing.join(60)
-    assert not closing.is_alive() and not one._thread.is_alive()
+    assert not closing.is_alive() and not one.turns.alive
     with pytest.raises(ClosingError):
         one.run(model, recipe())
 
 
-def test_another_model_works_beside_the_first_and_is_let_go(model, golden_folder, sharing):
-    one = sharing()
+def test_another_model_works_beside_the_first_and_is_let_go(model, golden_folder, scheduler):
+    one = scheduler()
     other = ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
     gone = weakref.ref(other)
     first, second = one.run(model, recipe()), one.run(other, recipe())
@@ -313,14 +328,14 @@ def test_another_model_works_beside_the_first_and_is_let_go(model, golden_folder
     until(lambda: gc.collect() >= 0 and gone() is None)
 
 
-def test_what_is_counted_is_said_in_the_form_that_prometheus_reads(model, sharing):
-    one = sharing(per_visitor=1)
+def test_what_is_counted_is_said_in_the_form_that_prometheus_reads(model, scheduler):
+    one = scheduler(per_visitor=1)
     texts(one.run(model, recipe()))
     one.run(model, recipe(settings=LONG), visitor="a").close()
     held = one.run(model, recipe(settings=LONG), visitor="a")
     with pytest.raises(BusyError):
         one.run(model, recipe(), visitor="a")
-    said = one.counts.text(one.numbers())
+    said = one.metrics.text(one.numbers())
     held.close()
     lines = dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
     assert lines['coladlm_requests_total{operation="generate",outcome="done"}'] == "1"

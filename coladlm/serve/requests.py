@@ -1,4 +1,4 @@
-"""A request for the model, from the line to its last event; and what its visitor holds of it."""
+"""A request for the model, from the queue to its last event; and what its visitor holds of it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class BusyError(ValueError):
         super().__init__(message)
 
 
+class SlowError(ValueError):
+    """A visitor who wanted every step does not take them."""
+
+
 class ClosingError(ValueError):
     """The server is shutting down."""
 
@@ -38,18 +42,18 @@ class Waiting:
 
 @dataclasses.dataclass(eq=False)
 class Request:
-    """One request. `lock` is the one lock of `Sharing`; what happens in a turn touches `deliver` and `closed` alone."""
+    """One request. `lock` is the one lock of the scheduler; a turn touches `deliver`, `closed` and `over` alone."""
 
     name: str
     visitor: str
     lock: threading.RLock
     wake: Callable[[Request], None]  # its visitor wants the next event
     gone: Callable[[Request], None]  # its visitor has left
-    asked: float = dataclasses.field(default_factory=time.monotonic)
+    entered: float = dataclasses.field(default_factory=time.monotonic)
     begun: float | None = None  # when it got a place
     closed: bool = False  # nobody waits for it any more
     over: bool = False  # its last event is delivered
-    place: Any = None  # what `Sharing` runs it in
+    task: Any = None  # what takes its turns
     shown: float = -1e9  # when the last Step was delivered
 
     def __post_init__(self) -> None:
@@ -73,8 +77,8 @@ class Events:
     Every PULSE_SECONDS without news the iterator gives a `Waiting`. Errors of the run are raised from it.
     """
 
-    def __init__(self, request: Request, line: Callable[[Request], Waiting]) -> None:
-        self._request, self._line = request, line
+    def __init__(self, request: Request, where: Callable[[Request], Waiting]) -> None:
+        self._request, self._where = request, where
 
     def __iter__(self) -> Events:
         return self
@@ -91,7 +95,7 @@ class Events:
                 return self._taken()
             if request.over or request.closed:
                 raise StopIteration
-            return self._line(request)
+            return self._where(request)
 
     def _taken(self) -> Any:
         event = self._request.events.popleft()
@@ -125,7 +129,7 @@ class Events:
                 try:
                     await asyncio.wait_for(news.wait(), PULSE_SECONDS)
                 except TimeoutError:
-                    yield self._line(request)
+                    yield self._where(request)
         finally:
             request.listener = None
             self.close()

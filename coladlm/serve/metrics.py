@@ -1,4 +1,4 @@
-"""What the server counts, and how it says so: Prometheus' text format (exposition format 0.0.4)."""
+"""Metrics: what the server counts, and how it says so: Prometheus' text format (exposition format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import collections
 import threading
 from typing import Any
 
-from coladlm.events import Finished
+from ..events import Finished
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # upper bounds of the histograms' buckets
 NAME = "coladlm"
@@ -31,7 +31,7 @@ class Histogram:
         return [*out, f"{name}_sum {self.sum:.6f}", f"{name}_count {below}"]
 
 
-class Counts:
+class Metrics:
     """Counters since the start. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -39,7 +39,8 @@ class Counts:
         self._ended: collections.Counter[tuple[str, str]] = collections.Counter()
         self._refused: collections.Counter[str] = collections.Counter()
         self._waits, self._lengths = Histogram(), Histogram()
-        self._tokens = self._turns = 0
+        self._shared: collections.Counter[str] = collections.Counter()
+        self._tokens = self._turns = self._batch_turns = self._batch_rows = 0
         self._seconds = 0.0
 
     def refused(self, why: str) -> None:
@@ -66,11 +67,35 @@ class Counts:
             self._turns += 1
             self._seconds += seconds
 
+    def shared(self, name: str) -> None:
+        """A request is in a batch together with another one, for the first time."""
+        with self._lock:
+            self._shared[name] += 1
+
+    def stepped(self, rows: int) -> None:
+        """A batch had a turn, with so many sequences."""
+        with self._lock:
+            self._batch_turns += 1
+            self._batch_rows += rows
+
+    @property
+    def turns(self) -> int:
+        """Turns so far."""
+        with self._lock:
+            return self._turns
+
+    @property
+    def shared_requests(self) -> dict[str, int]:
+        """Requests that have shared a batch with another one, by operation."""
+        with self._lock:
+            return dict(self._shared)
+
     def text(self, now: dict[str, float]) -> str:
         """All counts in Prometheus' text format. now: values of this moment by name, such as running and waiting."""
         with self._lock:
             ended = [f'{{operation="{name}",outcome="{outcome}"}} {count}'
                      for (name, outcome), count in sorted(self._ended.items())]  # fmt: skip
+            shared = [f'{{operation="{name}"}} {count}' for name, count in sorted(self._shared.items())]
             refused = [f'{{reason="{why}"}} {count}' for why, count in sorted(self._refused.items())]
             parts = [
                 ("requests_total", "counter", "Requests that have ended, by operation and outcome.", ended),
@@ -79,6 +104,10 @@ class Counts:
                 ("turns_total", "counter", "Turns of runs on the model.", [f" {self._turns}"]),
                 ("turn_seconds_total", "counter", "Seconds in turns: how busy the model is.",
                  [f" {self._seconds:.6f}"]),
+                ("shared_requests_total", "counter", "Requests that have shared a batch with another, by operation.",
+                 shared),
+                ("batch_turns_total", "counter", "Turns of batches.", [f" {self._batch_turns}"]),
+                ("batch_rows_total", "counter", "Sequences in the turns of batches.", [f" {self._batch_rows}"]),
             ]  # fmt: skip
             gauges = [(name, "gauge", f"Requests {name} now.", [f" {value}"]) for name, value in now.items()]
             out = []
@@ -86,7 +115,7 @@ class Counts:
                 out += [f"# HELP {NAME}_{name} {about}", f"# TYPE {NAME}_{name} {kind}"]
                 out += [f"{NAME}_{name}{value}" for value in values]
             for name, about, histogram in (
-                ("wait_seconds", "Time in the line before a request got a place.", self._waits),
+                ("wait_seconds", "Time in the queue before a request got a place.", self._waits),
                 ("request_seconds", "Time from the place of a request to its end.", self._lengths),
             ):
                 out += [f"# HELP {NAME}_{name} {about}", f"# TYPE {NAME}_{name} histogram"]

@@ -1,0 +1,148 @@
+"""Batches under way on the model, and the operations that share them. For the thread of the model alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..batch import Batch
+from ..events import BlockDone
+from ..model import ColaDLM
+from ..sampler import Plan
+from ..shared_run import Group, SharedRun
+from .metrics import Metrics
+from .requests import SlowError
+from .tasks import OperationTask
+from .turns import Turns
+
+FRAME_SECONDS = 0.05  # at least between two previews for one visitor
+PREVIEW_SHARE = 4  # previews take at most one part in so many of a batch's time, for those who want some steps
+AHEAD = 32  # events that a batch is ahead of a visitor who is told every step
+PATIENCE = 5.0  # seconds that it waits for such a visitor to take one
+LONG = 512  # tokens of prompt and answer from which on a sequence shares with long ones alone
+
+
+class Batches:
+    """The batches, by what those who share one have in common: model, flow, direction and about the length."""
+
+    def __init__(self, turns: Turns, most: int, metrics: Metrics) -> None:
+        """most: sequences of a shared batch; a single operation may bring more, which then has a batch of its own."""
+        self.turns, self.most, self.metrics = turns, most, metrics
+        self._batches: dict[Any, list[SharedBatch]] = {}
+
+    def join(self, task: OperationTask, model: ColaDLM, batch: Batch) -> SharedBatch:
+        """Lets an operation in with the next block of a batch that has room, or of a new one. Raises PlanError."""
+        plans = [dataclasses.replace(plan, settings=plan.settings or batch.settings) for plan in batch.plans]
+        longest = max((len(plan.prefix_ids) + plan.pinned_ids.numel() for plan in plans), default=0)
+        flow = batch.settings.flow
+        key = (id(model), flow, batch.invert, batch.inverse_iterations, longest > LONG)
+        found = next((b for b in self._batches.get(key, []) if b.size + len(plans) <= self.most), None)
+        shared = found or SharedBatch(
+            self, key, model, SharedRun(model.sampler, flow, batch.invert, batch.inverse_iterations)
+        )
+        shared.join(task, plans)
+        if found is None:
+            self._batches.setdefault(key, []).append(shared)
+        self.turns.add(shared)
+        return shared
+
+    def sizes(self) -> list[int]:
+        """Sequences in each batch."""
+        return [batch.size for found in self._batches.values() for batch in found]
+
+    def discard(self, batch: SharedBatch) -> None:
+        """Forgets a batch in which nobody is left."""
+        found = self._batches.get(batch.key, [])
+        if batch in found:  # else it had one turn more than it needed
+            found.remove(batch)
+        if not found:
+            self._batches.pop(batch.key, None)
+
+
+class SharedBatch:
+    """Operations that share a batch. It takes turns as long as there are any."""
+
+    def __init__(self, batches: Batches, key: Any, model: ColaDLM, shared: SharedRun) -> None:
+        self.batches, self.key, self.model, self.shared = batches, key, model, shared
+        self.members: dict[OperationTask, Group] = {}
+        self._preview_seconds = 0.0  # what the last preview took
+
+    @property
+    def size(self) -> int:
+        """Sequences that are in it or about to come."""
+        return sum(len(group.plans) for group in self.members.values())
+
+    def join(self, task: OperationTask, plans: Sequence[Plan]) -> None:
+        """Lets an operation in with the next block. Raises PlanError."""
+        self.members[task] = self.shared.join(plans)
+
+    def leave(self, task: OperationTask) -> None:
+        """Lets an operation go; nothing is computed for it after the step under way."""
+        group = self.members.pop(task, None)
+        if group is not None and not group.finished:
+            self.shared.leave(group)
+
+    def turn(self) -> None:
+        for task in [task for task in self.members if task.request.closed]:
+            task.let_go()
+        if self._ahead():
+            self.batches.turns.add(self)
+            return
+        try:
+            there = self.shared.advance() if self.members else []
+            self._count(there)
+            self._tell(there)
+        except Exception as error:
+            self.fail(error)
+        if self.members:
+            self.batches.turns.add(self)
+        else:
+            self.batches.discard(self)
+            self.shared.close()
+
+    def fail(self, error: Exception) -> None:
+        """An error of the whole batch: everybody gets it."""
+        for task in list(self.members):
+            task.fail(error)
+
+    def _ahead(self) -> bool:
+        """Is there a visitor for whom the others must wait a moment? Who takes too long is let go."""
+        slow = [task for task in self.members if task.steps == "all" and len(task.request.events) >= AHEAD]
+        for task in slow:
+            if time.monotonic() - task.request.shown > PATIENCE:
+                task.fail(
+                    SlowError(f"The steps were not taken for {PATIENCE:.0f} seconds, expected a visitor who does.")
+                )
+        if slow:
+            time.sleep(0.002)
+        return any(task in self.members for task in slow)
+
+    def _count(self, there: list[Group]) -> None:
+        self.batches.metrics.stepped(sum(len(group.plans) for group in there))
+        if len(there) > 1:
+            for task, group in self.members.items():
+                if group in there and not task.shares:
+                    task.shares = True
+                    self.batches.metrics.shared(task.request.name)
+
+    def _tell(self, there: list[Group]) -> None:
+        """Hands each operation its part of the latest event."""
+        told = [(task, group) for task, group in self.members.items() if group in there]
+        if isinstance(self.shared.event, BlockDone):
+            for task, group in told:
+                task.take(self.shared.of(group))
+                if group.finished and self.members.get(task) is group:
+                    del self.members[task]
+                    task.finish(group.result())
+            return
+        pace = max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * self._preview_seconds)
+        begun, steps = time.monotonic(), []
+        for task, group in told:
+            if task.wants_step(pace):
+                steps.append((task, self.shared.of(group)))
+        if steps:
+            self._preview_seconds = time.monotonic() - begun
+        for task, step in steps:
+            task.take_step(step)

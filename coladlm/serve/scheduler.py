@@ -1,0 +1,130 @@
+"""Scheduler: runs the requests of all visitors on one model thread, a step of each in turn, first come first served.
+
+A turn is one step of a run, so that a short request is done long before a long one that came first. Operations whose
+batches have the same flow share them (see `batch.py` and `shared_run.py`), and a shared batch takes one turn for all
+who are in it. Nothing else calls the model: what is no operation comes in as `alone`, `call` or `look`. The model is an
+argument of a request, so that another one can take its place while old requests end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..model import ColaDLM
+from ..recipe import Recipe
+from ..run import start
+from .batches import Batches
+from .metrics import Metrics
+from .queue import Limits, Queue
+from .requests import ClosingError, Events, Request
+from .tasks import AloneTask, OperationTask, Steps
+from .turns import Turns
+
+
+class Scheduler:
+    """The one owner of the model thread of a server. All methods may be called from any thread.
+
+    Requests raise BusyError at once where there is no room for them, and ClosingError where there never will be.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.metrics = Metrics()
+        self._lock = threading.RLock()
+        self.turns = Turns(self._lock, self.metrics)
+        self.queue = Queue(limits or Limits(), self.metrics, self._lock, self._wake)
+        self.batches = Batches(self.turns, self.queue.limits.batch, self.metrics)
+        self._looking = threading.Lock()
+
+    # requests
+
+    def run(self, model: ColaDLM, recipe: Recipe, visitor: str = "", steps: Steps = "all") -> Events:
+        """The events of a recipe (see `operate`). What is wrong with the recipe is raised by the iterator."""
+        return self.operate(model, lambda: start(model, recipe), visitor, recipe.operation, steps)
+
+    def operate(self, model: ColaDLM, begin: Callable[[], Iterator[Any]], visitor: str = "", name: str = "run",
+                steps: Steps = "all") -> Events:  # fmt: skip
+        """The events of the operation that `begin()` gives; its batches are shared with those of others.
+
+        steps: whether to tell every Step, some of them (what the visitor keeps up with and what previews may cost) or
+        none. The `preview` of one that is told is read already and may be asked for at any time.
+        """
+        return self._enter(name, visitor, lambda request: OperationTask(self, request, model, begin, steps))
+
+    def alone(self, begin: Callable[[], Iterator[Any]], visitor: str = "", name: str = "run") -> Events:
+        """Every event of `begin()`, which is called and iterated in turns of its own.
+
+        The run stands still until its visitor asks for the next event, so that `Step.preview` can be asked for.
+        """
+        return self._enter(name, visitor, lambda request: AloneTask(self, request, begin))
+
+    def call(self, function: Callable[[], Any], visitor: str = "", name: str = "call") -> Any:
+        """What `function()` returns, called in one turn. Raises whatever it raises."""
+
+        def once() -> Iterator[Any]:
+            yield _Value(function())
+
+        with self.alone(once, visitor, name) as events:
+            for event in events:
+                if isinstance(event, _Value):
+                    return event.value
+        raise ClosingError
+
+    def look(self, function: Callable[[], Any]) -> Any:
+        """What `function()` returns, for a short look into what is there already: a turn without a place in the queue.
+
+        One look at a time, so that many of them take every second turn at most. Raises whatever `function` raises.
+        """
+        if self.turns.inside:
+            return function()
+        with self._looking:
+            return self.turns.call(function)
+
+    def _enter(self, name: str, visitor: str, task: Callable[[Request], Any]) -> Events:
+        request = Request(name, visitor, self._lock, self._wake, self._leave)
+        request.task = task(request)
+        self.queue.enter(request)
+        return Events(request, self.queue.where)
+
+    def _wake(self, request: Request) -> None:
+        """Its visitor wants the next event, or it has got a place."""
+        if self.queue.is_running(request):
+            self.turns.add(request.task)
+
+    def _leave(self, request: Request) -> None:
+        """Its visitor has left, or has seen the last event."""
+        if self.queue.leave(request):
+            self.turns.add(request.task)  # which lets go of what it holds
+
+    # the server
+
+    @property
+    def open(self) -> bool:
+        """Are new requests let in?"""
+        return not self.queue.closing
+
+    def numbers(self) -> dict[str, int]:
+        """How many requests are worked on, and how many wait."""
+        return self.queue.numbers()
+
+    def close(self, grace: float = 10.0) -> None:
+        """Refuses new requests, lets those that are worked on go on for `grace` seconds, ends the rest and the thread.
+
+        Their visitors get a ClosingError.
+        """
+        self.queue.refuse_all()
+        deadline = time.monotonic() + grace
+        while self.numbers()["running"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for request in self.queue.all_running():
+            request.deliver(ClosingError(), last=True)
+            self._leave(request)
+        self.turns.stop()
+
+
+@dataclasses.dataclass(eq=False)
+class _Value:
+    value: Any

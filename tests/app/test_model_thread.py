@@ -1,0 +1,191 @@
+"""No network is called from another thread than the scheduler's, whatever a visitor does."""
+
+import threading
+
+import pytest
+import torch
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.beside import decode_again, run_beside, write_baseline
+from app.cloud import CloudHolder
+from app.desk import Desk
+from app.edit import edit, edit_text, tokens_of
+from app.edit_controls import OTHER
+from app.explorer import Explorer
+from app.generate import generate_text
+from app.interpolate import MAX_BOXES, interpolate, interpolate_texts
+from app.map import Maps
+from app.model_card import measure_speed, save_latents, there_and_back
+from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
+from app.page import build_page
+from app.resident import Resident
+from app.serving.openai_api import OpenAIApi
+from app.settings_panel import values_of
+from app.sweep import sweep
+from app.trace_store import TraceStore
+from coladlm import SamplerSettings
+from coladlm.latent.interpolate import ROADS
+from coladlm.recipe import Recipe
+from coladlm.serve.turns import THREAD
+
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, seed=5, guidance=2.0, stop_at_end=False)
+OTHERS = SamplerSettings(steps=2, max_new_tokens=8, seed=5, guidance=1.5, stop_at_end=False)
+ME, TEXT, PAIR = "visitor", "The dog ran home and the bird sang.", ("The sun was warm", "The night was cold")
+
+
+class Visit:
+    """What the cases below share: the handlers, and a run that they can look into. `threads`: where networks ran."""
+
+    def __init__(self, model, scheduler, baseline, folder):
+        self.model, self.scheduler, self.baseline = model, scheduler, baseline
+        self.desk = Desk(model, TraceStore(), scheduler, baseline)
+        holder = CloudHolder(model, folder / "none.npz", folder / "cache")
+        self.explorer = Explorer(model, holder, TraceStore(), scheduler)
+        self.maps = Maps(model, scheduler)
+        self.threads: set[str] = set()
+
+    def kept(self):
+        frames = list(self.desk.write(ME, TEXT, 1, *values_of(SETTINGS)))
+        return frames[-1].kept
+
+    def flow_run(self):
+        """The id of a run on the map."""
+        *_, last = self.explorer.run(ME, TEXT, False, [], *values_of(SETTINGS))
+        return last.choices["value"][-1] if isinstance(last.choices, dict) else last.choices.value[-1]
+
+
+@pytest.fixture(scope="module")
+def visit(model, scheduler, baseline, tmp_path_factory):
+    visit = Visit(model, scheduler, baseline, tmp_path_factory.mktemp("visit"))
+    networks = (model.vae, model.dit, baseline.get(model.device).network)
+    ours = {id(module) for network in networks for module in network.modules()}
+
+    def note(module, _):
+        if id(module) in ours:
+            visit.threads.add(threading.current_thread().name)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    yield visit
+    hook.remove()
+
+
+def roads(visit):
+    for road in ROADS:
+        boxes = [*PAIR, *[""] * (MAX_BOXES - 2)]
+        controls = [2, *boxes, road, 3, 50, "arch", "pad", "", *values_of(SETTINGS)]
+        yield from interpolate(visit.model, visit.scheduler, *controls)
+
+
+def edits(visit):
+    for method in ("anew", "direction", "mix", "component"):
+        controls = [method, 50, "happy-sad", "", "", OTHER, tokens_of(visit.model, OTHER), 50, 1, 1.0, 40, 0, 2]
+        picker = tokens_of(visit.model, TEXT, 5, 9)
+        yield from edit(visit.model, visit.scheduler, TEXT, picker, *controls, *values_of(SETTINGS))
+
+
+def look_at_a_token(visit):
+    kept = visit.kept()
+    trace = visit.desk.store.get(ME, kept["run"]).trace
+    visit.threads.clear()
+    return [visit.desk.inspect(ME, trace.z.shape[1] - 1, 0, kept)]
+
+
+def open_a_point(visit):
+    run = visit.flow_run()
+    visit.threads.clear()
+    card, point = visit.explorer.open(ME, run, 0, 1, visit.model.block_size - 1)
+    assert card["read"] and point
+    return []
+
+
+def branch(visit):
+    run = visit.flow_run()
+    visit.threads.clear()
+    point = {"run": run, "block": 0, "step": 1, "place": 1}
+    return list(visit.explorer.branch(ME, point, "other", 7, 2.0, 2, [run]))
+
+
+def map_of_own_texts(visit):
+    yield from visit.maps.take_road(ME, list(PAIR))
+    visit.maps.near(ME, TEXT)
+    assert "radii" in visit.maps.direction(["a cat", "the cat"], ["a dog", "the dog ran"])
+
+
+def beside(visit):
+    kept = visit.kept()
+    visit.threads.clear()
+    return list(run_beside(visit.desk, ME, kept, *values_of(OTHERS)))
+
+
+def decoded(visit):
+    kept = visit.kept()
+    visit.threads.clear()
+    return [decode_again(visit.desk, ME, kept, 0.5, 0, 1.0, 1.0)]
+
+
+def beside_the_baseline(visit):
+    kept = visit.kept()
+    visit.threads.clear()
+    return list(write_baseline(visit.desk, ME, kept, 0.8, 0.95))
+
+
+def programs(visit):
+    api = OpenAIApi(lambda: visit.model, visit.scheduler)
+    with TestClient(Starlette(routes=api.routes())) as client:
+        said = client.post("/v1/completions", json={"prompt": TEXT, "max_tokens": 4, "steps": 2, "logprobs": 1})
+        assert said.status_code == 200
+    return []
+
+
+def api(visit):
+    both = (visit.model, visit.scheduler)
+    yield from generate_text(*both, TEXT, {"steps": 2, "max_new_tokens": 4})
+    yield from interpolate_texts(*both, list(PAIR), {"stops": 3}, {"steps": 2})
+    yield from edit_text(*both, [TEXT], {"start": 1, "end": 3}, 2, {"steps": 2})
+    yield from invert_texts(*both, [TEXT], {}, {"steps": 2})
+    yield from replay_recipe(*both, Recipe("generate", (TEXT,), SETTINGS).to_dict())
+    mean = encode_text(*both, TEXT)["mean"]
+    decode_latents(*both, mean)
+
+
+CASES = {
+    "generate": lambda v: v.desk.write(ME, TEXT, 2, *values_of(SETTINGS)),
+    "a token": look_at_a_token,
+    "a and b": beside,
+    "decode again": decoded,
+    "baseline": beside_the_baseline,
+    "sweep": lambda v: sweep(v.model, v.scheduler, v.baseline, TEXT, "guidance", "1, 2", "seed", "1, 2",
+                             *values_of(SETTINGS)),
+    "interpolate": roads,
+    "edit": edits,
+    "trajectories": lambda v: v.explorer.run(ME, TEXT, False, [], *values_of(SETTINGS)),
+    "a point": open_a_point,
+    "branch": branch,
+    "map": map_of_own_texts,
+    "round trip": lambda v: [there_and_back(v.model, v.scheduler, TEXT)],
+    "latents": lambda v: [save_latents(v.model, v.scheduler, "npz", TEXT)],
+    "speed": lambda v: measure_speed(v.model, v.scheduler),
+    "api": api,
+    "openai": programs,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_networks_are_called_in_the_thread_of_the_scheduler_alone(visit, case):
+    visit.threads.clear()
+    frames = list(CASES[case](visit))
+    assert not any(part.get("state") == "error" for frame in frames for part in frame if isinstance(part, dict)), frames
+    assert visit.threads == {THREAD}
+
+
+def test_a_page_is_laid_out_without_a_network(visit):
+    visit.threads.clear()
+    build_page(Resident(visit.model, scheduler=visit.scheduler))
+    assert visit.threads == set()
+
+
+def test_a_call_from_another_thread_would_be_seen(visit):
+    visit.threads.clear()
+    visit.model.encode(TEXT)
+    assert visit.threads == {threading.current_thread().name}
