@@ -30,17 +30,19 @@ before is answered.
 """
 
 
-def run(model: ColaDLM, recipe: Recipe, steps: Steps = "all") -> Events:
+def run(model: ColaDLM, recipe: Recipe, steps: Steps = "all", who: str | None = None) -> Events:
     """The events of a recipe, in turns with everybody else's (see Sharing.run), and a Waiting where nothing is new.
+
+    who: the visitor; that of the gradio event that is handled now if absent.
 
     Raises BusyError, a ValueError with a sentence, where there is no room.
     """
-    return SHARING.run(model, recipe, visitor(), steps)
+    return SHARING.run(model, recipe, visitor() if who is None else who, steps)
 
 
-def alone(start: Callable[[], Iterator[Any]], name: str) -> Events:
+def alone(start: Callable[[], Iterator[Any]], name: str, who: str | None = None) -> Events:
     """Every event of what `start` begins, in turns with everybody else's (see Sharing.alone)."""
-    return SHARING.alone(start, visitor(), name)
+    return SHARING.alone(start, visitor() if who is None else who, name)
 
 
 def visitor() -> str:

@@ -1,14 +1,14 @@
-"""Who may ask for what: the visitor's cookie, requests from pages of other origins, and names this server answers to."""
+"""Who may ask for what: the visitor's cookie, requests from pages of other origins, and the names of this server."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from collections.abc import Callable, Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,13 +23,8 @@ def visitor_of(headers: Headers, run: str = "") -> str:
     A browser that keeps no cookies, such as one that shows the page inside that of another site, is known by the id of
     its run alone, which nobody can guess.
     """
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        found = None
-    if found is not None and _VISITOR.fullmatch(found.value):
-        return found.value
-    return f"run {run}"
+    found = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    return found if _VISITOR.fullmatch(found) else f"run {run}"
 
 
 def is_own(headers: Headers) -> bool:

@@ -1,7 +1,7 @@
 """The runs of all visitors: started, followed, stopped and found again by the id that the browser gave them.
 
-A *view* turns a request of the page into frames; a thread of its own pulls them for each run, and listeners get what has
-changed since what they were sent last. Knows neither gradio nor the model nor HTTP.
+A *view* turns a request of the page into frames; a thread of its own pulls them for each run, and listeners get what
+has changed since what they were sent last. Knows neither gradio nor the model nor HTTP.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class RunLimits:
 
 
 class Update(NamedTuple):
-    """What a listener is sent. version: grows with every frame. data: of "snapshot" and "delta" {"parts": ...}, of "end"
-    {"outcome": ..., "message": ...}; None of "beat".
+    """What a listener is sent. version: grows with every frame. data: of "snapshot" and "delta" {"parts": ...}, of
+    "end" {"outcome": ..., "message": ...}; None of "beat".
     """
 
     kind: Literal["snapshot", "delta", "end", "beat"]

@@ -1,4 +1,4 @@
-"""The run endpoints: PUT and DELETE /runs/{id}, GET /runs/{id}/events, POST /runs/{id}/leave, and the browser's script."""
+"""The run endpoints: PUT and DELETE /runs/{id}, GET /runs/{id}/events, POST /runs/{id}/leave; the browser's script."""
 
 import json
 from collections.abc import AsyncIterator
@@ -64,8 +64,8 @@ class _RunRoute(APIRoute):
             except UnknownRunError:
                 return _error(404, "unknown_run", "The server does not know this run.")
             except RefusedRunError as error:
-                return _error(429 if error.seconds else 503, "no_room" if error.seconds else "shutting_down", str(error),
-                              error.seconds)  # fmt: skip
+                status, code = (429, "no_room") if error.seconds else (503, "shutting_down")
+                return _error(status, code, str(error), error.seconds)
             except ValueError as error:
                 return _error(400, "invalid_request", str(error))
 

@@ -258,8 +258,11 @@ def test_a_cookie_that_is_not_ours_is_replaced(ask, value):
     assert "set-cookie" in ask.get("/", headers={"Cookie": f"{COOKIE}={value}"}).headers
 
 
-@pytest.mark.parametrize("host, answered", [("127.0.0.1:80", True), ("localhost", True), ("[::1]:7860", True),
-                                            ("evil.test", False), ("127.0.0.1.evil.test", False), ("", False)])  # fmt: skip
+HOSTS = {"127.0.0.1:80": True, "localhost": True, "[::1]:7860": True, "evil.test": False,
+         "127.0.0.1.evil.test": False, "": False}  # fmt: skip
+
+
+@pytest.mark.parametrize("host, answered", HOSTS.items())
 def test_a_server_of_this_machine_alone_answers_to_its_own_names(app, host, answered):
     app.add_middleware(OwnNames, names=["127.0.0.1", "localhost", "::1"])
     with TestClient(app, base_url="http://127.0.0.1") as client:

@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import socket
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from app.host import launched
+from app.server import Options, Served
 from app.serving.asked import RequestLimits
 from app.serving.sharing import Limits
 from coladlm.recipe import Recipe
@@ -32,12 +31,9 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def address(model):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launched(model, Limits(), RequestLimits(), "127.0.0.1", port, mcp=True, quiet=True)
-    yield f"http://127.0.0.1:{port}"
-    page.close(verbose=False)
+    served = Served(model, Limits(), RequestLimits(), Options(mcp=True, quiet=True))
+    yield served.address
+    served.close()
 
 
 @pytest.fixture(scope="module")

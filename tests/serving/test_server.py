@@ -166,7 +166,7 @@ def test_a_client_that_hangs_up_frees_its_place_within_a_second(server, stream):
         until(lambda: server.metric("coladlm_running") == 0)
         with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
             body = json.dumps(long_body(stream=stream)).encode()
-            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             until(lambda: server.metric("coladlm_running") == 1)
             time.sleep(0.5)
