@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -140,11 +141,12 @@ class _Writing:
         follow = _Follow(events if self.record is None else self.record.watch(events), self.rows)
         done = False
         try:
-            for strip, progress in self.live.frames(iter(follow)):
-                self.frame = {"strip": strip, "progress": progress}
-                if self.rows is not None:
-                    self.frame["rows"], self.frame["progress"] = follow.frame()
-                yield self.frame
+            with contextlib.closing(self.live.frames(iter(follow))) as frames:
+                for strip, progress in frames:
+                    self.frame = {"strip": strip, "progress": progress}
+                    if self.rows is not None:
+                        self.frame["rows"], self.frame["progress"] = follow.frame()
+                    yield self.frame
             done = True
         finally:
             self.context.show(self._last(done))

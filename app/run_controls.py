@@ -63,11 +63,10 @@ def connect_view(
     bench: the id of the element of class `workbench` or `beside` whose components show the parts of its frames.
     controls: the components whose values the view gets, by name; "settings.seed" is a name inside of "settings".
     """
-    start = (
-        f"(...values) => {{ runs.run({json.dumps(bench)}, {json.dumps(view)}, {json.dumps(list(controls))}, values);"
-    )
+    named = ", ".join(map(json.dumps, (bench, view, list(controls))))
+    start = f"(...values) => {{ runs.run({named}, values); return []; }}"
     quick = {"queue": False, "api_visibility": "private"}
-    gr.on(triggers, None, list(controls.values()), None, js=start + " return []; }", trigger_mode="multiple", **quick)
+    gr.on(triggers, None, list(controls.values()), None, js=start, trigger_mode="multiple", **quick)
     stop.click(None, None, None, js=f"() => {{ runs.stop({json.dumps(bench)}); return []; }}", **quick)
 
 

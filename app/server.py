@@ -44,8 +44,8 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How the page is served. port: 0 takes a free one. root_path: where a proxy shows the page, such as "/cola", or its
-    whole address. names: more host names that a server of this machine alone answers to, such as that of a proxy.
+    """How the page is served. port: 0 takes a free one. root_path: where a proxy shows the page, such as "/cola", or
+    its whole address. names: more host names that a server of this machine alone answers to, such as that of a proxy.
     """
 
     host: str = "127.0.0.1"
