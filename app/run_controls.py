@@ -65,9 +65,12 @@ def connect_view(
     """
     named = ", ".join(map(json.dumps, (bench, view, list(controls))))
     start = f"(...values) => {{ runs.run({named}, values); return []; }}"
-    quick = {"queue": False, "api_visibility": "private"}
-    gr.on(triggers, None, list(controls.values()), None, js=start, trigger_mode="multiple", **quick)
-    stop.click(None, None, None, js=f"() => {{ runs.stop({json.dumps(bench)}); return []; }}", **quick)
+    end = f"() => {{ runs.stop({json.dumps(bench)}); return []; }}"
+    quick = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
+    # gradio takes a moment to gather values: Stop waits for the same ones, so that it cannot overtake Run
+    inputs = list(controls.values())
+    gr.on(triggers, None, inputs, None, js=start, **quick)
+    stop.click(None, inputs, None, js=end, **quick)
 
 
 def connect_run(
