@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Page, expect
 
+from app.pieces import pieces
 from app.runs.registry import RunLimits
 from app.server import Options, make_app
 from app.serving.asked import RequestLimits
@@ -181,8 +182,11 @@ def words(page: Page, count: int) -> None:
 
 
 def written(model: ColaDLM, settings: SamplerSettings = SHORT) -> str:
+    """The answer as the page shows it."""
     *_, finished = run(model, Recipe("generate", (PROMPT,), settings))
-    return finished.texts[0]
+    ids, special = finished.token_ids[0], frozenset((*model.end_ids, model.pad_id))
+    texts = pieces(model.tokenizer, ids, model.tokenize(PROMPT)[-8:], special)
+    return "".join("∎" if token in special else text for text, token in zip(texts, ids, strict=True))
 
 
 @pytest.mark.parametrize("delay", DELAYS)
@@ -280,7 +284,7 @@ def set_short(page: Page) -> None:
 
 
 def test_a_reload_in_the_middle_finds_the_run_and_starts_no_other(tab, net, golden_model):
-    settings = SamplerSettings(steps=48, max_new_tokens=160, stop_at_end=False)
+    settings = SamplerSettings(steps=48, max_new_tokens=96, stop_at_end=False)
     page = tab(settings)
     press(page, "run")
     words(page, 8)
