@@ -15,7 +15,7 @@ function draw() {
   const v = props.value;
   if (!v) return;
   if (frame !== undefined) latest = frame;
-  line.dataset.state = v.state;
+  if (line.dataset.state !== v.state) line.dataset.state = v.state;
   if (bench) bench.dataset.run = v.state;
   fill.style.transform = 'scaleX(' + v.fraction + ')';
   while (numbers.children.length > v.parts.length) numbers.lastChild.remove();
