@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16")
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
+    root_path = os.environ.get("GRADIO_ROOT_PATH", "")
+    add("--root-path", default=root_path, help='where a proxy shows the page, such as "/cola", or its whole address')
     add("--share", action="store_true", help="open a public link through gradio's tunnel")
     loading = "may visitors load another model, and so name folders of this machine; None: where only this one listens"
     add("--allow-loading", action=argparse.BooleanOptionalAction, help=loading)
@@ -108,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     import torch
 
-    from app.host import serve
+    from app.server import Options, serve
     from coladlm import ColaDLM
     from coladlm.devices import choose_threads
 
@@ -131,10 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     loading = options.allow_loading
     if loading is None:
         loading = is_loopback(options.host) and not options.share
-    serve(
-        model, many, api, host=options.host, port=options.port, share=options.share, mcp=options.mcp,
-        allow_loading=loading, grace=options.grace, more_hosts=options.allowed_host,
-    )  # fmt: skip
+    how = Options(
+        options.host, options.port, options.share, options.mcp, loading, options.root_path, tuple(options.allowed_host)
+    )
+    try:
+        serve(model, many, api, how, options.grace)
+    except OSError as error:
+        print(error.strerror or error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -18,7 +18,8 @@ from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.redecode import redecode
 
 from .comparing import differences, marked, numbers, said_numbers, table
-from .components.progress_line import ProgressLine, progress_value
+from .components import RunResult
+from .components.progress_line import ProgressLine, QueuedProgressLine, progress_value
 from .components.text_rows import TextRows, row_value, rows_value
 from .desk import Desk
 from .live import FRAME_SECONDS, shown_prompt
@@ -26,7 +27,7 @@ from .live_rows import LiveRows, Row
 from .model_turn import IN_TURNS, Waiting, sentence, waiting_parts
 from .operation_controls import number, sliders, whole
 from .resident import Each, Resident
-from .run_controls import connect_run
+from .run_controls import connect_run, visitor_of_run
 from .settings_panel import SettingsPanel, in_labels, settings_from
 from .trace_store import Run
 
@@ -35,14 +36,14 @@ AS_IT_WAS, AGAIN = "A", "B"
 
 
 def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel,
-          kept: gr.State) -> None:  # fmt: skip
+          kept: RunResult) -> None:  # fmt: skip
     """The three comparisons, each in a fold below the text."""
     start = resident.first.defaults
     with gr.Accordion("Same noise, other settings (A and B)", open=False, elem_classes="more beside", elem_id="ab"):
         _about("Change settings at the left, then run B: the same prompt and the same noise as the "
                 "finished run A, so that what differs comes from the settings.")  # fmt: skip
         ab_run, ab_stop = run_and_stop("Run B")
-        ab_line = ProgressLine(elem_classes="fold-progress")
+        ab_line = QueuedProgressLine(elem_classes="fold-progress")
         ab = _rows("A and B", "ab-rows")
     with gr.Accordion("Decode again, without sampling", open=False, elem_classes="more beside", elem_id="again"):
         _about(
@@ -77,18 +78,18 @@ def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: 
                 ("Top-p of the baseline", "1 is all.", (0.05, 1, 0.05), 0.95, ""),
             )
         base_run, base_stop = run_and_stop("Write with the baseline")
-        base_line = ProgressLine(elem_classes="fold-progress")
+        base_line = QueuedProgressLine(elem_classes="fold-progress")
         base = _rows("The model and the baseline", "baseline-rows")
         measures = gr.HTML("", elem_id="baseline-numbers", js_on_load=None)
 
     def on_ab(kept: dict | None, request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any]]:
-        yield from run_beside(desk(), request.session_hash, kept, *values)
+        yield from run_beside(desk(), visitor_of_run(request, kept), kept, *values)
 
     def on_again(kept: dict | None, request: gr.Request, *values: Any) -> tuple[Any, Any]:
-        return decode_again(desk(), request.session_hash, kept, *values)
+        return decode_again(desk(), visitor_of_run(request, kept), kept, *values)
 
     def on_baseline(kept: dict | None, request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        yield from write_baseline(desk(), request.session_hash, kept, *values)
+        yield from write_baseline(desk(), visitor_of_run(request, kept), kept, *values)
 
     connect_run("ab", [ab_run.click], ab_stop, on_ab, [kept, *panel.inputs], [ab, ab_line])
     again_run.click(on_again, [kept, *decoding], [again, again_line], trigger_mode="once", **QUICK, **IN_TURNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -12,16 +13,18 @@ from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
 from coladlm.serve import Scheduler
+from coladlm.trace import Trace
 
 from .bundled_baseline import BundledBaseline
-from .components.progress_line import progress_value
+from .components.progress_line import progress_value, stopped_value
 from .components.text_rows import rows_value
 from .live import LiveRun
 from .live_rows import LiveRows, Row
-from .look import look_value, token_value
+from .look import look_value, token_value, with_answers
 from .model_turn import Waiting, sentence, waiting_parts
 from .operation_controls import whole
-from .settings_panel import check_limits, in_labels, settings_from, values_of
+from .runs.registry import Frame, RunContext
+from .settings_panel import check_limits, in_labels, settings_of, values_of
 from .share import link_of, recipe_from
 from .trace_store import Run, TraceStore
 
@@ -31,18 +34,17 @@ MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for 
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
 GONE = "The run is not there any more: press Run to write it again."
+NONE_YET = "There is no run yet: press Run first."
 
 
-class Written(NamedTuple):
-    """Values of the components that a run changes, in the order of the tab's outputs.
+class Shown(NamedTuple):
+    """Values of the components that looking into a run changes, in the order of the tab's outputs.
 
     kept: {"run", "sequence", "seconds"} of the run that can be looked into, None where there is none.
     """
 
     strip: Any = gr.skip()
     progress: Any = gr.skip()
-    link: Any = gr.skip()
-    rows: Any = gr.skip()
     card: Any = gr.skip()
     kept: Any = gr.skip()
 
@@ -59,6 +61,12 @@ class LiveVariations(LiveRows):
         super().__init__(model, recipe, rows, first.blocks, recipe.settings.stop_at_end, first.clock)
         self.run, self.read = first.run, first.read
 
+    def stopped(self, trace: Trace) -> Any:
+        """The rows of a run that was stopped: what there is can be looked into."""
+        for row, text, ids in zip(self.rows, trace.texts, trace.answers, strict=True):
+            row.text, row.score = text or " ", f"{len(ids)} tokens"
+        return self.frame("stopped", [], 0.0, "").rows
+
     def after(self, event: Any) -> Any:
         if isinstance(event, Finished):
             for row, text, ids in zip(self.rows, event.texts, event.token_ids, strict=True):
@@ -71,38 +79,21 @@ class LiveVariations(LiveRows):
 
 
 class Desk:
-    """The handlers of a model. A visitor is known by the hash of the session; runs by their ids in the store."""
+    """The handlers of a model. Runs are known by their ids in the store."""
 
     def __init__(self, model: ColaDLM, store: TraceStore, scheduler: Scheduler, baseline: BundledBaseline) -> None:
         self.model, self.store, self.scheduler, self.baseline = model, store, scheduler, baseline
 
-    def write(self, visitor: str, prompt: str, variations: Any, *values: Any) -> Iterator[Written]:
-        """Runs what the controls say. values: of the settings panel. What is wrong comes as a sentence."""
-        strip: Any = gr.skip()  # what the last run wrote stays until this one has begun
+    def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+        """The view of a run: what the controls `prompt`, `variations` and `settings` say.
+
+        Parts: strip, progress, link, rows, card and kept. Raises ValueError with a sentence.
+        """
         try:
-            recipe = recipe_of(self.model, prompt, variations, values)
-            link = link_of(recipe)
-            record = recorder(recipe, dtype="float32") if recorded_bytes(self.model, recipe) <= MOST_BYTES else None
-            events = self.scheduler.run(self.model, recipe, visitor)
-            read = {} if record is None else {"read": lambda step: record.latest}
-            live = LiveRun(self.model, recipe, **read)
-            rows = LiveVariations(self.model, recipe, live) if recipe.variations > 1 else None
-            follow = _Follow(events if record is None else record.watch(events), rows)
-            shown: Any = NO_ROWS
-            for strip, progress in live.frames(iter(follow)):
-                if rows is not None:
-                    shown, progress = follow.frame()
-                yield Written(strip, progress, link, shown, None, None)
-            seconds = live.clock() - live.started
-            if record is None:
-                return
-            kept = self.store.add(visitor, "written", record.trace())
-            strip = look_value(self.model, kept.trace, 0, live.run)
-            yield Written(strip, kept={"run": kept.id, "sequence": 0, "seconds": seconds})
-        except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            if "run" in strip:
-                strip = {**strip, "state": "error"}
-            yield Written(strip, progress_value("error", message=in_labels(sentence(error))))
+            recipe = recipe_of(self.model, controls.get("prompt"), controls.get("variations"), controls.get("settings"))
+            yield from _Writing(self, context, recipe).frames()
+        except ValueError as error:
+            raise ValueError(in_labels(sentence(error))) from error
 
     def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
         """The run that `kept` stands for, its sequence chosen. Raises RecipeError."""
@@ -111,7 +102,7 @@ class Desk:
             raise RecipeError("a finished run", Said("missing"), "one", GONE if kept else NONE_YET)
         return Run(found.id, found.label, found.trace, kept["sequence"])
 
-    def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Written:
+    def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
         """Another variation in the strip, to scrub and to look into."""
         try:
             found = self.kept(visitor, kept)
@@ -120,21 +111,65 @@ class Desk:
                 raise RecipeError("the variation", sequence, "one of this run")
             strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
             said = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
-            return Written(strip, said, card=None, kept={**kept, "sequence": sequence})
+            return Shown(strip, said, card=None, kept={**kept, "sequence": sequence})
         except Exception as error:
-            return Written(progress=progress_value("error", message=sentence(error)))
+            return Shown(progress=progress_value("error", message=sentence(error)))
 
-    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None) -> Written:
+    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None) -> Shown:
         """What is to know of a token of the answer."""
         try:
             found = self.kept(visitor, kept)
             run = (self.model, found.trace, found.sequence)
-            return Written(card=self.scheduler.look(lambda: token_value(*run, block, token)))
+            return Shown(card=self.scheduler.look(lambda: token_value(*run, block, token)))
         except Exception as error:
-            return Written(progress=progress_value("error", message=sentence(error)))
+            return Shown(progress=progress_value("error", message=sentence(error)))
 
 
-NONE_YET = "There is no finished run yet: press Run first."
+class _Writing:
+    """A run of the tab, from its recipe to its last frame, which comes however it ends."""
+
+    def __init__(self, desk: Desk, context: RunContext, recipe: Recipe) -> None:
+        self.desk, self.context, self.recipe = desk, context, recipe
+        model = desk.model
+        self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
+        read = {} if self.record is None else {"read": lambda step: self.record.latest}
+        self.live = LiveRun(model, recipe, **read)
+        self.live.run = context.id
+        self.rows = LiveVariations(model, recipe, self.live) if recipe.variations > 1 else None
+        self.frame: dict[str, Any] = {}
+
+    def frames(self) -> Iterator[Frame]:
+        yield {"link": link_of(self.recipe), "card": None, "kept": None, "rows": NO_ROWS}
+        events = self.desk.scheduler.run(self.desk.model, self.recipe, self.context.visitor)
+        follow = _Follow(events if self.record is None else self.record.watch(events), self.rows)
+        done = False
+        try:
+            with contextlib.closing(self.live.frames(iter(follow))) as frames:
+                for strip, progress in frames:
+                    self.frame = {"strip": strip, "progress": progress}
+                    if self.rows is not None:
+                        self.frame["rows"], self.frame["progress"] = follow.frame()
+                    yield self.frame
+            done = True
+        finally:
+            self.context.show(self._last(done))
+
+    def _last(self, done: bool) -> Frame:
+        """What stands at the end. The run is kept under its id, so that it can be looked into."""
+        frame, live = dict(self.frame), self.live
+        if not done and frame:
+            frame["progress"] = stopped_value(frame["progress"])
+            frame["strip"] = {**frame["strip"], "state": "stopped"}
+        if self.record is None or not (live.answer or live.live):
+            return frame
+        trace = with_answers(self.desk.model, self.record.trace())
+        self.desk.store.add(self.context.visitor, "written", trace, id_=self.context.id)
+        state = "done" if done else "stopped"
+        frame["strip"] = {**look_value(self.desk.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
+        if self.rows is not None and not done:
+            frame["rows"] = self.rows.stopped(trace)
+        frame["kept"] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}
+        return frame
 
 
 class _Follow:
@@ -164,12 +199,12 @@ class _Follow:
         return self._frame
 
 
-def recipe_of(model: ColaDLM, prompt: str, variations: Any, values: Any) -> Recipe:
+def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
     """The recipe that the controls stand for. Raises RecipeError, SettingsError."""
     count = whole(variations, "Variations")
     if not 1 <= count <= MOST_VARIATIONS:
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
-    settings = settings_from(values)
+    settings = settings_of(settings)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
         found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")

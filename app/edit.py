@@ -14,7 +14,7 @@ from coladlm.recipe import Recipe, RecipeError, Said, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 
-from .components import ProgressLine, ShareLink, TextRows, TokenPicker
+from .components import QueuedProgressLine, ShareLink, TextRows, TokenPicker
 from .components.progress_line import progress_value
 from .components.token_picker import picker_value
 from .edit_controls import CONTROLS, OTHER, OWN, WORDS, EditControls, options_of, unchanged_controls, values_of_options
@@ -81,7 +81,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 to_interpolate = gr.Button("Send to Interpolate", size="sm", min_width=40)
             gr.HTML(f"<h2>Candidates</h2><p>{MISFIT}</p>", elem_classes="section-title", js_on_load=None)
             with gr.Row(elem_classes="over"):
-                progress = ProgressLine(elem_classes="progress")
+                progress = QueuedProgressLine(elem_classes="progress")
                 link = ShareLink(elem_classes="link")
             rows = TextRows(
                 "Candidates",

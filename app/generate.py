@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -14,13 +14,14 @@ from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler
 
 from . import beside, sweep
-from .components import ProgressLine, ShareLink, TextRows, TokenStrip
+from .components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from .components.token_card import TokenCard
-from .desk import MOST_VARIATIONS, OPERATION, Desk, Written, restore
+from .desk import MOST_VARIATIONS, OPERATION, Desk, Shown, restore
 from .model_turn import EVERY, IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button
 from .resident import Resident
-from .run_controls import RunControls
+from .run_controls import RunControls, visitor_of_run
+from .runs.registry import Frame, RunContext
 from .send import Restore, RunSender, Ways
 from .settings_panel import SettingSlider, SettingsPanel, check_limits
 from .trace_store import Run, TraceStore
@@ -69,49 +70,50 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 panel = SettingsPanel(model.defaults)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="over"):
-                progress = ProgressLine(elem_classes="progress")
-                link = ShareLink(elem_classes="link")
+                progress = ProgressLine(part="progress", elem_classes="progress")
+                ShareLink(part="link", elem_classes="link")
             strip = TokenStrip(
                 "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
                 "Write something",
+                part="strip",
                 elem_id="text",
             )
-            card = TokenCard(elem_id="token")
-            rows = TextRows("Variations", "Look into it", "new", "", "", elem_id="variations")
-            kept = gr.State(None)
+            card = TokenCard(part="card", elem_id="token")
+            rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
+            kept = RunResult(part="kept")
             beside.build(resident, desk, prompt, variations, panel, kept)
             sweep.build(resident, prompt, variations, panel)
 
-    outputs = [strip, progress, link, rows, card, kept]
+    outputs = [strip, progress, card, kept]
 
-    def on_run(request: gr.Request, *values: Any) -> Iterator[Written]:
-        yield from desk().write(request.session_hash, *values)
+    def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from desk().write(context, named)
 
-    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Written:
-        return desk().read(request.session_hash, event.row, kept)
+    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+        return desk().read(visitor_of_run(request, kept), event.row, kept)
 
-    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Written:
-        return desk().inspect(request.session_hash, event.block, event.token, kept)
+    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+        return desk().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
 
-    def sent(visitor: str, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
+    def sent(request: gr.Request, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
         block, token = event.point
-        return desk().kept(visitor, kept), block, token
+        return desk().kept(visitor_of_run(request, kept), kept), block, token
 
-    def on_leave(request: gr.Request) -> None:
-        store.forget(request.session_hash)
-
-    controls.wire(on_run, [prompt, variations, *panel.inputs], strip, progress, link,
-                  also=[strip.submit, prompt.submit], more=[rows, card, kept])  # fmt: skip
+    named = {"prompt": prompt, "variations": variations, **panel.by_name}
+    controls.connect("generate", named, also=[strip.submit, prompt.submit])
     rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
     strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
-    page.unload(on_leave)
     return Ways(
         take=lambda text: [text],
         outputs=[prompt],
         run_sends=[RunSender(card.select, "trajectories", kept, sent)],
         restore=Restore(
-            OPERATION, lambda query: restore(resident.model, query), [prompt, variations, *panel.inputs, progress]
+            OPERATION,
+            lambda query: restore(resident.model, query),
+            [prompt, variations, *panel.inputs, progress],
+            bench="generate",
         ),
+        views={"generate": on_run},
     )
 
 

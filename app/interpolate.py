@@ -13,7 +13,7 @@ from coladlm.recipe import Recipe, RecipeError, Said, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 
-from .components import Choice, ChoiceList, Distances, ProgressLine, ShareLink, TextRows
+from .components import Choice, ChoiceList, Distances, QueuedProgressLine, ShareLink, TextRows
 from .components.progress_line import progress_value
 from .live_road import LiveRoad
 from .model_turn import IN_TURNS, Waiting, sentence, visitor
@@ -144,7 +144,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 panel = SettingsPanel(model.defaults)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="over"):
-                progress = ProgressLine(elem_classes="progress")
+                progress = QueuedProgressLine(elem_classes="progress")
                 link = ShareLink(elem_classes="link")
             rows = TextRows(
                 "Stops of the road",

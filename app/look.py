@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from coladlm.measures import settled_step
 from coladlm.recipe import RecipeError, Said
 from coladlm.trace import Trace
 
-from .components.token_strip import Token, settled_line, strip_value
+from .components.token_strip import State, Token, settled_line, strip_value
 from .live import shown_prompt
 from .pieces import pieces
 
@@ -24,16 +25,30 @@ ALTERNATIVES = 8
 
 
 def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
-    """(block, token of the block) of every token of the answer of a finished sequence."""
-    count = len(trace.answers[sequence]) if trace.answers is not None else 1 << 30
+    """(block, token of the block) of every token of the answer of a sequence, as far as it was written."""
     skip = -(-len(model.tokenize(trace.prompts[sequence])) // model.patch_size) % model.block_size * model.patch_size
     blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
     places = [(int(b), w) for b in blocks for w in range(skip if b == 0 else 0, model.block_size * model.patch_size)]
-    return places[:count]
+    if trace.answers is not None:
+        return places[: len(trace.answers[sequence])]
+    places = places[: trace.recipe.settings.max_new_tokens]
+    if trace.recipe.settings.stop_at_end:  # others of the batch went on after the end of this one
+        ends = (i for i, (b, w) in enumerate(places) if trace.token_ids[sequence, b, w] in model.end_ids)
+        places = places[: next(ends, None)]
+    return places
 
 
-def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str) -> dict[str, Any]:
-    """The value of a TokenStrip for a finished sequence, with its steps."""
+def with_answers(model: ColaDLM, trace: Trace) -> Trace:
+    """A trace that has the answers of a run that was stopped, too, so that it can be looked into like any other."""
+    if trace.answers is not None:
+        return trace
+    answers = [[int(trace.token_ids[s, b, w]) for b, w in answer_tokens(model, trace, s)]
+               for s in range(len(trace.texts))]  # fmt: skip
+    return dataclasses.replace(trace, answers=answers)
+
+
+def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
+    """The value of a TokenStrip for a sequence of a run that is over, with its steps."""
     places = answer_tokens(model, trace, sequence)
     special = frozenset((*model.end_ids, model.pad_id))
     prompt_ids = model.tokenize(trace.prompts[sequence])
@@ -51,7 +66,7 @@ def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str) -> dict[st
             before = [*prompt_ids, *ids[:at]][-8:]
             blocks.append(_block(model, trace, sequence, block, tokens, before, special, len(places)))
         at += len(tokens)
-    value = strip_value(run, "done", shown_prompt(trace.prompts[sequence]), lines)
+    value = strip_value(run, state, shown_prompt(trace.prompts[sequence]), lines)
     value["look"] = json.dumps(blocks, ensure_ascii=False, separators=(",", ":")) if blocks else ""
     return value
 

@@ -7,6 +7,7 @@ and come in, and `add_api(resident)`; and its line in TABS.
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from .desk import MOST_VARIATIONS
 from .first_minutes import scenes
 from .model_turn import sentence
 from .resident import Resident
+from .runs.registry import Registry
 from .send import QUICK, Restore, Ways, connect
 from .share import KEY, recipe_from
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
@@ -34,6 +36,7 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
+RUN_CLIENT = '<script type="module" src="runs/client.js"></script>'  # relative: the page may lie at a sub-path
 UPLOADS = (600, 3600)  # every 10 minutes, files of more than an hour go: those that no handler came to read and delete
 MAX_UPLOAD = "64mb"
 
@@ -60,10 +63,11 @@ TABS = (
 )
 
 
-def build_page(model: ColaDLM | Resident, allow_loading: bool = False) -> gr.Blocks:
-    """The page for a model, or for a holder of one. Launch it with `launch_options`.
+def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry: Registry | None = None) -> gr.Blocks:
+    """The page for a model, or for a holder of one. Mount it with `page_options`, or launch it with `launch_options`.
 
     allow_loading: may visitors load another model, and so name folders of this machine; a holder knows that itself.
+    registry: where the tabs put the views of their runs.
     """
     resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
@@ -80,6 +84,9 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False) -> gr.Blo
                 with gr.Tab(tab.label, id=tab.name):
                     ways[tab.name] = tab.build(resident, page)
         connect(tabs, ways)
+        for name, view in ((name, view) for way in ways.values() for name, view in way.views.items()):
+            if registry is not None:
+                registry.add_view(name, view)
         restore_on_load(resident, page, tabs, ways)
         restore_from_history(history, tabs, ways)
 
@@ -116,7 +123,10 @@ def restore_on_load(resident: Resident, page: gr.Blocks, tabs: gr.Tabs, ways: Ma
     page.load(opened, None, tabs, **QUICK)
     for name, way in ways.items():
         if way.restore is not None:
-            page.load(_restored(resident, name, way.restore), None, list(way.restore.outputs), **QUICK)
+            restored = page.load(_restored(resident, name, way.restore), None, list(way.restore.outputs), **QUICK)
+            if bench := way.restore.bench:
+                js = f"line => {{ if (line.press) runs.follow({json.dumps(bench)}); return []; }}"
+                restored.then(None, way.restore.outputs[-1], None, js=js, **QUICK)
 
 
 def restore_from_history(history: History, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
@@ -173,20 +183,28 @@ def tab_of(query: Mapping[str, str]) -> str | None:
     return named if named in fits else next(iter(fits), None)
 
 
-def launch_options() -> dict[str, Any]:
-    """What belongs to `launch()` and is the same everywhere. No history of runs: the server keeps nobody's text."""
+def page_options() -> dict[str, Any]:
+    """How the page looks and what it may do, wherever it is mounted.
+
+    Without gradio's history of runs: the server keeps nobody's text.
+    """
     return {
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": f"{ICON}{HEAD}<style>{OwnHTML.styles()}</style>",
+        "head": f"{ICON}{HEAD}{RUN_CLIENT}<style>{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,
         "enable_monitoring": False,
-        "_frontend": False,  # no request to itself before it serves: a busy machine misses that one's 3 seconds
     }
+
+
+def launch_options() -> dict[str, Any]:
+    """The same for gradio's own `launch()`, where runs have no server: for what asks for the page or its API alone."""
+    # no request to itself before it serves: a busy machine misses that one's 3 seconds
+    return {**page_options(), "_frontend": False}
 
 
 def header(model: ColaDLM) -> str:

@@ -1,14 +1,16 @@
-"""Run and Stop, and how they work with the queue: the same for every tab that runs the model."""
+"""Run and Stop, and what they do: the same for every tab that runs the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from .components import ProgressLine, ShareLink
 from .model_turn import IN_TURNS
+from .runs.access import visitor_of
 
 
 class RunControls:
@@ -20,6 +22,12 @@ class RunControls:
         with gr.Row(elem_classes="run-controls"):
             self.run = gr.Button(run_label, variant="primary", elem_classes="run", min_width=80)
             self.stop = gr.Button("Stop", elem_classes="stop", min_width=80)
+
+    def connect(
+        self, view: str, controls: Mapping[str, gr.components.Component], also: Sequence[Callable[..., Any]] = ()
+    ) -> None:
+        """Runs a view with the values of the controls, by their names, on Run and on the events in `also`."""
+        connect_view(self.bench, [self.run.click, *also], self.stop, view, controls)
 
     def wire(
         self,
@@ -36,6 +44,33 @@ class RunControls:
         strip: shows a value with `run` and `state`, such as a TokenStrip.
         """
         connect_run(self.bench, [self.run.click, *also], self.stop, handler, inputs, [strip, progress, link, *more])
+
+
+def visitor_of_run(request: gr.Request, kept: Mapping[str, Any] | None) -> str:
+    """Whose run a RunResult names: the visitor whose event it came with."""
+    return visitor_of(request.headers, str((kept or {}).get("run", "")))
+
+
+def connect_view(
+    bench: str,
+    triggers: Sequence[Callable[..., Any]],
+    stop: gr.Button,
+    view: str,
+    controls: Mapping[str, gr.components.Component],
+) -> None:
+    """Starts a run of a view on the events in `triggers`, and stops it on a click on `stop`: see runs/run_client.js.
+
+    bench: the id of the element of class `workbench` or `beside` whose components show the parts of its frames.
+    controls: the components whose values the view gets, by name; "settings.seed" is a name inside of "settings".
+    """
+    named = ", ".join(map(json.dumps, (bench, view, list(controls))))
+    start = f"(...values) => {{ runs.run({named}, values); return []; }}"
+    end = f"() => {{ runs.stop({json.dumps(bench)}); return []; }}"
+    quick = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
+    # gradio takes a moment to gather values: Stop waits for the same ones, so that it cannot overtake Run
+    inputs = list(controls.values())
+    gr.on(triggers, None, inputs, None, js=start, **quick)
+    stop.click(None, inputs, None, js=end, **quick)
 
 
 def connect_run(

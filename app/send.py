@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import gradio as gr
 
+from .components import RunResult
 from .model_turn import IN_TURNS, sentence
+from .runs.registry import View
 from .trace_store import Run
 
 QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -45,22 +48,25 @@ class ListSender(NamedTuple):
 
 
 class RunSender(NamedTuple):
-    """What sends a recorded run. event, to: see Sender. kept: a state. find: (visitor, event data, value of `kept`) ->
+    """What sends a recorded run. event, to: see Sender. kept: a state. find: (request, event data, value of `kept`) ->
     the run and the block and token of it to open. Raises ValueError.
     """
 
     event: Callable[..., Any]
     to: str
-    kept: gr.State
-    find: Callable[[str, gr.EventData, Any], tuple[Run, int, int]]
+    kept: gr.State | RunResult
+    find: Callable[[gr.Request, gr.EventData, Any], tuple[Run, int, int]]
 
 
 class Restore(NamedTuple):
-    """How a recipe comes in. operation: of its recipes. values: query of an address -> values for `outputs`."""
+    """How a recipe comes in. operation: of its recipes. values: query of an address -> values for `outputs`, of which
+    the last is that of a ProgressLine. bench: whose Run brings the result of a link, for runs by id.
+    """
 
     operation: str
     values: Callable[[Mapping[str, str]], Sequence[Any]]
     outputs: Sequence[Any]
+    bench: str = ""
 
 
 class Ways(NamedTuple):
@@ -68,7 +74,7 @@ class Ways(NamedTuple):
     comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
     listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
     block, token) -> values for `run_outputs`. restore: of a recipe from a link, a file or the history. loaded:
-    registers a listener for when another model may have taken its place.
+    registers a listener for when another model may have taken its place. views: of its runs, by name.
     """
 
     take: Callable[..., Sequence[Any]] | None = None
@@ -87,6 +93,7 @@ class Ways(NamedTuple):
     run_sends: Sequence[RunSender] = ()
     restore: Restore | None = None
     loaded: Callable[..., Any] | None = None
+    views: Mapping[str, View] = MappingProxyType({})
 
 
 def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
@@ -146,7 +153,7 @@ def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways) -> None:
 def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways) -> None:
     def deliver(event: gr.EventData, kept: Any, request: gr.Request) -> list[Any]:
         try:
-            run, block, token = sender.find(request.session_hash, event, kept)
+            run, block, token = sender.find(request, event, kept)
             values = target.take_run(request.session_hash, run, block, token)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error

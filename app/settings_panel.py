@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -195,6 +195,7 @@ class SettingsPanel:
             for setting in (s for s in SETTINGS if s.more):
                 made[setting.name] = _control(setting, start[setting.name])
         self.inputs = [made[name] for name in self.names]
+        self.by_name = {f"settings.{name}": made[name] for name in self.names}  # for `connect_view`
         changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
         preset.input(
             None, preset, [made[name] for name in changed], js=_preset_js(defaults, changed), api_visibility="private"
@@ -228,7 +229,15 @@ def values_of(settings: SamplerSettings) -> list[Any]:
 
 def settings_from(values: Sequence[Any]) -> SamplerSettings:
     """The settings that the controls stand for. Raises SettingsError, also for more than this page runs."""
-    named = dict(zip(["seed", *(setting.name for setting in SETTINGS)], values, strict=True))
+    return settings_of(dict(zip(["seed", *(setting.name for setting in SETTINGS)], values, strict=True)))
+
+
+def settings_of(values: Any) -> SamplerSettings:
+    """The same for values by the names of the controls."""
+    names = ["seed", *(setting.name for setting in SETTINGS)]
+    if not isinstance(values, Mapping) or set(values) != set(names):
+        raise SettingsError(f"settings is not what the controls say, expected values for {', '.join(names)}")
+    named = {name: values[name] for name in names}
     for name, value in named.items():
         if value is None:
             raise SettingsError(f"{name} is empty, expected a value")

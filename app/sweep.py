@@ -24,7 +24,7 @@ from coladlm.settings import HISTORIES
 from .beside import run_and_stop
 from .bundled_baseline import BundledBaseline
 from .comparing import numbers, said_numbers
-from .components.progress_line import ProgressLine, progress_value
+from .components.progress_line import QueuedProgressLine, progress_value
 from .components.text_grid import TextGrid, grid_value
 from .live import shown_prompt
 from .model_turn import Waiting, sentence, visitor, waiting_parts
@@ -63,7 +63,7 @@ def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: 
                                  info="And from column to column.")  # fmt: skip
             across = gr.Textbox("4, 16", label="Values across", info="Separated by commas.", min_width=160)
         start, stop = run_and_stop("Run the sweep")
-        line = ProgressLine(elem_classes="fold-progress")
+        line = QueuedProgressLine(elem_classes="fold-progress")
         grid = TextGrid(elem_id="grid")
 
     def on_run(*values: Any) -> Iterator[tuple[Any, Any]]:

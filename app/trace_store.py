@@ -41,11 +41,13 @@ class TraceStore:
         """(label, id) of the recorded runs."""
         return [(file.stem.replace("-", " ").capitalize(), id_) for id_, file in self._shipped.items()]
 
-    def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None) -> Run:
-        """Keeps a run of a visitor under a new id; its label gets the number of the visit."""
+    def add(
+        self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None, id_: str = ""
+    ) -> Run:
+        """Keeps a run of a visitor under its id, or a new one; its label gets the number of the visit."""
         with self._lock:
             number = self._counts[visitor] = self._counts.get(visitor, 0) + 1
-            run = Run(f"r{number}-{secrets.token_hex(3)}", f"{number} · {label}", trace, sequence, branch)
+            run = Run(id_ or f"r{number}-{secrets.token_hex(3)}", f"{number} · {label}", trace, sequence, branch)
             self._runs[visitor, run.id] = run
             own = [key for key in self._runs if key[0] == visitor]
             for key in own[:-MAX_RUNS]:

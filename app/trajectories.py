@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from .cloud import CloudHolder
-from .components import ProgressLine, ShareLink
+from .components import ProgressLine, QueuedProgressLine, ShareLink
 from .components.curves import Curves
 from .components.flow_map import FlowMap
 from .components.heat_map import HeatMap
@@ -81,7 +81,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                     panel = SettingsPanel(model.defaults)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="over"):
-                progress = ProgressLine(elem_classes="progress")
+                progress = QueuedProgressLine(elem_classes="progress")
                 link = ShareLink(elem_classes="link")
             charts = explorer.cloud.charts
             flow = FlowMap(NAME, charts.text if charts else "", NOTHING_YET, "Run one", elem_id="flow")

@@ -12,18 +12,17 @@ import argparse
 import collections
 import os
 import shutil
-import socket
 import statistics
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 from playwright.sync_api import Browser, sync_playwright
 
-from app.host import launched
 from app.page import TABS
+from app.server import Options, Served
 from app.serving.openai_api import ApiOptions
 from coladlm import ColaDLM
-from coladlm.serve import Scheduler
+from coladlm.serve import Limits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -80,26 +79,22 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=5)
     parser.add_argument("--chromium", default=next(filter(None, map(shutil.which, BROWSERS)), None), help="its path")
     options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     model = ColaDLM.from_pretrained(device="cpu")
-    served = launched(model, Scheduler(), ApiOptions(), "127.0.0.1", port, quiet=True)
-    address = f"http://127.0.0.1:{port}"
+    served = Served(model, Limits(), ApiOptions(), Options(quiet=True))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         print("| visit | requests | KB | first paint, ms | takes a click, ms |\n|---|---|---|---|---|")
         for name, phone in (("1280 x 800", False), ("a phone", True)):
-            visits = [first_visit(browser, address, phone) for _ in range(options.visits)]
+            visits = [first_visit(browser, served.address, phone) for _ in range(options.visits)]
             paint, ready = (statistics.median(part) for part in zip(*(times for times, _, _ in visits), strict=True))
             _, weight, count = visits[-1]
             print(f"| {name} | {count} | {sum(weight.values()) / 1e3:.0f} | {paint:.0f} | {ready:.0f} |", flush=True)
         parts = ", ".join(f"{kind.lower()} {size / 1e3:.0f} KB" for kind, size in weight.most_common() if size > 1000)
         print(f"\nOf these: {parts}.")
-        tabs = every_tab(browser, address)
+        tabs = every_tab(browser, served.address)
         print("Further, when a tab is first opened:", ", ".join(f"{n} {size / 1e3:.0f} KB" for n, size in tabs.items()))
         browser.close()
-    served.close(verbose=False)
+    served.close()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,22 @@
 
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
-from .progress_line import ProgressLine
+from .progress_line import ProgressLine, QueuedProgressLine
+from .run_result import RunResult
 from .share_link import ShareLink
 from .text_rows import TextRows
 from .token_picker import TokenPicker
 from .token_strip import TokenStrip
 
-__all__ = ["Choice", "ChoiceList", "Distances", "ProgressLine", "ShareLink", "TextRows", "TokenPicker", "TokenStrip"]
+__all__ = [
+    "Choice",
+    "ChoiceList",
+    "Distances",
+    "ProgressLine",
+    "QueuedProgressLine",
+    "RunResult",
+    "ShareLink",
+    "TextRows",
+    "TokenPicker",
+    "TokenStrip",
+]

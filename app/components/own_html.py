@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 HERE = Path(__file__).parent
+RUN_PART = HERE.parent / "runs" / "run_part.js"
 
 
 class OwnHTML(gr.HTML):
@@ -26,7 +27,8 @@ class OwnHTML(gr.HTML):
     FILE = ""
     SCRIPTS: tuple[str, ...] = ()
 
-    def __init__(self, value: Any, elem_classes: str | Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, value: Any, elem_classes: str | Sequence[str] = (), part: str = "", **kwargs: Any) -> None:
+        """part: of the frames of a run that it shows, by its name there; see app/runs/run_part.js."""
         classes = [elem_classes] if isinstance(elem_classes, str) else list(elem_classes)
         super().__init__(
             value=value,
@@ -34,6 +36,7 @@ class OwnHTML(gr.HTML):
             js_on_load=self.script(),
             apply_default_css=False,
             elem_classes=[*classes, f"own-{self.FILE}"],
+            part=part,
             **kwargs,
         )
 
@@ -45,7 +48,7 @@ class OwnHTML(gr.HTML):
         browser styles the whole page again. `:is(#own, ...)` outranks gradio's rules as that template's id does.
         """
         own = ""
-        if cls.FILE:
+        if "FILE" in vars(cls) and cls.FILE:
             css = (HERE / f"{cls.FILE}.css").read_text(encoding="utf-8")
             own = f":is(#own, .own-{cls.FILE}) {{\n{css}}}\n"
         return own + "".join(part.styles() for part in cls.__subclasses__())
@@ -53,8 +56,8 @@ class OwnHTML(gr.HTML):
     @classmethod
     def script(cls) -> str:
         """The JavaScript of the component."""
-        names = cls.SCRIPTS or (f"{cls.FILE}.js",)
-        return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+        files = [RUN_PART, *(HERE / name for name in cls.SCRIPTS or (f"{cls.FILE}.js",))]
+        return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
     def __getattr__(self, name: str) -> Any:
         """A prop by its name. Gradio takes any name that stands in quotes in the JavaScript for that of an event."""

@@ -18,15 +18,14 @@ SILENT = "The server has not answered for a while. If it stays silent, the conne
 class ProgressLine(OwnHTML):
     """Shows the value made by `progress_value`, inside an element of the class `workbench`.
 
-    It sets `data-run` of the workbench to the state, and answers there by itself to a click on `button.stop` and to the
-    events `asked` (a run was pressed), `refused` (it got no turn) and `ended`; see `run_controls`.
+    It sets `data-run` of the workbench to the state. As a part of a run's frames it says by itself that a run starts,
+    was stopped, went wrong or was lost.
     """
 
     FILE = "progress_line"
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(value or progress_value("idle"), waiting_text=WAITING, refused_text=REFUSED,
-                         silent_text=SILENT, **kwargs)  # fmt: skip
+        super().__init__(value or progress_value("idle"), **kwargs)
 
     def example_payload(self) -> Any:
         return progress_value("idle")
@@ -34,11 +33,33 @@ class ProgressLine(OwnHTML):
     example_value = example_payload
 
 
+class QueuedProgressLine(ProgressLine):
+    """That of a run in gradio's queue: it answers to a click on `button.stop` and to the events `asked` (a run was
+    pressed), `refused` (it got no turn) and `ended`; see `connect_run`.
+    """
+
+    SCRIPTS = ("progress_line_queue.js",)
+
+    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(value, waiting_text=WAITING, refused_text=REFUSED, silent_text=SILENT, **kwargs)
+
+
 def again(value: Any) -> Any:
     """The value of a ProgressLine that has a restored recipe to say, and then presses Run by itself."""
     if not isinstance(value, dict) or value.get("state") != "idle":
         return value
     return {**value, "message": "Restored from the link, which is run again for its result.", "press": True}
+
+
+def stopped_value(value: dict[str, Any]) -> dict[str, Any]:
+    """The value of a run that was stopped where `value` stood; the line itself says the same in progress_line.js."""
+    written, forming = value["tokens"], value["forming"]
+    count = written + forming
+    said = f"Stopped after {count} token{'s' * (count != 1)}"
+    said += f", the last {forming} of them still forming." if forming else "."
+    if value["state"] == "waiting" or not (count or value["fraction"]):
+        said = "Stopped before it began."
+    return {**value, "state": "stopped", "parts": [], "message": said}
 
 
 def progress_value(

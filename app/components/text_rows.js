@@ -123,12 +123,13 @@ function draw() {
 
 // Stop keeps what there is, and at once: see progress_line.js.
 const bench = element.closest('.beside, .workbench');
-if (bench) bench.addEventListener('click', event => {
+if (bench && !props.part) bench.addEventListener('click', event => {
   if (!event.target.closest('button.stop') || (!bench.matches('.beside') && event.target.closest('.beside')) || props.value.state !== 'running' || bench.dataset.passing) return;
   stopped = props.value.run;
   props.value = {...props.value, state: 'stopped'};
   draw();
 }, true);
 
+stopWithRun(draw);
 watch('value', draw);
 draw();

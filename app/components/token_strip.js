@@ -10,7 +10,6 @@ strip.querySelector('.colours').addEventListener('change', e => strip.classList.
 
 let run = null;        // the run that is drawn
 let drawn = '';        // its settled lines that are drawn
-let stopped = null;    // the run that was stopped here: late updates of it are not drawn
 
 function span(token) {
   const [text, confidence, special] = token;
@@ -37,7 +36,7 @@ function redraw(parent, tokens) {
   while (parent.children.length > tokens.length) parent.lastChild.remove();
 }
 
-// Looking back: a finished run brings all its steps, and the slider goes through them.
+// Looking back: a run that is over brings all its steps, and the slider goes through them.
 const look = strip.querySelector('.look');
 const slider = look.querySelector('input');
 const play = look.querySelector('.play');
@@ -60,7 +59,7 @@ function mark(spans) {
 
 function open() {
   const v = props.value;
-  const found = v.state === 'done' && v.look ? JSON.parse(v.look) : [];
+  const found = v.look ? JSON.parse(v.look) : [];
   stopPlaying();
   blocks = found;
   states = found.flatMap((block, b) => block.steps.map((_, s) => [b, s]));
@@ -92,7 +91,7 @@ function show(at) {
   if (at >= states.length) {
     answer.replaceChildren(...lines.flat().map(span));
     mark([...answer.children]);
-    redraw(live, []);
+    redraw(live, props.value.live);
     return;
   }
   const [b, s] = states[at];
@@ -153,8 +152,7 @@ strip.querySelector('.text').addEventListener('keydown', event => {
 
 function draw() {
   const v = props.value;
-  if (!v || (v.state === 'running' && (v.run === stopped || bench?.dataset.halted))) return;
-  if (v.state !== 'stopped') stopped = null;
+  if (!v) return;
   if (v.run !== run || !v.settled.startsWith(drawn) || Number(slider.value) < states.length) {
     answer.replaceChildren();
     drawn = '';
@@ -171,14 +169,6 @@ function draw() {
   open();
 }
 
-// Stop keeps what there is, and at once: see progress_line.js.
-const bench = element.closest('.workbench');
-if (bench) bench.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || event.target.closest('.beside') || props.value.state !== 'running' || bench.dataset.passing) return;
-  stopped = props.value.run;
-  props.value = {...props.value, state: 'stopped'};
-  draw();
-}, true);
-
+stopWithRun(draw);
 watch('value', draw);
 draw();

@@ -22,11 +22,11 @@ class Token(NamedTuple):
 class TokenStrip(OwnHTML):
     """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
 
-    A finished run with `look` (see look.py) can be scrubbed through; a click on one of its words triggers `select` with
-    `block` and `token`.
+    A run that is over, with `look` (see look.py), can be scrubbed through; a click on one of its words triggers
+    `select` with `block` and `token`.
 
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
-    that only grows by a line a block, of which gradio sends the new part alone.
+    that only grows by a line a block, of which the new part alone is sent.
     """
 
     FILE = "token_strip"
@@ -45,7 +45,7 @@ def strip_value(
 ) -> dict[str, Any]:
     """What a TokenStrip shows.
 
-    run: names the run; a strip that was stopped takes no more updates of that run. prompt: what stands before the
+    run: names the run. prompt: what stands before the
     answer. settled: finished blocks, each a line made by `settled_line`. live: the block under way.
     """
     return {"run": run, "state": state, "prompt": prompt, "settled": settled, "live": _plain(live), "look": ""}

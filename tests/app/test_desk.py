@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import gradio as gr
 import pytest
 
 from app.beside import decode_again, run_beside, write_baseline
@@ -19,6 +18,8 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
+from .viewing import Viewer, controls_of, parts_of
+
 SCHEDULER = Scheduler()
 BASELINE = BundledBaseline()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
@@ -32,12 +33,8 @@ def desk(model, scheduler, baseline) -> Desk:
 
 
 def written(desk, variations=1, settings=SETTINGS, prompt=PROMPT):
-    """The last value of every output of a run."""
-    frames = list(desk.write(VISITOR, prompt, variations, *values_of(settings)))
-    return {
-        name: [frame for frame in values if frame != gr.skip()][-1]
-        for name, values in zip(frames[0]._fields, zip(*frames, strict=True), strict=True)
-    }
+    """The parts of a run as they stand at its end."""
+    return parts_of(desk.write, controls_of(settings, prompt=prompt, variations=variations), Viewer(VISITOR))
 
 
 def words_of(row: dict) -> str:
@@ -60,9 +57,8 @@ def test_variations_are_one_batch_of_different_texts(desk, model):
 
 @pytest.mark.parametrize("variations", [0, MOST_VARIATIONS + 1, 1.5, None, "x"])
 def test_a_wrong_number_of_variations_gets_a_sentence(desk, variations):
-    *_, last = desk.write(VISITOR, PROMPT, variations, *values_of(SETTINGS))
-    assert last.progress["state"] == "error"
-    assert last.progress["message"].startswith("Variations is")
+    with pytest.raises(ValueError, match=r"^Variations is"):
+        written(desk, variations)
 
 
 def test_a_finished_run_brings_all_its_steps(desk, model):

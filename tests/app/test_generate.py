@@ -16,9 +16,18 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
+from .viewing import Viewer, controls_of, parts_of
+
 SCHEDULER = Scheduler()
 BASELINE = BundledBaseline()
+
+
+def desk_of(model, store=None) -> Desk:
+    return Desk(model, store or TraceStore(), SCHEDULER, BASELINE)
+
+
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5)
+LONG = SamplerSettings(steps=24, max_new_tokens=1024, stop_at_end=False)
 PROMPTS = [
     "Once upon a time",
     "",
@@ -31,16 +40,15 @@ PROMPTS = [
 ]
 
 
-def generate(model, prompt, *values, variations=1):
-    """(strip, progress, link) of every frame."""
-    for written in Desk(model, TraceStore(), SCHEDULER, BASELINE).write("visitor", prompt, variations, *values):
-        yield written.strip, written.progress, written.link
+def generate(model, prompt, settings=SETTINGS, context=None):
+    """The frames of a run."""
+    return desk_of(model).write(context or Viewer(), controls_of(settings, prompt=prompt, variations=1))
 
 
 def _last(model, prompt, settings=SETTINGS):
-    """The last value of each."""
-    frames = list(generate(model, prompt, *values_of(settings)))
-    return [[value for value in part if value != gr.skip()][-1] for part in zip(*frames, strict=True)]
+    """The strip, the progress line and the link as they stand at the end."""
+    parts = parts_of(desk_of(model).write, controls_of(settings, prompt=prompt, variations=1))
+    return [parts[name] for name in ("strip", "progress", "link")]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -72,21 +80,68 @@ def test_another_seed_gives_another_text(model):
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, prompt, values, said):
-    frames = list(generate(model, prompt, *values))
-    assert len(frames) <= 2
-    progress = frames[-1][1]
-    assert progress["state"] == "error"
-    assert said in progress["message"]
-    assert progress["message"].endswith(".")
-    assert "Traceback" not in progress["message"]
+    with pytest.raises(ValueError) as wrong:
+        list(generate(model, prompt, values))
+    assert said in str(wrong.value)
+    assert str(wrong.value).endswith(".")
 
 
 def test_a_closed_run_leaves_the_model_as_it_was(model):
     before = _last(model, PROMPTS[0])[0]["settled"]
-    running = generate(model, PROMPTS[0], *values_of(SETTINGS))
+    running = generate(model, PROMPTS[0])
     next(running), next(running)
     running.close()
     assert _last(model, PROMPTS[0])[0]["settled"] == before
+
+
+def stopped(model, steps_seen, settings=LONG, variations=1):
+    """(the parts, the store) of a run that is stopped after so many frames with settled words."""
+    store, context = TraceStore(), Viewer()
+    running = desk_of(model, store).write(context, controls_of(settings, prompt="x", variations=variations))
+    parts = {}
+    for frame in running:
+        parts |= frame
+        if parts.get("strip", {}).get("settled", "").count("\n") >= steps_seen and parts["strip"]["live"]:
+            break
+    running.close()
+    for frame in context.shown:
+        parts |= frame
+    return parts, store
+
+
+def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model):
+    parts, store = stopped(model, 2)
+    assert parts["strip"]["state"] == parts["progress"]["state"] == "stopped"
+    lines = parts["strip"]["settled"].count("\n")
+    assert lines >= 2 and parts["strip"]["live"], "the words that were still forming stay"
+    assert len(json.loads(parts["strip"]["look"])) == lines
+    desk = desk_of(model, store)
+    assert desk.inspect("visitor", 0, 2, parts["kept"]).card["read"]
+    trace = desk.kept("visitor", parts["kept"]).trace
+    assert trace.reasons == ["stopped"] and len(trace.answers[0]) > 0
+
+
+def test_variations_that_were_stopped_can_be_read(model):
+    parts, store = stopped(model, 1, variations=3)
+    assert parts["rows"]["state"] == "stopped" and all(row["text"].strip() for row in parts["rows"]["rows"])
+    assert desk_of(model, store).read("visitor", 2, parts["kept"]).strip["settled"]
+
+
+def test_how_much_was_written_is_said_when_a_run_is_stopped(model):
+    parts, _ = stopped(model, 1)
+    words = sum(len(json.loads(line)) for line in parts["strip"]["settled"].split("\n") if line)
+    forming = len(parts["strip"]["live"])
+    said = f"Stopped after {words + forming} tokens, the last {forming} of them still forming."
+    assert parts["progress"]["message"] == said
+
+
+def test_a_run_that_was_stopped_before_a_word_leaves_nothing_to_look_into(model):
+    context = Viewer()
+    running = generate(model, "x", context=context)
+    next(running), next(running)
+    running.close()
+    assert context.shown[-1]["progress"]["message"] == "Stopped before it began."
+    assert "kept" not in context.shown[-1]
 
 
 def test_a_link_fills_in_the_controls(model):

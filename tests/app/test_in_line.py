@@ -11,6 +11,8 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.serve import Limits, Scheduler
 
+from .viewing import Viewer, controls_of
+
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, guidance=2.0)
 LONG = SamplerSettings(steps=50, max_new_tokens=1024, stop_at_end=False)
 
@@ -30,8 +32,11 @@ def held(model, one_place):
 
 
 def writing(model, scheduler):
-    desk = Desk(model, TraceStore(), scheduler, BundledBaseline())
-    return desk.write("me", "The cat", 1, *values_of(SETTINGS))
+    """(the strip, the progress line) of every frame of a run."""
+    controls = controls_of(SETTINGS, prompt="The cat", variations=1)
+    for frame in Desk(model, TraceStore(), scheduler, BundledBaseline()).write(Viewer(), controls):
+        if "strip" in frame:
+            yield frame["strip"], frame["progress"]
 
 
 def road(model, scheduler):
@@ -59,6 +64,6 @@ def test_who_stops_in_the_line_is_out_of_it(model, one_place, held):
 
 def test_a_full_line_is_said_in_the_page(model, one_place, held):
     waits = one_place.run(model, Recipe("generate", ("x",), SETTINGS))
-    *_, last = writing(model, one_place)
+    with pytest.raises(ValueError, match="The queue is full"):
+        list(writing(model, one_place))
     waits.close()
-    assert last[1]["state"] == "error" and "The queue is full" in last[1]["message"]

@@ -13,10 +13,11 @@ from app.desk import Desk
 from app.model_card import NOT_ALLOWED, card_text, facts_html, load_model, measure_speed
 from app.resident import Resident
 from app.round_trip import MOST_TOKENS, latent_file, posteriors, round_trip
-from app.settings_panel import values_of
 from app.trace_store import TraceStore
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import RecipeError
+
+from .viewing import Viewer, controls_of
 
 
 def test_the_facts_are_those_of_the_model_and_escaped(model):
@@ -98,14 +99,16 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     resident = Resident(model, may_load=True)
     desk = resident.each(lambda model: Desk(model, TraceStore(), resident.scheduler, resident.baseline))
     settings = SamplerSettings(steps=2, max_new_tokens=8)
-    running = desk().write("visitor", "A cat", 1, *values_of(settings))
+    running = desk().write(Viewer(), controls_of(settings, prompt="A cat", variations=1))
     next(running)
     frames = list(load_model(resident, str(folder), resident.may_load))
     assert frames[-1][1]["state"] == "done"
     assert resident.model is not model and resident.model.name == "other"
     assert desk().model is resident.model
-    *_, last = running
-    assert last.strip["state"] == "done"
+    parts = {}
+    for frame in running:
+        parts |= frame
+    assert parts["strip"]["state"] == "done"
 
 
 def test_the_share_that_is_read_grows_to_one(golden_folder):

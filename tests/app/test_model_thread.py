@@ -29,6 +29,8 @@ from coladlm.latent.interpolate import ROADS
 from coladlm.recipe import Recipe
 from coladlm.serve.turns import THREAD
 
+from .viewing import Viewer, controls_of, parts_of
+
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, seed=5, guidance=2.0, stop_at_end=False)
 OTHERS = SamplerSettings(steps=2, max_new_tokens=8, seed=5, guidance=1.5, stop_at_end=False)
 ME, TEXT, PAIR = "visitor", "The dog ran home and the bird sang.", ("The sun was warm", "The night was cold")
@@ -46,8 +48,7 @@ class Visit:
         self.threads: set[str] = set()
 
     def kept(self):
-        frames = list(self.desk.write(ME, TEXT, 1, *values_of(SETTINGS)))
-        return frames[-1].kept
+        return parts_of(self.desk.write, controls_of(SETTINGS, prompt=TEXT, variations=1), Viewer(ME))["kept"]
 
     def flow_run(self):
         """The id of a run on the map."""
@@ -150,7 +151,7 @@ def api(visit):
 
 
 CASES = {
-    "generate": lambda v: v.desk.write(ME, TEXT, 2, *values_of(SETTINGS)),
+    "generate": lambda v: v.desk.write(Viewer(ME), controls_of(SETTINGS, prompt=TEXT, variations=2)),
     "a token": look_at_a_token,
     "a and b": beside,
     "decode again": decoded,

@@ -12,7 +12,8 @@ def press_run(page: Page, bench: str) -> None:
     """
     page.evaluate(
         """id => { window.taken = false;
-        document.getElementById(id).addEventListener('asked', () => { window.taken = true; }, {once: true}); }""",
+        for (const kind of ['asked', 'run-state'])
+          document.getElementById(id).addEventListener(kind, () => { window.taken = true; }, {once: true}); }""",
         bench,
     )
     page.locator(f"#{bench} button.run").click()

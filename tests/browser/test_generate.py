@@ -196,7 +196,7 @@ def test_a_run_stopped_before_the_server_has_answered_is_stopped_there_too(visit
         const seen = new MutationObserver(() => window.states.push(line.dataset.state));
         seen.observe(line, {attributeFilter: ['data-state']});
         window.fetch = async (...request) => {
-          const slow = String(request[0]).includes('queue/join'), answer = await ask(...request);
+          const slow = String(request[0]).includes('/runs/'), answer = await ask(...request);
           if (slow) await new Promise(done => setTimeout(done, 500));
           return answer;
         }; }"""
@@ -283,9 +283,9 @@ def test_a_run_right_after_a_stop_is_not_lost(visit):
         """async () => {
         const bench = document.querySelector('#generate'), seen = [];
         const press = name => bench.querySelector('button.' + name).click();
-        const asked = () => new Promise(done => bench.addEventListener('asked', done, {once: true}));
+        const asked = () => new Promise(done => bench.addEventListener('run-state', done, {once: true}));
         for (const name of ['run', 'stop', 'run']) {
-          const heard = name === 'run' && asked();
+          const heard = asked();
           press(name);
           await heard;
           seen.push(bench.dataset.run);
@@ -332,11 +332,11 @@ def test_a_link_of_another_model_says_so_and_does_not_run(visit):
 
 def test_a_server_that_stays_silent_is_told_of(visit):
     page = visit(again=False)
-    page.route("**/queue/join**", lambda route: None)  # as after a connection that was lost without a word
+    page.route("**/runs/*", lambda route: None)  # as after a connection that was lost without a word
     page.clock.install()
     page.locator("button.run").click()
     page.clock.fast_forward(21_000)
-    expect(page.locator("#generate .wrong").first).to_contain_text("not answered")
+    expect(page.locator("#generate .wrong").first).to_contain_text("does not answer")
 
 
 def test_copy_link_copies_the_address(visit):

@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import socket
 
 import httpx
 import pytest
@@ -11,11 +10,11 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from app.host import launched
+from app.server import Options, Served
 from app.serving.openai_api import ApiOptions
 from coladlm.recipe import Recipe
 from coladlm.run import run
-from coladlm.serve import Scheduler
+from coladlm.serve import Limits
 
 PAIR = ("The sun was warm", "The night was cold")
 QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
@@ -32,12 +31,9 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def address(model):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launched(model, Scheduler(), ApiOptions(), "127.0.0.1", port, mcp=True, quiet=True)
-    yield f"http://127.0.0.1:{port}"
-    page.close(verbose=False)
+    served = Served(model, Limits(), ApiOptions(), Options(mcp=True, quiet=True))
+    yield served.address
+    served.close()
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def test_a_client_that_hangs_up_frees_its_place_within_a_second(server, stream):
         with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as connection:
             body = json.dumps(long_body(stream=stream)).encode()
             head = (
-                "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n"
             )
             connection.sendall(head.encode() + body)

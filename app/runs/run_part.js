@@ -1,0 +1,47 @@
+// Before the JavaScript of a component that shows a part of a run's frames: see run_client.js.
+//
+// A frame is drawn as it comes; gradio gets it as the component's value when the run is over, as every value that it is
+// given costs it some milliseconds.
+const runBench = element.closest('.beside, .workbench');
+let frame;             // the latest; undefined while gradio's value is shown
+let showFrame = () => {};
+let onRunState = () => {};
+
+if (props.part) {
+  const given = props, watchGiven = watch, drawn = [];
+  props = new Proxy(given, {
+    get: (_, name) => name === 'value' && frame !== undefined ? frame : given[name],
+    set(_, name, value) {
+      if (name === 'value') frame = undefined;
+      given[name] = value;
+      return true;
+    },
+  });
+  watch = (names, draw) => {
+    if ([names].flat().includes('value')) drawn.push(draw);
+    watchGiven(names, () => { frame = undefined; draw(); });
+  };
+  showFrame = value => {
+    frame = value;
+    drawn.forEach(draw => draw());
+  };
+  // The last to hear of a state is gradio: what a component makes of it comes first.
+  const heard = [detail => {
+    if (['ended', 'lost'].includes(detail.name) && frame !== undefined) props.value = frame;
+  }];
+  onRunState = callback => heard.unshift(callback);
+  runBench.addEventListener('run-state', event => heard.forEach(callback => callback(event.detail)));
+  element.dataset.runPart = props.part;
+  element.addEventListener('frame', event => showFrame(event.detail));
+  // once the rest of this script has run, which says how a frame is drawn
+  queueMicrotask(() => element.dispatchEvent(new CustomEvent('frame-ready', {bubbles: true})));
+}
+
+// What is over is not awaited any more: calls draw when a value that is still "running" has become "stopped".
+function stopWithRun(draw) {
+  onRunState(({name}) => {
+    if (!['stopping', 'ended', 'lost'].includes(name) || props.value?.state !== 'running') return;
+    frame = {...props.value, state: 'stopped'};
+    draw();
+  });
+}
