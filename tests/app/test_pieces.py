@@ -62,15 +62,15 @@ def test_a_special_token_shows_its_name(model):
     assert "".join(pieces(model.tokenizer, ids, special=frozenset(model.end_ids))) == "end<|endoftext|>new"
 
 
-def test_every_place_that_shows_a_typed_text_shows_the_names_of_special_tokens(model):
+def test_every_place_that_shows_a_typed_text_shows_the_names_of_special_tokens(model, scheduler):
     text = 'He typed "<|endoftext|>" and <|pad|>.'
     assert "".join(tokens_of(model, text)["tokens"]) == text
     assert "".join(token[0] for token in round_trip(model, text)["tokens"]) == text
-    assert "".join(encode_text(model, text)["tokens"]) == text
+    assert "".join(encode_text(model, scheduler, text)["tokens"]) == text
 
 
-def test_what_is_read_in_latents_comes_token_by_token_as_the_same_text(model):
+def test_what_is_read_in_latents_comes_token_by_token_as_the_same_text(model, scheduler):
     latents = torch.randn(20, model.latent_dim, generator=torch.Generator().manual_seed(0)).tolist()
-    found = decode_latents(model, latents)
+    found = decode_latents(model, scheduler, latents)
     assert len(found["tokens"]) == 20 * model.patch_size
     assert "".join(token["text"] for token in found["tokens"]) == found["text"] != ""

@@ -119,4 +119,4 @@ def test_a_teacher_of_other_tokens_is_one_sentence(folder, capsys):
     assert main(["dit", *options(folder), "--name", "other", "--teacher", str(BUNDLED)]) == 2
     assert f"{BUNDLED}: its tokenizer is not that of the run" in capsys.readouterr().err
     assert main(["dit", *options(folder), "--name", "other", "--teacher", "nowhere"]) == 2
-    assert "nowhere: found no folder" in capsys.readouterr().err
+    assert "nowhere: found nothing" in capsys.readouterr().err
