@@ -54,7 +54,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     before = context.shape[1] - len(blocks) * b
     config, vae = model.vae.config, model.vae
     cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
-                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device, vae.kernel)  # fmt: skip
+                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
     if before:
         cache.place(0, before)
         vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)

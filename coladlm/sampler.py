@@ -18,7 +18,7 @@ from torch import Tensor
 from . import flow
 from .dit import BlockCausalDiT, Modulations
 from .events import BlockDone, Event, Finished, Step
-from .layers import KVCache, attend_guided
+from .layers import KVCache, angle_dtype, attend_guided
 from .randomness import block_noise, step_noise, token_uniforms
 from .settings import SamplerSettings
 from .text_vae import TextVAE
@@ -190,14 +190,12 @@ class _Run:
         self.padding = self.position - lengths
         capacity = self.position + self.b * max(plan.blocks for plan in self.plans)
         shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
-        text_shared = {**shared, "kernel": self.vae.kernel}
-        dtype = self.dit.txt_in["proj"].weight.dtype
-        flow_shape = (dit.num_layers, dit.heads, dit.head_dim)
-        self.flow_cache = KVCache(*flow_shape, dtype=dtype, kernel=self.dit.kernel, **shared)
-        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
+        shared["dtype"] = self.dit.txt_in["proj"].weight.dtype
+        self.flow_cache = KVCache(dit.num_layers, dit.heads, dit.head_dim, **shared)
+        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
         self.encoder_cache = None
         if self.settings.history == "reencoded":
-            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
+            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
         # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
         self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
         for row, plan in enumerate(self.plans):
@@ -253,7 +251,7 @@ class _Run:
         self.scales, scale_index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
         self.scale_index = list(scale_index.split([plan.start.numel() for plan in self.plans]))
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
-        self.modulations = self.dit.modulations(times.flatten().float().to(self.device))
+        self.modulations = self.dit.modulations(times.flatten().to(self.device, angle_dtype(self.device)))
 
     def _modulations(self, t: flow.Time, halves: int) -> Modulations:
         if self.between is not None:

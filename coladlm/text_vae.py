@@ -15,14 +15,10 @@ from torch import Tensor, nn
 from .config import TextVAEConfig
 from .layers import (
     Attend,
-    Kernel,
     LayerNorm,
     Linear,
     attend_under,
     block_causal_mask,
-    exact_kernel,
-    float64_kernel,
-    product,
     rotary_halves,
     rotate_halves,
 )
@@ -109,7 +105,7 @@ class Encoder(nn.Module):
     def forward(self, ids: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         conv = self.patch_embedder
         patches = self.wte(ids).unflatten(1, (-1, conv.kernel_size[0])).transpose(2, 3).flatten(2)  # (B, n, dim * ps)
-        x = product(patches, conv.weight.flatten(1), conv.bias, self.final_layer.float64_sums)
+        x = F.linear(patches, conv.weight.flatten(1), conv.bias)
         for layer, block in enumerate(self.blocks):
             x = block(x, layer, rope, attend)
         return self.final_layer(x)
@@ -154,11 +150,6 @@ class TextVAE(nn.Module):
         """The token id that stands for a masked token in training."""
         return self.config.vocab_size
 
-    @property
-    def kernel(self) -> Kernel:
-        """The attention arithmetic, in step with that of the linear layers."""
-        return float64_kernel if self.encoder.final_layer.float64_sums else exact_kernel
-
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary factors for integer positions (n,) or (B, n) of latents."""
         return rotary_halves(positions, self.config.head_dim, self.config.rope_theta)
@@ -197,7 +188,7 @@ class TextVAE(nn.Module):
         if rope is None:
             rope = self.rope(torch.arange(n, device=device))
         if attend is None:
-            attend = attend_under(block_causal_mask(n, self.config.block_size, device), self.kernel)
+            attend = attend_under(block_causal_mask(n, self.config.block_size, device))
         return rope, attend
 
     def scale(self, z: Tensor) -> Tensor:
