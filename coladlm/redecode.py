@@ -83,8 +83,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
                                     model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
         else:
             ids = choose(of_block, *how)[0]
+        seen[0, ids] = True
         ids = torch.where(fixed[0] == NO_TOKEN, ids, fixed[0])
-        seen[0, ids[pinned:]] = True
         found_ids.append(ids.tolist())
         found_p.append(logits[0].softmax(-1).gather(-1, ids[:, None])[:, 0].tolist())
         written, ended = _until_end(found_ids[-1][pinned:], model, settings, settings.max_new_tokens - len(answer))

@@ -42,7 +42,7 @@ class Plan:
     prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
     (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
-    written: (m,), tokens that the resumed run has written in earlier blocks, for the repetition penalty. settings: its
+    written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
     own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`).
     """
 
@@ -196,8 +196,9 @@ class _Run:
         self.encoder_cache = None
         if self.settings.history == "reencoded":
             self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
-        # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
-        self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
+        # Tokens decoded so far, for the repetition penalty. At a pinned position that is what the decoder chose there,
+        # as in the published sampler, and not the token that stands in the text.
+        self.seen = torch.zeros(batch, vae.vocab_size, dtype=torch.bool, device=self.device)
         for row, plan in enumerate(self.plans):
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
@@ -421,16 +422,15 @@ class _Run:
             uniforms = None
             if temperature > 0:
                 uniforms = torch.stack([token_uniforms(*keys[i], logits.shape[1]) for i in rows]).to(self.device)
-            of_rows = penalised(logits[rows], self.seen[rows, :-1], penalty)
+            of_rows = penalised(logits[rows], self.seen[rows], penalty)
             if size:
                 context, new = self.context[rows, : written.stop], self._from_noise(block, rows)
                 ids[rows] = choose_unrepeated(of_rows, uniforms, temperature, top_k, top_p, context, size,
                                               self.sampler.words, pinned[rows], new)  # fmt: skip
             else:
                 ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
-        free = pinned < 0
-        self.seen.scatter_(1, torch.where(free, ids, logits.shape[-1]), True)  # pinned ones into the spare column
-        ids = torch.where(free, ids, pinned)
+        self.seen.scatter_(1, ids, True)
+        ids = torch.where(pinned == NO_TOKEN, ids, pinned)
         self.context[:, written] = ids
         return ids
 

@@ -48,9 +48,8 @@ class VAEBlock(nn.Module):
     def __init__(self, config: TextVAEConfig):
         super().__init__()
         c, kv_dim = config, config.kv_heads * config.head_dim
-        norm = {"eps": c.layer_norm_eps, "elementwise_affine": c.layer_norm_affine}
-        self.norm_attn = LayerNorm(c.dim, **norm)
-        self.norm_ffn = LayerNorm(c.dim, **norm)
+        self.norm_attn = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.layer_norm_affine)
+        self.norm_ffn = LayerNorm(c.dim, eps=c.layer_norm_eps)  # affine in any case, as published
         self.qkv_proj = Linear(c.dim, c.dim + 2 * kv_dim, bias=c.qk_bias)
         if c.qk_norm:
             self.q_norm = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.qk_norm_affine)
@@ -120,7 +119,7 @@ class Decoder(nn.Module):
         self.in_layer = Linear(c.latent_dim, c.dim, bias=c.bias)
         self.blocks = nn.ModuleList(VAEBlock(c) for _ in range(c.decoder_num_blocks))
         self.unpatch_layer = Linear(c.dim, c.dim * c.patch_size)
-        self.final_norm = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.layer_norm_affine)
+        self.final_norm = LayerNorm(c.dim, eps=c.layer_norm_eps)  # affine in any case, as published
         self.final_layer = Linear(c.dim, c.vocab_size, bias=c.bias)
         self.patch_size = c.patch_size
 
