@@ -211,8 +211,7 @@ def facts_html(model: ColaDLM) -> str:
         ("Fingerprint", model.fingerprint or "none"),
         ("Text VAE", f"{_count(sizes[0])} parameters, width {vae.dim}, {vae.encoder_num_blocks} encoder and "
                      f"{vae.decoder_num_blocks} decoder layers"),
-        ("DiT", f"{_count(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers, attention in "
-                f"{dit.attention_dtype}"),
+        ("DiT", f"{_count(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers"),
         ("Latents", f"{model.latent_dim} channels, {_many(model.patch_size, 'token')} each, blocks of "
                     f"{model.block_size}"),
         ("Vocabulary", f"{vae.vocab_size:,} tokens"),

@@ -277,7 +277,7 @@ def _check_rotary(tensor: StoredTensor, config: DiTConfig) -> None:
 
 def _rotary_frequencies(config: DiTConfig) -> Tensor:
     """(rope_dim / 2,) float32: the angles of position 1."""
-    return rotary_angles(torch.tensor(1), config.rope_dim, ROPE_THETA)
+    return rotary_angles(torch.tensor(1), config.rope_dim, ROPE_THETA).float()
 
 
 def check_tokenizer(file: Path, vocab_size: int) -> None:
@@ -299,7 +299,9 @@ def check_tokenizer(file: Path, vocab_size: int) -> None:
 def _fingerprint(configs: Iterable[Any], networks: Iterable[dict[str, StoredTensor]], tokenizer_file: Path) -> str:
     digest = hashlib.sha256()
     for config, tensors in zip(configs, networks, strict=True):
-        digest.update(json.dumps(config.to_dict(), sort_keys=True).encode())
+        # with the settled keys, so that a model keeps the fingerprint that recipes of earlier versions name
+        fields = config.to_dict() | dict(config.settled)
+        digest.update(json.dumps(fields, sort_keys=True).encode())
         for key in sorted(key for key in tensors if not ROTARY.fullmatch(key)):
             tensor = tensors[key]
             digest.update(f"{key} {tensor.dtype} {tensor.shape}".encode())

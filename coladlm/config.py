@@ -12,7 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 
 class ConfigError(ValueError):
@@ -54,6 +54,7 @@ class TextVAEConfig:
     # masks
     causal: bool = False
     block_causal: bool = True
+    settled: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def head_dim(self) -> int:
@@ -114,9 +115,8 @@ class DiTConfig:
     norm_eps: float = 1e-5
     qk_bias: bool = False
     rope_dim: int = 96
-    # Not a published key. The published network rounds the products of its attention to bfloat16 even in float32
-    # (layers.bfloat16_kernel); a model that was trained without that says "float32".
-    attention_dtype: str = "bfloat16"
+    # keys of earlier versions that leave no choice any more: a file may still carry one, with this value
+    settled: ClassVar[Mapping[str, Any]] = {"attention_dtype": "float32"}
 
     @property
     def hidden_dim(self) -> int:
@@ -138,7 +138,6 @@ class DiTConfig:
         check("head_dim", config.head_dim % 2 == 0, "an even number")
         check("rope_dim", 0 < config.rope_dim <= config.head_dim and config.rope_dim % 2 == 0,
               f"an even number from 2 to head_dim = {config.head_dim}")  # fmt: skip
-        check("attention_dtype", config.attention_dtype in ("bfloat16", "float32"), "bfloat16 or float32")
         check("expand_ratio", config.expand_ratio >= 1, "a positive integer")
         check("norm_eps", config.norm_eps > 0, "a positive number")
         return config
@@ -169,6 +168,9 @@ def read_fields(cls, data: Mapping[str, Any], file: str, model_type: str):
     found = data.get("model_type", model_type)
     if found != model_type:
         raise ConfigError(f"{file}: model_type is {found!r}, expected {model_type!r}")
+    for key, value in cls.settled.items():
+        if data.get(key, value) != value:
+            raise ConfigError(f"{file}: {key} is {data[key]!r}, expected {value!r} or no such key")
     kinds = typing.get_type_hints(cls)
     values = {}
     for field in dataclasses.fields(cls):

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from .config import DiTConfig
 from .layers import (
-    KERNELS,
     Attend,
-    Kernel,
     LayerNorm,
     Linear,
+    angle_dtype,
     attend_under,
     block_causal_mask,
     rotary_pairs,
@@ -81,10 +80,10 @@ class TimeEmbedding(nn.Module):
         self.proj_out = Linear(dim, dim)
 
     def forward(self, t: Tensor) -> Tensor:
-        half = TIME_CHANNELS // 2
-        frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=t.device, dtype=torch.float32))
-        angles = t.float()[:, None] * frequencies
-        x = torch.cat((angles.sin(), angles.cos()), -1)
+        half, dtype = TIME_CHANNELS // 2, angle_dtype(t.device)
+        frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, device=t.device, dtype=dtype))
+        angles = t.to(dtype)[:, None] * frequencies
+        x = torch.cat((angles.sin(), angles.cos()), -1).float()
         return F.silu(self.proj_out(F.silu(self.proj_hid(F.silu(self.proj_in(x))))))
 
 
@@ -164,17 +163,12 @@ class BlockCausalDiT(nn.Module):
         self.txt_out_ada = AdaLN(config.txt_dim, {"out_in": 2})
         self.txt_out = nn.ModuleDict({"proj": Linear(config.txt_dim, config.txt_out_channels)})
 
-    @property
-    def kernel(self) -> Kernel:
-        """The attention arithmetic that this model was made with."""
-        return KERNELS[self.config.attention_dtype]
-
     def rope(self, positions: Tensor) -> Tensor:
         """Rotary factors for integer positions (n,) or (B, n)."""
         return rotary_pairs(positions, self.config.head_dim, self.config.rope_dim, ROPE_THETA)
 
     def modulations(self, t: Tensor) -> Modulations:
-        """Tabulates the modulations of T times, t (T,) in [0, 1000]."""
+        """Tabulates the modulations of T times, t (T,) in [0, 1000], float32 or float64."""
         e = self.emb_in(t)
         output = self.txt_out_ada("out_in", e)
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
@@ -208,5 +202,5 @@ class BlockCausalDiT(nn.Module):
             positions = torch.arange(z.shape[1], device=z.device)
         if mask is None:
             mask = block_causal_mask(z.shape[1], self.config.block_size, z.device)
-        attend = attend_under(mask, self.kernel)
+        attend = attend_under(mask)
         return self.output(self.hidden(z, modulations, self.rope(positions), attend), modulations)

@@ -23,17 +23,15 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 class Linear(nn.Linear):
     """A linear layer that takes its input in any dtype: weights live in the compute dtype, norms in float32.
 
-    float64_sums: add up in float64 and round once, so that a row does not depend on how many rows there are. See
-    `sum_in_float64`. packed: the weights as `packed.py` lays them out, used where no gradient is asked for.
+    packed: the weights as `packed.py` lays them out, used where no gradient is asked for.
     """
 
-    float64_sums = False
     packed: PackedWeights | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed is not None and self._use_packed(x):
             return self.packed.product(x, self.bias)
-        return product(x, self.weight, self.bias, self.float64_sums)
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
     def gelu_tanh(self, x: Tensor) -> Tensor:
         """The layer with a tanh-GELU behind it."""
@@ -43,24 +41,6 @@ class Linear(nn.Linear):
 
     def _use_packed(self, x: Tensor) -> bool:
         return not torch.is_grad_enabled() and x.dtype == torch.float32 and self.packed.fit(self.weight)
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None, float64_sums: bool = False) -> Tensor:
-    """x weight^T + bias in the dtype of the weight, (..., in) -> (..., out)."""
-    if float64_sums:
-        return F.linear(x.double(), weight.double(), None if bias is None else bias.double()).to(weight.dtype)
-    return F.linear(x.to(weight.dtype), weight, bias)
-
-
-def sum_in_float64(network: nn.Module) -> None:
-    """Makes the linear layers of a network add up in float64.
-
-    A product of more rows adds up in another order, which moves the last digit of a float32 sum. That is nothing until
-    something rounds more coarsely later: then now and then a number falls the other way, by a hundredth of its size.
-    """
-    for module in network.modules():
-        if isinstance(module, Linear):
-            module.float64_sums = True
 
 
 class LayerNorm(nn.LayerNorm):
@@ -73,17 +53,25 @@ class LayerNorm(nn.LayerNorm):
 # rotary embeddings
 
 
+def angle_dtype(device: torch.device) -> torch.dtype:
+    """float64, where the device has it. An angle of 1000 in float32 is off by up to 3e-5, and so are its sine and
+    cosine; made in float64 and rounded once, they are exact to 6e-8 at any position and time.
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def rotary_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
-    """Angles (..., channels / 2) in float32 for integer positions (...), frequencies theta^(-2i / channels)."""
-    exponents = torch.arange(0, channels, 2, device=positions.device, dtype=torch.float32) / channels
-    return positions.to(torch.float32)[..., None] * theta**-exponents
+    """Angles (..., channels / 2) for integer positions (...), frequencies theta^(-2i / channels), in `angle_dtype`."""
+    dtype = angle_dtype(positions.device)
+    exponents = torch.arange(0, channels, 2, device=positions.device, dtype=dtype) / channels
+    return positions.to(dtype)[..., None] * theta**-exponents
 
 
 def rotary_pairs(positions: Tensor, head_dim: int, channels: int, theta: float) -> Tensor:
     """Complex factors (..., n, 1, head_dim / 2) for `rotate_pairs`; the rest of the channels stays."""
     angles = rotary_angles(positions, channels, theta)
     angles = F.pad(angles, (0, (head_dim - channels) // 2))
-    return torch.polar(torch.ones_like(angles), angles)[..., None, :]
+    return torch.polar(torch.ones_like(angles), angles)[..., None, :].to(torch.complex64)
 
 
 def rotate_pairs(x: Tensor, factors: Tensor) -> Tensor:
@@ -92,10 +80,10 @@ def rotate_pairs(x: Tensor, factors: Tensor) -> Tensor:
 
 
 def rotary_halves(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each (..., n, 1, head_dim), for `rotate_halves`."""
+    """Cosines and sines, each (..., n, 1, head_dim), float32, for `rotate_halves`."""
     angles = rotary_angles(positions, head_dim, theta)
     angles = torch.cat((angles, angles), -1)[..., None, :]
-    return angles.cos(), angles.sin()
+    return angles.cos().float(), angles.sin().float()
 
 
 def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -129,59 +117,24 @@ def block_causal_mask(n: int, block_size: int, device: torch.device | str = "cpu
 
 # attention
 
-Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
-
-def exact_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention in the dtype of its inputs, (B, heads, n, c); mask: true where a query may see a key."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def float64_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The same with sums in float64, for networks that `sum_in_float64`."""
-    return F.scaled_dot_product_attention(q.double(), k.double(), v.double(), attn_mask=mask).to(q.dtype)
-
-
-def bfloat16_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The attention of the published DiT: a float32 network whose two products run in bfloat16.
-
-    Inputs, scores, weights and output are rounded to bfloat16. Rounding by hand gives the same numbers on processors
-    without bfloat16 arithmetic, where its products are a hundred times slower; sums are float64 on a CPU, so that what
-    is rounded does not depend on the order in which a batch of this size adds up.
-    """
-    if q.dtype != torch.float32:
-        return exact_kernel(q, k, v, mask)
-    sums = torch.float64 if q.device.type == "cpu" else torch.float32
-
-    def rounded(x: Tensor) -> Tensor:
-        return x.to(torch.bfloat16).to(sums)
-
-    scores = rounded(rounded(q * q.shape[-1] ** -0.5) @ rounded(k).transpose(-2, -1))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return rounded(rounded(scores.softmax(-1)) @ rounded(v)).float()
-
-
-KERNELS: dict[str, Kernel] = {"float32": exact_kernel, "bfloat16": bfloat16_kernel}
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, kernel: Kernel = exact_kernel) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention. q: (B, n, heads, c); k, v: (B, m, kv_heads, c) -> (B, n, heads * c).
 
     mask: true where a query may see a key, broadcastable to (B, heads, n, m). `kv_heads` is `heads` or 1.
     """
-    return _attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, kernel)
+    return _attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kernel: Kernel) -> Tensor:
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if k.shape[1] != q.shape[1]:
         k, v = k.expand(-1, q.shape[1], -1, -1), v.expand(-1, q.shape[1], -1, -1)
-    return kernel(q, k, v, mask).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def attend_under(mask: Tensor | None, kernel: Kernel = exact_kernel) -> Attend:
+def attend_under(mask: Tensor | None) -> Attend:
     """Attention over whole sequences under one mask for all layers."""
-    return lambda layer, q, k, v: attention(q, k, v, mask, kernel)
+    return lambda layer, q, k, v: attention(q, k, v, mask)
 
 
 class KVCache:
@@ -192,13 +145,12 @@ class KVCache:
     """
 
     def __init__(self, layers: int, heads: int, head_dim: int, capacity: int, padding: Tensor, block_size: int,
-                 dtype: torch.dtype, device: torch.device | str, kernel: Kernel = exact_kernel):  # fmt: skip
+                 dtype: torch.dtype, device: torch.device | str):  # fmt: skip
         shape = (layers, len(padding), heads, capacity, head_dim)
         self.k = torch.zeros(shape, dtype=dtype, device=device)
         self.v = torch.zeros(shape, dtype=dtype, device=device)
         self.block_size = block_size
         self.padding = padding  # (batch,), on the CPU
-        self.kernel = kernel
         self.start = self.end = 0
         self.mask: Tensor | None = None
         self.slots: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -233,7 +185,7 @@ class KVCache:
         own_keys, own_values, keys, values = self.slots[layer]
         own_keys.copy_(k)
         own_values.copy_(v)
-        return _attention(q.transpose(1, 2), keys, values, self.mask, self.kernel)
+        return _attention(q.transpose(1, 2), keys, values, self.mask)
 
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these (indices on the CPU), when sequences of a batch have come to their end.
@@ -255,6 +207,6 @@ def attend_guided(cache: KVCache) -> Attend:
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (q, q_alone), (k, k_alone), (v, v_alone) = q.chunk(2), k.chunk(2), v.chunk(2)
-        return torch.cat((cache(layer, q, k, v), attention(q_alone, k_alone, v_alone, kernel=cache.kernel)))
+        return torch.cat((cache(layer, q, k, v), attention(q_alone, k_alone, v_alone)))
 
     return attend

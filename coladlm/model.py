@@ -15,7 +15,6 @@ from .devices import SMALL_PARAMETERS, choose_device, choose_dtype
 from .dit import BlockCausalDiT
 from .events import Event, Finished
 from .flow import NOISE_TIME
-from .layers import sum_in_float64
 from .packed import pack
 from .sampler import Plan, Sampler
 from .settings import SamplerSettings
@@ -57,14 +56,8 @@ class ColaDLM:
         if missing:
             raise ValueError(f"the tokenizer has no {missing[0]}, expected the tokens {', '.join(ids)}")
         small = self.parameters <= SMALL_PARAMETERS and self.device.type == "cpu"
-        for network in (vae, dit) if small and self.dtype == torch.float32 else ():
-            # Attention that rounds to bfloat16 blows up last-digit differences between batches of different sizes, so a
-            # small network takes the time to add up in float64; in a large one that would cost several times the step.
-            # With other attention it keeps a second copy of its weights, packed for small batches.
-            if dit.config.attention_dtype == "bfloat16":
-                sum_in_float64(network)
-            else:
-                pack(network)
+        for network in (vae, dit) if small else ():
+            pack(network)  # a second copy of the weights, laid out for small batches
         self.pad_id: int = ids[PAD_TOKEN]
         self.end_ids: tuple[int, ...] = tuple(ids[token] for token in END_TOKENS)
         self.sampler = Sampler(vae, dit, self.read, self.end_ids, self.pad_id)

@@ -62,10 +62,10 @@ def can_pack() -> bool:
 
 @torch.no_grad()
 def pack(network: nn.Module) -> int:
-    """Packs the float32 `layers.Linear` of a network on a CPU that do not add up in float64. Returns how many."""
+    """Packs the float32 `layers.Linear` of a network on a CPU. Returns how many."""
     layers = [module for module in network.modules() if isinstance(module, Linear)]
     layers = [layer for layer in layers if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32]
-    layers = [layer for layer in layers if not layer.float64_sums] if can_pack() else []
+    layers = layers if can_pack() else []
     for layer in layers:
         layer.packed = PackedWeights(layer.weight)
     return len(layers)

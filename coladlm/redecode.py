@@ -54,7 +54,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     before = context.shape[1] - len(blocks) * b
     config, vae = model.vae.config, model.vae
     cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
-                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device, vae.kernel)  # fmt: skip
+                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
     if before:
         cache.place(0, before)
         vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
@@ -83,8 +83,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
                                     model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
         else:
             ids = choose(of_block, *how)[0]
+        seen[0, ids] = True
         ids = torch.where(fixed[0] == NO_TOKEN, ids, fixed[0])
-        seen[0, ids[pinned:]] = True
         found_ids.append(ids.tolist())
         found_p.append(logits[0].softmax(-1).gather(-1, ids[:, None])[:, 0].tolist())
         written, ended = _until_end(found_ids[-1][pinned:], model, settings, settings.max_new_tokens - len(answer))

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import flow
 from .dit import BlockCausalDiT, Modulations
 from .events import BlockDone, Event, Finished, Step
-from .layers import KVCache, attend_guided
+from .layers import KVCache, angle_dtype, attend_guided
 from .randomness import block_noise, step_noise, token_uniforms
 from .settings import SamplerSettings
 from .text_vae import TextVAE
@@ -42,7 +42,7 @@ class Plan:
     prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
     (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
-    written: (m,), tokens that the resumed run has written in earlier blocks, for the repetition penalty. settings: its
+    written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
     own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`).
     """
 
@@ -190,16 +190,15 @@ class _Run:
         self.padding = self.position - lengths
         capacity = self.position + self.b * max(plan.blocks for plan in self.plans)
         shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
-        text_shared = {**shared, "kernel": self.vae.kernel}
-        dtype = self.dit.txt_in["proj"].weight.dtype
-        flow_shape = (dit.num_layers, dit.heads, dit.head_dim)
-        self.flow_cache = KVCache(*flow_shape, dtype=dtype, kernel=self.dit.kernel, **shared)
-        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
+        shared["dtype"] = self.dit.txt_in["proj"].weight.dtype
+        self.flow_cache = KVCache(dit.num_layers, dit.heads, dit.head_dim, **shared)
+        self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
         self.encoder_cache = None
         if self.settings.history == "reencoded":
-            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, dtype=dtype, **text_shared)
-        # tokens generated so far, for the repetition penalty, and a spare column for those that do not count
-        self.seen = torch.zeros(batch, vae.vocab_size + 1, dtype=torch.bool, device=self.device)
+            self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
+        # Tokens decoded so far, for the repetition penalty. At a pinned position that is what the decoder chose there,
+        # as in the published sampler, and not the token that stands in the text.
+        self.seen = torch.zeros(batch, vae.vocab_size, dtype=torch.bool, device=self.device)
         for row, plan in enumerate(self.plans):
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
@@ -253,7 +252,7 @@ class _Run:
         self.scales, scale_index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
         self.scale_index = list(scale_index.split([plan.start.numel() for plan in self.plans]))
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
-        self.modulations = self.dit.modulations(times.flatten().float().to(self.device))
+        self.modulations = self.dit.modulations(times.flatten().to(self.device, angle_dtype(self.device)))
 
     def _modulations(self, t: flow.Time, halves: int) -> Modulations:
         if self.between is not None:
@@ -423,16 +422,15 @@ class _Run:
             uniforms = None
             if temperature > 0:
                 uniforms = torch.stack([token_uniforms(*keys[i], logits.shape[1]) for i in rows]).to(self.device)
-            of_rows = penalised(logits[rows], self.seen[rows, :-1], penalty)
+            of_rows = penalised(logits[rows], self.seen[rows], penalty)
             if size:
                 context, new = self.context[rows, : written.stop], self._from_noise(block, rows)
                 ids[rows] = choose_unrepeated(of_rows, uniforms, temperature, top_k, top_p, context, size,
                                               self.sampler.words, pinned[rows], new)  # fmt: skip
             else:
                 ids[rows] = choose(of_rows, uniforms, temperature, top_k, top_p)
-        free = pinned < 0
-        self.seen.scatter_(1, torch.where(free, ids, logits.shape[-1]), True)  # pinned ones into the spare column
-        ids = torch.where(free, ids, pinned)
+        self.seen.scatter_(1, ids, True)
+        ids = torch.where(pinned == NO_TOKEN, ids, pinned)
         self.context[:, written] = ids
         return ids
 

@@ -217,7 +217,7 @@ def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, room: int) -> 
     lengths = torch.cat((a_end - a.padding, b_end - b.padding))
     end = int(lengths.max())
     layers, rows, heads, _, head_dim = a.k.shape
-    joined = KVCache(layers, heads, head_dim, end + room, end - lengths, a.block_size, a.k.dtype, a.k.device, a.kernel)
+    joined = KVCache(layers, heads, head_dim, end + room, end - lengths, a.block_size, a.k.dtype, a.k.device)
     for part, part_end, where in ((a, a_end, slice(0, rows)), (b, b_end, slice(rows, None))):
         kept = min(part_end, end)
         joined.k[:, where, :, end - kept : end] = part.k[:, :, :, part_end - kept : part_end]

@@ -15,14 +15,10 @@ from torch import Tensor, nn
 from .config import TextVAEConfig
 from .layers import (
     Attend,
-    Kernel,
     LayerNorm,
     Linear,
     attend_under,
     block_causal_mask,
-    exact_kernel,
-    float64_kernel,
-    product,
     rotary_halves,
     rotate_halves,
 )
@@ -52,9 +48,8 @@ class VAEBlock(nn.Module):
     def __init__(self, config: TextVAEConfig):
         super().__init__()
         c, kv_dim = config, config.kv_heads * config.head_dim
-        norm = {"eps": c.layer_norm_eps, "elementwise_affine": c.layer_norm_affine}
-        self.norm_attn = LayerNorm(c.dim, **norm)
-        self.norm_ffn = LayerNorm(c.dim, **norm)
+        self.norm_attn = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.layer_norm_affine)
+        self.norm_ffn = LayerNorm(c.dim, eps=c.layer_norm_eps)  # affine in any case, as published
         self.qkv_proj = Linear(c.dim, c.dim + 2 * kv_dim, bias=c.qk_bias)
         if c.qk_norm:
             self.q_norm = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.qk_norm_affine)
@@ -109,7 +104,7 @@ class Encoder(nn.Module):
     def forward(self, ids: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         conv = self.patch_embedder
         patches = self.wte(ids).unflatten(1, (-1, conv.kernel_size[0])).transpose(2, 3).flatten(2)  # (B, n, dim * ps)
-        x = product(patches, conv.weight.flatten(1), conv.bias, self.final_layer.float64_sums)
+        x = F.linear(patches, conv.weight.flatten(1), conv.bias)
         for layer, block in enumerate(self.blocks):
             x = block(x, layer, rope, attend)
         return self.final_layer(x)
@@ -124,7 +119,7 @@ class Decoder(nn.Module):
         self.in_layer = Linear(c.latent_dim, c.dim, bias=c.bias)
         self.blocks = nn.ModuleList(VAEBlock(c) for _ in range(c.decoder_num_blocks))
         self.unpatch_layer = Linear(c.dim, c.dim * c.patch_size)
-        self.final_norm = LayerNorm(c.dim, eps=c.layer_norm_eps, elementwise_affine=c.layer_norm_affine)
+        self.final_norm = LayerNorm(c.dim, eps=c.layer_norm_eps)  # affine in any case, as published
         self.final_layer = Linear(c.dim, c.vocab_size, bias=c.bias)
         self.patch_size = c.patch_size
 
@@ -153,11 +148,6 @@ class TextVAE(nn.Module):
     def mask_id(self) -> int:
         """The token id that stands for a masked token in training."""
         return self.config.vocab_size
-
-    @property
-    def kernel(self) -> Kernel:
-        """The attention arithmetic, in step with that of the linear layers."""
-        return float64_kernel if self.encoder.final_layer.float64_sums else exact_kernel
 
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary factors for integer positions (n,) or (B, n) of latents."""
@@ -197,7 +187,7 @@ class TextVAE(nn.Module):
         if rope is None:
             rope = self.rope(torch.arange(n, device=device))
         if attend is None:
-            attend = attend_under(block_causal_mask(n, self.config.block_size, device), self.kernel)
+            attend = attend_under(block_causal_mask(n, self.config.block_size, device))
         return rope, attend
 
     def scale(self, z: Tensor) -> Tensor:

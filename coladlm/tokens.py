@@ -84,9 +84,9 @@ def choose_unrepeated(logits: Tensor, uniforms: Tensor | None, temperature: floa
 
     context: (B, L + n), tokens so far and room for these n, NO_TOKEN where nothing stands. words: (vocab,) bool, see
     word_starts. pinned: (B, n), tokens that stand already and NO_TOKEN elsewhere. free: (B, n) bool, where the rule
-    holds. Returns token ids (B, n).
+    holds. Returns token ids (B, n), at pinned places those that would have been chosen.
     """
-    context, (n, vocab_size) = context.clone(), logits.shape[1:]
+    context, (n, vocab_size), chosen = context.clone(), logits.shape[1:], []
     for place in range(n):
         here, end = slice(place, place + 1), context.shape[1] - n + place
         own = None if uniforms is None else uniforms[:, here]
@@ -99,4 +99,5 @@ def choose_unrepeated(logits: Tensor, uniforms: Tensor | None, temperature: floa
         others = torch.where(replaced[..., None], others, of_place)
         ids = torch.where(replaced, choose(others, own, temperature, top_k, top_p), ids)
         context[:, end : end + 1] = torch.where(pinned[:, here] == NO_TOKEN, ids, pinned[:, here])
-    return context[:, -n:]
+        chosen.append(ids)
+    return torch.cat(chosen, 1)

@@ -51,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
-    """A small random checkpoint of the published form, with the answers of the published float32 arithmetic."""
+    """A small random checkpoint of the published form, with answers computed in float64 and rounded once."""
     return GOLDEN
 
 

@@ -25,7 +25,7 @@ def test_dit_defaults_are_the_published_table():
     assert dataclasses.asdict(DiTConfig.from_dict({})) == {
         "txt_in_channels": 16, "txt_out_channels": 16, "txt_dim": 2048, "emb_dim": 2048, "heads": 16, "head_dim": 128,
         "expand_ratio": 4, "num_layers": 24, "norm_eps": 1e-5, "qk_bias": False, "patch_size": 1, "rope_dim": 96,
-        "block_size": 4, "attention_dtype": "bfloat16",
+        "block_size": 4,
     }  # fmt: skip
 
 
@@ -33,6 +33,11 @@ def test_dit_defaults_are_the_published_table():
 def test_keys_of_other_libraries_are_ignored(kind):
     other = {"architectures": ["ColaDiTModel"], "dtype": "float32", "transformers_version": "5.23.0", "dropout": 0.0}
     assert kind.from_dict(other) == kind.from_dict({})
+
+
+def test_a_settled_key_with_its_one_value_is_read_and_not_written():
+    config = DiTConfig.from_dict({"attention_dtype": "float32"})
+    assert config == DiTConfig.from_dict({}) and "attention_dtype" not in config.to_dict()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,7 +100,8 @@ def test_a_wrong_vae_config_gets_a_sentence(data, message):
         ({"rope_dim": 5}, r"rope_dim is 5, expected an even number from 2"),
         ({"expand_ratio": 0}, r"expand_ratio is 0, expected a positive integer"),
         ({"norm_eps": 0.0}, r"norm_eps is 0.0, expected a positive number"),
-        ({"attention_dtype": "int8"}, r"attention_dtype is 'int8', expected bfloat16 or float32"),
+        ({"attention_dtype": "bfloat16"}, r"attention_dtype is 'bfloat16', expected 'float32' or no such key"),
+        ({"attention_dtype": None}, r"attention_dtype is None, expected 'float32' or no such key"),
         ({"model_type": "cola_text_vae"}, r"model_type is 'cola_text_vae', expected 'cola_dit'"),
     ],
 )

@@ -13,7 +13,7 @@ from coladlm.layers import KVCache, attend_guided, attend_under, block_causal_ma
 
 SMALL = {
     "txt_in_channels": 4, "txt_out_channels": 4, "txt_dim": 20, "emb_dim": 20, "heads": 3, "head_dim": 8, "rope_dim": 6,
-    "expand_ratio": 2, "num_layers": 2, "block_size": 3, "attention_dtype": "float32",
+    "expand_ratio": 2, "num_layers": 2, "block_size": 3,
 }  # fmt: skip
 SWITCHES = [
     {},
@@ -139,14 +139,13 @@ def test_velocity_through_a_cache_equals_the_whole_sequence(switches):
     torch.testing.assert_close(torch.cat(parts, 1), dit(z, t), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("attention_dtype", ["float32", "bfloat16"])
-def test_a_padded_row_equals_the_same_row_alone(attention_dtype):
-    dit = small_dit(attention_dtype=attention_dtype)
+def test_a_padded_row_equals_the_same_row_alone():
+    dit = small_dit()
     c, b = dit.config, dit.config.block_size
     z, t = random_input(dit, 3 * b)
     z[1, :b] = 1e3  # what lies in the padding must not matter
     padding = torch.tensor([0, b])
-    cache = KVCache(c.num_layers, c.heads, c.head_dim, 3 * b, padding, b, torch.float32, "cpu", dit.kernel)
+    cache = KVCache(c.num_layers, c.heads, c.head_dim, 3 * b, padding, b, torch.float32, "cpu")
     times, index = torch.unique(t, return_inverse=True)
     parts = []
     for start, end in ((0, 2 * b), (2 * b, 3 * b)):
@@ -155,9 +154,8 @@ def test_a_padded_row_equals_the_same_row_alone(attention_dtype):
         rope = dit.rope((torch.arange(start, end) - padding[:, None]).clamp(min=0))
         parts.append(dit.output(dit.hidden(z[:, start:end], modulations, rope, cache), modulations))
     v = torch.cat(parts, 1)
-    tolerance = {"atol": 1e-5, "rtol": 1e-4} if attention_dtype == "float32" else {"atol": 2e-2, "rtol": 0.0}
-    torch.testing.assert_close(v[:1], dit(z[:1], t[:1]), **tolerance)
-    torch.testing.assert_close(v[1:, b:], dit(z[1:, b:], t[1:, b:]), **tolerance)
+    torch.testing.assert_close(v[:1], dit(z[:1], t[:1]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(v[1:, b:], dit(z[1:, b:], t[1:, b:]), atol=1e-5, rtol=1e-4)
 
 
 def test_the_unguided_half_of_a_batch_sees_its_block_alone():
@@ -209,13 +207,6 @@ def test_every_position_has_its_own_time():
     assert (before[:, 2] - after[:, 2]).abs().max() > 1e-3
 
 
-def test_the_bfloat16_attention_is_another_but_close_arithmetic():
-    exact, rounded = small_dit(), small_dit(attention_dtype="bfloat16")
-    z, t = random_input(exact, 9)
-    difference = (exact(z, t) - rounded(z, t)).norm() / exact(z, t).norm()
-    assert 0 < difference < 0.02
-
-
 def test_inputs_of_a_wrong_shape_are_refused():
     dit = small_dit()
     with pytest.raises(ValueError, match=r"z has shape \(1, 3, 5\) and t \(1, 3\), expected \(batch, n, 4\)"):
@@ -228,7 +219,7 @@ def test_inputs_of_a_wrong_shape_are_refused():
 def test_golden_answers(golden_folder, golden, i):
     _, dit = load_networks(find_checkpoint(golden_folder), "cpu", torch.float32)
     v = dit(golden[f"velocity.{i}.z"][None], golden[f"velocity.{i}.t"][None])
-    torch.testing.assert_close(v[0], golden[f"velocity.{i}.v"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(v[0], golden[f"velocity.{i}.v"], atol=1e-5, rtol=0)
 
 
 def test_bfloat16_weights_give_nearly_the_answers_of_float32(golden_folder, golden):

@@ -1,4 +1,4 @@
-"""Rotary embeddings, masks, attention kernels and the key-value cache, each against its definition."""
+"""Rotary embeddings, masks, attention and the key-value cache, each against its definition."""
 
 import math
 
@@ -10,9 +10,7 @@ from coladlm.layers import (
     LayerNorm,
     Linear,
     attention,
-    bfloat16_kernel,
     block_causal_mask,
-    exact_kernel,
     gelu_tanh,
     rotary_halves,
     rotary_pairs,
@@ -71,29 +69,6 @@ def test_attention_with_one_shared_key_head_equals_that_head_repeated():
     mask = block_causal_mask(5, 2)
     repeated = attention(q, k.repeat(1, 1, 3, 1), v.repeat(1, 1, 3, 1), mask)
     torch.testing.assert_close(attention(q, k, v, mask), repeated)
-
-
-def test_bfloat16_kernel_rounds_every_product_and_nothing_else():
-    q, k, v = torch.randn(3, 1, 1, 5, 8)
-    mask = block_causal_mask(5, 2)
-    found = bfloat16_kernel(q, k, v, mask)[0, 0]
-
-    def rounded(x: torch.Tensor) -> torch.Tensor:
-        return x.bfloat16().float()
-
-    for i in range(5):
-        seen = [j for j in range(5) if mask[i, j]]
-        scores = torch.stack([rounded((rounded(q[0, 0, i] / 8**0.5) * rounded(k[0, 0, j])).sum()) for j in seen])
-        weights = rounded(scores.softmax(0))
-        wanted = rounded(sum(w * rounded(v[0, 0, j]) for w, j in zip(weights, seen, strict=True)))
-        torch.testing.assert_close(
-            found[i], wanted, atol=0, rtol=2**-7
-        )  # sums in another order may round the other way
-
-
-def test_bfloat16_kernel_leaves_bfloat16_inputs_to_the_library():
-    q, k, v = torch.randn(3, 1, 2, 5, 8).bfloat16()
-    assert torch.equal(bfloat16_kernel(q, k, v, None), exact_kernel(q, k, v, None))
 
 
 def small_cache(padding: list[int], capacity: int = 8, block_size: int = 2) -> KVCache:

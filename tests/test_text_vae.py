@@ -290,10 +290,10 @@ def test_inputs_of_a_wrong_shape_are_refused():
 def test_golden_answers(golden_folder, golden, i):
     vae, _ = load_networks(find_checkpoint(golden_folder), "cpu", torch.float32)
     posterior = vae.encode(golden[f"encode.{i}.ids"][None])
-    torch.testing.assert_close(posterior.mean[0], golden[f"encode.{i}.mean"], atol=1e-4, rtol=0)
-    torch.testing.assert_close(posterior.logvar[0], golden[f"encode.{i}.logvar"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(posterior.mean[0], golden[f"encode.{i}.mean"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(posterior.logvar[0], golden[f"encode.{i}.logvar"], atol=1e-5, rtol=0)
     logits = vae.decode(golden[f"encode.{i}.mean"][None])
-    torch.testing.assert_close(logits[0], golden[f"decode.{i}.logits"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits[0], golden[f"decode.{i}.logits"], atol=1e-5, rtol=0)
 
 
 def test_bfloat16_weights_give_nearly_the_answers_of_float32(golden_folder, golden):

@@ -151,9 +151,9 @@ def test_where_no_other_word_is_left_the_choice_stays():
     assert unrepeated(logits, [1, 0, 1], words=torch.tensor([False] * 4), temperature=1.0) == [0]
 
 
-def test_pinned_tokens_count_and_stay_and_given_text_may_repeat():
+def test_pinned_tokens_count_for_those_after_them_and_given_text_may_repeat():
     logits = torch.tensor([[[3.0, 2.0, 1.0, 0.0]] * 2])
-    assert unrepeated(logits, [1, 0], pinned=[1, NO_TOKEN]) == [1, 1]  # "1 0" stands, and the pinned 1 before it
+    assert unrepeated(logits, [1, 0], pinned=[1, NO_TOKEN]) == [0, 1]  # "1 0" stands, and the pinned 1 before it
     assert unrepeated(logits, [1, 0, 1], free=False) == [0, 0]
 
 

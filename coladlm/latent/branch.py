@@ -17,11 +17,12 @@ from ..batch import Batch, Requests, pass_on, run_alone
 from ..events import Event, Finished
 from ..flow import NOISE_TIME, staggered_grid
 from ..model import ColaDLM
-from ..randomness import block_noise
+from ..randomness import block_noise, token_uniforms
 from ..recipe import Recipe
 from ..recorder import TraceRecorder
 from ..sampler import Plan
 from ..settings import MAX_SEED, SamplerSettings
+from ..tokens import choose
 from ..trace import SPECS, Spec, Trace
 
 OPERATION = "generate"  # whose runs can branch: their prompts are the whole of what stands before
@@ -102,15 +103,36 @@ def plan_branch(
     state, first_step = _state(trace, spot, old, new, start[0], key)
     if fresh is not None:
         state = _with_noise(trace, spot, state, new, first_step, start[0], key)
-    written = _written(trace, spot, len(text.latents) % b * ps)
-    return Plan(history.latents, history.ids, source, start, pinned_ids, new.max_new_tokens - len(written), skip=skip,
-                sequence=key, first_block=spot.block, state=state, first_step=first_step, written=written)  # fmt: skip
+    of_prompt = len(text.latents) % b * ps
+    length, written = new.max_new_tokens - len(_written(trace, spot, of_prompt)), _written(trace, spot, 0)
+    if spot.block and of_prompt and new.repetition_penalty != 1.0:
+        written = torch.cat((_decoded_at_pins(model, trace, spot.sequence, of_prompt), written[of_prompt:]))
+    return Plan(history.latents, history.ids, source, start, pinned_ids, length, skip=skip, sequence=key,
+                first_block=spot.block, state=state, first_step=first_step, written=written)  # fmt: skip
 
 
 def _written(trace: Trace, spot: Spot, skip: int) -> Tensor:
     """The tokens that the run has written in the blocks before the branch; `skip` are the prompt's in its first."""
     ids = torch.from_numpy(trace.token_ids[spot.sequence, : spot.block].astype(np.int64)).flatten()
     return ids[skip:] if spot.block else ids
+
+
+@torch.inference_mode()
+def _decoded_at_pins(model: ColaDLM, trace: Trace, sequence: int, tokens: int) -> Tensor:
+    """What the decoder chose at the prompt's `tokens` places of a run's first block, (tokens,).
+
+    The trace has the prompt's own tokens there, but the repetition penalty goes by these (see `sampler.py`). They are
+    chosen again by the trace's own settings. Where a temperature draws them, a branch with other noise than its parent
+    draws others here.
+    """
+    settings = trace.recipe.settings
+    block = torch.from_numpy(trace.latents[sequence, 0]).float()
+    latents = torch.cat((history_of(model, trace, sequence, 0).latents, block))
+    logits = model.decode(latents)[-model.vae.config.tokens_per_block :][None]
+    uniforms = None
+    if settings.temperature > 0:
+        uniforms = token_uniforms(settings.seed, sequence_key(trace, sequence), 0, logits.shape[1])[None]
+    return choose(logits, uniforms, settings.temperature, settings.top_k, settings.top_p)[0, :tokens].cpu()
 
 
 def run_branch(

@@ -38,17 +38,17 @@ def velocity_error(model: ColaDLM, latents: Tensor, asked: Tensor, seed: int = 0
     clean, asked = latents.to(model.device), asked[:, first:].to(model.device)
     modulations = model.dit.modulations(torch.tensor([0.0, *times], device=model.device))
     positions = torch.arange(n, device=model.device)
-    noisy_rope, kernel = model.dit.rope(positions[first:]), model.dit.kernel
+    noisy_rope = model.dit.rope(positions[first:])
     history: list[tuple[Tensor, Tensor]] = []  # keys and values of the clean copy in each layer
     clean_mask, noisy_mask = block_causal_mask(n, b, model.device), _noisy_mask(n, first, b, model.device)
 
     def attend_clean(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         history.append((k, v))
-        return attention(q, k, v, clean_mask, kernel)
+        return attention(q, k, v, clean_mask)
 
     def attend_noisy(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         clean_k, clean_v = history[layer]
-        return attention(q, torch.cat((clean_k, k), 1), torch.cat((clean_v, v), 1), noisy_mask, kernel)
+        return attention(q, torch.cat((clean_k, k), 1), torch.cat((clean_v, v), 1), noisy_mask)
 
     model.dit.hidden(clean, modulations.at(0), model.dit.rope(positions), attend_clean)
     clean = clean[:, first:]

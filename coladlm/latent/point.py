@@ -40,8 +40,7 @@ class BlockReader:
         self.model, self.vae = model, model.vae
         config, n, b = model.vae.config, len(history.latents), model.block_size
         self.cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, n + b,
-                             torch.zeros(batch, dtype=torch.long), b, model.dtype, model.device,
-                             self.vae.kernel)  # fmt: skip
+                             torch.zeros(batch, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
         if n:
             self.cache.place(0, n)
             latents = history.latents.to(model.device).expand(batch, -1, -1)

@@ -209,7 +209,7 @@ def vae_config(args: argparse.Namespace, vocab_size: int) -> TextVAEConfig:
 
 
 def dit_config(args: argparse.Namespace) -> DiTConfig:
-    """The DiT that the options ask for: heads of 64 of which 48 channels rotate, attention without rounding."""
+    """The DiT that the options ask for: heads of 64 of which 48 channels rotate."""
     return DiTConfig(
         txt_in_channels=args.latent_dim,
         txt_out_channels=args.latent_dim,
@@ -220,7 +220,6 @@ def dit_config(args: argparse.Namespace) -> DiTConfig:
         head_dim=HEAD_DIM,
         rope_dim=HEAD_DIM * 3 // 4,
         num_layers=args.layers,
-        attention_dtype="float32",
     )
 
 

@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
-from coladlm.dit import BlockCausalDiT
+from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.latent import Edited, Road, RoundTrips
 from coladlm.latent.branch import Spot, start_branch
 from coladlm.recipe import Recipe
@@ -19,14 +18,6 @@ SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidan
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=240)
 ROAD = ("The cat sat on the mat", "A dog ran in the park and")
 TEXT = "Once upon a time there was a little girl who went to the park"
-
-
-@pytest.fixture(scope="module")
-def exact(model) -> ColaDLM:
-    """The model with exact attention, for texts that must come out the same in any batch."""
-    dit = BlockCausalDiT(dataclasses.replace(model.dit.config, attention_dtype="float32"))
-    dit.load_state_dict(model.dit.state_dict())
-    return ColaDLM(model.vae, dit, model.tokenizer)
 
 
 @pytest.fixture
@@ -73,36 +64,36 @@ def held_batch(scheduler, model):
 
 @pytest.mark.parametrize("steps", ["all", "some", "none"])
 @pytest.mark.parametrize("which", range(len(recipes())), ids=[f"{r.operation}-{i}" for i, r in enumerate(recipes())])
-def test_an_operation_that_joins_a_batch_gives_what_it_gives_alone(exact, scheduler, which, steps):
+def test_an_operation_that_joins_a_batch_gives_what_it_gives_alone(model, scheduler, which, steps):
     recipe = recipes()[which]
-    held = held_batch(scheduler, exact)
-    assert outcome(scheduler.run(exact, recipe, steps=steps)) == outcome(run(exact, recipe))
+    held = held_batch(scheduler, model)
+    assert outcome(scheduler.run(model, recipe, steps=steps)) == outcome(run(model, recipe))
     assert scheduler.metrics.shared_requests[recipe.operation] >= 1
     held.close()
 
 
-def test_every_event_comes_and_in_the_order_that_it_has_alone(exact, scheduler):
-    held = held_batch(scheduler, exact)
+def test_every_event_comes_and_in_the_order_that_it_has_alone(model, scheduler):
+    held = held_batch(scheduler, model)
     for recipe in recipes():
-        seen = [type(event) for event in scheduler.run(exact, recipe) if not isinstance(event, Waiting)]
-        assert seen == [type(event) for event in run(exact, recipe)]
+        seen = [type(event) for event in scheduler.run(model, recipe) if not isinstance(event, Waiting)]
+        assert seen == [type(event) for event in run(model, recipe)]
     held.close()
 
 
-def test_without_steps_an_operation_says_everything_else(exact, scheduler):
+def test_without_steps_an_operation_says_everything_else(model, scheduler):
     for recipe in recipes():
-        events = scheduler.run(exact, recipe, steps="none")
+        events = scheduler.run(model, recipe, steps="none")
         seen = [type(event) for event in events if not isinstance(event, Waiting)]
-        assert seen == [type(event) for event in run(exact, recipe) if not isinstance(event, Step)]
+        assert seen == [type(event) for event in run(model, recipe) if not isinstance(event, Step)]
 
 
-def test_whoever_wants_some_steps_gets_the_first_with_its_preview(exact, scheduler):
-    steps = [event for event in scheduler.run(exact, recipes()[2], steps="some") if isinstance(event, Step)]
+def test_whoever_wants_some_steps_gets_the_first_with_its_preview(model, scheduler):
+    steps = [event for event in scheduler.run(model, recipes()[2], steps="some") if isinstance(event, Step)]
     assert (steps[0].block, steps[0].index) == (0, 0)
-    assert steps[0].preview().shape[:2] == (3, exact.block_size * exact.patch_size)
+    assert steps[0].preview().shape[:2] == (3, model.block_size * model.patch_size)
 
 
-def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(exact, scheduler):
+def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(model, scheduler):
     draw, given, left, threads = random.Random(3), {}, [], []
     asked = [
         dataclasses.replace(recipe, settings=dataclasses.replace(recipe.settings, seed=seed))
@@ -115,7 +106,7 @@ def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(
         given[index] = outcome(events)
 
     for index, recipe in enumerate(asked):
-        events = scheduler.run(exact, recipe, steps=draw.choice(("all", "some", "none")))
+        events = scheduler.run(model, recipe, steps=draw.choice(("all", "some", "none")))
         if index % 4 == 3:  # leaves after its first event or two
             for _ in range(draw.choice((1, 2))):
                 next(events)
@@ -132,7 +123,7 @@ def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(
         thread.join(120)
     assert sorted((*given, *left)) == list(range(len(asked)))
     for index, found in given.items():
-        assert found == outcome(run(exact, asked[index]))
+        assert found == outcome(run(model, asked[index]))
     assert set(scheduler.metrics.shared_requests) == {"generate", "interpolate", "edit"}
 
 
@@ -143,21 +134,21 @@ def wait_for_turns(scheduler, count: int) -> None:
         time.sleep(0.002)
 
 
-def test_inversions_share_their_way_to_the_noise_and_back(exact, scheduler):
+def test_inversions_share_their_way_to_the_noise_and_back(model, scheduler):
     asked = [Recipe("invert", texts, SETTINGS, options={"iterations": 2}) for texts in ((TEXT,), ROAD)]
-    events = [scheduler.run(exact, recipe, steps="none") for recipe in asked]
+    events = [scheduler.run(model, recipe, steps="none") for recipe in asked]
     for each, recipe in zip(events, asked, strict=True):
-        assert outcome(each) == outcome(run(exact, recipe))
+        assert outcome(each) == outcome(run(model, recipe))
     assert scheduler.metrics.shared_requests == {"invert": 2}
 
 
-def test_a_branch_from_the_middle_of_a_block_joins_a_batch(exact, scheduler):
+def test_a_branch_from_the_middle_of_a_block_joins_a_batch(model, scheduler):
     recipe = Recipe("generate", ("The cat",), SETTINGS)
     record = recorder(recipe, dtype="float32")
-    for _ in record.watch(run(exact, recipe)):
+    for _ in record.watch(run(model, recipe)):
         pass
-    trace, held = record.trace(), held_batch(scheduler, exact)
-    events = scheduler.operate(exact, lambda: start_branch(exact, trace, Spot(0, 1, 2)), name="branch")
+    trace, held = record.trace(), held_batch(scheduler, model)
+    events = scheduler.operate(model, lambda: start_branch(model, trace, Spot(0, 1, 2)), name="branch")
     first, *_, finished = [event for event in events if not isinstance(event, Waiting)]
     assert isinstance(first, Step) and (first.block, first.index) == (0, 2)
     assert trace.answers[0][-len(finished.token_ids[0]) :] == finished.token_ids[0]
@@ -165,20 +156,20 @@ def test_a_branch_from_the_middle_of_a_block_joins_a_batch(exact, scheduler):
     held.close()
 
 
-def test_an_error_in_the_reading_of_a_batch_reaches_its_visitor_alone(exact, scheduler, monkeypatch):
+def test_an_error_in_the_reading_of_a_batch_reaches_its_visitor_alone(model, scheduler, monkeypatch):
     def fail(*_):
         raise RuntimeError("no measure")
 
     monkeypatch.setattr("coladlm.latent.edit.misfit", fail)
-    good = scheduler.run(exact, recipes()[0])
+    good = scheduler.run(model, recipes()[0])
     with pytest.raises(RuntimeError, match="no measure"):
-        list(scheduler.run(exact, recipes()[4]))
-    assert outcome(good) == outcome(run(exact, recipes()[0]))
+        list(scheduler.run(model, recipes()[4]))
+    assert outcome(good) == outcome(run(model, recipes()[0]))
     assert scheduler.numbers() == {"running": 0, "waiting": 0}
 
 
-def test_an_operation_that_is_left_frees_what_it_holds(exact, scheduler):
-    events = scheduler.run(exact, Recipe("edit", (TEXT,), LONG, 2, {"start": 1, "end": 3, "follow": 1.0}))
+def test_an_operation_that_is_left_frees_what_it_holds(model, scheduler):
+    events = scheduler.run(model, Recipe("edit", (TEXT,), LONG, 2, {"start": 1, "end": 3, "follow": 1.0}))
     while not isinstance(next(events), Step | BlockDone):
         pass
     events.close()
@@ -189,10 +180,10 @@ def test_an_operation_that_is_left_frees_what_it_holds(exact, scheduler):
     assert scheduler.turns.call(scheduler.batches.sizes) == []
 
 
-def test_more_sequences_than_a_batch_may_have_run_in_one_of_their_own(exact):
+def test_more_sequences_than_a_batch_may_have_run_in_one_of_their_own(model):
     one = Scheduler(Limits(batch=2))
     try:
-        assert outcome(one.run(exact, recipes()[0])) == outcome(run(exact, recipes()[0]))
+        assert outcome(one.run(model, recipes()[0])) == outcome(run(model, recipes()[0]))
         assert one.metrics.shared_requests == {}
     finally:
         one.close(grace=0)

@@ -11,21 +11,12 @@ import pytest
 import torch
 
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
-from coladlm.dit import BlockCausalDiT
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import run
 from coladlm.serve import BusyError, ClosingError, Limits, Scheduler, SlowError, Waiting
 
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=480)
-
-
-@pytest.fixture(scope="module")
-def exact(model) -> ColaDLM:
-    """The model with exact attention, for texts that must come out the same in any batch."""
-    dit = BlockCausalDiT(dataclasses.replace(model.dit.config, attention_dtype="float32"))
-    dit.load_state_dict(model.dit.state_dict())
-    return ColaDLM(model.vae, dit, model.tokenizer)
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def until(condition, seconds=60.0):
         time.sleep(0.005)
 
 
-def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, scheduler):
+def test_requests_at_once_each_get_what_the_recipe_gives_alone(model, scheduler):
     one = scheduler(batch=4)
     asked = [
         recipe(
@@ -70,7 +61,7 @@ def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, scheduler)
     given = {}
 
     def ask(i):
-        given[i] = texts(one.run(exact, asked[i]))
+        given[i] = texts(one.run(model, asked[i]))
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(asked))]
     for thread in threads:
@@ -78,7 +69,7 @@ def test_requests_at_once_each_get_what_the_recipe_gives_alone(exact, scheduler)
     for thread in threads:
         thread.join(60)
     for i, made in enumerate(asked):
-        assert given[i] == texts(run(exact, made))
+        assert given[i] == texts(run(model, made))
 
 
 @pytest.mark.parametrize("operation", ["generate", "invert"])
@@ -223,12 +214,12 @@ def test_previews_come_with_steps_that_may_be_read_at_any_time(model, scheduler)
         assert step.preview().shape[:2] == (1, model.block_size * model.patch_size)
 
 
-def test_who_wants_every_step_gets_it_in_a_batch_too(exact, scheduler):
+def test_who_wants_every_step_gets_it_in_a_batch_too(model, scheduler):
     one = scheduler()
-    other = one.run(exact, recipe(settings=LONG), steps="none")
+    other = one.run(model, recipe(settings=LONG), steps="none")
     next(other)
-    seen = [event for event in one.run(exact, recipe("The cat")) if not isinstance(event, Waiting)]
-    expected = list(run(exact, recipe("The cat")))
+    seen = [event for event in one.run(model, recipe("The cat")) if not isinstance(event, Waiting)]
+    expected = list(run(model, recipe("The cat")))
     assert [type(event) for event in seen] == [type(event) for event in expected]
     for event, alone in zip(seen, expected, strict=True):
         if isinstance(event, Step):
@@ -283,11 +274,11 @@ def test_a_look_takes_a_turn_of_the_thread_of_the_model_and_no_place(model, sche
         one.look(lambda: 1)
 
 
-def test_an_event_loop_hears_the_same_without_a_thread(exact, scheduler, complete):
+def test_an_event_loop_hears_the_same_without_a_thread(model, scheduler, complete):
     one = scheduler()
 
     async def ask(i):
-        events = one.run(exact, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))
+        events = one.run(model, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))
         return texts([event async for event in events.asynchronous()])
 
     async def several():
@@ -296,7 +287,7 @@ def test_an_event_loop_hears_the_same_without_a_thread(exact, scheduler, complet
     before = threading.active_count()
     given = complete(several())
     assert threading.active_count() <= before + 1
-    assert given == [texts(run(exact, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))) for i in range(5)]
+    assert given == [texts(run(model, recipe(settings=dataclasses.replace(SETTINGS, seed=i)))) for i in range(5)]
 
 
 def test_closing_lets_short_requests_end_and_tells_the_others(model):

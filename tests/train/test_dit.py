@@ -14,7 +14,7 @@ BLOCK, PAD = 4, 2
 VAE = TextVAEConfig(vocab_size=50, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
                     latent_dim=8, block_size=BLOCK)  # fmt: skip
 DIT = DiTConfig(txt_in_channels=8, txt_out_channels=8, block_size=BLOCK, txt_dim=32, emb_dim=32, heads=2, head_dim=16,
-                num_layers=2, rope_dim=12, attention_dtype="float32")  # fmt: skip
+                num_layers=2, rope_dim=12)  # fmt: skip
 
 
 def random_stage(**objective) -> DiTStage:

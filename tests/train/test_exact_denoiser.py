@@ -15,7 +15,7 @@ BLOCK, PAD, START, VOCABULARY, CHANNELS = 4, 2, 1, 50, 8
 VAE = TextVAEConfig(vocab_size=VOCABULARY, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
                     latent_dim=CHANNELS, block_size=BLOCK)  # fmt: skip
 DIT = DiTConfig(txt_in_channels=CHANNELS, txt_out_channels=CHANNELS, block_size=BLOCK, txt_dim=32, emb_dim=32, heads=2,
-                head_dim=16, num_layers=2, rope_dim=12, attention_dtype="float32")  # fmt: skip
+                head_dim=16, num_layers=2, rope_dim=12)  # fmt: skip
 
 
 def exact_denoiser(spread: float = 0.3) -> ExactDenoiser:
