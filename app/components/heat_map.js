@@ -5,7 +5,7 @@ const heat = element.querySelector('.heat');
 const rows = heat.querySelector('.rows');
 let data = null;
 let chosen = null;
-let frame = null;
+let moment = null;    // the frame of the flow map
 const sections = new Map(); // by run and block: {node, made, cursor, rows}
 
 const percent = share => Math.round(share * 100) + ' %';
@@ -128,8 +128,8 @@ function about() {
 function point() {
   for (const [key, section] of sections) {
     const [id, b] = [key.slice(0, key.lastIndexOf(' ')), Number(key.slice(key.lastIndexOf(' ') + 1))], run = data.runs.get(id);
-    const moves = frame && run && (frame.block === null || frame.block === b);
-    const index = moves ? data.stateIndex(run, b, frame) : -1, count = run ? run.blocks[b].states.length : 1;
+    const moves = moment && run && (moment.block === null || moment.block === b);
+    const index = moves ? data.stateIndex(run, b, moment) : -1, count = run ? run.blocks[b].states.length : 1;
     const cursor = index < 0 ? '' : index + '/' + count;
     if (cursor === section.cursor) continue;
     section.cursor = cursor;
@@ -157,7 +157,7 @@ rows.addEventListener('keydown', event => {
     tell('flow:choose', all[to].path);
     all[to].focus();
   } else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
-    const index = frame ? data.stateIndex(run, block, frame) : 0;
+    const index = moment ? data.stateIndex(run, block, moment) : 0;
     const states = run.blocks[block].states;
     const next = Math.max(0, Math.min(states.length - 1, index + (event.key === 'ArrowRight' ? 1 : -1)));
     tell('flow:choose', {run: id, block, place});
@@ -222,7 +222,7 @@ const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);
   if (event.detail.map !== props.name) return;
   data = event.detail.data;
-  frame = event.detail.frame;
+  moment = event.detail.frame;
   heat.hidden = !data.runs.size;
   const changed = build(), other = JSON.stringify(chosen) !== JSON.stringify(event.detail.chosen);
   chosen = event.detail.chosen;
