@@ -331,6 +331,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             yield [*values, None]
 
     def on_fit(request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
         yield from maps().fit(request.session_hash)
 
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:

@@ -70,9 +70,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
                 )
             controls = RunControls(NAME)
             add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
-            chosen = gr.CheckboxGroup(
-                explorer.store.shipped, label="On the map", visible=bool(explorer.store.shipped), elem_classes="setting"
-            )
+            recorded = explorer.recorded()
+            chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
             fold_button(NAME)
             with gr.Column(elem_classes="setting-list"):
                 with gr.Accordion("Open a trace", open=False, elem_classes="more"):
@@ -147,6 +146,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         return now().save(request.session_hash, event.kind, ids)
 
     def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
         yield from fit_in_background(now(), request.session_hash, ids)
 
     def on_leave(request: gr.Request) -> None:

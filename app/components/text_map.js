@@ -57,6 +57,7 @@ function distance(i, j) {
 async function draw() {
   if (!data) return;
   Plotly ??= await plotlyLibrary();
+  if (!data) return;    // it may have been taken away meanwhile
   const c = colours(), {x, y} = coordinates();
   const rings = i => selected.has(i) || marked.has(i) || i === centre, some = selected.size || marked.size;
   const sizes = data.texts.map((_, i) => i === centre ? 13 : rings(i) ? 9 : 6);
