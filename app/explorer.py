@@ -65,7 +65,18 @@ class Explorer:
     def runs(self, visitor: str, ids: Sequence[str] | None) -> list[Run]:
         """The runs with these ids that are still there, as many as a map has room for."""
         found = (self.store.get(visitor, id_) for id_ in ids or ())
-        return [run for run in found if run is not None][:MOST_SHOWN]
+        return [run for run in found if run is not None and self._fits(run)][:MOST_SHOWN]
+
+    def recorded(self) -> list[tuple[str, str]]:
+        """(label, id) of the recorded runs that this model can read: they are of the bundled one."""
+        return [(label, id_) for label, id_ in self.store.shipped if self._fits(self.store.get("", id_))]
+
+    def _fits(self, run: Run) -> bool:
+        try:
+            check_fits(self.model, run.trace)
+        except ValueError:
+            return False
+        return True
 
     def lines(self, runs: Sequence[Run]) -> str:
         charts = self.cloud.charts
@@ -90,7 +101,7 @@ class Explorer:
 
     def first(self, visitor: str) -> Shown:
         """What a visitor sees who opens the tab for the first time: the first recorded run, if there is one."""
-        recorded = [id_ for _, id_ in self.store.shipped[:1]]
+        recorded = [id_ for _, id_ in self.recorded()[:1]]
         if not recorded or self.cloud.charts is None:
             return Shown()
         shown = self.show(visitor, recorded, play=True)._replace(choices=self.choices(visitor, recorded))
@@ -105,7 +116,9 @@ class Explorer:
 
     def choices(self, visitor: str, ids: Sequence[str] | None) -> Any:
         """The list of runs that can be shown, these of them chosen."""
-        known = self.store.choices(visitor)
+        readable = [id_ for _, id_ in self.recorded()]
+        shipped = [id_ for _, id_ in self.store.shipped]
+        known = [(label, id_) for label, id_ in self.store.choices(visitor) if id_ not in shipped or id_ in readable]
         there = {id_ for _, id_ in known}
         return gr.CheckboxGroup(choices=known, value=[i for i in ids or () if i in there], visible=bool(known))
 
