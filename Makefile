@@ -24,7 +24,7 @@ run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/installed-dev browser nginx lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

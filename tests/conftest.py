@@ -1,8 +1,10 @@
 """Settings and fixtures for all tests. The environment is set before torch, gradio and huggingface_hub are imported."""
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,22 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the models of the tests are tiny: more threads only wait for each other
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
+from coladlm.latent import reference_cloud
+from coladlm.latent.projection import UMAPMap
+from coladlm.latent.reference_cloud import ReferenceCloud, Survey, load_sentences, surveyed, with_pca, with_umap
 
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
+STAND_IN = Path(__file__).parent / "fixtures" / "stand_in"  # for umap-learn, on the path of the process that fits
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-LONG_FOLDERS = ("browser", "latent", "serving", "app")  # whose files take longest, in that order
-BUNDLED_PAGES = ("test_map.py", "test_model.py", "test_trajectories.py")  # not served with the golden model alone
+LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,19 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile, files of browser tests that share a page's server stay with one worker, which starts it."""
+    """With --dist loadfile, tests of the page stay with the worker that has started its server."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class ByServer(LoadFileScheduling):
+    class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
-            if path.parent.name != "browser":
-                return str(path)
-            return "pages of the bundled model" if path.name in BUNDLED_PAGES else "pages of the golden model"
+            return "the page" if path.parent.name == "browser" else str(path)
 
-    return ByServer(config, log)
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +71,45 @@ def golden_settings() -> dict:
     return json.loads((GOLDEN / "golden.json").read_text())
 
 
+@pytest.fixture(scope="session")
+def model(golden_folder: Path) -> ColaDLM:
+    """A small model of random weights, with scaled latents: every structure holds, no text means anything."""
+    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def survey(model: ColaDLM) -> Survey:
+    """What `model` says of some sentences: words, and states of short runs."""
+    kept = model.defaults
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference_cloud, "NEW_TOKENS", 12)
+        model.defaults = dataclasses.replace(kept, steps=4)
+        try:
+            *_, (share, _, found) = surveyed(model, load_sentences()[:90])
+        finally:
+            model.defaults = kept
+    assert share == 1.0
+    return found
+
+
+@pytest.fixture(scope="session")
+def golden_cloud(survey: Survey) -> ReferenceCloud:
+    """The reference cloud of `model`, with maps of the form of a UMAP: how one is fitted is tested by itself."""
+    cloud = with_pca(survey)
+    states = cloud.pca.place(survey.fitted_on()[:200])
+    for dimensions in (2, 3):
+        embedding = np.random.default_rng(0).normal(size=(200, dimensions)).astype(np.float32)
+        cloud = with_umap(cloud, survey, UMAPMap(cloud.pca, states, embedding))
+    return cloud
+
+
 @pytest.fixture
-def uncompiled_umap(monkeypatch) -> None:
-    """Fits a UMAP in plain Python: for a few points that takes a quarter of the time that numba's compilation takes."""
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+def layout_without_umap(monkeypatch) -> None:
+    """A fit takes the place of the points from their first components: everything around it is the real thing.
+
+    umap-learn needs ten seconds for its first fit in a process; one test makes a real one.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +123,17 @@ def chromium() -> str:
     pytest.fail(
         f"found no browser by the names {', '.join(CHROMIUM_NAMES)}: install one (`make browser`) or set CHROMIUM"
     )
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """One browser for all tests of a worker."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

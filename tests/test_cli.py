@@ -16,7 +16,6 @@ import pytest
 
 from coladlm.cli import COMMANDS, main
 from coladlm.cli.options import HELP
-from coladlm.model import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.settings import SamplerSettings
 from coladlm.trace import Trace
@@ -31,11 +30,6 @@ TYPED = {
     "stochasticity": "0.25",
     "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "stagger": "0.5", "guidance_interval": "100 900",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture

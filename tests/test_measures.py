@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from coladlm import ColaDLM, SamplerSettings, measures
+from coladlm import SamplerSettings, measures
 from coladlm.measures import MeasureError
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
@@ -184,11 +184,6 @@ def test_a_position_measures_the_same_alone_and_among_others(batch):
 def test_arrays_that_do_not_fit_are_refused_in_a_sentence(call, said):
     with pytest.raises(MeasureError, match=said):
         call()
-
-
-@pytest.fixture(scope="module")
-def model(golden_folder):
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 def traced(model, texts, variations=1, events=None, **settings):

@@ -9,11 +9,6 @@ from coladlm.devices import choose_device, choose_dtype
 SHORT = SamplerSettings(steps=2, max_new_tokens=4)
 
 
-@pytest.fixture(scope="module")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
-
-
 @pytest.mark.parametrize("i", range(3))
 def test_encode_decode_and_velocity_agree_with_the_golden_answers(model, golden, golden_settings, i):
     posterior = model.encode(golden_settings["prompts"][i])
@@ -50,8 +45,14 @@ def test_posterior_samples_are_spread_as_the_variance_says(model):
 
 
 def test_a_prompt_may_be_empty_or_of_any_script(model):
-    texts = model.generate(["", "🙂🙃", "שלום עולם", "日本語のテキスト", "\x00\n\t"], SHORT)
-    assert len(texts) == 5 and all(isinstance(text, str) for text in texts)
+    prompts = ["", "🙂🙃", "שלום עולם", "日本語のテキスト", "\x00\n\t"]
+    whole = SamplerSettings(steps=2, max_new_tokens=4, stop_at_end=False)
+    *_, finished = model.sample(prompts, whole)
+    assert finished.texts == [model.read(ids) for ids in finished.token_ids]
+    assert [len(ids) for ids in finished.token_ids] == [4] * 5
+    for i, prompt in enumerate(prompts):
+        assert model.read(model.tokenize(prompt)) == prompt
+        assert model.generate([prompt], whole, sequences=[i]) == [finished.texts[i]]
 
 
 @pytest.mark.parametrize(("prompts", "message"), [

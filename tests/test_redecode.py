@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from coladlm import ColaDLM, SamplerSettings
+from coladlm import SamplerSettings
 from coladlm.latent.branch import BranchError
 from coladlm.recipe import Recipe
 from coladlm.redecode import redecode
@@ -13,11 +13,6 @@ from coladlm.run import recorder, run
 PROMPTS = ("Once upon a time there was a cat", "", "A")
 START = SamplerSettings(steps=3, max_new_tokens=14, seed=3, stop_at_end=False, repetition_penalty=1.3,
                         no_repeat_ngram_size=2)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 def recorded(model, settings, texts=PROMPTS, variations=2):

@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import coladlm.trace
 from coladlm.events import BlockDone, Finished, Step
-from coladlm.model import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.recorder import TraceRecorder, preview
 from coladlm.run import run
@@ -24,11 +23,6 @@ from coladlm.trace import SPECS, Trace, TraceError
 TEXTS = ("Once upon a time", "The cat sat", "")
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, guidance=3.0)
 RECIPE = Recipe("generate", TEXTS, SETTINGS, model="f")
-
-
-@pytest.fixture(scope="module")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,9 @@
-"""A resident model for the handlers of the page."""
+"""What the handlers of the page are given beside a model."""
 
 import pytest
 
 from app.bundled_baseline import BundledBaseline
-from coladlm import ColaDLM
 from coladlm.serve import Scheduler
-
-
-@pytest.fixture(scope="session")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

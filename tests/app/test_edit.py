@@ -34,7 +34,7 @@ from app.edit_controls import (
 from app.live_edit import ALIKE, LiveEdit
 from app.settings_panel import values_of
 from app.share import link_of
-from coladlm import ColaDLM, SamplerSettings
+from coladlm import SamplerSettings
 from coladlm.latent.edit import METHODS, OPTIONS, Edited
 from coladlm.latent.turning import measured
 from coladlm.recipe import Recipe, RecipeError, check_options
@@ -286,8 +286,8 @@ def test_options_survive_the_controls(model, changes):
     assert options_of(values) == (options, other, candidates)
 
 
-def test_a_direction_tells_how_many_sentences_it_turns_with_this_model():
-    model = ColaDLM.from_pretrained()
+def test_a_direction_tells_how_many_sentences_it_turns_with_this_model(bundled):
+    model = bundled
     found = measured(model)
     best = first_direction(model)
     assert found[best].turned == max(turning.turned for turning in found.values())

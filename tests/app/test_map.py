@@ -55,7 +55,7 @@ def test_nearest_to_a_text_of_the_map_is_that_text(maps):
 
 
 def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
-    model, scheduler, monkeypatch, tmp_path, uncompiled_umap
+    model, scheduler, monkeypatch, tmp_path, layout_without_umap
 ):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
     monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
@@ -67,7 +67,7 @@ def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
     assert list(tmp_path.rglob("*.npz"))
 
 
-def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, uncompiled_umap):
+def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, layout_without_umap):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"

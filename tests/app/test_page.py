@@ -3,6 +3,8 @@
 import copy
 import json
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +77,22 @@ def test_the_page_names_no_other_host_to_load_from(address):
 
 
 def test_the_configuration_of_the_page_is_plain_data(model):
-    copy.deepcopy(build_page(model).config["components"])  # as gradio does for every visitor
+    components = build_page(model).config["components"]
+    assert len(components) > 100
+    assert copy.deepcopy(components) == components  # as gradio does for every visitor
+    assert [type(value) for value in leaves(components) if type(value) not in (str, int, float, bool, type(None))] == []
+
+
+def leaves(data: Any) -> Iterator[Any]:
+    """What stands in nested lists, tuples and dicts, their keys among it."""
+    if isinstance(data, dict):
+        yield from data
+        data = [value for key, value in data.items() if key != "delete_callback"]  # gradio's own, of a State
+    elif not isinstance(data, list | tuple):
+        yield data
+        return
+    for value in data:
+        yield from leaves(value)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from app.cloud import CloudHolder
 from app.components.curves import Curves
 from app.components.flow_map import FlowMap
 from app.components.heat_map import HeatMap
-from app.explorer import MOST_SHOWN, Explorer
+from app.explorer import MOST_SHOWN, Explorer, Shown
 from app.flow_records import RunWriter
 from app.settings_panel import values_of
 from app.trace_store import TraceStore
 from app.trajectories import TRACES
-from coladlm import ColaDLM, SamplerSettings
+from coladlm import SamplerSettings
 from coladlm.latent.branch import check_fits
 from coladlm.latent.reference_cloud import surveyed, with_pca
 from coladlm.run import check_model
@@ -38,11 +38,6 @@ def holder(model, tmp_path_factory):
     holder.draw()
     assert shares == sorted(shares)
     return holder
-
-
-@pytest.fixture(scope="module")
-def bundled_model():
-    return ColaDLM.from_pretrained(device="cpu", dtype="float32")
 
 
 @pytest.fixture
@@ -158,14 +153,30 @@ def test_a_visitor_sees_no_run_of_another(explorer):
     assert explorer.store.get(ME, id_) is None
 
 
-def test_recorded_runs_belong_to_everybody_and_are_the_bundled_models(bundled_model):
+def test_recorded_runs_belong_to_everybody_and_are_the_bundleds(bundled):
     store = TraceStore(TRACES)
     assert store.choices("somebody") == store.shipped
     assert len(store.shipped) >= 1
     for _, id_ in store.shipped:
         trace = store.get("somebody", id_).trace
-        check_fits(bundled_model, trace)
-        assert check_model(bundled_model, trace.recipe) is None, "write them anew: assets/traces/README.md"
+        check_fits(bundled, trace)
+        assert check_model(bundled, trace.recipe) is None, "write them anew: assets/traces/README.md"
+
+
+def test_recorded_runs_that_this_model_cannot_read_are_not_offered(model, holder):
+    explorer = Explorer(model, holder, TraceStore(TRACES))
+    ids = [id_ for _, id_ in explorer.store.shipped]
+    assert explorer.recorded() == []
+    assert explorer.show(ME, ids).flow["state"] == "empty"
+    assert explorer.first(ME) == Shown()
+    assert chosen(run(explorer)[-1]) and explorer.choices(ME, ids).value == []
+
+
+def test_recorded_runs_are_offered_by_the_model_that_made_them(bundled, tmp_path):
+    explorer = Explorer(bundled, CloudHolder(bundled, cache=tmp_path), TraceStore(TRACES))
+    assert explorer.recorded() == explorer.store.shipped
+    shown = explorer.first(ME)
+    assert shown.flow["state"] == "done" and chosen(shown) == [explorer.store.shipped[0][1]]
 
 
 def test_a_run_of_another_model_is_shown_and_said_to_be_one(explorer):

@@ -1,4 +1,7 @@
-"""The real page in a real browser: a server for the session, and visitors that report whatever goes wrong."""
+"""Journeys in the real page: one server, one browser, and visitors that report whatever goes wrong.
+
+What a component does by itself is tested in tests/components, on a bare page without a server.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from app.cloud import CloudHolder
+
+from ..conftest import STAND_IN
 from .heard import Heard
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +34,14 @@ expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def server(golden_folder, tmp_path_factory) -> Iterator[str]:
-    """The address of `python app.py` (see watched_app.py) with the small random checkpoint."""
-    with serving(tmp_path_factory.mktemp("server"), "--checkpoint", str(golden_folder)) as address:
-        yield address
+def server(golden_folder, model, golden_cloud, tmp_path_factory) -> Iterator[str]:
+    """The address of `python app.py` with the small random checkpoint, whose map is there already.
 
-
-@pytest.fixture(scope="session")
-def bundled_server(tmp_path_factory) -> Iterator[str]:
-    """The address of `python app.py` with the bundled model, for tests that need words and a map."""
-    with serving(tmp_path_factory.mktemp("bundled")) as address:
+    A UMAP that the page fits in the background has a layout without umap-learn, see `STAND_IN`.
+    """
+    folder = tmp_path_factory.mktemp("server")
+    golden_cloud.save(CloudHolder(model, cache=folder / "cache").kept)
+    with serving(folder, "--checkpoint", str(golden_folder), "--allow-loading") as address:
         yield address
 
 
@@ -54,7 +58,12 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
             [*command, "--device", "cpu", "--running", "1", "--queue-size", "2", "--grace", "0"],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLADLM_CACHE": str(folder / "cache")},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "COLADLM_CACHE": str(folder / "cache"),
+                "PYTHONPATH": str(STAND_IN),
+            },
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -72,14 +81,6 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
         process.terminate()
         process.wait(END_SECONDS)
     assert "Traceback" not in log.read_text(), log.read_text()
-
-
-@pytest.fixture(scope="session")
-def browser(chromium) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Pages:

@@ -1,7 +1,13 @@
 """What a visitor does on every tab."""
 
-from playwright.sync_api import Page
+from __future__ import annotations
 
+import re
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, expect
+
+GRAVE = ("serious", "critical")
 STILL_SECONDS = 0.4
 
 
@@ -20,6 +26,66 @@ def press_run(page: Page, bench: str) -> None:
     page.wait_for_function("window.taken")
 
 
+def state(page: Page, *wanted: str, bench: str = "generate") -> None:
+    """Waits until the run of a tab is in one of the states."""
+    expect(page.locator(f"#{bench}")).to_have_attribute("data-run", re.compile("^(" + "|".join(wanted) + ")$"))
+
+
+def run(page: Page, bench: str = "generate") -> str:
+    """Presses Run, waits for the end and returns the answer that the tab shows."""
+    press_run(page, bench)
+    state(page, "done", bench=bench)
+    return page.locator(".answer").first.inner_text()
+
+
+def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, seed: str | None = None) -> None:
+    """Fills in the prompt and the settings of Generate that are named; on a phone the settings are unfolded for it."""
+    bench = page.locator("#generate")
+    if prompt is not None:
+        page.get_by_label("Prompt").first.fill(prompt)
+    if (tokens is not None or seed is not None) and bench.locator(".setting-list").is_hidden():
+        bench.locator(".fold").click()
+    if tokens is not None:
+        number(bench, "New tokens", tokens)
+    if seed is not None:
+        bench.get_by_label("Seed", exact=True).fill(seed)
+        bench.get_by_label("Seed", exact=True).blur()
+
+
+def number(within: Page | Locator, label: str, value: float) -> None:
+    """Fills in the number of a slider."""
+    box = within.get_by_label(f"number input for {label}", exact=True).first
+    box.fill(str(value))
+    box.blur()
+
+
+def write(page: Page, prompt: str = "Once upon a time", tokens: int = 12, seed: str = "3") -> str:
+    """Runs, and waits until the text can be looked into."""
+    set_up(page, prompt, tokens=tokens, seed=seed)
+    press_run(page, "generate")
+    state(page, "done")
+    expect(page.locator("#text .look.ready")).to_have_count(1)
+    return page.locator("#text .answer").inner_text()
+
+
+def open_tab(page: Page, name: str) -> Locator:
+    """Opens a tab, which a narrow page keeps in a menu, and returns what is on it."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.count() == 0 or not tab.first.is_visible():
+        page.locator("#tabs .overflow-menu > button").click()
+        page.locator("#tabs .overflow-dropdown button", has_text=name).click()
+    else:
+        tab.first.click()
+    bench = page.locator(f"#{name.lower()}")
+    expect(bench).to_be_visible()
+    return bench
+
+
+def overflow(page: Page) -> int:
+    """By how much the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
 def be_still(page: Page) -> None:
     """Waits until nothing on the page has changed for a moment."""
     page.evaluate(
@@ -31,3 +97,13 @@ def be_still(page: Page) -> None:
         })""",
         STILL_SECONDS * 1000,
     )
+
+
+def grave_violations(page: Page) -> list[str]:
+    """Each serious finding of axe-core with the first places that it names."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {[node['html'][:160] for node in rule['nodes'][:4]]}"
+        for rule in found
+        if rule["impact"] in GRAVE
+    ]

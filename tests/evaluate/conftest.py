@@ -6,7 +6,6 @@ from tokenizers import Tokenizer
 
 from coladlm.evaluate.baseline import Baseline
 from coladlm.evaluate.transformer import Transformer, TransformerConfig
-from coladlm.model import ColaDLM
 
 
 @pytest.fixture(scope="session")
@@ -18,11 +17,6 @@ def baseline(golden_folder) -> Baseline:
     for parameter in network.parameters():  # large weights: what follows depends on all that came before
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     return Baseline(network.requires_grad_(False), tokenizer)
-
-
-@pytest.fixture(scope="session")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 STORY = "Once there was a {}. It {} to the {}. It was happy there. The end."

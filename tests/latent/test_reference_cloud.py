@@ -1,38 +1,18 @@
 """The reference cloud: made by a model, of words and of states of its runs, and the same out of its file."""
 
-import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from coladlm import ColaDLM
 from coladlm.latent import reference_cloud
-from coladlm.latent.projection import MAX_FITTED, ProjectionError, UMAPMap
-from coladlm.latent.reference_cloud import SHIPPED, ReferenceCloud, load_sentences, surveyed, with_pca, with_umap
+from coladlm.latent.projection import MAX_FITTED, ProjectionError
+from coladlm.latent.reference_cloud import SHIPPED, ReferenceCloud
 
 
 @pytest.fixture(scope="module")
-def survey(golden_folder):
-    model = ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
-    texts = load_sentences()[:90]
-    short = dataclasses.replace(model.defaults, steps=4)
-    model.defaults = short
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference_cloud, "NEW_TOKENS", 12)
-        *_, (share, _, found) = surveyed(model, texts)
-    assert share == 1.0
-    return found
-
-
-@pytest.fixture(scope="module")
-def cloud(survey):
-    cloud = with_pca(survey)
-    for dimensions in (2, 3):  # a map of the right form; how it is fitted is tested with the projection
-        states = cloud.pca.place(survey.fitted_on()[:200])
-        embedding = np.random.default_rng(0).normal(size=(200, dimensions)).astype(np.float32)
-        cloud = with_umap(cloud, survey, UMAPMap(cloud.pca, states, embedding))
-    return cloud
+def cloud(golden_cloud):
+    return golden_cloud
 
 
 def test_a_survey_holds_words_and_whole_paths(survey):

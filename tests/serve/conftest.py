@@ -1,4 +1,4 @@
-"""A model for the scheduler."""
+"""What the tests of the scheduler share."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,13 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-
-from coladlm import ColaDLM
-
-
-@pytest.fixture(scope="session")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture

@@ -77,12 +77,18 @@ def test_a_short_request_is_done_before_a_long_one_that_came_first(model, schedu
     one = scheduler()
     settings = dataclasses.replace(LONG, steps=30) if operation == "generate" else LONG
     long = one.alone(lambda: run(model, recipe(settings=settings)))
-    ended = []
-    thread = threading.Thread(target=lambda: ended.append(list(long)[-1]))
+    heard, ended = [], threading.Event()
+
+    def follow():
+        for event in long:
+            heard.append(event)
+        ended.set()
+
+    thread = threading.Thread(target=follow)
     thread.start()
-    until(lambda: one.metrics.turns > 3)
+    until(lambda: len(heard) > 3)
     texts(one.run(model, recipe("The cat sat", operation=operation)))
-    assert not ended
+    assert not ended.is_set()
     long.close()
     thread.join(60)
 
@@ -159,8 +165,9 @@ def test_the_line_says_how_many_are_ahead(model, scheduler):
     one = scheduler(running=1)
     first = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)))
     second, third = one.run(model, recipe()), one.run(model, recipe())
-    said = next(third)
-    assert isinstance(said, Waiting) and said.ahead == 2 and said.seconds > one.queue.where(second._request).seconds > 0
+    sooner, later = next(second), next(third)
+    assert isinstance(sooner, Waiting) and isinstance(later, Waiting)
+    assert (sooner.ahead, later.ahead) == (1, 2) and later.seconds > sooner.seconds > 0
     first.close()
     assert texts(second) == texts(third)
 

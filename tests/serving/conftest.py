@@ -1,4 +1,4 @@
-"""A resident model, and a server of OpenAI's API alone."""
+"""What the tests of the APIs share, a server of OpenAI's alone among it."""
 
 import asyncio
 import socket
@@ -13,13 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.serving.openai_api import ApiOptions, OpenAIApi
-from coladlm import ColaDLM
 from coladlm.serve import Scheduler
-
-
-@pytest.fixture(scope="session")
-def model(golden_folder) -> ColaDLM:
-    return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture

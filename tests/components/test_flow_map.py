@@ -1,0 +1,224 @@
+"""The flow map with its heat map and its curves: recorded runs of the bundled model on its reference cloud."""
+
+import base64
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .conftest import NARROW, WIDE
+from .values import Flows
+
+SETTLED = re.compile(r"(\d+) of (\d+) places have settled")
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+
+
+@pytest.fixture(scope="module")
+def flows(bundled, tmp_path_factory):
+    return Flows(bundled, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def flow(parts, bare, flows):
+    """flow(size, runs) shows recorded runs on the map, the first of them if none is named."""
+
+    def show(size=WIDE, runs=(), play=False, **options):
+        shown = flows.shown(*(runs or flows.recorded[:1]), play=play)
+        parts_of_the_tab = {
+            "flow": parts.part("flow", cloud=flows.cloud, value=shown.flow),
+            "heat": parts.part("heat"),
+            "curves": parts.part("curves", value=shown.curves),
+            "point": parts.part("point"),
+        }
+        page = bare(parts_of_the_tab, size, **options)
+        page.locator(".flow[data-state=done][data-frame]").wait_for()
+        return page
+
+    return show
+
+
+def last_frame(page) -> int:
+    return int(page.locator("#flow .scrub").get_attribute("max"))
+
+
+def scrub(page, frame: int) -> None:
+    page.locator("#flow .scrub").evaluate(
+        "(scrub, value) => { scrub.value = value; scrub.dispatchEvent(new Event('input')); }", frame
+    )
+    page.locator(f".flow[data-frame='{frame}']").wait_for()
+
+
+def settled(page) -> tuple[int, int]:
+    """How many places have settled, of how many that have begun."""
+    found = SETTLED.search(page.locator("#flow .said").inner_text())
+    return int(found[1]), int(found[2])
+
+
+@SIZES
+def test_a_run_is_scrubbed_with_its_text_and_its_heat_map(flow, size):
+    page = flow(size)
+    words, begun = settled(page)
+    assert words == begun > 0
+    text = page.locator("#flow .reads").inner_text()
+    scrub(page, 0)
+    assert settled(page)[0] <= settled(page)[1] < begun
+    assert page.locator("#flow .reads").inner_text() != text
+    scrub(page, last_frame(page))
+    assert page.locator("#flow .reads").inner_text() == text
+    assert page.locator("#heat .row").count() == begun
+    assert "words had settled at" in page.locator("#heat .about").inner_text()
+    assert page.overflow() <= 0
+
+
+def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
+    page = flow()
+    assert page.locator("#flow .scatterlayer .trace").first.locator(".points path").count() > 1000
+    paths = page.locator("#flow .scatterlayer .js-line")
+    assert paths.count() > 0
+    scrub(page, 0)
+    assert paths.count() == 0, "a path of another moment stays on the map"
+    assert "PCA is a shadow" in page.locator("#flow .truth").inner_text()
+
+
+def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud)})
+    page.page.wait_for_function("parts.flow.told.length > 0")
+    page.page.get_by_role("button", name="Run one").click()
+    assert page.told("flow") == [["input", {}], ["submit", {}]]
+
+
+def test_the_player_stays_where_it_is_while_the_text_grows(flow):
+    page = flow()
+    last = last_frame(page)
+    tops = set()
+    for frame in (0, last // 2, last):
+        scrub(page, frame)
+        tops.add(page.locator("#flow .play").bounding_box()["y"])
+    assert len(tops) == 1
+
+
+def test_playing_asks_for_nothing_and_comes_to_the_end(flow):
+    page = flow()
+    asked = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    last = last_frame(page)
+    scrub(page, last - 8)
+    page.locator("#flow .speed").select_option("4")
+    page.page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    page.locator(f".flow[data-frame='{last}']").wait_for()
+    expect(page.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    assert asked == [] and page.told("flow") == []
+
+
+def test_a_run_plays_by_itself_where_movement_is_allowed(flow):
+    page = flow(play=True, reduced_motion="no-preference")
+    expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    still = flow(play=True)
+    expect(still.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def test_a_click_on_a_path_opens_its_point(flow, flows):
+    page = flow()
+    scrub(page, 4)
+    page.locator("#flow .stage").scroll_into_view_if_needed()
+    spot = page.page.evaluate(
+        """() => {
+        const plot = document.querySelector('#flow .map');
+        const heads = plot.data.find(trace => trace.mode === 'markers+text');
+        const {xaxis, yaxis} = plot._fullLayout, box = plot.getBoundingClientRect();
+        return [box.x + xaxis._offset + xaxis.d2p(heads.x[0]), box.y + yaxis._offset + yaxis.d2p(heads.y[0])]; }"""
+    )
+    page.page.mouse.move(*spot)
+    page.page.wait_for_function("document.querySelector('#flow .map')._hoverdata")  # what Plotly gives out at a click
+    page.page.mouse.click(*spot)
+    page.page.wait_for_function("parts.flow.told.length > 0")
+    (point,) = page.told("flow", "select")
+    page.update("point", flows.card(point))
+    expect(page.locator("#point .title")).to_contain_text("before step")
+    expect(page.locator("#point .title")).to_be_focused()
+    expect(page.locator("#point .near tr")).to_have_count(8)
+
+
+def test_keys_alone_choose_a_path_open_it_and_step(flow):
+    page = flow()
+    keyboard = page.page.keyboard
+    page.locator("#flow .next").focus()
+    keyboard.press("Enter")
+    expect(page.locator("#flow .which")).to_contain_text("block 1 place")
+    page.locator("#flow .open").focus()
+    keyboard.press("Enter")
+    assert len(page.told("flow", "select")) == 1
+    page.locator("#heat .row[tabindex='0']").focus()
+    keyboard.press("ArrowDown")
+    expect(page.locator("#heat .row[aria-selected=true]")).to_be_focused()
+    before = page.locator("#flow .said").inner_text()
+    keyboard.press("ArrowLeft")
+    expect(page.locator("#flow .said")).not_to_have_text(before)
+    page.locator("#flow .scrub").focus()
+    keyboard.press("Home")
+    page.locator(".flow[data-frame='0']").wait_for()
+
+
+def test_two_runs_are_compared(flow, flows):
+    page = flow(runs=flows.recorded[:2])
+    assert page.locator("#flow .line").count() == 2
+    expect(page.locator("#curves .summary")).to_have_text(re.compile("^" + 2 * "[^:]+: a path is [^:]+" + "$"))
+    assert page.locator("#curves .summary").inner_text().count("times as long") == 2
+    one = flows.shown(flows.recorded[1])
+    page.update("flow", one.flow)
+    page.update("curves", one.curves)
+    expect(page.locator("#flow .line")).to_have_count(1)
+    expect(page.locator("#curves .summary")).to_have_text(re.compile("^[^:]+: a path is [^:]+$"))
+
+
+def test_a_run_that_grows_is_followed_and_stop_keeps_what_there_is(parts, bare, flows):
+    value = flows.shown(flows.recorded[0]).flow
+    lines = value["lines"].splitlines(keepends=True)
+    growing = [{**value, "state": "running", "run": "live", "lines": "".join(lines[:count])} for count in (4, 9, 14)]
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud, value=growing[0])}, bench="trajectories")
+    for given in growing[:2]:
+        page.update("flow", given)
+        frames = given["lines"].count("\n") - 2  # all but the line of the run, counted from 0
+        page.locator(f".flow[data-state=running][data-frame='{frames}']").wait_for()
+    page.page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".flow")).to_have_attribute("data-state", "stopped")
+    page.update("flow", growing[2])
+    page.page.evaluate("0")
+    assert last_frame(page) == growing[1]["lines"].count("\n") - 2, "a late frame of the run that was stopped was drawn"
+
+
+def test_pictures_are_saved(flow, tmp_path):
+    page = flow()
+    for place in ("flow", "heat", "curves"):
+        page.locator(f"#{place} .save").first.wait_for()
+        for kind, start in (("png", b"\x89PNG"), ("svg", b"<svg")):
+            file = page.save(page.locator(f"#{place} .save[data-format={kind}]"), tmp_path)
+            assert file.suffix == f".{kind}" and file.read_bytes().startswith(start), place
+
+
+def test_three_dimensions_and_umap_can_be_seen(flow):
+    page = flow(NARROW)  # a browser without a graphics card draws three dimensions pixel by pixel
+    page.locator("#flow .chart[value=umap]").check()
+    expect(page.locator("#flow .truth")).to_contain_text("Distances on a UMAP are not latent distances")
+    if page.locator("#flow .dims[value='3']").is_enabled():
+        page.locator("#flow .dims[value='3']").check()
+        page.page.wait_for_function("document.querySelector('#flow .map')._fullLayout.scene !== undefined")
+
+
+def test_the_exported_page_plays_without_a_server(flow, flows, browser, tmp_path):
+    page = flow()
+    file = tmp_path / "flow-map.html"
+    file.write_bytes(base64.b64decode(flows.exported(flows.recorded[0])))
+    wrong = []
+    with browser.new_context(offline=True, reduced_motion="reduce") as context:
+        alone = context.new_page()
+        alone.on("pageerror", lambda error: wrong.append(str(error)))
+        alone.on("request", lambda request: wrong.append(request.url) if not request.url.startswith("file:") else None)
+        alone.goto(file.as_uri())
+        alone.locator(".flow[data-state=done][data-frame]").wait_for()
+        assert alone.locator(".reads").inner_text() == page.locator("#flow .reads").inner_text()
+        alone.locator(".scrub").evaluate("(s) => { s.value = 0; s.dispatchEvent(new Event('input')); }")
+        alone.locator(".flow[data-frame='0']").wait_for()
+        assert alone.locator(".heat .row").count() > 0
+    assert [w for w in wrong if not w.startswith("data:")] == []

@@ -1,0 +1,165 @@
+"""Texts as points: found, listed, selected, compared and sent on, in the browser alone."""
+
+import pytest
+from playwright.sync_api import expect
+
+from coladlm.latent.reference_cloud import load_sentences
+
+from .conftest import NARROW, WIDE
+from .values import Texts
+
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+COUNT = 150  # more than are listed
+
+
+@pytest.fixture(scope="module")
+def texts(bundled, tmp_path_factory):
+    """Sentences that ship with the app, at the latents of the bundled model."""
+    file = tmp_path_factory.mktemp("texts") / "mine.txt"
+    file.write_text("\n".join(load_sentences()[:COUNT]))
+    return Texts(bundled, file)
+
+
+@pytest.fixture
+def map_of(parts, bare, texts):
+    """map_of(size, value) shows the sentences on a map."""
+
+    def show(size=WIDE, value=None):
+        page = bare({"texts": parts.part("map", value=value or texts.value)}, size)
+        page.locator(".texts[data-state=ready]").wait_for()
+        page.page.wait_for_function("document.querySelector('#texts .plot').layout?.annotations")
+        return page
+
+    return show
+
+
+def ringed(page, count: int) -> None:
+    """Waits until so many points stand out on the map."""
+    page.page.wait_for_function(
+        "n => document.querySelector('#texts .plot').data[0].marker.line.width.filter(width => width > 0).length === n",
+        arg=count,
+    )
+
+
+def row(page, i: int):
+    return page.locator("#texts .row").nth(i)
+
+
+def text_of(page, i: int) -> str:
+    return row(page, i).locator(".text").inner_text()
+
+
+@SIZES
+def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size):
+    page = map_of(size)
+    assert page.page.evaluate("document.querySelector('#texts .plot').data[0].x.length") == COUNT
+    expect(page.locator("#texts .said")).to_contain_text(f"{COUNT} texts in")
+    counts = [int(text.rsplit("·", 1)[1]) for text in page.locator("#texts .cluster").all_inner_texts()]
+    assert sum(counts) == COUNT and len(counts) > 1
+    assert page.overflow() <= 0
+
+
+def test_the_empty_map_asks_for_the_sentences(parts, bare):
+    page = bare({"texts": parts.part("map")})
+    page.page.get_by_role("button", name="Show the sentences").click()
+    assert page.told("texts", "submit") == [{}]
+
+
+def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
+    page = map_of()
+    page.locator("#texts .query").fill("dog")
+    expect(page.locator("#texts .heading")).to_have_text("Found")
+    found = page.locator("#texts .row .text").all_inner_texts()
+    assert found == [text for text in load_sentences()[:COUNT] if "dog" in text.lower()]
+    page.locator("#texts .query").fill("The dog ran to the park.")
+    page.locator("#texts .near").click()
+    assert page.told("texts", "input") == [{"text": "The dog ran to the park."}]
+    page.update("texts", texts.near("The dog ran to the park."))
+    expect(page.locator("#texts .heading")).to_have_text("Nearest")
+    far = [float(text) for text in page.locator("#texts .row .far").all_inner_texts()]
+    assert far == sorted(far)
+    assert len(far) == 20
+    ringed(page, 20)
+
+
+def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
+    page = map_of()
+    page.page.get_by_role("button", name="Box", exact=True).click()
+    page.locator("#texts .stage").scroll_into_view_if_needed()
+    page.page.wait_for_function("document.querySelector('#texts .plot')._fullLayout.dragmode === 'select'")
+    box = page.locator("#texts .plot .nsewdrag").first.bounding_box()
+    page.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=5)
+    page.page.mouse.up()
+    expect(page.locator("#texts .count")).to_contain_text("selected")
+    expect(page.locator("#texts .heading")).to_contain_text("Selected")
+    count = int(page.locator("#texts .count").inner_text().split()[0])
+    assert 0 < count < COUNT
+    ringed(page, count)
+    text = text_of(page, 0)
+    page.page.get_by_role("button", name="To Edit").click()
+    assert page.told("texts", "edit") == [{"text": text}]
+
+
+def test_a_selection_is_a_road_for_interpolate_and_its_road_lies_on_the_map(map_of, texts):
+    page = map_of()
+    chosen = [text_of(page, i) for i in (2, 4)]
+    for i in (2, 4):
+        row(page, i).click()
+    page.page.get_by_role("button", name="To Interpolate").click()
+    assert page.told("texts", "select") == [{"texts": chosen}]
+    page.update("texts", texts.road([chosen[0], "The cat sat.", chosen[1]]))
+    expect(page.locator("#texts .said")).to_contain_text("A road of 3 stops")
+    page.page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")
+
+
+def test_a_cluster_is_selected_by_its_name(map_of):
+    page = map_of()
+    cluster = page.locator("#texts .cluster").first
+    count = cluster.inner_text().rsplit("·", 1)[1].strip()
+    cluster.press("Enter")
+    expect(page.locator("#texts .count")).to_contain_text(f"{count} selected")
+    ringed(page, int(count))
+
+
+def test_keys_alone_select_two_ends_of_a_direction(map_of):
+    page = map_of()
+    wanted = {}
+    for end, first in (("A", 0), ("B", 5)):
+        row(page, first).focus()
+        wanted[end] = [text_of(page, first), text_of(page, first + 1)]
+        for _ in range(2):
+            page.page.keyboard.press(" ")
+            page.page.keyboard.press("ArrowDown")
+        page.page.get_by_role("button", name=f"Use as {end}").press("Enter")
+        page.page.get_by_role("button", name="Select nothing").press("Enter")
+    told = page.told("texts", "like")
+    assert told == [{"end": "first", "texts": wanted["A"]}, {"end": "second", "texts": wanted["B"]}]
+    expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below the list.")
+
+
+def test_a_umap_that_joins_the_map_is_shown_and_said_to_distort(map_of, model, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("\n".join(load_sentences()[:40]))
+    texts = Texts(model, file)
+    page = map_of(value=texts.value)
+    option = page.locator("#texts .chart option[value=umap]")
+    expect(option).to_be_disabled()
+    page.update("texts", texts.with_umap())
+    expect(option).to_be_enabled()
+    expect(page.locator("#texts .truth")).to_contain_text("Distances on a UMAP are not latent distances")
+    expect(page.locator("#texts .said")).to_contain_text("40 texts in")
+
+
+def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(parts, bare, model, tmp_path):
+    own = tmp_path / "own.jsonl"
+    own.write_text("\n".join(f'{{"text": "<b>cat</b> number {i}", "set": "{"ab"[i % 2]}"}}' for i in range(12)))
+    page = bare({"texts": parts.part("map", value=Texts(model, own).value)})
+    expect(page.locator("#texts .said")).to_contain_text("12 texts in")
+    expect(row(page, 0).locator(".text")).to_have_text("<b>cat</b> number 0")
+    page.locator("#texts .by").select_option("set")
+    colours = page.page.evaluate(
+        "[...document.querySelectorAll('#texts .row .dot')].map(dot => getComputedStyle(dot).backgroundColor)"
+    )
+    assert len(set(colours[::2])) == len(set(colours[1::2])) == 1 and colours[0] != colours[1]

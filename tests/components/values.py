@@ -1,0 +1,189 @@
+"""Values as the app's handlers make them: the one place where these tests know how the handlers are asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import desk, edit, explorer, interpolate
+from app import map as text_map
+from app.bundled_baseline import BundledBaseline
+from app.cloud import CloudHolder
+from app.live import LiveRun
+from app.live_road import LiveRoad
+from app.settings_panel import SETTINGS as SETTINGS_OF_THE_PAGE
+from app.settings_panel import values_of
+from app.share import link_of
+from app.trace_store import TraceStore
+from app.trajectories import TRACES
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.latent.projection import PCAMap
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from coladlm.serve import Scheduler
+
+VISITOR = "visitor"
+SETTINGS = SamplerSettings(steps=4, max_new_tokens=24, seed=3, guidance=2.0, stop_at_end=False)
+SCHEDULER = Scheduler()
+PAIR = ("The sun was warm", "The night was cold")
+
+
+class Slow:
+    """A clock that goes on by a second whenever it is read: every step of a run is due to be shown."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def controls_of(settings: SamplerSettings, prompt: str, variations: int = 1, **changes: Any) -> dict[str, Any]:
+    """What the controls of the tab Generate send, by their names. changes: of single settings."""
+    names = ["seed", *(setting.name for setting in SETTINGS_OF_THE_PAGE)]
+    named = dict(zip(names, values_of(settings), strict=True))
+    return {"prompt": prompt, "variations": variations, "settings": {**named, **changes}}
+
+
+class Generated:
+    """A run of the tab Generate: values of the strip, of the progress line, of the rows of variations, and the link.
+
+    strips and progress have a frame for every step; the last strip can be scrubbed.
+    """
+
+    id, visitor = "run-of-a-test", VISITOR
+
+    def __init__(self, model: ColaDLM, prompt: str, variations: int = 1, **settings: Any) -> None:
+        chosen = dataclasses.replace(SETTINGS, **settings)
+        recipe = Recipe("generate", (prompt,), chosen, variations, model=model.fingerprint)
+        self._desk, self._parts = desk.Desk(model, TraceStore(), SCHEDULER, BundledBaseline()), {}
+        for frame in self._desk.write(self, controls_of(chosen, prompt, variations)):
+            self.show(frame)
+        frames = list(LiveRun(model, recipe, Slow()).frames(run(model, recipe)))
+        self.strips = [frame.strip for frame in frames] + [self._parts["strip"]]
+        self.progress = [frame.progress for frame in frames]
+        self.rows, self.link = self._parts["rows"], self._parts["link"]
+
+    def show(self, frame: dict[str, Any]) -> None:
+        """As the context of a run: takes parts that the view shows."""
+        self._parts |= frame
+
+    @property
+    def tokens(self) -> list[dict[str, int]]:
+        """{"block", "token"} of every token of the answer."""
+        blocks = json.loads(self.strips[-1]["look"])
+        return [{"block": b["block"], "token": b["first"] + i} for b in blocks for i in range(b["count"])]
+
+    def card(self, block: int, token: int) -> dict[str, Any]:
+        """What the tab says of a token of the answer."""
+        return self._desk.inspect(VISITOR, block, token, self._parts["kept"]).card
+
+
+def refused(model: ColaDLM, prompt: str, **changes: Any) -> str:
+    """The sentence with which the tab Generate refuses a prompt, or values of its settings."""
+    writer = desk.Desk(model, TraceStore(), SCHEDULER, BundledBaseline())
+    try:
+        list(writer.write(Generated, controls_of(SETTINGS, prompt, **changes)))
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("nothing was wrong with it")
+
+
+def link(prompt: str, model: str = "", **settings: Any) -> dict[str, Any]:
+    """The value of a ShareLink for a run of a prompt."""
+    return link_of(Recipe("generate", (prompt,), dataclasses.replace(SETTINGS, **settings), model=model))
+
+
+class Road:
+    """A road of the tab Interpolate. rows: at every step, and the finished ones; what the last frame says besides."""
+
+    def __init__(self, model: ColaDLM, texts: Sequence[str], stops: int = 9, way: str = "through_flow") -> None:
+        boxes = [texts[i] if i < len(texts) else "" for i in range(interpolate.MAX_BOXES)]
+        controls = [len(texts), *boxes, way, stops, 50, "arch", "pad", interpolate.BEFORE, *values_of(SETTINGS)]
+        frames = list(interpolate.interpolate(model, SCHEDULER, *controls))
+        self.progress, _, self.distances = frames[-1][1:]
+        if self.progress["state"] == "error":
+            return
+        recipe = Recipe.from_json(frames[-1][2]["recipe"])
+        live = LiveRoad(model, recipe)
+        self.rows = [frame.rows for event in run(model, recipe) if (frame := live.after(event))]
+
+
+class Edited:
+    """An edit of a span of a text, by writing it anew or along a direction between two lists of sentences."""
+
+    def __init__(
+        self, model: ColaDLM, text: str, start: int, end: int, ends: tuple[str, str] | None = None, candidates: int = 4
+    ) -> None:
+        self.picker = edit.tokens_of(model, text, start, end)
+        other = edit.tokens_of(model, edit.OTHER)
+        how = ["anew", 50, "happy-sad", "", ""] if ends is None else ["direction", 50, edit.OWN, *ends]
+        controls = [*how, edit.OTHER, other, 50, 1, 1.0, 20, 0, candidates]
+        frames = list(edit.edit(model, SCHEDULER, text, self.picker, *controls, *values_of(SETTINGS)))
+        self.rows = [rows for rows, *_ in frames if rows != gr.skip()]
+        self.progress = frames[-1][1]
+
+
+def picked(model: ColaDLM, text: str) -> dict[str, Any]:
+    """The value of a TokenPicker for a text in which nothing is selected."""
+    return edit.tokens_of(model, text)
+
+
+class Flows:
+    """The tab Trajectories of the bundled model: its reference cloud, and the runs that were recorded with it."""
+
+    def __init__(self, model: ColaDLM, cache: Path) -> None:
+        self._store = TraceStore(TRACES)
+        self._explorer = explorer.Explorer(model, CloudHolder(model, cache=cache), self._store, SCHEDULER)
+        self.cloud = self._explorer.cloud.charts.text
+        self.recorded = [id for _, id in self._store.shipped]
+
+    def shown(self, *runs: str, play: bool = False) -> Any:
+        """The values of the map (`flow`) and of the curves (`curves`) for these runs."""
+        return self._explorer.show(VISITOR, runs, play)
+
+    def card(self, point: dict[str, Any]) -> dict[str, Any]:
+        """The value of a PointCard for a point that was opened on the map."""
+        return self._explorer.open(VISITOR, *(point[name] for name in ("run", "block", "step", "place")))[0]
+
+    def exported(self, *runs: str) -> str:
+        """These runs as the page that plays without a server, as the page of the tab is given it."""
+        return self._explorer.save(VISITOR, "html", runs)["data"]
+
+    def opened(self, file: Path) -> dict[str, Any]:
+        """What the progress line says of a file."""
+        return self._explorer.upload(VISITOR, str(file), []).progress
+
+
+class Texts:
+    """The tab Map with texts on it."""
+
+    def __init__(self, model: ColaDLM, file: Path) -> None:
+        self._maps = text_map.Maps(model, SCHEDULER)
+        *_, (self.value, self.progress) = self._maps.upload(VISITOR, str(file))
+
+    def near(self, text: str) -> dict[str, Any]:
+        """The value with what lies near to a text."""
+        return self._maps.near(VISITOR, text)[0]
+
+    def road(self, texts: Sequence[str]) -> dict[str, Any]:
+        """The value with a road on the map."""
+        *_, (value, _) = self._maps.take_road(VISITOR, list(texts))
+        return value
+
+    def with_umap(self) -> dict[str, Any]:
+        """The value once a UMAP has joined the map: here a stored one, its axes those of PCA, one of them stretched."""
+        cloud = self._maps.get(VISITOR)
+        pca = cloud.charts["pca"]
+        stretched = PCAMap(pca.mean, pca.components * [[3.0], [1.0]], pca.explained)
+        cloud.charts["umap"] = stretched
+        try:
+            return cloud.value()
+        finally:
+            del cloud.charts["umap"]
