@@ -29,6 +29,7 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 STAND_IN = Path(__file__).parent / "fixtures" / "stand_in"  # for umap-learn, on the path of the process that fits
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+OWN_SERVER = "test_runs.py"  # of the browser tests; the others share one
 LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
 
 
@@ -48,7 +49,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
-            return "the page" if path.parent.name == "browser" else str(path)
+            shared = path.parent.name == "browser" and path.name != OWN_SERVER
+            return "the page" if shared else str(path)
 
     return ByFolder(config, log)
 
