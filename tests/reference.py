@@ -4,6 +4,7 @@ Independent of `coladlm`'s networks and sampler, of which it reads configs and w
 whole text so far; under the block-causal mask that is what caches must give.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -124,6 +125,18 @@ class ReferenceDiT(Weights):
         return self.linear("txt_out.proj", modulated(x, "txt_out_ada.out_in", "txt_out_norm"))
 
 
+@dataclasses.dataclass
+class Generation:
+    """answer: the tokens after the prompt. Of each block its latents (b, d), its logits (b * patch_size, vocab), and
+    those after the penalty, of which the greatest was chosen.
+    """
+
+    answer: list[int]
+    latents: list[Tensor]
+    logits: list[Tensor]
+    scores: list[Tensor]
+
+
 class ReferenceSampler:
     """The published sampler: greedy, Euler, pinned positions, guidance, repetition penalty."""
 
@@ -155,8 +168,8 @@ class ReferenceSampler:
         return x
 
     def generate(self, ids: list[int], noise: Tensor, steps: int, guidance: float, penalty: float,
-                 penalise_pinned: bool = True) -> tuple[list[int], list[Tensor], list[Tensor]]:  # fmt: skip
-        """The answer's tokens, and of each block its latents and its logits before the penalty; noise (blocks, b, d).
+                 penalise_pinned: bool = True) -> Generation:  # fmt: skip
+        """Continues a prompt; noise (blocks, b, d).
 
         penalise_pinned: false leaves out of the penalty what was decoded at pinned positions, which is wrong.
         """
@@ -164,18 +177,19 @@ class ReferenceSampler:
         prompt = self.encode_prompt(ids)
         history, pinned = prompt[: len(prompt) // b * b], prompt[len(prompt) // b * b :]
         seen: set[int] = set()
-        answer, latents, logits = [], [], []
+        made = Generation([], [], [], [])
         for of_block in noise:
             history = torch.cat((history, self.transport(history, pinned, of_block, steps, guidance)))
-            latents.append(history[-b:])
-            logits.append(self.vae.decode(history)[-b * ps :])
-            scores = logits[-1].clone()
+            made.latents.append(history[-b:])
+            made.logits.append(self.vae.decode(history)[-b * ps :])
+            scores = made.logits[-1].clone()
             for token in seen:
                 scores[:, token] = torch.where(scores[:, token] > 0, scores[:, token] / penalty,
                                                scores[:, token] * penalty)  # fmt: skip
             tokens = scores.argmax(-1).tolist()
             own = tokens[len(pinned) * ps :]
             seen |= set(tokens if penalise_pinned else own)
-            answer += own
+            made.answer.extend(own)
+            made.scores.append(scores)
             pinned = pinned[:0]
-        return answer, latents, logits
+        return made

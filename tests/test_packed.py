@@ -45,12 +45,15 @@ def test_an_input_in_another_order_in_memory_gives_the_same():
 
 
 @pytest.mark.parametrize("rows", [2, 3, 8, 64, 301])
-def test_a_row_is_the_same_to_the_bit_with_any_number_of_others(rows):
+def test_a_row_is_the_same_with_any_number_of_others(rows):
+    """To the bit with AVX2 and later. An older kernel may add up in another order: then to what float32 allows two
+    sums of 96 products and a bias, 2 * 97 u times the sum of their sizes.
+    """
     made, x = layer(), torch.randn(rows, 96)
     with torch.inference_mode():
-        together = made(x)
+        together, allowed = made(x), 2 * 97 * 2**-24 * F.linear(x.abs(), made.weight.abs(), made.bias.abs())
         for row in (0, rows - 1):
-            assert torch.equal(made(x[row : row + 1]), together[row : row + 1])
+            assert ((made(x[row : row + 1]) - together[row : row + 1]).abs() <= allowed[row]).all()
 
 
 def test_weights_that_changed_are_the_ones_that_count():

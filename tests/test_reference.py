@@ -84,12 +84,12 @@ def test_a_whole_generation_is_that_of_the_definition(golden_model, options):
     settings = dataclasses.replace(SETTINGS, max_new_tokens=4 * model.block_size * model.patch_size)
     *blocks, end = (e for e in model.sample(prompts, settings, noise=noise) if not hasattr(e, "velocity"))
     for row, prompt in enumerate(prompts):
-        answer, latents, logits = reference(model, prompt, noise[:, row])
-        assert end.token_ids[row] == answer
+        wanted = reference(model, prompt, noise[:, row])
+        assert end.token_ids[row] == wanted.answer
         for block in blocks:
             assert isinstance(block, BlockDone)
-            torch.testing.assert_close(block.latents[row].double(), latents[block.block], atol=1e-5, rtol=0)
-            torch.testing.assert_close(block.logits[row].double(), logits[block.block], atol=1e-5, rtol=0)
+            torch.testing.assert_close(block.latents[row].double(), wanted.latents[block.block], atol=1e-5, rtol=0)
+            torch.testing.assert_close(block.logits[row].double(), wanted.logits[block.block], atol=1e-5, rtol=0)
 
 
 # the repetition penalty counts what was decoded at pinned positions
@@ -122,7 +122,7 @@ def test_the_penalty_of_what_was_decoded_at_pinned_positions_shows_in_these_text
     """Or the tests below could not fail."""
     noise = drawn_noise(model, 2)
     for row, prompt in enumerate(prompts):
-        whole, without = (reference(model, prompt, noise[:, row], penalise_pinned=p)[0] for p in (True, False))
+        whole, without = (reference(model, prompt, noise[:, row], penalise_pinned=p).answer for p in (True, False))
         assert whole != without
 
 
@@ -131,7 +131,7 @@ def test_a_batch_and_each_text_alone_are_those_of_the_definition(model, prompts)
     for rows in ([0], [1], [0, 1]):
         *_, end = model.sample([prompts[row] for row in rows], SETTINGS, noise=noise[:, rows])
         for row, found in zip(rows, end.token_ids, strict=True):
-            assert found == reference(model, prompts[row], noise[:, row])[0][: len(found)]
+            assert found == reference(model, prompts[row], noise[:, row]).answer[: len(found)]
 
 
 def test_a_text_that_joins_a_batch_is_that_of_the_definition(model, prompts):
@@ -146,7 +146,7 @@ def test_a_text_that_joins_a_batch_is_that_of_the_definition(model, prompts):
         shared.advance()
     for row, group in enumerate(groups):
         found = group.token_ids[0]
-        assert found == reference(model, prompts[row], noise[:, row])[0][: len(found)]
+        assert found == reference(model, prompts[row], noise[:, row]).answer[: len(found)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"history": "reencoded"}, {"temperature": 0.8}, {"no_repeat_ngram_size": 2}])
