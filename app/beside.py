@@ -1,99 +1,118 @@
-"""Beside a finished run: decoded again, run again with other settings and the same noise, written by the baseline."""
+"""Beside a finished run: run again with other settings and the same noise, decoded again, written by the baseline."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
-from coladlm import ColaDLM
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.batch import Batch, Requests, pass_on
 from coladlm.evaluate.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.events import Finished
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.redecode import redecode
+from coladlm.serve import ClosingError, Waiting
 
-from .comparing import differences, marked, numbers, said_numbers, table
-from .components import RunResult
-from .components.progress_line import ProgressLine, QueuedProgressLine, progress_value
-from .components.text_rows import TextRows, row_value, rows_value
-from .desk import Desk
+from .comparing import differences, marked, measures_of, numbers, numbers_in_words
+from .components import MeasuresTable, ProgressLine, RunResult, TextRows
+from .components.progress_line import progress_value
+from .components.text_rows import row_value, rows_value
+from .desk import GenerateHandlers
 from .live import FRAME_SECONDS, shown_prompt
 from .live_rows import LiveRows, Row
-from .model_turn import IN_TURNS, Waiting, sentence, waiting_parts
+from .model_turn import waiting_parts
 from .operation_controls import number, sliders, whole
 from .resident import Each, Resident
-from .run_controls import connect_run, visitor_of_run
-from .settings_panel import SettingsPanel, in_labels, settings_from
+from .run_controls import connect_view
+from .runs.registry import Frame, RunContext, View
+from .settings_panel import SettingsPanel, settings_of
 from .trace_store import Run
+from .views import labelled_errors, owner_of, with_stopped_frame
 
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
-AS_IT_WAS, AGAIN = "A", "B"
+RUN_A, RUN_B = "A", "B"
+REENCODED_NOTE = (
+    "In this run later blocks read the words that were chosen. A new run with other words would have other latents "
+    "from there on; this shows what these latents can be read as."
+)
+FoldView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[Frame]]
 
 
-def build(resident: Resident, desk: Each[Desk], prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel,
-          kept: RunResult) -> None:  # fmt: skip
-    """The three comparisons, each in a fold below the text."""
-    start = resident.first.defaults
-    with gr.Accordion("Same noise, other settings (A and B)", open=False, elem_classes="more beside", elem_id="ab"):
-        _about("Change settings at the left, then run B: the same prompt and the same noise as the "
-                "finished run A, so that what differs comes from the settings.")  # fmt: skip
-        ab_run, ab_stop = run_and_stop("Run B")
-        ab_line = QueuedProgressLine(elem_classes="fold-progress")
-        ab = _rows("A and B", "ab-rows")
-    with gr.Accordion("Decode again, without sampling", open=False, elem_classes="more beside", elem_id="again"):
-        _about(
-            "The latents stay as they are; only the choice of words is made anew. At temperature "
-            "0 every place gets its likeliest word."
-        )
+def build(
+    resident: Resident, handlers: Each[GenerateHandlers], panel: SettingsPanel, kept: RunResult
+) -> dict[str, View]:
+    """The three comparisons, each in a fold below the text. Returns their views by name."""
+    _ab_fold(panel, kept)
+    _again_fold(resident.first.defaults, kept)
+    _baseline_fold(kept)
+    views: dict[str, FoldView] = {"ab": run_beside, "again": decode_again, "baseline": write_baseline}
+    return {name: _for_resident(handlers, view) for name, view in views.items()}
+
+
+def _for_resident(handlers: Each[GenerateHandlers], view: FoldView) -> View:
+    """The view with the handlers of the model that is there when a run begins."""
+    return lambda context, controls: view(handlers(), context, controls)
+
+
+def _ab_fold(panel: SettingsPanel, kept: RunResult) -> None:
+    with fold("Same noise, other settings (A and B)", "ab"):
+        about("Change settings at the left, then run B: the same prompt and the same noise as the "
+              "finished run A, so that what differs comes from the settings.")  # fmt: skip
+        start, stop = run_and_stop("Run B")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        _rows("A and B", "ab-rows")
+    connect_view("ab", [start.click], stop, "ab", {"kept": kept, **panel.by_name})
+
+
+def _again_fold(start: SamplerSettings, kept: RunResult) -> None:
+    with fold("Decode again, without sampling", "again"):
+        about("The latents stay as they are; only the choice of words is made anew. At temperature "
+              "0 every place gets its likeliest word.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
-            decoding = sliders(
+            temperature, top_k, top_p, penalty = sliders(
                 ("Temperature", "Higher takes chances.", (0, 2, 0.05), 0.8, ""),
                 ("Top-k", "0 is all.", (0, 200, 1), start.top_k, ""),
                 ("Top-p", "1 is all.", (0.05, 1, 0.05), start.top_p, ""),
                 ("Repetition penalty", "1 is off.", (1, 2, 0.05), start.repetition_penalty, ""),
             )
         with gr.Row(elem_classes="small-buttons"):
-            again_run = gr.Button("Decode again", min_width=40, elem_classes="small-run")
-        again_line = ProgressLine(elem_classes="fold-progress")
-        again = _rows("Decoded again", "again-rows")
-    with gr.Accordion("Beside an autoregressive model", open=False, elem_classes="more beside", elem_id="baseline"):
-        _about(
-            "The bundled baseline writes word after word, as most language models do, from "
-            "the same prompt and seed. It was trained on the same stories, for a shorter time."
-        )
+            decode = gr.Button("Decode again", min_width=40, elem_classes="small-run")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        _rows("Decoded again", "again-rows")
+    controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": penalty}
+    connect_view("again", [decode.click], None, "again", {"kept": kept, **controls})
+
+
+def _baseline_fold(kept: RunResult) -> None:
+    with fold("Beside an autoregressive model", "baseline"):
+        about("The bundled baseline writes word after word, as most language models do, from "
+              "the same prompt and seed. It was trained on the same stories, for a shorter time.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
-            chance = sliders(
-                (
-                    "Temperature of the baseline",
-                    "Its texts differ by its choice of words alone.",
-                    (0, 2, 0.05),
-                    0.8,
-                    "",
-                ),
+            hint = "Its texts differ by its choice of words alone."
+            temperature, top_p = sliders(
+                ("Temperature of the baseline", hint, (0, 2, 0.05), 0.8, ""),
                 ("Top-p of the baseline", "1 is all.", (0.05, 1, 0.05), 0.95, ""),
             )
-        base_run, base_stop = run_and_stop("Write with the baseline")
-        base_line = QueuedProgressLine(elem_classes="fold-progress")
-        base = _rows("The model and the baseline", "baseline-rows")
-        measures = gr.HTML("", elem_id="baseline-numbers", js_on_load=None)
+        start, stop = run_and_stop("Write with the baseline")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        _rows("The model and the baseline", "baseline-rows")
+        MeasuresTable(part="measures", elem_id="baseline-numbers")
+    controls = {"kept": kept, "temperature": temperature, "top_p": top_p}
+    connect_view("baseline", [start.click], stop, "baseline", controls)
 
-    def on_ab(kept: dict | None, request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any]]:
-        yield from run_beside(desk(), visitor_of_run(request, kept), kept, *values)
 
-    def on_again(kept: dict | None, request: gr.Request, *values: Any) -> tuple[Any, Any]:
-        return decode_again(desk(), visitor_of_run(request, kept), kept, *values)
+def fold(label: str, name: str) -> gr.Accordion:
+    """A fold below the text; its runs are those of a bench of their own, with the id `name`."""
+    return gr.Accordion(label, open=False, elem_classes="more beside", elem_id=name)
 
-    def on_baseline(kept: dict | None, request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        yield from write_baseline(desk(), visitor_of_run(request, kept), kept, *values)
 
-    connect_run("ab", [ab_run.click], ab_stop, on_ab, [kept, *panel.inputs], [ab, ab_line])
-    again_run.click(on_again, [kept, *decoding], [again, again_line], trigger_mode="once", **QUICK, **IN_TURNS)
-    connect_run("baseline", [base_run.click], base_stop, on_baseline, [kept, *chance], [base, base_line, measures])
+def about(text: str) -> None:
+    """What a fold is for."""
+    gr.HTML(f"<p class='about'>{text}</p>", js_on_load=None)
 
 
 def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
@@ -104,171 +123,232 @@ def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
         )
 
 
-def _about(text: str) -> None:
-    gr.HTML(f"<p class='about'>{text}</p>", js_on_load=None)
-
-
 def _rows(label: str, name: str) -> TextRows:
-    return TextRows(label, "", "not in the other", "", "", elem_id=name, elem_classes="beside-rows")
+    return TextRows(label, "", "not in the other", "", "", part="rows", elem_id=name, elem_classes="beside-rows")
 
 
-class LiveSecond(LiveRows):
-    """Run B on its way."""
+def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+    """The view of run B: the prompt, the noise and the length of the run `kept` with the controls `settings`.
+
+    Parts: rows and progress. Raises ValueError with a sentence.
+    """
+    with labelled_errors():
+        kept = controls.get("kept")
+        found = handlers.kept(owner_of(context, kept), kept)
+        old = found.trace.recipe.settings
+        settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
+        changed = differences(old, settings)
+        if not changed:
+            said = "Change a setting at the left first: with the same settings B would be A."
+            raise RecipeError("the settings", Said("those of A"), "others", said)
+        comparison = _Comparison(handlers, found, settings, changed)
+        yield from with_stopped_frame(context, comparison.frames(context), "rows")
+
+
+class _LiveB(LiveRows):
+    """Run B on its way. finished: its end, once it is there."""
+
+    finished: Finished | None = None
+
+    def after(self, event: Any) -> Any:
+        if isinstance(event, Finished):
+            self.finished = event
+        return super().after(event)
 
     def outcome(self) -> list[str]:
         return ["B is written"]
 
 
-def run_beside(desk: Desk, visitor: str, kept: dict | None, *values: Any) -> Iterator[tuple[Any, Any]]:
-    """Run B: the kept run's prompt, noise and length of turn with the settings of the panel. (rows, progress line)."""
-    rows: Any = gr.skip()
-    try:
-        found = desk.kept(visitor, kept)
-        trace, s, model = found.trace, found.sequence, desk.model
-        old = trace.recipe
-        settings = dataclasses.replace(settings_from(values), seed=old.settings.seed)
-        changed = differences(old.settings, settings)
-        if not changed:
-            said = "Change a setting at the left first: with the same settings B would be A."
-            raise RecipeError("the settings", Said("those of A"), "others", said)
+class _Comparison:
+    """Run A with run B beside it. changed: how their settings differ, in words."""
+
+    def __init__(
+        self, handlers: GenerateHandlers, found: Run, settings: SamplerSettings, changed: list[str]
+    ) -> None:  # fmt: skip
+        self.handlers, self.found, self.settings = handlers, found, settings
+        model, old = handlers.model, found.trace.recipe
+        self.prompt = old.texts[0]
         recipe = Recipe(old.operation, old.texts, settings, old.variations, model=model.fingerprint)
-        before = model.tokenize(old.texts[0])
+        before = model.tokenize(self.prompt)
         blocks, rest = model.new_blocks(len(before), settings)
-        row = Row(AGAIN, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
-        live = LiveSecond(model, recipe, [row], blocks, settings.stop_at_end)
-        live.notes = ["B differs in: " + "; ".join(changed) + "."]
-        first = _as_it_was(model, found)
-        answer: list[int] = []
-        text, ended = "", False
+        row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
+        self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end)
+        self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
 
-        def operation() -> Requests:
-            return pass_on(Batch(model.plans([old.texts[0]], settings, sequences=[s]), settings))
+    def frames(self, context: RunContext) -> Iterator[Frame]:
+        self.live.run = context.id
+        first = _kept_row(self.handlers.model, self.found, RUN_A)
+        events = self.handlers.scheduler.operate(
+            self.handlers.model, self._operation, context.visitor, "compare", steps="some"
+        )
+        with contextlib.closing(self.live.frames(events)) as frames:
+            for rows, progress in frames:
+                if self.live.finished is None:
+                    yield {"rows": {**rows, "rows": [first, *rows["rows"]]}, "progress": progress}
+        if self.live.finished is None:
+            raise ClosingError
+        measuring = {**progress, "state": "running", "message": "Measuring"}
+        yield {"rows": self._finished_rows("running", []), "progress": measuring}
+        yield {"rows": self._finished_rows("done", self._measures()), "progress": progress}
 
-        def watched(events: Iterator[Any]) -> Iterator[Any]:
-            nonlocal answer, text, ended
-            try:
-                for event in events:
-                    if isinstance(event, Finished):
-                        answer, text, ended = event.token_ids[0], event.texts[0], event.reasons[0] == "end"
-                    yield event
-            finally:
-                events.close()
+    def _operation(self) -> Requests:
+        plans = self.handlers.model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
+        return pass_on(Batch(plans, self.settings))
 
-        events = desk.scheduler.operate(model, operation, visitor, "compare", steps="some")
-        for rows, progress in live.frames(watched(events)):
-            rows = {**rows, "rows": [first, *rows["rows"]]}
-            yield rows, progress
-        ids = trace.answers[s]
-        lead = shown_prompt(old.texts[0])
-        texts = ((trace.texts[s], trace.reasons[s] == "end", len(ids)), (text, ended, len(answer)))
-        scores = measured(desk, old.texts[0], *texts)
-        shown = [row_value(AS_IT_WAS, lead, final=marked(model, ids, answer, old.texts[0])),
-                 row_value(AGAIN, lead, final=marked(model, answer, ids, old.texts[0]))]  # fmt: skip
-        notes = [*live.notes, *(f"{name}: {', '.join(said_numbers(score))}." for name, score in
-                                zip((AS_IT_WAS, AGAIN), scores, strict=True) if score)]  # fmt: skip
-        yield rows_value(live.run, "done", shown, notes), progress
-    except Exception as error:
-        if "run" in rows:
-            rows = {**rows, "state": "error"}
-        yield rows, progress_value("error", message=in_labels(sentence(error)))
+    def _finished_rows(self, state: str, notes: list[str]) -> dict[str, Any]:
+        model, lead = self.handlers.model, shown_prompt(self.prompt)
+        a, b = self.found.trace.answers[self.found.sequence], self.live.finished.token_ids[0]
+        rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt)),
+                row_value(RUN_B, lead, final=marked(model, b, a, self.prompt))]  # fmt: skip
+        return rows_value(self.live.run, state, rows, [*self.live.notes, *notes])
+
+    def _measures(self) -> list[str]:
+        end = self.live.finished
+        texts = (_kept_text(self.found), (end.texts[0], end.reasons[0] == "end", len(end.token_ids[0])))
+        scores = _measured(self.handlers, self.prompt, *texts)
+        return [f"{name}: {', '.join(numbers_in_words(score))}."
+                for name, score in zip((RUN_A, RUN_B), scores, strict=True) if score]  # fmt: skip
 
 
-def decode_again(desk: Desk, visitor: str, kept: dict | None, temperature: Any, top_k: Any, top_p: Any,
-                 penalty: Any) -> tuple[Any, Any]:  # fmt: skip
-    """The kept run's latents decoded by other settings, beside how they were. (rows, progress line)."""
-    try:
-        found = desk.kept(visitor, kept)
-        trace, s, model = found.trace, found.sequence, desk.model
-        begun = time.perf_counter()
+def decode_again(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+    """The view of the latents of the run `kept` decoded by other settings, beside the text that they gave.
+
+    Controls: temperature, top_k, top_p and repetition_penalty. Parts: rows and progress. Raises ValueError with a
+    sentence.
+    """
+    with labelled_errors():
+        kept = controls.get("kept")
+        found = handlers.kept(owner_of(context, kept), kept)
+        trace, sequence, model = found.trace, found.sequence, handlers.model
         settings = dataclasses.replace(
-            trace.recipe.settings, temperature=number(temperature, "Temperature"), top_k=whole(top_k, "Top-k"),
-            top_p=number(top_p, "Top-p"), repetition_penalty=number(penalty, "Repetition penalty"),
-        )  # fmt: skip
-        again = desk.scheduler.look(lambda: redecode(model, trace, s, settings))
+            trace.recipe.settings,
+            temperature=number(controls.get("temperature"), "Temperature"),
+            top_k=whole(controls.get("top_k"), "Top-k"),
+            top_p=number(controls.get("top_p"), "Top-p"),
+            repetition_penalty=number(controls.get("repetition_penalty"), "Repetition penalty"),
+        )
+        begun = time.perf_counter()
+        again = handlers.scheduler.look(lambda: redecode(model, trace, sequence, settings)).answer
         seconds = time.perf_counter() - begun
-        prompt, ids = trace.prompts[s], trace.answers[s]
+        prompt, before = trace.prompts[sequence], trace.answers[sequence]
         lead = shown_prompt(prompt)
-        rows = [row_value("before", lead, final=marked(model, ids, again.answer, prompt)),
-                row_value("again", lead, final=marked(model, again.answer, ids, prompt))]  # fmt: skip
-        notes = []
-        if trace.recipe.settings.history == "reencoded":
-            notes.append("In this run later blocks read the words that were chosen. A new run with other words would "
-                         "have other latents from there on; this shows what these latents can be read as.")  # fmt: skip
-        other = sum(a != b for a, b in zip(ids, again.answer, strict=False)) + abs(len(ids) - len(again.answer))
-        parts = [f"{other} of {max(len(ids), len(again.answer))} tokens differ", f"{1000 * seconds:.0f} ms"]
-        return rows_value("again", "done", rows, notes), progress_value("done", parts, 1.0)
-    except Exception as error:
-        return gr.skip(), progress_value("error", message=in_labels(sentence(error)))
+        rows = [row_value("before", lead, final=marked(model, before, again, prompt)),
+                row_value("again", lead, final=marked(model, again, before, prompt))]  # fmt: skip
+        notes = [REENCODED_NOTE] if trace.recipe.settings.history == "reencoded" else []
+        changed = sum(a != b for a, b in zip(before, again, strict=False)) + abs(len(before) - len(again))
+        parts = [f"{changed} of {max(len(before), len(again))} tokens differ", f"{1000 * seconds:.0f} ms"]
+        yield {"rows": rows_value(context.id, "done", rows, notes), "progress": progress_value("done", parts, 1.0)}
 
 
-def write_baseline(desk: Desk, visitor: str, kept: dict | None, temperature: Any,
-                   top_p: Any) -> Iterator[tuple[Any, Any, Any]]:  # fmt: skip
-    """The baseline's text beside the kept run's, then their measures. (rows, progress line, table as HTML)."""
-    rows: Any = gr.skip()
-    try:
-        found = desk.kept(visitor, kept)
-        trace, s, model = found.trace, found.sequence, desk.model
-        recipe, prompt = trace.recipe, trace.prompts[s]
-        baseline = desk.baseline.get(model.device)
+def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+    """The view of the baseline's text beside that of the run `kept`, then their measures.
+
+    Controls: temperature and top_p of the baseline. Parts: rows, progress and measures. Raises ValueError with a
+    sentence.
+    """
+    with labelled_errors():
+        kept = controls.get("kept")
+        found = handlers.kept(owner_of(context, kept), kept)
+        recipe = found.trace.recipe.settings
         settings = BaselineSettings(
-            max_new_tokens=recipe.settings.max_new_tokens, temperature=number(temperature, "Temperature"),
-            top_p=number(top_p, "Top-p"), seed=recipe.settings.seed, stop_at_end=recipe.settings.stop_at_end,
-        )  # fmt: skip
-        first, lead = _as_it_was(model, found, "model"), shown_prompt(prompt)
-        begun = shown = time.perf_counter()
-        ids: list[int] = []
-        writing = desk.scheduler.alone(lambda: baseline.sample([prompt], settings, sequences=[s]), visitor, "baseline")
+            max_new_tokens=recipe.max_new_tokens,
+            temperature=number(controls.get("temperature"), "Temperature"),
+            top_p=number(controls.get("top_p"), "Top-p"),
+            seed=recipe.seed,
+            stop_at_end=recipe.stop_at_end,
+        )
+        seconds = number(kept.get("seconds"), "The time of the run")
+        writing = _BaselineWriting(handlers, found, settings, seconds)
+        yield from with_stopped_frame(context, writing.frames(context), "rows")
+
+
+class _BaselineWriting:
+    """The baseline's text on its way, beside that of a kept run, which took so many seconds."""
+
+    def __init__(
+        self, handlers: GenerateHandlers, found: Run, settings: BaselineSettings, seconds: float
+    ) -> None:  # fmt: skip
+        self.handlers, self.found, self.settings, self.seconds_kept = handlers, found, settings, seconds
+        self.baseline = handlers.baseline.get(handlers.model.device)
+        self.prompt = found.trace.prompts[found.sequence]
+        self.first, self.lead = _kept_row(handlers.model, found, "model"), shown_prompt(self.prompt)
+        self.ids: list[int] = []
+        self.begun = time.perf_counter()
+
+    def frames(self, context: RunContext) -> Iterator[Frame]:
+        yield {"rows": self._rows(context.id, "running", ""), "measures": None,
+               "progress": progress_value("running", ["starting"], 0.0, "Writing")}  # fmt: skip
+        shown, end = time.perf_counter(), None
+        writing = self.handlers.scheduler.alone(self._sample, context.visitor, "baseline")
         with contextlib.closing(writing) as events:
             for event in events:
                 now = time.perf_counter()
                 if isinstance(event, Waiting):
-                    if event.ahead:
-                        begun = now
-                        yield gr.skip(), progress_value("running", waiting_parts(event), 0.0, "Waiting"), gr.skip()
-                    continue
-                if isinstance(event, Chosen):
-                    ids.append(int(event.token_ids[0]))
-                    if now - shown < FRAME_SECONDS:
-                        continue
-                    shown = now
-                    row = row_value("baseline", lead, final=[(baseline.read(ids), 0)])
-                    rows = rows_value("baseline", "running", [first, row])
-                    parts = [f"token {len(ids)} of {settings.max_new_tokens}", f"{now - begun:.1f} s"]
-                    yield rows, progress_value("running", parts, len(ids) / settings.max_new_tokens, "Writing"), ""
+                    yield self._waiting(event, now)
+                elif isinstance(event, Chosen):
+                    self.ids.append(int(event.token_ids[0]))
+                    if now - shown >= FRAME_SECONDS:
+                        shown = now
+                        rows = self._rows(context.id, "running", self.baseline.read(self.ids))
+                        yield {"rows": rows, "progress": self._progress(now)}
                 elif isinstance(event, Finished):
-                    seconds, text, count = now - begun, event.texts[0], len(event.token_ids[0])
-                    ended = event.reasons[0] == "end"
-        rows = rows_value("baseline", "done", [first, row_value("baseline", lead, final=[(text, 0)])])
-        texts = ((trace.texts[s], trace.reasons[s] == "end", len(trace.answers[s])), (text, ended, count))
-        mine, theirs = measured(desk, prompt, *texts)
-        share = kept["seconds"] / len(trace.texts)
-        note = f"The model has {_millions(model)}, the baseline {_millions(baseline)} parameters."
-        if len(trace.texts) > 1:
-            note += f" The model's time is a share of a batch of {len(trace.texts)}."
-        shown_table = table([("Model", mine, share, len(trace.answers[s])),
-                             ("Baseline", theirs, seconds, count)], note)  # fmt: skip
-        done = progress_value("done", [f"{count} tokens", f"{seconds:.1f} s"], 1.0)
-        yield rows, done, shown_table
-    except Exception as error:
-        yield rows, progress_value("error", message=in_labels(sentence(error))), gr.skip()
+                    end, seconds = event, now - self.begun
+        if end is None:
+            raise ClosingError
+        rows = self._rows(context.id, "done", end.texts[0])
+        parts = [f"{len(end.token_ids[0])} tokens", f"{seconds:.1f} s"]
+        measuring = {**self._progress(time.perf_counter()), "message": "Measuring"}
+        yield {"rows": {**rows, "state": "running"}, "progress": measuring}
+        yield {"rows": rows, "progress": progress_value("done", parts, 1.0), "measures": self._measures(end, seconds)}
+
+    def _sample(self) -> Iterator[Any]:
+        return self.baseline.sample([self.prompt], self.settings, sequences=[self.found.sequence])
+
+    def _waiting(self, waiting: Waiting, now: float) -> Frame:
+        """A frame also where nothing is new: a run that is stopped ends at one."""
+        if not waiting.ahead:
+            return {"progress": self._progress(now)}
+        self.begun = now
+        return {"progress": progress_value("waiting", waiting_parts(waiting), 0.0, "Waiting")}
+
+    def _progress(self, now: float) -> dict[str, Any]:
+        count, most = len(self.ids), self.settings.max_new_tokens
+        parts = [f"token {count} of {most}", f"{now - self.begun:.1f} s"]
+        return progress_value("running", parts, count / most, "Writing", tokens=count)
+
+    def _rows(self, run: str, state: str, text: str) -> dict[str, Any]:
+        return rows_value(run, state, [self.first, row_value("baseline", self.lead, final=[(text, 0)])])
+
+    def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
+        """The value of the table: both texts side by side."""
+        mine, count, texts = _kept_text(self.found), len(end.token_ids[0]), len(self.found.trace.texts)
+        theirs = (end.texts[0], end.reasons[0] == "end", count)
+        scores = _measured(self.handlers, self.prompt, mine, theirs)
+        model, baseline = _millions(self.handlers.model), _millions(self.baseline)
+        note = f"The model has {model}, the baseline {baseline} parameters."
+        if texts > 1:
+            note += f" The model's time is a share of a batch of {texts}."
+        columns = [("Model", scores[0], self.seconds_kept / texts, mine[2]), ("Baseline", scores[1], seconds, count)]
+        return measures_of(columns, note)
 
 
-def measured(desk: Desk, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
+def _measured(handlers: GenerateHandlers, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
     """The measures of texts, each with whether it has come to its end and how many tokens it has."""
-
-    def measure() -> list[dict[str, Any]]:
-        baseline = desk.baseline.get(desk.model.device)
-        return [numbers(baseline, prompt, *text) for text in texts]
-
-    return desk.scheduler.look(measure)
+    baseline = handlers.baseline.get(handlers.model.device)
+    return handlers.scheduler.look(lambda: [numbers(baseline, prompt, *text) for text in texts])
 
 
 def _millions(model: ColaDLM | Baseline) -> str:
     return f"{model.parameters / 1e6:.1f} million"
 
 
-def _as_it_was(model: ColaDLM, found: Run, label: str = AS_IT_WAS) -> dict[str, Any]:
+def _kept_text(found: Run) -> tuple[str, bool, int]:
+    """The kept run's text, whether it came to its end, and its number of tokens."""
+    trace, sequence = found.trace, found.sequence
+    return trace.texts[sequence], trace.reasons[sequence] == "end", len(trace.answers[sequence])
+
+
+def _kept_row(model: ColaDLM, found: Run, label: str) -> dict[str, Any]:
     """The kept run's text as a row."""
-    trace, s = found.trace, found.sequence
-    prompt, ids = trace.prompts[s], trace.answers[s]
+    prompt, ids = found.trace.prompts[found.sequence], found.trace.answers[found.sequence]
     return row_value(label, shown_prompt(prompt), final=marked(model, ids, ids, prompt))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.evaluate.baseline import Baseline, BaselineError
 from coladlm.evaluate.generation import Written, measured
 
+from .components.measures_table import measures_value
 from .components.text_rows import CHANGED, segments
 from .pieces import pieces
 from .settings_panel import SETTINGS, values_of
@@ -63,7 +63,7 @@ def numbers(baseline: Baseline, prompt: str, text: str, ended: bool, tokens: int
         return {}
 
 
-def said_numbers(found: Mapping[str, Any]) -> list[str]:
+def numbers_in_words(found: Mapping[str, Any]) -> list[str]:
     """The measures in a few words each."""
     words = {"perplexity_per_word": "perplexity {}", "distinct_2": "distinct 2-grams {}",
              "repeated_4": "repeated 4-grams {}"}  # fmt: skip
@@ -71,25 +71,18 @@ def said_numbers(found: Mapping[str, Any]) -> list[str]:
     return [said.format(_cell(shapes[name], found.get(name))) for name, said in words.items() if name in found]
 
 
-def table(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> str:
-    """The measures of texts side by side, as HTML. columns: (name, measures, seconds, tokens). note: stands below."""
-    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name, *_ in columns)
-    rows = [
-        _row("Time", "How long it took here, each step shown on the way.", [f"{s:.1f} s" for _, _, s, _ in columns])
-    ]
-    rows.append(_row("Tokens a second", "", [f"{n / s:.0f}" if s > 0 else "-" for _, _, s, n in columns]))
+def measures_of(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> dict[str, Any]:
+    """The value of a MeasuresTable for texts side by side.
+
+    columns: (name, measures, seconds, tokens). note: stands below.
+    """
+    seconds = [f"{seconds:.1f} s" for _, _, seconds, _ in columns]
+    speeds = [f"{tokens / seconds:.0f}" if seconds > 0 else "-" for _, _, seconds, tokens in columns]
+    rows = [("Time", "How long it took here, each step shown on the way.", seconds), ("Tokens a second", "", speeds)]
     for name, label, shape, about in MEASURES:
-        rows.append(_row(label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))
-    said = f"{note} One text each: numbers of a single text say little, those of many are in the model's card."
-    caption = f"<caption>{html.escape(said)}"
-    thead, tbody = f"<thead><tr><td></td>{head}</tr></thead>", f"<tbody>{''.join(rows)}</tbody>"
-    return f"<table class='measures'>{caption}</caption>{thead}{tbody}</table>"
-
-
-def _row(label: str, about: str, cells: Sequence[str]) -> str:
-    hint = f"<span class='about'>{html.escape(about)}</span>" if about else ""
-    numbers = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return f"<tr><th scope='row'>{html.escape(label)}{hint}</th>{numbers}</tr>"
+        rows.append((label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))
+    note += " One text each: numbers of a single text say little, those of many are in the model's card."
+    return measures_value([name for name, *_ in columns], rows, note)
 
 
 def _cell(shape: str, value: float | None) -> str:

@@ -78,7 +78,7 @@ class LiveVariations(LiveRows):
         return [f"{len(self.rows)} texts", f"{different} of them different"]
 
 
-class Desk:
+class GenerateHandlers:
     """The handlers of a model. Runs are known by their ids in the store."""
 
     def __init__(self, model: ColaDLM, store: TraceStore, scheduler: Scheduler, baseline: BundledBaseline) -> None:
@@ -96,19 +96,19 @@ class Desk:
             raise ValueError(in_labels(sentence(error))) from error
 
     def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
-        """The run that `kept` stands for, its sequence chosen. Raises RecipeError."""
-        found = self.store.get(visitor, kept["run"]) if kept else None
+        """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError."""
+        named = kept if isinstance(kept, Mapping) else {}
+        id_, sequence = named.get("run"), named.get("sequence")
+        found = self.store.get(visitor, id_) if isinstance(id_, str) else None
         if found is None:
             raise RecipeError("a finished run", Said("missing"), "one", GONE if kept else NONE_YET)
-        return Run(found.id, found.label, found.trace, kept["sequence"])
+        return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
         """Another variation in the strip, to scrub and to look into."""
         try:
             found = self.kept(visitor, kept)
-            sequence = whole(row, "The variation")
-            if not 0 <= sequence < len(found.trace.texts):
-                raise RecipeError("the variation", sequence, "one of this run")
+            sequence = _sequence_of(found, row)
             strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
             said = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
             return Shown(strip, said, card=None, kept={**kept, "sequence": sequence})
@@ -128,7 +128,7 @@ class Desk:
 class _Writing:
     """A run of the tab, from its recipe to its last frame, which comes however it ends."""
 
-    def __init__(self, desk: Desk, context: RunContext, recipe: Recipe) -> None:
+    def __init__(self, desk: GenerateHandlers, context: RunContext, recipe: Recipe) -> None:
         self.desk, self.context, self.recipe = desk, context, recipe
         model = desk.model
         self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
@@ -197,6 +197,14 @@ class _Follow:
         if self._step is not None:
             self._frame, self._step = self.rows.after(self._step), None
         return self._frame
+
+
+def _sequence_of(run: Run, number: Any) -> int:
+    """The sequence of a run with this number, counted from 0. Raises RecipeError."""
+    sequence = whole(number, "The variation")
+    if not 0 <= sequence < len(run.trace.texts):
+        raise RecipeError("the variation", sequence, "one of this run")
+    return sequence
 
 
 def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm import ColaDLM
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.events import BlockDone, Finished
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler
@@ -16,12 +17,12 @@ from coladlm.serve import Scheduler
 from . import beside, sweep
 from .components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from .components.token_card import TokenCard
-from .desk import MOST_VARIATIONS, OPERATION, Desk, Shown, restore
+from .desk import MOST_VARIATIONS, OPERATION, GenerateHandlers, Shown, restore
 from .model_turn import EVERY, IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button
-from .resident import Resident
+from .resident import Each, Resident
 from .run_controls import RunControls, visitor_of_run
-from .runs.registry import Frame, RunContext
+from .runs.registry import Frame, RunContext, View
 from .send import Restore, RunSender, Ways
 from .settings_panel import SettingSlider, SettingsPanel, check_limits
 from .trace_store import Run, TraceStore
@@ -31,90 +32,140 @@ EXAMPLES = (
     "Tom and Lily went to the beach. They found",
     "One day, the moon did not come up.",
 )
+SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
 QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+class _Controls(NamedTuple):
+    """What stands at the left of the tab."""
+
+    prompt: gr.Textbox
+    variations: gr.Slider
+    panel: SettingsPanel
+    buttons: RunControls
+
+
+class _Results(NamedTuple):
+    """What stands at the right: of the run itself, and the views of what can be done with it."""
+
+    strip: TokenStrip
+    progress: ProgressLine
+    card: TokenCard
+    rows: TextRows
+    kept: RunResult
+    views: dict[str, View]
 
 
 def build(resident: Resident, page: gr.Blocks) -> Ways:
     """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
-    model, store = resident.first, TraceStore()
-    desk = resident.each(lambda model: Desk(model, store, resident.scheduler, resident.baseline))
+    store = TraceStore()
+    handlers = resident.each(lambda model: GenerateHandlers(model, store, resident.scheduler, resident.baseline))
     with gr.Row(elem_classes="workbench", elem_id="generate"):
-        with gr.Column(elem_classes="controls"):
-            with gr.Group(elem_classes="ask"):
-                prompt = gr.Textbox(
-                    EXAMPLES[0],
-                    label="Prompt",
-                    info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
-                    lines=3,
-                    max_lines=10,
-                    elem_classes="prompt-box",
-                    html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-                )
-                with gr.Row(elem_classes="examples"):
-                    for text in EXAMPLES:
-                        example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
-                        example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
-            controls = RunControls("generate")
-            fold_button("generate")
-            with gr.Column(elem_classes="setting-list"):
-                variations = SettingSlider(
-                    1,
-                    MOST_VARIATIONS,
-                    1,
-                    step=1,
-                    label="Variations",
-                    info="How many texts to write at once, each from its own noise.",
-                    buttons=["reset"],
-                    elem_classes="setting",
-                )
-                panel = SettingsPanel(model.defaults)
-        with gr.Column(elem_classes="results"):
-            with gr.Row(elem_classes="over"):
-                progress = ProgressLine(part="progress", elem_classes="progress")
-                ShareLink(part="link", elem_classes="link")
-            strip = TokenStrip(
-                "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
-                "Write something",
-                part="strip",
-                elem_id="text",
-            )
-            card = TokenCard(part="card", elem_id="token")
-            rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
-            kept = RunResult(part="kept")
-            beside.build(resident, desk, prompt, variations, panel, kept)
-            sweep.build(resident, prompt, variations, panel)
+        controls = _controls(resident.first.defaults)
+        results = _results(resident, handlers, controls)
+    prompt, variations, panel, buttons = controls
 
-    outputs = [strip, progress, card, kept]
-
-    def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
-        yield from desk().write(context, named)
-
-    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
-        return desk().read(visitor_of_run(request, kept), event.row, kept)
-
-    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
-        return desk().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
-
-    def sent(request: gr.Request, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
-        block, token = event.point
-        return desk().kept(visitor_of_run(request, kept), kept), block, token
+    def view(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from handlers().write(context, named)
 
     named = {"prompt": prompt, "variations": variations, **panel.by_name}
-    controls.connect("generate", named, also=[strip.submit, prompt.submit])
-    rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
-    strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
+    buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     return Ways(
         take=lambda text: [text],
         outputs=[prompt],
-        run_sends=[RunSender(card.select, "trajectories", kept, sent)],
+        run_sends=[_sender(handlers, results)],
         restore=Restore(
             OPERATION,
             lambda query: restore(resident.model, query),
-            [prompt, variations, *panel.inputs, progress],
+            [prompt, variations, *panel.inputs, results.progress],
             bench="generate",
         ),
-        views={"generate": on_run},
+        views={"generate": view, **results.views},
     )
+
+
+def _controls(defaults: SamplerSettings) -> _Controls:
+    with gr.Column(elem_classes="controls"):
+        prompt = _prompt()
+        buttons = RunControls("generate")
+        fold_button("generate")
+        with gr.Column(elem_classes="setting-list"):
+            variations = SettingSlider(
+                1,
+                MOST_VARIATIONS,
+                1,
+                step=1,
+                label="Variations",
+                info="How many texts to write at once, each from its own noise.",
+                buttons=["reset"],
+                elem_classes="setting",
+            )
+            panel = SettingsPanel(defaults)
+    return _Controls(prompt, variations, panel, buttons)
+
+
+def _prompt() -> gr.Textbox:
+    """The prompt, with examples below it."""
+    with gr.Group(elem_classes="ask"):
+        prompt = gr.Textbox(
+            EXAMPLES[0],
+            label="Prompt",
+            info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
+            lines=3,
+            max_lines=10,
+            elem_classes="prompt-box",
+            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+        )
+        with gr.Row(elem_classes="examples"):
+            for text in EXAMPLES:
+                example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
+                example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
+    return prompt
+
+
+def _results(resident: Resident, handlers: Each[GenerateHandlers], controls: _Controls) -> _Results:
+    with gr.Column(elem_classes="results"):
+        with gr.Row(elem_classes="over"):
+            progress = ProgressLine(part="progress", elem_classes="progress")
+            ShareLink(part="link", elem_classes="link")
+        strip = TokenStrip(
+            "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
+            "Write something",
+            part="strip",
+            elem_id="text",
+        )
+        card = TokenCard(part="card", elem_id="token")
+        rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
+        kept = RunResult(part="kept")
+        views = beside.build(resident, handlers, controls.panel, kept)
+        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel)
+    results = _Results(strip, progress, card, rows, kept, views)
+    _connect_looks(handlers, results)
+    return results
+
+
+def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
+    """Shows another variation, and what is to know of a token, when it is chosen."""
+    outputs, kept = [results.strip, results.progress, results.card, results.kept], results.kept
+
+    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+        return handlers().read(visitor_of_run(request, kept), event.row, kept)
+
+    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+        return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
+
+    results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
+    results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
+
+
+def _sender(handlers: Each[GenerateHandlers], results: _Results) -> RunSender:
+    """Opens the run on the tab Trajectories, at the token whose card is shown."""
+
+    def find(request: gr.Request, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
+        block, token = event.point
+        return handlers().kept(visitor_of_run(request, kept), kept), block, token
+
+    return RunSender(results.card.select, "trajectories", results.kept, find)
 
 
 def add_api(resident: Resident) -> None:
@@ -164,24 +215,7 @@ def add_api(resident: Resident) -> None:
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
         """
-        given = {
-            "max_new_tokens": max_new_tokens,
-            "seed": seed,
-            "steps": steps,
-            "guidance": guidance,
-            "stochasticity": stochasticity,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "repetition_penalty": repetition_penalty,
-            "no_repeat_ngram_size": no_repeat_ngram_size,
-            "history": history,
-            "solver": solver,
-            "time_grid": time_grid,
-            "time_shift": time_shift,
-            "stagger": stagger,
-            "stop_at_end": stop_at_end,
-        }
+        given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
         yield from generate_text(resident.model, resident.scheduler, prompt, given)
 
     gr.api(generate, api_name="generate", **IN_TURNS)

@@ -54,11 +54,12 @@ def visitor_of_run(request: gr.Request, kept: Mapping[str, Any] | None) -> str:
 def connect_view(
     bench: str,
     triggers: Sequence[Callable[..., Any]],
-    stop: gr.Button,
+    stop: gr.Button | None,
     view: str,
     controls: Mapping[str, gr.components.Component],
 ) -> None:
-    """Starts a run of a view on the events in `triggers`, and stops it on a click on `stop`: see runs/run_client.js.
+    """Starts a run of a view on the events in `triggers`, and stops it on a click on `stop`, if there is one: see
+    runs/run_client.js.
 
     bench: the id of the element of class `workbench` or `beside` whose components show the parts of its frames.
     controls: the components whose values the view gets, by name; "settings.seed" is a name inside of "settings".
@@ -70,7 +71,8 @@ def connect_view(
     # gradio takes a moment to gather values: Stop waits for the same ones, so that it cannot overtake Run
     inputs = list(controls.values())
     gr.on(triggers, None, inputs, None, js=start, **quick)
-    stop.click(None, inputs, None, js=end, **quick)
+    if stop is not None:
+        stop.click(None, inputs, None, js=end, **quick)
 
 
 def connect_run(

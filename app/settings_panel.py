@@ -13,13 +13,15 @@ from coladlm import SamplerSettings
 from coladlm.flow import GRIDS, SOLVERS
 from coladlm.settings import HISTORIES, SettingsError
 
+from .components import ChoiceBox
+
 SEED_JS = "() => Math.floor(Math.random() * 2 ** 31)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One control. name: the field of SamplerSettings. bounds: (low, high, step) of a slider, whose high is also the
-    most that this page runs. choices: (words, value) of a drop-down. Neither: a switch. more: folded away at first.
+    most that this page runs. choices: (words, value) of a ChoiceBox. Neither: a switch. more: folded away at first.
     """
 
     name: str
@@ -183,12 +185,12 @@ class SettingsPanel:
         made = {"seed": seed}
         for setting in (s for s in SETTINGS if not s.more):
             made[setting.name] = _control(setting, start[setting.name])
-        preset = gr.Dropdown(
-            [name for name, _ in PRESETS],
-            value=None,
-            label="Preset",
-            info="Sets the controls below at once, but not the seed and the length.",
-            filterable=False,
+        preset = ChoiceBox(
+            "Preset",
+            "Sets the controls below at once, but not the seed and the length.",
+            [(name, name) for name, _ in PRESETS],
+            "",
+            placeholder="Choose one",
             elem_classes="setting",
         )
         with gr.Accordion("More settings", open=False, elem_classes="more"):
@@ -197,9 +199,10 @@ class SettingsPanel:
         self.inputs = [made[name] for name in self.names]
         self.by_name = {f"settings.{name}": made[name] for name in self.names}  # for `connect_view`
         changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
-        preset.input(
-            None, preset, [made[name] for name in changed], js=_preset_js(defaults, changed), api_visibility="private"
-        )
+        js = _preset_js(defaults, changed)
+        preset.select(None, preset, [made[name] for name in changed], js=js, api_visibility="private")
+        by_hand = [made[name].select if isinstance(made[name], ChoiceBox) else made[name].input for name in changed]
+        gr.on(by_hand, None, None, preset, js="() => ''", api_visibility="private")
 
     def updates(self, settings: SamplerSettings) -> list[Any]:
         """Values for `inputs`."""
@@ -274,9 +277,9 @@ def in_labels(sentence: str) -> str:
 
 
 def _control(setting: Setting, value: Any) -> gr.components.Component:
-    about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}
     if setting.choices is not None:
-        return gr.Dropdown(list(setting.choices), value=value, filterable=False, **about)
+        return ChoiceBox(setting.label, setting.hint, setting.choices, value, elem_classes="setting")
+    about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}
     if setting.bounds is None:
         return gr.Checkbox(value, **about)
     low, high, step = setting.bounds

@@ -7,8 +7,8 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import gradio as gr
 import torch
@@ -18,19 +18,22 @@ from coladlm.batch import Batch, Requests, pass_on
 from coladlm.events import BlockDone, Finished
 from coladlm.flow import GRIDS, SOLVERS
 from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.serve import Scheduler
+from coladlm.serve import ClosingError, Scheduler, Waiting
 from coladlm.settings import HISTORIES
 
-from .beside import run_and_stop
+from .beside import about, fold, run_and_stop
 from .bundled_baseline import BundledBaseline
-from .comparing import numbers, said_numbers
-from .components.progress_line import QueuedProgressLine, progress_value
+from .comparing import numbers, numbers_in_words
+from .components import ChoiceBox, ProgressLine
+from .components.progress_line import progress_value
 from .components.text_grid import TextGrid, grid_value
 from .live import shown_prompt
-from .model_turn import Waiting, sentence, visitor, waiting_parts
+from .model_turn import waiting_parts
 from .resident import Resident
-from .run_controls import connect_run
-from .settings_panel import SETTINGS, SettingsPanel, check_limits, in_labels, settings_from, values_of
+from .run_controls import connect_view
+from .runs.registry import Frame, RunContext, View
+from .settings_panel import SETTINGS, SettingsPanel, check_limits, settings_of, values_of
+from .views import labelled_errors, with_stopped_frame
 
 MOST_CELLS = 36
 MOST_TOKENS = 4096  # of all cells together
@@ -46,121 +49,149 @@ class Cell:
 
     settings: SamplerSettings
     text: str = ""
-    said: str = ""
+    measures: str = ""
     finished: tuple[bool, int, float] | None = None  # has it come to its end, its tokens, its share of the seconds
 
 
-def build(resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel) -> None:
-    """The sweep in a fold; a click on a text puts its settings into the panel."""
-    with gr.Accordion("Sweep over two settings", open=False, elem_classes="more beside", elem_id="sweep"):
-        gr.HTML("<p class='about'>The prompt at the left, written once for every pair of values. What shares the same "
-                "flow (seeds, lengths, choices of words) runs as one batch.</p>", js_on_load=None)  # fmt: skip
+def build(
+    resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel
+) -> dict[str, View]:  # fmt: skip
+    """The sweep in a fold; a click on a text puts its settings into the panel. Returns its view by name."""
+    with fold("Sweep over two settings", "sweep"):
+        about("The prompt at the left, written once for every pair of values. What shares the same "
+              "flow (seeds, lengths, choices of words) runs as one batch.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
-            first = gr.Dropdown(SWEPT, value="guidance", label="Down", filterable=False, min_width=160,
-                                info="What changes from row to row.")  # fmt: skip
-            down = gr.Textbox("1, 1.5, 3", label="Values down", info="Separated by commas.", min_width=160)
-            second = gr.Dropdown(SWEPT, value="steps", label="Across", filterable=False, min_width=160,
-                                 info="And from column to column.")  # fmt: skip
-            across = gr.Textbox("4, 16", label="Values across", info="Separated by commas.", min_width=160)
+            down = ChoiceBox("Down", "What changes from row to row.", SWEPT, "guidance", elem_classes="setting")
+            rows = gr.Textbox("1, 1.5, 3", label="Values down", info="Separated by commas.", min_width=160)
+            across = ChoiceBox("Across", "And from column to column.", SWEPT, "steps", elem_classes="setting")
+            columns = gr.Textbox("4, 16", label="Values across", info="Separated by commas.", min_width=160)
         start, stop = run_and_stop("Run the sweep")
-        line = QueuedProgressLine(elem_classes="fold-progress")
-        grid = TextGrid(elem_id="grid")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        grid = TextGrid(part="grid", elem_id="grid")
 
-    def on_run(*values: Any) -> Iterator[tuple[Any, Any]]:
-        yield from sweep(resident.model, resident.scheduler, resident.baseline, *values)
+    def view(context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from sweep(resident.model, resident.scheduler, resident.baseline, context, controls)
 
     def on_use(event: gr.EventData) -> list[Any]:
         return [1, *values_of(SamplerSettings.from_dict(event.settings))]
 
-    connect_run(
-        "sweep", [start.click], stop, on_run, [prompt, first, down, second, across, *panel.inputs], [grid, line]
-    )
+    values = {"down.setting": down, "down.values": rows, "across.setting": across, "across.values": columns}
+    connect_view("sweep", [start.click], stop, "sweep", {"prompt": prompt, **values, **panel.by_name})
     grid.select(on_use, None, [variations, *panel.inputs], queue=False, **QUICK)
+    return {"sweep": view}
 
 
 def sweep(
-    model: ColaDLM,
-    scheduler: Scheduler,
-    baseline: BundledBaseline,
-    prompt: str,
-    first: str,
-    down: str,
-    second: str,
-    across: str,
-    *values: Any,
-) -> Iterator[tuple[Any, Any]]:
-    """Runs every pair of values; yields values of the grid and the progress line."""
-    grid: Any = gr.skip()
-    try:
-        base = settings_from(values)
-        rows, columns = values_from(first, down), values_from(second, across)
-        cells = cells_of(base, (first, rows), (second, columns))
+    model: ColaDLM, scheduler: Scheduler, baseline: BundledBaseline, context: RunContext, controls: Mapping[str, Any]
+) -> Iterator[Frame]:
+    """The view of a text for every pair of values of two settings.
+
+    Controls: prompt, settings, and down and across, each {"setting": its name, "values": in words}. Parts: grid and
+    progress. Raises ValueError with a sentence.
+    """
+    with labelled_errors():
+        base = settings_of(controls.get("settings"))
+        prompt = controls.get("prompt")
+        down, across = (_axis(controls.get(name)) for name in ("down", "across"))
+        cells = cells_of(base, (down.name, down.values), (across.name, across.values))
         Recipe("generate", (prompt,), base)  # refuses what is no prompt
-        shown = _Shown(prompt, first, rows, second, columns, cells)
-        flows: dict[Any, list[Cell]] = {}
+        running = _Sweep(model, scheduler, baseline, prompt, cells, down, across)
+        yield from with_stopped_frame(context, running.frames(context.visitor), "grid")
+
+
+class Axis(NamedTuple):
+    """A setting and the values that it takes along one side of the grid."""
+
+    name: str
+    values: list[Any]
+
+    def labels(self) -> list[str]:
+        label = next(label for label, name in SWEPT if name == self.name)
+        return [f"{label} {value}" for value in self.values]
+
+
+def _axis(control: Any) -> Axis:
+    if not isinstance(control, Mapping):
+        raise RecipeError("the sweep", Said("without a setting"), "a setting and its values")
+    return Axis(control.get("setting"), values_from(control.get("setting"), control.get("values")))
+
+
+class _Sweep:
+    """A sweep under way: its cells, batch by batch, one for each flow."""
+
+    def __init__(self, model: ColaDLM, scheduler: Scheduler, baseline: BundledBaseline, prompt: str, cells: list[Cell],
+                 down: Axis, across: Axis) -> None:  # fmt: skip
+        self.model, self.scheduler, self.baseline, self.prompt, self.cells = model, scheduler, baseline, prompt, cells
+        self.rows, self.columns, self.lead = down.labels(), across.labels(), shown_prompt(prompt)
+        self.batches: dict[Any, list[Cell]] = {}
         for cell in cells:
-            flows.setdefault(cell.settings.flow, []).append(cell)
-        begun = time.perf_counter()
-        done = 0
-        grid = shown.value("running")
-        yield grid, progress_value("running", ["starting"], 0.0, "Writing")
-        for group in flows.values():
-            for part in _run(model, scheduler, prompt, group):
-                if isinstance(part, Waiting):
-                    if part.ahead:
-                        yield gr.skip(), progress_value("running", waiting_parts(part), done / len(cells), "Waiting")
-                    continue
-                share = (done + part * len(group)) / len(cells)
-                parts = [f"{done} of {len(cells)} texts", f"{time.perf_counter() - begun:.1f} s"]
-                grid = shown.value("running")
-                yield grid, progress_value("running", parts, share, "Writing")
-            for cell in group:
-                scheduler.look(functools.partial(_measure, baseline, model.device, prompt, cell))
-            done += len(group)
-        grid = shown.value("done")
-        parts = [f"{len(cells)} texts", _batches(len(flows)), f"{time.perf_counter() - begun:.1f} s"]
-        yield grid, progress_value("done", parts, 1.0, "Done.")
-    except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-        if "cells" in grid:
-            grid = {**grid, "state": "error"}
-        yield grid, progress_value("error", message=in_labels(sentence(error)))
+            self.batches.setdefault(cell.settings.flow, []).append(cell)
+        self.done = 0
+        self.begun = time.perf_counter()
 
+    def frames(self, visitor: str) -> Iterator[Frame]:
+        yield self._frame("running", progress_value("running", ["starting"], 0.0, "Writing"))
+        for batch in self.batches.values():
+            for share in self._run(batch, visitor):
+                if isinstance(share, Waiting) and share.ahead:
+                    state = "running" if self.done else "waiting"
+                    yield self._frame("running", progress_value(state, waiting_parts(share), self._share(), "Waiting"))
+                else:  # a frame also where nothing is new: a run that is stopped ends at one
+                    written = 0.0 if isinstance(share, Waiting) else share * len(batch)
+                    parts = [f"{self.done} of {len(self.cells)} texts", self._seconds()]
+                    yield self._frame("running", progress_value("running", parts, self._share(written), "Writing"))
+            for cell in batch:
+                self.scheduler.look(functools.partial(_measure, self.baseline, self.model.device, self.prompt, cell))
+            self.done += len(batch)
+        count = len(self.batches)
+        parts = [f"{len(self.cells)} texts", "one batch" if count == 1 else f"{count} batches", self._seconds()]
+        yield self._frame("done", progress_value("done", parts, 1.0, "Done."))
 
-def _run(model: ColaDLM, scheduler: Scheduler, prompt: str, cells: Sequence[Cell]) -> Iterator[float | Waiting]:
-    """Writes cells of one flow as one batch; the share that is done, block by block."""
-    begun, tokens = time.perf_counter(), len(model.tokenize(prompt))
-    longest = max(model.new_blocks(tokens, cell.settings)[0] for cell in cells)
+    def _run(self, cells: Sequence[Cell], visitor: str) -> Iterator[float | Waiting]:
+        """Writes cells of one flow as one batch; the share that is done, block by block."""
+        begun, tokens = time.perf_counter(), len(self.model.tokenize(self.prompt))
+        longest = max(self.model.new_blocks(tokens, cell.settings)[0] for cell in cells)
+        operation = functools.partial(self._operation, cells)
+        with contextlib.closing(
+            self.scheduler.operate(self.model, operation, visitor, "sweep", steps="none")
+        ) as events:
+            for event in events:
+                if isinstance(event, Waiting):
+                    yield event
+                elif isinstance(event, BlockDone):
+                    for cell, text in zip(cells, event.texts, strict=True):
+                        cell.text = text
+                    yield (event.block + 1) / longest
+                elif isinstance(event, Finished):
+                    seconds = (time.perf_counter() - begun) / len(cells)
+                    for cell, text, reason, ids in zip(cells, event.texts, event.reasons, event.token_ids, strict=True):
+                        cell.text, cell.finished = text, (reason == "end", len(ids), seconds)
+        if any(cell.finished is None for cell in cells):
+            raise ClosingError
+        yield 1.0
 
-    def operation() -> Requests:
-        settings = [cell.settings for cell in cells]
-        plans = [model.plans([prompt], own, sequences=[0])[0] for own in settings]
-        own = [dataclasses.replace(plan, settings=its) for plan, its in zip(plans, settings, strict=True)]
-        return pass_on(Batch(own, settings[0]))
+    def _operation(self, cells: Sequence[Cell]) -> Requests:
+        plans = [self.model.plans([self.prompt], cell.settings, sequences=[0])[0] for cell in cells]
+        own = [dataclasses.replace(plan, settings=cell.settings) for plan, cell in zip(plans, cells, strict=True)]
+        return pass_on(Batch(own, cells[0].settings))
 
-    with contextlib.closing(scheduler.operate(model, operation, visitor(), "sweep", steps="none")) as events:
-        for event in events:
-            if isinstance(event, Waiting):
-                yield event
-            elif isinstance(event, BlockDone):
-                for cell, text in zip(cells, event.texts, strict=True):
-                    cell.text = text
-                yield (event.block + 1) / longest
-            elif isinstance(event, Finished):
-                seconds = (time.perf_counter() - begun) / len(cells)
-                for cell, text, reason, ids in zip(cells, event.texts, event.reasons, event.token_ids, strict=True):
-                    cell.text, cell.finished = text, (reason == "end", len(ids), seconds)
-    yield 1.0
+    def _frame(self, state: str, progress: dict[str, Any]) -> Frame:
+        cells = [(cell.text, cell.measures, cell.settings.to_dict()) for cell in self.cells]
+        return {"grid": grid_value(state, self.lead, self.rows, self.columns, cells), "progress": progress}
+
+    def _share(self, more: float = 0.0) -> float:
+        """The share of the texts that are done, with those of `more` texts."""
+        return (self.done + more) / len(self.cells)
+
+    def _seconds(self) -> str:
+        return f"{time.perf_counter() - self.begun:.1f} s"
 
 
 def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cell: Cell) -> None:
     """Says in numbers what a finished cell has come to."""
     ended, tokens, seconds = cell.finished
     found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
-    cell.said = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *said_numbers(found)])
-
-
-def _batches(count: int) -> str:
-    return "one batch" if count == 1 else f"{count} batches"
+    cell.measures = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *numbers_in_words(found)])
 
 
 def values_from(name: str, text: str) -> list[Any]:
@@ -204,17 +235,3 @@ def cells_of(base: SamplerSettings, down: tuple[str, list[Any]], across: tuple[s
             "the sweep", Said(f"{tokens:,} tokens"), f"at most {MOST_TOKENS:,}: take fewer values or tokens"
         )
     return cells
-
-
-class _Shown:
-    """What the grid shows."""
-
-    def __init__(self, prompt: str, first: str, rows: list, second: str, columns: list, cells: list[Cell]) -> None:
-        labels = {name: label for label, name in SWEPT}
-        self.rows = [f"{labels[first]} {value}" for value in rows]
-        self.columns = [f"{labels[second]} {value}" for value in columns]
-        self.prompt, self.cells = shown_prompt(prompt), cells
-
-    def value(self, state: str) -> dict[str, Any]:
-        cells = [(cell.text, cell.said, cell.settings.to_dict()) for cell in self.cells]
-        return grid_value(state, self.prompt, self.rows, self.columns, cells)

@@ -1,7 +1,9 @@
 """Our own components: subclasses of gr.HTML, each with its HTML, JavaScript and CSS in files of its name beside it."""
 
+from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
+from .measures_table import MeasuresTable
 from .progress_line import ProgressLine, QueuedProgressLine
 from .run_result import RunResult
 from .share_link import ShareLink
@@ -11,8 +13,10 @@ from .token_strip import TokenStrip
 
 __all__ = [
     "Choice",
+    "ChoiceBox",
     "ChoiceList",
     "Distances",
+    "MeasuresTable",
     "ProgressLine",
     "QueuedProgressLine",
     "RunResult",

@@ -1,4 +1,4 @@
-const frame = element.querySelector('.frame');
+const region = element.querySelector('.frame');
 
 function make(tag, name, text) {
   const node = document.createElement(tag);
@@ -15,13 +15,13 @@ function head(text, scope) {
 
 function draw() {
   const v = props.value;
-  frame.hidden = !v;
+  region.hidden = !v;
   if (!v) return;
-  frame.querySelector('.lead').textContent = v.prompt;
+  region.querySelector('.lead').textContent = v.prompt;
   const top = make('tr', '');
   top.append(make('td', 'corner'), ...v.columns.map(text => head(text, 'col')));
-  frame.querySelector('thead').replaceChildren(top);
-  frame.querySelector('tbody').replaceChildren(...v.rows.map((label, r) => {
+  region.querySelector('thead').replaceChildren(top);
+  region.querySelector('tbody').replaceChildren(...v.rows.map((label, r) => {
     const row = make('tr', '');
     row.append(head(label, 'row'));
     v.columns.forEach((column, c) => {
@@ -42,8 +42,9 @@ function draw() {
     });
     return row;
   }));
-  frame.setAttribute('aria-busy', v.state === 'running');
+  region.setAttribute('aria-busy', v.state === 'running');
 }
 
+stopWithRun(draw);
 watch('value', draw);
 draw();

@@ -2,34 +2,30 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from app.beside import decode_again, run_beside, write_baseline
-from app.bundled_baseline import BundledBaseline
 from app.comparing import marked
 from app.components.text_rows import CHANGED
-from app.desk import MOST_VARIATIONS, Desk
-from app.settings_panel import values_of
+from app.desk import MOST_VARIATIONS, GenerateHandlers
 from app.sweep import MOST_CELLS, cells_of, sweep, values_from
 from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
-from coladlm.serve import Scheduler
 
 from .viewing import Viewer, controls_of, parts_of
 
-SCHEDULER = Scheduler()
-BASELINE = BundledBaseline()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
 PROMPT = "Once upon a time there was a cat and"
 VISITOR = "visitor"
 
 
 @pytest.fixture
-def desk(model, scheduler, baseline) -> Desk:
-    return Desk(model, TraceStore(), scheduler, baseline)
+def desk(model, scheduler, baseline) -> GenerateHandlers:
+    return GenerateHandlers(model, TraceStore(), scheduler, baseline)
 
 
 def written(desk, variations=1, settings=SETTINGS, prompt=PROMPT):
@@ -113,18 +109,35 @@ def test_runs_of_others_are_not_shown(desk):
     assert "press Run first" in desk.inspect(VISITOR, 0, 0, None).progress["message"]
 
 
+def beside_frames(view, desk, kept, context=None, **controls):
+    """The frames of a fold's view, what it shows at the end of a stopped run not included."""
+    return list(view(desk, context or Viewer(VISITOR, "run-of-the-fold"), {"kept": kept, **controls}))
+
+
+def run_b(desk, kept, settings):
+    return beside_frames(run_beside, desk, kept, **controls_of(settings))
+
+
+def decoded(desk, kept, temperature=0.0, top_k=0, top_p=1.0, penalty=1.0):
+    controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": penalty}
+    return beside_frames(decode_again, desk, kept, **controls)[-1]
+
+
+def by_the_baseline(desk, kept, context=None):
+    return beside_frames(write_baseline, desk, kept, context, temperature=0.8, top_p=0.95)
+
+
 def test_b_runs_with_the_same_noise_and_says_what_differs(desk, model):
     kept = written(desk)["kept"]
     other = dataclasses.replace(SETTINGS, guidance=1.5, seed=99)
-    frames = list(run_beside(desk, VISITOR, kept, *values_of(other)))
-    rows, progress = frames[-1]
-    assert (rows["state"], progress["state"]) == ("done", "done")
-    assert [words_of(row) for row in rows["rows"]] == [
+    last = run_b(desk, kept, other)[-1]
+    assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
+    assert [words_of(row) for row in last["rows"]["rows"]] == [
         texts_of(model)[0],
         texts_of(model, dataclasses.replace(other, seed=SETTINGS.seed))[0],
     ]
-    assert rows["notes"][0] == "B differs in: Guidance 7 → 1.5."
-    assert progress["parts"][0] == "B is written"
+    assert last["rows"]["notes"][0] == "B differs in: Guidance 7 → 1.5."
+    assert last["progress"]["parts"][0] == "B is written"
 
 
 def test_the_space_before_a_word_that_differs_is_not_marked(model):
@@ -137,58 +150,138 @@ def test_the_space_before_a_word_that_differs_is_not_marked(model):
 
 def test_b_with_the_settings_of_a_is_refused(desk):
     kept = written(desk)["kept"]
-    *_, (_, progress) = run_beside(desk, VISITOR, kept, *values_of(SETTINGS))
-    assert "B would be A" in progress["message"]
+    with pytest.raises(ValueError, match="B would be A"):
+        run_b(desk, kept, SETTINGS)
 
 
 def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
     kept = written(desk)["kept"]
     monkeypatch.setattr(model.sampler, "run", None)
-    rows, progress = decode_again(desk, VISITOR, kept, 2.0, 0, 1.0, 1.0)
-    assert progress["state"] == "done"
-    before, again = rows["rows"]
+    last = decoded(desk, kept, 2.0)
+    assert last["progress"]["state"] == "done"
+    before, again = last["rows"]["rows"]
     assert words_of(before) != words_of(again)
     assert any(flags & CHANGED for _, flags in again["final"])
-    same, _ = decode_again(desk, VISITOR, kept, 0.0, SETTINGS.top_k, SETTINGS.top_p, SETTINGS.repetition_penalty)
-    assert words_of(same["rows"][1]) == words_of(before)
+    same = decoded(desk, kept, 0.0, SETTINGS.top_k, SETTINGS.top_p, SETTINGS.repetition_penalty)
+    assert words_of(same["rows"]["rows"][1]) == words_of(before)
 
 
-@pytest.mark.parametrize("values", [(-1, 0, 1, 1), (0, 0, 0, 1), (None, 0, 1, 1), (0, 1.5, 1, 1)])
-def test_absurd_decoding_gets_a_sentence(desk, values):
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ((-1, 0, 1, 1), "Temperature is -1"),
+        ((0, 0, 0, 1), "Top-p is 0"),
+        ((None, 0, 1, 1), "Temperature is empty"),
+        ((0, 1.5, 1, 1), "Top-k is 1.5"),
+    ],
+)
+def test_absurd_decoding_gets_a_sentence(desk, values, said):
     kept = written(desk)["kept"]
-    _, progress = decode_again(desk, VISITOR, kept, *values)
-    assert progress["state"] == "error"
-    assert progress["message"].endswith(".")
+    with pytest.raises(ValueError, match=rf"^{re.escape(said)}.*\.$"):
+        decoded(desk, kept, *values)
 
 
 def test_the_baseline_writes_beside_the_model_with_numbers(desk):
     kept = written(desk)["kept"]
-    frames = list(write_baseline(desk, VISITOR, kept, 0.8, 0.95))
-    again = list(write_baseline(desk, VISITOR, kept, 0.8, 0.95))
-    rows, progress, table = frames[-1]
-    assert (rows["state"], progress["state"]) == ("done", "done")
-    assert len(rows["rows"]) == 2 and words_of(rows["rows"][1])
-    assert rows["rows"] == again[-1][0]["rows"]
-    for name in ("Time", "Perplexity per word", "Distinct 2-grams", "Repeated 4-grams", "5.7 million"):
-        assert name in table
-    assert "nan" not in table
+    last = by_the_baseline(desk, kept)[-1]
+    again = by_the_baseline(desk, kept)[-1]
+    assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
+    assert len(last["rows"]["rows"]) == 2 and words_of(last["rows"]["rows"][1])
+    assert last["rows"]["rows"] == again["rows"]["rows"]
+    table = last["measures"]
+    assert table["columns"] == ["Model", "Baseline"]
+    labels = [label for label, *_ in table["rows"]]
+    assert {"Time", "Perplexity per word", "Distinct 2-grams", "Repeated 4-grams"} <= set(labels)
+    assert "5.7 million" in table["note"]
+    assert not any("nan" in cell for *_, cells in table["rows"] for cell in cells)
 
 
-def grid(model, *values, settings=SETTINGS):
-    return list(sweep(model, SCHEDULER, BASELINE, PROMPT, *values, *values_of(settings)))
+def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(desk):
+    kept = written(desk)["kept"]
+    assert by_the_baseline(desk, kept)[0]["measures"] is None
 
 
-def test_a_sweep_writes_what_single_runs_write(model):
-    value, progress = grid(model, "guidance", "1, 3", "repetition_penalty", "1, 1.5")[-1]
+FOLDS = {
+    "ab": lambda desk, kept, context: run_beside(
+        desk, context, controls_of(dataclasses.replace(SETTINGS, guidance=1.5), kept=kept)
+    ),
+    "baseline": lambda desk, kept, context: write_baseline(
+        desk, context, {"kept": kept, "temperature": 0.8, "top_p": 0.95}
+    ),
+    "sweep": lambda desk, kept, context: sweep(desk.model, desk.scheduler, desk.baseline, context, swept()),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_a_fold_that_is_stopped_keeps_what_there_is(desk, name):
+    kept, context = written(desk)["kept"], Viewer(VISITOR, "a-stopped-run")
+    frames = FOLDS[name](desk, kept, context)
+    part = "grid" if name == "sweep" else "rows"
+    latest = {}
+    for frame in frames:
+        latest |= frame
+        if latest["progress"]["tokens"] or latest["progress"]["fraction"]:
+            break
+    frames.close()
+    (last,) = context.shown
+    assert last["progress"]["state"] == last[part]["state"] == "stopped"
+    assert last["progress"]["message"].startswith("Stopped")
+    assert last["progress"]["message"] != "Stopped before it began."
+    assert {**last[part], "state": "running"} == latest[part]
+
+
+@pytest.mark.parametrize("name", ["ab", "baseline"])
+def test_the_rows_of_a_fold_carry_the_id_of_their_run(desk, name):
+    kept = written(desk)["kept"]
+    for id_ in ("the-first-run", "the-second-run"):
+        frames = list(FOLDS[name](desk, kept, Viewer(VISITOR, id_)))
+        assert {frame["rows"]["run"] for frame in frames if "rows" in frame} == {id_}
+
+
+@pytest.mark.parametrize("name", ["ab", "baseline"])
+@pytest.mark.parametrize("kept", [None, "a run", {"run": 3}, {"run": "r"}, {"sequence": 0}])
+def test_a_fold_without_a_run_says_so(desk, name, kept):
+    with pytest.raises(ValueError, match="press Run"):
+        next(FOLDS[name](desk, kept, Viewer(VISITOR)))
+
+
+@pytest.mark.parametrize("sequence", [1, -1, None, 0.5])
+def test_a_fold_refuses_a_variation_that_is_not_there(desk, sequence):
+    kept = {**written(desk)["kept"], "sequence": sequence}
+    with pytest.raises(ValueError, match=r"[Vv]ariation"):
+        next(FOLDS["ab"](desk, kept, Viewer(VISITOR)))
+
+
+def test_a_fold_finds_the_run_of_a_browser_without_cookies(desk):
+    context = Viewer("run the-run-itself", "the-run-itself")
+    kept = parts_of(desk.write, controls_of(SETTINGS, prompt=PROMPT, variations=1), context)["kept"]
+    fold = Viewer("run the-fold", "the-fold")
+    assert list(FOLDS["baseline"](desk, kept, fold))[-1]["progress"]["state"] == "done"
+    with pytest.raises(ValueError, match="not there"):
+        next(FOLDS["baseline"](desk, kept, Viewer(VISITOR, "the-fold")))
+
+
+def swept(down=("guidance", "1, 3"), across=("repetition_penalty", "1, 1.5"), settings=SETTINGS):
+    axes = {name: {"setting": axis[0], "values": axis[1]} for name, axis in (("down", down), ("across", across))}
+    return controls_of(settings, prompt=PROMPT, **axes)
+
+
+def grid(model, scheduler, baseline, *axes):
+    return list(sweep(model, scheduler, baseline, Viewer(VISITOR), swept(*axes)))
+
+
+def test_a_sweep_writes_what_single_runs_write(model, scheduler, baseline):
+    last = grid(model, scheduler, baseline)[-1]
+    value, progress = last["grid"], last["progress"]
     assert (value["state"], progress["state"]) == ("done", "done")
     assert (value["rows"], value["columns"]) == (
         ["Guidance 1", "Guidance 3"],
         ["Repetition penalty 1", "Repetition penalty 1.5"],
     )
     assert progress["parts"][1] == "2 batches"  # one for each flow
-    for text, said, settings in value["cells"]:
+    for text, measures, settings in value["cells"]:
         assert text == texts_of(model, SamplerSettings.from_dict(settings))[0]
-        assert "tokens" in said
+        assert "tokens" in measures
 
 
 @pytest.mark.parametrize(
@@ -206,10 +299,15 @@ def test_a_sweep_writes_what_single_runs_write(model):
         (("max_new_tokens", "1024, 1023", "steps", "1, 2, 3"), "tokens"),
     ],
 )
-def test_a_sweep_that_cannot_be_gets_a_sentence(model, values, said):
-    ((_, progress),) = grid(model, *values)
-    assert progress["state"] == "error"
-    assert said in progress["message"]
+def test_a_sweep_that_cannot_be_gets_a_sentence(model, scheduler, baseline, values, said):
+    with pytest.raises(ValueError, match=said):
+        grid(model, scheduler, baseline, values[:2], values[2:])
+
+
+@pytest.mark.parametrize("control", [None, "guidance", [], {}])
+def test_a_sweep_without_a_setting_gets_a_sentence(model, scheduler, baseline, control):
+    with pytest.raises(ValueError, match=r"[Ss]etting"):
+        next(sweep(model, scheduler, baseline, Viewer(VISITOR), {**swept(), "down": control}))
 
 
 def test_whole_numbers_stay_whole():

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from app.bundled_baseline import BundledBaseline
-from app.desk import Desk, restore
+from app.desk import GenerateHandlers, restore
 from app.generate import generate_text
 from app.settings_panel import values_of
 from app.share import link_of
@@ -22,8 +22,8 @@ SCHEDULER = Scheduler()
 BASELINE = BundledBaseline()
 
 
-def desk_of(model, store=None) -> Desk:
-    return Desk(model, store or TraceStore(), SCHEDULER, BASELINE)
+def desk_of(model, store=None) -> GenerateHandlers:
+    return GenerateHandlers(model, store or TraceStore(), SCHEDULER, BASELINE)
 
 
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5)

@@ -3,7 +3,7 @@
 import pytest
 
 from app.bundled_baseline import BundledBaseline
-from app.desk import Desk
+from app.desk import GenerateHandlers
 from app.interpolate import EXAMPLES, interpolate
 from app.settings_panel import values_of
 from app.trace_store import TraceStore
@@ -34,7 +34,7 @@ def held(model, one_place):
 def writing(model, scheduler):
     """(the strip, the progress line) of every frame of a run."""
     controls = controls_of(SETTINGS, prompt="The cat", variations=1)
-    for frame in Desk(model, TraceStore(), scheduler, BundledBaseline()).write(Viewer(), controls):
+    for frame in GenerateHandlers(model, TraceStore(), scheduler, BundledBaseline()).write(Viewer(), controls):
         if "strip" in frame:
             yield frame["strip"], frame["progress"]
 

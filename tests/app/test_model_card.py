@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from app.desk import Desk
+from app.desk import GenerateHandlers
 from app.model_card import NOT_ALLOWED, card_text, facts_html, load_model, measure_speed
 from app.resident import Resident
 from app.round_trip import MOST_TOKENS, latent_file, posteriors, round_trip
@@ -97,7 +97,7 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     folder = tmp_path / "other"
     shutil.copytree(golden_folder, folder)
     resident = Resident(model, may_load=True)
-    desk = resident.each(lambda model: Desk(model, TraceStore(), resident.scheduler, resident.baseline))
+    desk = resident.each(lambda model: GenerateHandlers(model, TraceStore(), resident.scheduler, resident.baseline))
     settings = SamplerSettings(steps=2, max_new_tokens=8)
     running = desk().write(Viewer(), controls_of(settings, prompt="A cat", variations=1))
     next(running)

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from app.beside import decode_again, run_beside, write_baseline
 from app.cloud import CloudHolder
-from app.desk import Desk
+from app.desk import GenerateHandlers
 from app.edit import edit, edit_text, tokens_of
 from app.edit_controls import OTHER
 from app.explorer import Explorer
@@ -41,7 +41,7 @@ class Visit:
 
     def __init__(self, model, scheduler, baseline, folder):
         self.model, self.scheduler, self.baseline = model, scheduler, baseline
-        self.desk = Desk(model, TraceStore(), scheduler, baseline)
+        self.desk = GenerateHandlers(model, TraceStore(), scheduler, baseline)
         holder = CloudHolder(model, folder / "none.npz", folder / "cache")
         self.explorer = Explorer(model, holder, TraceStore(), scheduler)
         self.maps = Maps(model, scheduler)
@@ -116,19 +116,20 @@ def map_of_own_texts(visit):
 def beside(visit):
     kept = visit.kept()
     visit.threads.clear()
-    return list(run_beside(visit.desk, ME, kept, *values_of(OTHERS)))
+    return list(run_beside(visit.desk, Viewer(ME), controls_of(OTHERS, kept=kept)))
 
 
 def decoded(visit):
     kept = visit.kept()
     visit.threads.clear()
-    return [decode_again(visit.desk, ME, kept, 0.5, 0, 1.0, 1.0)]
+    controls = {"kept": kept, "temperature": 0.5, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
+    return list(decode_again(visit.desk, Viewer(ME), controls))
 
 
 def beside_the_baseline(visit):
     kept = visit.kept()
     visit.threads.clear()
-    return list(write_baseline(visit.desk, ME, kept, 0.8, 0.95))
+    return list(write_baseline(visit.desk, Viewer(ME), {"kept": kept, "temperature": 0.8, "top_p": 0.95}))
 
 
 def programs(visit):
@@ -156,8 +157,9 @@ CASES = {
     "a and b": beside,
     "decode again": decoded,
     "baseline": beside_the_baseline,
-    "sweep": lambda v: sweep(v.model, v.scheduler, v.baseline, TEXT, "guidance", "1, 2", "seed", "1, 2",
-                             *values_of(SETTINGS)),
+    "sweep": lambda v: sweep(v.model, v.scheduler, v.baseline, Viewer(ME), controls_of(
+        SETTINGS, prompt=TEXT, down={"setting": "guidance", "values": "1, 2"},
+        across={"setting": "seed", "values": "1, 2"})),
     "interpolate": roads,
     "edit": edits,
     "trajectories": lambda v: v.explorer.run(ME, TEXT, False, [], *values_of(SETTINGS)),

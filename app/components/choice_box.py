@@ -1,0 +1,32 @@
+"""ChoiceBox: one of several values in a closed list, the browser's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .own_html import OwnHTML
+
+
+class ChoiceBox(OwnHTML):
+    """A select element; its value is that of the chosen option. Triggers `select` when a visitor chooses one.
+
+    In place of gr.Dropdown, whose list opens when the field gets the focus and stays open when Tab moves on.
+    """
+
+    FILE = "choice_box"
+
+    def __init__(self, label: str, hint: str, choices: Sequence[tuple[str, str]], value: str, placeholder: str = "",
+                 **kwargs: Any) -> None:  # fmt: skip
+        """choices: (words, value). placeholder: the words for the value "", which cannot be chosen."""
+        self.values = [known for _, known in choices]
+        choices = [list(choice) for choice in choices]
+        super().__init__(value, heading=label, hint=hint, choices=choices, placeholder=placeholder, **kwargs)
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string", "enum": self.values}
+
+    def example_payload(self) -> Any:
+        return self.values[0]
+
+    example_value = example_payload
