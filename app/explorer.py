@@ -1,20 +1,19 @@
-"""What the tab Trajectories does: runs on the map, branches from a point, files. Handlers without their layout."""
+"""What the tab Trajectories looks at: the runs on the map, their points, files. Its own runs are in `flow_runs.py`."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
-from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.run import check_model, recorder
-from coladlm.serve import Scheduler, Waiting
+from coladlm.latent.branch import check_fits
+from coladlm.recipe import RecipeError, Said
+from coladlm.run import check_model
+from coladlm.serve import Scheduler
 from coladlm.trace import Trace, TraceError
 
 from .cloud import CloudHolder
@@ -22,49 +21,56 @@ from .components.flow_map import flow_value
 from .components.progress_line import progress_value
 from .components.saver import not_saved, saved
 from .exports import measures_table, playable_page, trace_file
-from .flow_records import RunWriter, trace_lines
-from .live_flow import FlowFrame, LiveFlow
+from .flow_records import trace_lines
 from .measured import curves_value, point_value
-from .model_turn import sentence, waiting_parts
-from .operation_controls import number, whole
-from .settings_panel import check_limits, in_labels, settings_from
-from .share import link_of
+from .model_turn import sentence
+from .runs.access import owner_of
+from .settings_panel import check_limits, in_labels
 from .trace_store import Run, TraceStore
 
 MOST_SHOWN = 4  # runs on one map
 MOST_TOKENS = 256  # new ones of a run on the map: what a browser draws at once
+MOST_OTHERS = 2 << 20  # characters of the runs that a new one is compared with: they travel with it
 MOST_SEQUENCES = 4  # that are taken from an uploaded trace
 MAX_UPLOAD = 64 << 20  # bytes of a trace file
 MAX_UNPACKED = 256 << 20
 NOTHING_YET = "No run on the map. Press Run, and watch every word find its way out of the noise."
 NO_CURVES = {"kinds": [], "runs": [], "summary": ""}
-PATIENCE = 10.0  # seconds for a stopped run to end its step
 FEW = 28  # characters of a prompt in the name of a run
 
 
 class Shown(NamedTuple):
-    """Values of the components that a run changes, in the order of the tab's outputs."""
+    """Values of the components that runs on the map change, in the order of the tab's outputs."""
 
     flow: Any = gr.skip()
     progress: Any = gr.skip()
-    link: Any = gr.skip()
     choices: Any = gr.skip()
     curves: Any = gr.skip()
 
 
 class Explorer:
-    """The handlers. A visitor is known by the hash of the session; runs by their ids in the store."""
+    """The handlers. Runs are known by their ids in the store, and belong to the visitor of the cookie."""
 
     def __init__(self, model: ColaDLM, cloud: CloudHolder, store: TraceStore, scheduler: Scheduler) -> None:
         self.model, self.cloud, self.store, self.scheduler = model, cloud, store, scheduler
         self.built_with = cloud.charts  # what the page itself brings to every visitor
-        self._running: set[str] = set()  # visitors whose run is under way
+        self.running: set[str] = set()  # ids of the runs under way
 
     # what is on the map
 
+    def find(self, visitor: str, id_: str) -> Run | None:
+        """A run that this visitor may look into; None if it is not there any more."""
+        return self.store.get(owner_of(visitor, id_), id_)
+
+    def keep(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict[str, Any] | None = None,
+             id_: str = "", number: int = 0) -> Run:  # fmt: skip
+        """Puts a run into the store, under its id or a new one. See `TraceStore.add`."""
+        id_ = id_ or secrets.token_urlsafe(16)
+        return self.store.add(owner_of(visitor, id_), label, trace, sequence, branch, id_, number)
+
     def runs(self, visitor: str, ids: Sequence[str] | None) -> list[Run]:
         """The runs with these ids that are still there, as many as a map has room for."""
-        found = (self.store.get(visitor, id_) for id_ in ids or ())
+        found = (self.find(visitor, id_) for id_ in ids or () if isinstance(id_, str))
         return [run for run in found if run is not None and self._fits(run)][:MOST_SHOWN]
 
     def recorded(self) -> list[tuple[str, str]]:
@@ -78,17 +84,28 @@ class Explorer:
             return False
         return True
 
+    def others(self, visitor: str, ids: Sequence[str] | None) -> list[Run]:
+        """Those of the runs with these ids that stay on the map when one more joins them."""
+        kept, size = [], 0
+        for run in self.runs(visitor, ids)[: MOST_SHOWN - 1]:
+            size += len(self.lines([run]))
+            if size <= MOST_OTHERS:
+                kept.append(run)
+        return kept
+
     def lines(self, runs: Sequence[Run]) -> str:
         charts = self.cloud.charts
         return "".join("".join(trace_lines(charts, r.trace, r.sequence, r.id, r.label, r.branch)) for r in runs)
 
-    def show(self, visitor: str, ids: Sequence[str] | None, play: bool = False) -> Shown:
-        """These runs on the map, with their curves and what there is to say of them."""
+    def show(
+        self, visitor: str, ids: Sequence[str] | None, play: bool = False, choose: dict[str, Any] | None = None
+    ) -> Shown:
+        """These runs on the map, with their curves and what there is to say of them. choose: see `flow_value`."""
         runs = self.runs(visitor, ids)
         if not runs or self.cloud.charts is None:
             return Shown(flow_value("empty", message=NOTHING_YET), curves=NO_CURVES)
-        flow = self.on_map(flow_value("done", self.lines(runs), play=play))
-        return Shown(flow, self.about(runs), curves=curves_value(runs))
+        flow = flow_value("done", self.lines(runs), play=play, choose=choose)
+        return Shown({**flow, "cloud": self.cloud_of_page()}, self.about(runs), curves=curves_value(runs))
 
     def about(self, runs: Sequence[Run]) -> Any:
         """A progress line that says so where a run was made with another model than the one that reads it here."""
@@ -109,131 +126,37 @@ class Explorer:
             return shown
         return shown._replace(progress=progress_value("idle", message="A recorded run. Press Run for one of your own."))
 
-    def on_map(self, value: dict[str, Any]) -> Any:
-        """A value of the map, together with the cloud where the page came without it or with less."""
+    def cloud_of_page(self) -> str:
+        """The cloud for a page that came without it or with less; else ""."""
         charts = self.cloud.charts
-        return value if charts is self.built_with else gr.update(value=value, cloud=charts.text)
+        return "" if charts is None or charts is self.built_with else charts.text
 
     def choices(self, visitor: str, ids: Sequence[str] | None) -> Any:
-        """The list of runs that can be shown, these of them chosen."""
+        """The list of runs that can be shown, these of them chosen.
+
+        A visitor who keeps no cookies is known by each run alone: then the list has those that are asked for.
+        """
         readable = [id_ for _, id_ in self.recorded()]
         shipped = [id_ for _, id_ in self.store.shipped]
         known = [(label, id_) for label, id_ in self.store.choices(visitor) if id_ not in shipped or id_ in readable]
         there = {id_ for _, id_ in known}
-        return gr.CheckboxGroup(choices=known, value=[i for i in ids or () if i in there], visible=bool(known))
-
-    # running
-
-    def run(self, visitor: str, prompt: str, add: bool, ids: Sequence[str], *values: Any) -> Iterator[Shown]:
-        """Runs what the controls say. values: of the settings panel."""
-        try:
-            settings = limited(settings_from(values))
-            recipe = Recipe("generate", (prompt,), settings, model=self.model.fingerprint)
-            blocks, _ = self.model.new_blocks(len(self.model.tokenize(prompt)), settings)
-            yield from self._map_first(visitor)
-            others = self.runs(visitor, ids)[: MOST_SHOWN - 1] if add else []
-            record = recorder(recipe, dtype="float32")
-            writer = RunWriter(self.cloud.charts, "live", "This run", prompt, settings)
-            live = LiveFlow(writer, settings.steps, blocks, self.lines(others) + writer.head)
-            frames = live.frames(self.scheduler.run(self.model, recipe, visitor), record, record)
-
-            def keep() -> Run:
-                return self.store.add(visitor, name_of(prompt), record.trace())
-
-            yield from self._followed(visitor, frames, live, others, keep, link_of(recipe))
-        except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            yield wrong(error)
-
-    def branch(
-        self, visitor: str, point: dict | None, noise: str, seed: Any, guidance: Any, steps: Any, ids: Sequence[str]
-    ) -> Iterator[Shown]:
-        """Branches from the opened point, with the same noise or other, and adds the branch to the map."""
-        try:
-            parent, spot = self._spot(visitor, point)
-            prompt, old = parent.trace.prompts[parent.sequence], parent.trace.recipe.settings
-            changes = {"guidance": number(guidance, "Guidance"), "steps": whole(steps, "Steps a block")}
-            settings = limited(dataclasses.replace(old, **changes))
-            fresh = None
-            if noise == "other":  # as a seed of the sampler, which every browser holds
-                fresh = dataclasses.replace(old, seed=whole(seed, "Seed of the noise")).seed
-            left = {"run": parent.id, "block": spot.block, "step": spot.step}
-            key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
-            recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=self.model.fingerprint)
-            record = BranchRecorder(parent.trace, spot, settings, recipe)
-            events = self.scheduler.operate(
-                self.model, lambda: start_branch(self.model, parent.trace, spot, settings, fresh), visitor, "branch"
-            )
-            blocks, _ = self.model.new_blocks(len(self.model.tokenize(prompt)), settings)
-            others = self.runs(visitor, ids)[: MOST_SHOWN - 1]
-            writer = RunWriter(self.cloud.charts, "live", "The branch", prompt, settings, left)
-            until = (spot.block, spot.step if settings.steps == old.steps else 0)
-            lines = self.lines(others) + writer.head + "".join(writer.states(parent.trace, parent.sequence, until))
-            live = LiveFlow(writer, settings.steps, blocks, lines, spot.block)
-            number_of = parent.label.split(" · ")[0]
-            label = f"branch of {number_of}, block {spot.block + 1}, step {spot.step + 1}"
-
-            def keep() -> Run:
-                return self.store.add(visitor, label, record.trace(self.model), branch=left)
-
-            frames = live.frames(events, record, record.recorder)
-            yield from self._followed(visitor, frames, live, others, keep, "")
-        except Exception as error:
-            yield wrong(error)
-
-    def _followed(
-        self, visitor: str, frames: Iterator[FlowFrame], live: LiveFlow, others: Sequence[Run],
-        keep: Callable[[], Run], link: str,
-    ) -> Iterator[Shown]:  # fmt: skip
-        """A run under way; it is kept however it ends."""
-        begun = False
-        self._running.add(visitor)
-        try:
-            for flow, progress in frames:
-                yield Shown(flow if begun else self.on_map(flow), progress, link)
-                begun = True
-        except GeneratorExit:
-            frames.close()
-            if begun:
-                keep()
-            raise
-        finally:
-            self._running.discard(visitor)
-        ids = [run.id for run in others] + [keep().id]
-        yield self.show(visitor, ids)._replace(
-            progress=live.done().progress, link=link, choices=self.choices(visitor, ids)
-        )
-
-    def stopped(self, visitor: str, ids: Sequence[str] | None) -> Any:
-        """The list of runs once a run that was stopped has come to rest and is kept."""
-        patience = time.monotonic() + PATIENCE
-        while visitor in self._running and time.monotonic() < patience:
-            time.sleep(0.05)
-        return self.choices(visitor, ids)
-
-    def _map_first(self, visitor: str) -> Iterator[Shown]:
-        """Makes the map of a model that has none: the survey, in turns, and PCA; UMAP follows in the background."""
-        if self.cloud.charts is not None:
-            return
-        with self.scheduler.alone(self.cloud.survey, visitor, "survey") as surveying:
-            for event in surveying:
-                waits = isinstance(event, Waiting)
-                share, message = (0.0, ", ".join(waiting_parts(event))) if waits else event
-                if waits and not event.ahead:
-                    continue
-                parts = ["first the map of this model", message]
-                yield Shown(progress=progress_value("running", parts, share, "Making the map", "map"))
-        self.cloud.draw()
+        more = [(run.label, run.id) for run in self.runs(visitor, ids) if run.id not in there]
+        shown = there | {id_ for _, id_ in more}
+        known = [*more, *known]
+        return gr.CheckboxGroup(choices=known, value=[i for i in ids or () if i in shown], visible=bool(known))
 
     # a point
 
-    def open(self, visitor: str, run_id: str, block: int, step: int, place: int) -> tuple[dict, dict | None]:
-        """(value of the card, the point as plain data) for a point that was clicked."""
-        found = self.store.get(visitor, run_id)
+    def open(self, visitor: str, run_id: str, block: int, step: int, place: int) -> dict[str, Any]:
+        """The value of the card of a point that was clicked. Raises RecipeError."""
+        if run_id in self.running:
+            return _no_point("This run is still being written", "Its points can be opened when it is done.")
+        found = self.find(visitor, run_id)
         if found is None:
-            return {"title": "This run is not there any more", "about": "Run it again.", "read": [], "near": []}, None
+            return _no_point("This run is not there any more", "Run it again.")
         trace, s = found.trace, found.sequence
-        inside = all(isinstance(value, int) for value in (block, step, place))
-        inside = inside and 0 <= block < trace.z.shape[1] and 0 <= place < trace.z.shape[3] and step >= 0
+        inside = is_point({"run": run_id, "block": block, "step": step, "place": place})
+        inside = inside and block < trace.z.shape[1] and place < trace.z.shape[3]
         if not inside or not trace.active[s, block]:
             raise RecipeError("the point", Said("not on this run"), "one of its states")
         recorded = trace.recorded[block]
@@ -243,40 +166,46 @@ class Explorer:
         steps = trace.recipe.settings.steps
         state, cloud = steps if last else step, self.cloud.charts.cloud
         card = self.scheduler.look(lambda: point_value(self.model, cloud, found, block, state, place))
-        return card, {"run": run_id, "block": block, "step": state, "place": place}
+        return {**card, "point": {"run": run_id, "block": block, "step": state, "place": place}}
 
-    def resumes(self, visitor: str, point: dict | None, noise: str, guidance: Any, steps: Any) -> bool:
+    def run_of(self, visitor: str, card: dict[str, Any] | None) -> Run | None:
+        """The run of an opened point."""
+        point = card and card.get("point")
+        return self.find(visitor, point["run"]) if is_point(point) else None
+
+    def resumes(self, visitor: str, card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any) -> bool:
         """Would going on from a point like this end as its run did?"""
-        run = point and self.store.get(visitor, point["run"])
+        run = self.run_of(visitor, card)
         if not run:
             return noise == "same"
         old = run.trace.recipe.settings
         return noise == "same" and guidance == old.guidance and steps == old.steps
 
-    def _spot(self, visitor: str, point: dict | None) -> tuple[Run, Spot]:
-        if point is None:
-            raise RecipeError("the point to branch from", Said("missing"), "one: open a point of a path first")
-        parent = self.store.get(visitor, point["run"])
-        if parent is None:
-            raise RecipeError("the run to branch from", Said("not there any more"), "one of the list")
-        check_fits(self.model, parent.trace)
-        if point["step"] >= parent.trace.recipe.settings.steps:
-            raise RecipeError("the point", Said("the end of its block"), "an earlier state to branch from")
-        return parent, Spot(parent.sequence, point["block"], point["step"])
-
     def take(self, visitor: str, run: Run) -> Run:
-        """A run that was made elsewhere on the page, kept for the map. Raises RecipeError, BranchError."""
+        """A run that was made elsewhere on the page, kept for the map, once. Raises RecipeError, BranchError."""
         check_fits(self.model, run.trace)
         limited(run.trace.recipe.settings)
         if self.cloud.charts is None:
             said = "There is no map of this model yet: press Run on the tab Trajectories once."
             raise RecipeError("the map of this model", Said("not made yet"), "a map", said)
-        return self.store.add(visitor, name_of(run.trace.prompts[run.sequence]), run.trace, run.sequence)
+        id_ = f"{run.id}-{run.sequence}" if run.sequence else run.id
+        label = name_of(run.trace.prompts[run.sequence])
+        return self.find(visitor, id_) or self.keep(visitor, label, run.trace, run.sequence, id_=id_)
+
+    def path_of(self, visitor: str, run: Run, block: int, token: int) -> tuple[Shown, dict[str, Any]]:
+        """A run made elsewhere, on the map with the path of one of its tokens chosen; the card of that path's end."""
+        added = self.take(visitor, run)
+        card = self.open(visitor, added.id, block, run.trace.recipe.settings.steps, token // self.model.patch_size)
+        shown = self.show(visitor, [added.id], choose={**card["point"], "time": secrets.token_hex(4)})
+        return shown._replace(choices=self.choices(visitor, [added.id])), card
 
     # files
 
-    def upload(self, visitor: str, file: str | None, ids: Sequence[str]) -> Shown:
-        """Shows a trace from a file. What is wrong with it comes as a sentence."""
+    def upload(self, visitor: str, file: str | None) -> Shown:
+        """Shows a trace from a file. What is wrong with it comes as a sentence.
+
+        The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
+        """
         if file is None:
             return Shown()
         try:
@@ -292,13 +221,11 @@ class Explorer:
             if self.cloud.charts is None:
                 raise TraceError("there is no map of this model yet: press Run once, then open the file again")
             name = name_of(trace.prompts[0]) + " (file)"
-            added = [self.store.add(visitor, name, trace, s) for s in range(min(MOST_SEQUENCES, len(trace.texts)))]
+            added = [self.keep(visitor, name, trace, s) for s in range(min(MOST_SEQUENCES, len(trace.texts)))]
             if len(trace.texts) > MOST_SEQUENCES:
                 said += f" The file holds {len(trace.texts)} texts; the map shows the first {MOST_SEQUENCES}."
-        except Exception as error:
+        except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
             return wrong(error)
-        finally:
-            os.unlink(file)  # it is in memory now, or it is nothing
         shown = [run.id for run in added]
         return self.show(visitor, shown)._replace(
             progress=progress_value("idle", message=said), choices=self.choices(visitor, shown)
@@ -335,10 +262,22 @@ def limited(settings: SamplerSettings) -> SamplerSettings:
     return settings
 
 
+def is_point(point: Any) -> bool:
+    """Is this {"run", "block", "step", "place"} of some run? It comes from a browser, which may send anything."""
+    if not isinstance(point, dict) or not isinstance(point.get("run"), str):
+        return False
+    return all(type(point.get(name)) is int and point[name] >= 0 for name in ("block", "step", "place"))
+
+
 def name_of(prompt: str) -> str:
     """A run's name: the start of its prompt."""
     text = " ".join(prompt.split())
     return (text[:FEW].rstrip() + "…" if len(text) > FEW else text) or "no prompt"
+
+
+def _no_point(title: str, about: str) -> dict[str, Any]:
+    """The value of a card for a point that cannot be opened."""
+    return {"title": title, "about": about, "read": [], "near": [], "point": None}
 
 
 def wrong(error: Exception) -> Shown:

@@ -41,9 +41,10 @@ class LiveFlow:
         self, writer: RunWriter, steps: int, blocks: int, before: str = "", first_block: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
+        self.began = time.time()
         self.writer, self.steps, self.blocks, self.first_block = writer, steps, blocks, first_block
         self.lines, self.clock, self.started = before, clock, clock()
-        self.tokens = self.forming = 0
+        self.tokens = self.forming = self.states = 0
 
     def frames(self, events: Iterator[Event], watcher: _Watches, recorder: TraceRecorder) -> Iterator[FlowFrame]:
         """Frames of a run whose events `watcher` records into `recorder`. Closing this generator ends the run."""
@@ -73,16 +74,20 @@ class LiveFlow:
             words = {"ids": read.ids[0].cpu(), "confidence": read.confidence[0].cpu(), "margin": read.margin[0].cpu()}
             noise = event.t[0].cpu().numpy() / 10
             self.forming = int((event.start[0] > 0).sum()) * self.writer.model.patch_size
-            self.lines += self.writer.state(self.first_block + block, event.index, self.steps, noise, z, clean, **words)
+            self._add(self.writer.state(self.first_block + block, event.index, self.steps, noise, z, clean, **words))
             return self._parts(block, event.index, event.noise[0].item())
         if isinstance(event, BlockDone):
             ids, sure = event.token_ids[0].cpu(), event.logprobs[0].exp().cpu()
             latents = event.latents[0].float().cpu().numpy()
             self.tokens, self.forming = self.tokens + self.forming, 0
             block, still = self.first_block + event.block, np.zeros(len(latents))
-            self.lines += self.writer.state(block, self.steps, self.steps, still, latents, ids=ids, confidence=sure)
+            self._add(self.writer.state(block, self.steps, self.steps, still, latents, ids=ids, confidence=sure))
             return self._parts(event.block, self.steps, 0.0)
         return None
+
+    def _add(self, line: str) -> None:
+        self.lines += line
+        self.states += 1
 
     def _parts(self, block: int, step: int, noise: float) -> tuple[list[str], float]:
         block += self.first_block
@@ -100,4 +105,5 @@ class LiveFlow:
     def _frame(self, state: str, parts: list[str], fraction: float) -> FlowFrame:
         run = self.writer.run
         message = "Writing" if state == "running" else "Done."
-        return FlowFrame(flow_value(state, self.lines, run=run), progress_value(state, parts, fraction, message, run))
+        flow = flow_value(state, self.lines, run=run, began=self.began)
+        return FlowFrame(flow, progress_value(state, parts, fraction, message, run, self.tokens, self.forming))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 import tempfile
 import threading
 from collections import OrderedDict
@@ -57,7 +56,7 @@ NOTE = (
 )
 UPLOAD_NOTE = (
     "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”. Up to "
-    "20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file is deleted as soon as it has been read."
+    "20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file is read once and deleted after a few minutes."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
@@ -156,7 +155,10 @@ class Maps:
         yield from self._made(visitor, texts)
 
     def upload(self, visitor: str, file: str | None) -> Iterator[list[Any]]:
-        """(map, progress) with the texts of a file. What is wrong with it comes as a sentence."""
+        """(map, progress) with the texts of a file. What is wrong with it comes as a sentence.
+
+        The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
+        """
         if file is None:
             return
         try:
@@ -164,8 +166,6 @@ class Maps:
         except (ValueError, OSError) as error:
             yield [gr.skip(), progress_value("error", message=_said(error))]
             return
-        finally:
-            os.unlink(file)  # it is in memory now, or it is nothing
         yield from self._made(visitor, texts)
 
     def _made(self, visitor: str, texts: Texts) -> Iterator[list[Any]]:

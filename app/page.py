@@ -37,7 +37,7 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
 RUN_CLIENT = '<script type="module" src="runs/client.js"></script>'  # relative: the page may lie at a sub-path
-UPLOADS = (600, 3600)  # every 10 minutes, files of more than an hour go: those that no handler came to read and delete
+UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 
 from .components import RunResult
 from .model_turn import IN_TURNS, sentence
+from .runs.access import visitor_of
 from .runs.registry import View
 from .trace_store import Run
 
@@ -154,7 +155,7 @@ def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways) -> None:
     def deliver(event: gr.EventData, kept: Any, request: gr.Request) -> list[Any]:
         try:
             run, block, token = sender.find(request, event, kept)
-            values = target.take_run(request.session_hash, run, block, token)
+            values = target.take_run(visitor_of(request.headers, run.id), run, block, token)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return [gr.Tabs(selected=sender.to), *values]

@@ -41,12 +41,17 @@ class TraceStore:
         """(label, id) of the recorded runs."""
         return [(file.stem.replace("-", " ").capitalize(), id_) for id_, file in self._shipped.items()]
 
-    def add(
-        self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None, id_: str = ""
-    ) -> Run:
-        """Keeps a run of a visitor under its id, or a new one; its label gets the number of the visit."""
+    def next_number(self, visitor: str) -> int:
+        """The number in the label of a visitor's next run, for one that shows it before it is kept."""
         with self._lock:
             number = self._counts[visitor] = self._counts.get(visitor, 0) + 1
+            return number
+
+    def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None,
+            id_: str = "", number: int = 0) -> Run:  # fmt: skip
+        """Keeps a run of a visitor under its id, or a new one; its label gets its number, or the next one."""
+        number = number or self.next_number(visitor)
+        with self._lock:
             run = Run(id_ or f"r{number}-{secrets.token_hex(3)}", f"{number} · {label}", trace, sequence, branch)
             self._runs[visitor, run.id] = run
             own = [key for key in self._runs if key[0] == visitor]
@@ -54,6 +59,9 @@ class TraceStore:
                 del self._runs[key]
             while len(self._runs) > 1 and sum(run.trace.nbytes for run in self._runs.values()) > self.max_bytes:
                 self._runs.popitem(last=False)
+            there = {owner for owner, _ in self._runs}
+            self._counts = {owner: count for owner, count in self._counts.items() if owner in there}
+            self._counts[visitor] = max(number, self._counts.get(visitor, 0))
             return run
 
     def get(self, visitor: str, id_: str) -> Run | None:
@@ -71,10 +79,3 @@ class TraceStore:
         with self._lock:
             own = [(run.label, run.id) for key, run in self._runs.items() if key[0] == visitor]
         return own[::-1] + self.shipped
-
-    def forget(self, visitor: str) -> None:
-        """Drops all runs of a visitor who has left."""
-        with self._lock:
-            for key in [key for key in self._runs if key[0] == visitor]:
-                del self._runs[key]
-            self._counts.pop(visitor, None)

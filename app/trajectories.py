@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .cloud import CloudHolder
-from .components import ProgressLine, QueuedProgressLine, ShareLink
+from .components import ProgressLine, RunResult, ShareLink
 from .components.curves import Curves
 from .components.flow_map import FlowMap
 from .components.heat_map import HeatMap
@@ -18,16 +19,19 @@ from .components.progress_line import progress_value
 from .components.saver import Saver
 from .desk import restore as restore_generate
 from .explorer import NOTHING_YET, Explorer, Shown, wrong
+from .flow_runs import branch_on_map, run_on_map
 from .generate import EXAMPLES
 from .model_turn import EVERY, IN_TURNS
 from .operation_controls import fold_button, sliders
 from .resident import Resident
-from .run_controls import RunControls
+from .run_controls import RunControls, connect_view, visitor_of_run
+from .runs.access import visitor_of
+from .runs.registry import Frame, RunContext
 from .send import Restore, Ways
 from .settings_panel import SettingsPanel
 from .trace_store import Run, TraceStore
 
-NAME = "trajectories"
+NAME, BRANCH_BENCH = "trajectories", "branch"
 TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
 QUICK = {"show_progress": "hidden", "api_visibility": "private"}
 FILES = (
@@ -43,12 +47,51 @@ WHAT_IT_SHOWS = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Controls:
+    """What a run is made of, at the left."""
+
+    prompt: gr.Textbox
+    buttons: RunControls
+    add: gr.Checkbox
+    chosen: gr.CheckboxGroup
+    file: gr.File
+    panel: SettingsPanel
+
+
+@dataclasses.dataclass(frozen=True)
+class _Branch:
+    """What a branch from the opened point is made of: a bench of its own."""
+
+    place: gr.Column
+    noise: gr.Radio
+    seed: gr.Number
+    guidance: gr.components.Component
+    steps: gr.components.Component
+    run: gr.Button
+    stop: gr.Button
+    kept: RunResult
+
+
+@dataclasses.dataclass(frozen=True)
+class _Results:
+    """What shows the runs, at the right. fitted: how far UMAPs are, where the model has none yet."""
+
+    progress: ProgressLine
+    flow: FlowMap
+    fitted: ProgressLine | None
+    card: PointCard
+    branch: _Branch
+    curves: Curves
+    saver: Saver
+    kept: RunResult
+
+
 def build(resident: Resident, page: gr.Blocks) -> Ways:
-    """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
-    model, store = resident.first, TraceStore(TRACES)
+    """Lays the tab out inside the current context of `page` and connects it; says how texts leave it and come in."""
+    store = TraceStore(TRACES)
     explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
-    explorer = explorers()
-    laid_out_with = explorer.built_with
+    laid_out_with = explorers().built_with
 
     def now() -> Explorer:
         """The explorer of the model that is resident now; it knows what the page brings to every visitor."""
@@ -58,138 +101,188 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
 
     with gr.Row(elem_classes="workbench", elem_id=NAME):
         with gr.Column(elem_classes="controls"):
-            with gr.Group(elem_classes="ask"):
-                prompt = gr.Textbox(
-                    EXAMPLES[0],
-                    label="Prompt",
-                    info="The run on the map goes on from here. Shift + Enter runs.",
-                    lines=3,
-                    max_lines=10,
-                    elem_classes="prompt-box",
-                    html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-                )
-            controls = RunControls(NAME)
-            add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
-            recorded = explorer.recorded()
-            chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
-            fold_button(NAME)
-            with gr.Column(elem_classes="setting-list"):
-                with gr.Accordion("Open a trace", open=False, elem_classes="more"):
-                    file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
-                with gr.Accordion("Sampler", open=False, elem_classes="more"):
-                    panel = SettingsPanel(model.defaults)
+            controls = _lay_out_controls(resident, now())
         with gr.Column(elem_classes="results"):
-            with gr.Row(elem_classes="over"):
-                progress = QueuedProgressLine(elem_classes="progress")
-                link = ShareLink(elem_classes="link")
-            charts = explorer.cloud.charts
-            flow = FlowMap(NAME, charts.text if charts else "", NOTHING_YET, "Run one", elem_id="flow")
-            gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
-            fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
-            card = PointCard(elem_id="point")
-            with gr.Column(visible=False, elem_classes="branch", elem_id="branch") as branching:
-                noise = gr.Radio(
-                    [("the same noise", "same"), ("other noise", "other")],
-                    value="same",
-                    label="Go on from here with",
-                    info="With the same noise, guidance and steps the run is resumed and ends as it did. With any of "
-                    "them changed it is a branch, and only what was before this point stays the same.",
-                )
-                with gr.Row():
-                    seed = gr.Number(1, label="Seed of the other noise", min_width=140, visible=False)
-                    guidance, steps = sliders(
-                        ("Guidance", "", (0, 20, 0.1), model.defaults.guidance, ""),
-                        ("Steps a block", "", (1, 128, 1), model.defaults.steps, ""),
-                    )
-                branch = gr.Button(RESUME, elem_id="branch-run")
-            HeatMap(NAME, elem_id="heat")
-            curves = Curves(NAME, elem_id="curves")
-            saver = Saver("Save", FILES, elem_id="save")
-    point = gr.State(None)
-    outputs = [flow, progress, link, chosen, curves]
-
-    def on_run(request: gr.Request, prompt: str, add: bool, ids: list[str], *values: Any) -> Iterator[Shown]:
-        yield from now().run(request.session_hash, prompt, add, ids, *values)
-
-    def on_branch(request: gr.Request, *values: Any) -> Iterator[Shown]:
-        yield from now().branch(request.session_hash, *values)
-
-    def on_chosen(ids: list[str], request: gr.Request) -> Shown:
-        return now().show(request.session_hash, ids)
-
-    def on_opened(request: gr.Request) -> Shown:
-        return now().first(request.session_hash)
-
-    def on_stop(ids: list[str], request: gr.Request) -> Any:
-        return now().stopped(request.session_hash, ids)
-
-    def on_file(file: str | None, ids: list[str], request: gr.Request) -> list[Any]:
-        return [*now().upload(request.session_hash, file, ids), None]
-
-    def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
-        try:
-            value, found = now().open(request.session_hash, event.run, event.block, event.step, event.place)
-        except ValueError as error:
-            return [gr.skip(), None, gr.Column(visible=False), gr.skip(), gr.skip(), wrong(error).progress]
-        run = found and store.get(request.session_hash, found["run"])
-        if run is None:
-            return [value, None, gr.Column(visible=False), gr.skip(), gr.skip(), gr.skip()]
-        settings = run.trace.recipe.settings
-        before_end = found["step"] < settings.steps
-        return [value, found, gr.Column(visible=before_end), settings.guidance, settings.steps, gr.skip()]
-
-    def on_changed(point: dict | None, noise: str, guidance: Any, steps: Any, request: gr.Request) -> list[Any]:
-        same = now().resumes(request.session_hash, point, noise, guidance, steps)
-        return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
-
-    def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
-        return now().save(request.session_hash, event.kind, ids)
-
-    def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
-        yield from fit_in_background(now(), request.session_hash, ids)
-
-    def on_leave(request: gr.Request) -> None:
-        store.forget(request.session_hash)
-
-    controls.wire(on_run, [prompt, add, chosen, *panel.inputs], flow, progress, link,
-                  also=[prompt.submit, flow.submit], more=[chosen, curves])  # fmt: skip
-    branched = branch.click(
-        on_branch, [point, noise, seed, guidance, steps, chosen], outputs, trigger_mode="once", **QUICK, **IN_TURNS
-    )
-    controls.stop.click(None, None, None, cancels=[branched], api_visibility="private").then(
-        on_stop, chosen, chosen, **QUICK
-    )
-    gr.on([noise.change, guidance.change, steps.change], on_changed, [point, noise, guidance, steps], [branch, seed],
-          queue=False, **QUICK)  # fmt: skip
-    flow.input(on_opened, None, outputs, queue=False, **QUICK)
-    chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
-    file.upload(on_file, [file, chosen], [*outputs, file], **QUICK)
-    flow.select(on_select, None, [card, point, branching, guidance, steps, progress], **EVERY, **QUICK, **IN_TURNS)
-    saver.select(on_save, chosen, saver, **QUICK)
-    if fitted is not None:
-        chosen.change(on_fit, chosen, [flow, fitted], concurrency_limit=1, **QUICK)
-    page.unload(on_leave)
-
-    def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
-        present = now()
-        added = present.take(visitor, run)
-        place = token // present.model.patch_size
-        card_value, found = present.open(visitor, added.id, block, run.trace.recipe.settings.steps, place)
-        shown = present.show(visitor, [added.id])
-        choices = present.choices(visitor, [added.id])
-        return [*shown._replace(choices=choices), card_value, found, gr.Column(visible=False)]
+            results = _lay_out_results(resident, now())
+    _connect_runs(controls, results)
+    _connect_looks(now, controls, results)
+    _connect_points(now, results)
 
     def restore(query: Mapping[str, str]) -> list[Any]:
         values = restore_generate(resident.model, query)
         return [values[0], *values[2:]]  # one text a run here: no variations
 
+    def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from run_on_map(now(), context, named)
+
+    def on_branch(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from branch_on_map(now(), context, named)
+
+    def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
+        shown, card = now().path_of(visitor, run, block, token)
+        return [*shown, card, gr.Column(visible=True), gr.Button(interactive=False)]
+
+    branch = results.branch
     return Ways(
         take=lambda text: [text],
-        outputs=[prompt],
+        outputs=[controls.prompt],
         take_run=take_run,
-        run_outputs=[*outputs, card, point, branching],
-        restore=Restore("generate", restore, [prompt, *panel.inputs, progress]),
+        run_outputs=[*_outputs(controls, results), results.card, branch.place, branch.run],
+        restore=Restore("generate", restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME),
+        views={NAME: on_run, BRANCH_BENCH: on_branch},
+    )
+
+
+def _outputs(controls: _Controls, results: _Results) -> list[gr.components.Component]:
+    """Where the values of a Shown go, in their order."""
+    return [results.flow, results.progress, controls.chosen, results.curves]
+
+
+def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
+    with gr.Group(elem_classes="ask"):
+        prompt = gr.Textbox(
+            EXAMPLES[0],
+            label="Prompt",
+            info="The run on the map goes on from here. Shift + Enter runs.",
+            lines=3,
+            max_lines=10,
+            elem_classes="prompt-box",
+            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+        )
+    buttons = RunControls(NAME)
+    add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
+    recorded = explorer.recorded()
+    chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
+    fold_button(NAME)
+    with gr.Column(elem_classes="setting-list"):
+        with gr.Accordion("Open a trace", open=False, elem_classes="more"):
+            file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
+        with gr.Accordion("Sampler", open=False, elem_classes="more"):
+            panel = SettingsPanel(resident.first.defaults)
+    return _Controls(prompt, buttons, add, chosen, file, panel)
+
+
+def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
+    model, charts = resident.first, explorer.cloud.charts
+    with gr.Row(elem_classes="over"):
+        progress = ProgressLine(part="progress", elem_classes="progress")
+        ShareLink(part="link", elem_classes="link")
+    flow = FlowMap(
+        NAME, charts.text if charts else "", NOTHING_YET, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
+    )
+    gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
+    fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
+    card = PointCard(elem_id="point")
+    branch = _lay_out_branch(resident)
+    HeatMap(NAME, elem_id="heat")
+    curves = Curves(NAME, part="curves", also=BRANCH_BENCH, elem_id="curves")
+    saver = Saver("Save", FILES, elem_id="save")
+    kept = RunResult(part="kept")
+    return _Results(progress, flow, fitted, card, branch, curves, saver, kept)
+
+
+def _lay_out_branch(resident: Resident) -> _Branch:
+    """A bench of its own, there from the start: it may have a run to show before a point is opened."""
+    start = resident.first.defaults
+    with gr.Column(visible="hidden", elem_classes="branch beside", elem_id=BRANCH_BENCH) as place:
+        noise = gr.Radio(
+            [("the same noise", "same"), ("other noise", "other")],
+            value="same",
+            label="Go on from here with",
+            info="With the same noise, guidance and steps the run is resumed and ends as it did. With any of "
+            "them changed it is a branch, and only what was before this point stays the same.",
+        )
+        with gr.Row():
+            seed = gr.Number(1, label="Seed of the other noise", min_width=140, visible=False)
+            guidance, steps = sliders(
+                ("Guidance", "", (0, 20, 0.1), start.guidance, ""),
+                ("Steps a block", "", (1, 128, 1), start.steps, ""),
+            )
+        with gr.Row(elem_classes="small-buttons"):
+            run = gr.Button(RESUME, min_width=40, elem_id="branch-run", elem_classes="small-run")
+            stop = gr.Button("Stop", min_width=40, elem_classes="stop")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        kept = RunResult(part="kept")
+    return _Branch(place, noise, seed, guidance, steps, run, stop, kept)
+
+
+def _connect_runs(controls: _Controls, results: _Results) -> None:
+    """Run and Branch, each of a bench of its own."""
+    chosen, branch = {"chosen": controls.chosen}, results.branch
+    controls.buttons.connect(
+        NAME,
+        {"prompt": controls.prompt, "add": controls.add, **chosen, **controls.panel.by_name},
+        also=[controls.prompt.submit, results.flow.submit],
+    )
+    named = {"card": results.card, "noise": branch.noise, "seed": branch.seed, "guidance": branch.guidance,
+             "steps": branch.steps, **chosen}  # fmt: skip
+    connect_view(BRANCH_BENCH, [branch.run.click], branch.stop, BRANCH_BENCH, named)
+
+
+def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _Results) -> None:
+    """What is on the map: the list of runs, what has become of a run, files."""
+    chosen, outputs = controls.chosen, _outputs(controls, results)
+
+    def on_chosen(ids: list[str], request: gr.Request) -> Shown:
+        return now().show(visitor_of(request.headers), ids)
+
+    def on_opened(request: gr.Request) -> Shown:
+        return now().first(visitor_of(request.headers))
+
+    def on_ended(kept: dict | None, request: gr.Request) -> Any:
+        return now().choices(visitor_of_run(request, kept), kept["shown"]) if kept else gr.skip()
+
+    def on_file(file: str | None, request: gr.Request) -> list[Any]:
+        return [*now().upload(visitor_of(request.headers), file), None]
+
+    def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
+        return now().save(visitor_of(request.headers), event.kind, ids)
+
+    def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
+        yield from fit_in_background(now(), visitor_of(request.headers), ids)
+
+    for kept in (results.kept, results.branch.kept):
+        kept.ended(on_ended, kept, chosen, queue=False, **EVERY, **QUICK)
+    results.flow.input(on_opened, None, outputs, queue=False, **QUICK)
+    chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
+    controls.file.upload(on_file, controls.file, [*outputs, controls.file], **QUICK)
+    results.saver.select(on_save, chosen, results.saver, **QUICK)
+    if results.fitted is not None:
+        chosen.change(on_fit, chosen, [results.flow, results.fitted], concurrency_limit=1, **QUICK)
+
+
+def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
+    """A point that is opened, and what a branch from it would be."""
+    card, branch = results.card, results.branch
+    changes = [branch.noise, branch.guidance, branch.steps]
+
+    def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
+        visitor, closed = visitor_of(request.headers), gr.Button(interactive=False)
+        try:
+            value = now().open(visitor, event.run, event.block, event.step, event.place)
+        except ValueError as error:
+            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), wrong(error).progress]
+        run = now().run_of(visitor, value)
+        if run is None:
+            return [value, gr.skip(), gr.skip(), gr.skip(), closed, gr.skip()]
+        settings = run.trace.recipe.settings
+        before_end = gr.Button(interactive=value["point"]["step"] < settings.steps)
+        return [value, gr.Column(visible=True), settings.guidance, settings.steps, before_end, gr.skip()]
+
+    def on_changed(card: dict | None, noise: str, guidance: Any, steps: Any, request: gr.Request) -> list[Any]:
+        same = now().resumes(visitor_of(request.headers), card, noise, guidance, steps)
+        return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
+
+    gr.on([part.change for part in changes], on_changed, [card, *changes], [branch.run, branch.seed],
+          queue=False, **QUICK)  # fmt: skip
+    results.flow.select(
+        on_select,
+        None,
+        [card, branch.place, branch.guidance, branch.steps, branch.run, results.progress],
+        **EVERY,
+        **QUICK,
+        **IN_TURNS,
     )
 
 

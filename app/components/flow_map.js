@@ -272,14 +272,15 @@ function reframe() {
   frames = data.frames(at('together').checked);
 }
 
-let stopped = null;    // the run that was stopped here: late updates of it are not drawn
+let began = 0;         // when the run that is shown began: frames of one that began before it are not drawn
+let chosenAt = '';     // the `time` of the path that was chosen last for the visitor
 
 function take() {
   // gradio may hand over a bare value while a page is still being put together
   const value = typeof props.value?.lines === 'string' ? props.value : {lines: '', state: 'empty', message: ''};
-  const halted = root.closest('.workbench')?.dataset.halted;
-  if (value.state === 'running' && (value.run === stopped || halted)) return;
-  stopped = null;
+  if (value.run && value.began < began) return;
+  began = value.began || began;
+  drawCloud(value.cloud || props.cloud);
   const before = data.runs.size, grown = data.read(value.lines);
   if (!grown) {
     data = new FlowData();
@@ -298,19 +299,32 @@ function take() {
   if (other || (follow && !playing)) now = frames.length - 1;
   if (!data.runs.get(view.chosen?.run)) choose(null);
   if (other) looks();
+  if (value.choose && value.choose.time !== chosenAt && picture) {
+    chosenAt = value.choose.time;
+    choose(value.choose, true);
+  }
   show(now, !live);
   reserve();
   if (other && !live && value.play && !quiet()) play();
+}
+
+let cloud = null;      // the one that is drawn
+
+function drawCloud(text) {
+  if (!picture || text === cloud) return;
+  cloud = text;
+  picture.setCloud(text);
+  looks();
+  draw(true);
 }
 
 async function start() {
   try {
     const Plotly = await plotlyLibrary();
     picture = new FlowPicture(Plotly, at('map'), data, colours, opened);
-    picture.setCloud(props.cloud);
-    looks();
     take();
-    if (!data.runs.size) trigger('input', {}); // seen for the first time, and empty
+    looks();
+    askForFirst();
   } catch (error) {
     say(at('empty-text'), 'The map cannot be drawn: ' + error.message + '.');
   }
@@ -318,15 +332,19 @@ async function start() {
 
 at('start').textContent = props.start_label;
 at('start').addEventListener('click', () => trigger('submit'));
-root.closest('.workbench')?.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || props.value?.state !== 'running' || event.currentTarget.dataset.passing) return;
-  stopped = props.value.run;
-  root.dataset.state = 'stopped';
-}, true);
 
+// Seen for the first time and empty, with no run of this bench on its way here.
+function askForFirst() {
+  if (!data.runs.size && ['idle', undefined].includes(runBench?.dataset.runState)) trigger('input', {});
+}
+
+onRunState(({name, id}) => {
+  if (['stopping', 'ended', 'lost'].includes(name) && props.value?.state === 'running' && props.value.run === id) showFrame({...props.value, state: 'stopped'});
+  if (name === 'idle' && picture) askForFirst();
+});
 watch('value', take);
 let width = 0;
 new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; reserve(); } }).observe(root);
-watch('cloud', () => { if (picture) { picture.setCloud(props.cloud); looks(); draw(true); } });
+watch('cloud', () => drawCloud(props.value?.cloud || props.cloud));
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
 start();

@@ -30,11 +30,24 @@ class FlowMap(PlotlyHTML):
     example_value = example_payload
 
 
-def flow_value(state: State, lines: str = "", message: str = "", play: bool = False, run: str = "") -> dict[str, Any]:
+def flow_value(
+    state: State,
+    lines: str = "",
+    message: str = "",
+    play: bool = False,
+    run: str = "",
+    began: float = 0.0,
+    choose: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What a FlowMap shows.
 
     lines: runs as `flow_records` writes them; a text that only grows is read on from where it was. message: what stands
-    in an empty map. play: begin to play it, where the visitor's settings allow movement. run: names the run under way;
-    a map that was stopped takes no more updates of it.
+    in an empty map. play: begin to play it, where the visitor's settings allow movement. run, began: the id of the run
+    that writes it and when that began, in seconds; of two runs at once the map shows the one that began last.
+    choose: {"run", "block", "step", "place"} of the path to show, with "time", which differs from one time to the next.
+    The value has "cloud" as well: a cloud in place of the page's own, or "".
     """
-    return {"state": state, "lines": lines, "message": message, "play": play, "run": run}
+    return {
+        "state": state, "lines": lines, "message": message, "play": play, "run": run, "began": began, "choose": choose,
+        "cloud": "",
+    }  # fmt: skip

@@ -27,8 +27,12 @@ class OwnHTML(gr.HTML):
     FILE = ""
     SCRIPTS: tuple[str, ...] = ()
 
-    def __init__(self, value: Any, elem_classes: str | Sequence[str] = (), part: str = "", **kwargs: Any) -> None:
-        """part: of the frames of a run that it shows, by its name there; see app/runs/run_part.js."""
+    def __init__(
+        self, value: Any, elem_classes: str | Sequence[str] = (), part: str = "", also: str = "", **kwargs: Any
+    ) -> None:
+        """part: of the frames of a run that it shows, by its name there; see app/runs/run_part.js. also: the id of
+        another bench than its own, whose runs it shows as well.
+        """
         classes = [elem_classes] if isinstance(elem_classes, str) else list(elem_classes)
         super().__init__(
             value=value,
@@ -37,6 +41,7 @@ class OwnHTML(gr.HTML):
             apply_default_css=False,
             elem_classes=[*classes, f"own-{self.FILE}"],
             part=part,
+            also=also,
             **kwargs,
         )
 

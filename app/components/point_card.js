@@ -22,7 +22,6 @@ function draw() {
 watch('value', () => {
   draw();
   if (!props.value) return;
-  card.scrollIntoView({block: 'nearest'});
   card.querySelector('.title').focus({preventScroll: true});
 });
 draw();

@@ -55,7 +55,6 @@ card.addEventListener('keydown', event => event.key === 'Escape' && part('close'
 watch('value', () => {
   draw();
   if (!props.value) return;
-  card.scrollIntoView({block: 'nearest'});
   part('title').focus({preventScroll: true});
 });
 draw();

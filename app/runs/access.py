@@ -22,7 +22,16 @@ def visitor_of(headers: Headers, run: str = "") -> str:
     its run alone, which nobody can guess.
     """
     found = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-    return found if _VISITOR.fullmatch(found) else f"run {run}"
+    return found if _VISITOR.fullmatch(found) else _of_run(run)
+
+
+def owner_of(visitor: str, run: str) -> str:
+    """Whose run this is if it is the visitor's: the visitor, or who is known by the id of that very run alone."""
+    return _of_run(run) if visitor.startswith(_of_run("")) else visitor
+
+
+def _of_run(run: str) -> str:
+    return f"run {run}"
 
 
 def is_own(headers: Headers) -> bool:

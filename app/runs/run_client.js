@@ -4,7 +4,8 @@
 // with a transport, and `Page` connects the clients with the document:
 //
 // - A part of a frame reaches the element with data-run-part="NAME" inside the bench as an event `frame`, whose detail is
-//   the part's whole value. An element that starts later dispatches a bubbling `frame-ready` and gets the latest.
+//   the part's whole value. An element that starts later dispatches a bubbling `frame-ready` and gets the latest. One with
+//   data-run-also="ID" shows that part of the runs of another bench as well.
 // - The bench gets an event `run-state` with {name, id, outcome, message} and carries the name as data-run-state.
 
 export const BACKOFF = [250, 500, 1000, 2000, 4000];  // ms between attempts to reach the server
@@ -391,28 +392,34 @@ export class Page {
 
   draw(bench, names, parts) {
     const place = this.document.getElementById(bench);
-    if (!place) return;
-    for (const part of place.querySelectorAll('[data-run-part]')) {
+    const inside = place ? [...place.querySelectorAll('[data-run-part]')].filter(part => part.closest(BENCH) === place) : [];
+    for (const part of [...inside, ...this.guests(bench)]) {
       const name = part.dataset.runPart;
-      if (names.includes(name) && part.closest(BENCH) === place) give(part, parts[name]);
+      if (names.includes(name)) give(part, parts[name]);
     }
+  }
+
+  // Elements outside of a bench that show parts of its runs.
+  guests(bench) {
+    return this.document.querySelectorAll(`[data-run-also="${bench}"]`);
   }
 
   say(bench, {name, id, outcome, message, parts}) {
     const place = this.document.getElementById(bench);
-    if (!place) return;
-    place.dataset.runState = name;
-    place.dispatchEvent(new CustomEvent('run-state', {detail: {name, id, outcome, message, shown: Object.keys(parts).length > 0}}));
+    if (place) place.dataset.runState = name;
+    const detail = {name, id, outcome, message, shown: Object.keys(parts).length > 0};
+    for (const target of [...(place ? [place] : []), ...this.guests(bench)]) target.dispatchEvent(new CustomEvent('run-state', {detail}));
   }
 
   // A component has started, perhaps after the run that it shows.
   ready(part) {
-    const bench = part.closest(BENCH);
-    const client = bench && this.clients.get(bench.id);
-    if (!client || client.state.name === 'idle') return;
-    const name = part.dataset.runPart;
-    if (name in client.state.parts) give(part, client.state.parts[name]);
-    this.say(bench.id, client.state);
+    for (const bench of [part.closest(BENCH)?.id, part.dataset.runAlso]) {
+      const client = this.clients.get(bench);
+      if (!client || client.state.name === 'idle') continue;
+      const name = part.dataset.runPart;
+      if (name in client.state.parts) give(part, client.state.parts[name]);
+      this.say(bench, client.state);
+    }
   }
 
   // Runs of this tab of the browser, from before the page was loaded anew.

@@ -30,8 +30,13 @@ if (props.part) {
     if (['ended', 'lost'].includes(detail.name) && frame !== undefined) props.value = frame;
   }];
   onRunState = callback => heard.unshift(callback);
-  runBench.addEventListener('run-state', event => heard.forEach(callback => callback(event.detail)));
+  const hear = event => heard.forEach(callback => callback(event.detail));
+  runBench.addEventListener('run-state', hear);
   element.dataset.runPart = props.part;
+  if (props.also) {
+    element.dataset.runAlso = props.also;
+    element.addEventListener('run-state', hear);
+  }
   element.addEventListener('frame', event => showFrame(event.detail));
   // once the rest of this script has run, which says how a frame is drawn
   queueMicrotask(() => element.dispatchEvent(new CustomEvent('frame-ready', {bubbles: true})));

@@ -1,6 +1,7 @@
 """No network is called from another thread than the scheduler's, whatever a visitor does."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from app.desk import GenerateHandlers
 from app.edit import edit, edit_text, tokens_of
 from app.edit_controls import OTHER
 from app.explorer import Explorer
+from app.flow_runs import branch_on_map, run_on_map
 from app.generate import generate_text
 from app.interpolate import MAX_BOXES, interpolate, interpolate_texts
 from app.map import Maps
@@ -52,8 +54,14 @@ class Visit:
 
     def flow_run(self):
         """The id of a run on the map."""
-        *_, last = self.explorer.run(ME, TEXT, False, [], *values_of(SETTINGS))
-        return last.choices["value"][-1] if isinstance(last.choices, dict) else last.choices.value[-1]
+        context = Viewer(ME)
+        last = parts_of(partial(run_on_map, self.explorer), self.on_map(), context)
+        assert last["kept"]["run"] == context.id
+        return context.id
+
+    def on_map(self):
+        """The controls of a run on the map."""
+        return controls_of(SETTINGS, prompt=TEXT, add=False, chosen=[])
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +103,17 @@ def look_at_a_token(visit):
 def open_a_point(visit):
     run = visit.flow_run()
     visit.threads.clear()
-    card, point = visit.explorer.open(ME, run, 0, 1, visit.model.block_size - 1)
-    assert card["read"] and point
+    card = visit.explorer.open(ME, run, 0, 1, visit.model.block_size - 1)
+    assert card["read"] and card["point"]
     return []
 
 
 def branch(visit):
     run = visit.flow_run()
+    card = visit.explorer.open(ME, run, 0, 1, 1)
     visit.threads.clear()
-    point = {"run": run, "block": 0, "step": 1, "place": 1}
-    return list(visit.explorer.branch(ME, point, "other", 7, 2.0, 2, [run]))
+    controls = {"card": card, "noise": "other", "seed": 7, "guidance": 2.0, "steps": 2, "chosen": [run]}
+    return [parts_of(partial(branch_on_map, visit.explorer), controls, Viewer(ME, "branch-of-a-test"))]
 
 
 def map_of_own_texts(visit):
@@ -162,7 +171,7 @@ CASES = {
         across={"setting": "seed", "values": "1, 2"})),
     "interpolate": roads,
     "edit": edits,
-    "trajectories": lambda v: v.explorer.run(ME, TEXT, False, [], *values_of(SETTINGS)),
+    "trajectories": lambda v: run_on_map(v.explorer, Viewer(ME), v.on_map()),
     "a point": open_a_point,
     "branch": branch,
     "map": map_of_own_texts,

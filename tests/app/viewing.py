@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.settings_panel import SETTINGS, values_of
@@ -36,3 +38,15 @@ def parts_of(view: Callable[[Any, Mapping[str, Any]], Iterator[Mapping[str, Any]
     for frame in context.shown:
         parts |= frame
     return parts
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What calls return that begin in the same moment, each in a thread of its own; raises what a call raises."""
+    start = threading.Barrier(len(calls))
+
+    def call(function: Callable[[], Any]) -> Any:
+        start.wait()
+        return function()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(call, calls))
