@@ -14,7 +14,7 @@ from app.cloud import CloudHolder
 from app.components.curves import Curves
 from app.components.flow_map import FlowMap
 from app.components.heat_map import HeatMap
-from app.desk import Desk
+from app.desk import GenerateHandlers
 from app.explorer import MOST_SHOWN, Explorer, Shown
 from app.flow_records import RunWriter
 from app.flow_runs import branch_on_map, run_on_map
@@ -391,7 +391,7 @@ def test_a_point_of_a_run_under_way_says_that_it_is(explorer):
 def sent(explorer, sequence=0, variations=3):
     """A run as the tab Generate keeps it."""
     store = TraceStore()
-    desk = Desk(explorer.model, store, explorer.scheduler, None)
+    desk = GenerateHandlers(explorer.model, store, explorer.scheduler, None)
     written = parts_of(desk.write, controls_of(SETTINGS, prompt="The cat sat", variations=variations), viewer())
     return desk.kept(ME, {**written["kept"], "sequence": sequence})
 

@@ -62,7 +62,7 @@ class Generated:
     def __init__(self, model: ColaDLM, prompt: str, variations: int = 1, **settings: Any) -> None:
         chosen = dataclasses.replace(SETTINGS, **settings)
         recipe = Recipe("generate", (prompt,), chosen, variations, model=model.fingerprint)
-        self._desk, self._parts = desk.Desk(model, TraceStore(), SCHEDULER, BundledBaseline()), {}
+        self._desk, self._parts = desk.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline()), {}
         for frame in self._desk.write(self, controls_of(chosen, prompt, variations)):
             self.show(frame)
         frames = list(LiveRun(model, recipe, Slow()).frames(run(model, recipe)))
@@ -87,7 +87,7 @@ class Generated:
 
 def refused(model: ColaDLM, prompt: str, **changes: Any) -> str:
     """The sentence with which the tab Generate refuses a prompt, or values of its settings."""
-    writer = desk.Desk(model, TraceStore(), SCHEDULER, BundledBaseline())
+    writer = desk.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline())
     try:
         list(writer.write(Generated, controls_of(SETTINGS, prompt, **changes)))
     except ValueError as error:
