@@ -225,7 +225,8 @@ class ColaDLM:
         """Continues a batch of prompts; an event for every step, block and the end.
 
         noise: (blocks, batch, b, d) in place of drawn noise. sequences: the key of each sequence's randomness, 0, 1,
-        ... if absent; a sequence with the same key gives the same text alone and in any batch.
+        ... if absent; a sequence with the same key gives the same text alone and in any batch, as long as no two of
+        its words are so nearly as likely as each other that the last digit of a sum decides.
         Raises PromptError, SettingsError (both ValueError).
         """
         settings = settings or self.defaults

@@ -1,11 +1,11 @@
 """Weights of linear layers laid out once for oneDNN, the CPU library that comes with torch.
 
 A product of few rows spends much of its time on bringing the weights into the order that the processor wants, again at
-every step; laid out beforehand it takes 15 to 30 % less, and a GELU behind it costs next to nothing. And with
-AVX2 and later each row comes out the same to the last bit however many rows there are (seen with oneDNN for AVX2,
-AVX-512 and AMX), which is not so for the products of `F.linear`. The layout is
-a second copy of the weights, so it is for small networks. `_linear_pointwise` is what torch's own compiler calls for
-this; where it is missing, or gives other numbers than `F.linear`, nothing is packed.
+every step; laid out beforehand it takes 15 to 30 % less, and a GELU behind it costs next to nothing. And with AVX2 and
+later (seen with AVX2, AVX-512 and AMX) each row comes out the same to the last bit however many rows there are, which
+is not so for the products of `F.linear`. The layout is a second copy of the weights, so it is for small networks.
+`_linear_pointwise` is what torch's own compiler calls for this; where it is missing, or gives other numbers than
+`F.linear`, nothing is packed.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def packed_error(model: ColaDLM) -> float | None:
     for layer in (layer for layer in layers if isinstance(layer, Linear)):
         for rows in (1, 7, 32):
             x = torch.randn(rows, layer.in_features, generator=draw)
-            # a sum of k products and a bias, in whatever order, is off by at most (k + 1) u sum |x w|; two sums by twice
+            # a sum of k products and a bias, in whatever order, is off by at most (k + 1) u sum |x w|; two by twice
             size = F.linear(x.abs(), layer.weight.abs(), None if layer.bias is None else layer.bias.abs())
             bound = 2 * (layer.in_features + 1) * FLOAT32 * size
             difference = (layer.packed.product(x, layer.bias) - F.linear(x, layer.weight, layer.bias)).abs()

@@ -27,7 +27,7 @@ def test_texts_encoded_together_equal_texts_encoded_alone(model):
     for text, together in zip(texts, model.encode_texts(texts), strict=True):
         alone = model.encode_texts([text])[0]
         assert together.ids.tolist() == alone.ids.tolist() == model.tokenize(text)
-        assert torch.allclose(together.latents, alone.latents, atol=1e-5)
+        assert torch.allclose(together.latents, alone.latents, atol=2e-5)  # each within 1e-5 of the exact
 
 
 def test_posterior_means_lie_on_the_sphere(model):

@@ -33,6 +33,9 @@ def random_model(model: ColaDLM, patch_size: int, **vae) -> ColaDLM:
     return ColaDLM(TextVAE(vae), BlockCausalDiT(dit), model.tokenizer)
 
 
+TWICE = 2e-5  # two float32 results that are each within 1e-5 of the exact one, as the golden answers show
+
+
 def close_to_golden(found: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
@@ -106,10 +109,10 @@ def test_a_block_through_the_caches_equals_the_whole_sequence_at_once(model):
         if isinstance(event, Step):
             z = torch.cat((history, event.z[0]))
             t = torch.cat((torch.zeros(len(history)), event.t[0]))
-            assert torch.allclose(model.velocity(z, t)[-4:], event.velocity[0], atol=1e-5)
+            assert torch.allclose(model.velocity(z, t)[-4:], event.velocity[0], atol=TWICE)
         elif isinstance(event, BlockDone):
             history = torch.cat((history, event.latents[0]))
-            assert torch.allclose(model.decode(history)[-4:], event.logits[0], atol=1e-5)
+            assert torch.allclose(model.decode(history)[-4:], event.logits[0], atol=TWICE)
 
 
 def test_the_unguided_velocity_is_the_block_alone(model):
@@ -117,12 +120,12 @@ def test_the_unguided_velocity_is_the_block_alone(model):
         if isinstance(event, Step) and event.unconditional is not None:
             for row in range(2):
                 alone = model.velocity(event.z[row], event.t[row])
-                assert torch.allclose(alone, event.unconditional[row], atol=1e-5)
+                assert torch.allclose(alone, event.unconditional[row], atol=TWICE)
 
 
 def test_guidance_is_one_for_a_first_block_without_history(model):
     step = events(model, [PROMPTS[1][:3], PROMPTS[0]])[0]
-    assert torch.allclose(step.velocity[0], step.conditional[0], atol=1e-6)
+    assert torch.allclose(step.velocity[0], step.conditional[0], atol=1e-5)
     guided = step.unconditional[1] + 2 * (step.conditional[1] - step.unconditional[1])
     assert torch.allclose(step.velocity[1], guided, atol=1e-5)
 
@@ -268,12 +271,12 @@ def test_a_staggered_step_is_the_velocity_at_each_position_s_own_time(model, sol
     for step, after in itertools.pairwise(steps):
         z, t, t_next = step.z[0], step.t[0], step.t_next[0]
         v, span = velocity(z, t), ((t - t_next) / 1000)[:, None]
-        assert torch.allclose(v, step.velocity[0], atol=1e-5)
+        assert torch.allclose(v, step.velocity[0], atol=TWICE)
         if solver == "midpoint":
             v = velocity(z - span / 2 * v, (t + t_next) / 2)
         elif solver == "heun":
             v = (v + velocity(z - span * v, t_next)) / 2
-        assert torch.allclose(after.z[0], z - span * v, atol=1e-5)
+        assert torch.allclose(after.z[0], z - span * v, atol=TWICE)
         assert torch.equal(after.t[0], t_next)
 
 
