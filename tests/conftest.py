@@ -29,6 +29,8 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 STAND_IN = Path(__file__).parent / "fixtures" / "stand_in"  # for umap-learn, on the path of the process that fits
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+# ms, for a busy machine: whatever is awaited on a page is there sooner, or never
+PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
 OWN_SERVER = "test_runs.py"  # of the browser tests; the others share one
 LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
 
@@ -130,8 +132,9 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Any]:
     """One browser for all tests of a worker."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser

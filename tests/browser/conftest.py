@@ -16,21 +16,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 from app.cloud import CloudHolder
 
-from ..conftest import STAND_IN
+from ..conftest import PATIENCE, STAND_IN
 from .heard import Heard
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS, END_SECONDS = 150, 60  # what is waited for on a busy machine; an idle one needs a tenth of it
-PATIENCE = int(
-    os.environ.get("BROWSER_PATIENCE", 60_000)
-)  # ms, the same: whatever is awaited on a page is there sooner, or never
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")

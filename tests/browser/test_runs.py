@@ -339,7 +339,7 @@ def test_a_closed_tab_frees_its_place_long_before_its_run_would_end(tab, net, re
     left = registry.get(cookie["value"], page.evaluate("runs.client('generate').state.id"))
     page.close(run_before_unload=True)
     until(lambda: registry.numbers()["active"] == 0)
-    assert left.outcome == "stopped", "the run came to its end"
+    assert left.outcome == "lost", "the run came to its end"
 
 
 def test_a_run_that_was_stopped_can_be_played_scrubbed_and_opened(tab):
@@ -356,7 +356,7 @@ def test_a_run_that_was_stopped_can_be_played_scrubbed_and_opened(tab):
     slider.fill(slider.get_attribute("max"))
     assert page.locator("#text .text").text_content() == whole
     expect(page.get_by_role("button", name="Play")).to_be_visible()
-    page.locator("#text .answer .token").nth(3).click()
+    page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's tokens may take no room
     expect(page.locator("#token")).to_contain_text("token")
 
 

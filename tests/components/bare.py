@@ -128,5 +128,5 @@ class Bare:
 
 
 def _place(name: str, part: Part) -> str:
-    assert re.fullmatch(r"[a-z_-]+", name)
+    assert re.fullmatch(r"[a-z0-9_-]+", name)
     return f'<div id="{name}" class="block {html.escape(" ".join(part.classes))}"><div class="html"></div></div>'

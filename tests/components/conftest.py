@@ -6,18 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from coladlm import ColaDLM
 
 from ..browser.heard import Heard
+from ..conftest import PATIENCE
 from .bare import Bare
 from .page_parts import PageParts, Part
 
-PATIENCE = 30_000  # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")

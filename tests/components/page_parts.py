@@ -78,6 +78,10 @@ class PageParts:
                 return part_of(found, **props)
         raise LookupError(f"the page has no {kind} {id} within {within or 'it'}")
 
+    def all(self) -> list[Part]:
+        """Every component of ours, in the order of the page."""
+        return [part_of(found) for found in self.page.blocks.values() if isinstance(found, OwnHTML)]
+
 
 def part_of(component: OwnHTML, **props: Any) -> Part:
     """A component as the browser gets it."""
