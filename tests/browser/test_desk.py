@@ -5,8 +5,14 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from app.share import link_of
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+
 from .conftest import WIDE
 from .driving import be_still, number, open_tab, run, set_up, state, write
+
+LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
 
 
 def test_a_word_chosen_while_another_is_looked_into_is_shown(visit):
@@ -64,6 +70,51 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     expect(page.get_by_role("tab", name="Trajectories")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#point .title")).to_contain_text("at its end")
     page.locator("#flow .flow[data-state=done][data-frame]").wait_for()
+
+
+def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
+    page = visit(path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG_TEXT))["query"])
+    expect(page.locator("#generate .said").first).to_contain_text("Restored from the link")
+    run(page)
+    page.get_by_role("button", name="Beside an").click()
+    fold = page.locator("#baseline")
+    written = fold.locator(".list li").nth(1).locator(".answer")
+    for _ in range(2):
+        fold.get_by_role("button", name="Write with the baseline").click()
+        expect(fold).to_have_attribute("data-run", "running")
+        expect(written).to_have_text(re.compile(r"(\S+\s+){8}"))
+        expect(fold.locator(".rows")).to_have_attribute("data-state", "running")
+        text = written.inner_text()
+        fold.get_by_role("button", name="Stop").click()
+        expect(fold.locator(".said")).to_have_text(re.compile(r"^Stopped after \d+ tokens\.$"))
+        expect(fold.locator(".rows")).to_have_attribute("data-state", "stopped")
+        assert written.inner_text().startswith(text)
+    assert page.locator("#baseline-numbers table").is_hidden()
+    expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the tab's own run is left alone
+
+
+def test_a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(visit):
+    page = visit()
+    bench = page.locator("#generate")
+    preset, steps = bench.get_by_label("Preset"), bench.get_by_label("number input for Steps a block")
+    bench.get_by_label("number input for Guidance", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("[role=listbox]")).to_have_count(0)
+    preset.select_option("fast draft")
+    expect(steps).to_have_value("8")
+    number(bench, "Steps a block", 5)
+    expect(preset).to_have_value("")  # these settings are no preset's
+    preset.focus()
+    page.keyboard.press("Tab")
+    be_still(page)
+    expect(steps).to_have_value("5")
+    preset.select_option("fast draft")
+    expect(steps).to_have_value("8")
+    bench.get_by_role("button", name="More settings").click()
+    preset.select_option("as published")
+    expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
 
 
 def history(page: Page) -> Page:
