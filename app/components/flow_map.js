@@ -34,15 +34,15 @@ async function draw(anew = false) {
   while (wanted) {
     const {anew: all} = wanted;
     wanted = null;
-    const start = performance.now();
+    const start = performance.now(), index = now;
     await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
     const took = performance.now() - start;
     root.dataset.milliseconds = took.toFixed(1);
+    root.dataset.frame = index;
     // a run that grows leaves most of the time to the visitor: Stop must answer
     if (root.dataset.state === 'running') await new Promise(resolve => setTimeout(resolve, 2 * took));
   }
   draw.busy = false;
-  root.dataset.frame = now;
 }
 
 function show(index, anew = false) {

@@ -2,10 +2,10 @@
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from .conftest import NARROW, WIDE
-from .driving import number, open_tab, overflow, press_run, state
+from .driving import number, open_tab, overflow, press_run, state, write
 
 BENCH = "trajectories"
 
@@ -70,13 +70,97 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page(visit, tmp_path):
     assert "The dog" in (tmp_path / "flow-map.html").read_text()
 
 
-def test_stop_keeps_what_there_is_and_a_file_that_is_no_trace_is_a_sentence(visit, tmp_path):
-    page = open_flow(visit, WIDE, tokens=256, steps=64)  # long enough on any machine
-    press_run(page, BENCH)
-    page.locator("#flow .flow[data-state=running][data-frame]").wait_for()
-    page.locator("#trajectories button.stop").click()
+def listed(page: Page) -> Locator:
+    """The runs in the list."""
+    return page.locator("#trajectories").get_by_role("checkbox", name=re.compile(r"^\d+ · "))
+
+
+def stop(page: Page) -> None:
+    page.locator("#trajectories .run-controls .stop").click()
     state(page, "stopped", bench=BENCH)
-    expect(page.get_by_role("checkbox", name="· Once upon a time")).to_be_visible()
+
+
+def drawn(page: Page, least: int = 0) -> None:
+    """Waits until a run under way is on the map, with more than so many moments."""
+    page.wait_for_function(
+        """least => { const flow = document.querySelector('#flow .flow');
+        return flow.dataset.state === 'running' && Number(flow.dataset.frame) > least; }""",
+        arg=least,
+    )
+
+
+def scrolled(page: Page) -> float:
+    return page.evaluate("window.scrollY")
+
+
+def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(visit):
+    page = open_flow(visit, WIDE, tokens=256, steps=64)  # long enough on any machine
+    for runs in (1, 2):
+        press_run(page, BENCH)
+        drawn(page, least=1)
+        stop(page)
+        expect(page.locator("#flow .flow")).to_have_attribute("data-state", "stopped")
+        expect(listed(page)).to_have_count(runs)
+        expect(listed(page).first).to_be_checked()
+    last = int(page.locator("#flow .scrub").get_attribute("max"))
+    assert last > 1
+    scrub(page, last - 1)
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.locator(f"#flow .flow[data-frame='{last}']").wait_for()
+    page.locator("#heat .row").first.wait_for()
+
+
+def test_a_branch_is_followed_and_stopped_beside_its_button(visit):
+    page = open_flow(visit, WIDE)
+    press_run(page, BENCH)
+    finished(page, runs=1)
+    scrub(page, 4)
+    page.get_by_role("button", name="Next path").click()
+    page.get_by_role("button", name="Look closer").click()
+    branch = page.locator("#branch")
+    button = branch.get_by_role("button", name="Resume from here")
+    button.click()
+    state(page, "done", bench="branch")
+    button.click()  # at once: gradio's list of the runs may not have heard of the end yet
+    state(page, "done", bench="branch")
+    expect(listed(page)).to_have_count(3)
+    said = branch.locator(".said")
+    expect(said).to_have_text("Done.")
+    assert abs(said.bounding_box()["y"] - button.bounding_box()["y"]) < 120
+    number(branch, "Steps a block", 128)
+    branch.get_by_role("button", name="Branch from here").click()
+    state(page, "waiting", "running", bench="branch")
+    branch.get_by_role("button", name="Stop").click()
+    state(page, "stopped", bench="branch")
+    expect(page.locator("#branch")).to_have_attribute("data-run-state", "ended")
+    assert page.locator("#flow .flow").get_attribute("data-state") != "running"
+    press_run(page, BENCH)
+    finished(page, runs=1)
+
+
+def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
+    page = visit(WIDE)
+    write(page, tokens=12)
+    words = page.locator("#text .answer .token")
+    for word in (words.nth(6), words.last):
+        at = scrolled(page)
+        word.dispatch_event("click")  # a random model's tokens may take no room
+        block, token = word.get_attribute("data-block"), word.get_attribute("data-token")
+        block, place = int(block) + 1, int(token) + 1  # the model of this server has a token a place
+        expect(page.locator("#token .where")).to_have_text(f"token {place} of block {block}")
+        assert scrolled(page) == at
+        page.locator("#token .path").click()
+        expect(page.locator("#flow .which")).to_contain_text(f"block {block} place {place}")
+        expect(page.locator("#flow .said")).to_contain_text(f"block {block} of")
+        expect(page.locator("#point .title")).to_contain_text(f"Block {block}, place {place}")
+        expect(listed(page)).to_have_count(1)
+        expect(listed(page)).to_be_checked()
+        open_tab(page, "Generate")
+
+
+def test_a_file_that_is_no_trace_is_a_sentence(visit, tmp_path):
+    page = visit(WIDE)
+    open_tab(page, "Trajectories")
     file = tmp_path / "broken.npz"
     file.write_bytes(b"PK\x03\x04 not really")
     page.locator("#trajectories").get_by_role("button", name="Open a trace").click()

@@ -1,6 +1,7 @@
 """The flow map with its heat map and its curves: recorded runs of the bundled model on its reference cloud."""
 
 import base64
+import json
 import re
 
 import pytest
@@ -172,20 +173,65 @@ def test_two_runs_are_compared(flow, flows):
     expect(page.locator("#curves .summary")).to_have_text(re.compile("^[^:]+: a path is [^:]+$"))
 
 
-def test_a_run_that_grows_is_followed_and_stop_keeps_what_there_is(parts, bare, flows):
+def growing(flows, counts, run="a-run", began=1.0):
+    """Values of a run under way with so many lines."""
     value = flows.shown(flows.recorded[0]).flow
-    lines = value["lines"].splitlines(keepends=True)
-    growing = [{**value, "state": "running", "run": "live", "lines": "".join(lines[:count])} for count in (4, 9, 14)]
-    page = bare({"flow": parts.part("flow", cloud=flows.cloud, value=growing[0])}, bench="trajectories")
-    for given in growing[:2]:
-        page.update("flow", given)
-        frames = given["lines"].count("\n") - 2  # all but the line of the run, counted from 0
-        page.locator(f".flow[data-state=running][data-frame='{frames}']").wait_for()
-    page.page.get_by_role("button", name="Stop").click()
+    lines = value["lines"].replace(flows.recorded[0], run).splitlines(keepends=True)
+    return [{**value, "state": "running", "run": run, "began": began, "lines": "".join(lines[:n])} for n in counts]
+
+
+def moment(value):
+    """The number of the last moment of a value: all lines but that of the run, counted from 0."""
+    return value["lines"].count("\n") - 2
+
+
+def test_a_run_that_grows_is_followed_and_stop_keeps_what_there_is(parts, bare, flows):
+    values = growing(flows, (4, 9, 14))
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
+    for given in values[:2]:
+        page.frame("flow", given)
+        page.locator(f".flow[data-state=running][data-frame='{moment(given)}']").wait_for()
+    page.run_state("stopping")
     expect(page.locator(".flow")).to_have_attribute("data-state", "stopped")
-    page.update("flow", growing[2])
-    page.page.evaluate("0")
-    assert last_frame(page) == growing[1]["lines"].count("\n") - 2, "a late frame of the run that was stopped was drawn"
+    page.frame("flow", {**values[2], "state": "stopped"})  # the last frame, which comes with the end
+    page.run_state("ended", "stopped")
+    page.locator(f".flow[data-state=stopped][data-frame='{moment(values[2])}']").wait_for()
+    scrub(page, 0)
+    page.page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+
+
+def test_the_run_after_one_that_was_stopped_is_drawn_from_its_first_frame_on(parts, bare, flows):
+    (first,), (second,) = growing(flows, (9,)), growing(flows, (4,), "another-run", 2.0)
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
+    page.frame("flow", first)
+    page.run_state("stopping")
+    page.frame("flow", {**first, "state": "stopped"})
+    page.run_state("ended", "stopped")
+    page.frame("flow", second)
+    page.locator(f".flow[data-state=running][data-frame='{moment(second)}']").wait_for()
+
+
+def test_of_two_runs_at_once_the_map_shows_the_one_that_began_last(parts, bare, flows):
+    early, late = growing(flows, (4, 14)), growing(flows, (6, 9), "another-run", 2.0)
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
+    for given in (early[0], late[0], early[1]):
+        page.frame("flow", given)
+    page.locator(f".flow[data-frame='{moment(late[0])}']").wait_for()
+    page.frame("flow", late[1])
+    page.locator(f".flow[data-frame='{moment(late[1])}']").wait_for()
+
+
+def test_a_path_that_was_asked_for_is_chosen_in_its_block(flow, flows):
+    page = flow()
+    value = flows.shown(flows.recorded[0]).flow
+    end = max(json.loads(line)["step"] for line in value["lines"].splitlines()[1:])
+    for block, time in ((2, "a"), (1, "b"), (1, "c")):
+        chosen = {"run": flows.recorded[0], "block": block, "step": end, "place": 3, "time": time}
+        page.update("flow", {**value, "choose": chosen})
+        expect(page.locator("#flow .which")).to_contain_text(f"block {block + 1} place 4")
+        expect(page.locator("#flow .said")).to_contain_text(f"block {block + 1} of")
+        scrub(page, 0)
 
 
 def test_pictures_are_saved(flow, tmp_path):

@@ -150,7 +150,7 @@ class Flows:
 
     def card(self, point: dict[str, Any]) -> dict[str, Any]:
         """The value of a PointCard for a point that was opened on the map."""
-        return self._explorer.open(VISITOR, *(point[name] for name in ("run", "block", "step", "place")))[0]
+        return self._explorer.open(VISITOR, *(point[name] for name in ("run", "block", "step", "place")))
 
     def exported(self, *runs: str) -> str:
         """These runs as the page that plays without a server, as the page of the tab is given it."""
@@ -158,7 +158,7 @@ class Flows:
 
     def opened(self, file: Path) -> dict[str, Any]:
         """What the progress line says of a file."""
-        return self._explorer.upload(VISITOR, str(file), []).progress
+        return self._explorer.upload(VISITOR, str(file)).progress
 
 
 class Texts:
