@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from coladlm.evaluate.generation import Written, cut_to_words, judged
+from coladlm.evaluate.card import card
+from coladlm.evaluate.generation import Written, cut_to_words, judged, table
 from coladlm.evaluate.judge import Judge
+from coladlm.evaluate.report import Request, evaluate
 from coladlm.evaluate.stories import EvaluationError, excerpts_of_words
 from coladlm.evaluate.sweep import frontier, sweep
 from coladlm.settings import SamplerSettings
@@ -87,6 +89,19 @@ def test_a_sweep_measures_words_under_the_judge(model, baseline, stories):
     *_, found = sweep(model, baseline, real, base, [{}], judge=judge, words=4)
     assert found["judge"]["name"] == "" and found["real"]["judged_per_word"] > 1
     assert found["rows"][0]["judged_per_word"] > 1 and found["rows"][0]["words"] <= 4
+
+
+def test_an_evaluation_and_its_card_have_the_judges_numbers(model, baseline, stories):
+    judge = Judge(known_chain, letters, START, longest=4096, name="a chain", parameters=7)
+    settings = SamplerSettings(steps=1, guidance=1.0, max_new_tokens=8)
+    request = Request(settings, parts=("samples",), stories=2, samples=2, free=1, batch=2)
+    found = evaluate(model, baseline, stories[4:], stories, request, judge=judge)
+    assert found["judge"] == {"name": "a chain", "parameters": 7}
+    measures = found["prompted"]["measures"]
+    assert all(measures[who]["judged_per_word"] > 1 for who in ("model", "real", "baseline"))
+    assert any(line.startswith("judged per word") for line in table(measures))
+    row = next(line for line in card(found) if "under the judge" in line)
+    assert format(measures["real"]["judged_per_word"], ".1f") in row
 
 
 def test_the_frontier_is_the_judges_where_there_is_one():
