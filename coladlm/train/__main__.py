@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--workers", type=int, default=1,
                          help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
                          "(%(default)s)")  # fmt: skip
-    machine.add_argument("--compile", action="store_true", help="compile the DiT's step (minutes at the start)")
+    machine.add_argument("--compile", action="store_true", help="compile the DiT's layers (minutes at the start)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,11 +22,13 @@ from ..dit import BlockCausalDiT, Modulations
 from ..layers import attention, block_causal_mask
 from ..text_vae import TextVAE
 from .attention import attention_in_parts
+from .compiled import Hidden, compiled_layers, disagreement
 from .exact_denoiser import ExactDenoiser
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
 QUERIES = 64  # that attend together on a CPU
+MOST_DISAGREEMENT = 0.05  # relative, of compiled and eager gradients: bfloat16 products give 0.02
 
 
 def learned_nothing(t: float) -> float:
@@ -99,12 +101,29 @@ class DiTStage(nn.Module):
         vocab_size = vae.config.vocab_size
         self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
         self.next_head = nn.Linear(config.txt_dim, vocab_size) if objective.next_weight > 0 else None
-        self.predict = self._predict
+        self.layers: Hidden | None = None  # compiled; those of the DiT if None
         start_from_zero(self.dit)
 
-    def compile_networks(self) -> None:
-        """Compiles the networks' part of a step."""
-        self.predict = torch.compile(self._predict, dynamic=False)
+    def compile_layers(self, ids: Tensor, generator: torch.Generator, backend: str = "inductor") -> float:
+        """Compiles the layers of the DiT where their gradients on ids (B, n) are within `MOST_DISAGREEMENT` of the
+        eager ones; else they stay eager. Returns the largest relative distance of a parameter's gradient.
+        """
+        layers, losses = compiled_layers(self.dit, backend), []
+        noised = self.noise(self.latents(ids), generator)
+        kept = {name: value.clone() for name, value in self.dit.state_dict().items()}
+        with torch.no_grad():  # a DiT that starts from zero has no gradient to compare
+            for parameter in self.dit.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+                parameter.add_(0.02 * noise)
+        for tried in (None, layers):
+            self.layers = tried
+            velocity, hidden, clean = self.predict(noised)
+            error = (velocity - noised.velocity).square().mean()
+            losses.append(error + 1e-3 * (hidden.square().mean() + clean.square().mean()))
+        found = disagreement(list(self.dit.parameters()), *losses)
+        self.dit.load_state_dict(kept)
+        self.layers = layers if found <= MOST_DISAGREEMENT else None
+        return found
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """ids (B, n) -> the loss and its parts."""
@@ -267,7 +286,7 @@ class DiTStage(nn.Module):
         chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
         return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
 
-    def _predict(self, noised: Noised) -> Predicted:
+    def predict(self, noised: Noised) -> Predicted:
         """Runs the clean copy, then the noisy copies, which see it."""
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
@@ -301,9 +320,10 @@ class DiTStage(nn.Module):
                 return attention_in_parts(q, k, v, (past_k, past_v), hidden_both, parts)
             return attention(q, torch.cat((past_k, k), 1), torch.cat((past_v, v), 1), see_both[0])
 
-        clean = dit.hidden(noised.clean, table.at(0), rope, leave)
+        layers = self.layers or dit.hidden
+        clean = layers(noised.clean, table.at(0), rope, leave)
         modulations = _looked_up(table, noised.index)
-        hidden = dit.hidden(noised.noisy, modulations, rope, see)
+        hidden = layers(noised.noisy, modulations, rope, see)
         return Predicted(dit.output(hidden, modulations), hidden, clean)
 
     def token_logits(self, hidden: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ from ..tokenizer import load_tokenizer
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
 from .exact_denoiser import ExactDenoiser, token_means
-from .loop import LoopSettings, Training
+from .loop import LoopSettings, Training, generator_for
 from .meaning import nearest, token_meaning
+from .precision import autocast
 from .vae import VAEObjective, VAEStage
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -132,10 +133,19 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     if begun is not None:
         stage.dit.load_state_dict(begun.state_dict())
     if place.compiled:
-        stage.compile_networks()
+        _compile(stage.to(place.device), corpus, place, report)
     if heads_first > 0 and not (place.folder / name / "state.safetensors").is_file():
         _learn_heads(place, f"{name}-heads", stage, corpus, settings, heads_first, report)
     _train(place, name, stage, corpus, settings, report, each_validation)
+
+
+def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Callable[[dict], None]) -> None:
+    """Compiles the layers of `stage` in the dtype of training, and reports by how much their gradients differ."""
+    ids = corpus.batch(0, place.tokens, 0).to(place.device)
+    with autocast(place.dtype, place.device):
+        found = stage.compile_layers(ids, generator_for(0, 0, place.device))
+    report({"kind": "compiled", "seconds": 0.0, "step": 0, "disagreement": found,
+            "layers": "eager" if stage.layers is None else "compiled"})  # fmt: skip
 
 
 def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, settings: LoopSettings, steps: int,
