@@ -168,7 +168,7 @@ def read_fields(cls, data: Mapping[str, Any], file: str, model_type: str):
     found = data.get("model_type", model_type)
     if found != model_type:
         raise ConfigError(f"{file}: model_type is {found!r}, expected {model_type!r}")
-    for key, value in cls.settled.items():
+    for key, value in getattr(cls, "settled", {}).items():
         if data.get(key, value) != value:
             raise ConfigError(f"{file}: {key} is {data[key]!r}, expected {value!r} or no such key")
     kinds = typing.get_type_hints(cls)

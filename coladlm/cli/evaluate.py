@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluate.baseline import Baseline
 from ..evaluate.generation import table
+from ..evaluate.judge import Judge
 from ..evaluate.report import PARTS, Request, evaluate
 from ..evaluate.stories import EvaluationError
 from ..settings import SamplerSettings
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default = getattr(Request, name)
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{help_} (%(default)s)")
     parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="of the autoregressive baseline (the bundled)")
+    parser.add_argument("--judge", type=Path, metavar="PATH",
+                        help="a causal language model that reads the samples, too: a folder that Transformers reads or "
+                        "a .gguf file (needs the extra `judge`)")  # fmt: skip
     add_model_arguments(parser)
     add_settings_arguments(parser)
 
@@ -58,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         train, valid = (read_stories(args.data / f"{name}.jsonl") for name in ("train", "valid"))
         model, baseline = load_model(args), Baseline.from_pretrained(args.baseline, args.device)
+        judge = None if args.judge is None else Judge.from_pretrained(args.judge)
         sizes = {name: getattr(args, name) for name in ("stories", "samples", "free", "batch", "draws")}
         request = Request(settings_from(args, model.defaults), tuple(args.parts), **sizes)
-        result = evaluate(model, baseline, train, valid, request, progress)
+        result = evaluate(model, baseline, train, valid, request, progress, judge)
     except (CorpusError, EvaluationError) as error:
         raise CommandError(str(error)) from error
     progress.clear()

@@ -18,6 +18,7 @@ SAMPLES = 10
 # (name in the file, what the card calls it, how its numbers are written)
 MEASURES = (
     ("perplexity_per_word", "perplexity per word", ".1f"),
+    ("judged_per_word", "perplexity per word under the judge", ".1f"),
     ("distinct_2", "distinct 2-grams", ".3f"),
     ("repeated_4", "repeated 4-grams", ".3f"),
     ("copied_8", "8-grams copied from the training text", ".3f"),
@@ -39,7 +40,8 @@ def card(result: Mapping[str, Any]) -> Iterator[str]:
         if kind in result:
             measures = result[kind]["measures"]
             yield from _table((title, "model", "held-out text", "model / held-out", "baseline"),
-                              [_row(title, measures, name, form) for name, title, form in MEASURES])  # fmt: skip
+                              [_row(title, measures, name, form) for name, title, form in MEASURES
+                               if name in measures["model"]])  # fmt: skip
     for sample in result["prompted"]["samples"]["model"][:SAMPLES]:
         text = sample["text"].rstrip().replace("\n", "\n> ")
         yield from (f"Sequence {sample['sequence']}:", "", f"> **{sample['prompt'].strip()}**{text}", "")

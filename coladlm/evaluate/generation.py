@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,13 @@ from ..events import BlockDone, Finished
 from ..model import ColaDLM
 from ..settings import SamplerSettings
 from .baseline import MOST_NATS, Baseline, BaselineSettings, Chosen, Likelihood, perplexities
+from .judge import Judge
 from .measures import NgramSet, complete_share, count_ngrams, distinct_share, repeated_share
 from .stories import Excerpt
 
 Progress = Callable[[int, int], None]
 RESAMPLES = 1000
+WORD = re.compile(r"\S+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,25 +77,35 @@ def written_in_excerpts(excerpts: Sequence[Excerpt], baseline: Baseline) -> list
     return [Written(e.prompt, e.text, e.ended, len(baseline.tokenize(e.text))) for e in excerpts]
 
 
+def cut_to_words(written: Sequence[Written], words: int) -> list[Written]:
+    """The first `words` words of each text; what is longer has not come to its end."""
+    found = []
+    for w in written:
+        ends = [match.end() for match in WORD.finditer(w.text)]
+        found.append(w if len(ends) <= words else dataclasses.replace(w, text=w.text[: ends[words - 1]], ended=False))
+    return found
+
+
 # measures
 
 
 def compare(sources: Mapping[str, Sequence[Written]], baseline: Baseline, training: NgramSet | None,
-            seed: int = 0) -> dict[str, dict[str, Any]]:  # fmt: skip
+            seed: int = 0, judge: Judge | None = None) -> dict[str, dict[str, Any]]:  # fmt: skip
     """The measures of every source of texts side by side.
 
     Distinct 2-grams are counted over equally many of each source, as many as the shortest has. training: the 8-grams
     of the training text; without them copying is not measured.
     """
     limit = min(count_ngrams([w.text for w in written], 2) for written in sources.values())
-    return {name: measured(written, baseline, training, limit, seed) for name, written in sources.items()}
+    return {name: measured(written, baseline, training, limit, seed, judge) for name, written in sources.items()}
 
 
 def measured(written: Sequence[Written], baseline: Baseline, training: NgramSet | None = None,
-             limit: int | None = None, seed: int = 0) -> dict[str, Any]:  # fmt: skip
+             limit: int | None = None, seed: int = 0, judge: Judge | None = None) -> dict[str, Any]:  # fmt: skip
     """The measures of one source of texts; prompts are read and not counted.
 
-    perplexity_*: under the baseline, of all texts together; per_word_interval: 95 % by resampling texts. distinct_2,
+    perplexity_*: under the baseline, of all texts together; per_word_interval: 95 % by resampling texts. judged_*: the
+    same under a judge, where there is one. distinct_2,
     repeated_4, copied_8, complete: see measures.py, distinct_2 over the first `limit` 2-grams. words, tokens: the mean
     length. ends: share of texts with an end token.
     """
@@ -112,6 +125,16 @@ def measured(written: Sequence[Written], baseline: Baseline, training: NgramSet 
         "tokens": sum(w.tokens for w in written) / len(texts),
         "ends": sum(w.ended for w in written) / len(texts),
         "complete": complete_share(texts),
+        **({} if judge is None else judged(written, judge, seed)),
+    }
+
+
+def judged(written: Sequence[Written], judge: Judge, seed: int = 0) -> dict[str, Any]:
+    """Perplexity per word under the judge of all texts together, and 95 % of resamplings of the texts."""
+    likelihoods = judge.log_likelihood([w.text for w in written], [w.prompt for w in written])
+    return {
+        "judged_per_word": perplexities(likelihoods)["per_word"],
+        "judged_per_word_interval": _interval(likelihoods, seed),
     }
 
 
@@ -140,8 +163,8 @@ def as_rows(written: Sequence[Written]) -> list[dict[str, Any]]:
 
 def table(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Lines of a table: a row for each measure, a column for each source."""
-    names = ("perplexity_per_word", "perplexity_per_token", "distinct_2", "repeated_4", "copied_8", "words", "ends",
-             "complete")  # fmt: skip
+    names = ("perplexity_per_word", "perplexity_per_token", "judged_per_word", "distinct_2", "repeated_4", "copied_8",
+             "words", "ends", "complete")  # fmt: skip
     shares = {"distinct_2", "repeated_4", "copied_8", "ends", "complete"}
 
     def cell(name: str, value: float | None) -> str:
@@ -150,6 +173,7 @@ def table(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return f"{value:.3f}" if name in shares else f"{value:.1f}"
 
     lines = ["  ".join([f"{'':22}", *(f"{source:>10}" for source in measures)])]
+    names = [name for name in names if all(name in values for values in measures.values())]
     compared = {"model", "real"} <= measures.keys()
     if compared:
         lines[0] += f"  {'model/real':>10}"

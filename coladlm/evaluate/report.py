@@ -13,6 +13,7 @@ from ..model import ColaDLM
 from ..settings import SamplerSettings
 from .baseline import Baseline, BaselineSettings, perplexities
 from .generation import as_rows, compare, written_by_baseline, written_by_model, written_in_excerpts
+from .judge import Judge
 from .likelihood import best_bound, flow_by_time, likelihood_bounds
 from .measures import NgramSet
 from .reconstruction import neighbours, restored
@@ -48,8 +49,11 @@ class Request:
 
 
 def evaluate(model: ColaDLM, baseline: Baseline, train: Sequence[str], valid: Sequence[str], request: Request,
-             progress: Progress = lambda what, done, total: None) -> dict[str, Any]:  # fmt: skip
-    """Measures a model. train, valid: stories. The same arguments on the same machine give the same numbers.
+             progress: Progress = lambda what, done, total: None,
+             judge: Judge | None = None) -> dict[str, Any]:  # fmt: skip
+    """Measures a model. train, valid: stories. judge: reads the samples beside the baseline, where there is one.
+
+    The same arguments on the same machine give the same numbers.
 
     Raises EvaluationError where the stories do not suffice.
     """
@@ -58,6 +62,7 @@ def evaluate(model: ColaDLM, baseline: Baseline, train: Sequence[str], valid: Se
         "model": {"name": model.name, "fingerprint": model.fingerprint, "parameters": model.parameters,
                   "dtype": str(model.dtype).removeprefix("torch.")},
         "baseline": {"parameters": baseline.parameters, "training": baseline.training},
+        **({} if judge is None else {"judge": {"name": judge.name, "parameters": judge.parameters}}),
         "settings": request.settings.to_dict(),
         "data": {"training_stories": len(train), "held_out_stories": len(valid)},
     }  # fmt: skip
@@ -77,7 +82,7 @@ def evaluate(model: ColaDLM, baseline: Baseline, train: Sequence[str], valid: Se
         )
     if "samples" in request.parts:
         progress("training text", 0, 1)
-        result |= _samples(model, baseline, NgramSet(train), valid, request, progress)
+        result |= _samples(model, baseline, NgramSet(train), valid, request, progress, judge)
     if "neighbours" in request.parts:
         result["neighbours"] = neighbours(model)
     result["seconds"] = round(time.monotonic() - start, 1)
@@ -120,7 +125,7 @@ def _likelihood(model: ColaDLM, baseline: Baseline, stories: Sequence[Sequence[i
 
 
 def _samples(model: ColaDLM, baseline: Baseline, training: NgramSet, valid: Sequence[str], request: Request,
-             progress: Progress) -> dict[str, Any]:  # fmt: skip
+             progress: Progress, judge: Judge | None) -> dict[str, Any]:  # fmt: skip
     """Prompted and free samples, each beside real text and the baseline's, with the texts."""
     settings, found = request.settings, {}
     own = BaselineSettings(max_new_tokens=settings.max_new_tokens, seed=settings.seed)
@@ -142,7 +147,7 @@ def _samples(model: ColaDLM, baseline: Baseline, training: NgramSet, valid: Sequ
         found[name] = {
             "max_new_tokens": settings.max_new_tokens,
             "baseline_settings": dataclasses.asdict(own),
-            "measures": compare(sources, baseline, training),
+            "measures": compare(sources, baseline, training, judge=judge),
             "samples": {who: as_rows(sources[who]) for who in ("model", "baseline")},
         }
     return found

@@ -55,6 +55,22 @@ def excerpts(stories: Sequence[str], tokenizer: Tokenizer, count: int, tokens: i
     raise EvaluationError(f"{len(found)} stories {what}, expected {count}")
 
 
+def excerpts_of_words(stories: Sequence[str], count: int, given: int, words: int, seed: int = 0) -> list[Excerpt]:
+    """`count` stories in an order that only the seed decides: their first `given` words and the `words` after them.
+
+    Stories that are shorter are passed over. Raises EvaluationError where too few are left.
+    """
+    found = []
+    for index in np.random.default_rng(seed).permutation(len(stories)):
+        story = stories[index].strip()
+        ends = [match.end() for match in re.finditer(r"\S+", story)]
+        if len(ends) >= given + words:
+            found.append(Excerpt(story[: ends[given - 1]], story[ends[given - 1] : ends[given + words - 1]], False))
+        if len(found) == count:
+            return found
+    raise EvaluationError(f"{len(found)} stories have {given + words} words, expected {count}")
+
+
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """Text -> token ids, nothing added."""
     return tokenizer.encode(text, add_special_tokens=False).ids

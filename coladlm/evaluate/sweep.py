@@ -4,7 +4,8 @@
         --vary guidance=1,1.5,2 --vary stochasticity=0,0.5,1
 
 Every combination of the values that vary is run; the rest is as the model's own settings have it. The file is written
-anew after each, and combinations that it holds already are not run again.
+anew after each, and combinations that it holds already are not run again. With `--words` every text is cut to as many
+words, after `--given` words of a held-out story in place of its first sentence.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from ..model import ColaDLM
 from ..settings import SamplerSettings, SettingsError
 from ..train.corpus import read_stories
 from .baseline import Baseline, BaselineSettings
-from .generation import measured, written_by_baseline, written_by_model, written_in_excerpts
+from .generation import Written, cut_to_words, measured, written_by_baseline, written_by_model, written_in_excerpts
+from .judge import Judge
 from .measures import count_ngrams
-from .stories import EvaluationError, Excerpt, excerpts
+from .stories import EvaluationError, Excerpt, excerpts, excerpts_of_words
 
 COUNTED = 0.8  # of the 2-grams of the real text: how many distinct 2-grams are counted over, for every setting
 DEFAULT = ("guidance=1,1.5,2", "stochasticity=0,0.5,1", "steps=16,32")
@@ -58,8 +60,11 @@ def _value(word: str) -> Any:
 
 def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: SamplerSettings,
           chosen: Sequence[Mapping[str, Any]], known: Mapping[str, Any] | None = None,
-          batch: int = 16) -> Iterator[dict[str, Any]]:  # fmt: skip
+          batch: int = 16, judge: Judge | None = None,
+          words: int | None = None) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Runs the combinations over `base` and yields the whole result after each; `known` is an earlier result.
+
+    judge: measures beside the baseline. words: to which each text is cut.
 
     Raises EvaluationError where `known` is of another model or of other prompts, SettingsError for wrong values.
     """
@@ -71,16 +76,23 @@ def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: Sam
         "base": base.to_dict(),
         "prompts": [excerpt.prompt for excerpt in real],
         "distinct_2_of": limit,
+        "words": words,
+        "judge": None if judge is None else {"name": judge.name, "parameters": judge.parameters},
     }
     if known is not None and any(known.get(name) != value for name, value in head.items()):
         name = next(name for name, value in head.items() if known.get(name) != value)
         raise EvaluationError(f"the earlier result has another {name}, expected a new file for a new sweep")
     rows = list(known["rows"]) if known else []
-    result = {**head, "real": measured(held_out, baseline, limit=limit), "rows": rows}
+
+    def measure(written: Sequence[Written]) -> dict[str, Any]:
+        texts = written if words is None else cut_to_words(written, words)
+        return measured(texts, baseline, limit=limit, judge=judge)
+
+    result = {**head, "real": measure(held_out), "rows": rows}
     prompts = [excerpt.prompt for excerpt in real]
     own = BaselineSettings(max_new_tokens=base.max_new_tokens, seed=base.seed)
     written = written_by_baseline(baseline, prompts, own, batch)
-    result["baseline"] = {**dataclasses.asdict(own), **measured(written, baseline, limit=limit)}
+    result["baseline"] = {**dataclasses.asdict(own), **measure(written)}
     done = [row["settings"] for row in rows]
     for values, one in zip(chosen, settings, strict=True):
         if dict(values) in done:
@@ -88,21 +100,28 @@ def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: Sam
         start = time.perf_counter()
         written = written_by_model(model, prompts, one, batch)
         seconds = time.perf_counter() - start
-        numbers = measured(written, baseline, limit=limit)
+        numbers = measure(written)
         rows.append({"settings": dict(values), "seconds": round(seconds, 1), **numbers, "example": written[0].text})
         yield result
     yield result
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    shown = {"perplexity_per_word": ".1f", "distinct_2": ".3f", "repeated_4": ".3f", "ends": ".2f", "seconds": ".1f"}
+    shown = {"judged_per_word": ".1f"} if "judged_per_word" in row else {}
+    shown |= {"perplexity_per_word": ".1f", "distinct_2": ".3f", "repeated_4": ".3f", "ends": ".2f", "seconds": ".1f"}
     return "  ".join(f"{name.replace('_', ' ')} {format(row[name], form) if row[name] is not None else '-'}"
                      for name, form in shown.items())  # fmt: skip
 
 
+def _perplexity(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Whose perplexity counts: the judge's, where there is one."""
+    return "judged_per_word" if rows and all("judged_per_word" in row for row in rows) else "perplexity_per_word"
+
+
 def frontier(rows: Sequence[Mapping[str, float]]) -> list[int]:
     """The rows that no other beats in both perplexity (lower) and distinct 2-grams (higher), by rising perplexity."""
-    order = sorted(range(len(rows)), key=lambda i: (rows[i]["perplexity_per_word"], -rows[i]["distinct_2"]))
+    name = _perplexity(rows)
+    order = sorted(range(len(rows)), key=lambda i: (rows[i][name], -rows[i]["distinct_2"]))
     kept, best = [], -1.0
     for i in order:
         if rows[i]["distinct_2"] > best:
@@ -120,24 +139,25 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
 
     rows = [row for row in result["rows"] if row["distinct_2"] is not None]
     figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
-    edge = [rows[i] for i in frontier(rows)]
-    axes.plot([r["distinct_2"] for r in edge], [r["perplexity_per_word"] for r in edge], color="0.7", zorder=1)
+    edge, per_word = [rows[i] for i in frontier(rows)], _perplexity(rows)
+    axes.plot([r["distinct_2"] for r in edge], [r[per_word] for r in edge], color="0.7", zorder=1)
     names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
     coloured = names[0] if names else None
     shades = list(dict.fromkeys(str(row["settings"].get(coloured)) for row in rows))
     for number, shade in enumerate(shades):
         alike = [row for row in rows if str(row["settings"].get(coloured)) == shade]
-        axes.scatter([r["distinct_2"] for r in alike], [r["perplexity_per_word"] for r in alike], s=28, zorder=2,
+        axes.scatter([r["distinct_2"] for r in alike], [r[per_word] for r in alike], s=28, zorder=2,
                      color=f"C{number % 10}", label=f"{coloured} {shade}")  # fmt: skip
     for row in rows:
         label = " ".join(str(value) for name, value in row["settings"].items() if name != coloured)
-        axes.annotate(label, (row["distinct_2"], row["perplexity_per_word"]), fontsize=7, xytext=(4, 3),
+        axes.annotate(label, (row["distinct_2"], row[per_word]), fontsize=7, xytext=(4, 3),
                       textcoords="offset points")  # fmt: skip
     for name, marker in (("real", "*"), ("baseline", "^")):
         point = result[name]
-        axes.scatter(point["distinct_2"], point["perplexity_per_word"], marker=marker, s=120, color="black",
+        axes.scatter(point["distinct_2"], point[per_word], marker=marker, s=120, color="black",
                      label={"real": "real text", "baseline": "baseline's own"}[name], zorder=3)  # fmt: skip
-    axes.set(xlabel="distinct 2-grams", ylabel="perplexity per word under the baseline", yscale="log")
+    who = "judge" if per_word == "judged_per_word" else "baseline"
+    axes.set(xlabel="distinct 2-grams", ylabel=f"perplexity per word under the {who}", yscale="log")
     axes.set_title("labels: " + ", ".join(names[1:]) if names[1:] else "", fontsize=9)
     axes.legend()
     figure.savefig(file, dpi=120)
@@ -157,6 +177,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="samples at once (%(default)s)")
     parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="of the autoregressive baseline (the bundled)")
+    parser.add_argument("--judge", type=Path, metavar="PATH", help="a causal language model: folder or .gguf file")
+    parser.add_argument("--words", type=int, metavar="N", help="cut every text to N words, after --given words")
+    parser.add_argument("--given", type=int, default=24, metavar="N", help="words of a prompt (%(default)s)")
     add_model_arguments(parser)
     args = parser.parse_args(argv)
     try:
@@ -173,11 +196,15 @@ def _run(args: argparse.Namespace) -> None:
     model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
     baseline = Baseline.from_pretrained(args.baseline, args.device)
     base = dataclasses.replace(model.defaults, max_new_tokens=args.max_new_tokens, seed=args.seed)
-    real = excerpts(valid, baseline.tokenizer, args.prompts, args.max_new_tokens, True,
-                    baseline.network.config.max_tokens, args.seed)  # fmt: skip
+    if args.words:
+        real = excerpts_of_words(valid, args.prompts, args.given, args.words, args.seed)
+    else:
+        real = excerpts(valid, baseline.tokenizer, args.prompts, args.max_new_tokens, True,
+                        baseline.network.config.max_tokens, args.seed)  # fmt: skip
+    judge = None if args.judge is None else Judge.from_pretrained(args.judge)
     known = json.loads(args.json.read_text(encoding="utf-8")) if args.json.is_file() else None
     shown = len(known["rows"]) if known else 0
-    for result in sweep(model, baseline, real, base, chosen, known, args.batch):
+    for result in sweep(model, baseline, real, base, chosen, known, args.batch, judge, args.words):
         for row in result["rows"][shown:]:
             print(row["settings"], _line(row), flush=True)
         shown = len(result["rows"])

@@ -73,10 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--tokens", type=int, default=4096, help="a batch (%(default)s)")
     how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
     how.add_argument("--learning-rate", type=float, default=1e-3, help="of the DiT (%(default)g)")
+    how.add_argument("--decay-minutes", type=float, metavar="M",
+                     help="the DiT's rate falls in the last M minutes alone; 0: never (all along)")  # fmt: skip
     how.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw",
                      help="of the matrices of the DiT's attention and MLP (%(default)s)")  # fmt: skip
     how.add_argument("--head-weight", type=float, default=DiTObjective.head_weight,
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
+    how.add_argument("--next-weight", type=float, default=DiTObjective.next_weight,
+                     help="of the next-token loss on the clean copy, 0 for none (%(default)g)")  # fmt: skip
+    how.add_argument("--heads-first", type=int, default=0, metavar="STEPS",
+                     help="with --start-from: steps in which the token heads learn alone (%(default)s)")  # fmt: skip
     how.add_argument(
         "--teacher",
         type=Path,
@@ -94,6 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--copies", type=int, default=DiTObjective.copies,
                      help="noisy copies of each row, which share its clean one (%(default)s)")  # fmt: skip
     how.add_argument("--time-location", type=float, help="of the logit-normal times (1 with 16 channels)")
+    how.add_argument("--time-scale", type=float, default=DiTObjective.time_scale,
+                     help="of the logit-normal times (%(default)g)")  # fmt: skip
     how.add_argument("--history-noise", type=float, default=DiTObjective.history_noise,
                      help="largest size of the noise on the clean copy (%(default)g)")  # fmt: skip
     how.add_argument("--name", default="dit", help="folder of the DiT inside the run, for comparisons (%(default)s)")
@@ -107,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--workers", type=int, default=1,
                          help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
                          "(%(default)s)")  # fmt: skip
-    machine.add_argument("--compile", action="store_true", help="compile the DiT's step (minutes at the start)")
+    machine.add_argument("--compile", action="store_true", help="compile the DiT's layers (minutes at the start)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,21 +161,24 @@ def _run(args: argparse.Namespace) -> None:
             seed=args.seed,
             learning_rate=args.learning_rate,
             optimizer=args.optimizer,
+            decay=1.0 if args.decay_minutes is None or args.steps else min(1.0, args.decay_minutes / args.minutes),
             validate_seconds=480,
             workers=args.workers,
             average=args.average,
         )
         objective = DiTObjective(
             time_location=args.time_location,
+            time_scale=args.time_scale,
             copies=args.copies,
             history_noise=args.history_noise,
             staggered_blocks=args.staggered_blocks,
             single_rows=args.single_rows,
             head_weight=args.head_weight,
+            next_weight=args.next_weight,
             taught=args.taught,
         )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
-                args.start_from, args.teacher)  # fmt: skip
+                args.start_from, args.teacher, args.heads_first)  # fmt: skip
         draw_curves(args.run / args.name)
     if "export" in stages:
         export(args.run, args.to or args.run / "checkpoint", name=args.name)

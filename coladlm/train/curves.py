@@ -25,7 +25,7 @@ def draw_curves(folder: Path, file: Path | None = None) -> None:
     trained = [m for m in metrics if m["kind"] == "train"]
     valid = [m for m in metrics if m["kind"] == "valid"]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for name in ("loss", "flow", "head", "restored", "pull"):
+    for name in ("loss", "flow", "head", "next", "restored", "pull"):
         points = [(m["seconds"] / 60, m[name]) for m in trained if name in m]
         if points:
             left.plot(*zip(*points, strict=True), label=name, linewidth=1)

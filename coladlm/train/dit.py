@@ -21,11 +21,14 @@ from ..config import DiTConfig
 from ..dit import BlockCausalDiT, Modulations
 from ..layers import attention, block_causal_mask
 from ..text_vae import TextVAE
+from .attention import attention_in_parts
+from .compiled import Hidden, compiled_layers, disagreement
 from .exact_denoiser import ExactDenoiser
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
 QUERIES = 64  # that attend together on a CPU
+MOST_DISAGREEMENT = 0.05  # relative, of compiled and eager gradients: bfloat16 products give 0.02
 
 
 def learned_nothing(t: float) -> float:
@@ -47,6 +50,8 @@ class DiTObjective:
     single_rows: float = 0.0  # share of rows whose blocks are of one position: each is learned after all before it
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
+    next_weight: float = 0.0  # of the next-token loss on the clean copy; 0: no head for it
+    next_share: float = 0.5  # share of the positions where it applies that are read
     taught: float = 0.8  # share of the exact denoiser in what is to be predicted, where there is one and it is exact
 
     def __post_init__(self) -> None:
@@ -68,6 +73,14 @@ class Noised:
     single: Tensor | None = None  # (B,), true where blocks are of one position; None: nowhere
 
 
+class Predicted(NamedTuple):
+    """What the networks make of a batch."""
+
+    velocity: Tensor  # (C B, n, d), of the noisy copies
+    hidden: Tensor  # (C B, n, dim), their last hidden state
+    clean: Tensor  # (B, n, dim), that of the clean copy
+
+
 class Taught(NamedTuple):
     """What a batch is to be predicted as where an exact denoiser teaches."""
 
@@ -77,7 +90,7 @@ class Taught(NamedTuple):
 
 
 class DiTStage(nn.Module):
-    """The DiT, the frozen VAE, and a token head that helps in training and is not exported."""
+    """The DiT, the frozen VAE, and two token heads that help in training and are not exported."""
 
     def __init__(self, config: DiTConfig, vae: TextVAE, pad: int, objective: DiTObjective = DiTObjective(),
                  teacher: ExactDenoiser | None = None):  # fmt: skip
@@ -87,19 +100,38 @@ class DiTStage(nn.Module):
         self.pad, self.objective, self.teacher = pad, objective, teacher
         vocab_size = vae.config.vocab_size
         self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
-        self.predict = self._predict
+        self.next_head = nn.Linear(config.txt_dim, vocab_size) if objective.next_weight > 0 else None
+        self.layers: Hidden | None = None  # compiled; those of the DiT if None
         start_from_zero(self.dit)
 
-    def compile_networks(self) -> None:
-        """Compiles the networks' part of a step."""
-        self.predict = torch.compile(self._predict, dynamic=False)
+    def compile_layers(self, ids: Tensor, generator: torch.Generator, backend: str = "inductor") -> float:
+        """Compiles the layers of the DiT where their gradients on ids (B, n) are within `MOST_DISAGREEMENT` of the
+        eager ones; else they stay eager. Returns the largest relative distance of a parameter's gradient.
+        """
+        layers, losses = compiled_layers(self.dit, backend), []
+        noised = self.noise(self.latents(ids), generator)
+        kept = {name: value.clone() for name, value in self.dit.state_dict().items()}
+        with torch.no_grad():  # a DiT that starts from zero has no gradient to compare
+            for parameter in self.dit.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+                parameter.add_(0.02 * noise)
+        for tried in (None, layers):
+            self.layers = tried
+            velocity, hidden, clean = self.predict(noised)
+            error = (velocity - noised.velocity).square().mean()
+            losses.append(error + 1e-3 * (hidden.square().mean() + clean.square().mean()))
+        found = disagreement(list(self.dit.parameters()), *losses)
+        self.dit.load_state_dict(kept)
+        self.layers = layers if found <= MOST_DISAGREEMENT else None
+        return found
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
-        velocity, hidden = self.predict(noised)
+        velocity, hidden, clean = self.predict(noised)
         taught = None if self.teacher is None else self.teach(noised, ids)
-        ids, free = ids.repeat(o.copies, 1), noised.free.float()
+        rows, ids = ids, ids.repeat(o.copies, 1)
+        free = (noised.free & self.within_story(ids)).float()
         wanted = noised.velocity if taught is None else taught.velocity
         flow = ((velocity - wanted).square().mean(-1) * free).sum() / free.sum()
         parts = {"loss": flow, "flow": flow}
@@ -116,7 +148,34 @@ class DiTStage(nn.Module):
             weight = free.flatten()[some]
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
             parts["loss"] = flow + o.head_weight * parts["head"]
+        if self.next_head is not None:
+            parts["next"] = self.next_token_loss(clean, rows, noised.single, generator)
+            parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
+
+    def within_story(self, ids: Tensor) -> Tensor:
+        """(B, n), true to the end of the block after the one in which a story ends: padding beyond teaches nothing."""
+        b = self.dit.config.block_size
+        tokens = (ids != self.pad).sum(1, keepdim=True)
+        return torch.arange(ids.shape[1], device=ids.device) < (tokens + b - 1) // b * b + b
+
+    def next_token_loss(self, clean: Tensor, ids: Tensor, single: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of the token after a position, from the clean copy's last hidden state (B, n, dim).
+
+        It applies where that token is hidden from the position and is no padding: everywhere in rows of single
+        positions, at the ends of blocks in the others. A share of those places is drawn and read.
+        """
+        after = ids[:, 1:]
+        hidden_from = (torch.arange(1, ids.shape[1], device=ids.device) % self.dit.config.block_size == 0)[None]
+        if single is not None:
+            hidden_from = hidden_from | single[:, None]
+        places = (hidden_from & (after != self.pad)).flatten().nonzero()[:, 0]
+        count = math.ceil(self.objective.next_share * len(places))
+        if count == 0:
+            return clean.sum() * 0.0
+        some = places[torch.randperm(len(places), generator=generator, device=ids.device)[:count]]
+        states = clean[:, :-1].flatten(0, 1)[some]
+        return F.cross_entropy(self.next_logits(states), after.flatten()[some])
 
     @torch.no_grad()
     def teach(self, noised: Noised, ids: Tensor) -> Taught:
@@ -227,8 +286,8 @@ class DiTStage(nn.Module):
         chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
         return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
 
-    def _predict(self, noised: Noised) -> tuple[Tensor, Tensor]:
-        """Velocity (C B, n, d) and last hidden state (C B, n, dim) of the noisy copies."""
+    def predict(self, noised: Noised) -> Predicted:
+        """Runs the clean copy, then the noisy copies, which see it."""
         dit, n, device = self.dit, noised.clean.shape[1], noised.clean.device
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
@@ -243,38 +302,43 @@ class DiTStage(nn.Module):
         see_clean = [causal[:, None, part, : part.stop] for part in parts]
         own = own.expand_as(before)
         see_both = [torch.cat((before[:, part, : part.stop], own[:, part, part]), -1)[:, None] for part in parts]
-        attend = two_products if device.type == "cpu" else attention
+        in_parts = device.type == "cpu"
+        hidden_clean, hidden_both = [~mask for mask in see_clean], [~mask for mask in see_both]
         keys, values = [], []
 
         def leave(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys.append(k)
             values.append(v)
-            return torch.cat([attend(q[:, part], k[:, : part.stop], v[:, : part.stop], mask)
-                              for part, mask in zip(parts, see_clean, strict=True)], 1)  # fmt: skip
+            if in_parts:
+                return attention_in_parts(q, k, v, None, hidden_clean, parts)
+            return attention(q, k, v, see_clean[0])
 
         def see(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            seen = []
             past_k, past_v = (past if copies == 1 else past.repeat(copies, 1, 1, 1)
                               for past in (keys[layer], values[layer]))  # fmt: skip
-            for part, mask in zip(parts, see_both, strict=True):
-                both_k = torch.cat((past_k[:, : part.stop], k[:, part]), 1)
-                both_v = torch.cat((past_v[:, : part.stop], v[:, part]), 1)
-                seen.append(attend(q[:, part], both_k, both_v, mask))
-            return torch.cat(seen, 1)
+            if in_parts:
+                return attention_in_parts(q, k, v, (past_k, past_v), hidden_both, parts)
+            return attention(q, torch.cat((past_k, k), 1), torch.cat((past_v, v), 1), see_both[0])
 
-        dit.hidden(noised.clean, table.at(0), rope, leave)
+        layers = self.layers or dit.hidden
+        clean = layers(noised.clean, table.at(0), rope, leave)
         modulations = _looked_up(table, noised.index)
-        hidden = dit.hidden(noised.noisy, modulations, rope, see)
-        return dit.output(hidden, modulations), hidden
+        hidden = layers(noised.noisy, modulations, rope, see)
+        return Predicted(dit.output(hidden, modulations), hidden, clean)
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
         return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
+    def next_logits(self, hidden: Tensor) -> Tensor:
+        """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""
+        return self.next_head(F.layer_norm(hidden, hidden.shape[-1:])).float()
+
     @torch.no_grad()
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
         """Velocity error and the head's cross-entropy on real tokens by time: `flow` and `head` with the history,
-        `alone` without, `line` and `line_head` of positions whose block is finished before them and noise after them.
+        `alone` without, `line` and `line_head` of positions whose block is finished before them and noise after them;
+        `next`, the cross-entropy of the token after each block by the next-token head.
 
         Block k of a row stands in the time bin (k + row) mod 5, so that every bin sees every place in a story.
         """
@@ -310,7 +374,11 @@ class DiTStage(nn.Module):
                 history = torch.full((rows,), seen, device=z.device)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history)
-                velocity, hidden = self.predict(noised)
+                velocity, hidden, clean = self.predict(noised)
+                if self.next_head is not None and kind == "flow":
+                    after = ids[:, b::b]
+                    entropy = F.cross_entropy(self.next_logits(clean[:, b - 1 : -1 : b]).mT, after, reduction="none")
+                    count("next", entropy[after != self.pad])
                 error = (velocity - noised.velocity).square().mean(-1)
                 for number, time in enumerate(TIME_BINS):
                     chosen = counted & (bins == number)
@@ -324,17 +392,6 @@ class DiTStage(nn.Module):
             if values:
                 means[kind] = sum(values) / len(values)
         return means
-
-
-def two_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """`layers.attention` as two products and a softmax: forwards and back, in pieces of this size and bfloat16 on a
-    CPU, that takes a quarter to a half of the time of the fused one (which does not store the weights, but makes them
-    again on the way back).
-    """
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # (B, heads, n, c)
-    scores = (q * q.shape[-1] ** -0.5) @ k.mT
-    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype)
-    return (weights @ v).transpose(1, 2).flatten(2)
 
 
 def start_from_zero(dit: BlockCausalDiT) -> None:

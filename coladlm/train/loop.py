@@ -3,7 +3,8 @@
 A stage is a module: `stage(ids, generator)` gives a dict with `loss` and its parts, `stage.validate(batches,
 generator)` a dict of numbers. What a step draws depends on (seed, step) alone, and the whole state (weights, their
 moving average, the optimisers', steps and seconds) is one safetensors file that is replaced in one move. The learning
-rate follows the share of the limit that has passed, so any number of minutes is a whole schedule. Knows nothing of
+rate follows the share of the limit that has passed, so any number of minutes is a whole schedule. A run that is to go
+on for days has a constant rate; a copy of its folder with a `decay` at its end gives weights to ship. Knows nothing of
 what is trained.
 """
 
@@ -40,6 +41,7 @@ class LoopSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     warmup_steps: int = 100
+    decay: float = 1.0  # share of the limit, at its end, over which the rate falls; before it the rate is constant
     final_rate: float = 0.02  # of the learning rate, at the end of the cosine
     clip: float = 1.0
     average: float = 0.999  # decay of the moving average of weights
@@ -54,6 +56,8 @@ class LoopSettings:
     def __post_init__(self):
         if (self.minutes is None) == (self.steps is None):
             raise ValueError(f"minutes is {self.minutes} and steps is {self.steps}, expected exactly one of them")
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}, expected 0 to 1")
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"optimizer is {self.optimizer!r}, expected adamw or muon")
 
@@ -64,8 +68,9 @@ def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Gen
 
 
 def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
-    """Warm-up by steps (at most a tenth of them), then a cosine over the share of the limit that has passed."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    """Warm-up by steps (at most a tenth of them), a constant rate, then a cosine over the last share of the limit."""
+    fallen = max(0.0, 1 - (1 - min(progress, 1.0)) / settings.decay) if settings.decay else 0.0
+    cosine = 0.5 * (1 + math.cos(math.pi * fallen))
     rate = settings.final_rate + (1 - settings.final_rate) * cosine
     warmup = settings.warmup_steps if settings.steps is None else min(settings.warmup_steps, settings.steps // 10)
     return rate * min(1.0, (step + 1) / max(1, warmup))

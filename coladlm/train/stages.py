@@ -31,8 +31,9 @@ from ..tokenizer import load_tokenizer
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
 from .exact_denoiser import ExactDenoiser, token_means
-from .loop import LoopSettings, Training
+from .loop import LoopSettings, Training, generator_for
 from .meaning import nearest, token_meaning
+from .precision import autocast
 from .vae import VAEObjective, VAEStage
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -110,9 +111,13 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
-            name: str = "dit", start: Path | None = None, teacher: Path | None = None) -> None:  # fmt: skip
+            name: str = "dit", start: Path | None = None, teacher: Path | None = None,
+            heads_first: int = 0) -> None:  # fmt: skip
     """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given,
     taught by the exact denoiser of the autoregressive transformer in the folder `teacher`, if given.
+
+    heads_first: steps in which the token heads learn alone, before the DiT of `start` is trained on: what fresh heads
+    ask for would only disturb it. They are kept in `folder`/`name`-heads.
 
     Raises ValueError where VAE and DiT have blocks of unequal size, or the teacher other tokens.
     """
@@ -128,8 +133,32 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     if begun is not None:
         stage.dit.load_state_dict(begun.state_dict())
     if place.compiled:
-        stage.compile_networks()
+        _compile(stage.to(place.device), corpus, place, report)
+    if heads_first > 0 and not (place.folder / name / "state.safetensors").is_file():
+        _learn_heads(place, f"{name}-heads", stage, corpus, settings, heads_first, report)
     _train(place, name, stage, corpus, settings, report, each_validation)
+
+
+def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Callable[[dict], None]) -> None:
+    """Compiles the layers of `stage` in the dtype of training, and reports by how much their gradients differ."""
+    ids = corpus.batch(0, place.tokens, 0).to(place.device)
+    with autocast(place.dtype, place.device):
+        found = stage.compile_layers(ids, generator_for(0, 0, place.device))
+    report({"kind": "compiled", "seconds": 0.0, "step": 0, "disagreement": found,
+            "layers": "eager" if stage.layers is None else "compiled"})  # fmt: skip
+
+
+def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, settings: LoopSettings, steps: int,
+                 report: Callable[[dict], None]) -> None:  # fmt: skip
+    """Trains the token heads of `stage` with its DiT frozen, by AdamW at four times the rate, and puts them in it."""
+    alone = dataclasses.replace(settings, minutes=None, steps=steps, optimizer="adamw", final_rate=0.02, average=0.98,
+                                learning_rate=4 * settings.learning_rate, warmup_steps=10)  # fmt: skip
+    stage.dit.requires_grad_(False)
+    _train(place, name, stage, corpus, alone, report)
+    stage.dit.requires_grad_(True)
+    for part, head in (("head.", stage.head), ("next_head.", stage.next_head)):
+        if head is not None:
+            load_average(head, place.folder / name, part).train()
 
 
 def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) -> ExactDenoiser:

@@ -36,7 +36,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
     monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
     stage = random_stage(history_noise=0.1, history_dropped=0.0, pinned_blocks=0.5)
     _, noised = drawn(stage)
-    velocity, _ = stage._predict(noised)
+    velocity = stage.predict(noised).velocity
     t = 1000 * noised.times[noised.index]
     for block in range(4):
         start, end = block * BLOCK, (block + 1) * BLOCK
@@ -49,7 +49,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
 def test_a_row_without_history_is_predicted_block_by_block():
     stage = random_stage(history_dropped=1.0)
     _, noised = drawn(stage)
-    velocity, _ = stage._predict(noised)
+    velocity = stage.predict(noised).velocity
     t = 1000 * noised.times[noised.index]
     for start in range(0, 16, BLOCK):
         alone = stage.dit(noised.noisy[:, start : start + BLOCK], t[:, start : start + BLOCK])
@@ -63,7 +63,7 @@ def test_a_single_row_is_predicted_as_one_with_blocks_of_one_position(monkeypatc
     stage = random_stage(history_dropped=0.0, single_rows=0.5, staggered_blocks=0.75, pinned_blocks=0.5, copies=2)
     _, noised = drawn(stage, rows=6)
     assert noised.single.any() and not noised.single.all()
-    velocity, _ = stage._predict(noised)
+    velocity = stage.predict(noised).velocity
     causal = BlockCausalDiT(dataclasses.replace(DIT, block_size=1))
     causal.load_state_dict(stage.dit.state_dict())
     t = 1000 * noised.times[noised.index]
@@ -89,12 +89,12 @@ def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
     stage = random_stage(copies=3, history_dropped=0.3)
     z, noised = drawn(stage)
     assert noised.clean.shape == z.shape and noised.noisy.shape == (9, 16, 8)
-    velocity, hidden = stage._predict(noised)
+    velocity, hidden, _ = stage.predict(noised)
     for copy in range(3):
         rows = slice(3 * copy, 3 * copy + 3)
         parts = {name: getattr(noised, name)[rows] for name in ("noisy", "velocity", "index", "free", "history")}
-        alone = stage._predict(dataclasses.replace(noised, **parts))
-        torch.testing.assert_close((velocity[rows], hidden[rows]), alone, atol=1e-5, rtol=1e-5)
+        alone = stage.predict(dataclasses.replace(noised, **parts))
+        torch.testing.assert_close((velocity[rows], hidden[rows]), alone[:2], atol=1e-5, rtol=1e-5)
     assert not torch.equal(noised.index[:3], noised.index[3:6])
 
 
@@ -102,7 +102,7 @@ def test_the_loss_of_copies_is_the_mean_over_all_of_them():
     ids = torch.randint(3, 50, (3, 16))
     stage = random_stage(copies=2, head_weight=0.0, pinned_blocks=0.0)
     noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(5))
-    velocity, _ = stage._predict(noised)
+    velocity = stage.predict(noised).velocity
     expected = (velocity - noised.velocity).square().mean().item()
     assert stage(ids, torch.Generator().manual_seed(5))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -205,3 +205,89 @@ def test_validation_reports_every_time_with_and_without_history():
     stage = random_stage()
     found = stage.validate([torch.randint(3, 50, (5, 40))], torch.Generator().manual_seed(0))
     assert {"flow", "flow_0.1", "flow_0.9", "alone", "alone_0.5", "head", "head_0.7"} <= set(found)
+
+
+def next_token_case() -> tuple[DiTStage, torch.Tensor, Noised, list[tuple[int, int]]]:
+    """A stage that reads every place of the next-token loss, ids, a noised batch, and those places by their meaning."""
+    stage = random_stage(single_rows=0.5, next_weight=1.0, next_share=1.0, history_noise=0.0)
+    ids = torch.randint(3, 50, (6, 16))
+    ids[0, 11:] = ids[5, 6:] = PAD
+    noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(0))
+    assert noised.single.any() and not noised.single.all()
+    places = [(row, i) for row in range(6) for i in range(15)
+              if (noised.single[row] or i % BLOCK == BLOCK - 1) and ids[row, i + 1] != PAD]  # fmt: skip
+    return stage, ids, noised, places
+
+
+def test_the_next_token_loss_is_the_mean_over_every_place_that_cannot_see_the_token():
+    stage, ids, noised, places = next_token_case()
+    clean = stage.predict(noised).clean
+    expected = [-stage.next_logits(clean[row, i]).log_softmax(-1)[ids[row, i + 1]] for row, i in places]
+    found = stage.next_token_loss(clean, ids, noised.single, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+def test_no_place_of_the_next_token_loss_sees_the_token():
+    """The clean copy's hidden state there does not change with the latents after it."""
+    stage, _, noised, places = next_token_case()
+    before = stage.predict(noised).clean
+    for row, i in places:
+        clean = noised.clean.clone()
+        clean[row, i + 1 :] += 1.0
+        after = stage.predict(dataclasses.replace(noised, clean=clean)).clean
+        torch.testing.assert_close(after[row, i], before[row, i], atol=1e-5, rtol=1e-5)
+
+
+def test_the_next_token_loss_trains_the_trunk_and_is_part_of_the_loss():
+    stage = random_stage(next_weight=0.5, head_weight=0.0)
+    parts = stage(torch.randint(3, 50, (4, 16)), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(parts["loss"], parts["flow"] + 0.5 * parts["next"])
+    parts["next"].backward()
+    assert stage.dit.blocks[0].msa.proj_qkv.weight.grad.abs().max() > 0
+
+
+def test_without_its_weight_there_is_no_next_token_head():
+    assert random_stage().next_head is None
+
+
+def test_validation_reports_the_next_token():
+    stage = random_stage(next_weight=1.0, history_noise=0.0)
+    ids = torch.randint(3, 50, (5, 40))
+    found = stage.validate([ids], torch.Generator().manual_seed(0))
+    clean = stage.predict(stage.noise(stage.latents(ids), torch.Generator().manual_seed(0))).clean
+    assert found["next"] == pytest.approx(
+        torch.nn.functional.cross_entropy(
+            stage.next_logits(clean[:, 3:-1:4]).flatten(0, 1), ids[:, 4::4].flatten()
+        ).item(),
+        rel=1e-4,
+    )
+
+
+def test_padding_counts_to_the_end_of_the_block_after_a_storys_end():
+    stage = random_stage()
+    ids = torch.full((3, 20), 7)
+    ids[0, 5:] = ids[1, 8:] = PAD
+    expected = torch.tensor([12, 12, 20])[:, None] > torch.arange(20)
+    assert torch.equal(stage.within_story(ids), expected)
+
+
+def test_compiled_layers_have_the_gradients_of_eager_ones():
+    """Traced and differentiated by the compiler; the code that it would generate runs as it is."""
+    stage = random_stage(single_rows=0.5)
+    before = {name: value.clone() for name, value in stage.state_dict().items()}
+    ids = torch.randint(3, 50, (4, 16))
+    eager = stage(ids, torch.Generator().manual_seed(1))["loss"].item()
+    assert stage.compile_layers(ids, torch.Generator().manual_seed(0), backend="aot_eager") < 1e-4
+    assert stage.layers is not None
+    assert stage(ids, torch.Generator().manual_seed(1))["loss"].item() == pytest.approx(eager, rel=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
+
+
+def test_layers_stay_eager_where_compiled_gradients_differ(monkeypatch):
+    def wrong(dit, backend):
+        return lambda *inputs: 1.1 * dit.hidden(*inputs)
+
+    monkeypatch.setattr("coladlm.train.dit.compiled_layers", wrong)
+    stage = random_stage()
+    assert stage.compile_layers(torch.randint(3, 50, (4, 16)), torch.Generator().manual_seed(0)) > 0.05
+    assert stage.layers is None

@@ -126,6 +126,17 @@ def test_the_rate_warms_up_and_follows_a_cosine():
     assert share_of_rate(1000, 1.0, settings) == pytest.approx(0.1)
 
 
+def test_the_rate_is_constant_until_its_decay():
+    settings = LoopSettings(steps=1000, warmup_steps=10, final_rate=0.1, decay=0.2)
+    assert [share_of_rate(s, s / 1000, settings) for s in (100, 500, 800)] == pytest.approx([1.0, 1.0, 1.0])
+    assert share_of_rate(900, 0.9, settings) == pytest.approx(0.55)
+    assert share_of_rate(1000, 1.0, settings) == pytest.approx(0.1)
+    constant = LoopSettings(steps=1000, warmup_steps=10, decay=0.0)
+    assert share_of_rate(1000, 1.0, constant) == 1.0
+    with pytest.raises(ValueError, match="decay is 2"):
+        LoopSettings(steps=1, decay=2)
+
+
 def test_a_step_is_random_by_seed_and_step_alone():
     draw = [
         torch.rand(1, generator=generator_for(seed, step, "cpu")).item()

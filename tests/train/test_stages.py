@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from coladlm.config import TextVAEConfig
 from coladlm.evaluate.baseline import BUNDLED
@@ -50,8 +51,6 @@ def test_the_checkpoint_loads_and_writes(folder):
 
 
 def test_the_checkpoint_has_the_published_form_in_bfloat16(folder):
-    from safetensors import safe_open
-
     for network in ("cola_vae", "cola_dit"):
         config = json.loads((folder / "model" / network / "config.json").read_text())
         assert config["model_type"] == {"cola_vae": "cola_text_vae", "cola_dit": "cola_dit"}[network]
@@ -120,3 +119,24 @@ def test_a_teacher_of_other_tokens_is_one_sentence(folder, capsys):
     assert f"{BUNDLED}: its tokenizer is not that of the run" in capsys.readouterr().err
     assert main(["dit", *options(folder), "--name", "other", "--teacher", "nowhere"]) == 2
     assert "nowhere: found nothing" in capsys.readouterr().err
+
+
+def test_token_heads_learn_before_the_dit_goes_on(folder):
+    start = ["--start-from", str(folder / "model"), "--name", "on", "--next-weight", "0.5", "--heads-first", "60"]
+    assert main(["dit", *options(folder, steps=1), *start]) == 0
+    heads, on = (read_metrics(folder / "run" / name) for name in ("on-heads", "on"))
+    first, *_, last = [line["next"] for line in heads if line["kind"] == "train"]
+    begun = next(line["next"] for line in on if line["kind"] == "train")
+    assert last < 0.5 * first and begun == pytest.approx(last, rel=0.2)
+    with safe_open(folder / "run" / "on-heads" / "state.safetensors", "pt") as file:
+        assert {name.split(".")[1] for name in set(file.keys()) if name.startswith("average.")} == {"head", "next_head"}
+
+
+def test_heads_that_help_in_training_are_not_exported(folder):
+    whole = ["--next-weight", "0.5", "--head-weight", "0.5", "--name", "helped"]
+    assert main(["dit", *options(folder, steps=1), *whole]) == 0
+    assert main(["export", *options(folder), "--name", "helped", "--to", str(folder / "helped")]) == 0
+    with safe_open(folder / "helped" / "cola_dit" / "model.safetensors", "pt") as file:
+        helped = set(file.keys())
+    with safe_open(folder / "model" / "cola_dit" / "model.safetensors", "pt") as file:
+        assert helped == set(file.keys())
