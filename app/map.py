@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -306,9 +306,20 @@ def _paragraph(text: str) -> str:
     return f"<p role='status'>{html.escape(text)}</p>"
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
-    """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
-    maps = resident.each(lambda model: Maps(model, resident.scheduler))
+class _LaidOut(NamedTuple):
+    """The components of the tab. said: of a direction. fitted: how far a UMAP is."""
+
+    file: gr.File
+    progress: ProgressLine
+    texts: TextMap
+    said: gr.HTML
+    to_edit: gr.Button
+    fitted: ProgressLine
+    saver: Saver
+
+
+def _lay_out(resident: Resident, no_direction: str) -> _LaidOut:
+    """no_direction: what is said, as HTML, while there is none."""
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
         gr.HTML(f"<p class='about'>{NOTE.format(channels=resident.first.latent_dim)}</p>", js_on_load=None)
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
@@ -317,10 +328,18 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
         with gr.Row(elem_classes="direction"):
-            said = gr.HTML(_paragraph(maps().direction([], [])), elem_id="direction-said", js_on_load=None)
+            said = gr.HTML(no_direction, elem_id="direction-said", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
         fitted = ProgressLine(elem_classes="fitting")
         saver = Saver("Save", FILES, elem_id="map-save")
+    return _LaidOut(file, progress, texts, said, to_edit, fitted, saver)
+
+
+def build(resident: Resident, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
+    maps = resident.each(lambda model: Maps(model, resident.scheduler))
+    laid_out = _lay_out(resident, _paragraph(maps().direction([], [])))
+    file, progress, texts, said, to_edit, fitted, saver = laid_out
     first, second = gr.State([]), gr.State([])
 
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
