@@ -69,9 +69,12 @@ const STATES = {
 };
 
 onRunState(detail => STATES[detail.name]?.(detail));
-// The settings of a link come a moment after a page that is loaded anew has found its run: the run has the word.
+// The settings of a link come once, a moment after a page that is loaded anew has found its run: the run has the word.
+let awaited = new URLSearchParams(window.location.search).has('r');
 watch('value', () => {
-  if (latest && props.value.state === 'idle') showFrame(latest);
+  const restored = awaited && props.value.state === 'idle';
+  if (restored) awaited = false;
+  if (restored && latest) showFrame(latest);
   else draw();
 });
 draw();

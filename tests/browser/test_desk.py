@@ -133,6 +133,7 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     sheet.get_by_role("button", name="Open: The moon").click()
     expect(page.get_by_label("Prompt").first).to_have_value("The moon")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("8")
+    expect(page.locator("#generate .said").first).to_contain_text("press Run")
     assert run(page) == text
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save recipe").locator("visible=true").click()

@@ -96,6 +96,17 @@ def test_a_lost_server_is_told_of_until_it_is_found_again(line, model):
     assert page.locator(".numbers span").all_text_contents() == running["parts"]
 
 
+def test_what_is_said_of_a_recipe_that_was_opened_stands_there_after_a_run(line, model):
+    page = line()
+    page.run_state("starting")
+    for value in Generated(model, "Once upon a time").progress[-2:]:
+        page.frame("progress", value)
+    page.run_state("ended", "done")
+    page.update("progress", {**page.value("progress"), "state": "idle", "parts": [], "message": "Restored."})
+    expect(status(page)).to_have_text("Restored.")
+    assert state(page) == "idle"
+
+
 # of a run in gradio's queue
 
 
