@@ -25,7 +25,6 @@ from app.operations_api import decode_latents, encode_text, invert_texts, replay
 from app.page import build_page
 from app.resident import Resident
 from app.serving.openai_api import OpenAIApi
-from app.settings_panel import values_of
 from app.sweep import sweep
 from app.trace_store import TraceStore
 from coladlm import SamplerSettings
