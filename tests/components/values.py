@@ -120,6 +120,15 @@ def link(prompt: str, model: str = "", **settings: Any) -> dict[str, Any]:
     return link_of(Recipe("generate", (prompt,), dataclasses.replace(SETTINGS, **settings), model=model))
 
 
+class Unseen:
+    """The context of a run whose last frame nobody looks at."""
+
+    id, visitor = "run-of-a-test", VISITOR
+
+    def show(self, frame: dict[str, Any]) -> None:
+        pass
+
+
 class Interpolation:
     """A run of the tab Interpolate. rows: at every step, and the finished ones; distances: of the finished ones."""
 
@@ -127,7 +136,7 @@ class Interpolation:
         boxes = {str(i): text for i, text in enumerate(texts, 1)}
         options = dict(zip(interpolate_handlers.OPTION_NAMES, (way, stops, 50, "arch", "pad", BEFORE), strict=True))
         controls = {"count": len(texts), "texts": boxes, "options": options, "settings": named_settings(SETTINGS)}
-        *_, last = frames = list(interpolate_handlers.interpolate(model, SCHEDULER, Generated, controls))
+        *_, last = frames = list(interpolate_handlers.interpolate(model, SCHEDULER, Unseen(), controls))
         self.distances = last["distances"]
         recipe = Recipe.from_json(frames[0]["link"]["recipe"])
         live = LiveInterpolation(model, recipe)
@@ -150,7 +159,7 @@ class Edited:
             "options": options,
             "settings": named_settings(SETTINGS),
         }
-        self.rows = [f["rows"] for f in edit.edit(model, SCHEDULER, Generated, self.controls) if "rows" in f]
+        self.rows = [f["rows"] for f in edit.edit(model, SCHEDULER, Unseen(), self.controls) if "rows" in f]
 
 
 def picked(model: ColaDLM, text: str) -> dict[str, Any]:
