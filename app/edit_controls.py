@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -37,7 +37,8 @@ OWN = "own"
 OTHER = "The dragon flew over the dark forest."
 RENOISE = 20  # per cent: above it a push begins to be undone (docs/interpolation.md)
 QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-CONTROLS = 13  # values of EditControls.inputs
+NAMES = ("method", "strength", "direction", "first", "second", "other", "other_picker", "mixed", "component", "push",
+         "renoise", "follow", "candidates")  # fmt: skip
 WORDS = {
     "options.strength": "Strength",
     "options.renoise": "Noise to carry back from",
@@ -57,87 +58,82 @@ WORDS = {
 
 
 class EditControls:
-    """The controls, built where it is made. `inputs` are their components, whose values `options_of` reads."""
+    """The controls, built where it is made. `by_name` are their components, by NAMES; `options_of` reads their values.
+
+    lists: what two lists of sentences from another tab change.
+    """
 
     def __init__(self, resident: Resident) -> None:
         model = resident.first
-        self.method = ChoiceList("What to do with the span", "method", METHOD_CHOICES, METHOD_CHOICES[0].value)
+        method = ChoiceList("What to do with the span", "method", METHOD_CHOICES, METHOD_CHOICES[0].value)
+        self.by_name: dict[str, gr.components.Component] = {"method": method}
         with gr.Column(elem_classes="when method-renoise"):
-            [strength] = sliders(
-                ("Strength (% noise)", "0 changes nothing. It works between about 20 and 75.", (0, 100, 1), 50, "")
-            )
+            self._add("strength", "Strength (% noise)", "0 changes nothing. It works between about 20 and 75.",
+                      (0, 100, 1), 50)  # fmt: skip
         with gr.Column(elem_classes="when method-direction"):
-            titles = [(load_pairs(name).title, name) for name in shipped()]
-            direction = gr.Dropdown(
-                [*titles, ("my own, from two lists of sentences", OWN)],
-                value=(start := first_direction(model)),
-                label="Direction",
-                info=turning_said(model, start),
-                filterable=False,
-                elem_classes="setting",
-            )
-            with gr.Column(visible=not titles, elem_classes="own-lists") as own:
-                first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
-                second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
-            direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
-            direction.change(lambda name: gr.update(info=turning_said(resident.model, name)), direction, direction,
-                             **QUICK)  # fmt: skip
+            self._lay_out_direction(resident)
         with gr.Column(elem_classes="when method-mix"):
-            other = gr.Textbox(
-                OTHER,
-                label="The other text",
-                lines=2,
-                max_lines=6,
-                elem_classes="prompt-box",
-                html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-            )
-            self.other_picker = TokenPicker(
-                "The other text, token by token",
-                "Its tokens will stand here.",
-                "No token selected: all of it",
-                small=True,
-            )
-            [mixed] = sliders(("Share of the other text (%)", "0 changes nothing.", (0, 100, 1), 50, ""))
+            self._lay_out_other()
+            self._add("mixed", "Share of the other text (%)", "0 changes nothing.", (0, 100, 1), 50)
         with gr.Column(elem_classes="when method-component"):
             most = model.latent_dim - 1 if LatentSpace(model.vae.config).spherical else model.latent_dim
-            [component] = sliders(("Component", "1 is the way in which latents differ most.", (1, most, 1), 1, ""))
+            self._add("component", "Component", "1 is the way in which latents differ most.", (1, most, 1), 1)
         with gr.Column(elem_classes="when method-direction method-component"):
             low, high = STRENGTHS["direction"][1:]
-            [push] = sliders(
-                (
-                    "Push (radii)",
-                    "How far; less than 0 goes the opposite way, 0 changes nothing.",
-                    (low, high, 0.1),
-                    1,
-                    "",
-                )
-            )
+            self._add("push", "Push (radii)", "How far; less than 0 goes the opposite way, 0 changes nothing.",
+                      (low, high, 0.1), 1)  # fmt: skip
         with gr.Column(elem_classes="when method-direction method-mix method-component"):
-            [renoise] = sliders(
-                (
-                    "Noise to carry back from (%)",
-                    "The moved span gets this much; 0 decodes it as it is.",
-                    (0, 100, 1),
-                    RENOISE,
-                    "",
-                )
-            )
+            self._add("renoise", "Noise to carry back from (%)",
+                      "The moved span gets this much; 0 decodes it as it is.", (0, 100, 1), RENOISE)  # fmt: skip
+        self._add("follow", "What follows may change (%)",
+                  "0 keeps it word for word; more lets it follow, 100 writes it anew.", (0, 100, 1), 0)  # fmt: skip
+        self._add("candidates", "Candidates", "As many ways to do it, in one batch, best first.", (1, 8, 1), 4)
+        direction = self.by_name["direction"]
         direction.input(
             lambda name: as_measured(resident.model, name),
             direction,
-            [push, renoise],
+            [self.by_name["push"], self.by_name["renoise"]],
             trigger_mode="always_last",
             **QUICK,
         )
-        follow, candidates = sliders(
-            ("What follows may change (%)", "0 keeps it word for word; more lets it follow, 100 writes it anew.",
-             (0, 100, 1), 0, ""),
-            ("Candidates", "As many ways to do it, in one batch, best first.", (1, 8, 1), 4, ""),
-        )  # fmt: skip
-        self.other = other
-        self.lists = [self.method, direction, first, second]  # what two lists of sentences from another tab change
-        self.inputs = [self.method, strength, direction, first, second, other, self.other_picker, mixed, component,
-                       push, renoise, follow, candidates]  # fmt: skip
+        self.lists = [self.by_name[name] for name in ("method", "direction", "first", "second")]
+
+    def _add(self, name: str, label: str, hint: str, bounds: tuple[float, float, float], value: float) -> None:
+        [self.by_name[name]] = sliders((label, hint, bounds, value, ""))
+
+    def _lay_out_direction(self, resident: Resident) -> None:
+        titles = [(load_pairs(name).title, name) for name in shipped()]
+        direction = gr.Dropdown(
+            [*titles, ("my own, from two lists of sentences", OWN)],
+            value=(start := first_direction(resident.first)),
+            label="Direction",
+            info=turning_said(resident.first, start),
+            filterable=False,
+            elem_classes="setting",
+        )
+        with gr.Column(visible=not titles, elem_classes="own-lists") as own:
+            first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
+            second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
+        direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
+        direction.change(lambda name: gr.update(info=turning_said(resident.model, name)), direction, direction, **QUICK)
+        self.by_name |= {"direction": direction, "first": first, "second": second}
+
+    def _lay_out_other(self) -> None:
+        other = gr.Textbox(
+            OTHER,
+            label="The other text",
+            lines=2,
+            max_lines=6,
+            elem_classes="prompt-box",
+            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+        )
+        picker = TokenPicker(
+            "The other text, token by token",
+            "Its tokens will stand here.",
+            "No token selected: all of it",
+            small=True,
+        )
+        self.by_name |= {"other": other, "other_picker": picker}
 
 
 def first_direction(model: ColaDLM) -> str:
@@ -168,72 +164,79 @@ def as_measured(model: ColaDLM, name: str) -> list[Any]:
 OWN_JS = f"(name) => ({{__type__: 'update', visible: name === '{OWN}'}})"
 
 
-def options_of(values: Sequence[Any]) -> tuple[dict[str, Any], str | None, int]:
-    """Options, the other text (None without one) and the candidates that the values of `inputs` stand for.
+def options_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], str | None, int]:
+    """Options, the other text (None without one) and the candidates that the values of the controls stand for.
 
-    Raises RecipeError.
+    values: by NAMES. Raises RecipeError.
     """
-    method, strength, direction, first, second, other, picked, mixed, component, push, renoise, follow, many = values
-    options: dict[str, Any] = {"method": method, "follow": share(follow, "What follows")}
+    value = {name: values.get(name) for name in NAMES}
+    method = value["method"]
+    options: dict[str, Any] = {"method": method, "follow": share(value["follow"], "What follows")}
     if method == "renoise":
-        options["strength"] = share(strength, "Strength")
+        options["strength"] = share(value["strength"], "Strength")
     if method in ("direction", "component"):
-        options["strength"] = number(push, "Push")
+        options["strength"] = number(value["push"], "Push")
     if method == "direction":
-        if direction == OWN:
-            options |= {"first": _lines(first, "first"), "second": _lines(second, "second")}
+        if value["direction"] == OWN:
+            options |= {name: _lines(value[name], name) for name in ("first", "second")}
         else:
-            options["direction"] = direction
+            options["direction"] = value["direction"]
     if method == "component":
-        options["component"] = whole(component, "Component") - 1
+        options["component"] = whole(value["component"], "Component") - 1
         if options["component"] < 0:
-            raise RecipeError("Component", component, "1 or more")
+            raise RecipeError("Component", value["component"], "1 or more")
     if method == "mix":
-        options["strength"] = share(mixed, "Share of the other text")
-        if picked and picked.get("end", 0) > picked.get("start", 0) and picked.get("text") == other:
-            options |= {"other_start": whole(picked["start"], "The other text's span"),
-                        "other_end": whole(picked["end"], "The other text's span")}  # fmt: skip
+        options |= {"strength": share(value["mixed"], "Share of the other text"), **_other_span(value)}
     if method in ("direction", "mix", "component"):
-        options["renoise"] = share(renoise, "Noise to carry back from")
-    return options, other if method == "mix" else None, whole(many, "Candidates")
+        options["renoise"] = share(value["renoise"], "Noise to carry back from")
+    return options, value["other"] if method == "mix" else None, whole(value["candidates"], "Candidates")
 
 
-def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates: int) -> list[Any]:
-    """Values of `inputs` for complete options; what a method has no use for keeps its value (gr.skip).
+def _other_span(value: Mapping[str, Any]) -> dict[str, int]:
+    """The span that is selected in the other text, unless it has become another text since."""
+    picked = value["other_picker"]
+    if not isinstance(picked, Mapping) or picked.get("text") != value["other"]:
+        return {}
+    start, end = (whole(picked.get(name, 0), "The other text's span") for name in ("start", "end"))
+    return {"other_start": start, "other_end": end} if end > start else {}
+
+
+def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates: int) -> dict[str, Any]:
+    """Values of the controls for complete options; what a method has no use for keeps its value (gr.skip).
 
     other: value of the picker of the other text, which holds that text.
     """
     method, strength = options["method"], options["strength"]
     strength = STRENGTHS[method][0] if strength is None else strength
-    keep = gr.skip()
-    own = options["first"] is not None
-    pushed = strength if method in ("direction", "component") else keep
-    return [
-        method,
-        percent(strength) if method == "renoise" else keep,
-        (OWN if own else options["direction"]) if method == "direction" else keep,
-        "\n".join(options["first"]) if own else keep,
-        "\n".join(options["second"]) if own else keep,
-        other["text"],
-        other,
-        percent(strength) if method == "mix" else keep,
-        options["component"] + 1 if method == "component" else keep,
-        pushed,
-        percent(options["renoise"]) if method in ("direction", "mix", "component") else keep,
-        percent(options["follow"]),
-        candidates,
-    ]
+    values = {**dict.fromkeys(NAMES, gr.skip()), "method": method, "other": other["text"], "other_picker": other}
+    values |= {"follow": percent(options["follow"]), "candidates": candidates}
+    if method == "renoise":
+        values["strength"] = percent(strength)
+    if method in ("direction", "component"):
+        values["push"] = strength
+    if method == "direction":
+        values["direction"] = options["direction"]
+    if options["first"] is not None:
+        values |= {"first": "\n".join(options["first"]), "second": "\n".join(options["second"])}
+        if method == "direction":
+            values["direction"] = OWN
+    if method == "mix":
+        values["mixed"] = percent(strength)
+    if method == "component":
+        values["component"] = options["component"] + 1
+    if method in ("direction", "mix", "component"):
+        values["renoise"] = percent(options["renoise"])
+    return values
 
 
 def unchanged_controls(other: dict[str, Any]) -> list[Any]:
-    """Values of `inputs` as they are at first, with the picker of the other text.
+    """Values of the controls as they are at first, in the order of NAMES, with the picker of the other text.
 
     Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is told
     to skip one.
     """
-    values: list[Any] = [gr.skip()] * CONTROLS
-    values[0], values[6] = METHOD_CHOICES[0].value, other
-    return values
+    known = {"method": METHOD_CHOICES[0].value, "other_picker": other}
+    return [known.get(name, gr.skip()) for name in NAMES]
 
 
 def _lines(text: Any, which: str) -> list[str]:

@@ -116,7 +116,7 @@ def _prompt() -> gr.Textbox:
             elem_classes="prompt-box",
             html_attributes=gr.InputHTMLAttributes(spellcheck=False),
         )
-        with gr.Row(elem_classes="examples"):
+        with gr.Row(elem_classes="examples notranslate"):
             for text in EXAMPLES:
                 example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
                 example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")

@@ -59,6 +59,16 @@ class LiveEdit(LiveRows):
                 row.tail = self._tail(row)
         return [self.was, *(row for row in self.rows if row.label or row.final is None)]
 
+    def stopped_rows(self) -> dict[str, Any]:
+        for number, row in enumerate(self.rows, 1):
+            if row.final is None:
+                row.label = f"no. {number}"
+        return super().stopped_rows()
+
+    def text_so_far(self, row: Row) -> str:
+        after = self.first + len(row.answer) + len(row.live)
+        return "".join(self.parts[: self.first]) + self.written(row) + "".join(self.parts[after:])
+
     def _edited(self, edited: Edited) -> Frame:
         self.was.score = f"misfit {edited.misfit_before:.3f}"
         self.notes = list(edited.notes)

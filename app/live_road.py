@@ -1,4 +1,4 @@
-"""A road between texts as the page shows it: its stops as rows, then how far they are from the texts."""
+"""An interpolation as the page shows it: its waypoints as rows, then how far they are from the texts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .live_rows import Frame, LiveRows, Row
 from .pieces import pieces
 
 
-class LiveRoad(LiveRows):
-    """Frames of the events of `interpolate`. distances: the value of Distances, None until the road is done."""
+class LiveInterpolation(LiveRows):
+    """Frames of the events of `interpolate`, with a part `distances`: None until all waypoints are there."""
 
     def __init__(self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> None:
         options = check_options(recipe.options, OPTIONS)
@@ -41,7 +41,7 @@ class LiveRoad(LiveRows):
         super().__init__(
             model, recipe, rows, blocks, ends=recipe.settings.stop_at_end or not self.continues, clock=clock
         )
-        self.distances: dict[str, Any] | None = None
+        self.more["distances"] = None
 
     def _is_step(self, event: Any) -> bool:
         return isinstance(event.event if isinstance(event, Inverting) else event, Step)
@@ -51,13 +51,13 @@ class LiveRoad(LiveRows):
             return self._inverting(event.event)
         self.phase = ""
         if isinstance(event, Road):
-            return self._road(event)
+            return self._waypoints(event)
         return super().after(event)
 
     def outcome(self) -> list[str]:
         different = len({row.text for row in self.rows})
-        stops = f"{len(self.rows)} stop" + ("" if len(self.rows) == 1 else "s")
-        return [stops, f"{different} different text" + ("" if different == 1 else "s")]
+        waypoints = f"{len(self.rows)} waypoint" + ("" if len(self.rows) == 1 else "s")
+        return [waypoints, f"{different} different text" + ("" if different == 1 else "s")]
 
     def _inverting(self, event: Step | BlockDone) -> Frame:
         self.phase = "finding the noise of the texts"
@@ -65,7 +65,7 @@ class LiveRoad(LiveRows):
             return self.running(event.block, event.index, event.steps, event.noise.max().item())
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
-    def _road(self, road: Road) -> Frame | None:
+    def _waypoints(self, road: Road) -> Frame | None:
         self.notes = list(road.notes)
         measured = bool(road.stops[0].latent_distances)
         for row, stop in zip(self.rows, road.stops, strict=True):
@@ -77,7 +77,7 @@ class LiveRoad(LiveRows):
                 row.lead, row.context = stop.prompt, self.model.tokenize(stop.prompt)[-8:]
         if measured:
             unit = "radians" if LatentSpace(self.model.vae.config).spherical else "radii"
-            self.distances = distances_value(
+            self.more["distances"] = distances_value(
                 [row.label for row in self.rows],
                 [stop.latent_distances for stop in road.stops],
                 [stop.token_distances for stop in road.stops],
@@ -96,7 +96,7 @@ class LiveRoad(LiveRows):
 
 
 def label_of(weights: tuple[float, ...]) -> str:
-    """Where a stop is: a text by its number, between two of them the share of the second."""
+    """Where a waypoint is: a text by its number, between two of them the share of the second."""
     inside = [i for i, weight in enumerate(weights) if weight > 0]
     if len(inside) == 1:
         return f"text {inside[0] + 1}"

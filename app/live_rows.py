@@ -1,11 +1,13 @@
 """A batch of texts as the page shows it: events of the sampler in, values for TextRows and a ProgressLine out.
 
-What an operation has to say beside the sampler's events is told by a subclass (`LiveRoad`, `LiveEdit`).
+What an operation has to say beside the sampler's events is told by a subclass (`LiveInterpolation`, `LiveEdit`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,12 +18,13 @@ from coladlm.events import BlockDone, Finished, Step
 from coladlm.recipe import Recipe
 from coladlm.recorder import Preview, preview
 
-from .components.progress_line import progress_value
+from .components.progress_line import progress_value, stopped_value
 from .components.text_rows import KEPT, row_value, rows_value
 from .components.token_strip import Token, settled_line
 from .live import FRAME_SECONDS
 from .model_turn import Waiting, in_line, waiting_parts
 from .pieces import pieces
+from .runs.registry import RunContext
 
 SHARE = 4  # frames take at most one part in so many of the time: many long rows cost more to decode than to sample
 
@@ -74,6 +77,7 @@ class LiveRows:
         self.run = secrets.token_hex(4)
         self.special = frozenset((*model.end_ids, model.pad_id))
         self.notes: list[str] = []
+        self.more: dict[str, Any] = {}  # further parts of the frames, beside rows and progress
         self.read: Callable[[Step], Preview] = lambda step: preview(step.preview())
         self.phase = ""  # what comes before the numbers while something else than the run itself goes on
         self.started = clock()
@@ -128,6 +132,28 @@ class LiveRows:
     def shown(self) -> list[Row]:
         """The rows as they stand on the page."""
         return self.rows
+
+    def stopped_rows(self) -> dict[str, Any]:
+        """The rows of a run that was stopped: what there is of a text can be used as a finished one can."""
+        for row in self.rows:
+            if row.final is None and (row.answer or row.live):
+                text = self.text_so_far(row)
+                row.text = text if text.strip() else ""
+        return rows_value(self.run, "stopped", [row.value() for row in self.shown()], self.notes)
+
+    def text_so_far(self, row: Row) -> str:
+        """All that there is of an unfinished text."""
+        return row.lead + self.written(row)
+
+    def written(self, row: Row) -> str:
+        """What has been written of an unfinished text, the tokens that still form included."""
+        settled = [Token(*token) for line in row.settled.split("\n") if line for token in json.loads(line)]
+        text = ""
+        for token in (*settled, *row.live):
+            if token.special and self.ends:
+                break
+            text += "" if token.special else token.text
+        return text
 
     def _step(self, step: Step) -> Frame:
         read = self.read(step)
@@ -193,6 +219,20 @@ class LiveRows:
         written, forming = (sum(map(len, kind)) for kind in zip(*((r.answer, r.live) for r in self.rows), strict=True))
         rows = rows_value(self.run, state, [row.value() for row in self.shown()], self.notes)
         return Frame(rows, progress_value(state, parts, fraction, message, self.run, written, forming))
+
+
+def shown_rows(context: RunContext, live: LiveRows, events: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a run's frames: rows, progress and `live.more`. One that is stopped ends with what there is."""
+    live.run = context.id
+    latest, done = None, False
+    try:
+        with contextlib.closing(live.frames(events)) as frames:
+            for latest in frames:
+                yield {**latest._asdict(), **live.more}
+        done = True
+    finally:
+        if latest is not None and not done:
+            context.show({"rows": live.stopped_rows(), "progress": stopped_value(latest.progress)})
 
 
 def _leading(stays: Sequence[bool]) -> int:

@@ -89,8 +89,8 @@ class TextCloud:
         texts, vectors = self.road
         steps = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
         ends, way = float(np.linalg.norm(vectors[-1] - vectors[0])), float(steps.sum())
-        said = f"A road of {len(texts)} stops, numbered in their order. From stop to stop it is {way:.2f} long"
-        said += f", {way / ends:.1f} times the straight way between its ends." if ends > 1e-6 else "."
+        said = f"{len(texts)} waypoints, numbered in their order. From one to the next the way is {way:.2f} long in all"
+        said += f", {way / ends:.1f} times the straight way between the ends." if ends > 1e-6 else "."
         at = {name: np.round(chart.place(vectors), 4).tolist() for name, chart in self.charts.items()}
         return {"texts": texts, "at": at, "said": said + " The numbers are true latent distances."}
 
@@ -200,7 +200,7 @@ class Maps:
             yield from events
 
     def take_road(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
-        """(map, progress) with texts that were sent here as a road, on the visitor's map or one of the sentences."""
+        """(map, progress) with texts that were sent here as waypoints, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
         shown = text_map_value() if cloud is None else cloud.value()
         if cloud is None:
@@ -211,7 +211,7 @@ class Maps:
             return
         try:
             if len(texts) < 2:
-                raise TextFileError("the road has fewer than two stops that are complete, expected at least two")
+                raise TextFileError("the interpolation has fewer than two waypoints with a text, expected at least two")
             found = self._encoding(visitor, list(texts)[:MOST_LISTED])
             *_, (_, vectors) = (event for event in found if not isinstance(event, Waiting))
         except ValueError as error:

@@ -43,6 +43,14 @@ def fold_button(bench: str) -> None:
     fold.click(None, None, None, js=FOLD_JS % json.dumps(bench), api_visibility="private")
 
 
+def group(controls: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The controls whose names begin with `name` and a dot, without that. Raises RecipeError."""
+    found = controls.get(name)
+    if not isinstance(found, Mapping):
+        raise RecipeError(f"controls.{name}", found, "values by the names of the controls")
+    return found
+
+
 def number(value: Any, name: str) -> float:
     """A number of a control. Raises RecipeError that calls it by `name`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:

@@ -16,7 +16,7 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 
-from . import edit, generate, interpolate, map, model_card, trajectories
+from . import edit, edit_api, generate, interpolate, interpolate_api, map, model_card, trajectories
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
@@ -55,8 +55,8 @@ class Tab(NamedTuple):
 
 TABS = (
     Tab("Generate", "generate", generate.build, generate.add_api, "generate"),
-    Tab("Interpolate", "interpolate", interpolate.build, interpolate.add_api, "interpolate"),
-    Tab("Edit", "edit", edit.build, edit.add_api, "edit"),
+    Tab("Interpolate", "interpolate", interpolate.build, interpolate_api.add_api, "interpolate"),
+    Tab("Edit", "edit", edit.build, edit_api.add_api, "edit"),
     Tab("Trajectories", "trajectories", trajectories.build, None, "generate"),
     Tab("Map", "map", map.build),
     Tab("Model", "model", model_card.build),

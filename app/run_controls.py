@@ -8,13 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from .components import ProgressLine, ShareLink
-from .model_turn import IN_TURNS
 from .runs.access import visitor_of
 
 
 class RunControls:
-    """The two buttons, built where it is made; `wire` says what they run."""
+    """The two buttons, built where it is made; `connect` says what they run."""
 
     def __init__(self, bench: str, run_label: str = "Run") -> None:
         """bench: the id of the element of class `workbench` that holds the buttons and what they change."""
@@ -28,22 +26,6 @@ class RunControls:
     ) -> None:
         """Runs a view with the values of the controls, by their names, on Run and on the events in `also`."""
         connect_view(self.bench, [self.run.click, *also], self.stop, view, controls)
-
-    def wire(
-        self,
-        handler: Callable[..., Any],
-        inputs: Sequence[gr.components.Component],
-        strip: gr.components.Component,
-        progress: ProgressLine,
-        link: ShareLink,
-        also: Sequence[Callable[..., Any]] = (),
-        more: Sequence[gr.components.Component] = (),
-    ) -> None:
-        """Runs `handler`, a generator of values for (strip, progress, link, *more), on Run and on the events in `also`.
-
-        strip: shows a value with `run` and `state`, such as a TokenStrip.
-        """
-        connect_run(self.bench, [self.run.click, *also], self.stop, handler, inputs, [strip, progress, link, *more])
 
 
 def visitor_of_run(request: gr.Request, kept: Mapping[str, Any] | None) -> str:
@@ -73,35 +55,3 @@ def connect_view(
     gr.on(triggers, None, inputs, None, js=start, **quick)
     if stop is not None:
         stop.click(None, inputs, None, js=end, **quick)
-
-
-def connect_run(
-    bench: str,
-    triggers: Sequence[Callable[..., Any]],
-    stop: gr.Button,
-    handler: Callable[..., Any],
-    inputs: Sequence[gr.components.Component],
-    outputs: Sequence[gr.components.Component],
-) -> None:
-    """Runs `handler`, a generator of values for `outputs`, on the events in `triggers`, until its end or a click on
-    `stop`. The ProgressLine in the element with the id `bench` is told what becomes of it.
-    """
-    gr.on(triggers, None, None, None, js=_tell(bench, "asked"), api_visibility="private")
-    running = gr.on(
-        triggers,
-        handler,
-        list(inputs),
-        list(outputs),
-        show_progress="hidden",
-        trigger_mode="once",
-        api_visibility="private",
-        **IN_TURNS,
-    )
-    running.failure(None, None, None, js=_tell(bench, "refused"), api_visibility="private")
-    running.then(None, None, None, js=_tell(bench, "ended"), api_visibility="private")
-    stop.click(None, None, None, cancels=[running], api_visibility="private")
-
-
-def _tell(bench: str, event: str) -> str:
-    """JavaScript that tells the components in the element with the id `bench` what has happened."""
-    return f"() => {{ document.getElementById('{bench}').dispatchEvent(new CustomEvent('{event}')); return []; }}"

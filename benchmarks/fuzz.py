@@ -27,9 +27,9 @@ import gradio as gr
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.edit import edit_text
+from app.edit_api import edit_text
 from app.generate import generate_text
-from app.interpolate import interpolate_texts
+from app.interpolate_api import interpolate_texts
 from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
 from app.serving.openai_api import ApiOptions, OpenAIApi
 from app.serving.parsed_request import RequestLimits

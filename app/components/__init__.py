@@ -4,7 +4,7 @@ from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
 from .measures_table import MeasuresTable
-from .progress_line import ProgressLine, QueuedProgressLine
+from .progress_line import ProgressLine
 from .run_result import RunResult
 from .share_link import ShareLink
 from .text_rows import TextRows
@@ -18,7 +18,6 @@ __all__ = [
     "Distances",
     "MeasuresTable",
     "ProgressLine",
-    "QueuedProgressLine",
     "RunResult",
     "ShareLink",
     "TextRows",

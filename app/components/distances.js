@@ -20,24 +20,24 @@ function html(tag, text, ...children) {
 
 const digits = value => Number.isInteger(value) ? String(value) : value.toFixed(2);
 
-// One line for each text, from the first stop to the last.
-function picture(title, unit, stops) {
-  const most = Math.max(...stops.flat(), 1e-9);
-  const x = i => LEFT + (WIDTH - LEFT - RIGHT) * (stops.length > 1 ? i / (stops.length - 1) : 0.5);
+// One line for each text, from the first waypoint to the last.
+function picture(title, unit, waypoints) {
+  const most = Math.max(...waypoints.flat(), 1e-9);
+  const x = i => LEFT + (WIDTH - LEFT - RIGHT) * (waypoints.length > 1 ? i / (waypoints.length - 1) : 0.5);
   const y = value => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most;
   const svg = node('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img'});
-  svg.setAttribute('aria-label', title + ', ' + unit + ': ' + stops[0].map((_, text) =>
-    `to text ${text + 1} from ${digits(stops[0][text])} at the first stop to ${digits(stops.at(-1)[text])} at the last`).join('; '));
+  svg.setAttribute('aria-label', title + ', ' + unit + ': ' + waypoints[0].map((_, text) =>
+    `to text ${text + 1} from ${digits(waypoints[0][text])} at the first waypoint to ${digits(waypoints.at(-1)[text])} at the last`).join('; '));
   svg.append(node('path', {class: 'frame', d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}`}));
   svg.append(node('text', {class: 'scale-text', x: LEFT - 5, y: TOP + 4, 'text-anchor': 'end'}, digits(most)));
   svg.append(node('text', {class: 'scale-text', x: LEFT - 5, y: HEIGHT - BOTTOM + 4, 'text-anchor': 'end'}, '0'));
-  svg.append(node('text', {class: 'scale-text', x: LEFT, y: HEIGHT - 4}, 'first stop'));
-  svg.append(node('text', {class: 'scale-text', x: WIDTH - RIGHT, y: HEIGHT - 4, 'text-anchor': 'end'}, 'last stop'));
-  for (let text = stops[0].length - 1; text >= 0; text--) {
-    const points = stops.map((stop, i) => [x(i), y(stop[text])]);
+  svg.append(node('text', {class: 'scale-text', x: LEFT, y: HEIGHT - 4}, 'first waypoint'));
+  svg.append(node('text', {class: 'scale-text', x: WIDTH - RIGHT, y: HEIGHT - 4, 'text-anchor': 'end'}, 'last waypoint'));
+  for (let text = waypoints[0].length - 1; text >= 0; text--) {
+    const points = waypoints.map((waypoint, i) => [x(i), y(waypoint[text])]);
     svg.append(node('polyline', {class: 'way w' + text, points: points.map(p => p.join()).join(' ')}));
     points.forEach(([cx, cy], i) => svg.append(node('circle', {class: 'dot w' + text, cx, cy, r: 2.6},
-      node('title', {}, `${props.value.labels[i]}: ${digits(stops[i][text])} to text ${text + 1}`))));
+      node('title', {}, `${props.value.labels[i]}: ${digits(waypoints[i][text])} to text ${text + 1}`))));
   }
   const caption = html('figcaption', title + ' ', html('span', unit));
   return html('figure', null, caption, svg);
@@ -52,7 +52,7 @@ function draw() {
   names.className = 'names';
   pictures.replaceChildren(
     picture('Distance in latents', v.unit, v.latents), picture('Distance in tokens', 'changes', v.tokens), names);
-  const head = html('tr', null, html('th', 'stop'));
+  const head = html('tr', null, html('th', 'waypoint'));
   for (const [kind, unit] of [['latents', v.unit], ['tokens', 'changes']]) {
     v.latents[0].forEach((_, text) => head.append(html('th', `${kind} to text ${text + 1} (${unit})`)));
   }

@@ -1,4 +1,4 @@
-"""Distances: how far each stop of a road is from the texts, as a small picture and as a table of the same numbers."""
+"""Distances: how far each waypoint is from the texts, as a small picture and as a table of the same numbers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ class Distances(OwnHTML):
 def distances_value(
     labels: Sequence[str], latents: Sequence[Sequence[float]], tokens: Sequence[Sequence[int]], unit: str
 ) -> dict[str, Any]:
-    """labels: of the stops. latents, tokens: of each stop the distance to each text. unit: of those in latents."""
+    """What Distances show.
+
+    labels: of the waypoints. latents, tokens: of each waypoint the distance to each text. unit: of those in latents.
+    """
     return {
         "labels": list(labels),
-        "latents": [[round(value, 4) for value in stop] for stop in latents],
-        "tokens": [list(stop) for stop in tokens],
+        "latents": [[round(value, 4) for value in waypoint] for waypoint in latents],
+        "tokens": [list(waypoint) for waypoint in tokens],
         "unit": unit,
     }

@@ -10,11 +10,6 @@ from .own_html import OwnHTML
 State = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
 
-WAITING = "Waiting for a turn: the model writes for one visitor at a time."
-REFUSED = "No turn was to be had: the queue is full, or the connection was lost. Try again in a moment."
-SILENT = "The server has not answered for a while. If it stays silent, the connection was lost: open the page again."
-
-
 class ProgressLine(OwnHTML):
     """Shows the value made by `progress_value`, inside an element of the class `workbench`.
 
@@ -31,17 +26,6 @@ class ProgressLine(OwnHTML):
         return progress_value("idle")
 
     example_value = example_payload
-
-
-class QueuedProgressLine(ProgressLine):
-    """That of a run in gradio's queue: it answers to a click on `button.stop` and to the events `asked` (a run was
-    pressed), `refused` (it got no turn) and `ended`; see `connect_run`.
-    """
-
-    SCRIPTS = ("progress_line_queue.js",)
-
-    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(value, waiting_text=WAITING, refused_text=REFUSED, silent_text=SILENT, **kwargs)
 
 
 def again(value: Any) -> Any:

@@ -92,7 +92,7 @@ function names(c, x, y) {
   });
 }
 
-// A road that was sent here: its stops in their order, numbered.
+// Waypoints that were sent here, numbered in their order.
 function roadTraces(c) {
   const road = props.value.road, at_ = road?.at[chart()];
   if (!at_) return [];

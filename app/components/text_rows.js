@@ -10,7 +10,6 @@ start.hidden = !props.start_label;
 start.addEventListener('click', () => trigger('submit'));
 
 const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
-let stopped = null;    // the run that was stopped here: late updates of it are not drawn
 let run = null;
 
 function span(token) {
@@ -43,6 +42,7 @@ function make() {
   const text = part('text', 'p');
   text.dir = 'auto';
   text.lang = '';
+  text.translate = false;
   text.append(...['lead', 'answer', 'live', 'tail'].map(name => part(name)));
   const act = part('act', 'button');
   act.type = 'button';
@@ -103,8 +103,7 @@ function fill(row, v) {
 
 function draw() {
   const v = props.value;
-  if (!v || (v.state === 'running' && (v.run === stopped || bench?.dataset.halted))) return;
-  if (v.state !== 'stopped') stopped = null;
+  if (!v) return;
   if (v.run !== run) list.replaceChildren();
   run = v.run;
   while (list.children.length > v.rows.length) list.lastChild.remove();
@@ -120,15 +119,6 @@ function draw() {
   rows.dataset.state = v.state;
   rows.setAttribute('aria-busy', v.state === 'running');
 }
-
-// Stop keeps what there is, and at once: see progress_line.js.
-const bench = element.closest('.beside, .workbench');
-if (bench && !props.part) bench.addEventListener('click', event => {
-  if (!event.target.closest('button.stop') || (!bench.matches('.beside') && event.target.closest('.beside')) || props.value.state !== 'running' || bench.dataset.passing) return;
-  stopped = props.value.run;
-  props.value = {...props.value, state: 'stopped'};
-  draw();
-}, true);
 
 stopWithRun(draw);
 watch('value', draw);

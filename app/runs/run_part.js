@@ -9,25 +9,36 @@ let onRunState = () => {};
 
 if (props.part) {
   const given = props, watchGiven = watch, drawn = [];
+  // A tab that is shown for the first time is given its first values by gradio once more, a moment later.
+  const first = JSON.stringify(given.value), until = performance.now() + 3000;
+  let last;            // what the run showed last, until another value takes its place
   props = new Proxy(given, {
     get: (_, name) => name === 'value' && frame !== undefined ? frame : given[name],
     set(_, name, value) {
-      if (name === 'value') frame = undefined;
+      if (name === 'value') frame = last = undefined;
       given[name] = value;
       return true;
     },
   });
   watch = (names, draw) => {
     if ([names].flat().includes('value')) drawn.push(draw);
-    watchGiven(names, () => { frame = undefined; draw(); });
+    watchGiven(names, () => {
+      if (last !== undefined && performance.now() < until && JSON.stringify(given.value) === first) {
+        given.value = frame ??= last;
+      } else frame = undefined;
+      draw();
+    });
   };
   showFrame = value => {
-    frame = value;
+    frame = last = value;
     drawn.forEach(draw => draw());
   };
   // The last to hear of a state is gradio: what a component makes of it comes first.
   const heard = [detail => {
-    if (['ended', 'lost'].includes(detail.name) && frame !== undefined) props.value = frame;
+    if (!['ended', 'lost'].includes(detail.name) || frame === undefined) return;
+    const shown = frame;
+    props.value = shown;
+    last = shown;
   }];
   onRunState = callback => heard.unshift(callback);
   const hear = event => heard.forEach(callback => callback(event.detail));

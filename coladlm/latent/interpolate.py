@@ -1,16 +1,18 @@
-"""Roads between texts: each stop is a plan (or, on one road, a decoding), and all stops run as one batch.
+"""Interpolation between texts: each waypoint is a plan (or a decoding), and all waypoints run as one batch.
 
-- decoder_only: the texts' latents are interpolated on their sphere and decoded. The flow is not asked.
+The recipe's option `road` says how:
+
+- decoder_only: the texts' latents are interpolated on their sphere and decoded, without the flow.
 - through_flow: the interpolated latents are re-noised to a time and carried back, so that what stands between two texts
-  is drawn to where texts are. All stops share one noise: neighbours differ by where they stand alone.
-- noise_to_noise: each text is carried to its noise, the noises are interpolated, every stop is sampled in full.
-- prompt_to_prompt: the texts' latents are interpolated as the prompt of each stop, and the text is continued from one
-  and the same noise.
+  is drawn to where texts are. All waypoints share one noise: neighbours differ by their position alone.
+- noise_to_noise: each text is carried to its noise, the noises are interpolated, every waypoint is sampled in full.
+- prompt_to_prompt: the texts' latents are interpolated as the prompt of each waypoint, and the text is continued from
+  one and the same noise.
 
-A road through k texts has `stops` stops from each text to the next, both counted, so every text is a stop itself.
-Texts of different length are padded to the same blocks, a text ending with the end token, and the stops lose their
-last words first or grow at their end; or they are stretched, a stop has a length between those of its texts and reads
-each text at the nearest latents of its own length.
+An interpolation of k texts has `stops` waypoints from each text to the next, both counted, so every text is a waypoint
+itself. Texts of different length are padded to the same blocks, a text ending with the end token, and the waypoints
+lose their last words first or grow at their end; or they are stretched: a waypoint has a length between those of its
+texts and reads each text at the nearest latents of its own length.
 """
 
 from __future__ import annotations
@@ -31,25 +33,25 @@ from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, find_noi
 from .stops import StopMaker, arch
 
 ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
-MAX_TOKENS = 512  # in a text of a road: every stop is that long
-MAX_STOPS = 128  # of a road in all
+MAX_TOKENS = 512  # in a text: every waypoint is that long
+MAX_STOPS = 128  # waypoints in all
 
-DESCRIPTION = "Walks from text to text in a number of stops, by one of four roads."
+DESCRIPTION = "Interpolates between texts: a number of waypoints from each text to the next, made in one of four ways."
 OPTIONS = (
-    Option("road", str, "through_flow", "The way between the texts.", choices=ROADS),
-    Option("stops", int, 9, "Stops from each text to the next, both texts counted.", low=2, high=33),
-    Option("renoise", float, 0.5, "Through the flow: share of noise, 0 to 1, that a stop is re-noised to.",
+    Option("road", str, "through_flow", "How the waypoints are made.", choices=ROADS),
+    Option("stops", int, 9, "Waypoints from each text to the next, both texts counted.", low=2, high=33),
+    Option("renoise", float, 0.5, "Through the flow: share of noise, 0 to 1, that a waypoint is re-noised to.",
            low=0, high=1),
-    Option("profile", str, "arch", "Through the flow: arch re-noises less towards the texts, flat all stops alike.",
+    Option("profile", str, "arch", "Through the flow: arch re-noises less towards the texts, flat all waypoints alike.",
            choices=("arch", "flat")),
     Option("align", str, "pad", "Texts of different length: padded at their end, or stretched to a length between.",
            choices=("pad", "stretch")),
-    Option("before", str, "", "A text that stands before every stop and is not shown: the first words then follow on "
-           "something.", high=4000),
+    Option("before", str, "", "A text that stands before every waypoint and is not shown: the first words then follow "
+           "on something.", high=4000),
     Option("iterations", int, ITERATIONS, "Noise to noise: fixed-point iterations of each step of the inversion.",
            low=0, high=64),
     Option("using", str, "exact", f"Noise to noise: {SETTINGS_HELP}", choices=("exact", "as set")),
-    Option("weights", float, None, "A single stop in place of a road: the mean of all texts, with a weight for each.",
+    Option("weights", float, None, "A single waypoint instead: the mean of all texts, with a weight for each.",
            low=0, high=1e6, many=(2, 16)),
 )  # fmt: skip
 TEXTS = (2, 16)
@@ -57,12 +59,12 @@ TEXTS = (2, 16)
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """A text on a road, row `row` of the batch. weights: of each text of the recipe, summing to 1.
+    """A waypoint, row `row` of the batch. weights: of each text of the recipe, summing to 1.
 
-    prompt: on the road from prompt to prompt the interpolated prompt, which `text` begins with; else empty. done: is
-    the text complete. changed: for each token, is it not in the stop before. latent_distances, token_distances: to each
-    text of the recipe (to the stop at that text on the road from prompt to prompt); empty until the road is done. Both
-    are of the text as it reads: latents are those of the text encoded again, the mean over positions of
+    prompt: from prompt to prompt the interpolated prompt, which `text` begins with; else empty. done: is the text
+    complete. changed: for each token, is it not in the waypoint before. latent_distances, token_distances: to each text
+    of the recipe (from prompt to prompt: to the waypoint at that text); empty until the interpolation is done. Both are
+    of the text as it reads: latents are those of the text encoded again, the mean over positions of
     LatentSpace.distance; tokens are counted by layout.token_distance.
     """
 
@@ -79,7 +81,7 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Road:
-    """The stops of a road as far as they have come: at the start, whenever a stop is complete, and before Finished.
+    """The waypoints as far as they have come: at the start, whenever one is complete, and before Finished.
 
     ends: the rows that stand at the texts themselves, in their order. notes: sentences for people.
     """
@@ -104,7 +106,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
     if len(recipe.texts) < 2:
-        raise RecipeError("texts", Said(f"{len(recipe.texts)} text"), "at least two to walk between")
+        raise RecipeError("texts", Said(f"{len(recipe.texts)} text"), "at least two to interpolate between")
     tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
     weights = stop_weights(len(tokens), options["stops"], options["weights"])
     road, align = options["road"], options["align"]
@@ -126,7 +128,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
 
 
 def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None) -> list[tuple[float, ...]]:
-    """The weights of each stop, one for each text. Raises RecipeError."""
+    """The weights of each waypoint, one for each text. Raises RecipeError."""
     if weights is not None:
         if len(weights) != texts or not sum(weights) > 0:
             found = Said(f"{len(weights)} weights that sum to {sum(weights):g}")
@@ -134,7 +136,7 @@ def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None)
         return [tuple(w / sum(weights) for w in weights)]
     total = (texts - 1) * (stops - 1) + 1
     if total > MAX_STOPS:
-        raise RecipeError("options.stops", stops, f"at most {MAX_STOPS} on the whole road, which would have {total}")
+        raise RecipeError("options.stops", stops, f"at most {MAX_STOPS} waypoints in all, not {total}")
     rows = []
     for stop in range(total):
         leg, along = divmod(stop, stops - 1)
@@ -147,13 +149,13 @@ def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None)
 
 
 def rows_of(recipe: Recipe) -> int:
-    """How many stops a recipe's road has. Raises RecipeError."""
+    """How many waypoints a recipe has in all. Raises RecipeError."""
     options = check_options(recipe.options, OPTIONS)
     return len(stop_weights(len(recipe.texts), options["stops"], options["weights"]))
 
 
 class _Walk:
-    """A road on its way: what its stops are made of, and how far they have come."""
+    """An interpolation under way: what its waypoints are made of, and how far they have come."""
 
     def __init__(self, model: ColaDLM, stops: StopMaker, weights: list[tuple[float, ...]],
                  settings: SamplerSettings, road: str):  # fmt: skip
@@ -161,7 +163,7 @@ class _Walk:
         self.tokens = stops.tokens
         self.notes = []
         if all(ids == self.tokens[0] for ids in self.tokens):
-            self.notes.append("The texts are the same, so there is no way to go between them.")
+            self.notes.append("The texts are the same, so there is nothing to interpolate between them.")
         # the rows that are a text itself
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.stops = [Stop(row, w) for row, w in enumerate(weights)]
@@ -230,7 +232,7 @@ class _Walk:
     # running
 
     def _follow(self, batch: Batch, pinned: dict[int, int], prompts: list[list[int]] | None = None) -> Requests:
-        """Passes the sampler's events on, with whole texts, and says when stops are complete."""
+        """Passes the sampler's events on, with whole texts, and says when waypoints are complete."""
         read, prompts = self.model.read, prompts or [[] for _ in batch.plans]
         for row, text in pinned.items():
             self._complete(row, self.tokens[text], read(self.tokens[text]))
@@ -288,8 +290,8 @@ class _Walk:
         lost = [str(text + 1) for row, text in self.at_text.items() if ids[row] != list(texts[text])]
         if lost:
             self.notes.append(
-                f"{'Text' if len(lost) == 1 else 'Texts'} {' and '.join(lost)} did not come back from the noise to the "
-                "letter. Through the flow and decoder only have the texts themselves at their ends."
+                f"{'Text' if len(lost) == 1 else 'Texts'} {' and '.join(lost)} did not come back from the noise "
+                "unchanged. Through the flow, and with the decoder alone, the ends are the texts themselves."
             )
         spans = text_distances(self.model, ids, texts)
         before: Sequence[int] | None = None

@@ -6,11 +6,22 @@ import gradio as gr
 import pytest
 
 from app import edit_history
-from app.edit import (
+from app.edit_api import edit_text
+from app.edit_controls import (
+    METHOD_CHOICES,
+    NAMES,
+    OTHER,
+    OWN,
+    as_measured,
+    first_direction,
+    options_of,
+    turning_said,
+    values_of_options,
+)
+from app.edit_handlers import (
     EXAMPLES,
     choose,
     edit,
-    edit_text,
     first_history,
     restore,
     show,
@@ -19,17 +30,6 @@ from app.edit import (
     tokens_of,
     travel,
     typed,
-)
-from app.edit_controls import (
-    CONTROLS,
-    METHOD_CHOICES,
-    OTHER,
-    OWN,
-    as_measured,
-    first_direction,
-    options_of,
-    turning_said,
-    values_of_options,
 )
 from app.live_edit import ALIKE, LiveEdit
 from app.settings_panel import values_of
@@ -41,25 +41,33 @@ from coladlm.recipe import Recipe, RecipeError, check_options
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
+from .viewing import Viewer, controls_of, parts_of
+
 SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, seed=5, guidance=2.0)
 TEXT = "The dog ran home and the bird sang."
 METHOD, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED, COMPONENT, PUSH, RENOISE, FOLLOW, MANY = (
-    range(CONTROLS)
+    NAMES
 )
 
 
 def _controls(model, changes):
     values = ["anew", 50, "happy-sad", "", "", OTHER, tokens_of(model, OTHER), 50, 1, 1.0, 40, 0, 2]
-    for at, value in changes.items():
-        values[at] = value
-    return values
+    return {**dict(zip(NAMES, values, strict=True)), **changes}
 
 
-def _frames(model, changes=None, text=TEXT, span=(5, 9), picked=None, settings=SETTINGS):
+def _view(model):
+    return lambda context, controls: edit(model, SCHEDULER, context, controls)
+
+
+def _named(model, changes=None, text=TEXT, span=(5, 9), picked=None, settings=SETTINGS):
     picker = tokens_of(model, picked or text, *span)
-    values = [text, picker, *_controls(model, changes or {}), *values_of(settings)]
-    return list(edit(model, SCHEDULER, *values))
+    return controls_of(settings, text=text, picker=picker, options=_controls(model, changes or {}))
+
+
+def _last(model, changes=None, **given):
+    parts = parts_of(_view(model), _named(model, changes, **given))
+    return parts["rows"], parts["progress"], parts["link"]
 
 
 def _outcome(model, recipe):
@@ -75,7 +83,7 @@ def _said(pieces):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_edit_ends_with_its_candidates_best_first_and_a_link(model, method):
-    rows, progress, link = _frames(model, {METHOD: method})[-1]
+    rows, progress, link = _last(model, {METHOD: method})
     assert (rows["state"], progress["state"]) == ("done", "done")
     assert [row["label"] for row in rows["rows"]] == ["before", "no. 1", "no. 2"]
     edited = _outcome(model, Recipe.from_url(link["query"][3:]))
@@ -85,7 +93,7 @@ def test_an_edit_ends_with_its_candidates_best_first_and_a_link(model, method):
 
 
 def test_the_text_before_stands_above_with_its_span_marked(model):
-    rows, *_ = _frames(model)[-1]
+    rows, *_ = _last(model)
     before = rows["rows"][0]["final"]
     assert _said(before) == TEXT
     parts = tokens_of(model, TEXT)["tokens"]
@@ -93,14 +101,14 @@ def test_the_text_before_stands_above_with_its_span_marked(model):
 
 
 def test_candidates_that_came_out_the_same_stand_there_once(model):
-    rows, progress, _ = _frames(model, {METHOD: "renoise", STRENGTH: 0, MANY: 3})[-1]
+    rows, progress, _ = _last(model, {METHOD: "renoise", STRENGTH: 0, MANY: 3})
     assert [row["label"] for row in rows["rows"]] == ["before", "no. 1"]
     assert rows["rows"][1]["score"].endswith(" · 3 alike")
     assert ALIKE in rows["notes"] and "1 different text" in progress["parts"]
 
 
 def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
-    rows, *_ = _frames(model)[-1]
+    rows, *_ = _last(model)
     edited = _outcome(model, Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9}))
     for row, candidate in zip(rows["rows"][1:], edited.candidates, strict=True):
         assert _said(row["final"]) == candidate.text
@@ -110,7 +118,7 @@ def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
 
 def test_only_the_neighbourhood_of_the_span_of_a_long_text_is_shown(model):
     text = "the bird sang " * 120
-    rows, *_ = _frames(model, text=text, span=(300, 303))[-1]
+    rows, *_ = _last(model, text=text, span=(300, 303))
     shown = _said(rows["rows"][1]["final"])
     assert shown.startswith("… ") and shown.endswith(" …") and len(shown) < len(text) / 2
     assert len(rows["rows"][1]["text"]) > len(text) - 60
@@ -173,22 +181,45 @@ def test_kept_tokens_are_told_from_those_that_form(model):
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, changes, given, said):
-    frames = _frames(model, changes, **given)
-    progress = frames[-1][1]
-    assert len(frames) <= 2
-    assert progress["state"] == "error"
-    assert said in progress["message"] and progress["message"].endswith(".")
-    assert "Traceback" not in progress["message"] and "options." not in progress["message"]
+    with pytest.raises(ValueError) as raised:
+        parts_of(_view(model), _named(model, changes, **given))
+    sentence = str(raised.value)
+    assert said in sentence and sentence.endswith(".") and "options." not in sentence
+
+
+@pytest.mark.parametrize("name", ["text", "picker", "options", "settings"])
+def test_controls_that_are_missing_are_a_sentence(model, name):
+    controls = _named(model)
+    del controls[name]
+    with pytest.raises(ValueError, match="expected"):
+        parts_of(_view(model), controls)
+
+
+def test_a_stopped_edit_keeps_whole_texts(model):
+    context, rows = Viewer(), []
+    text = "the bird sang " * 60
+    settings = SamplerSettings(steps=50, seed=5, guidance=2.0)
+    view = edit(model, SCHEDULER, context, _named(model, text=text, span=(100, 110), settings=settings))
+    while not any(row["live"] for row in rows):
+        rows = next(view).get("rows", {"rows": []})["rows"]
+    view.close()
+    shown = context.shown[-1]
+    assert (shown["rows"]["state"], shown["progress"]["state"]) == ("stopped", "stopped")
+    before, *candidates = shown["rows"]["rows"]
+    assert [row["label"] for row in candidates] == ["no. 1", "no. 2"] and not before["text"]
+    parts = tokens_of(model, text)["tokens"]
+    for row in candidates:
+        assert row["text"].startswith("".join(parts[:100])) and row["text"].endswith("".join(parts[120:]))
 
 
 def test_all_tokens_may_be_selected_with_a_note(model):
-    rows, *_ = _frames(model, span=(0, len(tokens_of(model, TEXT)["tokens"])))[-1]
+    rows, *_ = _last(model, span=(0, len(tokens_of(model, TEXT)["tokens"])))
     assert any("All tokens are selected" in note for note in rows["notes"])
 
 
 @pytest.mark.parametrize("text", ["👩‍🚀🎈 to the moon", "שלום עולם, said the bird", "<b>x</b> {{y}} ${z}"])
 def test_any_script_can_be_edited(model, text):
-    rows, progress, _ = _frames(model, text=text, span=(1, 3))[-1]
+    rows, progress, _ = _last(model, text=text, span=(1, 3))
     assert progress["state"] == "done"
     assert _said(rows["rows"][0]["final"]) == text
 
@@ -282,8 +313,8 @@ def test_options_survive_the_controls(model, changes):
     options, other, candidates = options_of(_controls(model, changes))
     picked = tokens_of(model, other or OTHER, options.get("other_start", 0), options.get("other_end", 0))
     values = values_of_options(check_options(options, OPTIONS), picked, candidates)
-    values = [old if new == gr.skip() else new for old, new in zip(_controls(model, {}), values, strict=True)]
-    assert options_of(values) == (options, other, candidates)
+    kept = {name: value for name, value in values.items() if value != gr.skip()}
+    assert options_of(_controls(model, kept)) == (options, other, candidates)
 
 
 def test_a_direction_tells_how_many_sentences_it_turns_with_this_model(bundled):
@@ -313,11 +344,12 @@ def test_a_direction_needs_two_sentences_on_each_side(model, lines):
 
 
 def test_a_link_fills_in_text_selection_controls_and_settings(model):
-    *_, link = _frames(model, {METHOD: "mix", MIXED: 70, MANY: 3})[-1]
+    *_, link = _last(model, {METHOD: "mix", MIXED: 70, MANY: 3})
     values = restore(model, {"r": link["query"][3:]})
     text, picker = values[:2]
     assert (text, picker["start"], picker["end"]) == (TEXT, 5, 9)
-    controls, settings, progress = values[5 : 5 + CONTROLS], values[5 + CONTROLS : -1], values[-1]
+    controls = dict(zip(NAMES, values[5:], strict=False))
+    settings, progress = values[5 + len(NAMES) : -1], values[-1]
     assert (controls[METHOD], controls[OTHER_TEXT], controls[MIXED], controls[MANY]) == ("mix", OTHER, 70, 3)
     assert settings == values_of(SETTINGS)
     assert "press Change the span" in progress["message"]

@@ -4,8 +4,8 @@ import pytest
 
 from app.bundled_baseline import BundledBaseline
 from app.desk import GenerateHandlers
-from app.interpolate import EXAMPLES, interpolate
-from app.settings_panel import values_of
+from app.interpolate import EXAMPLES
+from app.interpolate_handlers import interpolate
 from app.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
@@ -39,12 +39,17 @@ def writing(model, scheduler):
             yield frame["strip"], frame["progress"]
 
 
-def road(model, scheduler):
-    options = ["through_flow", 3, 50, "arch", "pad", ""]
-    return interpolate(model, scheduler, 2, *EXAMPLES[0], "", "", "", "", *options, *values_of(SETTINGS))
+def interpolating(model, scheduler):
+    """(the rows, the progress line) of every frame of a run."""
+    texts = dict(zip("12", EXAMPLES[0], strict=True))
+    options = {"road": "through_flow", "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
+    controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
+    for frame in interpolate(model, scheduler, Viewer(), controls):
+        if "rows" in frame:
+            yield frame["rows"], frame["progress"]
 
 
-@pytest.mark.parametrize("handler", [writing, road])
+@pytest.mark.parametrize("handler", [writing, interpolating])
 def test_the_page_answers_at_once_then_says_where_one_stands_then_runs(model, one_place, held, handler):
     frames = handler(model, one_place)
     assert next(frames)[1]["state"] == "running"  # although there is no place yet

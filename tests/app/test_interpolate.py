@@ -1,4 +1,4 @@
-"""The handlers of the tab Interpolate, as the plain generators that they are."""
+"""The handlers of the tab Interpolate, and its view as the plain generator that it is."""
 
 import itertools
 import json
@@ -6,20 +6,19 @@ import json
 import gradio as gr
 import pytest
 
-from app.interpolate import (
-    BEFORE,
-    EXAMPLES,
+from app.interpolate import BEFORE, EXAMPLES, ROAD_CHOICES
+from app.interpolate_api import interpolate_texts
+from app.interpolate_handlers import (
     MAX_BOXES,
-    ROAD_CHOICES,
+    OPTION_NAMES,
     fill_boxes,
     interpolate,
-    interpolate_texts,
     restore,
     several,
     show_boxes,
     texts_of,
 )
-from app.live_road import LiveRoad, label_of
+from app.live_road import LiveInterpolation, label_of
 from app.settings_panel import values_of
 from app.share import link_of
 from coladlm import BlockDone, SamplerSettings, Step
@@ -28,6 +27,8 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
+from .viewing import Viewer, controls_of, parts_of
+
 SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
 PAIR = ("The sun was warm", "The night was cold and dark")
@@ -35,12 +36,18 @@ PAIR = ("The sun was warm", "The night was cold and dark")
 
 def _controls(texts=PAIR, road="through_flow", stops=4, renoise=50, profile="arch", align="pad", before="",
               settings=SETTINGS):  # fmt: skip
-    boxes = [texts[i] if i < len(texts) else "" for i in range(MAX_BOXES)]
-    return [len(texts), *boxes, road, stops, renoise, profile, align, before, *values_of(settings)]
+    boxes = {str(i + 1): texts[i] if i < len(texts) else "" for i in range(MAX_BOXES)}
+    options = dict(zip(OPTION_NAMES, (road, stops, renoise, profile, align, before), strict=True))
+    return controls_of(settings, count=len(texts), texts=boxes, options=options)
+
+
+def _view(model):
+    return lambda context, controls: interpolate(model, SCHEDULER, context, controls)
 
 
 def _last(model, **controls):
-    return list(interpolate(model, SCHEDULER, *_controls(**controls)))[-1]
+    parts = parts_of(_view(model), _controls(**controls))
+    return parts["rows"], parts["progress"], parts["link"], parts["distances"]
 
 
 def _said(piece):
@@ -48,7 +55,7 @@ def _said(piece):
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_a_road_ends_with_its_stops_their_distances_and_a_link(model, road):
+def test_an_interpolation_ends_with_its_waypoints_their_distances_and_a_link(model, road):
     rows, progress, link, distances = _last(model, road=road)
     assert (rows["state"], progress["state"]) == ("done", "done")
     assert [row["label"] for row in rows["rows"]] == ["text 1", "33.3 %", "66.7 %", "text 2"]
@@ -65,13 +72,13 @@ def test_the_rows_are_the_texts_of_the_run(model):
     assert (rows["rows"][0]["text"], rows["rows"][-1]["text"]) == PAIR
 
 
-def test_changed_tokens_of_a_stop_are_marked(model):
+def test_changed_tokens_of_a_waypoint_are_marked(model):
     rows, *_ = _last(model)
     assert not any(flag for _, flag in rows["rows"][0]["final"])
     assert any(flag & 1 for _, flag in rows["rows"][-1]["final"])
 
 
-def test_a_road_through_three_texts_has_all_of_them_as_stops(model):
+def test_three_texts_are_waypoints_themselves(model):
     rows, *_ = _last(model, texts=EXAMPLES[2], stops=3)
     assert [row["label"] for row in rows["rows"]] == ["text 1", "50 %", "text 2", "50 %", "text 3"]
     assert [rows["rows"][i]["text"] for i in (0, 2, 4)] == list(EXAMPLES[2])
@@ -93,11 +100,11 @@ class Slow:
 
 def _slow_frames(model, recipe):
     clock = Slow()
-    return list(LiveRoad(model, recipe, clock).frames(clock.events(run(model, recipe))))
+    return list(LiveInterpolation(model, recipe, clock).frames(clock.events(run(model, recipe))))
 
 
 @pytest.mark.parametrize("road", ["through_flow", "noise_to_noise", "prompt_to_prompt"])
-def test_stops_stream_as_they_crystallise_and_only_grow(model, road):
+def test_waypoints_stream_as_they_crystallise_and_only_grow(model, road):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": road, "stops": 3})
     frames = _slow_frames(model, recipe)
     assert len(frames) == 1 + len(list(run(model, recipe))), "where events are slow, every one has its frame"
@@ -108,9 +115,9 @@ def test_stops_stream_as_they_crystallise_and_only_grow(model, road):
 
 @pytest.mark.parametrize("before", ["", "One", "The dog ran home and"])
 @pytest.mark.parametrize("road", ["through_flow", "noise_to_noise"])
-def test_the_tokens_that_settled_are_those_of_the_stop(model, road, before):
+def test_the_tokens_that_settled_are_those_of_the_waypoint(model, road, before):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": road, "stops": 3, "before": before})
-    live = LiveRoad(model, recipe)
+    live = LiveInterpolation(model, recipe)
     list(live.frames(run(model, recipe)))
     stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
     assert tuple(live.rows[1].answer) == stops[1].token_ids
@@ -118,7 +125,7 @@ def test_the_tokens_that_settled_are_those_of_the_stop(model, road, before):
 
 def test_a_continuation_settles_after_its_prompt(model):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": "prompt_to_prompt", "stops": 3})
-    live = LiveRoad(model, recipe)
+    live = LiveInterpolation(model, recipe)
     list(live.frames(run(model, recipe)))
     stop = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops[1]
     assert live.rows[1].answer == list(stop.token_ids[-len(live.rows[1].answer) :])
@@ -134,12 +141,12 @@ def test_the_first_frame_comes_before_the_first_event(model):
         yield from ()
 
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 3})
-    first = next(LiveRoad(model, recipe).frames(events()))
+    first = next(LiveInterpolation(model, recipe).frames(events()))
     assert first.progress["state"] == "running" and len(first.rows["rows"]) == 3
     assert not asked
 
 
-def test_a_closed_road_stops_the_run(model):
+def test_closing_the_frames_stops_the_run(model):
     closed = []
 
     def events():
@@ -149,7 +156,7 @@ def test_a_closed_road_stops_the_run(model):
             closed.append(True)
 
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 3})
-    frames = LiveRoad(model, recipe).frames(events())
+    frames = LiveInterpolation(model, recipe).frames(events())
     for _ in range(3):
         next(frames)
     frames.close()
@@ -160,7 +167,7 @@ def test_steps_wait_where_frames_are_slow(model):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 3})
     steps = sum(isinstance(event, Step) for event in run(model, recipe))
     blocks = sum(isinstance(event, BlockDone) for event in run(model, recipe))
-    live = LiveRoad(model, recipe, lambda: 0.0)  # no time passes: no step is due
+    live = LiveInterpolation(model, recipe, lambda: 0.0)  # no time passes: no step is due
     frames = list(live.frames(run(model, recipe)))
     assert blocks < len(frames) < blocks + steps
 
@@ -173,10 +180,10 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"texts": (PAIR[0], "word " * 2000)}, "tokens"),
         ({"texts": (PAIR[0], "broken \ud800")}, "Text 2 is with half a character"),
         ({"texts": (PAIR[0], None)}, "Text 2 is None, expected a text."),
-        ({"road": "ferry"}, "The road is 'ferry'"),
-        ({"stops": 1}, "Stops is 1"),
-        ({"stops": 2.5}, "Stops is 2.5, expected a whole number"),
-        ({"stops": None}, "Stops is empty"),
+        ({"road": "ferry"}, "How to interpolate is 'ferry'"),
+        ({"stops": 1}, "The number of waypoints is 1"),
+        ({"stops": 2.5}, "The number of waypoints is 2.5, expected a whole number"),
+        ({"stops": None}, "The number of waypoints is empty"),
         ({"renoise": 150}, "Noise is 150 %, expected from 0 to 100 %."),
         ({"renoise": -1}, "Noise is -1 %"),
         ({"renoise": float("nan")}, "Noise is nan"),
@@ -186,22 +193,54 @@ def test_steps_wait_where_frames_are_slow(model):
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, controls, said):
-    frames = list(interpolate(model, SCHEDULER, *_controls(**controls)))
-    progress = frames[-1][1]
-    assert len(frames) <= 2
-    assert progress["state"] == "error"
-    assert said in progress["message"] and progress["message"].endswith(".")
-    assert "Traceback" not in progress["message"]
+    with pytest.raises(ValueError) as raised:
+        parts_of(_view(model), _controls(**controls))
+    sentence = str(raised.value)
+    assert said in sentence and sentence.endswith(".") and "options." not in sentence
 
 
-def test_equal_texts_make_a_road_with_a_note(model):
+@pytest.mark.parametrize("name", ["count", "texts", "options", "settings"])
+def test_controls_that_are_missing_are_a_sentence(model, name):
+    controls = _controls()
+    del controls[name]
+    with pytest.raises(ValueError, match="expected"):
+        parts_of(_view(model), controls)
+
+
+def _stopped(model, frames=4, **controls):
+    """The parts of a run that is stopped after so many frames of its rows."""
+    context, parts, seen = Viewer(), {}, 0
+    view = interpolate(model, SCHEDULER, context, _controls(**controls))
+    while seen < frames:
+        frame = next(view)
+        parts |= frame
+        seen += any(row["live"] for row in frame.get("rows", {"rows": []})["rows"])
+    view.close()
+    for frame in context.shown:
+        parts |= frame
+    return parts
+
+
+@pytest.mark.parametrize("road", ["through_flow", "prompt_to_prompt"])
+def test_a_stopped_interpolation_keeps_the_texts_as_far_as_they_have_come(model, road):
+    parts = _stopped(model, road=road, settings=SamplerSettings(steps=50, max_new_tokens=64, seed=5, guidance=2.0))
+    assert (parts["rows"]["state"], parts["progress"]["state"]) == ("stopped", "stopped")
+    forming = parts["rows"]["rows"][1]
+    shown = "".join(token[0] for line in forming["settled"].splitlines() for token in json.loads(line))
+    shown += "".join(token[0] for token in forming["live"] if not token[2])
+    assert forming["text"].startswith(forming["lead"]) and forming["text"].strip()
+    assert (forming["lead"] + shown).startswith(forming["text"])
+    assert parts["rows"]["run"] == parts["progress"]["run"] == Viewer().id
+
+
+def test_equal_texts_give_a_note(model):
     rows, progress, *_ = _last(model, texts=(PAIR[0], PAIR[0]))
     assert progress["state"] == "done"
     assert any("are the same" in note for note in rows["notes"])
 
 
 @pytest.mark.parametrize("texts", [("👩‍🚀 🎈", "שלום עולם"), ("<b>x</b> {{y}}", "${z} `w`")])
-def test_any_script_makes_a_road(model, texts):
+def test_texts_of_any_script_can_be_interpolated(model, texts):
     rows, *_ = _last(model, texts=texts)
     assert (rows["rows"][0]["text"], rows["rows"][-1]["text"]) == texts
 
@@ -221,11 +260,11 @@ def test_a_link_fills_in_texts_options_and_settings(model):
     assert [box["visible"] for box in boxes] == [True] * 3 + [False] * (MAX_BOXES - 3)
     assert fewer["interactive"] and more["interactive"]
     assert rest[:-1] == ["through_flow", 4, 29, "flat", "stretch", BEFORE, *values_of(SETTINGS)]
-    assert "press Make the road" in rest[-1]["message"]
+    assert "press Interpolate" in rest[-1]["message"]
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_a_link_repeats_its_road(model, road):
+def test_a_link_repeats_its_interpolation(model, road):
     rows, _, link, _ = _last(model, road=road)
     recipe = Recipe.from_url(link["query"][3:])
     stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
@@ -249,7 +288,7 @@ def test_a_link_of_another_model_says_so(model):
 def test_a_link_that_cannot_be_shown_says_so_and_changes_nothing(model, query):
     *values, progress = restore(model, query)
     assert progress["state"] == "error" and "link" in progress["message"]
-    assert sum(value != gr.skip() for value in values) == 1  # the road that is chosen at first
+    assert sum(value != gr.skip() for value in values) == 1  # the way that is chosen at first
 
 
 def test_links_of_other_tabs_are_left_alone(model):
@@ -270,23 +309,23 @@ def test_filling_the_boxes_empties_those_that_are_left():
     assert [box["value"] for box in fill_boxes(["a", "b"])[1:-2]] == ["a", "b"] + [""] * (MAX_BOXES - 2)
 
 
-def test_texts_that_are_sent_here_become_the_road_and_a_single_one_its_beginning():
+def test_texts_that_are_sent_here_fill_the_boxes_and_a_single_one_the_first():
     assert several(["a", "b", "c"]) == fill_boxes(["a", "b", "c"])
     assert several([str(i) for i in range(9)]) == fill_boxes([str(i) for i in range(MAX_BOXES)])
     assert [i for i, value in enumerate(several(["a"])) if value != gr.skip()] == [1]
 
 
-def test_the_texts_of_a_road_are_those_of_its_stops(model):
+def test_the_texts_to_send_are_those_of_the_waypoints(model):
     rows, *_ = _last(model)
     assert texts_of(rows) == [row["text"] for row in rows["rows"]] and len(texts_of(rows)) == 4
     assert texts_of({"rows": [{"text": ""}]}) == []
 
 
-def test_every_road_has_a_choice():
+def test_every_way_to_interpolate_has_a_choice():
     assert tuple(choice.value for choice in ROAD_CHOICES) == ROADS
 
 
-def test_stops_are_called_by_where_they_are():
+def test_waypoints_are_called_by_where_they_are():
     assert label_of((0.0, 1.0)) == "text 2"
     assert label_of((0.75, 0.25)) == "25 %" and label_of((0.875, 0.125)) == "12.5 %"
     assert label_of((0.2, 0.3, 0.5)) == "mean"
@@ -295,7 +334,7 @@ def test_stops_are_called_by_where_they_are():
 # the API
 
 
-def test_the_api_gives_the_stops_of_its_recipe(model):
+def test_the_api_gives_the_waypoints_of_its_recipe(model):
     *_, (stops, recipe) = interpolate_texts(model, SCHEDULER, list(PAIR), {"stops": 3}, {"steps": 3})
     again = Recipe.from_json(json.dumps(recipe))
     road = [event for event in run(model, again) if isinstance(event, Road)][-1]

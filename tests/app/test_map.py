@@ -154,10 +154,10 @@ def test_two_selections_make_a_direction_with_a_length(maps):
     assert "expected 2 to" in maps.direction(["a cat"], ["a dog", "the dog"])
 
 
-# a road from Interpolate, files
+# waypoints from Interpolate, files
 
 
-def test_a_road_lies_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
+def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
     maps = Maps(model, scheduler)
     road = ["the cat sat", "the dog sat", "the dog ran"]
     *running, last = maps.take_road("another", road)
@@ -165,10 +165,10 @@ def test_a_road_lies_on_the_sentences_where_nobody_has_a_map_yet(model, schedule
     assert len(data_of(last)["texts"]) == len(load_sentences())
     shown = last[0]["road"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
-    assert "A road of 3 stops" in shown["said"] and "true latent distances" in shown["said"]
+    assert "3 waypoints, numbered" in shown["said"] and "true latent distances" in shown["said"]
 
 
-def test_a_road_stays_on_the_map_and_lies_where_its_texts_do(maps):
+def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):
     texts = load_sentences()[:2]
     *_, (value, _) = maps.take_road(ME, texts)
     np.testing.assert_allclose(value["road"]["at"]["pca"], maps.get(ME).placed()["pca"][:2], atol=1e-3)
@@ -176,9 +176,9 @@ def test_a_road_stays_on_the_map_and_lies_where_its_texts_do(maps):
 
 
 @pytest.mark.parametrize("road", [[], ["the cat"]])
-def test_a_road_without_two_stops_is_a_sentence(model, scheduler, road):
+def test_less_than_two_waypoints_are_a_sentence(model, scheduler, road):
     *_, (_, progress) = Maps(model, scheduler).take_road(ME, road)
-    assert progress["state"] == "error" and "two stops" in progress["message"]
+    assert progress["state"] == "error" and "two waypoints" in progress["message"]
 
 
 @pytest.fixture

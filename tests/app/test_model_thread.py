@@ -11,19 +11,20 @@ from starlette.testclient import TestClient
 from app.beside import decode_again, run_beside, write_baseline
 from app.cloud import CloudHolder
 from app.desk import GenerateHandlers
-from app.edit import edit, edit_text, tokens_of
-from app.edit_controls import OTHER
+from app.edit_api import edit_text
+from app.edit_controls import NAMES, OTHER
+from app.edit_handlers import edit, tokens_of
 from app.explorer import Explorer
 from app.flow_runs import branch_on_map, run_on_map
 from app.generate import generate_text
-from app.interpolate import MAX_BOXES, interpolate, interpolate_texts
+from app.interpolate_api import interpolate_texts
+from app.interpolate_handlers import interpolate
 from app.map import Maps
 from app.model_card import measure_speed, save_latents, there_and_back
 from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
 from app.page import build_page
 from app.resident import Resident
 from app.serving.openai_api import OpenAIApi
-from app.settings_panel import values_of
 from app.sweep import sweep
 from app.trace_store import TraceStore
 from coladlm import SamplerSettings
@@ -79,18 +80,20 @@ def visit(model, scheduler, baseline, tmp_path_factory):
     hook.remove()
 
 
-def roads(visit):
+def interpolations(visit):
+    texts = dict(zip("12", PAIR, strict=True))
     for road in ROADS:
-        boxes = [*PAIR, *[""] * (MAX_BOXES - 2)]
-        controls = [2, *boxes, road, 3, 50, "arch", "pad", "", *values_of(SETTINGS)]
-        yield from interpolate(visit.model, visit.scheduler, *controls)
+        options = {"road": road, "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
+        controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
+        yield from interpolate(visit.model, visit.scheduler, Viewer(ME), controls)
 
 
 def edits(visit):
     for method in ("anew", "direction", "mix", "component"):
-        controls = [method, 50, "happy-sad", "", "", OTHER, tokens_of(visit.model, OTHER), 50, 1, 1.0, 40, 0, 2]
-        picker = tokens_of(visit.model, TEXT, 5, 9)
-        yield from edit(visit.model, visit.scheduler, TEXT, picker, *controls, *values_of(SETTINGS))
+        values = [method, 50, "happy-sad", "", "", OTHER, tokens_of(visit.model, OTHER), 50, 1, 1.0, 40, 0, 2]
+        options, picker = dict(zip(NAMES, values, strict=True)), tokens_of(visit.model, TEXT, 5, 9)
+        controls = controls_of(SETTINGS, text=TEXT, picker=picker, options=options)
+        yield from edit(visit.model, visit.scheduler, Viewer(ME), controls)
 
 
 def look_at_a_token(visit):
@@ -169,7 +172,7 @@ CASES = {
     "sweep": lambda v: sweep(v.model, v.scheduler, v.baseline, Viewer(ME), controls_of(
         SETTINGS, prompt=TEXT, down={"setting": "guidance", "values": "1, 2"},
         across={"setting": "seed", "values": "1, 2"})),
-    "interpolate": roads,
+    "interpolate": interpolations,
     "edit": edits,
     "trajectories": lambda v: run_on_map(v.explorer, Viewer(ME), v.on_map()),
     "a point": open_a_point,

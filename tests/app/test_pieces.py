@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from app.edit import tokens_of
+from app.edit_handlers import tokens_of
 from app.operations_api import decode_latents, encode_text
 from app.pieces import pieces
 from app.round_trip import round_trip

@@ -50,7 +50,7 @@ def change(page: Page) -> list[str]:
 
 
 @SIZES
-def test_from_a_road_to_an_edit_and_back_by_its_link(visit, size):
+def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit, size):
     page = visit(size)
     open_tab(page, "Interpolate")
     fill(page, *PAIR)

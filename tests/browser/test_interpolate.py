@@ -23,41 +23,61 @@ def fill(page: Page, *texts: str) -> None:
 
 
 def make(page: Page) -> list[str]:
-    """Makes the road and returns the texts of its stops."""
+    """Interpolates and returns the texts of the waypoints."""
     press_run(page, BENCH)
     state(page, "done", bench=BENCH)
-    return page.locator("#stops .text").all_inner_texts()
+    return page.locator("#waypoints .text").all_inner_texts()
 
 
-def test_stops_are_there_while_they_form_and_stop_keeps_them(visit):
+def test_waypoints_are_there_while_they_form_and_stop_keeps_them_to_go_on_with(visit):
     page = visit()
     bench = open_tab(page, "Interpolate")
     fill(page, "The sun was warm and bright. " * 12, "The night was cold and dark. " * 12)
-    number(bench, "Stops from text to text", 33)
+    number(bench, "Waypoints from text to text", 33)
     bench.locator("button.run").click()
-    page.wait_for_function("document.querySelectorAll('#stops .live .token').length > 7")
+    page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
     bench.locator("button.stop").click()
     state(page, "stopped", bench=BENCH)
-    expect(page.locator("#stops li")).to_have_count(33)
-    assert page.locator("#stops li").nth(4).locator(".token").count() > 0
+    expect(page.locator("#waypoints li")).to_have_count(33)
+    waypoint = page.locator("#waypoints li").nth(4)
+    text = waypoint.locator(".text").text_content()
+    assert waypoint.locator(".token").count() > 0
+    waypoint.get_by_role("button", name="Edit").click()
+    page.wait_for_function("text => document.querySelector('#edit .ask textarea').value === text", arg=text)
+
+
+def test_run_stop_run_shows_the_second_run_and_stop_ends_it(visit):
+    page = visit()
+    bench = open_tab(page, "Interpolate")
+    fill(page, "The sun was warm and bright. " * 12, "The night was cold and dark. " * 12)
+    number(bench, "Waypoints from text to text", 33)
+    for noise in (30, 60):
+        number(bench, "Noise (%)", noise)
+        press_run(page, BENCH)
+        state(page, "running", bench=BENCH)
+        expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "running")
+        page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
+        bench.locator("button.stop").click()
+        state(page, "stopped", bench=BENCH)
+        expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "stopped")
 
 
 @SIZES
-def test_a_reload_restores_the_road_of_the_link(visit, size):
+def test_a_reload_restores_the_interpolation_of_the_link(visit, size):
     page = visit(size)
     open_tab(page, "Interpolate")
     page.get_by_role("button", name="Add a text").click()
     expect(box(page, 3)).to_be_visible()
     fill(page, *PAIR, "שלום 🌙")
     page.get_by_text("Decoder only", exact=True).click()
-    expect(page.get_by_label("number input for Noise (%)")).to_be_hidden()  # which that road does not need
-    stops = make(page)
+    expect(page.get_by_label("number input for Noise (%)")).to_be_hidden()  # which is not needed there
+    waypoints = make(page)
     expect(page.locator("#interpolate .distances svg[role=img]")).to_have_count(2)
     assert overflow(page) <= 0
     assert "r=" in page.url
     page.reload()
     state(page, "done", bench=BENCH)
-    assert page.locator("#stops .text").all_inner_texts() == stops
+    expect(page.locator("#waypoints .text")).to_have_text(waypoints)
     assert [box(page, i).input_value() for i in (1, 2, 3)] == [*PAIR, "שלום 🌙"]
     expect(page.get_by_role("radio", name="Decoder only")).to_be_checked()
 

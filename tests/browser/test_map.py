@@ -27,7 +27,7 @@ def test_the_sentences_become_a_map_that_a_umap_joins_and_texts_near_one_are_fou
     expect(page.locator("#texts .chart option[value=umap]")).to_be_enabled()
 
 
-def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_a_road(visit, tmp_path):
+def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):
     page = visit(WIDE)
     bench = open_tab(page, "Map")
     bench.get_by_role("button", name="Open texts of your own").click()
@@ -59,9 +59,9 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_a_road(visit, tmp_p
     bench.get_by_role("button", name="To Interpolate").click()
     expect(page.get_by_label("Text 1", exact=True)).to_have_value("<b>cat</b> number 3")
     expect(page.get_by_label("Text 2", exact=True)).to_have_value("<b>cat</b> number 5")
-    number(page.locator("#interpolate"), "Stops from text to text", 3)
+    number(page.locator("#interpolate"), "Waypoints from text to text", 3)
     page.locator("#interpolate button.run").click()
     state(page, "done", bench="interpolate")
-    page.get_by_role("button", name="See the road on the map").click()
-    expect(page.locator("#texts .said")).to_contain_text("A road of 3 stops")
+    page.get_by_role("button", name="See the waypoints on the map").click()
+    expect(page.locator("#texts .said")).to_contain_text("3 waypoints, numbered")
     page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")

@@ -1,16 +1,16 @@
-"""Distances of the stops of a road, as pictures, as numbers and as files."""
+"""Distances of waypoints, as pictures, as numbers and as files."""
 
 from playwright.sync_api import expect
 
-from .values import PAIR, Road
+from .values import PAIR, Interpolation
 
 
 def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_path):
-    value = Road(model, PAIR).distances
+    value = Interpolation(model, PAIR).distances
     page = bare({"distances": parts.part("distances", value=value)})
     expect(page.locator(".distances svg[role=img]")).to_have_count(2)
     said = page.locator(".distances svg[role=img]").first.get_attribute("aria-label")
-    assert f"to text 1 from {value['latents'][0][0]:.0f} at the first stop" in said
+    assert f"to text 1 from {value['latents'][0][0]:.0f} at the first waypoint" in said
     page.page.get_by_text("The same as numbers").click()
     rows = page.locator(".distances tbody tr")
     expect(rows).to_have_count(9)
@@ -22,6 +22,6 @@ def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_pa
     assert page.save(page.locator(".save[data-format=png]"), tmp_path).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_road_that_has_not_been_measured_shows_nothing(parts, bare):
+def test_what_has_not_been_measured_shows_nothing(parts, bare):
     page = bare({"distances": parts.part("distances")})
     expect(page.locator(".distances")).to_be_hidden()

@@ -102,7 +102,7 @@ def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
     assert page.told("texts", "edit") == [{"text": text}]
 
 
-def test_a_selection_is_a_road_for_interpolate_and_its_road_lies_on_the_map(map_of, texts):
+def test_a_selection_goes_to_interpolate_and_its_waypoints_lie_on_the_map(map_of, texts):
     page = map_of()
     chosen = [text_of(page, i) for i in (2, 4)]
     for i in (2, 4):
@@ -110,7 +110,7 @@ def test_a_selection_is_a_road_for_interpolate_and_its_road_lies_on_the_map(map_
     page.page.get_by_role("button", name="To Interpolate").click()
     assert page.told("texts", "select") == [{"texts": chosen}]
     page.update("texts", texts.road([chosen[0], "The cat sat.", chosen[1]]))
-    expect(page.locator("#texts .said")).to_contain_text("A road of 3 stops")
+    expect(page.locator("#texts .said")).to_contain_text("3 waypoints, numbered")
     page.page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")
 
 

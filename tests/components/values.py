@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
-from app import desk, edit, explorer, interpolate
+from app import desk, explorer, interpolate_handlers
+from app import edit_handlers as edit
 from app import map as text_map
 from app.bundled_baseline import BundledBaseline
 from app.cloud import CloudHolder
+from app.edit_controls import NAMES, OTHER, OWN
+from app.interpolate import BEFORE
 from app.live import LiveRun
-from app.live_road import LiveRoad
+from app.live_road import LiveInterpolation
 from app.settings_panel import SETTINGS as SETTINGS_OF_THE_PAGE
 from app.settings_panel import values_of
 from app.share import link_of
@@ -46,9 +47,13 @@ class Slow:
 
 def controls_of(settings: SamplerSettings, prompt: str, variations: int = 1, **changes: Any) -> dict[str, Any]:
     """What the controls of the tab Generate send, by their names. changes: of single settings."""
+    return {"prompt": prompt, "variations": variations, "settings": {**named_settings(settings), **changes}}
+
+
+def named_settings(settings: SamplerSettings) -> dict[str, Any]:
+    """The values of the controls of settings, by their names."""
     names = ["seed", *(setting.name for setting in SETTINGS_OF_THE_PAGE)]
-    named = dict(zip(names, values_of(settings), strict=True))
-    return {"prompt": prompt, "variations": variations, "settings": {**named, **changes}}
+    return dict(zip(names, values_of(settings), strict=True))
 
 
 class Generated:
@@ -88,8 +93,23 @@ class Generated:
 def refused(model: ColaDLM, prompt: str, **changes: Any) -> str:
     """The sentence with which the tab Generate refuses a prompt, or values of its settings."""
     writer = desk.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline())
+    return sentence_of(lambda: list(writer.write(Generated, controls_of(SETTINGS, prompt, **changes))))
+
+
+def refused_edit(model: ColaDLM, text: str, start: int, end: int, ends: tuple[str, str] | None = None) -> str:
+    """The sentence with which the tab Edit refuses a span or the ends of a direction."""
+    return sentence_of(lambda: Edited(model, text, start, end, ends))
+
+
+def refused_texts(model: ColaDLM, *texts: str) -> str:
+    """The sentence with which the tab Interpolate refuses texts."""
+    return sentence_of(lambda: Interpolation(model, texts))
+
+
+def sentence_of(run: Callable[[], Any]) -> str:
+    """What is wrong with a run."""
     try:
-        list(writer.write(Generated, controls_of(SETTINGS, prompt, **changes)))
+        run()
     except ValueError as error:
         return str(error)
     raise AssertionError("nothing was wrong with it")
@@ -100,18 +120,26 @@ def link(prompt: str, model: str = "", **settings: Any) -> dict[str, Any]:
     return link_of(Recipe("generate", (prompt,), dataclasses.replace(SETTINGS, **settings), model=model))
 
 
-class Road:
-    """A road of the tab Interpolate. rows: at every step, and the finished ones; what the last frame says besides."""
+class Unseen:
+    """The context of a run whose last frame nobody looks at."""
+
+    id, visitor = "run-of-a-test", VISITOR
+
+    def show(self, frame: dict[str, Any]) -> None:
+        pass
+
+
+class Interpolation:
+    """A run of the tab Interpolate. rows: at every step, and the finished ones; distances: of the finished ones."""
 
     def __init__(self, model: ColaDLM, texts: Sequence[str], stops: int = 9, way: str = "through_flow") -> None:
-        boxes = [texts[i] if i < len(texts) else "" for i in range(interpolate.MAX_BOXES)]
-        controls = [len(texts), *boxes, way, stops, 50, "arch", "pad", interpolate.BEFORE, *values_of(SETTINGS)]
-        frames = list(interpolate.interpolate(model, SCHEDULER, *controls))
-        self.progress, _, self.distances = frames[-1][1:]
-        if self.progress["state"] == "error":
-            return
-        recipe = Recipe.from_json(frames[-1][2]["recipe"])
-        live = LiveRoad(model, recipe)
+        boxes = {str(i): text for i, text in enumerate(texts, 1)}
+        options = dict(zip(interpolate_handlers.OPTION_NAMES, (way, stops, 50, "arch", "pad", BEFORE), strict=True))
+        controls = {"count": len(texts), "texts": boxes, "options": options, "settings": named_settings(SETTINGS)}
+        *_, last = frames = list(interpolate_handlers.interpolate(model, SCHEDULER, Unseen(), controls))
+        self.distances = last["distances"]
+        recipe = Recipe.from_json(frames[0]["link"]["recipe"])
+        live = LiveInterpolation(model, recipe)
         self.rows = [frame.rows for event in run(model, recipe) if (frame := live.after(event))]
 
 
@@ -122,12 +150,16 @@ class Edited:
         self, model: ColaDLM, text: str, start: int, end: int, ends: tuple[str, str] | None = None, candidates: int = 4
     ) -> None:
         self.picker = edit.tokens_of(model, text, start, end)
-        other = edit.tokens_of(model, edit.OTHER)
-        how = ["anew", 50, "happy-sad", "", ""] if ends is None else ["direction", 50, edit.OWN, *ends]
-        controls = [*how, edit.OTHER, other, 50, 1, 1.0, 20, 0, candidates]
-        frames = list(edit.edit(model, SCHEDULER, text, self.picker, *controls, *values_of(SETTINGS)))
-        self.rows = [rows for rows, *_ in frames if rows != gr.skip()]
-        self.progress = frames[-1][1]
+        how = ["anew", 50, "happy-sad", "", ""] if ends is None else ["direction", 50, OWN, *ends]
+        values = [*how, OTHER, edit.tokens_of(model, OTHER), 50, 1, 1.0, 20, 0, candidates]
+        options = dict(zip(NAMES, values, strict=True))
+        self.controls = {
+            "text": text,
+            "picker": self.picker,
+            "options": options,
+            "settings": named_settings(SETTINGS),
+        }
+        self.rows = [f["rows"] for f in edit.edit(model, SCHEDULER, Unseen(), self.controls) if "rows" in f]
 
 
 def picked(model: ColaDLM, text: str) -> dict[str, Any]:
@@ -173,7 +205,7 @@ class Texts:
         return self._maps.near(VISITOR, text)[0]
 
     def road(self, texts: Sequence[str]) -> dict[str, Any]:
-        """The value with a road on the map."""
+        """The value with waypoints on the map."""
         *_, (value, _) = self._maps.take_road(VISITOR, list(texts))
         return value
 
