@@ -38,7 +38,8 @@ class Net:
     """What lies between the browser and the server: an application around the application.
 
     delay: seconds before each answer about runs. cuts: bytes after which the next streams of events break off, one
-    after the other. stall: nothing more goes out on streams. prefix: a sub-path that a proxy would cut off.
+    after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests that
+    break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off.
     """
 
     def __init__(self, app, prefix: str = "") -> None:
@@ -47,6 +48,7 @@ class Net:
 
     def calm(self) -> None:
         self.delay, self.stall = 0.0, False
+        self.gradio: tuple[str, bool] | None = None
         self.cuts: list[int] = []
         self.asked: list[tuple[str, str]] = []
 
@@ -57,7 +59,9 @@ class Net:
             if not scope["path"].startswith(self.prefix):
                 raise ConnectionError("outside of the sub-path")
             scope = {**scope, "path": scope["path"].removeprefix(self.prefix)}
-        if "/runs/" not in scope["path"] or scope["path"].endswith("client.js"):
+        if self.gradio is not None and scope["path"].endswith(self.gradio[0]):
+            return await self._break(scope, receive, send, begun=self.gradio[1])
+        if "/runs/" not in scope["path"] or scope["path"].endswith(".js"):
             return await self.app(scope, receive, send)
         self.asked.append((scope["method"], scope["path"]))
         stream, sent = scope["path"].endswith("/events"), 0
@@ -75,6 +79,14 @@ class Net:
             await send(message)
 
         await self.app(scope, receive, slowly)
+
+    async def _break(self, scope, receive, send, begun: bool) -> None:
+        async def breaking(message) -> None:
+            if begun and message["type"] == "http.response.start":
+                return await send(message)
+            raise ConnectionError("cut")
+
+        await self.app(scope, receive, breaking)
 
     def starts(self) -> int:
         """How many runs were asked for."""
@@ -240,6 +252,27 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(tab, net, model)
     assert answer(page) == written(model)
     assert net.starts() == 1 and sum(path.endswith("/events") for _, path in net.asked) > 2
     assert page.evaluate("window.same"), "the page was loaded anew"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("path", ["/queue/join", "/queue/data"])
+def test_a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_works(tab, net, path, begun):
+    page = tab(SHORT)
+    press(page, "run")
+    expect(page.locator("#generate")).to_have_attribute("data-run", "done")
+    text = answer(page)
+    page.evaluate("window.same = true")
+    net.gradio = (path, begun)
+    page.locator("#text .answer .token").nth(3).click()
+    expect(page.get_by_test_id("toast-body").first).to_contain_text("connection to the server was lost")
+    page.wait_for_timeout(3000)  # gradio asks every two seconds whether the server is back
+    net.gradio = None
+    page.locator("#text .answer .token").nth(5).click()
+    expect(page.locator("#token")).to_contain_text("token")
+    assert page.evaluate("window.same"), "the page was loaded anew"
+    assert answer(page) == text
+    press(page, "run")
+    expect(page.locator("#generate")).to_have_attribute("data-run", "done")
 
 
 def test_a_lost_server_is_told_of_the_text_stays_and_the_run_is_found_again(tab, net):
