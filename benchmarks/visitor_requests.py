@@ -186,22 +186,20 @@ def merged(value: Any, patch: dict[str, Any]) -> Any:
 
 
 def canonical(parts: dict[str, Any]) -> str:
-    """What a run shows at its end, without what tells one run of the same recipe from another."""
-    shown = {name: value for name, value in parts.items() if name not in (*UNSHOWN, "id")}
-    text = json.dumps(shown, sort_keys=True).replace(parts["id"], "ID")
-    text = re.sub(r'("run": )"[^"]*"', r'\1"ID"', text)
-    return re.sub(r"\b\d+ · ", "", text)  # the number of a visitor's run in its label
+    """What a run shows at its end, as {"recipe", "texts"}; "shown" in place of texts where it shows none as such.
+
+    Confidences are left out: in float32 they differ in the last digit between batches of different sizes.
+    """
+    link, texts = parts.get("link"), texts_of(parts)
+    answer = {"recipe": link["recipe"] if link else None, "texts": texts}
+    if texts is None:
+        shown = {name: value for name, value in parts.items() if name not in (*UNSHOWN, "id")}
+        answer["shown"] = re.sub(r"-?\d+(\.\d+)?", "", json.dumps(shown, sort_keys=True).replace(parts["id"], ""))
+    return json.dumps(answer)
 
 
-def recipe_of(answer: str) -> str | None:
-    """The recipe of a run by its answer, as JSON."""
-    link = json.loads(answer).get("link")
-    return link["recipe"] if link else None
-
-
-def texts_of(answer: str) -> list[str] | None:
+def texts_of(parts: dict[str, Any]) -> list[str] | None:
     """The texts that a run shows; None for one that shows none as such."""
-    parts = json.loads(answer)
     rows = parts.get("rows") or {}
     if rows.get("rows"):
         return [row["text"].strip() for row in rows["rows"]]

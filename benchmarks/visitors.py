@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import json
 import os
 import random
 import re
@@ -38,7 +39,7 @@ from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.run import run
 
-from .visitor_requests import COMPLETIONS, Ask, UnknownViewError, answer_of, recipe_of, requests_of, texts_of
+from .visitor_requests import COMPLETIONS, Ask, UnknownViewError, answer_of, requests_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_SHARES, MOST_GROWTH = 3.0, 0.10
@@ -153,11 +154,11 @@ def own_answers(crowd: Crowd, model: ColaDLM) -> list[str]:
     """Runs the recipe of every run here, alone; returns what is not what the server showed."""
     wrong = []
     for ask, asked in crowd.alone.items():
-        recipe = recipe_of(asked.answer) if ask.is_run else None
-        shown = texts_of(asked.answer) if recipe else None
-        if not shown:
+        found = json.loads(asked.answer) if ask.is_run else {}
+        shown = found.get("texts")
+        if not shown or not found["recipe"]:
             continue
-        *_, finished = run(model, Recipe.from_json(recipe))
+        *_, finished = run(model, Recipe.from_json(found["recipe"]))
         if missing := [text for text in finished.texts if text.strip() not in shown]:
             wrong.append(f"{ask.kind}: {ask.body}\n    its recipe gives {missing[0]!r}\n    shown  {shown!r}")
     return wrong

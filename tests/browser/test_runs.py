@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import threading
 import time
@@ -408,6 +409,30 @@ def test_the_page_sleeps_for_a_minute_and_goes_on(tab, net):
     words(page, count + 8)
     press(page, "stop")
     state(page, "ended")
+
+
+def test_the_page_works_in_a_browser_that_keeps_nothing(browser, chromium, near, net, model, tmp_path):
+    (tmp_path / "Default").mkdir()
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(blocked))
+    with browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=chromium, args=["--no-sandbox"], reduced_motion="reduce"
+    ) as context:
+        page = context.new_page()
+        heard = Heard(page)
+        page.goto(near[0] + "/" + link_of(Recipe("generate", (PROMPT,), SHORT))["query"])
+        ready(page)
+        assert page.evaluate("(() => { try { return String(localStorage); } catch (e) { return e.name; } })()") == (
+            "SecurityError"
+        )
+        assert context.cookies() == []
+        press(page, "run")
+        expect(page.locator("#generate")).to_have_attribute("data-run", "done")
+        assert answer(page) == written(model)
+        expect(page.locator(".own-history .note")).to_contain_text("stores nothing")
+        page.locator("#text .answer .token").nth(3).click()
+        expect(page.locator("#token")).to_contain_text("Chosen with")
+        assert heard.wrong() == []
 
 
 def test_the_page_works_at_a_sub_path(browser, model):
