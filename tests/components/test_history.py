@@ -128,11 +128,14 @@ def test_a_run_of_another_model_is_said_to_be_one(desk):
     expect(page.locator("dialog[open] .entry")).to_contain_text("Made with another model")
 
 
-FULL = "Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); };"
-DENIED = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('', 'SecurityError'); }});"
+FULL = "() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }"
+DENIED = """() => { Object.defineProperty(window, 'localStorage', {configurable: true,
+  get() { throw new DOMException('', 'SecurityError'); }}); }"""
 
 
-@pytest.mark.parametrize("storage, sentence", [(FULL, "storage is full"), (DENIED, "stores nothing")])
+@pytest.mark.parametrize(
+    "storage, sentence", [(FULL, "storage is full"), (DENIED, "stores nothing")], ids=["full", "denied"]
+)
 def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_the_page(desk, ran, storage, sentence):
     page = desk()
     ran(page, "The sun")
@@ -140,7 +143,7 @@ def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_t
     page.page.evaluate(storage)
     for prompt in ("The moon", "A cat"):
         page.update("link", link(prompt))
-        expect(page.locator("#history .note")).to_contain_text(f"{sentence}")
+        expect(page.locator("#history .note")).to_contain_text(sentence)
     expect(page.locator("#history .note")).to_contain_text("until this page is closed")
     sheet(page)
     expect(titles(page).nth(0)).to_have_text("A cat")

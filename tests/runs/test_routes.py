@@ -296,7 +296,7 @@ def followed_at(address):
 
 
 def test_a_broken_connection_goes_on_with_what_it_missed(address, registry):
-    httpx.put(f"{address}/runs/id-number-1", json={"view": "count", "controls": {"to": 40, "pause": 0.02}}, headers=ME)
+    httpx.put(f"{address}/runs/id-number-1", json={"view": "count", "controls": {"to": 12, "pause": 0.2}}, headers=ME)
     with listening(address) as lines:
         before = events(line for line in (next(lines) for _ in range(16)))
     with listening(address, **{"Last-Event-ID": str(before[-1][1])}) as lines:
