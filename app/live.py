@@ -31,7 +31,8 @@ class Frame(NamedTuple):
 class LiveRun:
     """Follows the first sequence of a run and makes frames of its events.
 
-    `frames` yields at once, then at most every FRAME_SECONDS, at the end of every block and at the end of the run.
+    `frames` yields at once and at the first step, then at most every FRAME_SECONDS, at the end of every block and at
+    the end of the run.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class LiveRun:
 
     def frames(self, events: Iterator[Event]) -> Iterator[Frame]:
         yield (latest := self._frame("running", ["starting"], 0.0, "Writing"))
-        shown = self.clock()
+        shown = self.clock() - FRAME_SECONDS  # the first words do not wait
         for event in events:
             if isinstance(event, Step):
                 if self.clock() - shown < FRAME_SECONDS:

@@ -20,7 +20,7 @@ from . import edit, edit_api, generate, interpolate, interpolate_api, map, model
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
-from .components.progress_line import again
+from .components.progress_line import again, restored_from
 from .components.tour import Tour
 from .desk import MOST_VARIATIONS
 from .first_minutes import scenes
@@ -36,7 +36,9 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
-RUN_CLIENT = '<script type="module" src="runs/client.js"></script>'  # relative: the page may lie at a sub-path
+SCRIPTS = "".join(  # relative: the page may lie at a sub-path
+    f'<script type="module" src="runs/{name}.js"></script>' for name in ("connection", "client")
+)
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 
@@ -143,7 +145,8 @@ def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:
             query = {KEY: Recipe.from_json(event.recipe).to_url()}
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        return [gr.Tabs(selected=name), *restore.values(query)]
+        *values, progress = restore.values(query)
+        return [gr.Tabs(selected=name), *values, restored_from(progress, event.source)]
 
     return on_open
 
@@ -192,7 +195,7 @@ def page_options() -> dict[str, Any]:
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": f"{ICON}{HEAD}{RUN_CLIENT}<style>{OwnHTML.styles()}</style>",
+        "head": f"{ICON}{HEAD}{SCRIPTS}<style>{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,

@@ -4,13 +4,15 @@
 
 Starts `python app.py` (or takes a server that runs), asks every request of a fixed set alone, to know its answer and
 its time, then lets visitors ask them again and again, each from an address of its own (127.0.0.x, Linux), with short
-pauses; some hang up. A request's fair share is its time alone, times the mean number of requests under way while it
+pauses: runs of the page by id, of every tab whose view the server has, completions, and calls of Gradio's API. Some
+press Stop, some hang up. A request's fair share is its time alone, times the mean number of requests under way while it
 ran. Prints a table, and ends with status 1 where one of these does not hold:
 
 - no unexpected error;
 - no request took more than 3 times its fair share;
-- every answer is the one that the request got alone;
+- every answer is the one that the request got alone, and a run's own recipe gives it in this process, too;
 - resident memory of the server has grown by at most 10 % since the end of the first fifth;
+- requests of several visitors have shared batches;
 - everybody who left has freed the place at the end.
 """
 
@@ -22,6 +24,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import socket
 import statistics
 import subprocess
@@ -32,45 +35,17 @@ from typing import Any
 
 import httpx
 
+from coladlm import ColaDLM
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+from .visitor_requests import COMPLETIONS, Ask, UnknownViewError, answer_of, requests_of
+
 ROOT = Path(__file__).resolve().parents[1]
 MOST_SHARES, MOST_GROWTH = 3.0, 0.10
-HANGS_UP = 0.05  # share of requests whose visitor leaves in the middle
+HANGS_UP = STOPS = 0.05  # share of requests whose visitor leaves in the middle, and of runs that are stopped
 PAUSE = 0.5  # mean seconds between two requests of a visitor
-REPLAY = "/gradio_api/call/replay"
-PROMPTS = ("Once upon a time", "The cat sat on the", "Tom and Lily went to the beach. They found", "One day,")
-
-
-@dataclasses.dataclass(frozen=True)
-class Ask:
-    """A request. kind: what the table calls it. path and body: of the door."""
-
-    kind: str
-    path: str
-    body: str
-
-
-def requests_of(seed: int = 0) -> list[Ask]:
-    """The fixed set: short and long texts, whole and streamed, of two flows, and a road and an edit over the API."""
-    draw, asks = random.Random(seed), []
-    for index in range(24):
-        long = index % 4 == 3
-        body = {
-            "prompt": draw.choice(PROMPTS),
-            "max_tokens": 128 if long else draw.choice((16, 32)),
-            "seed": index,
-            "stream": index % 3 == 0,
-            "temperature": draw.choice((0.0, 0.8)),
-            "steps": (8, 16)[index % 5 == 0],
-        }
-        asks.append(Ask("long text" if long else "short text", "/v1/completions", json.dumps(body)))
-    for index in range(3):
-        settings = {"seed": index, "steps": 8}
-        road = {"operation": "interpolate", "texts": ["The sun was warm.", "The night was cold."],
-                "options": {"stops": 5}, "settings": settings}  # fmt: skip
-        edit = {"operation": "edit", "texts": ["The cat slept on the big red bed."], "variations": 2,
-                "options": {"start": 1, "end": 3}, "settings": settings}  # fmt: skip
-        asks += [Ask("road", REPLAY, json.dumps({"data": [road]})), Ask("edit", REPLAY, json.dumps({"data": [edit]}))]
-    return asks
+LEFT_SECONDS = 10.0  # in which a run must be gone whose listener went without a word
 
 
 @dataclasses.dataclass
@@ -91,7 +66,7 @@ class Crowd:
         self.alone: dict[Ask, Asked] = {}
         self.done: list[Asked] = []
         self.errors: list[str] = []
-        self.hung_up = 0
+        self.hung_up = self.stopped = 0
         self._running = 0
         self._integral, self._changed = 0.0, time.monotonic()  # of the number of requests over time
 
@@ -101,60 +76,62 @@ class Crowd:
         self._running, self._changed = self._running + change, now
         return self._integral
 
-    async def ask(self, client: httpx.AsyncClient, ask: Ask, leave_after: float | None = None) -> Asked:
+    async def ask(
+        self, client: httpx.AsyncClient, ask: Ask, leave_after: float | None = None, stop_after: float | None = None
+    ) -> Asked:
         """One request to its end. Raises httpx.HTTPError or ValueError for what is no answer."""
         begun, before = time.monotonic(), self._count(+1)
         try:
-            limit = asyncio.timeout(leave_after)
-            async with limit:
-                answer = await self._answer(client, ask)
+            async with asyncio.timeout(leave_after):
+                answer = await answer_of(client, ask, stop_after)
         finally:
             after = self._count(-1)
         seconds = time.monotonic() - begun
         return Asked(ask, seconds, answer, (after - before) / seconds)
 
-    async def _answer(self, client: httpx.AsyncClient, ask: Ask) -> str:
-        headers = {"Content-Type": "application/json"}
-        answer = await client.post(self.address + ask.path, content=ask.body, headers=headers)
-        if answer.status_code != 200:
-            raise ValueError(f"status {answer.status_code}: {answer.text[:200]}")
-        if ask.path == REPLAY:
-            event = answer.json()["event_id"]
-            told = (await client.get(f"{self.address}{ask.path}/{event}")).text
-            last = told.strip().split("\n\n")[-1]
-            if not last.startswith("event: complete"):
-                raise ValueError(f"the call ended with {last[:200]}")
-            return json.dumps(json.loads(last.split("data: ", 1)[1])[0])
-        if answer.headers["content-type"].startswith("text/event-stream"):
-            parts = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
-            if parts[-1] != "[DONE]":
-                raise ValueError(f"the stream ended with {parts[-1][:200]}")
-            return "".join(json.loads(part)["choices"][0]["text"] for part in parts[:-1])
-        return answer.json()["choices"][0]["text"]
-
-    async def everything_alone(self) -> None:
-        """Asks everything once to warm up and once to remember answer and time, nobody else being there."""
-        async with httpx.AsyncClient(timeout=300) as client:
-            for ask in self.asks:
-                await self.ask(client, ask)
+    async def everything_alone(self) -> list[str]:
+        """Asks everything once to warm up and once to remember answer and time, nobody else being there. What the
+        server has no view for is left out; returns the kinds of that.
+        """
+        missing = []
+        async with httpx.AsyncClient(timeout=300, base_url=self.address) as client:
+            await client.get("/")  # for the cookie
+            for ask in list(self.asks):
+                try:
+                    await self.ask(client, ask)
+                except UnknownViewError:
+                    self.asks.remove(ask)
+                    missing.append(ask.kind)
             for ask in self.asks:
                 self.alone[ask] = await self.ask(client, ask)
+        return list(dict.fromkeys(missing))
 
     async def visit(self, number: int, until: float) -> None:
         """One visitor: asks, reads, asks again."""
         draw = random.Random(number)
         transport = httpx.AsyncHTTPTransport(local_address=f"127.0.0.{10 + number}")
-        async with httpx.AsyncClient(timeout=300, transport=transport) as client:
+        async with httpx.AsyncClient(timeout=300, transport=transport, base_url=self.address) as client:
+            await client.get("/")
             while time.monotonic() < until:
                 await asyncio.sleep(draw.expovariate(1 / PAUSE))
-                ask = draw.choice(self.asks)
-                leave = draw.uniform(0, 1) if draw.random() < HANGS_UP and ask.path.startswith("/v1") else None
-                try:
-                    self.done.append(await self.ask(client, ask, leave))
-                except TimeoutError:
-                    self.hung_up += 1
-                except (httpx.HTTPError, ValueError, LookupError) as error:
-                    self.errors.append(f"{ask.kind}: {type(error).__name__} {error}")
+                await self._one_more(client, draw)
+
+    async def _one_more(self, client: httpx.AsyncClient, draw: random.Random) -> None:
+        ask, fate = draw.choice(self.asks), draw.random()
+        may_leave = ask.is_run or ask.path == COMPLETIONS
+        leave = draw.uniform(0, 1) if fate < HANGS_UP and may_leave else None
+        stop = draw.uniform(0, 1) if fate > 1 - STOPS and ask.is_run else None
+        try:
+            asked = await self.ask(client, ask, leave, stop)
+        except TimeoutError:
+            self.hung_up += 1
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            self.errors.append(f"{ask.kind}: {type(error).__name__} {error}")
+        else:
+            if asked.answer is None:
+                self.stopped += 1
+            else:
+                self.done.append(asked)
 
     async def all_visit(self, seconds: float, pid: int) -> list[float]:
         """Everybody at once; returns the server's memory, MB, once a second."""
@@ -173,8 +150,22 @@ def resident_megabytes(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def report(crowd: Crowd, memory: list[float], left: dict[str, Any]) -> bool:
-    """Prints what happened; returns whether everything held."""
+def own_answers(crowd: Crowd, model: ColaDLM) -> list[str]:
+    """Runs the recipe of every run here, alone; returns what is not what the server showed."""
+    wrong = []
+    for ask, asked in crowd.alone.items():
+        found = json.loads(asked.answer) if ask.is_run else {}
+        shown = found.get("texts")
+        if not shown or not found["recipe"]:
+            continue
+        *_, finished = run(model, Recipe.from_json(found["recipe"]))
+        if missing := [text for text in finished.texts if text.strip() not in shown]:
+            wrong.append(f"{ask.kind}: {ask.body}\n    its recipe gives {missing[0]!r}\n    shown  {shown!r}")
+    return wrong
+
+
+def table(crowd: Crowd) -> tuple[list[float], list[Asked]]:
+    """Prints how the requests went; returns all fair shares, and those with another answer than alone."""
     print("| request | count | alone, s | median, s | slowest, s | most fair shares |\n|---|---|---|---|---|---|")
     shares, wrong = [], []
     for kind in dict.fromkeys(ask.kind for ask in crowd.asks):
@@ -188,22 +179,49 @@ def report(crowd: Crowd, memory: list[float], left: dict[str, Any]) -> bool:
         seconds = [one.seconds for one in mine]
         print(f"| {kind} | {len(mine)} | {alone:.2f} | {statistics.median(seconds):.2f} | {max(seconds):.2f} | "
               f"{max(of_kind):.2f} |")  # fmt: skip
+    return shares, wrong
+
+
+def report(crowd: Crowd, own: list[str], memory: list[float], shared: dict[str, float], left: dict[str, Any]) -> bool:
+    """Prints what happened; returns whether everything held."""
+    shares, wrong = table(crowd)
     settled = memory[len(memory) // 5 :]
     growth = settled[-1] / settled[0] - 1
+    in_batches = ", ".join(f"{name} {count:.0f}" for name, count in shared.items())
     holds = {
         f"{len(crowd.errors)} unexpected errors": not crowd.errors,
         f"at most {max(shares, default=0):.2f} fair shares": bool(shares) and max(shares) <= MOST_SHARES,
         f"{len(wrong)} of {len(crowd.done)} answers differ from the ones alone": not wrong,
+        f"{len(own)} runs differ from their own recipe": not own,
         f"memory {settled[0]:.0f} to {settled[-1]:.0f} MB ({growth:+.1%})": growth <= MOST_GROWTH,
-        f"{crowd.hung_up} hung up; left on the server: {left}": not any(left.values()),
+        f"requests that shared a batch: {in_batches}": any(shared.values()),
+        f"{crowd.hung_up} hung up, {crowd.stopped} stopped; left on the server: {left}": not any(left.values()),
     }
     for sentence, held in holds.items():
         print(f"{'holds' if held else 'FAILS'}: {sentence}")
-    for error in crowd.errors[:5]:
+    for error in [*crowd.errors[:5], *own[:5]]:
         print(f"  {error}")
     for one in wrong[:5]:
         print(f"  {one.ask.body}\n    alone {crowd.alone[one.ask].answer!r}\n    here  {one.answer!r}")
     return all(holds.values())
+
+
+def shared_requests(address: str) -> dict[str, float]:
+    """How many requests of each operation have shared a batch with another so far."""
+    told = httpx.get(f"{address}/metrics").text
+    found = re.findall(r'coladlm_shared_requests_total\{operation="([^"]+)"\} (\S+)', told)
+    return {name: float(count) for name, count in found}
+
+
+def left_over(address: str) -> dict[str, Any]:
+    """What the server still works on, once it has had the time to let go of what nobody follows."""
+    deadline = time.monotonic() + LEFT_SECONDS
+    while True:
+        health = httpx.get(f"{address}/health").json()
+        left = {name: health[name] for name in ("running", "waiting")}
+        if not any(left.values()) or time.monotonic() > deadline:
+            return left
+        time.sleep(0.5)
 
 
 def started(checkpoint: str | None, visitors: int) -> tuple[subprocess.Popen, str]:
@@ -244,14 +262,14 @@ def main() -> int:
     crowd = Crowd(address, requests_of(), options.visitors)
 
     async def day() -> list[float]:
-        await crowd.everything_alone()
+        if missing := await crowd.everything_alone():
+            print(f"This server has no {', '.join(missing)}.")
         return await crowd.all_visit(options.seconds, pid)
 
     try:
         memory = asyncio.run(day())
-        time.sleep(1)
-        health = httpx.get(f"{address}/health").json()
-        held = report(crowd, memory, {name: health[name] for name in ("running", "waiting")})
+        own = own_answers(crowd, ColaDLM.from_pretrained(options.checkpoint, device="cpu"))
+        held = report(crowd, own, memory, shared_requests(address), left_over(address))
     finally:
         if process is not None:
             process.terminate()

@@ -5,8 +5,11 @@ const sheet = element.querySelector('dialog');
 const list = element.querySelector('.list');
 const find = element.querySelector('.find');
 const told = element.querySelector('.told');
+const note = element.querySelector('.note');
+let unkept = null;         // the entries, where the browser does not keep them
 
 function read() {
+  if (unkept) return unkept;
   try {
     const found = JSON.parse(localStorage.getItem(KEY));
     return Array.isArray(found) ? found.filter(sound) : [];
@@ -20,16 +23,30 @@ function sound(entry) {
     && entry.recipe.texts.every(text => typeof text === 'string') && typeof entry.recipe.operation === 'string';
 }
 
+// Says beside the button what becomes of the history.
 function write(entries) {
   let free = 0;
-  let kept = entries.filter(entry => entry.pinned || free++ < MOST);
+  const wanted = entries.filter(entry => entry.pinned || free++ < MOST);
+  const [kept, reason] = store(wanted);
+  unkept = kept ? null : wanted;
+  const gone = kept ? wanted.length - kept.length : 0;
+  note.textContent = !kept ? reason + ' The history lasts until this page is closed.'
+    : gone ? reason + ' Entries let go, the oldest first: ' + gone + '.' : '';
+  return Boolean(kept);
+}
+
+// [the entries that the browser keeps now, or null; why it does not keep them all]
+function store(entries) {
+  let kept = entries, reason = '';
   while (true) {
     try {
       localStorage.setItem(KEY, JSON.stringify(kept));
-      return true;
-    } catch (error) {                       // the browser's storage is full, or closed
+      return [kept, reason];
+    } catch (error) {
+      if (error.name !== 'QuotaExceededError') return [null, 'This browser stores nothing for this page.'];
+      reason = "This browser's storage is full.";
       const last = kept.findLastIndex(entry => !entry.pinned);
-      if (last < 0) return false;
+      if (last < 1) return [null, reason];    // not even the newest has room
       kept = kept.filter((_, i) => i !== last);
     }
   }
@@ -70,7 +87,7 @@ function facts(entry) {
   return parts.join(' · ');
 }
 
-function ask(recipe, tab) {
+function ask(recipe, tab, source) {
   const fits = props.tabs.filter(known => known[2] === recipe.operation).map(known => known[0]);
   const to = fits.includes(tab) ? tab : fits[0];
   if (!to) {
@@ -78,13 +95,13 @@ function ask(recipe, tab) {
     return;
   }
   sheet.close();
-  trigger(EVENTS[to], {recipe: JSON.stringify(recipe)});
+  trigger(EVENTS[to], {recipe: JSON.stringify(recipe), source});
 }
 
 function row(entry) {
   const node = make('li', entry.pinned ? 'entry pinned' : 'entry');
   const title = titleOf(entry);
-  const open = button('title', title, 'Open: ' + title, () => ask(entry.recipe, entry.tab));
+  const open = button('title', title, 'Open: ' + title, () => ask(entry.recipe, entry.tab, 'history'));
   open.dir = 'auto';
   node.append(open);
   if (entry.result) node.append(Object.assign(make('p', 'result', entry.result), {dir: 'auto'}));
@@ -142,14 +159,14 @@ async function take(file) {
   } catch (error) {
     return void (told.textContent = 'The file is no JSON, expected a recipe or an exported history.');
   }
-  if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '');
+  if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
   const found = data && Array.isArray(data.history) ? data.history.filter(sound) : null;
   if (!found) return void (told.textContent = 'The file holds neither a recipe nor a history.');
   const there = new Set(read().map(entry => entry.id));
   const more = found.filter(entry => !there.has(entry.id)).map(({id, at, tab, name, pinned, recipe, result}) =>
     ({id, at: Number(at) || 0, tab: String(tab || ''), name: String(name || ''), pinned: Boolean(pinned), recipe, result: String(result || '').slice(0, 300)}));
-  const done = write([...read(), ...more]);
-  told.textContent = done ? more.length + ' added, ' + (found.length - more.length) + ' were there already.' : 'The browser has no room for it.';
+  write([...read(), ...more]);
+  told.textContent = more.length + ' added, ' + (found.length - more.length) + ' were there already. ' + note.textContent;
   draw();
 }
 
@@ -172,6 +189,7 @@ element.querySelector('.import').addEventListener('change', async event => {
 });
 window.addEventListener('coladlm-ran', event => {
   const {recipe, tab, result, id} = event.detail;
+  if (!recipe) return void (note.textContent = 'This run is too long for the history: save its recipe to keep it.');
   const entries = read();
   const same = entries.findIndex(entry => entry.id === id);
   const old = same >= 0 ? entries.splice(same, 1)[0] : {};

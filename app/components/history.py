@@ -8,10 +8,12 @@ from .own_html import OwnHTML
 
 
 class History(OwnHTML):
-    """A button and the dialog that it opens. Asking for a recipe triggers `open_<tab>` with `recipe`, its JSON.
+    """A button and the dialog that it opens. Asking for a recipe triggers `open_<tab>` with `recipe`, its JSON, and
+    `source`, "history" or "file".
 
-    ShareLink writes every recipe that it shows into the browser's storage, from which this reads. fingerprint: that of
-    the model, to say so where an entry was made with another. tabs: [tab, label, operation], those that open recipes.
+    It keeps the recipes that the ShareLinks of the page show, and says so where the browser does not keep them.
+    fingerprint: that of the model, to say so where an entry was made with another. tabs: [tab, label, operation], those
+    that open recipes.
     """
 
     FILE = "history"

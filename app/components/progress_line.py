@@ -35,6 +35,14 @@ def again(value: Any) -> Any:
     return {**value, "message": "Restored from the link, which is run again for its result.", "press": True}
 
 
+def restored_from(value: Any, source: str) -> Any:
+    """The value of a ProgressLine that speaks of a link, for a recipe that came from elsewhere: "file", "history"."""
+    if not isinstance(value, dict) or not value.get("message"):
+        return value
+    said = value["message"].replace("The link", f"The {source}", 1).replace("from the link", f"from the {source}", 1)
+    return {**value, "message": said}
+
+
 def stopped_value(value: dict[str, Any]) -> dict[str, Any]:
     """The value of a run that was stopped where `value` stood; the line itself says the same in progress_line.js."""
     written, forming = value["tokens"], value["forming"]

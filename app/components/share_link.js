@@ -1,3 +1,4 @@
+const MOST = 50000;     // characters of a recipe in the history
 const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
 const bench = element.closest('.workbench');
@@ -45,8 +46,9 @@ copy.addEventListener('click', async () => {
 // The history is the browser's own: see history.js, which listens.
 async function remember(result) {
   const json = props.value && props.value.recipe;
-  if (!json || json.length > 50000 || (json === kept && !result)) return;
+  if (!json || (json === kept && !result)) return;
   kept = json;
+  if (json.length > MOST) return void window.dispatchEvent(new CustomEvent('coladlm-ran', {detail: {recipe: null}}));
   const tab = bench ? bench.id : '';
   let hash = 5381;
   for (const letter of tab + json) hash = (hash * 33 + letter.codePointAt(0)) >>> 0;

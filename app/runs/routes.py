@@ -1,9 +1,9 @@
-"""The run endpoints: PUT and DELETE /runs/{id}, GET /runs/{id}/events, POST /runs/{id}/leave; the browser's script."""
+"""The run endpoints: PUT and DELETE /runs/{id}, GET /runs/{id}/events, POST /runs/{id}/leave; the browser's scripts."""
 
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi import Path as PathParameter
@@ -17,7 +17,7 @@ from starlette.types import Message, Receive
 from .access import is_own, visitor_of
 from .registry import RefusedRunError, Registry, Run, UnknownRunError, Update
 
-CLIENT = Path(__file__).parent / "run_client.js"
+SCRIPTS = {"client": "run_client.js", "connection": "gradio_connection.js"}
 MOST_BODY = 1 << 20  # bytes of a request to start a run
 RunId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
@@ -122,9 +122,10 @@ def run_routes(registry: Registry) -> APIRouter:
         finally:
             await updates.aclose()
 
-    @router.get("/client.js")
-    async def client() -> FileResponse:
-        return FileResponse(CLIENT, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    @router.get("/{name}.js")
+    async def script(name: Literal["client", "connection"]) -> FileResponse:
+        file = Path(__file__).parent / SCRIPTS[name]
+        return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     return router
 

@@ -64,10 +64,11 @@ def test_the_first_frame_comes_before_the_first_event(model):
     assert not asked
 
 
-def test_frames_keep_their_distance_but_every_block_comes(model):
-    _, frames = _frames(model, _recipe(), Clock())  # no time passes: no step is due
+def test_frames_keep_their_distance_but_the_first_step_and_every_block_come(model):
+    _, frames = _frames(model, _recipe(), Clock())  # no time passes: no other step is due
     blocks = sum(isinstance(e, BlockDone) for e in run(model, _recipe()))
-    assert len(frames) == 1 + blocks + 1
+    assert len(frames) == 1 + 1 + blocks + 1
+    assert frames[1].strip["live"]
 
 
 def test_every_step_is_shown_where_steps_are_slow(model):

@@ -133,7 +133,7 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     sheet.get_by_role("button", name="Open: The moon").click()
     expect(page.get_by_label("Prompt").first).to_have_value("The moon")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("8")
-    expect(page.locator("#generate .said").first).to_contain_text("press Run")
+    expect(page.locator("#generate .said").first).to_contain_text("Restored from the history: press Run to repeat it")
     assert run(page) == text
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save recipe").locator("visible=true").click()
@@ -141,6 +141,7 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     other = visit()
     history(other).locator("input[type=file]").set_input_files(tmp_path / "recipe.json")
     expect(other.get_by_label("Seed", exact=True).first).to_have_value("8")
+    expect(other.locator("#generate .said").first).to_contain_text("Restored from the file: press Run to repeat it")
     assert run(other) == text
     recipe = json.loads((tmp_path / "recipe.json").read_text()) | {"model": "another"}
     (tmp_path / "foreign.json").write_text(json.dumps(recipe))

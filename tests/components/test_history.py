@@ -128,6 +128,55 @@ def test_a_run_of_another_model_is_said_to_be_one(desk):
     expect(page.locator("dialog[open] .entry")).to_contain_text("Made with another model")
 
 
+FULL = "() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }"
+DENIED = """() => { Object.defineProperty(window, 'localStorage', {configurable: true,
+  get() { throw new DOMException('', 'SecurityError'); }}); }"""
+
+
+@pytest.mark.parametrize(
+    "storage, sentence", [(FULL, "storage is full"), (DENIED, "stores nothing")], ids=["full", "denied"]
+)
+def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_the_page(desk, ran, storage, sentence):
+    page = desk()
+    ran(page, "The sun")
+    expect(page.locator("#history .note")).to_have_text("")
+    page.page.evaluate(storage)
+    for prompt in ("The moon", "A cat"):
+        page.update("link", link(prompt))
+        expect(page.locator("#history .note")).to_contain_text(sentence)
+    expect(page.locator("#history .note")).to_contain_text("until this page is closed")
+    sheet(page)
+    expect(titles(page).nth(0)).to_have_text("A cat")
+    expect(titles(page).nth(1)).to_have_text("The moon")
+    page.page.get_by_role("button", name="Open: The moon").click()
+    (opened,) = page.told("history", "open_generate")
+    assert opened["source"] == "history"
+
+
+def test_a_full_storage_lets_the_oldest_entries_go_and_says_how_many(desk):
+    page = desk()
+    for prompt in ("A sun", "A cat", "A fox"):
+        page.update("link", link(prompt))
+        page.page.wait_for_function("prompt => localStorage['coladlm-history']?.includes(prompt)", arg=prompt)
+    page.page.evaluate(
+        """() => { const room = localStorage['coladlm-history'].length + 20, set = Storage.prototype.setItem;
+        Storage.prototype.setItem = function (key, value) {
+          if (value.length > room) throw new DOMException('', 'QuotaExceededError');
+          set.call(this, key, value);
+        }; }"""
+    )
+    page.update("link", link("A dog"))
+    expect(page.locator("#history .note")).to_contain_text("Entries let go, the oldest first: 1.")
+    sheet(page)
+    expect(titles(page)).to_have_text(["A dog", "A fox", "A cat"])
+
+
+def test_a_run_that_is_too_long_for_the_history_says_so(desk):
+    page = desk()
+    page.update("link", link("word " * 12_000))
+    expect(page.locator("#history .note")).to_contain_text("too long for the history")
+
+
 @pytest.mark.parametrize("content", ["no json", "[]", '{"history": 3}', '{"operation": 1, "texts": []}'])
 def test_a_file_that_is_no_recipe_gets_a_sentence(desk, tmp_path, content):
     (tmp_path / "file.json").write_text(content)

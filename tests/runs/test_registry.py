@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -76,13 +77,19 @@ def until(condition):
         time.sleep(0.005)
 
 
+def in_a_loop(coroutine):
+    """What a coroutine returns, in the event loop of a thread of its own: the main one may have Playwright's."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result()
+
+
 def heard(registry, run, after=None):
     """All that a listener gets who stays to the end."""
 
     async def listen():
         return [update async for update in registry.follow(run, after) if update.kind != "beat"]
 
-    return asyncio.run(asyncio.wait_for(listen(), PATIENCE))
+    return in_a_loop(asyncio.wait_for(listen(), PATIENCE))
 
 
 def merged(updates):
@@ -183,7 +190,7 @@ def test_a_connection_that_broke_goes_on_where_it_was(registry, stage):
         finally:
             await updates.aclose()
 
-    before = asyncio.run(first())
+    before = in_a_loop(first())
     stage.put({"t": "ab"}, "end")
     updates = heard(registry, run, before.version)
     assert all(update.kind != "snapshot" for update in updates)
@@ -210,7 +217,7 @@ def test_a_slow_listener_gets_the_latest_and_the_last_frame_and_no_queue(registr
             await asyncio.sleep(0.01)
         return got + [update async for update in updates]
 
-    updates = asyncio.run(asyncio.wait_for(listen(), PATIENCE))
+    updates = in_a_loop(asyncio.wait_for(listen(), PATIENCE))
     assert len(updates) == 3 and merged(updates) == frames[-1]
 
 
@@ -231,7 +238,7 @@ def leave_after_one(registry, run):
         await anext(updates)
         await updates.aclose()
 
-    asyncio.run(listen())
+    in_a_loop(listen())
 
 
 def test_a_run_whose_listener_went_is_stopped_unless_one_comes_back_in_time(registry, stage, clock):
@@ -261,7 +268,7 @@ def test_a_page_that_says_good_bye_frees_the_place_within_a_second(registry, sta
         if not good_bye_first:
             registry.leave(ME, "id-one-1")
 
-    asyncio.run(listen())
+    in_a_loop(listen())
     clock.now += registry.limits.left + 0.01
     registry.tick()
     assert run.stop == "lost" and registry.limits.left + TICK_SECONDS < 1
@@ -289,7 +296,7 @@ def test_a_run_that_another_page_follows_goes_on_when_one_says_good_bye(registry
         assert run.stop is None
         await updates.aclose()
 
-    asyncio.run(listen())
+    in_a_loop(listen())
     registry.tick()
     assert run.stop is None
     clock.now += registry.limits.orphan + 0.1

@@ -105,7 +105,8 @@ def followed(ask, id_, **more):
 def test_a_run_is_started_once_and_followed_to_its_end(ask):
     first, again = (ask.put("/runs/id-number-1", json=BODY, headers=ME) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 200)
-    assert first.json() == {"id": "id-number-1", "state": "running"}
+    assert first.json()["id"] == "id-number-1"
+    assert first.json()["state"] in ("running", "done")  # it is short: a busy machine may answer after its end
     told = followed(ask, "id-number-1")
     assert told[0][0] == "snapshot" and told[-1] == ("end", told[-1][1], {"outcome": "done", "message": ""})
     assert [number for _, number, _ in told] == sorted(number for _, number, _ in told)
@@ -258,9 +259,11 @@ def test_a_cookie_that_is_not_ours_is_replaced(ask, value):
     assert "set-cookie" in ask.get("/", headers={"Cookie": f"{COOKIE}={value}"}).headers
 
 
-def test_the_script_of_the_page_is_served(ask):
-    answer = ask.get("/runs/client.js")
-    assert answer.headers["content-type"].startswith("text/javascript") and "export function reduce" in answer.text
+@pytest.mark.parametrize("name, defines", [("client", "reduce"), ("connection", "withoutReloads")])
+def test_the_scripts_of_the_page_are_served(ask, name, defines):
+    answer = ask.get(f"/runs/{name}.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert f"export function {defines}" in answer.text
 
 
 LONG = {"view": "count", "controls": {"to": 10_000, "pause": 0.01}}
@@ -293,7 +296,7 @@ def followed_at(address):
 
 
 def test_a_broken_connection_goes_on_with_what_it_missed(address, registry):
-    httpx.put(f"{address}/runs/id-number-1", json={"view": "count", "controls": {"to": 40, "pause": 0.02}}, headers=ME)
+    httpx.put(f"{address}/runs/id-number-1", json={"view": "count", "controls": {"to": 12, "pause": 0.2}}, headers=ME)
     with listening(address) as lines:
         before = events(line for line in (next(lines) for _ in range(16)))
     with listening(address, **{"Last-Event-ID": str(before[-1][1])}) as lines:
