@@ -7,7 +7,7 @@ from .values import PAIR, Interpolation
 
 def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_path):
     value = Interpolation(model, PAIR).distances
-    page = bare({"distances": parts.part("distances", value=value)})
+    page = bare({"distances": parts.part("distances", value=value)}, bench="interpolate")
     expect(page.locator(".distances svg[role=img]")).to_have_count(2)
     said = page.locator(".distances svg[role=img]").first.get_attribute("aria-label")
     assert f"to text 1 from {value['latents'][0][0]:.0f} at the first waypoint" in said
@@ -23,5 +23,5 @@ def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_pa
 
 
 def test_what_has_not_been_measured_shows_nothing(parts, bare):
-    page = bare({"distances": parts.part("distances")})
+    page = bare({"distances": parts.part("distances")}, bench="interpolate")
     expect(page.locator(".distances")).to_be_hidden()

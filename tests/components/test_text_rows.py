@@ -23,7 +23,7 @@ def test_variations_stand_below_each_other_and_one_can_be_read(parts, bare, mode
 @SIZES
 def test_waypoints_have_what_is_new_in_them_marked(parts, bare, model, size):
     run = Interpolation(model, PAIR)
-    page = bare({"rows": parts.part("rows", id="waypoints", value=run.rows[-1])}, size)
+    page = bare({"rows": parts.part("rows", id="waypoints", value=run.rows[-1])}, size, "interpolate")
     texts = page.locator("#rows .text").all_inner_texts()
     assert (len(texts), texts[0], texts[-1]) == (9, *PAIR)
     marked = [text for row in run.rows[-1]["rows"] for text, flags in row["final"] if flags & 1]
@@ -48,7 +48,7 @@ def test_waypoints_are_there_while_they_form_and_stop_keeps_them(parts, bare, mo
 @pytest.mark.parametrize("text", ["שלום עולם 👩‍🚀", "<b>x</b> {{y}} ${z}"], ids=["right to left", "markup"])
 def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
     edited = Edited(model, text, 0, len(model.tokenize(text)))
-    page = bare({"rows": parts.part("rows", id="candidates", value=edited.rows[-1])}, NARROW)
+    page = bare({"rows": parts.part("rows", id="candidates", value=edited.rows[-1])}, NARROW, "edit")
     assert page.locator("#rows .text").first.text_content() == text
     assert page.locator("#rows b").count() == 0
     expect(page.locator("#rows .notes")).to_contain_text("All tokens are selected")
@@ -56,6 +56,6 @@ def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
 
 
 def test_the_empty_state_asks_for_a_run(parts, bare):
-    page = bare({"rows": parts.part("rows", id="waypoints")})
-    page.page.get_by_role("button", name="Interpolate").click()
+    page = bare({"rows": parts.part("rows", id="waypoints")}, bench="interpolate")
+    page.page.locator("#rows .start").click()
     assert page.told("rows", "submit") == [{}]
