@@ -46,6 +46,7 @@ class PackedWeights:
 
 
 @functools.cache
+@torch.inference_mode(False)
 def can_pack() -> bool:
     """Whether this build of torch has the operations and they compute what `F.linear` and `F.gelu` do."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
@@ -66,7 +67,8 @@ def pack(network: nn.Module) -> int:
     """Packs the float32 `layers.Linear` of a network on a CPU. Returns how many."""
     layers = [module for module in network.modules() if isinstance(module, Linear)]
     layers = [layer for layer in layers if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32]
-    layers = layers if can_pack() else []
+    # a tensor that was made in inference mode does not say when it is written to
+    layers = [layer for layer in layers if not layer.weight.is_inference()] if can_pack() else []
     for layer in layers:
         layer.packed = PackedWeights(layer.weight)
     return len(layers)

@@ -87,5 +87,12 @@ def test_only_plain_float32_layers_are_packed():
     assert pack(torch.nn.ModuleList([Linear(4, 4, dtype=torch.bfloat16), torch.nn.LayerNorm(4)])) == 0
 
 
+def test_weights_made_in_inference_mode_stay_plain_and_change_nothing_for_others():
+    can_pack.cache_clear()
+    with torch.inference_mode():
+        assert pack(Linear(4, 4)) == 0
+    assert layer().packed is not None
+
+
 def test_the_state_of_a_packed_network_is_its_weights_alone():
     assert set(layer().state_dict()) == {"weight", "bias"}
