@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 from playwright.sync_api import Page, expect
+from starlette.responses import Response
 
 from app.pieces import pieces
 from app.runs.access import COOKIE
@@ -40,7 +41,8 @@ class Net:
 
     delay: seconds before each answer about runs. cuts: bytes after which the next streams of events break off, one
     after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests that
-    break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off.
+    break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off. outside: the paths
+    of requests that are not below it.
     """
 
     def __init__(self, app, prefix: str = "") -> None:
@@ -52,13 +54,15 @@ class Net:
         self.gradio: tuple[str, bool] | None = None
         self.cuts: list[int] = []
         self.asked: list[tuple[str, str]] = []
+        self.outside: list[str] = []
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if self.prefix:
             if not scope["path"].startswith(self.prefix):
-                raise ConnectionError("outside of the sub-path")
+                self.outside.append(scope["path"])
+                return await Response(status_code=204)(scope, receive, send)
             scope = {**scope, "path": scope["path"].removeprefix(self.prefix)}
         if self.gradio is not None and scope["path"].endswith(self.gradio[0]):
             return await self._break(scope, receive, send, begun=self.gradio[1])
@@ -449,3 +453,5 @@ def test_the_page_works_at_a_sub_path(browser, model):
         icon = page.evaluate("fetch(document.querySelector('link[rel~=icon]').href).then(answer => answer.status)")
         assert icon == 200 and failed == []
         assert net.starts() == 1 and heard.wrong() == []
+        # a browser looks for an icon at the root of the host once, before gradio's script has named the page's own
+        assert set(net.outside) <= {"/favicon.ico"}
