@@ -42,7 +42,7 @@ if (props.part) {
   }];
   onRunState = callback => heard.unshift(callback);
   const hear = event => heard.forEach(callback => callback(event.detail));
-  runBench.addEventListener('run-state', hear);
+  runBench?.addEventListener('run-state', hear);  // none where a component stands by itself
   element.dataset.runPart = props.part;
   if (props.also) {
     element.dataset.runAlso = props.also;
