@@ -13,7 +13,7 @@ function read() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY));
     return Array.isArray(found) ? found.filter(sound) : [];
-  } catch (error) {
+  } catch {
     return [];
   }
 }
@@ -42,7 +42,7 @@ function store(entries) {
     try {
       localStorage.setItem(KEY, JSON.stringify(kept));
       return [kept, reason];
-    } catch (error) {
+    } catch {
       if (error.name !== 'QuotaExceededError') return [null, 'This browser stores nothing for this page.'];
       reason = "This browser's storage is full.";
       const last = kept.findLastIndex(entry => !entry.pinned);
@@ -156,7 +156,7 @@ async function take(file) {
   let data;
   try {
     data = JSON.parse(await file.text());
-  } catch (error) {
+  } catch {
     return void (told.textContent = 'The file is no JSON, expected a recipe or an exported history.');
   }
   if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
