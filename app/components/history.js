@@ -42,7 +42,7 @@ function store(entries) {
     try {
       localStorage.setItem(KEY, JSON.stringify(kept));
       return [kept, reason];
-    } catch {
+    } catch (error) {
       if (error.name !== 'QuotaExceededError') return [null, 'This browser stores nothing for this page.'];
       reason = "This browser's storage is full.";
       const last = kept.findLastIndex(entry => !entry.pinned);

@@ -165,6 +165,12 @@ def _fitted(points: Array, settings: UMAPSettings, file: Path) -> Iterator[Progr
             return
         except ProjectionError:
             file.unlink(missing_ok=True)  # a damaged file is fitted anew
+    from ..extras import MissingExtraError, require  # here, since this file runs as a script, too
+
+    try:
+        require("umap", "Fitting a UMAP")
+    except MissingExtraError as error:
+        raise ProjectionError(str(error)) from error
     reduction = fit_pca(points, max(settings.dimensions, min(settings.reduced, points.shape[1])))
     different, which = _different(points)
     states = reduction.place(different)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..extras import require
 from .dit import TIME_BINS, learned_nothing
 
 
@@ -15,7 +16,8 @@ def read_metrics(folder: Path) -> list[dict]:
 
 
 def draw_curves(folder: Path, file: Path | None = None) -> None:
-    """Draws the metrics of a stage's folder to `file`, by default curves.png beside them."""
+    """Draws the metrics of a stage's folder to `file`, by default curves.png beside them. Raises MissingExtraError."""
+    require("matplotlib", "The picture of the curves")
     import matplotlib  # here, since only this function needs it and it takes a second to load
 
     matplotlib.use("Agg")
