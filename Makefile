@@ -24,12 +24,13 @@ run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/installed-dev browser nginx lint
-	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.js'
+	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@find app -name "*.pyi" -delete # gradio writes them beside components, where they would hide our own types
 	$(BIN)/pyrefly check
 	$(BIN)/node node_modules/eslint/bin/eslint.js .
 

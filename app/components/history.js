@@ -166,7 +166,8 @@ async function take(file) {
   const more = found.filter(entry => !there.has(entry.id)).map(({id, at, tab, name, pinned, recipe, result}) =>
     ({id, at: Number(at) || 0, tab: String(tab || ''), name: String(name || ''), pinned: Boolean(pinned), recipe, result: String(result || '').slice(0, 300)}));
   write([...read(), ...more]);
-  told.textContent = more.length + ' added, ' + (found.length - more.length) + ' were there already. ' + note.textContent;
+  const said = more.length + ' added, ' + (found.length - more.length) + ' were there already.';
+  told.textContent = [said, note.textContent].filter(Boolean).join(' ');
   draw();
 }
 

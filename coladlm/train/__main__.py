@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +19,7 @@ from ..model import ColaDLM
 from ..tokenizer import load_tokenizer
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
-from .dit import DiTObjective
+from .dit import DiTObjective, DiTStage
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype
@@ -243,10 +245,10 @@ def dit_config(args: argparse.Namespace) -> DiTConfig:
     )
 
 
-def _report(stage: str):
+def _report(stage: str) -> Callable[[dict[str, Any]], None]:
     """Prints lines of metrics: one line that is written over on a terminal, JSON lines elsewhere."""
 
-    def show(metrics: dict) -> None:
+    def show(metrics: dict[str, Any]) -> None:
         if not sys.stdout.isatty():
             print(json.dumps({"stage": stage, **metrics}), flush=True)
             return
@@ -260,10 +262,11 @@ def _report(stage: str):
     return show
 
 
-def _after_validation(training: Training) -> dict:
+def _after_validation(training: Training) -> dict[str, Any]:
     """Two short samples from the moving average of weights, and a fresh picture of the curves."""
     stage, tokenizer = training.stage, load_tokenizer(training.folder.parent / "tokenizer.json")
     _draw_curves(training.folder)
+    assert isinstance(stage, DiTStage)
     with training.averaged():
         texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, SAMPLE_SETTINGS)
     training.stage.train()

@@ -15,11 +15,12 @@ export function defined(files, names, given = {}) {
   return Function(...Object.keys(given), `${source}\nreturn {${names.join()}};`)(...Object.values(given));
 }
 
-// A component on a page of its own, in an element of class `workbench` with the two buttons.
+// A component on a page of its own, in an element of class `workbench` with the two buttons. script: its file of
+// JavaScript, if it has not the name of its HTML.
 //
 // Answers with the window, the element, the props, what was triggered as [event, data], and `update`, which gives the
 // component a new value as the server does. Timers are those of node, so that a test can move them.
-export function mount(name, props, storage = {}) {
+export function mount(name, props, {storage = {}, script = name} = {}) {
   const window = new Window({url: 'http://localhost/'});
   const {document, localStorage} = window;
   for (const [key, value] of Object.entries(storage)) localStorage.setItem(key, value);
@@ -31,7 +32,7 @@ export function mount(name, props, storage = {}) {
     window, document, localStorage, Event: window.Event, CustomEvent: window.CustomEvent, getComputedStyle: window.getComputedStyle.bind(window),
     element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act),
   };
-  defined([`components/${name}.js`], [], given);
+  defined(['runs/run_part.js', `components/${script}.js`], [], given);
   const update = value => {
     props.value = value;
     for (const act of watchers) act();

@@ -12,8 +12,8 @@ const LOOK = [
 ];
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
-function strip(value) {
-  const page = mount('token_strip', {value, empty_text: 'Nothing yet', start_label: 'Write'});
+function strip(value, part = '') {
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
@@ -55,11 +55,10 @@ test('another run starts from a clean sheet', () => {
   assert.equal(page.answer(), ' end∎');
 });
 
-test('Stop keeps what there is, and late updates of the run are not drawn', () => {
-  const page = strip(RUNNING);
-  page.bench.querySelector('.stop').click();
+test('Stop keeps what there is', () => {
+  const page = strip(RUNNING, 'strip');
+  page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name: 'stopping'}}));
   assert.equal(page.at('.strip').dataset.state, 'stopped');
-  page.update({...RUNNING, settled: lines(FIRST, SECOND)});
   assert.equal(page.answer(), 'One day');
 });
 
