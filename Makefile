@@ -16,7 +16,7 @@ ARGS ?=
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
 	@echo "make test     lint, then every test, those in a real browser among them"
-	@echo "make lint     ruff: rules and format"
+	@echo "make lint     ruff: rules and format; pyrefly: types; eslint: the JavaScript of the page"
 	@echo "make format   let ruff write the format"
 	@echo "make clean    remove the virtual environment and everything else that was built"
 
@@ -24,11 +24,15 @@ run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/installed-dev browser nginx lint
+	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@find app -name "*.pyi" -delete # gradio writes them beside components, where they would hide our own types
+	$(BIN)/pyrefly check
+	$(BIN)/node node_modules/eslint/bin/eslint.js .
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
@@ -83,6 +87,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	@$(COMPILE)
 	@touch $@
 
+# Node and npm come with requirements-dev.txt; what is installed with them is only run here, never on the page.
+node_modules/installed: package.json package-lock.json .npmrc | $(VENV)/installed-dev
+	$(BIN)/npm ci --ignore-scripts --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .gradio
+	rm -rf $(VENV) node_modules build *.egg-info .pytest_cache .ruff_cache .gradio
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

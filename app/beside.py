@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -20,7 +20,7 @@ from coladlm.serve import ClosingError, Waiting
 
 from .comparing import differences, marked, measures_of, numbers, numbers_in_words
 from .components import MeasuresTable, ProgressLine, RunResult, TextRows
-from .components.progress_line import progress_value
+from .components.progress_line import RunState, progress_value
 from .components.text_rows import row_value, rows_value
 from .desk import GenerateHandlers
 from .live import FRAME_SECONDS, shown_prompt
@@ -175,7 +175,7 @@ class _Comparison:
         self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end)
         self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
 
-    def frames(self, context: RunContext) -> Iterator[Frame]:
+    def frames(self, context: RunContext) -> Generator[Frame]:
         self.live.run = context.id
         first = _kept_row(self.handlers.model, self.found, RUN_A)
         events = self.handlers.scheduler.operate(
@@ -187,23 +187,22 @@ class _Comparison:
                     yield {"rows": {**rows, "rows": [first, *rows["rows"]]}, "progress": progress}
         if self.live.finished is None:
             raise ClosingError
-        measuring = {**progress, "state": "running", "message": "Measuring"}
-        yield {"rows": self._finished_rows("running", []), "progress": measuring}
-        yield {"rows": self._finished_rows("done", self._measures()), "progress": progress}
+        end, measuring = self.live.finished, {**progress, "state": "running", "message": "Measuring"}
+        yield {"rows": self._finished_rows(end, "running", []), "progress": measuring}
+        yield {"rows": self._finished_rows(end, "done", self._measures(end)), "progress": progress}
 
     def _operation(self) -> Requests:
         plans = self.handlers.model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
         return pass_on(Batch(plans, self.settings))
 
-    def _finished_rows(self, state: str, notes: list[str]) -> dict[str, Any]:
+    def _finished_rows(self, end: Finished, state: RunState, notes: list[str]) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)
-        a, b = self.found.trace.answers[self.found.sequence], self.live.finished.token_ids[0]
+        a, b = self.found.trace.answer(self.found.sequence), end.token_ids[0]
         rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt)),
                 row_value(RUN_B, lead, final=marked(model, b, a, self.prompt))]  # fmt: skip
         return rows_value(self.live.run, state, rows, [*self.live.notes, *notes])
 
-    def _measures(self) -> list[str]:
-        end = self.live.finished
+    def _measures(self, end: Finished) -> list[str]:
         texts = (_kept_text(self.found), (end.texts[0], end.reasons[0] == "end", len(end.token_ids[0])))
         scores = _measured(self.handlers, self.prompt, *texts)
         return [f"{name}: {', '.join(numbers_in_words(score))}."
@@ -230,7 +229,7 @@ def decode_again(handlers: GenerateHandlers, context: RunContext, controls: Mapp
         begun = time.perf_counter()
         again = handlers.scheduler.look(lambda: redecode(model, trace, sequence, settings)).answer
         seconds = time.perf_counter() - begun
-        prompt, before = trace.prompts[sequence], trace.answers[sequence]
+        prompt, before = trace.prompts[sequence], trace.answer(sequence)
         lead = shown_prompt(prompt)
         rows = [row_value("before", lead, final=marked(model, before, again, prompt)),
                 row_value("again", lead, final=marked(model, again, before, prompt))]  # fmt: skip
@@ -257,7 +256,7 @@ def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Ma
             seed=recipe.seed,
             stop_at_end=recipe.stop_at_end,
         )
-        seconds = number(kept.get("seconds"), "The time of the run")
+        seconds = number(kept.get("seconds") if kept else None, "The time of the run")
         writing = _BaselineWriting(handlers, found, settings, seconds)
         yield from with_stopped_frame(context, writing.frames(context), "rows")
 
@@ -275,10 +274,10 @@ class _BaselineWriting:
         self.ids: list[int] = []
         self.begun = time.perf_counter()
 
-    def frames(self, context: RunContext) -> Iterator[Frame]:
+    def frames(self, context: RunContext) -> Generator[Frame]:
         yield {"rows": self._rows(context.id, "running", ""), "measures": None,
                "progress": progress_value("running", ["starting"], 0.0, "Writing")}  # fmt: skip
-        shown, end = time.perf_counter(), None
+        shown, seconds, end = time.perf_counter(), 0.0, None
         writing = self.handlers.scheduler.alone(self._sample, context.visitor, "baseline")
         with contextlib.closing(writing) as events:
             for event in events:
@@ -316,7 +315,7 @@ class _BaselineWriting:
         parts = [f"token {count} of {most}", f"{now - self.begun:.1f} s"]
         return progress_value("running", parts, count / most, "Writing", tokens=count)
 
-    def _rows(self, run: str, state: str, text: str) -> dict[str, Any]:
+    def _rows(self, run: str, state: RunState, text: str) -> dict[str, Any]:
         return rows_value(run, state, [self.first, row_value("baseline", self.lead, final=[(text, 0)])])
 
     def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
@@ -345,10 +344,10 @@ def _millions(model: ColaDLM | Baseline) -> str:
 def _kept_text(found: Run) -> tuple[str, bool, int]:
     """The kept run's text, whether it came to its end, and its number of tokens."""
     trace, sequence = found.trace, found.sequence
-    return trace.texts[sequence], trace.reasons[sequence] == "end", len(trace.answers[sequence])
+    return trace.texts[sequence], trace.reasons[sequence] == "end", len(trace.answer(sequence))
 
 
 def _kept_row(model: ColaDLM, found: Run, label: str) -> dict[str, Any]:
     """The kept run's text as a row."""
-    prompt, ids = found.trace.prompts[found.sequence], found.trace.answers[found.sequence]
+    prompt, ids = found.trace.prompts[found.sequence], found.trace.answer(found.sequence)
     return row_value(label, shown_prompt(prompt), final=marked(model, ids, ids, prompt))

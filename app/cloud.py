@@ -48,12 +48,13 @@ class CloudHolder:
         for share, message, found in surveyed(self.model, load_sentences()):
             survey = found
             yield share, message
+        assert survey is not None  # the last one brings it
         self._survey = survey
 
     def draw(self) -> None:
         """Sets `charts` with PCA of what `survey` found; calls no network."""
         with self._drawing:
-            if self.charts is None:  # else another visitor was first
+            if self.charts is None and self._survey is not None:  # else another visitor was first
                 self.charts = Charts(self.model, with_pca(self._survey))
 
     def fit(self) -> Iterator[tuple[float, str]]:
@@ -62,7 +63,7 @@ class CloudHolder:
         One at a time: who comes second waits, and then finds it done.
         """
         with self._fitting:
-            if self.complete or self._survey is None:
+            if self.complete or self._survey is None or self.charts is None:
                 return
             cloud = self.charts.cloud
             for index, dimensions in enumerate((2, 3)):

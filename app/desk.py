@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -13,6 +13,7 @@ from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
 from coladlm.serve import Scheduler
+from coladlm.serve.requests import Events
 from coladlm.trace import Trace
 
 from .bundled_baseline import BundledBaseline
@@ -63,8 +64,8 @@ class LiveVariations(LiveRows):
 
     def stopped(self, trace: Trace) -> Any:
         """The rows of a run that was stopped: what there is can be looked into."""
-        for row, text, ids in zip(self.rows, trace.texts, trace.answers, strict=True):
-            row.text, row.score = text or " ", f"{len(ids)} tokens"
+        for number, (row, text) in enumerate(zip(self.rows, trace.texts, strict=True)):
+            row.text, row.score = text or " ", f"{len(trace.answer(number))} tokens"
         return self.frame("stopped", [], 0.0, "").rows
 
     def after(self, event: Any) -> Any:
@@ -111,7 +112,7 @@ class GenerateHandlers:
             sequence = _sequence_of(found, row)
             strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
             said = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
-            return Shown(strip, said, card=None, kept={**kept, "sequence": sequence})
+            return Shown(strip, said, card=None, kept={**(kept or {}), "sequence": sequence})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 
@@ -132,8 +133,11 @@ class _Writing:
         self.desk, self.context, self.recipe = desk, context, recipe
         model = desk.model
         self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
-        read = {} if self.record is None else {"read": lambda step: self.record.latest}
-        self.live = LiveRun(model, recipe, **read)
+        record = self.record
+        if record is None:
+            self.live = LiveRun(model, recipe)
+        else:
+            self.live = LiveRun(model, recipe, read=lambda step: record.read())
         self.live.run = context.id
         self.rows = LiveVariations(model, recipe, self.live) if recipe.variations > 1 else None
         self.frame: dict[str, Any] = {}
@@ -175,7 +179,7 @@ class _Writing:
 class _Follow:
     """Events on their way to a LiveRun, with rows that follow the same events."""
 
-    def __init__(self, events: Iterator[Event], rows: LiveVariations | None) -> None:
+    def __init__(self, events: Events | Generator[Any], rows: LiveVariations | None) -> None:
         self.events, self.rows = events, rows
         self._step: Step | None = None
         self._frame: Any = None if rows is None else rows.frame("running", ["starting"], 0.0, "Writing")
@@ -194,7 +198,7 @@ class _Follow:
 
     def frame(self) -> Any:
         """The rows at the event that was passed on last."""
-        if self._step is not None:
+        if self._step is not None and self.rows is not None:
             self._frame, self._step = self.rows.after(self._step), None
         return self._frame
 

@@ -23,6 +23,7 @@ from .edit_handlers import (
     typed,
 )
 from .edit_history import push
+from .event_options import EventOptions
 from .operation_controls import fold_button
 from .resident import Resident
 from .run_controls import RunControls
@@ -34,7 +35,7 @@ MISFIT = (
     "Best first. The misfit says how badly the words that were kept go with the new ones: the squared error of the "
     "flow's velocity at their latents, the mean of four noise levels. Less fits better."
 )
-QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 class Question(NamedTuple):

@@ -28,7 +28,7 @@ def add_api(resident: Resident) -> None:
         other_end: int | None = None, seed: int = begin.seed, steps: int = begin.steps,
         guidance: float = begin.guidance, stochasticity: float = begin.stochasticity,
         temperature: float = begin.temperature, solver: str = begin.solver,
-    ) -> Iterator[tuple[list[dict], dict]]:  # fmt: skip
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
         """Changes a span of a text and carries it back through the flow; the rest stays, or follows.
 
         Args:
@@ -76,13 +76,13 @@ def edit_text(
     options: dict[str, Any],
     candidates: int,
     given: dict[str, Any],
-) -> Iterator[tuple[list[dict], dict]]:
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
-        recipe = Recipe(OPERATION, texts, settings, candidates, options, model.fingerprint)
+        recipe = Recipe(OPERATION, tuple(texts), settings, candidates, options, model.fingerprint)
         check_size(recipe)
-        plain: list[dict] = []
+        plain: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, Edited):
                 plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]

@@ -15,6 +15,7 @@ from coladlm.latent.turning import measured
 from coladlm.recipe import RecipeError, Said
 
 from .components import Choice, ChoiceList, TokenPicker
+from .event_options import EventOptions
 from .operation_controls import number, percent, share, sliders, whole
 from .resident import Resident
 
@@ -36,7 +37,7 @@ METHOD_CHOICES = (
 OWN = "own"
 OTHER = "The dragon flew over the dark forest."
 RENOISE = 20  # per cent: above it a push begins to be undone (docs/interpolation.md)
-QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 NAMES = ("method", "strength", "direction", "first", "second", "other", "other_picker", "mixed", "component", "push",
          "renoise", "follow", "candidates")  # fmt: skip
 WORDS = {
@@ -66,7 +67,7 @@ class EditControls:
     def __init__(self, resident: Resident) -> None:
         model = resident.first
         method = ChoiceList("What to do with the span", "method", METHOD_CHOICES, METHOD_CHOICES[0].value)
-        self.by_name: dict[str, gr.components.Component] = {"method": method}
+        self.by_name: dict[str, Any] = {"method": method}  # components of several kinds
         with gr.Column(elem_classes="when method-renoise"):
             self._add("strength", "Strength (% noise)", "0 changes nothing. It works between about 20 and 75.",
                       (0, 100, 1), 50)  # fmt: skip

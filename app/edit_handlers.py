@@ -153,7 +153,7 @@ def check_size(recipe: Recipe) -> None:
         raise RecipeError("variations", recipe.variations, f"at most {MAX_CANDIDATES} on this page")
 
 
-def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
+def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     """Values of the text, its history, all controls and the progress line for the query of the opened address."""
     settings = [gr.skip()] * len(values_of(model.defaults))
     other = tokens_of(model, OTHER)

@@ -39,7 +39,7 @@ def push(history: dict[str, Any], text: str, typed: bool = False, start: int = 0
         return history
     at = history["at"]
     keep = history["entries"][: at if typed and history["typed"] and at else at + 1]
-    entries = [*keep, list(Entry(text, start, end))][-MAX_ENTRIES:]
+    entries: list[Any] = [*keep, list(Entry(text, start, end))][-MAX_ENTRIES:]
     while len(entries) > 1 and sum(len(entry[0]) for entry in entries) > MAX_CHARACTERS:
         entries = entries[1:]
     return {"entries": entries, "at": len(entries) - 1, "typed": typed}

@@ -21,7 +21,7 @@ from .components.flow_map import flow_value
 from .components.progress_line import progress_value
 from .components.saver import not_saved, saved
 from .exports import measures_table, playable_page, trace_file
-from .flow_records import trace_lines
+from .flow_records import Charts, trace_lines
 from .measured import curves_value, point_value
 from .model_turn import sentence
 from .runs.access import owner_of
@@ -68,6 +68,13 @@ class Explorer:
         id_ = id_ or secrets.token_urlsafe(16)
         return self.store.add(owner_of(visitor, id_), label, trace, sequence, branch, id_, number)
 
+    @property
+    def charts(self) -> Charts:
+        """The maps. Raises RecipeError where none has been made."""
+        if self.cloud.charts is None:
+            raise RecipeError("the map of this model", Said("not made yet"), "a map", NO_MAP)
+        return self.cloud.charts
+
     def runs(self, visitor: str, ids: Sequence[str] | None) -> list[Run]:
         """The runs with these ids that are still there, as many as a map has room for."""
         found = (self.find(visitor, id_) for id_ in ids or () if isinstance(id_, str))
@@ -77,7 +84,9 @@ class Explorer:
         """(label, id) of the recorded runs that this model can read: they are of the bundled one."""
         return [(label, id_) for label, id_ in self.store.shipped if self._fits(self.store.get("", id_))]
 
-    def _fits(self, run: Run) -> bool:
+    def _fits(self, run: Run | None) -> bool:
+        if run is None:
+            return False
         try:
             check_fits(self.model, run.trace)
         except ValueError:
@@ -94,7 +103,7 @@ class Explorer:
         return kept
 
     def lines(self, runs: Sequence[Run]) -> str:
-        charts = self.cloud.charts
+        charts = self.charts
         return "".join("".join(trace_lines(charts, r.trace, r.sequence, r.id, r.label, r.branch)) for r in runs)
 
     def show(
@@ -164,14 +173,14 @@ class Explorer:
         if last and not trace.finished[block]:
             raise RecipeError("the point", Said("a state that the run never reached"), "one of its states")
         steps = trace.recipe.settings.steps
-        state, cloud = steps if last else step, self.cloud.charts.cloud
+        state, cloud = steps if last else step, self.charts.cloud
         card = self.scheduler.look(lambda: point_value(self.model, cloud, found, block, state, place))
         return {**card, "point": {"run": run_id, "block": block, "step": state, "place": place}}
 
     def run_of(self, visitor: str, card: dict[str, Any] | None) -> Run | None:
         """The run of an opened point."""
-        point = card and card.get("point")
-        return self.find(visitor, point["run"]) if is_point(point) else None
+        point = card.get("point") if card else None
+        return self.find(visitor, point["run"]) if point is not None and is_point(point) else None
 
     def resumes(self, visitor: str, card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any) -> bool:
         """Would going on from a point like this end as its run did?"""
@@ -213,7 +222,7 @@ class Explorer:
             if size > MAX_UPLOAD:
                 raise TraceError(f"the file has {size:,} bytes, expected at most {MAX_UPLOAD:,}")
             with open(file, "rb") as opened:
-                trace = Trace.load(_Named(opened, "the file"), MAX_UNPACKED)
+                trace = Trace.load(opened, MAX_UNPACKED, "the file")
             check_fits(self.model, trace)
             if not trace.z.size:
                 raise TraceError("the trace holds no step, expected at least one")
@@ -244,14 +253,7 @@ class Explorer:
         return saved("flow-map.html", "text/html", page)
 
 
-class _Named:
-    """A file under a name for people: a visitor is not to read where the server put it."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        self._file, self.name = file, name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._file, attribute)
+NO_MAP = "There is no map of this model yet: press Run on the tab Trajectories once."
 
 
 def limited(settings: SamplerSettings) -> SamplerSettings:

@@ -7,9 +7,9 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,12 @@ COLUMNS = (
 )
 
 
+class Table(Protocol):
+    """What a row can be written to, such as a csv.writer."""
+
+    def writerow(self, row: Iterable[Any], /) -> Any: ...
+
+
 def trace_file(run: Run) -> bytes:
     """The trace as .npz, which opens again here and in a notebook."""
     with tempfile.TemporaryDirectory() as folder:
@@ -49,13 +55,13 @@ def measures_table(charts: Charts, runs: Sequence[Run]) -> bytes:
     return out.getvalue().encode()
 
 
-def _write_rows(table, charts: Charts, run: Run) -> None:
+def _write_rows(table: Table, charts: Charts, run: Run) -> None:
     trace, s, ps = run.trace, run.sequence, charts.model.patch_size
     found = measure(trace)
     guidance = found.guidance
-    for block in np.flatnonzero(trace.active[s]):
-        free = np.flatnonzero(trace.free()[s, block])
-        for step in np.flatnonzero(trace.recorded[block]):
+    for block in map(int, np.flatnonzero(trace.active[s])):
+        free = np.flatnonzero(trace.free()[s, block]).tolist()
+        for step in map(int, np.flatnonzero(trace.recorded[block])):
             at = (s, block, step)
             words = [] if trace.preview_ids is None else pieces(charts.model.tokenizer, trace.preview_ids[at].tolist())
             for place in free:
@@ -71,7 +77,7 @@ def _write_rows(table, charts: Charts, run: Run) -> None:
                                 "" if settled < 0 else int(step >= settled), *map(_cell, numbers)])  # fmt: skip
 
 
-def _least(values: np.ndarray | None, at: tuple, first: int, last: int) -> float | None:
+def _least(values: np.ndarray | None, at: tuple[int, int, int], first: int, last: int) -> float | None:
     return None if values is None else values[at][first:last].min()
 
 

@@ -38,7 +38,8 @@ def scenes(folder: Path = TRACES, tokenizer_file: Path = BUNDLED / "tokenizer.js
     if not files or not tokenizer_file.is_file():
         return []
     trace, tokenizer = Trace.load(files[0]), load_tokenizer(tokenizer_file)
-    special = frozenset(tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN))
+    found = [tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN)]
+    special = frozenset(token for token in found if token is not None)
     block = min(FORMING, len(trace.finished) - 1)
     skip = _skipped(trace, tokenizer)
     prompt_ids = tokenizer.encode(trace.prompts[0], add_special_tokens=False).ids
@@ -46,13 +47,15 @@ def scenes(folder: Path = TRACES, tokenizer_file: Path = BUNDLED / "tokenizer.js
     def settled(until: int) -> list[list[Any]]:
         ids = trace.token_ids[0, :until].reshape(-1)[skip:]
         sure = np.exp(trace.logprobs[0, :until].reshape(-1)[skip:])
-        kept = min(len(ids), len(trace.answers[0]))
+        kept = min(len(ids), len(trace.answer(0)))
         return _tokens(tokenizer, ids[:kept], sure[:kept], prompt_ids, special)
 
     def live(share: float) -> list[list[Any]]:
         steps = np.flatnonzero(trace.recorded[block])
         at = (0, block, steps[int(share * (len(steps) - 1))])
         before = [*prompt_ids, *trace.token_ids[0, :block].reshape(-1)[skip:].tolist()]
+        if trace.preview_ids is None or trace.preview_confidence is None:
+            return []
         return _tokens(tokenizer, trace.preview_ids[at], trace.preview_confidence[at], before, special)
 
     states = [(settled(block), live(0)), (settled(block), live(0.5)), (settled(block + 1), []),

@@ -147,10 +147,10 @@ class RunWriter:
             for step in map(int, recorded):
                 if until is not None and (block, step) >= until:
                     return
-                at, words = (sequence, block, step), {}
-                if trace.preview_ids is not None:
-                    words = {"ids": trace.preview_ids[at], "confidence": trace.preview_confidence[at],
-                             "margin": trace.preview_margin[at]}  # fmt: skip
+                at = (sequence, block, step)
+                previews = (("ids", trace.preview_ids), ("confidence", trace.preview_confidence),
+                            ("margin", trace.preview_margin))  # fmt: skip
+                words = {name: read[at] for name, read in previews if read is not None}
                 yield self.state(block, step, steps, trace.t[at] / 10, trace.z[at], clean[at], **words)
             if finished:
                 latents, ids = trace.latents[sequence, block], trace.token_ids[sequence, block]
@@ -166,7 +166,7 @@ class RunWriter:
         self.room = self.room - len(ids) if count == len(ids) else 0
         return max(0, count)
 
-    def _by_place(self, tokens: list, join: Any) -> list:
+    def _by_place(self, tokens: list[Any], join: Any) -> list[Any]:
         """What belongs to tokens, put together by the latent that holds them."""
         ps = self.model.patch_size
         return [join(tokens[start : start + ps]) for start in range(0, len(tokens), ps)]
@@ -178,7 +178,7 @@ class RunWriter:
 
 
 def trace_lines(
-    charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict | None = None
+    charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict[str, Any] | None = None
 ) -> Iterator[str]:
     """The lines of one sequence of a recorded run."""
     recipe = trace.recipe

@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coladlm.events import Event
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.recorder import TraceRecorder
 from coladlm.run import recorder
 from coladlm.serve import Waiting
+from coladlm.serve.requests import Events
 from coladlm.trace import Trace
 
 from .components.flow_map import flow_value
@@ -35,7 +35,7 @@ class _Start(NamedTuple):
     """
 
     live: LiveFlow
-    events: Iterator[Event]
+    events: Events
     watcher: TraceRecorder | BranchRecorder
     record: TraceRecorder
     trace: Callable[[], Trace]
@@ -52,7 +52,8 @@ def run_on_map(explorer: Explorer, context: RunContext, controls: Mapping[str, A
     """
     with _sentences():
         settings = limited(settings_of(controls.get("settings")))
-        recipe = Recipe("generate", (controls.get("prompt"),), settings, model=explorer.model.fingerprint)
+        texts: tuple[Any, ...] = (controls.get("prompt"),)  # the recipe refuses what is no text
+        recipe = Recipe("generate", texts, settings, model=explorer.model.fingerprint)
         yield from _map_first(explorer, context)
         yield from _Drawing(explorer, context, _start_run(explorer, context, recipe, controls)).frames()
 
@@ -79,7 +80,7 @@ def _start_run(explorer: Explorer, context: RunContext, recipe: Recipe, controls
     others = explorer.others(context.visitor, controls.get("chosen")) if controls.get("add") else []
     count, label = explorer.store.next_number(context.visitor), name_of(prompt)
     record = recorder(recipe, dtype="float32")
-    writer = RunWriter(explorer.cloud.charts, context.id, f"{count} · {label}", prompt, settings)
+    writer = RunWriter(explorer.charts, context.id, f"{count} · {label}", prompt, settings)
     live = LiveFlow(writer, settings.steps, blocks, explorer.lines(others) + writer.head)
     events = explorer.scheduler.run(model, recipe, context.visitor)
     return _Start(live, events, record, record, record.trace, others, count, label, link=link_of(recipe))
@@ -104,7 +105,7 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
     others = explorer.others(context.visitor, controls.get("chosen"))
     count = explorer.store.next_number(context.visitor)
     label = f"branch of {parent.label.split(' · ')[0]}, block {spot.block + 1}, step {spot.step + 1}"
-    writer = RunWriter(explorer.cloud.charts, context.id, f"{count} · {label}", prompt, settings, left)
+    writer = RunWriter(explorer.charts, context.id, f"{count} · {label}", prompt, settings, left)
     until = (spot.block, spot.step if settings.steps == old.steps else 0)
     lines = explorer.lines(others) + writer.head + "".join(writer.states(parent.trace, parent.sequence, until))
     live = LiveFlow(writer, settings.steps, blocks, lines, spot.block)

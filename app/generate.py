@@ -18,6 +18,7 @@ from . import beside, sweep
 from .components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from .components.token_card import TokenCard
 from .desk import MOST_VARIATIONS, OPERATION, GenerateHandlers, Shown, restore
+from .event_options import EventOptions
 from .model_turn import EVERY, IN_TURNS, Waiting, sentence, visitor
 from .operation_controls import fold_button
 from .resident import Each, Resident
@@ -33,7 +34,7 @@ EXAMPLES = (
     "One day, the moon did not come up.",
 )
 SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 class _Controls(NamedTuple):
@@ -148,10 +149,10 @@ def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
     """Shows another variation, and what is to know of a token, when it is chosen."""
     outputs, kept = [results.strip, results.progress, results.card, results.kept], results.kept
 
-    def on_read(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+    def on_read(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
         return handlers().read(visitor_of_run(request, kept), event.row, kept)
 
-    def on_select(event: gr.EventData, kept: dict | None, request: gr.Request) -> Shown:
+    def on_select(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
         return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
 
     results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
@@ -161,7 +162,7 @@ def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
 def _sender(handlers: Each[GenerateHandlers], results: _Results) -> RunSender:
     """Opens the run on the tab Trajectories, at the token whose card is shown."""
 
-    def find(request: gr.Request, event: gr.EventData, kept: dict | None) -> tuple[Run, int, int]:
+    def find(request: gr.Request, event: gr.EventData, kept: dict[str, Any] | None) -> tuple[Run, int, int]:
         block, token = event.point
         return handlers().kept(visitor_of_run(request, kept), kept), block, token
 
@@ -190,7 +191,7 @@ def add_api(resident: Resident) -> None:
         stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
-    ) -> Iterator[tuple[str, dict]]:
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Continues a prompt.
 
         Args:
@@ -223,7 +224,7 @@ def add_api(resident: Resident) -> None:
 
 def generate_text(
     model: ColaDLM, scheduler: Scheduler, prompt: str, given: dict[str, Any]
-) -> Iterator[tuple[str, dict]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The text so far and its recipe after every block and at the end. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)

@@ -10,6 +10,7 @@ import gradio as gr
 from coladlm.latent.interpolate import ROADS
 
 from .components import Choice, ChoiceList, Distances, ProgressLine, ShareLink, TextRows
+from .event_options import EventOptions
 from .interpolate_handlers import (
     MAX_BOXES,
     OPERATION,
@@ -60,7 +61,7 @@ EXAMPLES = (
     ("Tom was very happy.", "Tom was very sad.", "Tom was very angry."),
 )
 BEFORE = "Once upon a time, there was a little girl named Lily."
-QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 class Texts(NamedTuple):

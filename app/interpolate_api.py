@@ -26,7 +26,7 @@ def add_api(resident: Resident) -> None:
         align: str = "pad", before: str = "", seed: int = start.seed, steps: int = start.steps,
         guidance: float = start.guidance, stochasticity: float = start.stochasticity,
         max_new_tokens: int = start.max_new_tokens, temperature: float = start.temperature, solver: str = start.solver,
-    ) -> Iterator[tuple[list[dict], dict]]:  # fmt: skip
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
         """Interpolates between texts.
 
         Args:
@@ -60,14 +60,14 @@ def add_api(resident: Resident) -> None:
 
 def interpolate_texts(
     model: ColaDLM, scheduler: Scheduler, texts: list[str], options: dict[str, Any], given: dict[str, Any]
-) -> Iterator[tuple[list[dict], dict]]:
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The waypoints and the recipe whenever one is complete. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
-        recipe = Recipe(OPERATION, texts, settings, options=options, model=model.fingerprint)
+        recipe = Recipe(OPERATION, tuple(texts), settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         plain = recipe.to_dict()
-        waypoints: list[dict] = []
+        waypoints: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, Road):
                 waypoints = [_plain(waypoint) for waypoint in event.stops]

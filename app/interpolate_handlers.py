@@ -66,7 +66,7 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
     if not 2 <= count <= MAX_BOXES:
         raise RecipeError("The number of texts", count, f"2 to {MAX_BOXES} on this page")
     boxes = group(controls, "texts")
-    texts = tuple(boxes.get(str(i + 1)) for i in range(count))
+    texts: tuple[Any, ...] = tuple(boxes.get(str(i + 1)) for i in range(count))
     options, settings = _options_of(group(controls, "options")), settings_of(controls.get("settings"))
     recipe = Recipe(OPERATION, texts, settings, options=options, model=model.fingerprint)
     check_size(model, recipe)
@@ -131,7 +131,7 @@ def texts_of(rows: Mapping[str, Any]) -> list[str]:
     return [row["text"] for row in rows["rows"] if row["text"]]
 
 
-def restore(model: ColaDLM, query: dict[str, str]) -> list[Any]:
+def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     """Values of all controls and the progress line for the query of the address that was opened."""
     # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
     # told to skip one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
@@ -12,7 +12,7 @@ from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe
 from coladlm.recorder import Preview, preview
 
-from .components.progress_line import progress_value
+from .components.progress_line import RunState, progress_value
 from .components.token_strip import Token, settled_line, strip_value
 from .model_turn import Waiting, in_line, waiting_parts
 from .pieces import pieces
@@ -54,7 +54,7 @@ class LiveRun:
         self.live: list[Token] = []
         self.started = clock()
 
-    def frames(self, events: Iterator[Event]) -> Iterator[Frame]:
+    def frames(self, events: Iterator[Event]) -> Generator[Frame]:
         yield (latest := self._frame("running", ["starting"], 0.0, "Writing"))
         shown = self.clock() - FRAME_SECONDS  # the first words do not wait
         for event in events:
@@ -114,7 +114,7 @@ class LiveRun:
         seconds = self.clock() - self.started
         return [f"{seconds:.1f} s"] + ([f"{tokens / seconds:.0f} tokens/s"] if tokens and seconds > 0 else [])
 
-    def _frame(self, state: str, parts: list[str], fraction: float, message: str) -> Frame:
+    def _frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
         tokens = len(self.answer)
         return Frame(
             strip_value(self.run, state, self.prompt, self.settled, self.live),

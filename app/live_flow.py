@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from coladlm.events import BlockDone, Event, Step
-from coladlm.recorder import Preview, TraceRecorder
+from coladlm.events import BlockDone, Step
+from coladlm.recorder import TraceRecorder
 
 from .components.flow_map import flow_value
-from .components.progress_line import progress_value
+from .components.progress_line import RunState, progress_value
 from .flow_records import RunWriter
 from .model_turn import Waiting, in_line, waiting_parts
 
@@ -27,7 +27,7 @@ class FlowFrame(NamedTuple):
 
 
 class _Watches(Protocol):
-    def watch(self, events: Iterable[Event]) -> Iterator[Event]: ...
+    def watch(self, events: Iterable[Any]) -> Generator[Any]: ...
 
 
 class LiveFlow:
@@ -46,7 +46,7 @@ class LiveFlow:
         self.lines, self.clock, self.started = before, clock, clock()
         self.tokens = self.forming = self.states = 0
 
-    def frames(self, events: Iterator[Event], watcher: _Watches, recorder: TraceRecorder) -> Iterator[FlowFrame]:
+    def frames(self, events: Iterable[Any], watcher: _Watches, recorder: TraceRecorder) -> Generator[FlowFrame]:
         """Frames of a run whose events `watcher` records into `recorder`. Closing this generator ends the run."""
         yield (latest := self._frame("running", ["starting"], 0.0))
         shown = self.clock()
@@ -56,7 +56,7 @@ class LiveFlow:
                 if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
                     yield in_line(self._frame("running", waiting_parts(event), 0.0)) if event.ahead else latest
                     continue
-                parts = self._take(event, recorder.latest)
+                parts = self._take(event, recorder)
                 if parts is None or (isinstance(event, Step) and self.clock() - shown < FRAME_SECONDS):
                     continue
                 yield (latest := self._frame("running", *parts))
@@ -68,9 +68,10 @@ class LiveFlow:
         """The last frame of a run that came to its end."""
         return self._frame("done", [self._seconds(), "play it again with the button below the text"], 1.0)
 
-    def _take(self, event: Event, read: Preview | None) -> tuple[list[str], float] | None:
+    def _take(self, event: object, recorder: TraceRecorder) -> tuple[list[str], float] | None:
         if isinstance(event, Step):
             block, z, clean = event.block, event.z[0].float().cpu().numpy(), event.clean[0].float().cpu().numpy()
+            read = recorder.read()
             words = {"ids": read.ids[0].cpu(), "confidence": read.confidence[0].cpu(), "margin": read.margin[0].cpu()}
             noise = event.t[0].cpu().numpy() / 10
             self.forming = int((event.start[0] > 0).sum()) * self.writer.model.patch_size
@@ -102,7 +103,7 @@ class LiveFlow:
     def _seconds(self) -> str:
         return f"{self.clock() - self.started:.1f} s"
 
-    def _frame(self, state: str, parts: list[str], fraction: float) -> FlowFrame:
+    def _frame(self, state: RunState, parts: list[str], fraction: float) -> FlowFrame:
         run = self.writer.run
         message = "Writing" if state == "running" else "Done."
         flow = flow_value(state, self.lines, run=run, began=self.began)

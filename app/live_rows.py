@@ -10,7 +10,7 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
@@ -18,7 +18,7 @@ from coladlm.events import BlockDone, Finished, Step
 from coladlm.recipe import Recipe
 from coladlm.recorder import Preview, preview
 
-from .components.progress_line import progress_value, stopped_value
+from .components.progress_line import RunState, progress_value, stopped_value
 from .components.text_rows import KEPT, row_value, rows_value
 from .components.token_strip import Token, settled_line
 from .live import FRAME_SECONDS
@@ -82,7 +82,7 @@ class LiveRows:
         self.phase = ""  # what comes before the numbers while something else than the run itself goes on
         self.started = clock()
 
-    def frames(self, events: Iterable[Any]) -> Iterator[Frame]:
+    def frames(self, events: Iterable[Any]) -> Generator[Frame]:
         """The frames of a run's events. Closing this generator closes `events`."""
         yield (latest := self.frame("running", ["starting"], 0.0, "Writing"))
         shown, cost = self.clock(), 0.0
@@ -215,7 +215,7 @@ class LiveRows:
     def _seconds(self) -> str:
         return f"{self.clock() - self.started:.1f} s"
 
-    def frame(self, state: str, parts: list[str], fraction: float, message: str) -> Frame:
+    def frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
         written, forming = (sum(map(len, kind)) for kind in zip(*((r.answer, r.live) for r in self.rows), strict=True))
         rows = rows_value(self.run, state, [row.value() for row in self.shown()], self.notes)
         return Frame(rows, progress_value(state, parts, fraction, message, self.run, written, forming))

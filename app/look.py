@@ -14,7 +14,7 @@ from coladlm.latent.branch import check_fits, history_of
 from coladlm.latent.point import BlockReader
 from coladlm.measures import settled_step
 from coladlm.recipe import RecipeError, Said
-from coladlm.trace import Trace
+from coladlm.trace import Trace, TraceError
 
 from .components.token_strip import State, Token, settled_line, strip_value
 from .live import shown_prompt
@@ -80,6 +80,8 @@ def _block(
     first: its first token of the answer. words: [text, is special] that `ids` point to. noise: per cent, a step each.
     ids, sure (per cent), free: a list of a step's tokens, all steps one after the other.
     """
+    if trace.preview_ids is None or trace.preview_confidence is None:
+        raise TraceError("the run was recorded without previews, expected one with them")
     steps = np.flatnonzero(trace.recorded[block])
     steps = steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
     words: dict[tuple[str, bool], int] = {}

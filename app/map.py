@@ -33,12 +33,14 @@ from .components import ProgressLine
 from .components.progress_line import progress_value
 from .components.saver import Saver, not_saved, saved
 from .components.text_map import TextMap, text_map_value
+from .event_options import EventOptions
 from .flow_records import INT16, compact, packed_int16
 from .map_files import text_arrays, text_page, text_table
 from .model_turn import EVERY, IN_TURNS, Waiting, sentence, waiting_parts
 from .operation_controls import in_words
 from .resident import Resident
 from .send import READS, ListSender, Sender, TextsSender, Ways
+from .session import session_of
 from .text_files import ENDINGS, TextFileError, Texts, read_texts
 
 NAME = "map"
@@ -47,7 +49,7 @@ NEAREST = 20
 MEASURED = 1500  # texts that the trustworthiness is measured on
 MOST_LISTED = 256  # texts of an end of a direction
 SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2)
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or open your own above."
 NOTE = (
     "Every point is a text, at the mean of its latents: texts of like words lie together, their order counts little. "
@@ -72,7 +74,8 @@ class TextCloud:
         self.texts, self.vectors = texts, vectors
         self.clusters = cluster(vectors)
         self.names = cluster_words(texts.texts, self.clusters)
-        self.charts: dict[str, PCAMap | UMAPMap] = {"pca": fit_pca(vectors, min(2, vectors.shape[1]))}
+        self.pca = fit_pca(vectors, min(2, vectors.shape[1]))
+        self.charts: dict[str, PCAMap | UMAPMap] = {"pca": self.pca}
         self.road: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
 
     def placed(self) -> dict[str, np.ndarray]:
@@ -123,7 +126,7 @@ class TextCloud:
         if np.isfinite(trust):
             found = f"trustworthiness of near neighbours {trust:.2f} (1 is perfect)"
         if name == "pca":
-            return f"PCA shows {self.charts['pca'].explained.sum():.0%} of the variance in two dimensions; {found}."
+            return f"PCA shows {self.pca.explained.sum():.0%} of the variance in two dimensions; {found}."
         return f"Distances on a UMAP are not latent distances: near is near, far means little; {found}."
 
     def nearest(self, vector: np.ndarray) -> list[list[float]]:
@@ -181,6 +184,7 @@ class Maps:
                 share, vectors = event
                 parts = ["encoding", f"{round(share * len(texts.texts)):,} of {len(texts.texts):,} texts"]
                 yield [gr.skip(), progress_value("running", parts, share, "Encoding", "texts")]
+            assert vectors is not None  # the last one brings them
             if len(np.unique(vectors, axis=0)) < 2:
                 raise TextFileError("all texts have the same latents, expected at least two that differ")
             cloud = TextCloud(texts, vectors)
@@ -343,18 +347,18 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     first, second = gr.State([]), gr.State([])
 
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
-        yield from maps().shipped(request.session_hash)
+        yield from maps().shipped(session_of(request))
 
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        for values in maps().upload(request.session_hash, file):
+        for values in maps().upload(session_of(request), file):
             yield [*values, None]
 
     def on_fit(request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
-        yield from maps().fit(request.session_hash)
+        yield from maps().fit(session_of(request))
 
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
-        return maps().near(request.session_hash, event.text)
+        return maps().near(session_of(request), event.text)
 
     def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
         chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
@@ -367,15 +371,15 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         ]
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return maps().save(request.session_hash, event.kind)
+        return maps().save(session_of(request), event.kind)
 
     def take_road(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
         yield from maps().take_road(visitor, texts)
 
     def on_leave(request: gr.Request) -> None:
-        maps().forget(request.session_hash)
+        maps().forget(session_of(request))
 
-    fitting = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
+    fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **IN_TURNS).then(
         on_fit, None, [texts, fitted], **fitting
     )

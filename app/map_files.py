@@ -36,6 +36,6 @@ def text_table(cloud: TextCloud) -> bytes:
 def text_arrays(cloud: TextCloud) -> bytes:
     """texts, sets, latents (n, d), cluster (n,) and each map (n, 2) as .npz; no array needs pickle to load."""
     out = io.BytesIO()
-    np.savez_compressed(out, texts=np.array(cloud.texts.texts), sets=np.array(cloud.texts.sets),
-                        latents=cloud.vectors, cluster=cloud.clusters, **cloud.placed())  # fmt: skip
+    arrays: dict[str, Any] = {**cloud.placed(), "latents": cloud.vectors, "cluster": cloud.clusters}
+    np.savez_compressed(out, texts=np.array(cloud.texts.texts), sets=np.array(cloud.texts.sets), **arrays)
     return out.getvalue()

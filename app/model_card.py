@@ -22,6 +22,7 @@ from .components import ProgressLine
 from .components.progress_line import progress_value
 from .components.round_trip import RoundTrip
 from .components.saver import Saver, not_saved
+from .event_options import EventOptions
 from .model_turn import IN_TURNS, Waiting, sentence, visitor, waiting_parts
 from .resident import Resident
 from .round_trip import latent_file, round_trip
@@ -40,7 +41,7 @@ FILES = (
     ("npz", "Latents (npz)", "Token ids, means and standard deviations as numpy arrays"),
     ("csv", "Latents (CSV)", "A row for every latent"),
 )
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 NOT_ALLOWED = (
     "Another model can be loaded here only where whoever runs the page allows it (the option --allow-loading)."
 )
@@ -64,11 +65,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             if allow_loading
             else NOT_ALLOWED,
         )
-        if allow_loading:
-            with gr.Row(elem_classes="load-row"):
-                path = gr.Textbox(label="Folder or Hub id", max_lines=1, max_length=LONGEST_PATH, min_width=200)
-                load = gr.Button("Load", min_width=100, scale=0, elem_classes="small-run")
-            loading = ProgressLine(elem_classes="fold-progress")
+        loader = _loader() if allow_loading else None
         with gr.Column(elem_classes="beside bare", elem_id="trip"):
             _title(
                 "A text through the VAE and back",
@@ -117,11 +114,20 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **IN_TURNS)
     page.load(on_show, None, [facts, card], queue=False, **QUICK)
     loaded = None
-    if allow_loading:
+    if loader is not None:
+        path, load, loading = loader
         triggers = [load.click, path.submit]
         asked = gr.on(triggers, on_load, path, [facts, loading], trigger_mode="once", concurrency_limit=8, **QUICK)
         loaded = asked.then(on_show, None, [facts, card], queue=False, **QUICK).then
     return Ways(take=lambda text: [text], outputs=[text], loaded=loaded)
+
+
+def _loader() -> tuple[gr.Textbox, gr.Button, ProgressLine]:
+    """What another model is loaded with: its path, the button, and how far it is."""
+    with gr.Row(elem_classes="load-row"):
+        path = gr.Textbox(label="Folder or Hub id", max_lines=1, max_length=LONGEST_PATH, min_width=200)
+        load = gr.Button("Load", min_width=100, scale=0, elem_classes="small-run")
+    return path, load, ProgressLine(elem_classes="fold-progress")
 
 
 def _title(name: str, about: str) -> None:
@@ -150,7 +156,7 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         said = f"Loading {loading.path}; the page goes on with the present model."
         yield gr.skip(), progress_value("running", [f"{time.perf_counter() - begun:.0f} s"], loading.share, said)
         time.sleep(WATCH_SECONDS)
-    if loading.state == "failed":
+    if loading.error is not None:
         yield gr.skip(), progress_value("error", message=f"Not loaded: {sentence(loading.error)}")
         return
     seconds = f"{time.perf_counter() - begun:.1f} s"
@@ -177,6 +183,7 @@ def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> 
 def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, Any]]:
     """A quick measurement, in turns with what others do: (numbers as HTML, progress line)."""
     yield gr.skip(), progress_value("running", ["measuring"], 0.3, "Measuring")
+    found = None
     try:
         with scheduler.alone(lambda: quick_speed(model), visitor(), "speed") as events:
             for event in events:
@@ -187,6 +194,7 @@ def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, A
     except Exception as error:
         yield gr.skip(), progress_value("error", message=sentence(error))
         return
+    assert found is not None  # the last event of every measurement
     step, products = 1000 * found.step, 1000 * found.products
     rows = [
         ("A guided step", f"{step:.2f} ms"),

@@ -10,10 +10,12 @@ from gradio.context import LocalContext
 
 from coladlm.serve import Waiting
 
-IN_TURNS = {"concurrency_limit": None}
+from .event_options import EventOptions
+
+IN_TURNS: EventOptions = {"concurrency_limit": None}
 """Arguments for every gradio event whose handler asks the scheduler for the model: it is the scheduler that queues."""
 
-EVERY = {"trigger_mode": "multiple"}
+EVERY: EventOptions = {"trigger_mode": "multiple"}
 """Arguments for a gradio event that says what was chosen: without them a choice is lost that is made while the one
 before is answered.
 """

@@ -20,7 +20,7 @@ FOLD_JS = """() => {
 }"""
 
 
-def sliders(*rows: tuple[str, str, tuple[float, float, float], float, str]) -> list[gr.components.Component]:
+def sliders(*rows: tuple[str, str, tuple[float, float, float], float, str]) -> list[SettingSlider]:
     """A slider for each (label, hint, (low, high, step), value, further classes)."""
     return [
         SettingSlider(

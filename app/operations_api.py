@@ -35,7 +35,7 @@ def add_api(resident: Resident) -> None:
         steps: int = start.steps,
         guidance: float = start.guidance,
         solver: str = start.solver,
-    ) -> Iterator[tuple[list[dict], dict]]:
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
         """Carries texts to the noise that they come from, and samples from that noise to see what comes back.
 
         Args:
@@ -54,7 +54,7 @@ def add_api(resident: Resident) -> None:
         given = {"steps": steps, "guidance": guidance, "solver": solver}
         yield from invert_texts(resident.model, scheduler, texts, options, given)
 
-    def replay(recipe: dict) -> Iterator[tuple[list[str], dict]]:
+    def replay(recipe: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, Any]]]:
         """Runs any recipe: what an endpoint, a link or a file of this program has given.
 
         Args:
@@ -65,7 +65,7 @@ def add_api(resident: Resident) -> None:
         """
         yield from replay_recipe(resident.model, scheduler, recipe)
 
-    def encode(text: str) -> dict:
+    def encode(text: str) -> dict[str, Any]:
         """The latents of a text.
 
         Args:
@@ -77,7 +77,7 @@ def add_api(resident: Resident) -> None:
         """
         return encode_text(resident.model, scheduler, text)
 
-    def decode(latents: list[list[float]]) -> dict:
+    def decode(latents: list[list[float]]) -> dict[str, Any]:
         """The text that the decoder reads in latents.
 
         Args:
@@ -96,13 +96,13 @@ def add_api(resident: Resident) -> None:
 
 def invert_texts(
     model: ColaDLM, scheduler: Scheduler, texts: list[str], options: dict[str, Any], given: dict[str, Any]
-) -> Iterator[tuple[list[dict], dict]]:
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """What came back of each text and the recipe, once at the end. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
-        recipe = Recipe("invert", texts, settings, options=options, model=model.fingerprint)
+        recipe = Recipe("invert", tuple(texts), settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
-        trips: list[dict] = []
+        trips: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, visitor(), steps="none"):
             if isinstance(event, RoundTrips):
                 trips = [_plain_trip(trip) for trip in event.trips]
@@ -117,7 +117,9 @@ def _plain_trip(trip: Any) -> dict[str, Any]:
     return {name: getattr(trip, name) for name in names}
 
 
-def replay_recipe(model: ColaDLM, scheduler: Scheduler, plain: Mapping[str, Any]) -> Iterator[tuple[list[str], dict]]:
+def replay_recipe(
+    model: ColaDLM, scheduler: Scheduler, plain: Mapping[str, Any]
+) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """The texts so far and the whole recipe. Raises gr.Error with a sentence."""
     try:
         recipe = Recipe.from_dict(plain, base=model.defaults)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from .event_options import EventOptions
 from .runs.access import visitor_of
 
 
@@ -49,7 +50,7 @@ def connect_view(
     named = ", ".join(map(json.dumps, (bench, view, list(controls))))
     start = f"(...values) => {{ runs.run({named}, values); return []; }}"
     end = f"() => {{ runs.stop({json.dumps(bench)}); return []; }}"
-    quick = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
+    quick: EventOptions = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
     # gradio takes a moment to gather values: Stop waits for the same ones, so that it cannot overtake Run
     inputs = list(controls.values())
     gr.on(triggers, None, inputs, None, js=start, **quick)

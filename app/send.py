@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from .components import RunResult
+from .event_options import EventOptions
 from .model_turn import IN_TURNS, sentence
 from .runs.access import visitor_of
 from .runs.registry import View
+from .session import session_of
 from .trace_store import Run
 
-QUICK = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-READS = {"show_progress": "hidden", "api_visibility": "private", **IN_TURNS}  # for what asks the model
+QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+READS: EventOptions = {"show_progress": "hidden", "api_visibility": "private", **IN_TURNS}  # for what asks the model
 
 
 class Sender(NamedTuple):
@@ -70,6 +72,11 @@ class Restore(NamedTuple):
     bench: str = ""
 
 
+TakeTexts = Callable[[str, list[str]], Iterable[Sequence[Any]]]
+TakeLists = Callable[[list[str], list[str]], Sequence[Any]]
+TakeRun = Callable[[str, Run, int, int], Sequence[Any]]
+
+
 class Ways(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
     comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
@@ -82,14 +89,14 @@ class Ways(NamedTuple):
     inputs: Sequence[Any] = ()
     outputs: Sequence[Any] = ()
     sends: Sequence[Sender] = ()
-    take_texts: Callable[[str, list[str]], Iterable[Sequence[Any]]] | None = None
+    take_texts: TakeTexts | None = None
     texts_outputs: Sequence[Any] = ()
     texts_options: Mapping[str, Any] = QUICK
     texts_sends: Sequence[TextsSender] = ()
-    take_lists: Callable[[list[str], list[str]], Sequence[Any]] | None = None
+    take_lists: TakeLists | None = None
     list_outputs: Sequence[Any] = ()
     list_sends: Sequence[ListSender] = ()
-    take_run: Callable[[str, Run, int, int], Sequence[Any]] | None = None
+    take_run: TakeRun | None = None
     run_outputs: Sequence[Any] = ()
     run_sends: Sequence[RunSender] = ()
     restore: Restore | None = None
@@ -103,24 +110,24 @@ def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
         for sender in way.sends if way else ():
             target = ways.get(sender.to)
             if target is not None and target.take is not None:
-                _connect(tabs, sender, target)
+                _connect(tabs, sender, target, target.take)
         for sender in way.texts_sends if way else ():
             target = ways.get(sender.to)
             if target is not None and target.take_texts is not None:
-                _connect_texts(tabs, sender, target)
+                _connect_texts(tabs, sender, target, target.take_texts)
         for sender in way.list_sends if way else ():
             target = ways.get(sender.to)
             if target is not None and target.take_lists is not None:
-                _connect_lists(tabs, sender, target)
+                _connect_lists(tabs, sender, target, target.take_lists)
         for sender in way.run_sends if way else ():
             target = ways.get(sender.to)
             if target is not None and target.take_run is not None:
-                _connect_run(tabs, sender, target)
+                _connect_run(tabs, sender, target, target.take_run)
 
 
-def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
+def _connect(tabs: gr.Tabs, sender: Sender, target: Ways, take: Callable[..., Sequence[Any]]) -> None:
     def deliver(text: str, *values: Any) -> list[Any]:
-        return [gr.Tabs(selected=sender.to), *target.take(text, *values)]
+        return [gr.Tabs(selected=sender.to), *take(text, *values)]
 
     def deliver_own(event: gr.EventData, *values: Any) -> list[Any]:
         return deliver(event.text, *values)
@@ -129,33 +136,33 @@ def _connect(tabs: gr.Tabs, sender: Sender, target: Ways) -> None:
     _opened(sender.event(handler, [*inputs, *target.inputs], [tabs, *target.outputs], **QUICK))
 
 
-def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: Ways) -> None:
+def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: Ways, take: TakeTexts) -> None:
     def deliver(texts: list[str], visitor: str) -> Iterator[list[Any]]:
-        for values in target.take_texts(visitor, texts):
+        for values in take(visitor, texts):
             yield [gr.Tabs(selected=sender.to), *values]
 
     def deliver_own(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
-        yield from deliver([text for text in event.texts if isinstance(text, str)], request.session_hash)
+        yield from deliver([text for text in event.texts if isinstance(text, str)], session_of(request))
 
     def deliver_source(value: Any, request: gr.Request) -> Iterator[list[Any]]:
-        yield from deliver(sender.texts(value), request.session_hash)
+        yield from deliver(sender.texts(value), session_of(request))
 
     handler, inputs = (deliver_own, []) if sender.source is None else (deliver_source, [sender.source])
     _opened(sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options))
 
 
-def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways) -> None:
+def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways, take: TakeLists) -> None:
     def deliver(first: list[str], second: list[str]) -> list[Any]:
-        return [gr.Tabs(selected=sender.to), *target.take_lists(first, second)]
+        return [gr.Tabs(selected=sender.to), *take(first, second)]
 
     _opened(sender.event(deliver, [sender.first, sender.second], [tabs, *target.list_outputs], **QUICK))
 
 
-def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways) -> None:
+def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways, take: TakeRun) -> None:
     def deliver(event: gr.EventData, kept: Any, request: gr.Request) -> list[Any]:
         try:
             run, block, token = sender.find(request, event, kept)
-            values = target.take_run(visitor_of(request.headers, run.id), run, block, token)
+            values = take(visitor_of(request.headers, run.id), run, block, token)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return [gr.Tabs(selected=sender.to), *values]

@@ -131,8 +131,9 @@ class Served:
     def close(self) -> None:
         self.page.close(verbose=False)
         for route in self.app.routes:
-            if isinstance(getattr(route, "app", None), gr.routes.App):
-                route.app.stop_event.set()  # ends the heartbeat of open pages
+            mounted = getattr(route, "app", None)
+            if isinstance(mounted, gr.routes.App):
+                mounted.stop_event.set()  # ends the heartbeat of open pages
         self._server.should_exit = True
         self._thread.join()
 

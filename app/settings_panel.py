@@ -18,6 +18,9 @@ from .components import ChoiceBox
 SEED_JS = "() => Math.floor(Math.random() * 2 ** 31)"
 
 
+Control = gr.Number | gr.Slider | gr.Checkbox | ChoiceBox
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One control. name: the field of SamplerSettings. bounds: (low, high, step) of a slider, whose high is also the
@@ -182,7 +185,7 @@ class SettingsPanel:
             )
             dice = gr.Button("Roll a new seed", elem_classes="dice", min_width=44, scale=0)
         dice.click(None, None, seed, js=SEED_JS, api_visibility="private")
-        made = {"seed": seed}
+        made: dict[str, Control] = {"seed": seed}
         for setting in (s for s in SETTINGS if not s.more):
             made[setting.name] = _control(setting, start[setting.name])
         preset = ChoiceBox(
@@ -201,7 +204,8 @@ class SettingsPanel:
         changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
         js = _preset_js(defaults, changed)
         preset.select(None, preset, [made[name] for name in changed], js=js, api_visibility="private")
-        by_hand = [made[name].select if isinstance(made[name], ChoiceBox) else made[name].input for name in changed]
+        controls = [made[name] for name in changed]
+        by_hand = [control.select if isinstance(control, ChoiceBox) else control.input for control in controls]
         gr.on(by_hand, None, None, preset, js="() => ''", api_visibility="private")
 
     def updates(self, settings: SamplerSettings) -> list[Any]:
@@ -262,7 +266,7 @@ def check_limits(settings: SamplerSettings) -> None:
     """Refuses what would keep everybody else waiting for minutes. Raises SettingsError."""
     for name in ("max_new_tokens", "steps"):
         setting = next(s for s in SETTINGS if s.name == name)
-        if getattr(settings, name) > setting.bounds[1]:
+        if setting.bounds is not None and getattr(settings, name) > setting.bounds[1]:
             raise SettingsError(
                 f"{name} is {getattr(settings, name):,}, expected at most {setting.bounds[1]:,} on this page"
             )
@@ -276,7 +280,7 @@ def in_labels(sentence: str) -> str:
     return named + sentence[len(first) :]
 
 
-def _control(setting: Setting, value: Any) -> gr.components.Component:
+def _control(setting: Setting, value: Any) -> Control:
     if setting.choices is not None:
         return ChoiceBox(setting.label, setting.hint, setting.choices, value, elem_classes="setting")
     about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -27,6 +27,7 @@ from .comparing import numbers, numbers_in_words
 from .components import ChoiceBox, ProgressLine
 from .components.progress_line import progress_value
 from .components.text_grid import TextGrid, grid_value
+from .event_options import EventOptions
 from .live import shown_prompt
 from .model_turn import waiting_parts
 from .resident import Resident
@@ -40,7 +41,7 @@ MOST_TOKENS = 4096  # of all cells together
 CHOICES = {"solver": tuple(SOLVERS), "time_grid": tuple(GRIDS), "history": HISTORIES}
 SWEPT = [("Seed", "seed"), *((s.label, s.name) for s in SETTINGS if not s.name.startswith("guidance_")
                              and s.name != "stop_at_end")]  # fmt: skip
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclasses.dataclass
@@ -91,11 +92,11 @@ def sweep(
     """
     with labelled_errors():
         base = settings_of(controls.get("settings"))
-        prompt = controls.get("prompt")
+        texts: tuple[Any, ...] = (controls.get("prompt"),)
         down, across = (_axis(controls.get(name)) for name in ("down", "across"))
         cells = cells_of(base, (down.name, down.values), (across.name, across.values))
-        Recipe("generate", (prompt,), base)  # refuses what is no prompt
-        running = _Sweep(model, scheduler, baseline, prompt, cells, down, across)
+        Recipe("generate", texts, base)  # refuses what is no prompt
+        running = _Sweep(model, scheduler, baseline, texts[0], cells, down, across)
         yield from with_stopped_frame(context, running.frames(context.visitor), "grid")
 
 
@@ -113,7 +114,8 @@ class Axis(NamedTuple):
 def _axis(control: Any) -> Axis:
     if not isinstance(control, Mapping):
         raise RecipeError("the sweep", Said("without a setting"), "a setting and its values")
-    return Axis(control.get("setting"), values_from(control.get("setting"), control.get("values")))
+    name = control.get("setting", "")
+    return Axis(name, values_from(name, control.get("values", "")))
 
 
 class _Sweep:
@@ -129,7 +131,7 @@ class _Sweep:
         self.done = 0
         self.begun = time.perf_counter()
 
-    def frames(self, visitor: str) -> Iterator[Frame]:
+    def frames(self, visitor: str) -> Generator[Frame]:
         yield self._frame("running", progress_value("running", ["starting"], 0.0, "Writing"))
         for batch in self.batches.values():
             for share in self._run(batch, visitor):
@@ -189,6 +191,7 @@ class _Sweep:
 
 def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cell: Cell) -> None:
     """Says in numbers what a finished cell has come to."""
+    assert cell.finished is not None  # it is measured when it has finished
     ended, tokens, seconds = cell.finished
     found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
     cell.measures = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *numbers_in_words(found)])

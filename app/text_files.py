@@ -126,8 +126,7 @@ def _json_array(text: str) -> list[tuple[str, str]]:
 def _elements(text: str) -> Iterator[tuple[int, Any]]:
     """The elements of the JSON array that `text` is, and where each begins."""
     decoder = json.JSONDecoder(object_pairs_hook=_names_once)
-    space = re.compile(r"\s*")
-    at = space.match(text, text.index("[") + 1).end()
+    at = _after_space(text, text.index("[") + 1)
     closed = text[at : at + 1] == "]"
     while not closed:
         try:
@@ -135,14 +134,19 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             raise TextFileError(f"line {_line(text, at):,} is no JSON ({error}), expected an array") from error
         yield at, entry
-        at = space.match(text, end).end()
+        at = _after_space(text, end)
         closed = text[at : at + 1] == "]"
         if not closed and text[at : at + 1] != ",":
             raise TextFileError(f"line {_line(text, at):,} does not go on with a comma or the end of the array")
-        at = at if closed else space.match(text, at + 1).end()
+        at = at if closed else _after_space(text, at + 1)
     if text[at + 1 :].strip():
-        at = space.match(text, at + 1).end()
+        at = _after_space(text, at + 1)
         raise TextFileError(f"line {_line(text, at):,} goes on after the end of the array, expected nothing more")
+
+
+def _after_space(text: str, at: int) -> int:
+    found = re.compile(r"\s*").match(text, at)
+    return at if found is None else found.end()
 
 
 def _line(text: str, at: int) -> int:

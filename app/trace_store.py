@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 from coladlm.trace import Trace
 
@@ -22,7 +23,7 @@ class Run:
     label: str
     trace: Trace
     sequence: int = 0
-    branch: dict | None = None
+    branch: dict[str, Any] | None = None
 
 
 class TraceStore:
@@ -47,7 +48,7 @@ class TraceStore:
             number = self._counts[visitor] = self._counts.get(visitor, 0) + 1
             return number
 
-    def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict | None = None,
+    def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict[str, Any] | None = None,
             id_: str = "", number: int = 0) -> Run:  # fmt: skip
         """Keeps a run of a visitor under its id, or a new one; its label gets its number, or the next one."""
         number = number or self.next_number(visitor)

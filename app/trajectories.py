@@ -18,6 +18,7 @@ from .components.point_card import PointCard
 from .components.progress_line import progress_value
 from .components.saver import Saver
 from .desk import restore as restore_generate
+from .event_options import EventOptions
 from .explorer import NOTHING_YET, Explorer, Shown, wrong
 from .flow_runs import branch_on_map, run_on_map
 from .generate import EXAMPLES
@@ -28,12 +29,12 @@ from .run_controls import RunControls, connect_view, visitor_of_run
 from .runs.access import visitor_of
 from .runs.registry import Frame, RunContext
 from .send import Restore, Ways
-from .settings_panel import SettingsPanel
+from .settings_panel import SettingSlider, SettingsPanel
 from .trace_store import Run, TraceStore
 
 NAME, BRANCH_BENCH = "trajectories", "branch"
 TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 FILES = (
     ("html", "Page (HTML)", "The map and the heat map in one file that plays without a server or a network"),
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
@@ -66,8 +67,8 @@ class _Branch:
     place: gr.Column
     noise: gr.Radio
     seed: gr.Number
-    guidance: gr.components.Component
-    steps: gr.components.Component
+    guidance: SettingSlider
+    steps: SettingSlider
     run: gr.Button
     stop: gr.Button
     kept: RunResult
@@ -229,7 +230,7 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
     def on_opened(request: gr.Request) -> Shown:
         return now().first(visitor_of(request.headers))
 
-    def on_ended(kept: dict | None, request: gr.Request) -> Any:
+    def on_ended(kept: dict[str, Any] | None, request: gr.Request) -> Any:
         return now().choices(visitor_of_run(request, kept), kept["shown"]) if kept else gr.skip()
 
     def on_file(file: str | None, request: gr.Request) -> list[Any]:
@@ -270,7 +271,9 @@ def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
         before_end = gr.Button(interactive=value["point"]["step"] < settings.steps)
         return [value, gr.Column(visible=True), settings.guidance, settings.steps, before_end, gr.skip()]
 
-    def on_changed(card: dict | None, noise: str, guidance: Any, steps: Any, request: gr.Request) -> list[Any]:
+    def on_changed(
+        card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any, request: gr.Request
+    ) -> list[Any]:
         same = now().resumes(visitor_of(request.headers), card, noise, guidance, steps)
         return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from .components.progress_line import stopped_value
@@ -31,7 +31,7 @@ def labelled_errors() -> Iterator[None]:
         raise ValueError(in_labels(sentence(error))) from error
 
 
-def with_stopped_frame(context: RunContext, frames: Iterator[Frame], part: str) -> Iterator[Frame]:
+def with_stopped_frame(context: RunContext, frames: Generator[Frame], part: str) -> Generator[Frame]:
     """The frames, and where they break off a last one that shows the run as stopped, with what there is so far.
 
     part: the name of what shows the texts, a value with "state"; the progress is the part "progress".

@@ -45,7 +45,7 @@ def pass_on(batch: Batch) -> Requests:
     yield event
 
 
-def run_alone(model: ColaDLM, operation: Iterator[Any]) -> Iterator[Any]:
+def run_alone(model: ColaDLM, operation: Requests) -> Generator[Any]:
     """The events of an operation, its batches run by themselves. Closing this generator closes the operation."""
     batch, events, answer = None, iter(()), None
     try:

@@ -39,11 +39,11 @@ from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 __all__ = ["BUNDLED", "Checkpoint", "CheckpointError", "find_checkpoint", "load_networks", "save_checkpoint"]
 
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "model"
-NETWORKS = {"cola_vae": (TextVAEConfig, TextVAE), "cola_dit": (DiTConfig, BlockCausalDiT)}
+CONFIGS = {"cola_vae": TextVAEConfig, "cola_dit": DiTConfig}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|pad|>")
 LEVEL = "cola_dlm"
 DOCUMENTS = {".md", ".png", ".svg", ".json"}  # endings of what may lie beside a checkpoint in its folder
-PARTS = {*NETWORKS, "tokenizer.json", "sampler.json"}
+PARTS = {*CONFIGS, "tokenizer.json", "sampler.json"}
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 # The frequencies of the rotary embedding: a checkpoint may carry them in every layer of its DiT, or leave them out.
@@ -82,7 +82,7 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
     """
     folder, name = _locate(path_or_repo, revision)
     root = folder
-    if not any(os.path.exists(folder / network) for network in NETWORKS):
+    if not any(os.path.exists(folder / network) for network in CONFIGS):
         root = folder / LEVEL
         if not os.path.isdir(root):
             raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, expected a checkpoint")
@@ -146,9 +146,9 @@ def _downloaded(repository: str, revision: str | None) -> tuple[Path, str]:
 
 def _missing_file(folder: Path) -> Path | None:
     """The first file that a checkpoint in this folder lacks."""
-    root = folder if any(os.path.exists(folder / network) for network in NETWORKS) else folder / LEVEL
-    files = [root / network / "config.json" for network in NETWORKS]
-    for network in NETWORKS:
+    root = folder if any(os.path.exists(folder / network) for network in CONFIGS) else folder / LEVEL
+    files = [root / network / "config.json" for network in CONFIGS]
+    for network in CONFIGS:
         single, index = root / network / WEIGHTS, root / network / INDEX
         if single.exists() or not index.exists():
             files.append(single)
@@ -161,7 +161,7 @@ def _missing_file(folder: Path) -> Path | None:
 
 def _config(root: Path, network: str) -> Any:
     file = root / network / "config.json"
-    return NETWORKS[network][0].from_dict(json_object(file), str(file))
+    return CONFIGS[network].from_dict(json_object(file), str(file))
 
 
 def json_object(file: Path) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _skeleton(
             raise CheckpointError(f"{place}: found {found} {prefix}, expected {field} = {getattr(config, field)}")
     try:
         with torch.device("meta"):
-            skeleton = NETWORKS[network][1](config)
+            skeleton = BlockCausalDiT(config) if isinstance(config, DiTConfig) else TextVAE(config)
     except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(
             f"{place.parent if len(files) == 1 else place}/config.json: found sizes that no tensor can have "
@@ -251,7 +251,7 @@ def _skeleton(
     if missing:
         raise CheckpointError(f"{place}: {missing[0]} is missing{_more(missing)}, expected shape {wanted[missing[0]]}")
     for key, tensor in tensors.items():
-        if network == "cola_dit" and ROTARY.fullmatch(key):
+        if isinstance(config, DiTConfig) and ROTARY.fullmatch(key):
             _check_rotary(tensor, config)
         elif key not in wanted:
             extra = [k for k in tensors if k not in wanted and not ROTARY.fullmatch(k)]

@@ -12,7 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 
 class ConfigError(ValueError):
@@ -161,7 +161,17 @@ def check_pair(vae: TextVAEConfig, dit: DiTConfig) -> None:
         )
 
 
-def read_fields(cls, data: Mapping[str, Any], file: str, model_type: str):
+class FileFields(typing.Protocol):
+    """A dataclass with the fields of a config.json. settled: keys that may be there too, with one value alone."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    settled: ClassVar[Mapping[str, Any]]
+
+
+Fields = TypeVar("Fields", bound=FileFields)
+
+
+def read_fields(cls: type[Fields], data: Mapping[str, Any], file: str, model_type: str) -> Fields:
     """The dataclass `cls` from a config.json's content; unknown keys are left out. Raises ConfigError."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{file}: found {type(data).__name__}, expected a JSON object")

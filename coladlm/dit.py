@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ from .layers import (
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256
 
+Tables: TypeAlias = "list[Tensor] | _Lazy"
+
 
 @dataclasses.dataclass(frozen=True)
 class Modulations:
@@ -38,7 +41,7 @@ class Modulations:
     three for the MLP. output: (T, 2, dim), shift and 1 + scale.
     """
 
-    layers: list[Tensor]
+    layers: Tables
     output: Tensor
 
     def at(self, index: int | Tensor) -> Modulations:
@@ -51,12 +54,12 @@ class Modulations:
 class _Gathered(Modulations):
     """Rows looked up layer by layer, so that only one layer's are in memory at a time."""
 
-    def __init__(self, layers: list[Tensor], output: Tensor, index: Tensor):
+    def __init__(self, layers: Tables, output: Tensor, index: Tensor):
         super().__init__(layers=_Lazy(layers, index), output=output[index])
 
 
 class _Lazy:
-    def __init__(self, layers: list[Tensor], index: Tensor):
+    def __init__(self, layers: Tables, index: Tensor):
         self.tables, self.index = layers, index
 
     def __getitem__(self, layer: int) -> Tensor:
@@ -97,7 +100,7 @@ class AdaLN(nn.Module):
 
     def forward(self, name: str, e: Tensor) -> Tensor:
         """(T, dim) -> (T, parts, dim), float32."""
-        return self.get_submodule(name)["1"](e).float().unflatten(-1, (-1, e.shape[-1]))
+        return self.get_submodule(f"{name}.1")(e).float().unflatten(-1, (-1, e.shape[-1]))
 
 
 class Attention(nn.Module):
@@ -163,6 +166,20 @@ class BlockCausalDiT(nn.Module):
         self.txt_out_ada = AdaLN(config.txt_dim, {"out_in": 2})
         self.txt_out = nn.ModuleDict({"proj": Linear(config.txt_dim, config.txt_out_channels)})
 
+    @property
+    def layers(self) -> list[DiTBlock]:
+        """`blocks`, whose name is that of the published checkpoint, as what they are."""
+        return [cast(DiTBlock, block) for block in self.blocks]
+
+    @property
+    def device(self) -> torch.device:
+        return self.txt_in["proj"].get_parameter("weight").device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The compute dtype, that of the linear weights."""
+        return self.txt_in["proj"].get_parameter("weight").dtype
+
     def rope(self, positions: Tensor) -> Tensor:
         """Rotary factors for integer positions (n,) or (B, n)."""
         return rotary_pairs(positions, self.config.head_dim, self.config.rope_dim, ROPE_THETA)
@@ -172,7 +189,7 @@ class BlockCausalDiT(nn.Module):
         e = self.emb_in(t)
         output = self.txt_out_ada("out_in", e)
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
-        return Modulations([block.modulations(e) for block in self.blocks], output)
+        return Modulations([block.modulations(e) for block in self.layers], output)
 
     def hidden(self, z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""

@@ -117,7 +117,9 @@ def inverse(solver: Solver, iterations: int) -> Solver:
     Fixed-point iteration on the end point y, from the plain step: y <- y + z - step(y). Needs a step that contracts.
     """
 
-    def mean_velocity(velocity, z, v, t, t_next, scale=1.0):
+    def mean_velocity(
+        velocity: Velocity, z: Tensor, v: Tensor, t: Time, t_next: Time, scale: Tensor | float = 1.0
+    ) -> Tensor:
         v_mean = solver(velocity, z, v, t, t_next, scale)
         for _ in range(iterations):
             y = advance(z, v_mean, t, t_next, scale)

@@ -40,7 +40,9 @@ class Linear(nn.Linear):
         return gelu_tanh(self.forward(x))
 
     def _use_packed(self, x: Tensor) -> bool:
-        return not torch.is_grad_enabled() and x.dtype == torch.float32 and self.packed.fit(self.weight)
+        if self.packed is None or torch.is_grad_enabled() or x.dtype != torch.float32:
+            return False
+        return self.packed.fit(self.weight)
 
 
 class LayerNorm(nn.LayerNorm):

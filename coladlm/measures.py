@@ -230,12 +230,14 @@ def _settled(trace: Trace) -> NDArray[np.int64]:
 
 def _guidance(trace: Trace, there: NDArray[np.bool_]) -> GuidanceMeasures:
     velocity = np.where(there[..., None], trace.velocity.astype(np.float64), np.nan)
-    if trace.conditional is None:
+    if trace.conditional is None or trace.unconditional is None:
         nothing = np.full_like(velocity, np.nan)
         return guidance_measures(nothing, nothing, velocity)
     two = there[..., None] & trace.guided[:, :, None, None]
-    halves = [np.where(two, half.astype(np.float64), np.nan) for half in (trace.conditional, trace.unconditional)]
-    return guidance_measures(*halves, velocity)
+    conditional, unconditional = (
+        np.where(two, half.astype(np.float64), np.nan) for half in (trace.conditional, trace.unconditional)
+    )
+    return guidance_measures(conditional, unconditional, velocity)
 
 
 # shapes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import torch
@@ -51,10 +51,12 @@ class ColaDLM:
         self.vae, self.dit, self.tokenizer = vae.eval(), dit.eval(), text_alone(tokenizer)
         self.defaults = defaults or SamplerSettings()
         self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
-        ids = {token: tokenizer.token_to_id(token) for token in (*END_TOKENS, PAD_TOKEN)}
-        missing = [token for token, token_id in ids.items() if token_id is None]
-        if missing:
-            raise ValueError(f"the tokenizer has no {missing[0]}, expected the tokens {', '.join(ids)}")
+        ids: dict[str, int] = {}
+        for token in (*END_TOKENS, PAD_TOKEN):
+            token_id = tokenizer.token_to_id(token)
+            if token_id is None:
+                raise ValueError(f"the tokenizer has no {token}, expected {', '.join((*END_TOKENS, PAD_TOKEN))}")
+            ids[token] = token_id
         small = self.parameters <= SMALL_PARAMETERS and self.device.type == "cpu"
         for network in (vae, dit) if small else ():
             pack(network)  # a second copy of the weights, laid out for small batches
@@ -84,12 +86,12 @@ class ColaDLM:
 
     @property
     def device(self) -> torch.device:
-        return self.dit.txt_in["proj"].weight.device
+        return self.dit.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The compute dtype, that of the linear weights."""
-        return self.dit.txt_in["proj"].weight.dtype
+        return self.dit.dtype
 
     @property
     def block_size(self) -> int:
@@ -221,7 +223,7 @@ class ColaDLM:
         return -(-(rest * self.patch_size + settings.max_new_tokens) // (self.block_size * self.patch_size)), rest
 
     def sample(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
-               sequences: Sequence[int] | None = None) -> Iterator[Event]:  # fmt: skip
+               sequences: Sequence[int] | None = None) -> Generator[Event]:  # fmt: skip
         """Continues a batch of prompts; an event for every step, block and the end.
 
         noise: (blocks, batch, b, d) in place of drawn noise. sequences: the key of each sequence's randomness, 0, 1,
@@ -253,7 +255,7 @@ class ColaDLM:
         ]
 
     def run_plans(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
-                  inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip
+                  inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip
         """Runs plans as one batch (see `Sampler.run`)."""
         return self.sampler.run(plans, settings, invert, inverse_iterations)
 

@@ -29,7 +29,7 @@ class PackedWeights:
         self.operation = torch.ops.mkldnn._linear_pointwise.default
         self.source = (weight.data_ptr(), weight._version)
 
-    def __deepcopy__(self, memo: dict) -> None:
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
         """A copy of the layer has other weights, so it starts without packed ones."""
 
     def fit(self, weight: Tensor) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .events import BlockDone, Event, Finished, Step
+from .events import BlockDone, Finished, Step
 from .recipe import Recipe
 from .trace import DTYPES, PREVIEWS, SPECS, STOPPED, Trace, TraceError
 
@@ -35,6 +35,9 @@ def preview(logits: Tensor) -> Preview:
     return Preview(
         logits.argmax(-1), (first - logits.logsumexp(-1)).exp().clamp(max=1), first - second, entropy.clamp(min=0)
     )
+
+
+Watched = TypeVar("Watched")
 
 
 class TraceRecorder:
@@ -64,7 +67,7 @@ class TraceRecorder:
         self._texts = [""] * len(self.prompts)
         self._end: Finished | None = None
 
-    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+    def watch(self, events: Iterable[Watched]) -> Generator[Watched]:
         """Records events and passes them on. Closing this generator closes `events`."""
         try:
             for event in events:
@@ -74,7 +77,7 @@ class TraceRecorder:
             if hasattr(events, "close"):
                 events.close()
 
-    def add(self, event: Event) -> None:
+    def add(self, event: object) -> None:
         """Records one event. Raises TraceError for one that does not follow from those before it."""
         if not isinstance(event, (Step, BlockDone, Finished)):
             return
@@ -105,18 +108,28 @@ class TraceRecorder:
             blocks.append(self._under_way.on_host())
         arrays = _assemble(blocks, len(self.prompts), self.dtype)
         if self._end is None:
-            outcome = {"texts": list(self._texts), "reasons": [STOPPED] * len(self.prompts), "answers": None}
+            outcome: dict[str, Any] = {
+                "texts": list(self._texts),
+                "reasons": [STOPPED] * len(self.prompts),
+                "answers": None,
+            }
         else:
             end = self._end
             answers = [[int(token) for token in ids] for ids in end.token_ids]
             outcome = {"texts": list(end.texts), "reasons": list(end.reasons), "answers": answers}
         return Trace(recipe=self.recipe, prompts=list(self.prompts), **outcome, **arrays)
 
+    def read(self) -> Preview:
+        """`latest`. Raises TraceError where no step with a preview has been recorded."""
+        if self.latest is None:
+            raise TraceError("no step with a preview has been recorded, expected one")
+        return self.latest
+
     @torch.inference_mode()
     def _add_step(self, step: Step) -> None:
         kept = {"t": step.t.float(), "t_next": step.t_next.float()}
         states = {"z": step.z, "velocity": step.velocity}
-        if step.conditional is not None:
+        if step.conditional is not None and step.unconditional is not None:
             states |= {"conditional": step.conditional, "unconditional": step.unconditional}
         if self.previews:
             self.latest = preview(step.preview())
@@ -139,7 +152,7 @@ class _Block:
 
     arrays: dict[tuple[str, int | None], Any] = dataclasses.field(default_factory=dict)
     steps: int = 0
-    active: Tensor | None = None
+    active: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     done: bool = False
 
     @torch.inference_mode()
@@ -155,7 +168,7 @@ class _Block:
         return dataclasses.replace(self, arrays=arrays)
 
 
-def _assemble(blocks: list[_Block], sequences: int, dtype: str) -> dict[str, np.ndarray]:
+def _assemble(blocks: list[_Block], sequences: int, dtype: str) -> dict[str, Any]:
     """Blocks side by side, in arrays of their final size, by the names of Trace."""
     sizes = {"s": sequences, "b": len(blocks), "k": max((block.steps for block in blocks), default=0)}
     for block in blocks:

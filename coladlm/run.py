@@ -6,10 +6,9 @@ An operation is plans and a reading of what comes of them (see `batch.py`); it i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from .batch import Batch, Requests, pass_on, run_alone
-from .events import Event
 from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
@@ -50,8 +49,8 @@ OPERATIONS: dict[str, Operation] = {
 }  # fmt: skip
 
 
-def run(model: ColaDLM, recipe: Recipe) -> Iterator[Event]:
-    """Runs a recipe; an event for every step, every block and the end (see `events.py`).
+def run(model: ColaDLM, recipe: Recipe) -> Generator[object]:
+    """Runs a recipe; an event for every step, every block and the end (see `events.py`), and those of the operation.
 
     What cannot work is refused at once, before the first event is asked for: RecipeError, PromptError (both
     ValueError). Closing the iterator stops the run and frees all that it holds. A recipe that was made with another

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -76,10 +77,10 @@ class Sampler:
     @functools.cached_property
     def words(self) -> Tensor:
         """(vocab_size,) bool: the tokens that begin a word."""
-        return word_starts(self.read, self.vae.config.vocab_size).to(self.dit.txt_in["proj"].weight.device)
+        return word_starts(self.read, self.vae.config.vocab_size).to(self.dit.device)
 
     def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
-            inverse_iterations: int = 0) -> Iterator[Event]:  # fmt: skip
+            inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip
         """Runs a batch of plans. Raises PlanError at once, before the first event is asked for.
 
         With `invert` the flow runs from t = 0 to 1000, starting at each plan's `source`: `BlockDone.latents` is the
@@ -129,7 +130,7 @@ class _Run:
     def __init__(self, sampler: Sampler, plans: list[Plan], settings: SamplerSettings, invert: bool, iterations: int):
         self.sampler, self.plans, self.settings, self.invert = sampler, plans, settings, invert
         self.vae, self.dit = sampler.vae, sampler.dit
-        self.device = self.dit.txt_in["proj"].weight.device
+        self.device = self.dit.device
         self.b, self.ps = self.vae.config.block_size, self.vae.config.patch_size
         self.rows = list(range(len(plans)))  # the sequences that are still written
         self.own = [plan.settings or settings for plan in plans]
@@ -152,15 +153,15 @@ class _Run:
         rows = rows[::-1] if self.invert else rows
         asked = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
         self.nominal = {t: i for i, t in enumerate(sorted(set(itertools.chain(*asked))))}
-        self.between = None  # the borders between nominal times, by which those of a column are found
         if positions == 1:
             return [row[0] for row in rows]
         nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
+        # the borders between nominal times, by which those of a column are found
         self.between = (nominal[1:] + nominal[:-1]) / 2
         return list(torch.tensor(rows, dtype=torch.float32, device=self.device)[..., None])
 
     @torch.inference_mode()
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         self._prefill()
         self._tabulate()
         block = 0
@@ -189,11 +190,11 @@ class _Run:
         lengths = torch.tensor([len(plan.prefix) for plan in self.plans])
         self.padding = self.position - lengths
         capacity = self.position + self.b * max(plan.blocks for plan in self.plans)
-        shared = {"capacity": capacity, "padding": self.padding, "block_size": self.b, "device": self.device}
-        shared["dtype"] = self.dit.txt_in["proj"].weight.dtype
+        shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": self.b,
+                                  "device": self.device, "dtype": self.dit.dtype}  # fmt: skip
         self.flow_cache = KVCache(dit.num_layers, dit.heads, dit.head_dim, **shared)
         self.decoder_cache = KVCache(vae.decoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
-        self.encoder_cache = None
+        self.encoder_cache: KVCache | None = None
         if self.settings.history == "reencoded":
             self.encoder_cache = KVCache(vae.encoder_num_blocks, vae.kv_heads, vae.head_dim, **shared)
         # Tokens decoded so far, for the repetition penalty. At a pinned position that is what the decoder chose there,
@@ -255,7 +256,8 @@ class _Run:
         self.modulations = self.dit.modulations(times.flatten().to(self.device, angle_dtype(self.device)))
 
     def _modulations(self, t: flow.Time, halves: int) -> Modulations:
-        if self.between is not None:
+        nominal: Tensor | int
+        if isinstance(t, Tensor):
             nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
         elif self.one_scale is not None:
             return self.modulations.at(self.nominal[t] * len(self.scales) + self.one_scale)
@@ -267,7 +269,7 @@ class _Run:
         """The guidance of each position at this time, or None where none acts."""
         if not self.is_guided:
             return None
-        if self.between is None:
+        if not isinstance(t, Tensor):
             return self.guidance if t in self.guided else None
         if self.guided == flow.Interval(0.0, flow.NOISE_TIME):
             return self.guidance
@@ -321,7 +323,7 @@ class _Run:
         source = torch.stack([plan.source[own] for plan, own in at]).to(self.device)
         if self.invert:
             return source
-        shape = tuple(source.shape[1:])
+        shape = (source.shape[1], source.shape[2])
         noise = [block_noise(*key, shape) if plan.noise is None else plan.noise[own]
                  for (plan, own), key in zip(at, self._keys(block), strict=True)]  # fmt: skip
         z = flow.interpolant(source, torch.stack(noise).to(self.device), self.scale * flow.NOISE_TIME)
@@ -346,7 +348,7 @@ class _Run:
         conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
-    def _transport(self, block: int) -> Iterator[Step]:
+    def _transport(self, block: int) -> Generator[Step]:
         """Carries the block along the flow, one event a step. Leaves the result in self.z."""
         settings = self.settings
         self.z = self._starting_state(block)
@@ -357,8 +359,9 @@ class _Run:
             start = self.scale * flow.NOISE_TIME
             times, times_next = (scale * t)[..., 0], (scale * t_next)[..., 0]
             yield Step(
-                block, index, settings.steps, *map(self._spread, (start, times, times_next, z, v)),
-                self._spread(conditional), self._spread(unconditional), self.active, self._preview,
+                block, index, settings.steps, self._spread(start), self._spread(times), self._spread(times_next),
+                self._spread(z), self._spread(v), self._spread(conditional), self._spread(unconditional),
+                self.active, self._preview,
             )  # fmt: skip
             v = self.solver(lambda z, t: self._velocities(z, t)[0], z, v, t, t_next, scale)
             if settings.stochasticity:
@@ -378,8 +381,14 @@ class _Run:
         return True
 
     def _fresh_noise(self, block: int, step: int) -> Tensor:
-        shape = tuple(self.z.shape[1:])
+        shape = (self.z.shape[1], self.z.shape[2])
         return torch.stack([step_noise(*key, step, shape) for key in self._keys(block)]).to(self.device)
+
+    @overload
+    def _spread(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def _spread(self, x: None) -> None: ...
 
     def _spread(self, x: Tensor | None) -> Tensor | None:
         """Rows of this block -> rows of the whole batch."""
@@ -409,7 +418,7 @@ class _Run:
 
     def _choose(self, block: int, logits: Tensor) -> Tensor:
         """Token ids (rows, b * patch_size); pinned positions keep their tokens."""
-        alike: dict[tuple, list[int]] = {}  # the rows that choose in the same way
+        alike: dict[tuple[float, int, float, int, float], list[int]] = {}  # the rows that choose in the same way
         for i, row in enumerate(self.rows):
             own = self.own[row]
             size = 0 if self.invert else own.no_repeat_ngram_size  # a text that is inverted is read, not written

@@ -8,7 +8,8 @@ right-aligned, so that a newcomer's history is copied beside those that are ther
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class SharedRun:
         self.event: Event | None = None
         self._waiting: list[Group] = []
         self._run: _JoinedRun | None = None
-        self._events: Iterator[Event] = iter(())
+        self._events: Generator[Event] | None = None
         self._logits: Tensor | None = None
 
     def join(self, plans: Sequence[Plan]) -> Group:
@@ -85,25 +86,39 @@ class SharedRun:
         """
         self._logits = None
         while True:
-            self.event = next(self._events, None)
+            self.event = None if self._events is None else next(self._events, None)
             if self.event is not None and not isinstance(self.event, Finished):
                 break
-            self._run, self._events = None, iter(())
+            self._run, self._events = None, None
             if not self._waiting:
                 return []
             groups, self._waiting = self._waiting, []
             self._run = _JoinedRun(self, groups, self._waiting)
             self._events = self._run.events()
-        groups = [group for group in self._run.present() if not group.left]
+        run = self._under_way
+        groups = [group for group in run.present() if not group.left]
         if isinstance(self.event, BlockDone):
             for group in groups:
-                self._run.collect(group)
+                run.collect(group)
             return groups
         return [group for group in groups if group.blocks or group.plans[0].first_step <= self.event.index]
 
+    @property
+    def _under_way(self) -> _JoinedRun:
+        """The run that the latest event is of. Raises RuntimeError where there is none."""
+        if self._run is None:
+            raise RuntimeError("no run is under way, expected `advance` to have returned groups")
+        return self._run
+
     def of(self, group: Group) -> Step | BlockDone:
         """The group's rows of the latest event. A Step comes with its preview, read once for the whole batch."""
-        event, pairs, count = self.event, self._run.places(group), len(group.plans)
+        event, pairs, count = self.event, self._under_way.places(group), len(group.plans)
+
+        @overload
+        def mine(x: Tensor) -> Tensor: ...
+
+        @overload
+        def mine(x: None) -> None: ...
 
         def mine(x: Tensor | None) -> Tensor | None:
             if x is None:
@@ -114,6 +129,8 @@ class SharedRun:
         if isinstance(event, BlockDone):
             return BlockDone(group.blocks - 1, mine(event.latents), mine(event.token_ids), mine(event.logprobs),
                              mine(event.logits), list(group.texts), mine(event.active))  # fmt: skip
+        if not isinstance(event, Step):
+            raise RuntimeError(f"the latest event is {type(event).__name__}, expected a Step or a BlockDone")
         if self._logits is None:
             self._logits = event.preview()
         logits = mine(self._logits)
@@ -123,9 +140,9 @@ class SharedRun:
 
     def close(self) -> None:
         """Ends the run and frees its caches."""
-        if self._run is not None:
+        if self._events is not None:
             self._events.close()
-        self._run, self._events, self._waiting[:] = None, iter(()), []
+        self._run, self._events, self._waiting[:] = None, None, []
 
 
 class _JoinedRun(_Run):

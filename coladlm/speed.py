@@ -40,8 +40,9 @@ def synchronise(device: torch.device) -> None:
 def step_linears(model: ColaDLM) -> list[Linear]:
     """The linear layers that every step runs through; those of the time embedding are tabulated once a run."""
     dit = model.dit
-    blocks = [layer for b in dit.blocks for layer in (b.msa.proj_qkv, b.msa.proj_out, b.mlp.proj_in, b.mlp.proj_out)]
-    return [dit.txt_in["proj"], *blocks, dit.txt_out["proj"]]
+    networks = (dit.txt_in, dit.blocks, dit.txt_out)
+    layers = [(name, layer) for network in networks for name, layer in network.named_modules()]
+    return [layer for name, layer in layers if isinstance(layer, Linear) and ".ada." not in name]
 
 
 @torch.inference_mode()

@@ -183,7 +183,9 @@ class TextVAE(nn.Module):
         rope, attend = self._whole(z.shape[1], z.device, rope, attend)
         return self.decoder(z, rope, attend)
 
-    def _whole(self, n: int, device: torch.device, rope, attend) -> tuple[tuple[Tensor, Tensor], Attend]:
+    def _whole(
+        self, n: int, device: torch.device, rope: tuple[Tensor, Tensor] | None, attend: Attend | None
+    ) -> tuple[tuple[Tensor, Tensor], Attend]:
         if rope is None:
             rope = self.rope(torch.arange(n, device=device))
         if attend is None:

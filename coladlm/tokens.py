@@ -47,7 +47,7 @@ def token_distribution(logits: Tensor, temperature: float, top_k: int, top_p: fl
 
 def choose(logits: Tensor, uniforms: Tensor | None, temperature: float, top_k: int, top_p: float) -> Tensor:
     """Token ids (B, n) for logits (B, n, vocab); uniforms (B, n) in [0, 1) decide where temperature > 0."""
-    if temperature == 0:
+    if temperature == 0 or uniforms is None:
         return logits.argmax(-1)
     probabilities, ids = token_distribution(logits, temperature, top_k, top_p)
     above = probabilities.cumsum(-1) > uniforms.to(probabilities)[..., None]

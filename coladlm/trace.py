@@ -101,9 +101,15 @@ class Trace:
         """The arrays by name, those that are absent left out."""
         return {name: getattr(self, name) for name in SPECS if getattr(self, name) is not None}
 
+    def answer(self, sequence: int) -> list[int]:
+        """Token ids of a sequence's answer. Raises TraceError for a run that was stopped."""
+        if self.answers is None:
+            raise TraceError("the run was stopped, expected one that came to its end")
+        return self.answers[sequence]
+
     def free(self) -> np.ndarray:
         """Where positions were not pinned, (S, B, p): those that had noise at some step."""
-        return (self.t > 0).any(2)
+        return np.any(self.t > 0, axis=2)
 
     def clean(self) -> np.ndarray:
         """The clean estimate of every step, z - t/1000 v, (S, B, K, p, d) float32."""
@@ -117,11 +123,12 @@ class Trace:
         outcome = {"version": VERSION, "prompts": self.prompts, "texts": self.texts, "reasons": self.reasons,
                    "answers": self.answers}  # fmt: skip
         words = {"recipe": self.recipe.to_json(), "outcome": json.dumps(outcome, ensure_ascii=False)}
-        words = {name: np.frombuffer(text.encode(), np.uint8) for name, text in words.items()}
+        entries: dict[str, Any] = {name: np.frombuffer(text.encode(), np.uint8) for name, text in words.items()}
+        entries |= self.arrays()
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             with open(partial, "wb") as file:
-                np.savez_compressed(file, **words, **self.arrays())
+                np.savez_compressed(file, **entries)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
@@ -129,15 +136,17 @@ class Trace:
             partial.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, file: str | Path | BinaryIO, max_bytes: int = MAX_BYTES) -> Trace:
+    def load(cls, file: str | Path | BinaryIO, max_bytes: int = MAX_BYTES, name: str = "") -> Trace:
         """Reads what `save` wrote; never unpickles and never unpacks more than `max_bytes`.
+
+        name: of the file, for people; its own if absent.
 
         Raises TraceError for a file that is no whole and sound trace, OSError for one that cannot be read.
         """
-        if not hasattr(file, "read"):
+        if isinstance(file, (str, Path)):
             with open(file, "rb") as opened:
-                return cls.load(opened, max_bytes)
-        name = str(getattr(file, "name", "trace"))
+                return cls.load(opened, max_bytes, name)
+        name = name or str(getattr(file, "name", "trace"))
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = _read(archive, max_bytes)
@@ -243,7 +252,7 @@ def _check_answers(answers: Any, count: int) -> None:
         raise TraceError("answers holds something that is no token id, expected whole numbers from 0 up")
 
 
-def _read(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, np.ndarray]:
+def _read(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, Any]:
     """The arrays of an npz file; sizes, names and headers are checked before anything is unpacked."""
     infos = archive.infolist()
     names = [info.filename.removesuffix(".npy") for info in infos]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class StoredTensor:
             file.seek(self.offset)
             for part in tensor.view(-1).split(len(buffer)):
                 piece = part if in_place else buffer[: len(part)]
-                self._read(file, memoryview(piece.view(torch.uint8).numpy()))
+                self._read(file, piece.view(torch.uint8).numpy().data)
                 # The sum is many times faster than a look at each value, and NaN and infinity never leave it finite.
                 if not piece.sum(dtype=torch.float32).isfinite() and not piece.isfinite().all():
                     raise CheckpointError(f"{self.file}: {self.key} holds NaN or infinity, expected finite numbers")
@@ -76,7 +77,7 @@ class StoredTensor:
                 rest = rest[length:]
         return bytes(found)
 
-    def _read(self, file: BinaryIO, buffer: memoryview) -> None:
+    def _read(self, file: FileIO, buffer: memoryview) -> None:
         while len(buffer):
             count = file.readinto(buffer)
             if not count:
@@ -127,7 +128,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _stored(path: Path, key: str, entry: dict, data: int) -> StoredTensor:
+def _stored(path: Path, key: str, entry: dict[str, Any], data: int) -> StoredTensor:
     shape, (start, end) = tuple(entry["shape"]), entry["data_offsets"]
     if not all(type(n) is int and n >= 0 for n in (*shape, start, end)) or type(entry["dtype"]) is not str:
         raise CheckpointError(f"{path}: {key} is described as {entry}, expected a dtype, a shape and two offsets")

@@ -1,3 +1,4 @@
+/* global plotlyLibrary, saveAs */
 // Measures of runs over the noise level, as lines, a sentence and a table. Follows the flow map of the same name.
 
 const box = element.querySelector('.curves');

@@ -1,3 +1,4 @@
+/* global plainColour, savePicture */
 const section = element.querySelector('.distances');
 const pictures = section.querySelector('.pictures');
 const table = section.querySelector('table');

@@ -1,3 +1,4 @@
+/* global FlowData, FlowPicture, decimals, percent, plotlyLibrary, saveAs */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 

@@ -1,3 +1,4 @@
+/* global label, unpack */
 // The picture of a flow map: the reference cloud and the paths of runs, drawn by Plotly. Knows nothing of the page.
 
 // Plotly reads labels as a little HTML, but for those in a 3D scene: what comes from the model is made plain text.

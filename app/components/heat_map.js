@@ -1,3 +1,4 @@
+/* global plainColour, savePicture */
 // The heat map beside a flow map: a row for every place, its confidence from noise to word, and where it settled.
 // Follows the flow map of the same name by events of the page, and has no data of its own.
 

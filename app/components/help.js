@@ -3,7 +3,7 @@ const sheet = element.querySelector('dialog');
 const on = element.querySelector('.on');
 
 function stored(key) {
-  try { return localStorage.getItem(key); } catch (error) { return null; }
+  try { return localStorage.getItem(key); } catch { return null; }
 }
 
 on.checked = stored(KEY) !== 'off';

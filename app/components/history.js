@@ -13,7 +13,7 @@ function read() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY));
     return Array.isArray(found) ? found.filter(sound) : [];
-  } catch (error) {
+  } catch {
     return [];
   }
 }
@@ -156,7 +156,7 @@ async function take(file) {
   let data;
   try {
     data = JSON.parse(await file.text());
-  } catch (error) {
+  } catch {
     return void (told.textContent = 'The file is no JSON, expected a recipe or an exported history.');
   }
   if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
@@ -166,7 +166,8 @@ async function take(file) {
   const more = found.filter(entry => !there.has(entry.id)).map(({id, at, tab, name, pinned, recipe, result}) =>
     ({id, at: Number(at) || 0, tab: String(tab || ''), name: String(name || ''), pinned: Boolean(pinned), recipe, result: String(result || '').slice(0, 300)}));
   write([...read(), ...more]);
-  told.textContent = more.length + ' added, ' + (found.length - more.length) + ' were there already. ' + note.textContent;
+  const said = more.length + ' added, ' + (found.length - more.length) + ' were there already.';
+  told.textContent = [said, note.textContent].filter(Boolean).join(' ');
   draw();
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from .own_html import OwnHTML
 
 State = Literal["idle", "waiting", "running", "done", "stopped", "error"]
+RunState = Literal["running", "done", "stopped"]  # of a run that is followed, whatever shows it
 
 
 class ProgressLine(OwnHTML):

@@ -1,3 +1,4 @@
+/* global plotlyLibrary, saveAs */
 // Texts as points: coloured, searched, selected and compared in the browser; true distances, not those of the map.
 
 const root = element.querySelector('.texts');

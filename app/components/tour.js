@@ -5,12 +5,12 @@ const part = name => sheet.querySelector('.' + name);
 let at = 0;
 
 function remembered() {
-  try { return localStorage.getItem(KEY) !== null; } catch (error) { return true; }  // no storage: it would come every time
+  try { return localStorage.getItem(KEY) !== null; } catch { return true; }  // no storage: it would come every time
 }
 
 function remember() {
   invite.hidden = true;
-  try { localStorage.setItem(KEY, 'seen'); } catch (error) { return; }
+  try { localStorage.setItem(KEY, 'seen'); } catch { return; }
 }
 
 function span([text, confidence, special]) {

@@ -24,6 +24,8 @@ class Tour(OwnHTML):
     example_value = example_payload
 
 
-def scene(title: str, text: str, prompt: str, settled: Sequence[list[Any]], live: Sequence[list[Any]] = ()) -> dict:
+def scene(
+    title: str, text: str, prompt: str, settled: Sequence[list[Any]], live: Sequence[list[Any]] = ()
+) -> dict[str, Any]:
     """One step of the tour. settled, live: [text, confidence, is special] of every token."""
     return {"title": title, "text": text, "prompt": prompt, "settled": list(settled), "live": list(live)}

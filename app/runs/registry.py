@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .deltas import parts_patch
@@ -227,7 +227,7 @@ class Registry:
                 if run.deadline is not None:
                     run.deadline = max(run.deadline, now + self.limits.orphan)
 
-    async def follow(self, run: Run, after: int | None = None) -> AsyncIterator[Update]:
+    async def follow(self, run: Run, after: int | None = None) -> AsyncGenerator[Update]:
         """What a run shows: a snapshot, then what changes, then its end. A slow listener misses states in between.
 
         after: the version that the listener has; if it is still known, what follows goes on from there.
@@ -348,12 +348,13 @@ class Registry:
 
     def _pull(self, run: Run, view: View, controls: Mapping[str, Any]) -> None:
         """Runs a view to its end, in the thread of its run."""
-        outcome, message = "error", ""
+        outcome: Outcome = "error"
+        message = ""
         try:
             if self._frames(run, view, controls):
                 outcome = "done"
             else:
-                outcome, message = run.stop, run.why
+                outcome, message = run.stop or "stopped", run.why
         except ValueError as error:
             message = str(error)
         except Exception as error:

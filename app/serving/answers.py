@@ -81,23 +81,28 @@ class Answer:
             choice.text = text[: len(text) - held].rstrip(BROKEN)
 
     def _take_tokens(self, done: BlockDone) -> None:
-        most, wanted = self.request.recipe.settings.max_new_tokens, self.request.logprobs is not None
-        logprobs = done.logits.float().log_softmax(-1) if wanted else None
+        most, top = self.request.recipe.settings.max_new_tokens, self.request.logprobs
+        logprobs = None if top is None else done.logits.float().log_softmax(-1)
         for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
             if not done.active[row]:
                 continue
             first = skip if done.block == 0 else 0
             for place, token in list(enumerate(done.token_ids[row].tolist()))[first:]:
                 if len(choice.tokens) < most:
-                    choice.tokens.append(self._probable(token, logprobs[row, place]) if wanted else Token(token))
+                    if top is None or logprobs is None:
+                        choice.tokens.append(Token(token))
+                    else:
+                        choice.tokens.append(self._probable(token, logprobs[row, place], top))
 
-    def _probable(self, token: int, logprobs: Tensor) -> Token:
-        values, ids = logprobs.topk(self.request.logprobs)
+    def _probable(self, token: int, logprobs: Tensor, count: int) -> Token:
+        values, ids = logprobs.topk(count)
         top = [(self._name(i), value) for i, value in zip(ids.tolist(), values.tolist(), strict=True)]
         return Token(token, float(logprobs[token]), top)
 
     def _name(self, token: int) -> str:
-        return pieces(self.model.tokenizer, [token], special=self.special)[0] or self.model.tokenizer.id_to_token(token)
+        return pieces(self.model.tokenizer, [token], special=self.special)[0] or str(
+            self.model.tokenizer.id_to_token(token)
+        )
 
     def usage(self) -> dict[str, int]:
         """Tokens of the prompts, of the answers up to their stops, and of both."""

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -162,8 +162,9 @@ def _answering(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
     return endpoint
 
 
-async def _http_error(request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """What Starlette's routing found wrong, in a sentence."""
+    assert isinstance(error, HTTPException)  # the one kind that it is registered for
     path, allowed = request.url.path[:80], (error.headers or {}).get("Allow")
     if error.status_code == 405 and allowed:
         methods = " or ".join(sorted(allowed.split(", ")))
@@ -173,7 +174,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     return error_response(error)
 
 
-async def _follow(events: Events, answer: Answer) -> AsyncIterator[Any]:
+async def _follow(events: Events, answer: Answer) -> AsyncGenerator[Any]:
     """The events, which the answer has taken in; no more than the answer needs."""
     arriving = events.asynchronous()
     try:
@@ -192,7 +193,7 @@ async def _whole(events: Events, writer: ResponseWriter, headers: dict[str, str]
     return AsciiJSON(writer.body(), headers=headers)
 
 
-async def _stream(events: Events, writer: ResponseWriter) -> AsyncIterator[bytes]:
+async def _stream(events: Events, writer: ResponseWriter) -> AsyncGenerator[bytes]:
     """A stream of server-sent events. Its first part comes when the request has been found to be good."""
     followed, opened = _follow(events, writer.answer), False
     try:
@@ -210,7 +211,7 @@ async def _stream(events: Events, writer: ResponseWriter) -> AsyncIterator[bytes
         await followed.aclose()
 
 
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     """A first part and the rest, which is closed whatever happens."""
     try:
         if first:

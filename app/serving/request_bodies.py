@@ -174,7 +174,7 @@ def _path(location: Sequence[str | int], data: Any) -> str:
         if isinstance(data, str):
             break
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        data = data[part] if isinstance(data, list) else data.get(part)
+        data = data[part] if isinstance(part, int) else data.get(part)
     return path
 
 

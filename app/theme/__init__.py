@@ -1,4 +1,5 @@
-"""How the page looks: gradio's theme for its own parts, `page.css` for the layout and the colours of ours.
+"""How the page looks: gradio's theme for its own parts, `page.css` for the layout and the colours of ours. And what its
+head holds: the fonts, and `composition.js`, which keeps the keys of an input method from every key handler of the page.
 
 The font comes with gradio and is served from where the page is: Source Sans Pro, a humanist face, in the two weights
 that gradio 6.31 ships whole (its files of Lora and Source Sans 3, for instance, have no Latin letters).
@@ -15,10 +16,11 @@ HERE = Path(__file__).parent
 CSS = HERE / "page.css"
 CSS_OPERATIONS = HERE / "operations.css"
 FAVICON = HERE / "favicon.svg"
-HEAD = "".join(  # asked for early, so that the words do not change their shape under the reader
+FONTS = "".join(  # asked for early, so that the words do not change their shape under the reader
     f'<link rel="preload" as="font" type="font/woff2" href="static/fonts/{file}.woff2" crossorigin>'
     for file in ("SourceSansPro/SourceSansPro-Regular", "SourceSansPro/SourceSansPro-Bold")
 )
+HEAD = f"{FONTS}<script>{(HERE / 'composition.js').read_text(encoding='utf-8')}</script>"
 
 INK = colors.Color(
     name="ink",

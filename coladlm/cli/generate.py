@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     texts = texts_from(args)
     model = load_model(args)
     settings = settings_from(args, model.defaults)
-    recipe = Recipe("generate", texts, settings, args.variations, model=model.fingerprint)
+    recipe = Recipe("generate", tuple(texts), settings, args.variations, model=model.fingerprint)
     recording = recorder(recipe) if args.trace else None
     if args.recipe:
         write_json(args.recipe, recipe.to_dict())

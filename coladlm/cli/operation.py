@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from ..events import Event
 from ..model import ColaDLM
 from ..recipe import Recipe, RecipeError
 from ..recorder import TraceRecorder
@@ -69,15 +68,16 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     settings = settings_from(args, model.defaults)
     try:
         options |= complete(model)
-        recipe = Recipe(name, args.texts, settings, variations, options, model.fingerprint)
-        watcher = _Watcher(outcome, recorder(recipe) if args.trace else None)
+        recipe = Recipe(name, tuple(args.texts), settings, variations, options, model.fingerprint)
+        recording = recorder(recipe) if args.trace else None
+        watcher = _Watcher(outcome, recording)
         if args.recipe:
             write_json(args.recipe, recipe.to_dict())
         played = play(model, recipe, args.json, watcher)
     except RecipeError as error:
         raise CommandError(str(error)) from error
-    if args.trace:
-        watcher.recording.trace().save(args.trace)
+    if recording:
+        recording.trace().save(args.trace)
     if args.json:
         print_json(played.to_dict(model, recipe) | {"outcome": None if watcher.last is None else plain(watcher.last)})
     return None if args.json else watcher.last, STOPPED if played.stopped else 0
@@ -87,9 +87,10 @@ class _Watcher:
     """Passes events on, keeps the last one of a type, and lets a recorder see them all."""
 
     def __init__(self, outcome: type, recording: TraceRecorder | None):
-        self.outcome, self.recording, self.last = outcome, recording, None
+        self.outcome, self.recording = outcome, recording
+        self.last: Any = None
 
-    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+    def watch(self, events: Generator[object]) -> Generator[object]:
         """Closing this generator closes `events`."""
         try:
             for event in events:

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import typing
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,15 +66,20 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = typing.get_type_hints(SamplerSettings)
     metavars = {int: "N", float: "X", str: "NAME"}
     for field in dataclasses.fields(SamplerSettings):
-        name, kind, default = field.name, kinds[field.name], field.default
+        name, kind = field.name, kinds[field.name]
+        default: Any = field.default
+        how: dict[str, Any]
         flag = "--" + name.replace("_", "-")
         if kind is bool:
-            shown, how = "yes" if default else "no", {"action": argparse.BooleanOptionalAction}
+            shown = "yes" if default else "no"
+            how = {"action": argparse.BooleanOptionalAction}
         elif kind in metavars:
-            shown, how = default, {"type": kind, "metavar": metavars[kind]}
+            shown = default
+            how = {"type": kind, "metavar": metavars[kind]}
         else:
             low, high = default
-            shown, how = f"{low:g} {high:g}", {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+            shown = f"{low:g} {high:g}"
+            how = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
         group.add_argument(flag, dest=name, default=None, help=f"{HELP[name]} ({shown})", **how)
 
 

@@ -8,16 +8,21 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..events import BlockDone, Finished, Step
 from ..model import ColaDLM
 from ..recipe import Recipe
-from ..recorder import TraceRecorder
 from ..run import check_model, prompts, run
 from ..trace import STOPPED
+
+
+class Watcher(Protocol):
+    """Passes the events of a run on, and sees them all."""
+
+    def watch(self, events: Generator[object]) -> Generator[object]: ...
 
 
 @dataclasses.dataclass
@@ -45,7 +50,7 @@ class Played:
         }
 
 
-def play(model: ColaDLM, recipe: Recipe, as_json: bool = False, recorder: TraceRecorder | None = None) -> Played:
+def play(model: ColaDLM, recipe: Recipe, as_json: bool = False, recorder: Watcher | None = None) -> Played:
     """Runs a recipe and shows it. A single text appears as it is written; with `as_json` nothing goes to stdout."""
     if warning := check_model(model, recipe):
         print(warning, file=sys.stderr)

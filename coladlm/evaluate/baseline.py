@@ -106,8 +106,11 @@ class Baseline:
         """training: how it was trained, for those who read its numbers."""
         self.network, self.tokenizer = network.eval(), text_alone(tokenizer)
         self.name, self.training = name, training or {}
-        self.start_id: int = tokenizer.token_to_id(START)
-        self.end_ids = frozenset(tokenizer.token_to_id(token) for token in END_TOKENS)
+        start_id, end_ids = tokenizer.token_to_id(START), [tokenizer.token_to_id(token) for token in END_TOKENS]
+        if start_id is None:
+            raise CheckpointError(f"the tokenizer has no {START}, expected the token that every text starts with")
+        self.start_id = start_id
+        self.end_ids = frozenset(token for token in end_ids if token is not None)
 
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
@@ -254,8 +257,8 @@ class Baseline:
     def generate(self, prompts: Sequence[str], settings: BaselineSettings | None = None,
                  sequences: Sequence[int] | None = None) -> list[str]:  # fmt: skip
         """Continues a batch of prompts and returns the texts, prompts not included. See `sample`."""
-        *_, finished = self.sample(prompts, settings, sequences)
-        return finished.texts
+        return [text for event in self.sample(prompts, settings, sequences) if isinstance(event, Finished)
+                for text in event.texts]  # fmt: skip
 
 
 def perplexities(likelihoods: Sequence[Likelihood]) -> dict[str, float]:

@@ -58,7 +58,12 @@ def written_by_baseline(baseline: Baseline, prompts: Sequence[str], settings: Ba
     return _written(run, prompts, batch, progress)
 
 
-def _written(run: Callable, prompts: Sequence[str], batch: int, progress: Progress) -> list[Written]:
+def _written(
+    run: Callable[[Sequence[str], list[int]], Iterable[float | Finished]],
+    prompts: Sequence[str],
+    batch: int,
+    progress: Progress,
+) -> list[Written]:
     found: list[Written] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]

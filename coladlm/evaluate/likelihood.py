@@ -78,7 +78,7 @@ class Bound:
     def nats(self) -> Tensor:
         return self.read + self.flow
 
-    def to_dict(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, Any]:
         """Per token and per word over all stories together, with the standard error over stories (None for one)."""
         tokens, words, nats = self.tokens.sum().item(), max(1, self.words.sum().item()), self.nats.sum().item()
         residual = self.nats - self.tokens * (nats / tokens)  # of the ratio estimate
@@ -115,8 +115,10 @@ def likelihood_bounds(model: ColaDLM, stories: Sequence[Sequence[int]], words: S
             flow[:, rows] += _integral(stage, z, read_at, inside, generator).double().cpu() / draws
         done += len(rows)
         progress(done, len(stories))
-    tokens, words = torch.tensor([len(ids) for ids in stories]), torch.tensor(words)
-    return [Bound(e, *found, tokens, words) for e, *found in zip(read_at, read, flow, strict=True)]
+    tokens, counted = torch.tensor([len(ids) for ids in stories]), torch.tensor(words)
+    return [
+        Bound(e, of_read, of_flow, tokens, counted) for e, of_read, of_flow in zip(read_at, read, flow, strict=True)
+    ]
 
 
 def _whole_blocks(model: ColaDLM, lengths: list[int], n: int) -> Tensor:

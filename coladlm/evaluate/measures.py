@@ -66,7 +66,8 @@ class NgramSet:
     """
 
     def __init__(self, texts: Iterable[str], n: int = 8):
-        self.n, self.vocabulary = n, {}
+        self.n = n
+        self.vocabulary: dict[str, int] = {}
         hashes = [self._hashes([self.vocabulary.setdefault(unit, len(self.vocabulary)) for unit in units(text)])
                   for text in texts]  # fmt: skip
         self.hashes = np.unique(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
@@ -94,9 +95,9 @@ class NgramSet:
     def _hashes(self, numbers: list[int]) -> NDArray[np.uint64]:
         """The hashes of all n-grams of numbered units: each unit is mixed into what came before (splitmix64)."""
         count = max(0, len(numbers) - self.n + 1)
-        numbers, hashes = np.array(numbers, np.uint64), np.zeros(count, np.uint64)
+        units, hashes = np.array(numbers, np.uint64), np.zeros(count, np.uint64)
         for i in range(self.n if count else 0):
-            hashes = _mixed(hashes + np.uint64(0x9E3779B97F4A7C15) + numbers[i : i + count])
+            hashes = _mixed(hashes + np.uint64(0x9E3779B97F4A7C15) + units[i : i + count])
         return hashes
 
 

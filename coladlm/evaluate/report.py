@@ -90,7 +90,9 @@ def evaluate(model: ColaDLM, baseline: Baseline, train: Sequence[str], valid: Se
     return result
 
 
-def _whole_stories(model: ColaDLM, baseline: Baseline, valid: Sequence[str], count: int) -> tuple[list, list[str]]:
+def _whole_stories(
+    model: ColaDLM, baseline: Baseline, valid: Sequence[str], count: int
+) -> tuple[list[list[int]], list[str]]:
     """The first `count` held-out stories that both models can read whole: ids with the end token, and texts."""
     end = model.end_ids[0]
     ids = [[*encode(model.tokenizer, text.strip()), end] for text in valid]
@@ -104,7 +106,7 @@ def _size(stories: Sequence[Sequence[int]]) -> dict[str, int]:
     return {"stories": len(stories), "tokens": sum(map(len, stories))}
 
 
-def _unless_patched(model: ColaDLM, measure: Callable[[], dict]) -> dict:
+def _unless_patched(model: ColaDLM, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What is measured by passes over whole texts needs a token for every latent."""
     if model.patch_size != 1:
         return {"left_out": f"patch_size is {model.patch_size}, this measure needs 1"}

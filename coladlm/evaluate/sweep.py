@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cli.options import add_model_arguments
+from ..extras import MissingExtraError, require
 from ..model import ColaDLM
 from ..settings import SamplerSettings, SettingsError
 from ..train.corpus import read_stories
@@ -131,7 +132,11 @@ def frontier(rows: Sequence[Mapping[str, float]]) -> list[int]:
 
 
 def draw(result: Mapping[str, Any], file: Path) -> None:
-    """Perplexity per word (logarithmic) over distinct 2-grams, the frontier as a line, real text and the baseline."""
+    """Perplexity per word (logarithmic) over distinct 2-grams, the frontier as a line, real text and the baseline.
+
+    Raises MissingExtraError.
+    """
+    require("matplotlib", "The picture of a sweep")
     import matplotlib  # here, since only this function needs it and it takes a second to load
 
     matplotlib.use("Agg")
@@ -184,13 +189,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         _run(args)
-    except ValueError as error:
+    except (ValueError, MissingExtraError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.picture:
+        require("matplotlib", "The picture of a sweep")  # said before hours of sampling, not after them
     chosen = combinations(args.vary or DEFAULT)
     valid = read_stories(args.data / "valid.jsonl")
     model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)

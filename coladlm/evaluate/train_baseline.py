@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..devices import choose_device
 from ..tokenizer import load_tokenizer
 from ..train.curves import read_metrics
-from ..train.loop import LoopSettings, Training
+from ..train.loop import LoopSettings, Stage, Training
 from ..train.precision import choose_dtype
 from ..train.stages import Place, keep_memory, load_average
 from .baseline import Baseline, save_baseline
@@ -30,7 +31,7 @@ FOLDER = "baseline"
 BEFORE = "before.json"  # the `training` of the baseline that a run began with
 
 
-class BaselineStage(nn.Module):
+class BaselineStage(Stage):
     """The network and what it is trained on: ids (B, n) in, the cross-entropy of the next token out."""
 
     def __init__(self, config: TransformerConfig, end: int, pad: int):
@@ -57,7 +58,7 @@ class BaselineStage(nn.Module):
         return {"cross_entropy": values.mean().item()}
 
 
-def train(place: Place, config: TransformerConfig, settings: LoopSettings, report: Callable[[dict], None],
+def train(place: Place, config: TransformerConfig, settings: LoopSettings, report: Callable[[dict[str, Any]], None],
           start: Path | None = None) -> None:  # fmt: skip
     """Trains in `place.folder`/baseline, from its last state if there is one; the first time from the weights of the
     baseline in `start`, if given, else from new ones of `config`.
@@ -97,7 +98,7 @@ def export(run: Path, folder: Path) -> None:
     save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
 
 
-def _print(metrics: dict) -> None:
+def _print(metrics: dict[str, Any]) -> None:
     print(json.dumps(metrics), flush=True)
 
 
@@ -128,7 +129,7 @@ def _added(before: dict[str, float], trained: dict[str, float]) -> dict[str, flo
     return {name: round(before.get(name, 0) + trained.get(name, 0), 1) for name in {**before, **trained}}
 
 
-def _last(folder: Path, kind: str) -> dict:
+def _last(folder: Path, kind: str) -> dict[str, Any]:
     file = folder / "metrics.jsonl"
     lines = [line for line in read_metrics(folder) if line["kind"] == kind] if file.is_file() else []
     return lines[-1] if lines else {}

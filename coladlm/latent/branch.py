@@ -7,7 +7,8 @@ precision in which the trace was recorded (float32 for an exact end).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ class BranchRecorder:
         self.recorder = TraceRecorder(recipe, [parent.prompts[spot.sequence]], dtype="float32")
         self.end: Finished | None = None
 
-    def watch(self, events: Iterator[Event]) -> Iterator[Event]:
+    def watch(self, events: Iterable[Any]) -> Generator[Any]:
         """Records events and passes them on. Closing this generator closes `events`."""
         for event in self.recorder.watch(events):
             if isinstance(event, Finished):
@@ -210,7 +211,7 @@ class BranchRecorder:
 
 
 def _shape(axes: str, trace: Trace) -> tuple[int, ...]:
-    sizes = dict(zip("sbkpd", trace.z.shape, strict=True)) | {"w": trace.token_ids.shape[2]}
+    sizes = dict[str, int](zip("sbkpd", trace.z.shape, strict=True)) | {"w": trace.token_ids.shape[2]}
     return tuple(sizes[axis] for axis in axes)
 
 
@@ -274,5 +275,5 @@ def _with_noise(
     t = torch.from_numpy(_grid(settings, len(state))[first_step]).float()
     clean = torch.from_numpy(trace.clean()[spot.sequence, spot.block, spot.step])
     share = (start * t / NOISE_TIME**2)[:, None]
-    noise = block_noise(settings.seed, key, spot.block, tuple(state.shape))
+    noise = block_noise(settings.seed, key, spot.block, (state.shape[0], state.shape[1]))
     return torch.where(start[:, None] == 0, state, (1 - share) * clean + share * noise)

@@ -153,7 +153,7 @@ class SpanEdit:
         return ids
 
 
-def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> Iterator[Event]:
+def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> Generator[Event]:
     """Runs edits as one batch, each with the key of its noise. Texts and token ids of the events are whole texts."""
 
     def operation() -> Requests:
@@ -296,8 +296,8 @@ def _moved(model: ColaDLM, own: Tensor, method: str, strength: float, options: d
             raise RecipeError("options.component", options["component"], f"a whole number from 0 to {most}")
         return space.push(own, directions.principal_components(model).vectors[options["component"]], strength)
     whole = len(tokens[1])
-    chosen = [whole if value is None else value for value in (options["other_start"] or 0, options["other_end"])]
-    start, end = _span(*chosen, whole, "other_start", "other_end")
+    last = whole if options["other_end"] is None else options["other_end"]
+    start, end = _span(options["other_start"] or 0, last, whole, "other_start", "other_end")
     other = lay_out(model, tokens[1:])[0].latents[start // model.patch_size : -(-end // model.patch_size)]
     return space.between(own, other[stretch(len(other), len(own))], strength)
 

@@ -120,6 +120,7 @@ def find_noise(plans: Sequence[Plan], settings: SamplerSettings,
     noise: list[list[Tensor]] = [[] for _ in plans]
     batch = Batch(plans, whole, invert=True, inverse_iterations=iterations)
     while not isinstance(event := (yield batch), Finished):
+        assert event is not None  # a batch is answered with its next event
         _collect(noise, event)
         yield Inverting(event)
     return [torch.stack(blocks) for blocks in noise]
@@ -134,7 +135,7 @@ def _collect(found: list[list[Tensor]], event: Event) -> None:
 
 
 def round_trip_events(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings,
-                      iterations: int) -> Iterator[Event | Inverting | RoundTrips]:  # fmt: skip
+                      iterations: int) -> Generator[Event | Inverting | RoundTrips]:  # fmt: skip
     """Carries layouts to noise and back. Yields Inverting events, then those of the sampler and RoundTrips."""
     return run_alone(model, _round_trips(model, layouts, settings, iterations))
 
@@ -145,6 +146,7 @@ def _round_trips(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSet
     batch = Batch([text_plan(model, layout, z) for layout, z in zip(layouts, noise, strict=True)], settings)
     reached: list[list[Tensor]] = [[] for _ in layouts]
     while not isinstance(event := (yield batch), Finished):
+        assert event is not None  # a batch is answered with its next event
         _collect(reached, event)
         yield event
     space = LatentSpace(model.vae.config)

@@ -21,6 +21,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,7 +54,7 @@ class PCAMap:
 
     def place(self, points: ArrayLike) -> Array:
         """(..., d) -> (..., k), in latent units: an orthogonal projection, so no distance ever grows."""
-        return (_points(points, len(self.mean)) - self.mean) @ self.components.T
+        return np.asarray((_points(points, len(self.mean)) - self.mean) @ self.components.T, np.float32)
 
 
 def fit_pca(points: ArrayLike, dimensions: int) -> PCAMap:
@@ -165,6 +166,12 @@ def _fitted(points: Array, settings: UMAPSettings, file: Path) -> Iterator[Progr
             return
         except ProjectionError:
             file.unlink(missing_ok=True)  # a damaged file is fitted anew
+    from ..extras import MissingExtraError, require  # here, since this file runs as a script, too
+
+    try:
+        require("umap", "Fitting a UMAP")
+    except MissingExtraError as error:
+        raise ProjectionError(str(error)) from error
     reduction = fit_pca(points, max(settings.dimensions, min(settings.reduced, points.shape[1])))
     different, which = _different(points)
     states = reduction.place(different)
@@ -203,7 +210,7 @@ def _worker(folder: Path, settings: UMAPSettings) -> Iterator[Progress]:
         subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8") as process,
     ):
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 share, _, message = line.strip().partition(" ")
                 yield Progress(float(share), message)
         finally:
@@ -240,7 +247,8 @@ def save_umap(file: Path, fitted: UMAPMap) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(partial, "wb") as opened:
-            np.savez_compressed(opened, **umap_arrays(fitted))
+            arrays: dict[str, Any] = {**umap_arrays(fitted)}
+            np.savez_compressed(opened, **arrays)
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
@@ -257,7 +265,7 @@ def load_umap(file: Path) -> UMAPMap:
         raise ProjectionError(f"{file.name} is no map or a damaged one ({error}), expected an .npz file") from error
 
 
-def umap_arrays(fitted: UMAPMap) -> dict[str, NDArray]:
+def umap_arrays(fitted: UMAPMap) -> dict[str, NDArray[Any]]:
     """A map as plain arrays by name, for a file."""
     return {
         **{name: getattr(fitted.reduction, name) for name in ("mean", "components", "explained")},
@@ -267,7 +275,7 @@ def umap_arrays(fitted: UMAPMap) -> dict[str, NDArray]:
     }
 
 
-def umap_of(arrays: dict[str, NDArray]) -> UMAPMap:
+def umap_of(arrays: dict[str, NDArray[Any]]) -> UMAPMap:
     """The map that `umap_arrays` made arrays of. Raises ProjectionError for arrays that do not fit together."""
     for name in ("mean", "components", "explained", "states", "embedding", "placed_by"):
         if name not in arrays:
@@ -344,7 +352,7 @@ def trustworthiness(points: ArrayLike, placed: ArrayLike, neighbours: int = 15) 
     """Trustworthiness of placed (n, k) for points (n, d); fewer neighbours where n is small, NaN below 3 points."""
     from sklearn.manifold import trustworthiness as measured
 
-    neighbours = min(neighbours, (len(points) - 1) // 2)
+    neighbours = min(neighbours, (len(np.asarray(points)) - 1) // 2)
     return float(measured(points, placed, n_neighbors=neighbours)) if neighbours > 0 else float("nan")
 
 
@@ -358,10 +366,9 @@ def _largest_step(lengths: Array) -> float:
 def _rank_correlation(a: Array, b: Array) -> float:
     if len(a) < 2:
         return float("nan")
-    a, b = _ranks(a), _ranks(b)
-    a, b = a - a.mean(), b - b.mean()
-    size = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / size) if size > 0 else float("nan")
+    first, second = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))
+    size = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / size) if size > 0 else float("nan")
 
 
 def _ranks(values: Array) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,15 +102,15 @@ class ReferenceCloud:
             "fingerprint": self.fingerprint,
             "numbers": {name: dataclasses.asdict(found) for name, found in self.numbers.items()},
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
             "token_ids": self.token_ids,
             "latents": self.latents.astype(np.float16),
             **{f"pca.{name}": getattr(self.pca, name) for name in PCA_ARRAYS},
         }
         for dimensions, fitted in self.umaps.items():
-            stored = dataclasses.replace(fitted, states=fitted.states.astype(np.float16))
-            arrays |= {f"umap{dimensions}.{name}": array for name, array in umap_arrays(stored).items()}
+            stored = {**umap_arrays(fitted), "states": fitted.states.astype(np.float16)}
+            arrays |= {f"umap{dimensions}.{name}": array for name, array in stored.items()}
         partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -170,6 +171,7 @@ def make_cloud(model: ColaDLM, texts: Sequence[str], cache: Path | None = None) 
     for share, message, found in surveyed(model, texts):
         survey = found
         yield CloudProgress(0.4 * share, message)
+    assert survey is not None  # the last one brings it
     cloud = with_pca(survey)
     yield CloudProgress(0.4, "PCA is ready", cloud)
     for index, dimensions in enumerate((2, 3)):
@@ -182,19 +184,21 @@ def make_cloud(model: ColaDLM, texts: Sequence[str], cache: Path | None = None) 
 
 def surveyed(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, str, Survey | None]]:
     """(share done, what is done, the survey in the last one)."""
-    ids, latents = [], []
+    ids: list[NDArray[np.int64]] = []
+    latents: list[NDArray[np.float32]] = []
     for start in range(0, len(texts), ENCODED_AT_ONCE):
         yield 0.3 * start / len(texts), "encoding texts", None
         for text in model.encode_texts(texts[start : start + ENCODED_AT_ONCE]):
             ids.append(text.padded_ids.numpy()[:: model.patch_size])  # a latent is named by its first token
             latents.append(text.latents.numpy())
     kept = _varied(np.concatenate(ids))
-    ids, latents = np.concatenate(ids)[kept].astype(np.int32), np.concatenate(latents)[kept]
     walked = None
     for share, found in _walked(model, texts):
         walked = found
         yield 0.3 + 0.7 * share, "running the model", None
-    yield 1.0, "surveyed", Survey(model.fingerprint, ids, latents, *walked)
+    assert walked is not None  # the last one brings them
+    words = np.concatenate(ids)[kept].astype(np.int32), np.concatenate(latents)[kept]
+    yield 1.0, "surveyed", Survey(model.fingerprint, *words, *walked)
 
 
 def with_pca(survey: Survey) -> ReferenceCloud:
@@ -264,12 +268,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--texts", type=Path, default=SENTENCES, help="a text a line (default: those that ship)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the one that ships)")
     args = parser.parse_args(argv)
-    progress = None
+    cloud = None
     for progress in make_cloud(ColaDLM.from_pretrained(args.checkpoint), load_sentences(args.texts)):
         print(f"{progress.share:4.0%}  {progress.message}", file=sys.stderr)
-    progress.cloud.save(args.out)
-    print(f"{args.out}: {len(progress.cloud.latents):,} words, {args.out.stat().st_size:,} bytes")
-    for name, found in progress.cloud.numbers.items():
+        cloud = progress.cloud or cloud
+    assert cloud is not None  # the last progress brings it
+    cloud.save(args.out)
+    print(f"{args.out}: {len(cloud.latents):,} words, {args.out.stat().st_size:,} bytes")
+    for name, found in cloud.numbers.items():
         print(f"{name:12}", {key: value and round(value, 3) for key, value in vars(found).items()})
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from ..events import Finished
@@ -90,7 +91,7 @@ class Metrics:
         with self._lock:
             return dict(self._shared)
 
-    def text(self, now: dict[str, float]) -> str:
+    def text(self, now: Mapping[str, float]) -> str:
         """All counts in Prometheus' text format. now: values of this moment by name, such as running and waiting."""
         with self._lock:
             ended = [f'{{operation="{name}",outcome="{outcome}"}} {count}'

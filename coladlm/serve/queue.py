@@ -72,7 +72,7 @@ class Queue:
         """Seconds until a place is free for a request with so many before it, from what requests took."""
         with self._lock:
             now = time.monotonic()
-            oldest = max((now - r.begun for r in self._running), default=0.0)
+            oldest = max((now - r.begun for r in self._running if r.begun is not None), default=0.0)
             mean = self._mean if self._mean is not None else max(oldest, FIRST_GUESS)
             return (ahead + 1) * mean / self.limits.running
 
@@ -128,6 +128,7 @@ class Queue:
 
     def _free(self, request: Request, outcome: str) -> None:
         del self._running[request]
+        assert request.begun is not None  # it had a place
         seconds = time.monotonic() - request.begun
         if outcome == "done":
             self._mean = seconds if self._mean is None else 0.8 * self._mean + 0.2 * seconds

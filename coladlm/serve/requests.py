@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 PULSE_SECONDS = 0.4  # how long an iterator of events is silent at most: a visitor who left is noticed in between
@@ -104,7 +104,7 @@ class Events:
             raise event
         return event
 
-    async def asynchronous(self) -> AsyncIterator[Any]:
+    async def asynchronous(self) -> AsyncGenerator[Any]:
         """The same events in an event loop, without a thread that waits; closes the request when it is closed."""
         request, loop, news = self._request, asyncio.get_running_loop(), asyncio.Event()
 

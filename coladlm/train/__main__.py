@@ -6,17 +6,20 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..config import DiTConfig, TextVAEConfig
 from ..devices import choose_device
+from ..extras import MissingExtraError
 from ..model import ColaDLM
 from ..tokenizer import load_tokenizer
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
-from .dit import DiTObjective
+from .dit import DiTObjective, DiTStage
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype
@@ -149,11 +152,11 @@ def _run(args: argparse.Namespace) -> None:
     if "vae" in stages and args.start_from is None:
         config = vae_config(args, place.tokenizer().get_vocab_size())
         run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
-        draw_curves(args.run / "vae")
+        _draw_curves(args.run / "vae")
     if "decoder" in stages:
         settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=5e-4)
         run_decoder(place, DECODER_OBJECTIVE, settings, _report("decoder"))
-        draw_curves(args.run / "decoder")
+        _draw_curves(args.run / "decoder")
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
         settings = LoopSettings(
@@ -179,9 +182,17 @@ def _run(args: argparse.Namespace) -> None:
         )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
                 args.start_from, args.teacher, args.heads_first)  # fmt: skip
-        draw_curves(args.run / args.name)
+        _draw_curves(args.run / args.name)
     if "export" in stages:
         export(args.run, args.to or args.run / "checkpoint", name=args.name)
+
+
+def _draw_curves(folder: Path) -> None:
+    """The curves as a picture, or a sentence where matplotlib is missing: no training ends for a picture."""
+    try:
+        draw_curves(folder)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr, flush=True)
 
 
 def _data(args: argparse.Namespace) -> Path:
@@ -234,10 +245,10 @@ def dit_config(args: argparse.Namespace) -> DiTConfig:
     )
 
 
-def _report(stage: str):
+def _report(stage: str) -> Callable[[dict[str, Any]], None]:
     """Prints lines of metrics: one line that is written over on a terminal, JSON lines elsewhere."""
 
-    def show(metrics: dict) -> None:
+    def show(metrics: dict[str, Any]) -> None:
         if not sys.stdout.isatty():
             print(json.dumps({"stage": stage, **metrics}), flush=True)
             return
@@ -251,10 +262,11 @@ def _report(stage: str):
     return show
 
 
-def _after_validation(training: Training) -> dict:
+def _after_validation(training: Training) -> dict[str, Any]:
     """Two short samples from the moving average of weights, and a fresh picture of the curves."""
     stage, tokenizer = training.stage, load_tokenizer(training.folder.parent / "tokenizer.json")
-    draw_curves(training.folder)
+    _draw_curves(training.folder)
+    assert isinstance(stage, DiTStage)
     with training.averaged():
         texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, SAMPLE_SETTINGS)
     training.stage.train()

@@ -8,6 +8,7 @@ added to those of the others, which costs more than the products. Here each part
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,16 @@ def attention_in_parts(q: Tensor, k: Tensor, v: Tensor, past: Past | None, hidde
 
 class _InParts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, past_k, past_v, hidden, parts):
+    def forward(  # pyrefly: ignore[bad-override] # torch hands on what `apply` is given
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        past_k: Tensor | None,
+        past_v: Tensor | None,
+        hidden: Sequence[Tensor],
+        parts: Sequence[slice],
+    ) -> Tensor:
         b, n, heads, c = ctx.size = q.shape
         with torch.autocast(q.device.type, enabled=False):
             q, *others = (_by_head(y) for y in (q * c**-0.5, k, v, past_k, past_v) if y is not None)
@@ -45,7 +55,7 @@ class _InParts(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore[bad-override] # as above
         q, *rest = ctx.saved_tensors
         others, weights = rest[: -len(ctx.parts)], rest[-len(ctx.parts) :]
         with torch.autocast(q.device.type, enabled=False):

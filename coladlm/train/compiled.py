@@ -20,12 +20,12 @@ Hidden = Callable[[Tensor, Modulations, Tensor, Attend], Tensor]
 
 def compiled_layers(dit: BlockCausalDiT, backend: str = "inductor") -> Hidden:
     """`dit.hidden` with compiled layers."""
-    before, after = (torch.compile(half, backend=backend) for half in (_before, _after))
+    before, after = torch.compile(_before, backend=backend), torch.compile(_after, backend=backend)
 
     def hidden(z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
         cos, sin = (part.contiguous() for part in torch.view_as_real(rope).unbind(-1))
         x = dit.txt_in["proj"](z).float()
-        for layer, block in enumerate(dit.blocks):
+        for layer, block in enumerate(dit.layers):
             modulation = modulations.layers[layer]
             q, k, v = before(block, x, modulation, cos, sin)
             x = after(block, x, attend(layer, q, k, v), modulation)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from ..extras import require
 from .dit import TIME_BINS, learned_nothing
 
 
-def read_metrics(folder: Path) -> list[dict]:
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of `folder`/metrics.jsonl; a line that a kill cut short at the end is left out."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 def draw_curves(folder: Path, file: Path | None = None) -> None:
-    """Draws the metrics of a stage's folder to `file`, by default curves.png beside them."""
+    """Draws the metrics of a stage's folder to `file`, by default curves.png beside them. Raises MissingExtraError."""
+    require("matplotlib", "The picture of the curves")
     import matplotlib  # here, since only this function needs it and it takes a second to load
 
     matplotlib.use("Agg")

@@ -24,6 +24,7 @@ from ..text_vae import TextVAE
 from .attention import attention_in_parts
 from .compiled import Hidden, compiled_layers, disagreement
 from .exact_denoiser import ExactDenoiser
+from .loop import Stage
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
@@ -89,7 +90,7 @@ class Taught(NamedTuple):
     place: Tensor  # (C B, n), which of the m a position is; -1 where it is none
 
 
-class DiTStage(nn.Module):
+class DiTStage(Stage):
     """The DiT, the frozen VAE, and two token heads that help in training and are not exported."""
 
     def __init__(self, config: DiTConfig, vae: TextVAE, pad: int, objective: DiTObjective = DiTObjective(),
@@ -180,12 +181,15 @@ class DiTStage(nn.Module):
     @torch.no_grad()
     def teach(self, noised: Noised, ids: Tensor) -> Taught:
         """What is to be predicted, with a share of the exact denoiser wherever it sees what the DiT sees."""
+        teacher = self.teacher
+        if teacher is None:
+            raise RuntimeError("no exact denoiser teaches this stage, expected one")
         exact = self.exact(noised, ids)
-        read = self.teacher.read(ids).repeat(self.objective.copies, 1, 1)
-        prior = self.teacher.next_token(read[exact])  # only where it is needed: a vocabulary for each position
-        prior[~noised.history[:, None].expand_as(exact)[exact]] = self.teacher.unknown
+        read = teacher.read(ids).repeat(self.objective.copies, 1, 1)
+        prior = teacher.next_token(read[exact])  # only where it is needed: a vocabulary for each position
+        prior[~noised.history[:, None].expand_as(exact)[exact]] = teacher.unknown
         state, t = noised.noisy[exact], noised.times[noised.index[exact]][:, None]
-        posterior, clean = self.teacher.guess(state, t, prior)
+        posterior, clean = teacher.guess(state, t, prior)
         velocity = noised.velocity.clone()
         velocity[exact] = torch.lerp(velocity[exact], (state - clean) / t, self.objective.taught)
         place = torch.full_like(noised.index, -1)
@@ -328,10 +332,14 @@ class DiTStage(nn.Module):
 
     def token_logits(self, hidden: Tensor) -> Tensor:
         """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
+        if self.head is None:
+            raise RuntimeError("this stage has no token head, expected a head_weight above 0")
         return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""
+        if self.next_head is None:
+            raise RuntimeError("this stage has no next-token head, expected a weight for it above 0")
         return self.next_head(F.layer_norm(hidden, hidden.shape[-1:])).float()
 
     @torch.no_grad()
@@ -396,12 +404,10 @@ class DiTStage(nn.Module):
 
 def start_from_zero(dit: BlockCausalDiT) -> None:
     """AdaLN and the output layer start at zero: every block is the identity, the velocity is 0."""
-    layers = [dit.txt_out["proj"], dit.txt_out_ada.out_in["1"]]
-    for block in dit.blocks:
-        layers += [block.ada.get_submodule(name)["1"] for name in ("msa_in", "msa_out", "mlp_in", "mlp_out")]
-    for layer in layers:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    for name, layer in dit.named_modules():
+        if isinstance(layer, nn.Linear) and (name.startswith("txt_out") or ".ada." in name):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def _query_parts(n: int, block_size: int, device: torch.device) -> list[slice]:

@@ -24,6 +24,9 @@ from ..text_vae import TextVAE
 class ExactDenoiser(nn.Module):
     """Frozen. Sees what the DiT sees of a position whose block is finished before it and noise after it."""
 
+    means: Tensor
+    unknown: Tensor
+
     def __init__(self, network: Transformer, start_id: int, means: Tensor, spread: float, shares: Tensor):
         """network: of the next token, of texts that begin after `start_id`. means (V, d), spread: see `token_means`.
         shares (V,): how often each token comes, all that is known of one without the text before it.

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -76,10 +77,18 @@ def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
     return rate * min(1.0, (step + 1) / max(1, warmup))
 
 
+class Stage(nn.Module):
+    """What is trained: ids (B, n) and a generator in, the loss and its parts out."""
+
+    def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
+        """The numbers of held-out batches of ids."""
+        raise NotImplementedError
+
+
 class Training:
     """A stage in training, with its state file and its metrics in `folder`."""
 
-    def __init__(self, stage: nn.Module, batch: Callable[[int], Tensor], valid: list[Tensor], settings: LoopSettings,
+    def __init__(self, stage: Stage, batch: Callable[[int], Tensor], valid: list[Tensor], settings: LoopSettings,
                  folder: Path, device: torch.device | str = "cpu",
                  dtype: torch.dtype = torch.float32):  # fmt: skip
         """batch: step -> ids (B, n). valid: batches of ids, moved to the device here."""
@@ -110,14 +119,16 @@ class Training:
         """The share of the limit that has passed."""
         if self.settings.steps is not None:
             return self.step / self.settings.steps
+        assert self.settings.minutes is not None  # it is, where steps are not: LoopSettings checks that
         return self.seconds / (60 * self.settings.minutes)
 
     # training
 
-    def run(self, report: Callable[[dict], None] = lambda metrics: None,
-            each_validation: Callable[[Training], dict] | None = None) -> None:  # fmt: skip
+    def run(self, report: Callable[[dict[str, Any]], None] = lambda metrics: None,
+            each_validation: Callable[[Training], dict[str, Any]] | None = None) -> None:  # fmt: skip
         """Trains to the limit. `report` gets every line of metrics; `each_validation` adds to those of validation."""
         s, sums, since = self.settings, {}, time.perf_counter()
+        metrics: dict[str, float] = {}
         saved, validated = self.seconds, self.seconds // s.validate_seconds
         window_seconds, window_tokens = self.seconds, self.tokens
         while self.progress < 1:
@@ -143,7 +154,7 @@ class Training:
                 saved = self.seconds
                 self.save()
 
-    def train_step(self) -> dict[str, Tensor]:
+    def train_step(self) -> dict[str, Tensor | int]:
         s = self.settings
         ids = self.batch(self.step).to(self.device)
         rate = share_of_rate(self.step, self.progress, s)
@@ -160,7 +171,7 @@ class Training:
             parts = {name: value + more_parts[name] for name, value in parts.items()}
             torch._foreach_add_(gradients, more_gradients)
         torch._foreach_div_(gradients, len(shares))
-        parts = {name: value / len(shares) for name, value in parts.items()}
+        means: dict[str, Tensor | int] = {name: value / len(shares) for name, value in parts.items()}
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         norm = nn.utils.clip_grad_norm_(list(self.trained.values()), s.clip)
@@ -170,8 +181,9 @@ class Training:
         self.step, self.tokens = self.step + 1, self.tokens + ids.numel()
         decay = min(s.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - decay)
-        return {**parts, "norm": norm.detach(), "count": 1}
+            trained: list[Tensor] = list(self.trained.values())
+            torch._foreach_lerp_(list(self.average.values()), trained, 1 - decay)
+        return {**means, "norm": norm.detach(), "count": 1}
 
     def gradients(self, ids: Tensor, worker: int) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The parts of the loss of a worker's rows, and the gradients of all trained parameters."""
@@ -201,7 +213,7 @@ class Training:
             for name, p in self.trained.items():
                 p.data = kept[name]
 
-    def log(self, metrics: dict, report: Callable[[dict], None]) -> None:
+    def log(self, metrics: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
         line = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), **metrics}
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -224,7 +236,7 @@ class Training:
 
     def resume(self) -> None:
         """Takes up the state file, and drops the lines of metrics that were written after it."""
-        states: list[dict] = [{} for _ in self.optimizers]
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
         with safe_open(self.state_file, "pt", device=str(self.device)) as file, torch.no_grad():
             progress = json.loads(file.metadata()["progress"])
             for name, parameter in self.trained.items():
@@ -254,7 +266,9 @@ def _optimizers(trained: dict[str, nn.Parameter], s: LoopSettings, device: torch
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    optimizers = [torch.optim.AdamW(groups, lr=s.learning_rate, betas=s.betas, fused=device.type in ("cpu", "cuda"))]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=s.learning_rate, betas=s.betas, fused=device.type in ("cpu", "cuda"))
+    ]
     if inner:
         # "match_rms_adamw" sizes the update like AdamW's, so both share one learning rate (Liu et al. 2025)
         muon = torch.optim.Muon(

@@ -25,12 +25,12 @@ def token_meaning(ids: np.ndarray, vocab_size: int, channels: int, end: int) -> 
     for distance in DISTANCES:
         left, right = ids[:-distance].astype(np.int64), ids[distance:].astype(np.int64)
         same = story[:-distance] == story[distance:]
-        pairs = sparse.coo_matrix(
+        pairs = sparse.coo_array(
             (np.ones(same.sum()), (left[same], right[same])), shape=(vocab_size, vocab_size)
         ).tocsr()
         sides += [_positive_information(pairs), _positive_information(pairs.T.tocsr())]
     matrix = sparse.hstack(sides).tocsr()
-    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+    start = np.random.default_rng(0).standard_normal(min(len(sides) * vocab_size, vocab_size))
     u, s, _ = svds(matrix, k=channels, v0=start)
     order = np.argsort(-s)
     embedding = u[:, order] * np.sqrt(s[order])
@@ -48,10 +48,10 @@ def nearest(embedding: np.ndarray, token: int, count: int) -> list[int]:
     return [int(i) for i in order if i != token][:count]
 
 
-def _positive_information(pairs: sparse.csr_matrix) -> sparse.csr_matrix:
+def _positive_information(pairs: sparse.csr_array) -> sparse.csr_array:
     """max(0, ln p(a, b) / (p(a) p(b))) of a matrix of counts."""
     rows, columns = np.asarray(pairs.sum(1)).ravel(), np.asarray(pairs.sum(0)).ravel()
     total, found = rows.sum(), pairs.tocoo()
     information = np.log(found.data * total / (rows[found.row] * columns[found.col]))
     keep = information > 0
-    return sparse.csr_matrix((information[keep], (found.row[keep], found.col[keep])), shape=pairs.shape)
+    return sparse.csr_array((information[keep], (found.row[keep], found.col[keep])), shape=pairs.shape)

@@ -39,7 +39,9 @@ def choose_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def autocast(dtype: torch.dtype, device: torch.device | str, shared: bool = False) -> contextlib.AbstractContextManager:
+def autocast(
+    dtype: torch.dtype, device: torch.device | str, shared: bool = False
+) -> contextlib.AbstractContextManager[object]:
     """Products in `dtype`, weights and sums in float32. shared: several threads do so at once with the same weights,
     which then must not share the cache of converted weights either."""
     if dtype == torch.float32:

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,13 +31,16 @@ from ..tokenizer import load_tokenizer
 from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
 from .dit import DiTObjective, DiTStage
 from .exact_denoiser import ExactDenoiser, token_means
-from .loop import LoopSettings, Training, generator_for
+from .loop import LoopSettings, Stage, Training, generator_for
 from .meaning import nearest, token_meaning
 from .precision import autocast
 from .vae import VAEObjective, VAEStage
 
 Network = TypeVar("Network", bound=nn.Module)
 Config = TypeVar("Config", TextVAEConfig, DiTConfig)
+
+Report = Callable[[dict[str, Any]], None]  # is told a line of metrics
+EachValidation = Callable[[Training], dict[str, Any]]  # what is added to those of a validation
 
 VALIDATION_ROWS, ROWS_A_BATCH = 128, 16
 MEASURED_STORIES = 500  # for the mean latent of each token
@@ -96,10 +99,10 @@ def begin_from(place: Place, checkpoint: Path, data: Path) -> None:
 
 
 def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settings: LoopSettings,
-            report: Callable[[dict], None]) -> None:  # fmt: skip
+            report: Report) -> None:  # fmt: skip
     """Trains the text VAE; `config` counts for the first start, a resumed run keeps its own."""
     corpus = place.corpus("train")
-    config = _kept_config(place.folder / "vae", config)
+    config = _kept_config(place.folder / "vae", config, TextVAEConfig.from_dict)
     meaning = token_meaning(corpus.ids, config.vocab_size, config.latent_dim, corpus.end)
     torch.manual_seed(settings.seed)
     stage = VAEStage(config, torch.from_numpy(meaning), corpus.pad, objective)
@@ -110,7 +113,7 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 
 
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
-            report: Callable[[dict], None], each_validation: Callable[[Training], dict] | None = None,
+            report: Report, each_validation: EachValidation | None = None,
             name: str = "dit", start: Path | None = None, teacher: Path | None = None,
             heads_first: int = 0) -> None:  # fmt: skip
     """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given,
@@ -123,7 +126,7 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     """
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
-    config = _kept_config(place.folder / name, config if begun is None else begun.config)
+    config = _kept_config(place.folder / name, config if begun is None else begun.config, DiTConfig.from_dict)
     if config.block_size != vae.config.block_size:
         found, wanted = config.block_size, vae.config.block_size
         raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
@@ -139,7 +142,7 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     _train(place, name, stage, corpus, settings, report, each_validation)
 
 
-def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Callable[[dict], None]) -> None:
+def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Report) -> None:
     """Compiles the layers of `stage` in the dtype of training, and reports by how much their gradients differ."""
     ids = corpus.batch(0, place.tokens, 0).to(place.device)
     with autocast(place.dtype, place.device):
@@ -149,7 +152,7 @@ def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Callable[[di
 
 
 def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, settings: LoopSettings, steps: int,
-                 report: Callable[[dict], None]) -> None:  # fmt: skip
+                 report: Report) -> None:  # fmt: skip
     """Trains the token heads of `stage` with its DiT frozen, by AdamW at four times the rate, and puts them in it."""
     alone = dataclasses.replace(settings, minutes=None, steps=steps, optimizer="adamw", final_rate=0.02, average=0.98,
                                 learning_rate=4 * settings.learning_rate, warmup_steps=10)  # fmt: skip
@@ -171,7 +174,7 @@ def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) ->
     return ExactDenoiser(reader.network, reader.start_id, *token_means(vae, corpus.pad, rows))
 
 
-def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Callable[[dict], None]) -> None:
+def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Report) -> None:
     """Trains the decoder on, the encoder frozen: latents stay what they are, and with them the DiT, at any time."""
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     meaning = torch.zeros(vae.config.vocab_size, vae.config.latent_dim)  # what the encoder leans on is settled
@@ -215,8 +218,8 @@ def keep_memory() -> None:
             library.mallopt(trim_threshold, largest)
 
 
-def _train(place: Place, name: str, stage: nn.Module, corpus: Corpus, settings: LoopSettings,
-           report: Callable[[dict], None], each_validation=None) -> None:  # fmt: skip
+def _train(place: Place, name: str, stage: Stage, corpus: Corpus, settings: LoopSettings,
+           report: Report, each_validation: EachValidation | None = None) -> None:  # fmt: skip
     training = Training(
         stage,
         lambda step: corpus.batch(step, place.tokens, settings.seed),
@@ -229,12 +232,12 @@ def _train(place: Place, name: str, stage: nn.Module, corpus: Corpus, settings: 
     training.run(report, each_validation)
 
 
-def _kept_config(folder: Path, config: Config) -> Config:
+def _kept_config(folder: Path, config: Config, read: Callable[[dict[str, Any], str], Config]) -> Config:
     """The config of a run that has begun, or `config`, written down."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.json"
     if (folder / "state.safetensors").is_file():
-        return type(config).from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+        return read(json.loads(file.read_text(encoding="utf-8")), str(file))
     file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
     return config
 

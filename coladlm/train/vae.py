@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..config import TextVAEConfig
 from ..text_vae import TextVAE
+from .loop import Stage
 
 NOISE_SIZES = (0.0, 0.4, 0.6)  # at which validation decodes
 
@@ -33,8 +34,10 @@ class VAEObjective:
     padded_blocks: float = 0.05  # share of blocks that end in padding, as a prompt's last block does
 
 
-class VAEStage(nn.Module):
+class VAEStage(Stage):
     """The VAE and what it is trained on: ids (B, n) and a generator in, the loss and its parts out."""
+
+    meaning: Tensor
 
     def __init__(self, config: TextVAEConfig, meaning: Tensor, pad: int, objective: VAEObjective = VAEObjective()):
         super().__init__()
@@ -48,9 +51,12 @@ class VAEStage(nn.Module):
         ids = self.pad_some_blocks(ids, random)
         masked = random.rows(o.mask_rows)[:, None] & (random.tokens() < o.mask_tokens)
         posterior = self.vae.encode(ids.masked_fill(masked, self.vae.mask_id))
+        logvar = posterior.logvar
+        if logvar is None:
+            raise ValueError("the VAE has no variance, expected one in training")
 
         size = self.noise_sizes(ids, random)
-        size = torch.where(random.rows(o.own_noise_rows)[:, None, None], (0.5 * posterior.logvar).exp(), size)
+        size = torch.where(random.rows(o.own_noise_rows)[:, None, None], (0.5 * logvar).exp(), size)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=ids.device)
         z = posterior.mean + size * noise
 
@@ -58,7 +64,7 @@ class VAEStage(nn.Module):
         cross_entropy = F.cross_entropy(logits, ids.flatten(), reduction="none").view_as(ids)
         weight = torch.where(masked, o.mask_weight, 1.0)
         restored = (weight * cross_entropy).sum() / ids.numel()
-        divergence = 0.5 * (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).sum(-1).mean()
+        divergence = 0.5 * (posterior.mean.square() + logvar.exp() - 1 - logvar).sum(-1).mean()
         seen = (~masked).float()
         pull = ((posterior.mean - self.meaning[ids]).square().mean(-1) * seen).sum() / seen.sum()
         loss = restored + o.beta * divergence + o.pull_weight * pull

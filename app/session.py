@@ -1,0 +1,12 @@
+"""The session of a visitor: the name that gradio gives the open page that asks."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+
+def session_of(request: gr.Request) -> str:
+    """The session of a request. Raises ValueError for one that comes from no page."""
+    if request.session_hash is None:
+        raise ValueError("the request names no session, expected the one of a page")
+    return request.session_hash

@@ -1,0 +1,18 @@
+"""Packages that few need: extras of this one, imported where they are used, with a sentence where they are missing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+EXTRAS = {"matplotlib": ("matplotlib", "plots"), "umap": ("umap-learn", "umap")}  # module: package, extra of pyproject
+
+
+class MissingExtraError(ImportError):
+    """A package of an extra is not installed."""
+
+
+def require(module: str, use: str) -> None:
+    """Raises MissingExtraError where `module`, one of EXTRAS, is not installed. use: what needs it, as in "A map"."""
+    if importlib.util.find_spec(module) is None:
+        package, extra = EXTRAS[module]
+        raise MissingExtraError(f"{use} needs {package}, which is not installed: pip install 'coladlm[{extra}]'")

@@ -1,0 +1,124 @@
+"""Keys that an input method takes while a word is being composed: no part of the page acts on them."""
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from .test_desk import write
+from .test_generate import set_up, state
+
+COMPOSING = pytest.mark.parametrize(
+    "mark", [{"isComposing": True}, {"keyCode": 229}], ids=["isComposing", "keyCode 229"]
+)
+
+
+def send(field: Locator, kind: str, key: str, **more: object) -> None:
+    field.focus()
+    field.evaluate(
+        "(node, [kind, init]) => node.dispatchEvent(new KeyboardEvent(kind, init))",
+        [kind, {"key": key, "bubbles": True, "cancelable": True, **more}],
+    )
+
+
+def asked(page: Page) -> int:
+    """How often Run has been asked for since `count_asked`."""
+    return page.evaluate("window.askedFor")
+
+
+def count_asked(page: Page) -> None:
+    page.evaluate(
+        """() => { window.askedFor = 0;
+        document.getElementById('generate').addEventListener('asked', () => { window.askedFor += 1; }); }"""
+    )
+
+
+@COMPOSING
+def test_the_keys_that_run_do_not_run_while_a_word_is_composed(visit, mark):
+    page = visit()
+    set_up(page, "にほん", tokens=4)
+    count_asked(page)
+    prompt = page.get_by_label("Prompt")
+    send(prompt, "keydown", "Enter", ctrlKey=True, **mark)  # ours
+    if "isComposing" in mark:  # the keyCode of a keypress is that of its character
+        send(prompt, "keypress", "Enter", shiftKey=True, **mark)  # gradio's
+    assert asked(page) == 0
+    send(prompt, "keydown", "Enter", ctrlKey=True)
+    state(page, "done")
+    assert asked(page) == 1
+
+
+def test_gradios_own_submit_runs_by_a_key_that_is_not_composed(visit):
+    page = visit()
+    set_up(page, "にほん", tokens=4)
+    count_asked(page)
+    send(page.get_by_label("Prompt"), "keypress", "Enter", shiftKey=True)
+    state(page, "done")
+    assert asked(page) == 1
+
+
+def test_a_word_composed_by_an_input_method_is_written_and_starts_nothing(visit):
+    page = visit()
+    set_up(page, "", tokens=4)
+    count_asked(page)
+    prompt = page.get_by_label("Prompt")
+    prompt.focus()
+    keyboard = page.context.new_cdp_session(page)
+    keyboard.send("Input.imeSetComposition", {"text": "にほん", "selectionStart": 3, "selectionEnd": 3})
+    key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229, "modifiers": 2}
+    keyboard.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", **key})
+    keyboard.send("Input.insertText", {"text": "日本"})
+    keyboard.send("Input.dispatchKeyEvent", {"type": "keyUp", **key, "windowsVirtualKeyCode": 13})
+    expect(prompt).to_have_value("日本")
+    assert asked(page) == 0
+
+
+@COMPOSING
+def test_enter_keeps_a_name_only_once_it_is_composed(visit, mark):
+    page = visit()
+    write(page, tokens=4)
+    page.get_by_role("button", name="History", exact=True).click()
+    page.get_by_role("button", name="Give a name to").click()
+    field = page.get_by_label("Name", exact=True)
+    field.evaluate("node => { node.value = 'よる'; }")  # without the change event that a visitor's leaving would send
+    send(field, "keydown", "Enter", **mark)
+    send(field, "keydown", "Escape", **mark)
+    expect(field).to_be_visible()
+    send(field, "keydown", "Enter")
+    expect(page.locator(".own-history .entry .title")).to_have_text("よる")
+
+
+@COMPOSING
+def test_enter_starts_a_search_only_once_its_words_are_composed(visit, mark):
+    page = visit()
+    page.get_by_role("tab", name="Map").click()
+    query, said = page.locator("#texts .query"), page.locator("#texts .said")
+    send(query, "keydown", "Enter", **mark)
+    expect(said).to_have_text("")
+    send(query, "keydown", "Enter")
+    expect(said).to_have_text("Write something in the box first.")
+
+
+def test_no_listener_of_the_page_hears_a_composed_key(visit):
+    page = visit()
+    heard = page.evaluate(
+        """() => {
+          const heard = [], field = document.querySelector('textarea');
+          const told = event => heard.push([event.type, event.isComposing, event.keyCode]);
+          for (const type of ['keydown', 'keypress', 'keyup']) {
+            window.addEventListener(type, told, true);
+            document.addEventListener(type, told);
+            for (const init of [{isComposing: true}, {keyCode: 229}, {keyCode: 13}]) {
+              field.dispatchEvent(new KeyboardEvent(type, {key: 'x', bubbles: true, ...init}));
+            }
+            window.removeEventListener(type, told, true);
+            document.removeEventListener(type, told);
+          }
+          return heard;
+        }"""
+    )
+    once = [
+        ["keydown", False, 13],
+        ["keypress", False, 229],  # å
+        ["keypress", False, 13],
+        ["keyup", False, 13],
+    ]
+    assert heard == [event for event in once for _ in range(2)]

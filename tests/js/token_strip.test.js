@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {mount} from './snippets.js';
+
+const lines = (...blocks) => blocks.map(tokens => JSON.stringify(tokens)).join('\n');
+const FIRST = [['One', 0.9, false], [' day', 0.5, false]], SECOND = [[' end', 0.8, false], ['<|pad|>', 1, true]];
+const RUNNING = {state: 'running', run: 'r', prompt: 'Say: ', settled: lines(FIRST), live: [[' e', 0.1, false]], look: ''};
+const LOOK = [
+  {block: 0, first: 0, count: 2, steps: [0, 1], noise: [100, 50.4], of: 2, ids: [0, 1, 2, 1], sure: [10, 20, 90, 50],
+    words: {0: ['Two', false], 1: [' day', false], 2: ['One', false]}},
+  {block: 1, first: 0, count: 1, steps: [1], noise: [50], of: 2, ids: [3], sure: [80], words: {3: [' and', false]}},
+];
+const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
+
+function strip(value, part = '') {
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'});
+  return {
+    ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
+    scrub: to => {
+      page.at('input[type=range]').value = to;
+      page.at('input[type=range]').dispatchEvent(new page.window.Event('input'));
+    },
+    press: key => page.at('.text').dispatchEvent(new page.window.KeyboardEvent('keydown', {key, bubbles: true})),
+  };
+}
+
+test('what has settled, what is forming and the prompt stand each in its place', () => {
+  const page = strip(RUNNING);
+  assert.deepEqual([page.at('.prompt').textContent, page.answer(), page.live()], ['Say: ', 'One day', ' e']);
+  assert.equal(page.at('.strip').getAttribute('aria-busy'), 'true');
+});
+
+test('text is text, whatever it looks like', () => {
+  const page = strip({...RUNNING, settled: lines([['<img src=x>', 1, false]])});
+  assert.equal(page.answer(), '<img src=x>');
+  assert.equal(page.at('img'), null);
+});
+
+test('a special token is a sign with its name as the title', () => {
+  const last = strip(DONE).at('.answer').lastChild;
+  assert.deepEqual([last.textContent, last.title, last.className], ['∎', '<|pad|> · 100 %', 'token special']);
+});
+
+test('settled tokens that stand there are not drawn anew', () => {
+  const page = strip(RUNNING);
+  const node = page.at('.answer').firstChild;
+  page.update({...RUNNING, settled: lines(FIRST, SECOND)});
+  assert.equal(page.at('.answer').firstChild, node);
+  assert.equal(page.answer(), 'One day end∎');
+});
+
+test('another run starts from a clean sheet', () => {
+  const page = strip(RUNNING);
+  page.update({...RUNNING, run: 's', settled: lines(SECOND)});
+  assert.equal(page.answer(), ' end∎');
+});
+
+test('Stop keeps what there is', () => {
+  const page = strip(RUNNING, 'strip');
+  page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name: 'stopping'}}));
+  assert.equal(page.at('.strip').dataset.state, 'stopped');
+  assert.equal(page.answer(), 'One day');
+});
+
+test('the slider goes through all steps to the finished text', () => {
+  const page = strip(DONE);
+  assert.equal(page.at('input[type=range]').max, '3');
+  assert.equal(page.where(), 'the finished text');
+  page.scrub(1);
+  assert.deepEqual([page.answer(), page.live(), page.where()], ['', 'One day', 'block 1 of 2, step 2 of 2, noise 50 %']);
+  page.scrub(2);
+  assert.deepEqual([page.answer(), page.live()], ['One day', ' and']);
+  page.scrub(3);
+  assert.deepEqual([page.answer(), page.live()], ['One day end∎', '']);
+});
+
+test('a token that is clicked is asked about by its block and place', () => {
+  const page = strip(DONE);
+  page.at('.answer').children[2].click();
+  assert.deepEqual(page.triggered, [['select', {block: 1, token: 0}]]);
+});
+
+test('the arrow keys move among the tokens and stay within them, Enter asks', () => {
+  const page = strip(DONE);
+  for (const key of ['ArrowRight', 'ArrowRight', 'ArrowLeft', 'ArrowLeft', 'ArrowRight', 'Enter']) page.press(key);
+  assert.deepEqual(page.triggered, [['select', {block: 0, token: 1}]]);
+});
+
+test('a run that is not finished cannot be looked into', () => {
+  const page = strip(RUNNING);
+  page.at('.answer').firstChild.click();
+  page.press('ArrowRight');
+  page.press('Enter');
+  assert.deepEqual(page.triggered, []);
+});
