@@ -375,7 +375,8 @@ def test_a_closed_tab_frees_its_place_long_before_its_run_would_end(tab, net, re
     words(page, 8)
     (cookie,) = (cookie for cookie in page.context.cookies() if cookie["name"] == COOKIE)
     left = registry.get(cookie["value"], page.evaluate("runs.client('generate').state.id"))
-    page.close(run_before_unload=True)
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
     until(lambda: registry.numbers()["active"] == 0)
     assert left.outcome == "lost", "the run came to its end"
 

@@ -31,7 +31,7 @@ def flow(parts, bare, flows):
             "curves": parts.part("curves", value=shown.curves),
             "point": parts.part("point"),
         }
-        page = bare(parts_of_the_tab, size, **options)
+        page = bare(parts_of_the_tab, size, "trajectories", **options)
         page.locator(".flow[data-state=done][data-frame]").wait_for()
         return page
 
@@ -82,7 +82,7 @@ def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
 
 
 def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
-    page = bare({"flow": parts.part("flow", cloud=flows.cloud)})
+    page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
     page.page.wait_for_function("parts.flow.told.length > 0")
     page.page.get_by_role("button", name="Run one").click()
     assert page.told("flow") == [["input", {}], ["submit", {}]]
