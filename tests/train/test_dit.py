@@ -94,7 +94,9 @@ def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
         rows = slice(3 * copy, 3 * copy + 3)
         parts = {name: getattr(noised, name)[rows] for name in ("noisy", "velocity", "index", "free", "history")}
         alone = stage.predict(dataclasses.replace(noised, **parts))
-        torch.testing.assert_close((velocity[rows], hidden[rows]), alone[:2], atol=1e-5, rtol=1e-5)
+        for found, wanted in zip((velocity[rows], hidden[rows]), alone[:2], strict=True):
+            # small numbers are sums of large ones here, and rounding is a share of those
+            torch.testing.assert_close(found, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=0)
     assert not torch.equal(noised.index[:3], noised.index[3:6])
 
 
