@@ -274,12 +274,18 @@ function reframe() {
 }
 
 let began = 0;         // when the run that is shown began: frames of one that began before it are not drawn
+let current = null;    // the value that is shown
+let shownIn = null;    // and the picture that shows it: frames may come before there is one
 let chosenAt = '';     // the `time` of the path that was chosen last for the visitor
 
 function take() {
   // gradio may hand over a bare value while a page is still being put together
-  const value = typeof props.value?.lines === 'string' ? props.value : {lines: '', state: 'empty', message: ''};
-  if (value.run && value.began < began) return;
+  let value = typeof props.value?.lines === 'string' ? props.value : {lines: '', state: 'empty', message: ''};
+  if (value.run && value.began < began) {
+    if (shownIn === picture) return;
+    value = current;
+  }
+  [current, shownIn] = [value, picture];
   began = value.began || began;
   drawCloud(value.cloud || props.cloud);
   const before = data.runs.size, grown = data.read(value.lines);

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from gradio_client import Client
 from openai import OpenAI
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from .server_process import PATIENCE, ROOT, Server, free_port
 
@@ -105,18 +105,17 @@ def test_another_host_name_is_refused_behind_the_proxy_too(nginx):
     assert httpx.get(address, headers={"Host": NAME}).status_code == 200
 
 
-def test_the_page_runs_below_the_path_and_asks_for_nothing_outside_of_it(nginx, chromium):
+def test_the_page_runs_below_the_path_and_asks_for_nothing_outside_of_it(nginx, playwright, chromium):
     port, log = nginx
     resolve = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", resolve])
-        page = browser.new_page()
-        page.set_default_timeout(1000 * PATIENCE * 3)
-        page.goto(f"http://{NAME}:{port}{PATH}/")
-        page.get_by_role("button", name="Run", exact=True).first.click()
-        expect(page.locator(".answer .token").filter(visible=True).first).to_be_visible(timeout=1000 * PATIENCE * 3)
-        icon = page.evaluate("document.querySelector('link[rel=icon]').href")
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", resolve])
+    page = browser.new_page()
+    page.set_default_timeout(1000 * PATIENCE * 3)
+    page.goto(f"http://{NAME}:{port}{PATH}/")
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    expect(page.locator(".answer .token").filter(visible=True).first).to_be_visible(timeout=1000 * PATIENCE * 3)
+    icon = page.evaluate("document.querySelector('link[rel=icon]').href")
+    browser.close()
     assert icon == f"http://{NAME}:{port}{PATH}/favicon.ico"
     asked = asked_for(log)
     assert asked[f"{PATH}/favicon.ico"] == 200
