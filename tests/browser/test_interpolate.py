@@ -39,9 +39,15 @@ def test_waypoints_are_there_while_they_form_and_stop_keeps_them_to_go_on_with(v
     bench.locator("button.stop").click()
     state(page, "stopped", bench=BENCH)
     expect(page.locator("#waypoints li")).to_have_count(33)
-    waypoint = page.locator("#waypoints li").nth(4)
+    expect(page.locator("#waypoints li").nth(4).get_by_role("button", name="Edit")).to_be_visible()  # the last frame
+    # a random model writes half characters too: one of the waypoints on the way that has whole ones
+    found = page.evaluate(
+        """() => [...document.querySelectorAll('#waypoints li')].findIndex(row => row.querySelector('.token')
+          && row.querySelector('.text').textContent.replace(/[\\s\\p{C}∎\\ufffd]/gu, '') !== '')"""
+    )
+    assert found > 0
+    waypoint = page.locator("#waypoints li").nth(found)
     to_edit = waypoint.get_by_role("button", name="Edit")
-    expect(to_edit).to_be_visible()  # with the last frame, which gives the text that goes on
     text = waypoint.locator(".text").text_content()
     assert waypoint.locator(".token").count() > 0
     to_edit.click()
