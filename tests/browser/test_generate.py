@@ -36,7 +36,8 @@ def test_run_streams_a_text_and_finishes(visit, size):
           .observe(document.querySelector('.text'), {subtree: true, childList: true, characterData: true}); }"""
     )
     assert run(page)
-    assert page.evaluate("window.seen.size") > 5, "the text did not change while it was written"
+    # an empty sheet and the whole text would be two; how many come in between depends on the machine
+    assert page.evaluate("window.seen.size") > 2, "the text did not change while it was written"
     expect(page.locator(".answer .token")).to_have_count(40)
     expect(page.locator(".live .token")).to_have_count(0)
     expect(page.locator(".prompt", has_text="Once upon a time").first).to_be_visible()
