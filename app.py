@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from app.server import Options, serve
     from coladlm import ColaDLM
-    from coladlm.devices import choose_threads
+    from coladlm.hardware.devices import choose_threads
 
     if options.mcp and importlib.util.find_spec("mcp") is None:
         print("--mcp needs the package mcp: install it with pip install 'mcp<2'.", file=sys.stderr)

@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, Requests, pass_on
-from coladlm.evaluate.baseline import Baseline, BaselineSettings, Chosen
-from coladlm.events import Finished
+from coladlm.latent.redecode import redecode
 from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.redecode import redecode
+from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
 
 from .comparing import differences, marked, measures_of, numbers, numbers_in_words

@@ -6,7 +6,7 @@ import threading
 
 import torch
 
-from coladlm.evaluate.baseline import Baseline
+from coladlm.baseline.baseline import Baseline
 
 
 class BundledBaseline:

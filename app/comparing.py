@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.evaluate.baseline import Baseline, BaselineError
+from coladlm.baseline.baseline import Baseline, BaselineError
 from coladlm.evaluate.generation import Written, measured
 
 from .components.measures_table import measures_value

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
+from coladlm.sampling.events import BlockDone, Event, Finished, Step
 from coladlm.serve import Scheduler
 from coladlm.serve.requests import Events
 from coladlm.trace import Trace

@@ -16,8 +16,22 @@ from coladlm.serve import Scheduler
 
 from .components.progress_line import progress_value
 from .components.token_picker import picker_value
-from .edit_controls import NAMES, OTHER, WORDS, options_of, unchanged_controls, values_of_options
-from .edit_history import current, leave, new_history, push, step, ways
+from .edit_controls import (
+    NAMES,
+    OTHER,
+    WORDS,
+    options_of,
+    unchanged_controls,
+    values_of_options,
+)
+from .edit_history import (
+    current,
+    leave,
+    new_history,
+    push,
+    step,
+    ways,
+)
 from .live_edit import LiveEdit
 from .live_rows import shown_rows
 from .model_turn import sentence

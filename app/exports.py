@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from coladlm.measures import measure
+from coladlm.trace.measures import measure
 
 from .components.curves import Curves
 from .components.flow_map import FlowMap, flow_value

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
 from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.recorder import TraceRecorder
 from coladlm.run import recorder
 from coladlm.serve import Waiting
 from coladlm.serve.requests import Events
 from coladlm.trace import Trace
+from coladlm.trace.recorder import TraceRecorder
 
 from .components.flow_map import flow_value
 from .components.progress_line import progress_value, stopped_value

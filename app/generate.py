@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.events import BlockDone, Finished
 from coladlm.recipe import Recipe
+from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import Scheduler
 
 from . import beside, sweep

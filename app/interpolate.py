@@ -9,7 +9,14 @@ import gradio as gr
 
 from coladlm.latent.interpolate import ROADS
 
-from .components import Choice, ChoiceList, Distances, ProgressLine, ShareLink, TextRows
+from .components import (
+    Choice,
+    ChoiceList,
+    Distances,
+    ProgressLine,
+    ShareLink,
+    TextRows,
+)
 from .event_options import EventOptions
 from .interpolate_handlers import (
     MAX_BOXES,

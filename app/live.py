@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
-from coladlm.events import BlockDone, Event, Finished, Step
 from coladlm.recipe import Recipe
-from coladlm.recorder import Preview, preview
+from coladlm.sampling.events import BlockDone, Event, Finished, Step
+from coladlm.trace.recorder import Preview, preview
 
 from .components.progress_line import RunState, progress_value
 from .components.token_strip import Token, settled_line, strip_value

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from coladlm.events import BlockDone, Step
-from coladlm.recorder import TraceRecorder
+from coladlm.sampling.events import BlockDone, Step
+from coladlm.trace.recorder import TraceRecorder
 
 from .components.flow_map import flow_value
 from .components.progress_line import RunState, progress_value

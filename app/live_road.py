@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from coladlm import ColaDLM
-from coladlm.events import BlockDone, Step
 from coladlm.latent.interpolate import OPTIONS, Road, Stop, stop_weights
 from coladlm.latent.invert import Inverting
 from coladlm.latent.layout import LatentSpace, blocks_for
 from coladlm.recipe import Recipe, check_options
+from coladlm.sampling.events import BlockDone, Step
 
 from .components.distances import distances_value
 from .components.text_rows import CHANGED, PROMPT, segments

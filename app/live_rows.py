@@ -14,9 +14,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
-from coladlm.events import BlockDone, Finished, Step
 from coladlm.recipe import Recipe
-from coladlm.recorder import Preview, preview
+from coladlm.sampling.events import BlockDone, Finished, Step
+from coladlm.trace.recorder import Preview, preview
 
 from .components.progress_line import RunState, progress_value, stopped_value
 from .components.text_rows import KEPT, row_value, rows_value

@@ -12,9 +12,9 @@ import torch
 from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
 from coladlm.latent.point import BlockReader
-from coladlm.measures import settled_step
 from coladlm.recipe import RecipeError, Said
 from coladlm.trace import Trace, TraceError
+from coladlm.trace.measures import settled_step
 
 from .components.token_strip import State, Token, settled_line, strip_value
 from .live import shown_prompt

@@ -12,8 +12,8 @@ from coladlm import ColaDLM
 from coladlm.latent.branch import history_of
 from coladlm.latent.point import nearest_words, read_point
 from coladlm.latent.reference_cloud import ReferenceCloud
-from coladlm.measures import TraceMeasures, measure
 from coladlm.trace import Trace
+from coladlm.trace.measures import TraceMeasures, measure
 
 from .components.point_card import card_value
 from .trace_store import Run

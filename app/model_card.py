@@ -15,8 +15,8 @@ import torch
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
+from coladlm.hardware.speed import Speed, quick_speed
 from coladlm.serve import ClosingError, Scheduler
-from coladlm.speed import Speed, quick_speed
 
 from .components import ProgressLine
 from .components.progress_line import progress_value

@@ -9,10 +9,10 @@ import gradio as gr
 import torch
 
 from coladlm import ColaDLM
-from coladlm.events import Finished
 from coladlm.latent.invert import RoundTrips
 from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
 from coladlm.run import check_model, prompts
+from coladlm.sampling.events import Finished
 from coladlm.serve import Scheduler
 
 from .model_turn import IN_TURNS, Waiting, sentence, visitor

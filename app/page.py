@@ -16,7 +16,16 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 
-from . import edit, edit_api, generate, interpolate, interpolate_api, map, model_card, trajectories
+from . import (
+    edit,
+    edit_api,
+    generate,
+    interpolate,
+    interpolate_api,
+    map,
+    model_card,
+    trajectories,
+)
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML

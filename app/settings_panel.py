@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import SamplerSettings
-from coladlm.flow import GRIDS, SOLVERS
+from coladlm.sampling.flow import GRIDS, SOLVERS
 from coladlm.settings import HISTORIES, SettingsError
 
 from .components import ChoiceBox

@@ -15,9 +15,9 @@ import torch
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.batch import Batch, Requests, pass_on
-from coladlm.events import BlockDone, Finished
-from coladlm.flow import GRIDS, SOLVERS
 from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.sampling.events import BlockDone, Finished
+from coladlm.sampling.flow import GRIDS, SOLVERS
 from coladlm.serve import ClosingError, Scheduler, Waiting
 from coladlm.settings import HISTORIES
 

@@ -22,9 +22,9 @@ from tokenizers import Tokenizer, models
 from torch import nn
 
 from coladlm.checkpoint import SPECIAL_TOKENS, find_checkpoint, load_networks
-from coladlm.config import DiTConfig, TextVAEConfig
-from coladlm.dit import BlockCausalDiT
-from coladlm.text_vae import TextVAE
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.text_vae import TextVAE
 
 LIMIT = 1.2
 SHARD = 200 << 20  # bytes

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from coladlm import ColaDLM
-from coladlm.evaluate.baseline import Baseline
+from coladlm.baseline.baseline import Baseline
 from coladlm.evaluate.likelihood import flow_stage
 from coladlm.evaluate.stories import batches, encode
 from coladlm.train.corpus import read_stories

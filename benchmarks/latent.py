@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.evaluate.baseline import BUNDLED, Baseline, perplexities
+from coladlm.baseline.baseline import BUNDLED, Baseline, perplexities
 from coladlm.latent import (
     Edited,
     Road,

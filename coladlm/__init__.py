@@ -5,11 +5,11 @@
 >>> print(model.generate(["Once upon a time"])[0])
 """
 
-from .events import BlockDone, Event, Finished, Step
 from .model import ColaDLM, PromptError
-from .sampler import Plan, PlanError
+from .networks.text_vae import Posterior
+from .sampling.events import BlockDone, Event, Finished, Step
+from .sampling.sampler import Plan, PlanError
 from .settings import SamplerSettings, SettingsError
-from .text_vae import Posterior
 
 __all__ = [
     "BlockDone",

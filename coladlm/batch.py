@@ -17,8 +17,8 @@ import dataclasses
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .events import Event, Finished
-from .sampler import Plan
+from .sampling.events import Event, Finished
+from .sampling.sampler import Plan
 from .settings import SamplerSettings
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from .checkpoint import find_checkpoint, load_networks
-from .devices import SMALL_PARAMETERS, choose_device, choose_dtype
-from .dit import BlockCausalDiT
-from .events import Event, Finished
-from .flow import NOISE_TIME
-from .packed import pack
-from .sampler import Plan, Sampler
+from .hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype
+from .networks.dit import BlockCausalDiT
+from .networks.packed import pack
+from .networks.text_vae import Posterior, TextVAE
+from .sampling.events import Event, Finished
+from .sampling.flow import NOISE_TIME
+from .sampling.sampler import Plan, Sampler
 from .settings import SamplerSettings
-from .text_vae import Posterior, TextVAE
 from .tokenizer import load_tokenizer, text_alone
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")

@@ -11,8 +11,15 @@ from collections.abc import Callable, Generator
 from .batch import Batch, Requests, pass_on, run_alone
 from .latent import edit, interpolate, invert
 from .model import ColaDLM
-from .recipe import MAX_TEXTS, Option, Recipe, RecipeError, Said, check_options
-from .recorder import TraceRecorder
+from .recipe import (
+    MAX_TEXTS,
+    Option,
+    Recipe,
+    RecipeError,
+    Said,
+    check_options,
+)
+from .trace.recorder import TraceRecorder
 
 
 @dataclasses.dataclass(frozen=True)

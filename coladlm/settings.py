@@ -8,8 +8,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from .flow import GRIDS, SOLVERS
 from .found import brief
+from .sampling.flow import GRIDS, SOLVERS
 
 HISTORIES = ("latents", "reencoded")
 MAX_SEED = 2**53 - 1  # a browser holds every whole number up to here, and takes greater ones for their neighbours

@@ -8,10 +8,10 @@ import dataclasses
 import sys
 
 from coladlm import ColaDLM
-from coladlm.measures import settled_step
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
 from coladlm.trace import Trace
+from coladlm.trace.measures import settled_step
 
 
 def main(file: str = "run.npz", checkpoint: str | None = None) -> None:

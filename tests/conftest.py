@@ -23,7 +23,14 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
 from coladlm.latent import reference_cloud
 from coladlm.latent.projection import UMAPMap
-from coladlm.latent.reference_cloud import ReferenceCloud, Survey, load_sentences, surveyed, with_pca, with_umap
+from coladlm.latent.reference_cloud import (
+    ReferenceCloud,
+    Survey,
+    load_sentences,
+    surveyed,
+    with_pca,
+    with_umap,
+)
 
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 STAND_IN = Path(__file__).parent / "fixtures" / "stand_in"  # for umap-learn, on the path of the process that fits

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
-from coladlm.layers import Linear
-from coladlm.packed import can_pack
-from coladlm.shared_run import SharedRun
+from coladlm.networks.layers import Linear
+from coladlm.networks.packed import can_pack
+from coladlm.sampling.shared_run import SharedRun
 
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]

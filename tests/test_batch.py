@@ -2,7 +2,14 @@
 
 import pytest
 
-from coladlm import BlockDone, ColaDLM, Finished, PlanError, SamplerSettings, Step
+from coladlm import (
+    BlockDone,
+    ColaDLM,
+    Finished,
+    PlanError,
+    SamplerSettings,
+    Step,
+)
 from coladlm.batch import Batch, pass_on, run_alone
 
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, stop_at_end=False)

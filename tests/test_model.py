@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coladlm import ColaDLM, PromptError, SamplerSettings
-from coladlm.devices import choose_device, choose_dtype
+from coladlm.hardware.devices import choose_device, choose_dtype
 
 SHORT = SamplerSettings(steps=2, max_new_tokens=4)
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from coladlm import BlockDone, ColaDLM, SamplerSettings
-from coladlm.config import DiTConfig, TextVAEConfig
-from coladlm.dit import BlockCausalDiT
 from coladlm.latent.branch import Spot, run_branch
+from coladlm.latent.redecode import redecode
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.text_vae import TextVAE
 from coladlm.recipe import Recipe
-from coladlm.redecode import redecode
 from coladlm.run import recorder, run
-from coladlm.shared_run import SharedRun
-from coladlm.text_vae import TextVAE
+from coladlm.sampling.shared_run import SharedRun
 
 from .reference import ReferenceSampler
 

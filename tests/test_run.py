@@ -5,11 +5,11 @@ import gc
 import numpy as np
 import pytest
 
-from coladlm.events import BlockDone, Finished, Step
-from coladlm.layers import KVCache
 from coladlm.model import ColaDLM, PromptError
+from coladlm.networks.layers import KVCache
 from coladlm.recipe import Option, Recipe, RecipeError
 from coladlm.run import OPERATIONS, Operation, check_model, recorder, run
+from coladlm.sampling.events import BlockDone, Finished, Step
 from coladlm.settings import SamplerSettings
 from coladlm.trace import Trace
 

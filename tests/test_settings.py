@@ -4,7 +4,7 @@ import math
 import pytest
 
 from coladlm import ColaDLM, SamplerSettings, SettingsError
-from coladlm.events import BlockDone
+from coladlm.sampling.events import BlockDone
 from coladlm.settings import MAX_SEED
 
 

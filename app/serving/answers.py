@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from coladlm import ColaDLM
-from coladlm.events import BlockDone, Finished
+from coladlm.sampling.events import BlockDone, Finished
 
 from ..pieces import BROKEN, pieces
 from .parsed_request import ParsedRequest

@@ -12,7 +12,14 @@ from coladlm.recipe import Recipe, RecipeError, brief
 from coladlm.settings import SettingsError
 
 from .errors import ApiError
-from .request_bodies import SAMPLER_FIELDS, ChatBody, CompletionBody, SharedFields, check_fields, parse_body
+from .request_bodies import (
+    SAMPLER_FIELDS,
+    ChatBody,
+    CompletionBody,
+    SharedFields,
+    check_fields,
+    parse_body,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,13 +80,13 @@ def _user_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is meant for the user; all others are ours."""
     import torch
 
-    from ..config import ConfigError
+    from ..checkpoint.weights import CheckpointError
     from ..model import PromptError
+    from ..networks.config import ConfigError
     from ..recipe import RecipeError
-    from ..sampler import PlanError
+    from ..sampling.sampler import PlanError
     from ..settings import SettingsError
     from ..trace import TraceError
-    from ..weights import CheckpointError
 
     own = (ConfigError, CheckpointError, PlanError, PromptError, RecipeError, SettingsError, TraceError)
     return (CommandError, *own, OSError, torch.OutOfMemoryError)

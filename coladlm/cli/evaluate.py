@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..evaluate.baseline import Baseline
+from ..baseline.baseline import Baseline
 from ..evaluate.generation import table
 from ..evaluate.judge import Judge
 from ..evaluate.report import PARTS, Request, evaluate

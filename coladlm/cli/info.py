@@ -11,8 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..checkpoint import Checkpoint, find_checkpoint
+from ..checkpoint.weights import read_header
 from ..settings import SamplerSettings
-from ..weights import read_header
 from .play import print_json
 
 EXAMPLES = """\

@@ -11,17 +11,11 @@ from typing import Any
 
 from ..model import ColaDLM
 from ..recipe import Recipe, RecipeError
-from ..recorder import TraceRecorder
 from ..run import OPERATIONS, recorder
 from ..settings import SamplerSettings
+from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
-from .options import (
-    add_model_arguments,
-    add_settings_arguments,
-    check_folder,
-    load_model,
-    settings_from,
-)
+from .options import add_model_arguments, add_settings_arguments, check_folder, load_model, settings_from
 from .play import play, print_json, write_json
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from ..devices import choose_threads
-from ..flow import GRIDS, SOLVERS
+from ..hardware.devices import choose_threads
 from ..model import ColaDLM
+from ..sampling.flow import GRIDS, SOLVERS
 from ..settings import HISTORIES, SamplerSettings
 from . import CommandError
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..events import BlockDone, Finished, Step
 from ..model import ColaDLM
 from ..recipe import Recipe
 from ..run import check_model, prompts, run
+from ..sampling.events import BlockDone, Finished, Step
 from ..trace import STOPPED
 
 

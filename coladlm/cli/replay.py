@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..recipe import MAX_JSON, Recipe, RecipeError
-from ..recorder import TraceRecorder
 from ..run import recorder
 from ..trace import Trace
+from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
 from .options import add_model_arguments, check_folder, load_model
 from .play import Played, play, print_json

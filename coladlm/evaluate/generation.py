@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ..events import BlockDone, Finished
+from ..baseline.baseline import (
+    MOST_NATS,
+    Baseline,
+    BaselineSettings,
+    Chosen,
+    Likelihood,
+    perplexities,
+)
 from ..model import ColaDLM
+from ..sampling.events import BlockDone, Finished
 from ..settings import SamplerSettings
-from .baseline import MOST_NATS, Baseline, BaselineSettings, Chosen, Likelihood, perplexities
 from .judge import Judge
 from .measures import NgramSet, complete_share, count_ngrams, distinct_share, repeated_share
 from .stories import Excerpt

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .baseline import Likelihood
+from ..baseline.baseline import Likelihood
 from .stories import EvaluationError
 
 Network = Callable[[Tensor], Tensor]  # ids (B, n) -> logits of the next token (B, n, vocabulary)

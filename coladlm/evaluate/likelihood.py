@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import attend_under, block_causal_mask
+from ..baseline.baseline import perplexity
 from ..model import ColaDLM
+from ..networks.layers import attend_under, block_causal_mask
 from ..train.dit import TIME_BINS, DiTObjective, DiTStage, Noised, learned_nothing
-from .baseline import perplexity
 from .stories import EvaluationError, batches
 
 READ_AT = (0.3, 0.4, 0.45, 0.5, 0.6)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from ..baseline.baseline import Baseline, BaselineSettings, perplexities
 from ..model import ColaDLM
 from ..settings import SamplerSettings
-from .baseline import Baseline, BaselineSettings, perplexities
 from .generation import as_rows, compare, written_by_baseline, written_by_model, written_in_excerpts
 from .judge import Judge
 from .likelihood import best_bound, flow_by_time, likelihood_bounds

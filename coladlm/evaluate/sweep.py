@@ -21,13 +21,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..baseline.baseline import Baseline, BaselineSettings
 from ..cli.options import add_model_arguments
 from ..extras import MissingExtraError, require
 from ..model import ColaDLM
 from ..settings import SamplerSettings, SettingsError
 from ..train.corpus import read_stories
-from .baseline import Baseline, BaselineSettings
-from .generation import Written, cut_to_words, measured, written_by_baseline, written_by_model, written_in_excerpts
+from .generation import (
+    Written,
+    cut_to_words,
+    measured,
+    written_by_baseline,
+    written_by_model,
+    written_in_excerpts,
+)
 from .judge import Judge
 from .measures import count_ngrams
 from .stories import EvaluationError, Excerpt, excerpts, excerpts_of_words

@@ -4,13 +4,35 @@ Each operation is a function (model, recipe) -> events beside its OPTIONS and it
 the sampler's events comes as an event of its own (Inverting, RoundTrips, Road, Edited), always before Finished.
 """
 
-from .directions import Direction, DirectionError, build, build_shipped, load_pairs, principal_components, shipped
-from .edit import Candidate, Edited, SpanEdit, edit_events, edited_tokens, run_edit
+from .directions import (
+    Direction,
+    DirectionError,
+    build,
+    build_shipped,
+    load_pairs,
+    principal_components,
+    shipped,
+)
+from .edit import (
+    Candidate,
+    Edited,
+    SpanEdit,
+    edit_events,
+    edited_tokens,
+    run_edit,
+)
 from .geometry import GeometryError
 from .interpolate import Road, Stop, run_interpolate
-from .invert import Inverting, RoundTrip, RoundTrips, exact_settings, round_trips, run_invert
+from .invert import (
+    Inverting,
+    RoundTrip,
+    RoundTrips,
+    exact_settings,
+    round_trips,
+    run_invert,
+)
 from .layout import LatentSpace, Layout, lay_out
-from .stops import StopMaker
+from .waypoints import StopMaker
 
 __all__ = [
     "Candidate",

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch, Requests, pass_on, run_alone
-from ..events import Event, Finished
-from ..flow import NOISE_TIME, staggered_grid
 from ..model import ColaDLM
-from ..randomness import block_noise, token_uniforms
 from ..recipe import Recipe
-from ..recorder import TraceRecorder
-from ..sampler import Plan
+from ..sampling.events import Event, Finished
+from ..sampling.flow import NOISE_TIME, staggered_grid
+from ..sampling.randomness import block_noise, token_uniforms
+from ..sampling.sampler import Plan
+from ..sampling.tokens import choose
 from ..settings import MAX_SEED, SamplerSettings
-from ..tokens import choose
 from ..trace import SPECS, Spec, Trace
+from ..trace.recorder import TraceRecorder
 
 OPERATION = "generate"  # whose runs can branch: their prompts are the whole of what stands before
 

@@ -22,17 +22,17 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..batch import Batch, Requests, run_alone
-from ..events import BlockDone, Event, Finished
-from ..flow import NOISE_TIME
 from ..model import ColaDLM, PromptError
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
-from ..sampler import Plan
+from ..sampling.events import BlockDone, Event, Finished
+from ..sampling.flow import NOISE_TIME
+from ..sampling.sampler import Plan
 from ..settings import SamplerSettings
 from . import directions
 from .fit import velocity_error
 from .invert import text_tokens
 from .layout import LatentSpace, Layout, lay_out
-from .stops import stretch
+from .waypoints import stretch
 
 METHODS = ("anew", "renoise", "direction", "mix", "component")
 MAX_SPAN = 512  # tokens that an edit writes at once

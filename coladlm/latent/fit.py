@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..flow import interpolant
-from ..layers import attention, block_causal_mask
 from ..model import ColaDLM
-from ..randomness import fit_noise
+from ..networks.layers import attention, block_causal_mask
+from ..sampling.flow import interpolant
+from ..sampling.randomness import fit_noise
 
 FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: ask at all of these
 

@@ -23,14 +23,22 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ..batch import Batch, Requests, run_alone
-from ..events import BlockDone, Event, Finished
-from ..flow import NOISE_TIME
 from ..model import ColaDLM
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..sampling.events import BlockDone, Event, Finished
+from ..sampling.flow import NOISE_TIME
 from ..settings import SamplerSettings
 from .distances import changed_tokens, text_distances, token_distance
-from .invert import ITERATIONS, SETTINGS_HELP, Inverting, check_single, find_noise, replay_settings, text_tokens
-from .stops import StopMaker, arch
+from .invert import (
+    ITERATIONS,
+    SETTINGS_HELP,
+    Inverting,
+    check_single,
+    find_noise,
+    replay_settings,
+    text_tokens,
+)
+from .waypoints import StopMaker, arch
 
 ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text: every waypoint is that long

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch, Requests, run_alone
-from ..events import BlockDone, Event, Finished, Step
-from ..flow import NOISE_TIME
 from ..model import ColaDLM
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
-from ..sampler import Plan
+from ..sampling.events import BlockDone, Event, Finished, Step
+from ..sampling.flow import NOISE_TIME
+from ..sampling.sampler import Plan
 from ..settings import SamplerSettings
 from .distances import token_distance
 from .layout import LatentSpace, Layout, lay_out

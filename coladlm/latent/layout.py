@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..config import TextVAEConfig
 from ..model import ColaDLM
+from ..networks.config import TextVAEConfig
 from . import geometry
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..layers import KVCache
 from ..model import ColaDLM
+from ..networks.layers import KVCache
 from .branch import History
 
 DIRECTIONS = 12  # that the radius is sought in

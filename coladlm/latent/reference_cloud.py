@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..events import BlockDone, Step
 from ..model import ColaDLM
+from ..sampling.events import BlockDone, Step
 from .projection import (
     MAX_FITTED,
     Faithfulness,

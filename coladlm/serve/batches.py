@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..batch import Batch
-from ..events import BlockDone
 from ..model import ColaDLM
-from ..sampler import Plan
-from ..shared_run import Group, SharedRun
+from ..sampling.events import BlockDone
+from ..sampling.sampler import Plan
+from ..sampling.shared_run import Group, SharedRun
 from .metrics import Metrics
 from .requests import SlowError
 from .tasks import OperationTask

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import Finished
+from ..sampling.events import Finished
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # upper bounds of the histograms' buckets
 NAME = "coladlm"

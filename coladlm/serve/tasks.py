@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..batch import Batch, Requests
-from ..events import Event, Finished, Step
 from ..model import ColaDLM
+from ..sampling.events import Event, Finished, Step
 from .requests import Request
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ..config import DiTConfig, TextVAEConfig
-from ..devices import choose_device
 from ..extras import MissingExtraError
+from ..hardware.devices import choose_device
 from ..model import ColaDLM
+from ..networks.config import DiTConfig, TextVAEConfig
 from ..tokenizer import load_tokenizer
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
@@ -23,7 +23,15 @@ from .dit import DiTObjective, DiTStage
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype
-from .stages import Place, begin_from, keep_memory, run_decoder, run_dit, run_tokenizer, run_vae
+from .stages import (
+    Place,
+    begin_from,
+    keep_memory,
+    run_decoder,
+    run_dit,
+    run_tokenizer,
+    run_vae,
+)
 from .vae import VAEObjective
 
 HEAD_DIM = 64

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..dit import BlockCausalDiT, DiTBlock, Modulations
-from ..layers import Attend
+from ..networks.dit import BlockCausalDiT, DiTBlock, Modulations
+from ..networks.layers import Attend
 
 Hidden = Callable[[Tensor, Modulations, Tensor, Attend], Tensor]
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import DiTConfig
-from ..dit import BlockCausalDiT, Modulations
-from ..layers import attention, block_causal_mask
-from ..text_vae import TextVAE
+from ..networks.config import DiTConfig
+from ..networks.dit import BlockCausalDiT, Modulations
+from ..networks.layers import attention, block_causal_mask
+from ..networks.text_vae import TextVAE
 from .attention import attention_in_parts
 from .compiled import Hidden, compiled_layers, disagreement
 from .exact_denoiser import ExactDenoiser

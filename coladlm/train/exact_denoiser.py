@@ -17,8 +17,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..evaluate.transformer import Transformer
-from ..text_vae import TextVAE
+from ..baseline.transformer import Transformer
+from ..networks.text_vae import TextVAE
 
 
 class ExactDenoiser(nn.Module):

@@ -22,13 +22,20 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from ..config import DiTConfig, TextVAEConfig
-from ..dit import BlockCausalDiT
-from ..evaluate.baseline import Baseline
+from ..baseline.baseline import Baseline
 from ..model import ColaDLM
-from ..text_vae import TextVAE
+from ..networks.config import DiTConfig, TextVAEConfig
+from ..networks.dit import BlockCausalDiT
+from ..networks.text_vae import TextVAE
 from ..tokenizer import load_tokenizer
-from .corpus import Corpus, CorpusError, Rows, read_stories, train_tokenizer, write_tokens
+from .corpus import (
+    Corpus,
+    CorpusError,
+    Rows,
+    read_stories,
+    train_tokenizer,
+    write_tokens,
+)
 from .dit import DiTObjective, DiTStage
 from .exact_denoiser import ExactDenoiser, token_means
 from .loop import LoopSettings, Stage, Training, generator_for

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import TextVAEConfig
-from ..text_vae import TextVAE
+from ..networks.config import TextVAEConfig
+from ..networks.text_vae import TextVAE
 from .loop import Stage
 
 NOISE_SIZES = (0.0, 0.4, 0.6)  # at which validation decodes

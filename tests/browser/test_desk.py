@@ -10,7 +10,15 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import WIDE
-from .driving import be_still, number, open_tab, run, set_up, state, write
+from .driving import (
+    be_still,
+    number,
+    open_tab,
+    run,
+    set_up,
+    state,
+    write,
+)
 
 LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
 

@@ -5,7 +5,14 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import NARROW, WIDE
-from .driving import number, open_tab, overflow, press_run, state, write
+from .driving import (
+    number,
+    open_tab,
+    overflow,
+    press_run,
+    state,
+    write,
+)
 
 BENCH = "trajectories"
 

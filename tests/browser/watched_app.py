@@ -14,9 +14,9 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from coladlm.dit import BlockCausalDiT  # noqa: E402  (found by the line above)
+from coladlm.networks.dit import BlockCausalDiT  # noqa: E402  (found by the line above)
+from coladlm.networks.text_vae import TextVAE  # noqa: E402
 from coladlm.serve.turns import THREAD  # noqa: E402
-from coladlm.text_vae import TextVAE  # noqa: E402
 
 made: set[int] = set()  # the modules of every model's networks
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from coladlm.evaluate.baseline import Baseline
-from coladlm.evaluate.transformer import Transformer, TransformerConfig
+from coladlm.baseline.baseline import Baseline
+from coladlm.baseline.transformer import Transformer, TransformerConfig
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coladlm.config import DiTConfig, TextVAEConfig
-from coladlm.dit import BlockCausalDiT
 from coladlm.evaluate.likelihood import (
     Bound,
     _integral,
@@ -21,7 +19,9 @@ from coladlm.evaluate.likelihood import (
 from coladlm.evaluate.reconstruction import neighbours, restored
 from coladlm.evaluate.stories import EvaluationError, batches, encode
 from coladlm.model import ColaDLM
-from coladlm.text_vae import TextVAE
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.text_vae import TextVAE
 from coladlm.train.dit import Noised
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from coladlm.baseline.baseline import BaselineSettings, save_baseline
 from coladlm.cli import main
-from coladlm.evaluate.baseline import BaselineSettings, save_baseline
 from coladlm.evaluate.card import main as print_card
 from coladlm.evaluate.generation import (
     Written,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from coladlm.evaluate.baseline import save_baseline
+from coladlm.baseline.baseline import save_baseline
 from coladlm.evaluate.stories import EvaluationError, excerpts
 from coladlm.evaluate.sweep import combinations, draw, frontier, main, sweep
 from coladlm.settings import SamplerSettings, SettingsError

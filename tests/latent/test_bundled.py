@@ -5,7 +5,14 @@ import dataclasses
 import torch
 
 from coladlm import SamplerSettings
-from coladlm.latent import Edited, Road, lay_out, run_edit, run_interpolate, turning
+from coladlm.latent import (
+    Edited,
+    Road,
+    lay_out,
+    run_edit,
+    run_interpolate,
+    turning,
+)
 from coladlm.latent.fit import velocity_error
 from coladlm.recipe import Recipe
 

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from coladlm.latent import DirectionError, LatentSpace, build, build_shipped, load_pairs, principal_components, shipped
+from coladlm.latent import (
+    DirectionError,
+    LatentSpace,
+    build,
+    build_shipped,
+    load_pairs,
+    principal_components,
+    shipped,
+)
 
 
 def test_four_directions_ship(model):

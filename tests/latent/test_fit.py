@@ -2,10 +2,10 @@
 
 import torch
 
-from coladlm.flow import interpolant
 from coladlm.latent import lay_out
 from coladlm.latent.fit import FIT_TIMES, velocity_error
-from coladlm.randomness import fit_noise
+from coladlm.sampling.flow import interpolant
+from coladlm.sampling.randomness import fit_noise
 
 TEXT = "She said hello to the bird and the bird sang a song."
 

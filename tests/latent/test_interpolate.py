@@ -10,7 +10,7 @@ from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
 from coladlm.latent import Inverting, Road, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
 from coladlm.latent.interpolate import ROADS, rows_of, stop_weights
-from coladlm.latent.stops import arch, stretch
+from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
 FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and he sang", "One day"

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from coladlm import Finished, PlanError, PromptError, SamplerSettings
-from coladlm.latent import Inverting, RoundTrips, exact_settings, lay_out, round_trips, run_invert
+from coladlm.latent import (
+    Inverting,
+    RoundTrips,
+    exact_settings,
+    lay_out,
+    round_trips,
+    run_invert,
+)
 from coladlm.latent.invert import round_trip_events
 from coladlm.recipe import Recipe, RecipeError
 

@@ -13,7 +13,14 @@ import torch
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import run
-from coladlm.serve import BusyError, ClosingError, Limits, Scheduler, SlowError, Waiting
+from coladlm.serve import (
+    BusyError,
+    ClosingError,
+    Limits,
+    Scheduler,
+    SlowError,
+    Waiting,
+)
 
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=480)

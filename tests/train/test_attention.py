@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coladlm.layers import attention
+from coladlm.networks.layers import attention
 from coladlm.train.attention import attention_in_parts
 
 B, N, HEADS, C = 2, 12, 3, 4

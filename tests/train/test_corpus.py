@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from coladlm.train.corpus import Corpus, CorpusError, Rows, read_stories, special_id, train_tokenizer, write_tokens
+from coladlm.train.corpus import (
+    Corpus,
+    CorpusError,
+    Rows,
+    read_stories,
+    special_id,
+    train_tokenizer,
+    write_tokens,
+)
 from coladlm.train.meaning import nearest, token_meaning
 
 STORIES = [f"The {a} {b} ran to the {c}. \"Hello!\" said the {a} {b}.\nThe end." for a in ("big", "red", "sad")

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from coladlm.config import DiTConfig, TextVAEConfig
-from coladlm.dit import BlockCausalDiT
-from coladlm.text_vae import TextVAE
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.text_vae import TextVAE
 from coladlm.train.dit import DiTObjective, DiTStage, Noised, learned_nothing, start_from_zero
 
 BLOCK, PAD = 4, 2

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from coladlm.config import DiTConfig, TextVAEConfig
-from coladlm.evaluate.transformer import Transformer, TransformerConfig
-from coladlm.text_vae import TextVAE
+from coladlm.baseline.transformer import Transformer, TransformerConfig
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.text_vae import TextVAE
 from coladlm.train.dit import DiTObjective, DiTStage
 from coladlm.train.exact_denoiser import ExactDenoiser, token_means
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from coladlm.config import TextVAEConfig
-from coladlm.evaluate.baseline import BUNDLED
-from coladlm.evaluate.train_baseline import main as train_baseline
+from coladlm.baseline.baseline import BUNDLED
+from coladlm.baseline.train import main as train_baseline
 from coladlm.model import ColaDLM
-from coladlm.text_vae import TextVAE
+from coladlm.networks.config import TextVAEConfig
+from coladlm.networks.text_vae import TextVAE
 from coladlm.train.__main__ import main
 from coladlm.train.curves import read_metrics
 from coladlm.train.stages import load_average, load_vae

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coladlm.config import TextVAEConfig
+from coladlm.networks.config import TextVAEConfig
 from coladlm.train.loop import generator_for
 from coladlm.train.vae import VAEObjective, VAEStage, _Random
 

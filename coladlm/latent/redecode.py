@@ -1,0 +1,102 @@
+"""Decoding again: other tokens out of the latents of a recorded run, by other decoding settings, without sampling.
+
+The latents stay as they are, so this is what the run would have written where later blocks read latents (`history` is
+"latents"). Where they read the chosen tokens (`history` is "reencoded"), other tokens would have led to other latents
+from the next block on; then it shows what else these very latents can be read as.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import torch
+
+from ..model import ColaDLM
+from ..networks.layers import KVCache
+from ..sampling.randomness import token_uniforms
+from ..sampling.tokens import NO_TOKEN, choose, choose_unrepeated, penalised
+from ..settings import SamplerSettings
+from ..trace import Trace
+from .branch import OPERATION, BranchError, check_fits, history_of, sequence_key
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """A sequence decoded again. token_ids, probabilities: a row a block (patch_size * b,), the prompt's tokens among
+    them; probabilities are those of the decoder before penalty and temperature. answer: up to its end. reason: "end",
+    or "length" where the recorded blocks were used up.
+    """
+
+    token_ids: list[list[int]]
+    probabilities: list[list[float]]
+    answer: list[int]
+    text: str
+    reason: str
+
+
+@torch.inference_mode()
+def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSettings) -> Decoded:
+    """Decodes the finished blocks of a sequence of a recorded run with what `settings` say about tokens.
+
+    That is temperature, top-k, top-p, penalties of repetition, seed, length and end. Raises BranchError for a run of
+    another operation than "generate".
+    """
+    check_fits(model, trace)
+    if trace.recipe.operation not in (OPERATION, "branch"):
+        raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected {OPERATION!r}")
+    blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
+    prompt = model.encode_texts([trace.prompts[sequence]])[0]
+    b, ps = model.block_size, model.patch_size
+    rest = len(prompt.latents) % b * ps
+    context = history_of(model, trace, sequence, len(blocks)).latents.to(model.device)[None]
+    before = context.shape[1] - len(blocks) * b
+    config, vae = model.vae.config, model.vae
+    cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
+                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
+    if before:
+        cache.place(0, before)
+        vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
+    key = sequence_key(trace, sequence)
+    seen = torch.zeros(1, config.vocab_size, dtype=torch.bool)
+    found_ids, found_p, answer, reason = [], [], [], "length"
+    for block in blocks:
+        start = before + int(block) * b
+        cache.place(start, start + b)
+        rope = vae.rope(torch.arange(start, start + b, device=model.device))
+        latents = torch.from_numpy(trace.latents[sequence, block])[None].to(model.device)
+        logits = vae.decode(latents, rope, cache).float().cpu()
+        vae.decode_hidden(context[:, start : start + b], rope, cache)
+        uniforms = None
+        if settings.temperature > 0:
+            uniforms = token_uniforms(settings.seed, key, int(block), b * ps)[None]
+        of_block = penalised(logits, seen, settings.repetition_penalty)
+        how = (uniforms, settings.temperature, settings.top_k, settings.top_p)
+        pinned = rest if block == 0 else 0
+        fixed = torch.full((1, b * ps), NO_TOKEN)
+        fixed[0, :pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
+        if settings.no_repeat_ngram_size:
+            so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
+            room = torch.cat((so_far[None], fixed), 1)
+            ids = choose_unrepeated(of_block, *how, room, settings.no_repeat_ngram_size,
+                                    model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
+        else:
+            ids = choose(of_block, *how)[0]
+        seen[0, ids] = True
+        ids = torch.where(fixed[0] == NO_TOKEN, ids, fixed[0])
+        found_ids.append(ids.tolist())
+        found_p.append(logits[0].softmax(-1).gather(-1, ids[:, None])[:, 0].tolist())
+        written, ended = _until_end(found_ids[-1][pinned:], model, settings, settings.max_new_tokens - len(answer))
+        answer += written
+        if ended:
+            reason = "end"
+            break
+    return Decoded(found_ids, found_p, answer, model.read(answer), reason)
+
+
+def _until_end(ids: list[int], model: ColaDLM, settings: SamplerSettings, room: int) -> tuple[list[int], bool]:
+    """The tokens of a block that belong to the answer, and whether it came to its end there."""
+    ends = [i for i, token in enumerate(ids) if token in model.end_ids] if settings.stop_at_end else []
+    ended = bool(ends) and ends[0] <= room
+    return ids[: min(ends[0], room)] if ends else ids[:room], ended
