@@ -56,7 +56,7 @@ browser:
 	echo "No Chromium found; installing the package chromium."; \
 	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
 
-# The proxy that tests/serving/test_sub_path.py puts before the page.
+# The proxy that tests/app/api/test_sub_path.py puts before the page.
 nginx:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"; \
 	if command -v nginx > /dev/null 2>&1; then exit 0; \

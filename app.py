@@ -17,10 +17,10 @@ import argparse
 import importlib.util
 import sys
 
-from app.serving.access import check_api_key, check_origin
-from app.serving.hosts import is_loopback
-from app.serving.openai_api import ApiOptions
-from app.serving.parsed_request import RequestLimits
+from app.api.access import check_api_key, check_origin
+from app.api.hosts import is_loopback
+from app.api.openai_api import ApiOptions
+from app.api.parsed_request import RequestLimits
 from coladlm.serve.queue import Limits
 
 GRACE = 10.0

@@ -16,29 +16,27 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 
-from . import (
-    edit,
-    edit_api,
-    generate,
-    interpolate,
-    interpolate_api,
-    map,
-    model_card,
-    trajectories,
-)
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
 from .components.progress_line import again, restored_from
 from .components.tour import Tour
-from .desk import MOST_VARIATIONS
-from .first_minutes import scenes
-from .model_turn import sentence
-from .resident import Resident
+from .edit import api as edit_api
+from .edit import tab as edit
+from .generate import tab as generate
+from .generate.handlers import MOST_VARIATIONS
+from .interpolate import api as interpolate_api
+from .interpolate import tab as interpolate
+from .map import tab as map
+from .model import tab as model_card
 from .runs.registry import Registry
-from .send import QUICK, Restore, Ways, connect
-from .share import KEY, recipe_from
+from .shared.links import KEY, recipe_from
+from .shared.model_turn import sentence
+from .shared.resident import Resident
+from .shared.tab_links import QUICK, Restore, Ways, connect
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
+from .tour.scenes import scenes
+from .trajectories import tab as trajectories
 
 TITLE = "Cola-DLM Explorer"
 PURPOSE = "See a language model write: continuous noise flows, block by block, until it has become words."

@@ -24,15 +24,15 @@ from starlette.responses import PlainTextResponse, Response
 from coladlm import ColaDLM
 from coladlm.serve import Limits, Scheduler
 
-from . import operations_api
-from .model_turn import sentence
+from .api import operations as operations_api
+from .api.hosts import AllowedHosts, allowed_hosts
+from .api.openai_api import ApiOptions, OpenAIApi
 from .page import build_page, page_options
-from .resident import Resident
 from .runs.access import VisitorCookie
 from .runs.registry import Registry, RunLimits
 from .runs.routes import run_routes
-from .serving.hosts import AllowedHosts, allowed_hosts
-from .serving.openai_api import ApiOptions, OpenAIApi
+from .shared.model_turn import sentence
+from .shared.resident import Resident
 
 FIRST_PORT, PORTS = 7860, 100  # where a free one is looked for
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers

@@ -18,8 +18,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 from playwright.sync_api import Page, sync_playwright
 
+from app.api.openai_api import ApiOptions
 from app.server import Options, Served
-from app.serving.openai_api import ApiOptions
 from coladlm import ColaDLM
 from coladlm.serve import Limits
 

@@ -22,10 +22,10 @@ import gradio as gr
 import numpy as np
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-from app.cloud import CloudHolder
 from app.components.flow_map import FlowMap
-from app.flow_records import Charts
 from app.page import build_page, launch_options
+from app.trajectories.cloud import CloudHolder
+from app.trajectories.records import Charts
 from coladlm import ColaDLM
 from coladlm.latent.reference_cloud import ReferenceCloud
 

@@ -27,13 +27,13 @@ import gradio as gr
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.edit_api import edit_text
-from app.generate import generate_text
-from app.interpolate_api import interpolate_texts
-from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
-from app.serving.openai_api import ApiOptions, OpenAIApi
-from app.serving.parsed_request import RequestLimits
-from app.text_files import read_texts
+from app.api.openai_api import ApiOptions, OpenAIApi
+from app.api.operations import decode_latents, encode_text, invert_texts, replay_recipe
+from app.api.parsed_request import RequestLimits
+from app.edit.api import edit_text
+from app.generate.tab import generate_text
+from app.interpolate.api import interpolate_texts
+from app.map.text_files import read_texts
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run

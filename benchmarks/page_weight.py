@@ -18,9 +18,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 from playwright.sync_api import Browser, sync_playwright
 
+from app.api.openai_api import ApiOptions
 from app.page import TABS
 from app.server import Options, Served
-from app.serving.openai_api import ApiOptions
 from coladlm import ColaDLM
 from coladlm.serve import Limits
 

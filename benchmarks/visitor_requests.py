@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from app.settings_panel import SETTINGS, values_of
+from app.shared.settings_panel import SETTINGS, values_of
 from coladlm import SamplerSettings
 
 REPLAY = "/gradio_api/call/replay"

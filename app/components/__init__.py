@@ -1,4 +1,4 @@
-"""Our own components: subclasses of gr.HTML, each with its HTML, JavaScript and CSS in files of its name beside it."""
+"""Our own components: subclasses of gr.HTML, each in a folder with its HTML, JavaScript and CSS."""
 
 from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList

@@ -17,11 +17,11 @@ RUN_PART = HERE.parent / "runs" / "run_part.js"
 
 
 class OwnHTML(gr.HTML):
-    """A component named after its module `<file>`: `<file>.html`, `<file>.js` and `<file>.css` lie beside it.
+    """A component named after its folder `<file>`, which holds `<file>.html`, `<file>.js` and `<file>.css`.
 
     The HTML goes through gradio's template language: no backslash, no backtick and no `${` in it. A component with more
-    JavaScript than fits a file names its files in SCRIPTS; they run as one. The CSS holds rules for what is inside the
-    component and reaches the page by `styles`.
+    JavaScript than fits a file names its files in SCRIPTS, from here; they run as one. The CSS holds rules for what is
+    inside the component and reaches the page by `styles`.
     """
 
     FILE = ""
@@ -36,7 +36,7 @@ class OwnHTML(gr.HTML):
         classes = [elem_classes] if isinstance(elem_classes, str) else list(elem_classes)
         super().__init__(
             value=value,
-            html_template=(HERE / f"{self.FILE}.html").read_text(encoding="utf-8"),
+            html_template=self.source("html"),
             js_on_load=self.script(),
             apply_default_css=False,
             elem_classes=[*classes, f"own-{self.FILE}"],
@@ -44,6 +44,11 @@ class OwnHTML(gr.HTML):
             also=also,
             **kwargs,
         )
+
+    @classmethod
+    def source(cls, end: str) -> str:
+        """Its file that ends so, "html" or "css"."""
+        return (HERE / cls.FILE / f"{cls.FILE}.{end}").read_text(encoding="utf-8")
 
     @classmethod
     def styles(cls) -> str:
@@ -54,14 +59,14 @@ class OwnHTML(gr.HTML):
         """
         own = ""
         if "FILE" in vars(cls) and cls.FILE:
-            css = (HERE / f"{cls.FILE}.css").read_text(encoding="utf-8")
+            css = cls.source("css")
             own = f":is(#own, .own-{cls.FILE}) {{\n{css}}}\n"
         return own + "".join(part.styles() for part in cls.__subclasses__())
 
     @classmethod
     def script(cls) -> str:
         """The JavaScript of the component."""
-        files = [RUN_PART, *(HERE / name for name in cls.SCRIPTS or (f"{cls.FILE}.js",))]
+        files = [RUN_PART, *(HERE / name for name in cls.SCRIPTS or (f"{cls.FILE}/{cls.FILE}.js",))]
         return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
     def __getattr__(self, name: str) -> Any:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..assets import ASSETS
 from ..checkpoint import (
     DOCUMENTS,
     WEIGHTS,
@@ -43,7 +44,7 @@ from ..tokenizer import load_tokenizer, text_alone
 from .transformer import Transformer, TransformerConfig
 
 PARTS = {"config.json", WEIGHTS, "tokenizer.json"}
-BUNDLED = Path(__file__).resolve().parent.parent.parent / "assets" / "baseline"
+BUNDLED = ASSETS / "baseline"
 START = "<|endoftext|>"
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 MOST_NATS = 700.0

@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from ..assets import ASSETS
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.layers import LayerNorm, rotary_angles
@@ -38,7 +39,7 @@ from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 
 __all__ = ["BUNDLED", "Checkpoint", "CheckpointError", "find_checkpoint", "load_networks", "save_checkpoint"]
 
-BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "model"
+BUNDLED = ASSETS / "model"
 CONFIGS = {"cola_vae": TextVAEConfig, "cola_dit": DiTConfig}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|pad|>")
 LEVEL = "cola_dlm"

@@ -10,15 +10,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..assets import ASSETS
 from ..model import ColaDLM
 from .layout import LatentSpace
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "directions"
+FOLDER = ASSETS / "directions"
 MIN_SENTENCES = 2
 MAX_SENTENCES = 256  # in a list
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..assets import ASSETS
 from ..model import ColaDLM
 from ..sampling.events import BlockDone, Step
 from .projection import (
@@ -37,7 +38,7 @@ from .projection import (
     umap_of,
 )
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "map"
+FOLDER = ASSETS / "map"
 SENTENCES = FOLDER / "sentences.txt"
 SHIPPED = FOLDER / "cloud.npz"
 VERSION = 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.bundled_baseline import BundledBaseline
+from app.shared.bundled_baseline import BundledBaseline
 from coladlm.serve import Scheduler
 
 

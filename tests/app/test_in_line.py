@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.bundled_baseline import BundledBaseline
-from app.desk import GenerateHandlers
-from app.interpolate import EXAMPLES
-from app.interpolate_handlers import interpolate
-from app.trace_store import TraceStore
+from app.generate.handlers import GenerateHandlers
+from app.interpolate.handlers import interpolate
+from app.interpolate.tab import EXAMPLES
+from app.shared.bundled_baseline import BundledBaseline
+from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.serve import Limits, Scheduler

@@ -8,25 +8,25 @@ import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.beside import decode_again, run_beside, write_baseline
-from app.cloud import CloudHolder
-from app.desk import GenerateHandlers
-from app.edit_api import edit_text
-from app.edit_controls import NAMES, OTHER
-from app.edit_handlers import edit, tokens_of
-from app.explorer import Explorer
-from app.flow_runs import branch_on_map, run_on_map
-from app.generate import generate_text
-from app.interpolate_api import interpolate_texts
-from app.interpolate_handlers import interpolate
-from app.map import Maps
-from app.model_card import measure_speed, save_latents, there_and_back
-from app.operations_api import decode_latents, encode_text, invert_texts, replay_recipe
+from app.api.openai_api import OpenAIApi
+from app.api.operations import decode_latents, encode_text, invert_texts, replay_recipe
+from app.edit.api import edit_text
+from app.edit.controls import NAMES, OTHER
+from app.edit.handlers import edit, tokens_of
+from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.handlers import GenerateHandlers
+from app.generate.sweep import sweep
+from app.generate.tab import generate_text
+from app.interpolate.api import interpolate_texts
+from app.interpolate.handlers import interpolate
+from app.map.tab import Maps
+from app.model.tab import measure_speed, save_latents, there_and_back
 from app.page import build_page
-from app.resident import Resident
-from app.serving.openai_api import OpenAIApi
-from app.sweep import sweep
-from app.trace_store import TraceStore
+from app.shared.resident import Resident
+from app.shared.trace_store import TraceStore
+from app.trajectories.cloud import CloudHolder
+from app.trajectories.handlers import Explorer
+from app.trajectories.views import branch_on_map, run_on_map
 from coladlm import SamplerSettings
 from coladlm.latent.interpolate import ROADS
 from coladlm.recipe import Recipe

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from app.settings_panel import SETTINGS, values_of
+from app.shared.settings_panel import SETTINGS, values_of
 from coladlm import SamplerSettings
 
 

@@ -5,7 +5,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from app.share import link_of
+from app.shared.links import link_of
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 

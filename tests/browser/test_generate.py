@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.share import link_of
+from app.shared.links import link_of
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 

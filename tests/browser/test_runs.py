@@ -15,12 +15,12 @@ import uvicorn
 from playwright.sync_api import Page, expect
 from starlette.responses import Response
 
-from app.pieces import pieces
+from app.api.openai_api import ApiOptions
 from app.runs.access import COOKIE
 from app.runs.registry import RunLimits
 from app.server import Options, make_app
-from app.serving.openai_api import ApiOptions
-from app.share import link_of
+from app.shared.links import link_of
+from app.shared.token_pieces import pieces
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run

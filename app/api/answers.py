@@ -1,0 +1,226 @@
+"""Answers in the form of OpenAI's API: texts cut at their stops, chunks of a stream and whole bodies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from coladlm import ColaDLM
+from coladlm.sampling.events import BlockDone, Finished
+
+from ..shared.token_pieces import BROKEN, pieces
+from .parsed_request import ParsedRequest
+
+
+@dataclasses.dataclass
+class Token:
+    """A token of an answer and, where they are wanted, its log-probability and the likeliest alternatives.
+
+    text: what it adds, set when it is sent.
+    """
+
+    id: int
+    logprob: float = 0.0
+    top: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+    text: str = ""
+
+
+@dataclasses.dataclass
+class Choice:
+    """One answer so far. text: up to its stop. sent: characters sent in a stream, -1 when its end was. reason: why it
+    ended.
+    """
+
+    text: str = ""
+    sent: int = 0
+    reason: str | None = None
+    tokens: list[Token] = dataclasses.field(default_factory=list)
+
+
+class Answer:
+    """Follows the events of a request: after each, `choices` is what there is of its texts."""
+
+    def __init__(self, model: ColaDLM, request: ParsedRequest) -> None:
+        self.model, self.request = model, request
+        recipe, per_latent, per_block = request.recipe, model.patch_size, model.block_size
+        self.choices = [Choice() for _ in recipe.sequences()]
+        # tokens of the first block that belong to the prompt: what its whole blocks leave over
+        skips = [-(-count // per_latent) % per_block * per_latent for count in request.prompt_tokens]
+        self.skips = [skip for skip in skips for _ in range(recipe.variations)]
+        self.special = frozenset((*model.end_ids, model.pad_id))
+
+    @property
+    def ended(self) -> bool:
+        """Has every text come to its end, by itself or at a stop?"""
+        return all(choice.reason is not None for choice in self.choices)
+
+    def take(self, event: Any) -> None:
+        """Takes in what a block or the end has brought."""
+        if not isinstance(event, BlockDone | Finished):
+            return
+        if isinstance(event, BlockDone):
+            self._take_tokens(event)
+        for index, (choice, text) in enumerate(zip(self.choices, event.texts, strict=True)):
+            if choice.reason is not None:
+                continue
+            self._extend(choice, text, isinstance(event, Finished))
+            if isinstance(event, Finished) and choice.reason is None:
+                choice.reason = "stop" if event.reasons[index] == "end" else "length"
+
+    def _extend(self, choice: Choice, text: str, whole: bool) -> None:
+        found = [(text.index(stop), stop) for stop in self.request.stops if stop in text]
+        if found:
+            choice.text, choice.reason = text[: min(found)[0]], "stop"
+        elif whole:
+            choice.text = text
+        else:  # what may yet become the start of a stop, or another character, waits
+            held = max((_overlap(text, stop) for stop in self.request.stops), default=0)
+            choice.text = text[: len(text) - held].rstrip(BROKEN)
+
+    def _take_tokens(self, done: BlockDone) -> None:
+        most, top = self.request.recipe.settings.max_new_tokens, self.request.logprobs
+        logprobs = None if top is None else done.logits.float().log_softmax(-1)
+        for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
+            if not done.active[row]:
+                continue
+            first = skip if done.block == 0 else 0
+            for place, token in list(enumerate(done.token_ids[row].tolist()))[first:]:
+                if len(choice.tokens) < most:
+                    if top is None or logprobs is None:
+                        choice.tokens.append(Token(token))
+                    else:
+                        choice.tokens.append(self._probable(token, logprobs[row, place], top))
+
+    def _probable(self, token: int, logprobs: Tensor, count: int) -> Token:
+        values, ids = logprobs.topk(count)
+        top = [(self._name(i), value) for i, value in zip(ids.tolist(), values.tolist(), strict=True)]
+        return Token(token, float(logprobs[token]), top)
+
+    def _name(self, token: int) -> str:
+        return pieces(self.model.tokenizer, [token], special=self.special)[0] or str(
+            self.model.tokenizer.id_to_token(token)
+        )
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of the prompts, of the answers up to their stops, and of both."""
+        prompts = sum(self.request.prompt_tokens)
+        answers = sum(len(self.tokens_of(choice)) for choice in self.choices)
+        return {"prompt_tokens": prompts, "completion_tokens": answers, "total_tokens": prompts + answers}
+
+    def echo(self, index: int) -> str:
+        """What stands before an answer where the prompt is to be repeated."""
+        recipe = self.request.recipe
+        return recipe.texts[index // recipe.variations] if self.request.echo else ""
+
+    def tokens_of(self, choice: Choice, start: int = 0) -> list[Token]:
+        """The tokens of an answer that begin before its end, from the character `start` on."""
+        kept, at, ends = [], 0, self.request.recipe.settings.stop_at_end
+        texts = pieces(self.model.tokenizer, [token.id for token in choice.tokens], special=self.special)
+        for token, text in zip(choice.tokens, texts, strict=True):
+            if at >= len(choice.text) or (ends and token.id in self.model.end_ids):
+                break
+            text = "" if token.id in self.special else text
+            if at >= start:
+                kept.append(dataclasses.replace(token, text=text))
+            at += len(text)
+        return kept
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` begin `stop`."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def completion_logprobs(tokens: Sequence[Token], offset: int) -> dict[str, Any]:
+    """The field `logprobs` of /v1/completions. offset: the characters before the first token."""
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token.text)
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [dict(token.top) for token in tokens],
+        "text_offset": offsets,
+    }
+
+
+def chat_logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
+    """The field `logprobs` of /v1/chat/completions."""
+
+    def entry(text: str, logprob: float) -> dict[str, Any]:
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "surrogatepass"))}
+
+    content = [{**entry(t.text, t.logprob), "top_logprobs": [entry(*other) for other in t.top]} for t in tokens]
+    return {"content": content, "refusal": None}
+
+
+class ResponseWriter:
+    """Writes what an Answer holds in the form of one of the two endpoints."""
+
+    def __init__(self, chat: bool, answer: Answer, model_name: str, number: str, created: int) -> None:
+        self.chat, self.answer = chat, answer
+        kind = "chat.completion" if chat else "text_completion"
+        self.head = {"id": number, "object": kind, "created": created, "model": model_name,
+                     "system_fingerprint": answer.request.recipe.model or None}  # fmt: skip
+        self.chunk_head = {**self.head, "object": "chat.completion.chunk" if chat else kind}
+
+    def body(self) -> dict[str, Any]:
+        """The body that is sent at the end. `recipe` gives the same texts again, here and everywhere else."""
+        choices = [self._choice(i, choice) for i, choice in enumerate(self.answer.choices)]
+        recipe = self.answer.request.recipe.to_dict()
+        return {**self.head, "choices": choices, "usage": self.answer.usage(), "recipe": recipe}
+
+    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        common = {"index": index, "finish_reason": choice.reason, "logprobs": self._logprobs(index, choice, 0)}
+        if self.chat:
+            return {**common, "message": {"role": "assistant", "content": choice.text, "refusal": None}}
+        return {**common, "text": self.answer.echo(index) + choice.text}
+
+    def _logprobs(self, index: int, choice: Choice, start: int) -> dict[str, Any] | None:
+        if self.answer.request.logprobs is None:
+            return None
+        tokens = self.answer.tokens_of(choice, start)
+        if self.chat:
+            return chat_logprobs(tokens)
+        return completion_logprobs(tokens, len(self.answer.echo(index)) + start)
+
+    def first_chunks(self) -> list[dict[str, Any]]:
+        """The chunks that open a stream: roles in a chat, the prompts where they are to be repeated."""
+        out = []
+        for index in range(len(self.answer.choices)):
+            echo = self.answer.echo(index)
+            if self.chat:
+                out.append(self._chunk(index, {"role": "assistant", "content": ""}, None, None))
+            elif echo:
+                out.append(self._chunk(index, echo, None, None))
+        return out
+
+    def new_chunks(self) -> list[dict[str, Any]]:
+        """The chunks of what is new since the last call."""
+        out = []
+        for index, choice in enumerate(self.answer.choices):
+            text = choice.text[choice.sent :]
+            if text:
+                probabilities = self._logprobs(index, choice, choice.sent)
+                out.append(self._chunk(index, {"content": text} if self.chat else text, None, probabilities))
+                choice.sent = len(choice.text)
+            if choice.reason is not None and choice.sent >= 0:
+                out.append(self._chunk(index, {} if self.chat else "", choice.reason, None))
+                choice.sent = -1
+        return out
+
+    def _chunk(self, index: int, part: Any, reason: str | None, logprobs: Any) -> dict[str, Any]:
+        body = {"delta": part} if self.chat else {"text": part}
+        choice = {"index": index, **body, "finish_reason": reason, "logprobs": logprobs}
+        usage = {"usage": None} if self.answer.request.stream_usage else {}
+        return {**self.chunk_head, "choices": [choice], **usage}
+
+    def last_chunks(self) -> list[dict[str, Any]]:
+        """The chunk that closes a stream, where usage is wanted."""
+        if not self.answer.request.stream_usage:
+            return []
+        return [{**self.chunk_head, "choices": [], "usage": self.answer.usage()}]

@@ -1,0 +1,38 @@
+"""ChoiceBox: one of several values in a closed list, the browser's own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from string import Template
+from typing import Any
+
+from ..own_html import OwnHTML
+
+
+class ChoiceBox(OwnHTML):
+    """A select element; its value is that of the chosen option. Triggers `select` when a visitor chooses one.
+
+    In place of gr.Dropdown, whose list opens when the field gets the focus and stays open when Tab moves on.
+    """
+
+    FILE = "choice_box"
+
+    def __init__(self, label: str, hint: str, choices: Sequence[tuple[str, str]], value: str | None = None,
+                 placeholder: str = "", **kwargs: Any) -> None:  # fmt: skip
+        """choices: (words, value). placeholder: the words for the value "", which cannot be chosen."""
+        self.values = [known for _, known in choices]
+        super().__init__(value, **kwargs)
+        # not as props: a value that comes while gr.Accordion keeps the component unmounted takes the others from it
+        none = f"<option value='' hidden disabled>{html.escape(placeholder)}</option>" if placeholder else ""
+        options = [f"<option value='{html.escape(known)}'>{html.escape(words)}</option>" for words, known in choices]
+        own = {"heading": html.escape(label), "hint": html.escape(hint), "options": none + "".join(options)}
+        self.html_template = Template(self.html_template).substitute(own)
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string", "enum": self.values}
+
+    def example_payload(self) -> Any:
+        return self.values[0]
+
+    example_value = example_payload

@@ -1,0 +1,23 @@
+"""ShareLink: keeps the recipe of what is shown in the page's address, and copies that address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..own_html import OwnHTML
+
+
+class ShareLink(OwnHTML):
+    """Its value is {"query": "?r=...", "recipe": JSON}, an empty query where there can be no link; None while there
+    is no recipe. The link names the tab too, which is the id of the workbench around it.
+    """
+
+    FILE = "share_link"
+
+    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(value, **kwargs)
+
+    def example_payload(self) -> Any:
+        return None
+
+    example_value = example_payload

@@ -1,0 +1,38 @@
+"""TextMap: texts as points, to be coloured, searched, compared and selected in the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..plotly_html import PlotlyHTML
+
+
+class TextMap(PlotlyHTML):
+    """Shows the value made by `text_map_value`.
+
+    Triggers `submit` when the button of the empty state is pressed; `input` with `text`, whose nearest texts are
+    wanted; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`, one that goes to Edit;
+    `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a direction.
+    """
+
+    FILE = "text_map"
+    SCRIPTS = ("plotly_library.js", "picture_file.js", "text_map/text_map.js")
+
+    def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
+        super().__init__(text_map_value(), empty_text=empty_text, start_label=start_label, **kwargs)
+
+    def example_payload(self) -> Any:
+        return text_map_value()
+
+    example_value = example_payload
+
+
+def text_map_value(
+    texts: str = "", near: dict[str, Any] | None = None, road: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a TextMap shows.
+
+    texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. road: texts that are
+    joined by a line, {"texts", "at": {map: [[x, y]]}, "said"}.
+    """
+    return {"texts": texts, "near": near, "road": road}

@@ -1,0 +1,23 @@
+"""TokenCard: one word of an answer: what else it could have been, when it settled, and the latent behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..own_html import OwnHTML
+
+
+class TokenCard(OwnHTML):
+    """Shows a value with `title`, `where`, `said`, `read` ([word, probability, was it chosen], best first), `latent`,
+    `size` and `point`; nothing while it is None. Triggers `select` with `point` for "see its path", `clear` on closing.
+    """
+
+    FILE = "token_card"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(None, **kwargs)
+
+    def example_payload(self) -> Any:
+        return None
+
+    example_value = example_payload

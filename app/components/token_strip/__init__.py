@@ -1,0 +1,60 @@
+"""TokenStrip: a text as it crystallises, token by token, each on the colour of its confidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from ..own_html import OwnHTML
+
+State = Literal["empty", "running", "done", "stopped", "error"]
+
+
+class Token(NamedTuple):
+    """What the strip shows of one token: its text, its confidence in [0, 1], and whether it is a special token."""
+
+    text: str
+    confidence: float
+    special: bool = False
+
+
+class TokenStrip(OwnHTML):
+    """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
+
+    A run that is over, with `look` (see look.py), can be scrubbed through; a click on one of its words triggers
+    `select` with `block` and `token`.
+
+    The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
+    that only grows by a line a block, of which the new part alone is sent.
+    """
+
+    FILE = "token_strip"
+
+    def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
+        super().__init__(strip_value("", "empty"), empty_text=empty_text, start_label=start_label, **kwargs)
+
+    def example_payload(self) -> Any:
+        return strip_value("", "empty")
+
+    example_value = example_payload
+
+
+def strip_value(
+    run: str, state: State, prompt: str = "", settled: str = "", live: Iterable[Token] = ()
+) -> dict[str, Any]:
+    """What a TokenStrip shows.
+
+    run: names the run. prompt: what stands before the
+    answer. settled: finished blocks, each a line made by `settled_line`. live: the block under way.
+    """
+    return {"run": run, "state": state, "prompt": prompt, "settled": settled, "live": _plain(live), "look": ""}
+
+
+def settled_line(tokens: Iterable[Token]) -> str:
+    """A finished block as a line for `strip_value`."""
+    return json.dumps(_plain(tokens), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _plain(tokens: Iterable[Token]) -> list[list[Any]]:
+    return [[text, round(confidence, 3), int(special)] for text, confidence, special in tokens]

@@ -1,0 +1,92 @@
+"""The endpoint /edit of the page's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from coladlm import ColaDLM
+from coladlm.latent.edit import Edited
+from coladlm.recipe import Recipe
+from coladlm.serve import Scheduler
+
+from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor
+from ..shared.resident import Resident
+from .handlers import OPERATION, check_size
+
+
+def add_api(resident: Resident) -> None:
+    """Adds the endpoint /edit to the current page."""
+    begin = resident.first.defaults
+
+    def edit(
+        text: str, start: int, end: int, method: str = "anew", strength: float | None = None, renoise: float = 0.2,
+        follow: float = 0.0, candidates: int = 4, direction: str | None = None, first: list[str] | None = None,
+        second: list[str] | None = None, component: int = 0, other: str | None = None, other_start: int | None = None,
+        other_end: int | None = None, seed: int = begin.seed, steps: int = begin.steps,
+        guidance: float = begin.guidance, stochasticity: float = begin.stochasticity,
+        temperature: float = begin.temperature, solver: str = begin.solver,
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
+        """Changes a span of a text and carries it back through the flow; the rest stays, or follows.
+
+        Args:
+            text: what to change.
+            start: first token of the span, counted from 0.
+            end: the token after the span.
+            method: "anew", "renoise", "direction", "mix" or "component".
+            strength: how much, 0 changes nothing. renoise and mix: 0 to 1. direction and component: radii, -4 to 4.
+            renoise: direction, mix, component: share of noise that the moved span is carried back from.
+            follow: what comes after the span, 0 keeps it, above that it may change, 1 writes it anew.
+            candidates: how many, in one batch.
+            direction: the name of a direction that ships with the app, such as "happy-sad".
+            first: a direction of your own, sentences at its first end, two or more.
+            second: sentences at its second end.
+            component: which principal component, counted from 0.
+            other: the text to mix in.
+            other_start: first token of the other text's span; its first if absent.
+            other_end: the token after it; its end if absent.
+            seed: of all randomness.
+            steps: solver steps a block.
+            guidance: weight of the conditional velocity, 1 for none.
+            stochasticity: share of the noise that is renewed at each step, from 0 to 1.
+            temperature: of the token choice, 0 takes the likeliest.
+            solver: "euler", "midpoint" or "heun".
+
+        Returns:
+            The candidates, best first, each with its text, which of its tokens are new, and its misfit; and the recipe
+            that repeats them.
+        """
+        options = {"method": method, "start": start, "end": end, "strength": strength, "renoise": renoise,
+                   "follow": follow, "direction": direction, "first": first, "second": second, "component": component,
+                   "other_start": other_start, "other_end": other_end}  # fmt: skip
+        given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
+                 "temperature": temperature, "solver": solver}  # fmt: skip
+        texts = [text] if other is None else [text, other]
+        yield from edit_text(resident.model, resident.scheduler, texts, options, candidates, given)
+
+    gr.api(edit, api_name="edit", **IN_TURNS)
+
+
+def edit_text(
+    model: ColaDLM,
+    scheduler: Scheduler,
+    texts: list[str],
+    options: dict[str, Any],
+    candidates: int,
+    given: dict[str, Any],
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
+    try:
+        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        recipe = Recipe(OPERATION, tuple(texts), settings, candidates, options, model.fingerprint)
+        check_size(recipe)
+        plain: list[dict[str, Any]] = []
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+            if isinstance(event, Edited):
+                plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
+            if isinstance(event, Edited | Waiting):  # in the line too: a caller who left is noticed
+                yield plain, recipe.to_dict()
+    except ValueError as error:
+        raise gr.Error(sentence(error), print_exception=False) from error

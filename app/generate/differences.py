@@ -1,0 +1,89 @@
+"""Texts beside each other: which tokens differ, which settings differ, and numbers about each text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.baseline import Baseline, BaselineError
+from coladlm.evaluate.generation import Written, measured
+
+from ..components.measures_table import measures_value
+from ..components.text_rows import CHANGED, segments
+from ..shared.settings_panel import SETTINGS, values_of
+from ..shared.token_pieces import pieces
+
+# name, label, format, what it means
+MEASURES = (
+    ("words", "Words", "{:.0f}", "Runs of characters without a space."),
+    ("perplexity_per_word", "Perplexity per word", "{:.0f}", "How surprising the autoregressive baseline finds the "
+     "text; lower reads more like its training stories. It flatters repetition, and the baseline's own text."),
+    ("distinct_2", "Distinct 2-grams", "{:.0%}", "Share of neighbouring word pairs that occur once: variety."),
+    ("repeated_4", "Repeated 4-grams", "{:.0%}", "Share of runs of four words that came before in the same text."),
+)  # fmt: skip
+
+
+def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
+    """`ids` as pieces of text, with those that `other` has no counterpart for marked as changed."""
+    special = frozenset((*model.end_ids, model.pad_id))
+    parts = pieces(model.tokenizer, ids, model.tokenize(prompt)[-8:] if prompt else (), special)
+    same = set()
+    for block in difflib.SequenceMatcher(None, list(other), list(ids), autojunk=False).get_matching_blocks():
+        same.update(range(block.b, block.b + block.size))
+    found = segments(parts, [CHANGED * (i not in same and bool(parts[i].strip())) for i in range(len(parts))])
+    return [part for text, flag in found for part in _without_lead(text, flag)]
+
+
+def _without_lead(text: str, flag: int) -> list[tuple[str, int]]:
+    """A marked part without the space before its first word, which at the end of a line would be marked alone."""
+    words = text.lstrip() if flag else text
+    return [(text[: -len(words)], 0), (words, flag)] if 0 < len(words) < len(text) else [(text, flag)]
+
+
+def differences(first: SamplerSettings, second: SamplerSettings) -> list[str]:
+    """The settings that differ, each as "Guidance 1.25 → 3"."""
+    names = [setting.label for setting in SETTINGS]
+    pairs = zip(names, values_of(first)[1:], values_of(second)[1:], strict=True)
+    return [f"{name} {_plain(a)} → {_plain(b)}" for name, a, b in pairs if a != b]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def numbers(baseline: Baseline, prompt: str, text: str, ended: bool, tokens: int) -> dict[str, Any]:
+    """The measures of one text, which the baseline reads; empty for one that is too short to measure."""
+    try:
+        return measured([Written(prompt, text, ended, tokens)], baseline)
+    except BaselineError:
+        return {}
+
+
+def numbers_in_words(found: Mapping[str, Any]) -> list[str]:
+    """The measures in a few words each."""
+    words = {"perplexity_per_word": "perplexity {}", "distinct_2": "distinct 2-grams {}",
+             "repeated_4": "repeated 4-grams {}"}  # fmt: skip
+    shapes = {name: shape for name, _, shape, _ in MEASURES}
+    return [said.format(_cell(shapes[name], found.get(name))) for name, said in words.items() if name in found]
+
+
+def measures_of(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> dict[str, Any]:
+    """The value of a MeasuresTable for texts side by side.
+
+    columns: (name, measures, seconds, tokens). note: stands below.
+    """
+    seconds = [f"{seconds:.1f} s" for _, _, seconds, _ in columns]
+    speeds = [f"{tokens / seconds:.0f}" if seconds > 0 else "-" for _, _, seconds, tokens in columns]
+    rows = [("Time", "How long it took here, each step shown on the way.", seconds), ("Tokens a second", "", speeds)]
+    for name, label, shape, about in MEASURES:
+        rows.append((label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))
+    note += " One text each: numbers of a single text say little, those of many are in the model's card."
+    return measures_value([name for name, *_ in columns], rows, note)
+
+
+def _cell(shape: str, value: float | None) -> str:
+    return "-" if value is None else shape.format(value).replace("%", "\N{NO-BREAK SPACE}%")

@@ -1,0 +1,133 @@
+"""A run as the page shows it: events of the sampler in, frames for a TokenStrip and a ProgressLine out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple
+
+from coladlm import ColaDLM
+from coladlm.recipe import Recipe
+from coladlm.sampling.events import BlockDone, Event, Finished, Step
+from coladlm.trace.recorder import Preview, preview
+
+from ..components.progress_line import RunState, progress_value
+from ..components.token_strip import Token, settled_line, strip_value
+from ..shared.model_turn import Waiting, in_line, waiting_parts
+from ..shared.token_pieces import pieces
+
+FRAME_SECONDS = 0.05  # at most 20 frames a second: faster than people read, and the browser keeps up
+PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
+
+
+class Frame(NamedTuple):
+    """The values of a TokenStrip and a ProgressLine."""
+
+    strip: dict[str, Any]
+    progress: dict[str, Any]
+
+
+class LiveRun:
+    """Follows the first sequence of a run and makes frames of its events.
+
+    `frames` yields at once and at the first step, then at most every FRAME_SECONDS, at the end of every block and at
+    the end of the run.
+    """
+
+    def __init__(
+        self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter,
+        read: Callable[[Step], Preview] = lambda step: preview(step.preview()),
+    ) -> None:  # fmt: skip
+        """read: what the decoder reads at a step, for who knows it already."""
+        self.model, self.settings, self.clock, self.read = model, recipe.settings, clock, read
+        self.run = secrets.token_hex(4)
+        self.prompt = shown_prompt(recipe.texts[0])
+        self.special = frozenset((*model.end_ids, model.pad_id))
+        per_block, patch = model.block_size * model.patch_size, model.patch_size
+        self.prompt_ids = model.tokenize(recipe.texts[0])
+        # tokens of the first new block that belong to the prompt: what its whole blocks leave over
+        self.skip = -(-len(self.prompt_ids) // patch) % model.block_size * patch
+        self.blocks = -(-(self.skip + self.settings.max_new_tokens) // per_block)
+        self.answer: list[int] = []
+        self.settled = ""
+        self.live: list[Token] = []
+        self.started = clock()
+
+    def frames(self, events: Iterator[Event]) -> Generator[Frame]:
+        yield (latest := self._frame("running", ["starting"], 0.0, "Writing"))
+        shown = self.clock() - FRAME_SECONDS  # the first words do not wait
+        for event in events:
+            if isinstance(event, Step):
+                if self.clock() - shown < FRAME_SECONDS:
+                    continue
+                yield (latest := self._step(event))
+            elif isinstance(event, BlockDone):
+                yield (latest := self._block(event))
+            elif isinstance(event, Finished):
+                yield self._finish(event)
+            elif isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
+                yield in_line(self._frame("running", waiting_parts(event), 0.0, "Waiting")) if event.ahead else latest
+                continue
+            shown = self.clock()
+
+    def _step(self, step: Step) -> Frame:
+        read = self.read(step)
+        start = self.skip if step.block == 0 else 0
+        room = self.settings.max_new_tokens - len(self.answer)
+        self.live = self._tokens(read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room])
+        noise = step.noise[0].item()
+        return self._running(step.block, step.index, step.steps, noise)
+
+    def _block(self, done: BlockDone) -> Frame:
+        start = self.skip if done.block == 0 else 0
+        ids, confidence = done.token_ids[0].tolist()[start:], done.logprobs[0].exp().tolist()[start:]
+        ids = ids[: self.settings.max_new_tokens - len(self.answer)]
+        if self.settings.stop_at_end:
+            ends = [i for i, token in enumerate(ids) if token in self.model.end_ids]
+            ids = ids[: ends[0]] if ends else ids
+        self.settled += settled_line(self._tokens(ids, confidence))
+        self.answer += ids
+        self.live = []
+        return self._running(done.block, self.settings.steps, self.settings.steps, 0.0)
+
+    def _finish(self, finished: Finished) -> Frame:
+        how = {"end": "it came to its end", "length": "as long as asked for"}[finished.reasons[0]]
+        count = len(finished.token_ids[0])
+        parts = [_count(count), *self._speed(count), how]
+        return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
+
+    def _tokens(self, ids: list[int], confidence: list[float]) -> list[Token]:
+        texts = pieces(self.model.tokenizer, ids, [*self.prompt_ids[-8:], *self.answer][-8:], self.special)
+        return [Token(text, p, token in self.special) for text, p, token in zip(texts, confidence, ids, strict=False)]
+
+    def _running(self, block: int, index: int, steps: int, noise: float) -> Frame:
+        parts = [
+            f"block {block + 1} of {self.blocks}",
+            f"step {min(index + 1, steps)} of {steps}",
+            f"noise {noise:.0f} %",
+            *self._speed(len(self.answer)),
+        ]
+        return self._frame("running", parts, (block + index / steps) / self.blocks, "Writing")
+
+    def _speed(self, tokens: int) -> list[str]:
+        seconds = self.clock() - self.started
+        return [f"{seconds:.1f} s"] + ([f"{tokens / seconds:.0f} tokens/s"] if tokens and seconds > 0 else [])
+
+    def _frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
+        tokens = len(self.answer)
+        return Frame(
+            strip_value(self.run, state, self.prompt, self.settled, self.live),
+            progress_value(state, parts, fraction, message, self.run, tokens, len(self.live)),
+        )
+
+
+def shown_prompt(prompt: str) -> str:
+    """The end of a prompt, as much of it as stands before its answer."""
+    if len(prompt) <= PROMPT_SHOWN:
+        return prompt
+    return "… " + prompt[-PROMPT_SHOWN:].split(" ", 1)[-1]
+
+
+def _count(tokens: int) -> str:
+    return f"{tokens:,} token" + ("" if tokens == 1 else "s")

@@ -1,0 +1,250 @@
+"""What the tab Generate does with a prompt: writes, remembers the run for its visitor, and looks into it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.run import check_model, recorder
+from coladlm.sampling.events import BlockDone, Event, Finished, Step
+from coladlm.serve import Scheduler
+from coladlm.serve.requests import Events
+from coladlm.trace import Trace
+
+from ..components.progress_line import progress_value, stopped_value
+from ..components.text_rows import rows_value
+from ..runs.registry import Frame, RunContext
+from ..shared.bundled_baseline import BundledBaseline
+from ..shared.links import link_of, recipe_from
+from ..shared.model_turn import Waiting, sentence, waiting_parts
+from ..shared.operation_controls import whole
+from ..shared.row_frames import LiveRows, Row
+from ..shared.settings_panel import check_limits, in_labels, settings_of, values_of
+from ..shared.trace_store import Run, TraceStore
+from .frames import LiveRun
+from .inspection import look_value, token_value, with_answers
+
+OPERATION = "generate"
+MOST_VARIATIONS = 8
+MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for a minute or so
+MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
+NO_ROWS = rows_value("", "empty")
+GONE = "The run is not there any more: press Run to write it again."
+NONE_YET = "There is no run yet: press Run first."
+
+
+class Shown(NamedTuple):
+    """Values of the components that looking into a run changes, in the order of the tab's outputs.
+
+    kept: {"run", "sequence", "seconds"} of the run that can be looked into, None where there is none.
+    """
+
+    strip: Any = gr.skip()
+    progress: Any = gr.skip()
+    card: Any = gr.skip()
+    kept: Any = gr.skip()
+
+
+class LiveVariations(LiveRows):
+    """All sequences of a run below each other."""
+
+    def __init__(self, model: ColaDLM, recipe: Recipe, first: LiveRun) -> None:
+        before = first.prompt_ids[-8:]
+        rows = [
+            Row(f"no. {i + 1}", context=before, room=recipe.settings.max_new_tokens, skip=first.skip)
+            for i in range(recipe.variations)
+        ]
+        super().__init__(model, recipe, rows, first.blocks, recipe.settings.stop_at_end, first.clock)
+        self.run, self.read = first.run, first.read
+
+    def stopped(self, trace: Trace) -> Any:
+        """The rows of a run that was stopped: what there is can be looked into."""
+        for number, (row, text) in enumerate(zip(self.rows, trace.texts, strict=True)):
+            row.text, row.score = text or " ", f"{len(trace.answer(number))} tokens"
+        return self.frame("stopped", [], 0.0, "").rows
+
+    def after(self, event: Any) -> Any:
+        if isinstance(event, Finished):
+            for row, text, ids in zip(self.rows, event.texts, event.token_ids, strict=True):
+                row.text, row.score, row.live = text or " ", f"{len(ids)} tokens", []
+        return super().after(event)
+
+    def outcome(self) -> list[str]:
+        different = len({row.text for row in self.rows})
+        return [f"{len(self.rows)} texts", f"{different} of them different"]
+
+
+class GenerateHandlers:
+    """The handlers of a model. Runs are known by their ids in the store."""
+
+    def __init__(self, model: ColaDLM, store: TraceStore, scheduler: Scheduler, baseline: BundledBaseline) -> None:
+        self.model, self.store, self.scheduler, self.baseline = model, store, scheduler, baseline
+
+    def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
+        """The view of a run: what the controls `prompt`, `variations` and `settings` say.
+
+        Parts: strip, progress, link, rows, card and kept. Raises ValueError with a sentence.
+        """
+        try:
+            recipe = recipe_of(self.model, controls.get("prompt"), controls.get("variations"), controls.get("settings"))
+            yield from _Writing(self, context, recipe).frames()
+        except ValueError as error:
+            raise ValueError(in_labels(sentence(error))) from error
+
+    def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
+        """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError."""
+        named = kept if isinstance(kept, Mapping) else {}
+        id_, sequence = named.get("run"), named.get("sequence")
+        found = self.store.get(visitor, id_) if isinstance(id_, str) else None
+        if found is None:
+            raise RecipeError("a finished run", Said("missing"), "one", GONE if kept else NONE_YET)
+        return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
+
+    def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
+        """Another variation in the strip, to scrub and to look into."""
+        try:
+            found = self.kept(visitor, kept)
+            sequence = _sequence_of(found, row)
+            strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
+            said = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
+            return Shown(strip, said, card=None, kept={**(kept or {}), "sequence": sequence})
+        except Exception as error:
+            return Shown(progress=progress_value("error", message=sentence(error)))
+
+    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None) -> Shown:
+        """What is to know of a token of the answer."""
+        try:
+            found = self.kept(visitor, kept)
+            run = (self.model, found.trace, found.sequence)
+            return Shown(card=self.scheduler.look(lambda: token_value(*run, block, token)))
+        except Exception as error:
+            return Shown(progress=progress_value("error", message=sentence(error)))
+
+
+class _Writing:
+    """A run of the tab, from its recipe to its last frame, which comes however it ends."""
+
+    def __init__(self, desk: GenerateHandlers, context: RunContext, recipe: Recipe) -> None:
+        self.desk, self.context, self.recipe = desk, context, recipe
+        model = desk.model
+        self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
+        record = self.record
+        if record is None:
+            self.live = LiveRun(model, recipe)
+        else:
+            self.live = LiveRun(model, recipe, read=lambda step: record.read())
+        self.live.run = context.id
+        self.rows = LiveVariations(model, recipe, self.live) if recipe.variations > 1 else None
+        self.frame: dict[str, Any] = {}
+
+    def frames(self) -> Iterator[Frame]:
+        yield {"link": link_of(self.recipe), "card": None, "kept": None, "rows": NO_ROWS}
+        events = self.desk.scheduler.run(self.desk.model, self.recipe, self.context.visitor)
+        follow = _Follow(events if self.record is None else self.record.watch(events), self.rows)
+        done = False
+        try:
+            with contextlib.closing(self.live.frames(iter(follow))) as frames:
+                for strip, progress in frames:
+                    self.frame = {"strip": strip, "progress": progress}
+                    if self.rows is not None:
+                        self.frame["rows"], self.frame["progress"] = follow.frame()
+                    yield self.frame
+            done = True
+        finally:
+            self.context.show(self._last(done))
+
+    def _last(self, done: bool) -> Frame:
+        """What stands at the end. The run is kept under its id, so that it can be looked into."""
+        frame, live = dict(self.frame), self.live
+        if not done and frame:
+            frame["progress"] = stopped_value(frame["progress"])
+            frame["strip"] = {**frame["strip"], "state": "stopped"}
+        if self.record is None or not (live.answer or live.live):
+            return frame
+        trace = with_answers(self.desk.model, self.record.trace())
+        self.desk.store.add(self.context.visitor, "written", trace, id_=self.context.id)
+        state = "done" if done else "stopped"
+        frame["strip"] = {**look_value(self.desk.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
+        if self.rows is not None and not done:
+            frame["rows"] = self.rows.stopped(trace)
+        frame["kept"] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}
+        return frame
+
+
+class _Follow:
+    """Events on their way to a LiveRun, with rows that follow the same events."""
+
+    def __init__(self, events: Events | Generator[Any], rows: LiveVariations | None) -> None:
+        self.events, self.rows = events, rows
+        self._step: Step | None = None
+        self._frame: Any = None if rows is None else rows.frame("running", ["starting"], 0.0, "Writing")
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for event in self.events:
+                self._step = event if isinstance(event, Step) else None
+                if self.rows is not None and isinstance(event, Waiting) and event.ahead:
+                    self._frame = self.rows.frame("running", waiting_parts(event), 0.0, "Waiting")
+                if self.rows is not None and isinstance(event, BlockDone | Finished):
+                    self._frame = self.rows.after(event)
+                yield event
+        finally:
+            self.events.close()
+
+    def frame(self) -> Any:
+        """The rows at the event that was passed on last."""
+        if self._step is not None and self.rows is not None:
+            self._frame, self._step = self.rows.after(self._step), None
+        return self._frame
+
+
+def _sequence_of(run: Run, number: Any) -> int:
+    """The sequence of a run with this number, counted from 0. Raises RecipeError."""
+    sequence = whole(number, "The variation")
+    if not 0 <= sequence < len(run.trace.texts):
+        raise RecipeError("the variation", sequence, "one of this run")
+    return sequence
+
+
+def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
+    """The recipe that the controls stand for. Raises RecipeError, SettingsError."""
+    count = whole(variations, "Variations")
+    if not 1 <= count <= MOST_VARIATIONS:
+        raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
+    settings = settings_of(settings)
+    if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
+        found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
+        raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
+    return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
+
+
+def recorded_bytes(model: ColaDLM, recipe: Recipe) -> int:
+    """About how large the trace of a run gets, in bytes."""
+    settings: SamplerSettings = recipe.settings
+    places = -(-settings.max_new_tokens // model.patch_size) + model.block_size
+    a_place = settings.steps * (4 * 4 * model.latent_dim + 16 * model.patch_size + 8)
+    return recipe.variations * places * a_place
+
+
+def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
+    """Values of the prompt, the variations, the settings and the progress line for the query of an address."""
+    unchanged = [gr.skip()] * (2 + len(values_of(model.defaults)))
+    try:
+        recipe = recipe_from(query, OPERATION)
+        if recipe is None:
+            return [*unchanged, gr.skip()]
+        check_limits(recipe.settings)
+    except ValueError as error:
+        return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
+    said = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
+    if len(recipe.texts) > 1:
+        said += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
+    variations = min(recipe.variations, MOST_VARIATIONS)
+    if variations < recipe.variations:
+        said += f" It asks for {recipe.variations} variations; this page writes {variations}."
+    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=said)]

@@ -1,0 +1,165 @@
+"""Looking back at a run: its text, every step of it to scrub through, and what is to know of one token."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from coladlm import ColaDLM
+from coladlm.latent.branch import check_fits, history_of
+from coladlm.latent.point import BlockReader
+from coladlm.recipe import RecipeError, Said
+from coladlm.trace import Trace, TraceError
+from coladlm.trace.measures import settled_step
+
+from ..components.token_strip import State, Token, settled_line, strip_value
+from ..shared.token_pieces import pieces
+from .frames import shown_prompt
+
+MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
+ALTERNATIVES = 8
+
+
+def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
+    """(block, token of the block) of every token of the answer of a sequence, as far as it was written."""
+    skip = -(-len(model.tokenize(trace.prompts[sequence])) // model.patch_size) % model.block_size * model.patch_size
+    blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
+    places = [(int(b), w) for b in blocks for w in range(skip if b == 0 else 0, model.block_size * model.patch_size)]
+    if trace.answers is not None:
+        return places[: len(trace.answers[sequence])]
+    places = places[: trace.recipe.settings.max_new_tokens]
+    if trace.recipe.settings.stop_at_end:  # others of the batch went on after the end of this one
+        ends = (i for i, (b, w) in enumerate(places) if trace.token_ids[sequence, b, w] in model.end_ids)
+        places = places[: next(ends, None)]
+    return places
+
+
+def with_answers(model: ColaDLM, trace: Trace) -> Trace:
+    """A trace that has the answers of a run that was stopped, too, so that it can be looked into like any other."""
+    if trace.answers is not None:
+        return trace
+    answers = [[int(trace.token_ids[s, b, w]) for b, w in answer_tokens(model, trace, s)]
+               for s in range(len(trace.texts))]  # fmt: skip
+    return dataclasses.replace(trace, answers=answers)
+
+
+def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
+    """The value of a TokenStrip for a sequence of a run that is over, with its steps."""
+    places = answer_tokens(model, trace, sequence)
+    special = frozenset((*model.end_ids, model.pad_id))
+    prompt_ids = model.tokenize(trace.prompts[sequence])
+    ids = [int(trace.token_ids[sequence, b, w]) for b, w in places]
+    words = pieces(model.tokenizer, ids, prompt_ids[-8:], special)
+    lines, blocks, at = "", [], 0
+    for block in dict.fromkeys(b for b, _ in places):
+        tokens = [w for b, w in places if b == block]
+        part = slice(at, at + len(tokens))
+        sure = np.exp(trace.logprobs[sequence, block, tokens])
+        lines += settled_line(
+            Token(word, float(p), token in special) for word, p, token in zip(words[part], sure, ids[part], strict=True)
+        )
+        if trace.preview_ids is not None:
+            before = [*prompt_ids, *ids[:at]][-8:]
+            blocks.append(_block(model, trace, sequence, block, tokens, before, special, len(places)))
+        at += len(tokens)
+    value = strip_value(run, state, shown_prompt(trace.prompts[sequence]), lines)
+    value["look"] = json.dumps(blocks, ensure_ascii=False, separators=(",", ":")) if blocks else ""
+    return value
+
+
+def _block(
+    model: ColaDLM, trace: Trace, s: int, block: int, tokens: list[int], before: list[int], special: frozenset[int],
+    length: int,
+) -> dict[str, Any]:  # fmt: skip
+    """The steps of a block: what the decoder reads in the clean estimate before each, and how sure it is.
+
+    first: its first token of the answer. words: [text, is special] that `ids` point to. noise: per cent, a step each.
+    ids, sure (per cent), free: a list of a step's tokens, all steps one after the other.
+    """
+    if trace.preview_ids is None or trace.preview_confidence is None:
+        raise TraceError("the run was recorded without previews, expected one with them")
+    steps = np.flatnonzero(trace.recorded[block])
+    steps = steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
+    words: dict[tuple[str, bool], int] = {}
+    ids, sure, noise, free = [], [], [], trace.free()[s, block]
+    for step in steps:
+        read = trace.preview_ids[s, block, step, tokens].tolist()
+        texts = pieces(model.tokenizer, read, before, special)
+        ids += [words.setdefault((t, i in special), len(words)) for t, i in zip(texts, read, strict=True)]
+        sure += np.rint(100 * trace.preview_confidence[s, block, step, tokens].astype(np.float64)).astype(int).tolist()
+        noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1))
+    settled = settled_step(trace.preview_ids[s, block][steps][:, tokens], trace.token_ids[s, block, tokens])
+    return {
+        "block": int(block), "first": tokens[0], "count": len(tokens), "steps": [int(step) for step in steps],
+        "of": len(trace.recorded[block]), "words": [[text, int(end)] for text, end in words], "ids": ids, "sure": sure,
+        "noise": noise, "settled": [int(step) for step in settled],
+    }  # fmt: skip
+
+
+def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: Any) -> dict[str, Any]:
+    """What a TokenCard says of a token of the answer. Raises RecipeError for one that is not there, BranchError."""
+    check_fits(model, trace)
+    if (block, token) not in answer_tokens(model, trace, sequence):
+        raise RecipeError("the token", Said("not part of the answer"), "one of its words")
+    place = token // model.patch_size
+    latents = torch.from_numpy(trace.latents[sequence, block])
+    with torch.inference_mode():
+        logits = BlockReader(model, history_of(model, trace, sequence, block), 1).logits(latents[None])[0, token]
+    best = logits.float().topk(ALTERNATIVES)
+    p = logits.float().softmax(-1)
+    chosen = int(trace.token_ids[sequence, block, token])
+    ids = best.indices.tolist()
+    if chosen not in ids:
+        ids[-1] = chosen
+    rows = [[word_of(model, i), float(p[i]), int(i == chosen)] for i in ids]
+    margin = float(best.values[0] - best.values[1])
+    latent = trace.latents[sequence, block, place]
+    said = [f"Chosen with {_percent(float(p[chosen]))}."]
+    if chosen == ids[0]:
+        said.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
+    else:
+        said.append(f"The decoder would rather have read “{rows[0][0]}”; chance or a rule against repetition decided.")
+    settled = _settled(model, trace, sequence, block, token)
+    return {
+        "title": word_of(model, chosen),
+        "where": f"token {token + 1} of block {block + 1}",
+        "said": " ".join([*said, settled]),
+        "read": rows,
+        "latent": [round(float(x), 4) for x in latent],
+        "size": f"{float(np.linalg.norm(latent)):.2f}",
+        "point": [int(block), int(token)],
+    }
+
+
+def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> str:
+    if trace.preview_ids is None or not trace.recorded[block].any():
+        return ""
+    steps = np.flatnonzero(trace.recorded[block])
+    read = trace.preview_ids[s, block][steps][:, token]
+    step = int(settled_step(read[:, None], trace.token_ids[s, block, [token]])[0])
+    if step >= len(steps):
+        return "It was settled only after the last step."
+    others = len(dict.fromkeys(read[:step].tolist()))
+    noise = float(trace.t[s, block, steps[step], token // model.patch_size]) / 10
+    before = f", after {others} other word{'s' * (others != 1)}" if others else ""
+    return f"It stands since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
+
+
+def word_of(model: ColaDLM, token: int) -> str:
+    """A token as people can read it."""
+    text = model.tokenizer.decode([token], skip_special_tokens=False)
+    return text.strip() or {"\n": "⏎"}.get(text, "␣")
+
+
+def _percent(p: float) -> str:
+    if p > 0.9995:
+        return "more than 99.9 %"
+    return (f"{p:.0%}" if 0.1 <= p <= 0.99 else f"{p:.1%}").replace("%", " %")
+
+
+def _how_sure(margin: float) -> str:
+    return "a clear choice" if margin > 4 else "fairly clear" if margin > 1.5 else "it could easily have been another"

@@ -1,0 +1,242 @@
+"""The tab Generate: a prompt, and the text that the model writes after it, as it crystallises."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.sampling.events import BlockDone, Finished
+from coladlm.serve import Scheduler
+
+from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
+from ..components.token_card import TokenCard
+from ..runs.registry import Frame, RunContext, View
+from ..runs.run_controls import RunControls, visitor_of_run
+from ..shared.event_options import EventOptions
+from ..shared.model_turn import EVERY, IN_TURNS, Waiting, sentence, visitor
+from ..shared.operation_controls import fold_button
+from ..shared.resident import Each, Resident
+from ..shared.settings_panel import SettingSlider, SettingsPanel, check_limits
+from ..shared.tab_links import Restore, RunSender, Ways
+from ..shared.trace_store import Run, TraceStore
+from . import comparisons as beside
+from . import sweep
+from .handlers import MOST_VARIATIONS, OPERATION, GenerateHandlers, Shown, restore
+
+EXAMPLES = (
+    "Once upon a time, there was a little fox who",
+    "Tom and Lily went to the beach. They found",
+    "One day, the moon did not come up.",
+)
+SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+class _Controls(NamedTuple):
+    """What stands at the left of the tab."""
+
+    prompt: gr.Textbox
+    variations: gr.Slider
+    panel: SettingsPanel
+    buttons: RunControls
+
+
+class _Results(NamedTuple):
+    """What stands at the right: of the run itself, and the views of what can be done with it."""
+
+    strip: TokenStrip
+    progress: ProgressLine
+    card: TokenCard
+    rows: TextRows
+    kept: RunResult
+    views: dict[str, View]
+
+
+def build(resident: Resident, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
+    store = TraceStore()
+    handlers = resident.each(lambda model: GenerateHandlers(model, store, resident.scheduler, resident.baseline))
+    with gr.Row(elem_classes="workbench", elem_id="generate"):
+        controls = _controls(resident.first.defaults)
+        results = _results(resident, handlers, controls)
+    prompt, variations, panel, buttons = controls
+
+    def view(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from handlers().write(context, named)
+
+    named = {"prompt": prompt, "variations": variations, **panel.by_name}
+    buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
+    return Ways(
+        take=lambda text: [text],
+        outputs=[prompt],
+        run_sends=[_sender(handlers, results)],
+        restore=Restore(
+            OPERATION,
+            lambda query: restore(resident.model, query),
+            [prompt, variations, *panel.inputs, results.progress],
+            bench="generate",
+        ),
+        views={"generate": view, **results.views},
+    )
+
+
+def _controls(defaults: SamplerSettings) -> _Controls:
+    with gr.Column(elem_classes="controls"):
+        prompt = _prompt()
+        buttons = RunControls("generate")
+        fold_button("generate")
+        with gr.Column(elem_classes="setting-list"):
+            variations = SettingSlider(
+                1,
+                MOST_VARIATIONS,
+                1,
+                step=1,
+                label="Variations",
+                info="How many texts to write at once, each from its own noise.",
+                buttons=["reset"],
+                elem_classes="setting",
+            )
+            panel = SettingsPanel(defaults)
+    return _Controls(prompt, variations, panel, buttons)
+
+
+def _prompt() -> gr.Textbox:
+    """The prompt, with examples below it."""
+    with gr.Group(elem_classes="ask"):
+        prompt = gr.Textbox(
+            EXAMPLES[0],
+            label="Prompt",
+            info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
+            lines=3,
+            max_lines=10,
+            elem_classes="prompt-box",
+            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+        )
+        with gr.Row(elem_classes="examples notranslate"):
+            for text in EXAMPLES:
+                example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
+                example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
+    return prompt
+
+
+def _results(resident: Resident, handlers: Each[GenerateHandlers], controls: _Controls) -> _Results:
+    with gr.Column(elem_classes="results"):
+        with gr.Row(elem_classes="over"):
+            progress = ProgressLine(part="progress", elem_classes="progress")
+            ShareLink(part="link", elem_classes="link")
+        strip = TokenStrip(
+            "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
+            "Write something",
+            part="strip",
+            elem_id="text",
+        )
+        card = TokenCard(part="card", elem_id="token")
+        rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
+        kept = RunResult(part="kept")
+        views = beside.build(resident, handlers, controls.panel, kept)
+        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel)
+    results = _Results(strip, progress, card, rows, kept, views)
+    _connect_looks(handlers, results)
+    return results
+
+
+def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
+    """Shows another variation, and what is to know of a token, when it is chosen."""
+    outputs, kept = [results.strip, results.progress, results.card, results.kept], results.kept
+
+    def on_read(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
+        return handlers().read(visitor_of_run(request, kept), event.row, kept)
+
+    def on_select(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
+        return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
+
+    results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
+    results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
+
+
+def _sender(handlers: Each[GenerateHandlers], results: _Results) -> RunSender:
+    """Opens the run on the tab Trajectories, at the token whose card is shown."""
+
+    def find(request: gr.Request, event: gr.EventData, kept: dict[str, Any] | None) -> tuple[Run, int, int]:
+        block, token = event.point
+        return handlers().kept(visitor_of_run(request, kept), kept), block, token
+
+    return RunSender(results.card.select, "trajectories", results.kept, find)
+
+
+def add_api(resident: Resident) -> None:
+    """Adds the endpoint /generate to the current page."""
+    start = resident.first.defaults
+
+    def generate(
+        prompt: str,
+        max_new_tokens: int = start.max_new_tokens,
+        seed: int = start.seed,
+        steps: int = start.steps,
+        guidance: float = start.guidance,
+        stochasticity: float = start.stochasticity,
+        temperature: float = start.temperature,
+        top_k: int = start.top_k,
+        top_p: float = start.top_p,
+        repetition_penalty: float = start.repetition_penalty,
+        history: str = start.history,
+        solver: str = start.solver,
+        time_grid: str = start.time_grid,
+        time_shift: float = start.time_shift,
+        stagger: float = start.stagger,
+        stop_at_end: bool = start.stop_at_end,
+        no_repeat_ngram_size: int = start.no_repeat_ngram_size,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Continues a prompt.
+
+        Args:
+            prompt: what the text begins with; may be empty.
+            max_new_tokens: length of the answer in tokens.
+            seed: of all randomness; the same recipe on the same model gives the same text.
+            steps: solver steps a block.
+            guidance: weight of the conditional velocity, 1 for none.
+            stochasticity: share of the noise that is renewed at each step, from 0 to 1.
+            temperature: of the token choice, 0 takes the likeliest.
+            top_k: tokens to choose among, 0 for all.
+            top_p: share of probability to choose from, 1 for all.
+            repetition_penalty: 1 for none.
+            history: what later blocks read, "latents" or "reencoded".
+            solver: "euler", "midpoint" or "heun".
+            time_grid: where the steps lie, "linear", "cosine" or "quadratic".
+            time_shift: above 1, more steps at high noise.
+            stagger: how far each position of a block follows the one before it, 0 all at once, 1 one after another.
+            stop_at_end: stop where the model ends its text.
+            no_repeat_ngram_size: no word that completes an n-gram of so many tokens a second time, 0 for off.
+
+        Returns:
+            The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
+        """
+        given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
+        yield from generate_text(resident.model, resident.scheduler, prompt, given)
+
+    gr.api(generate, api_name="generate", **IN_TURNS)
+
+
+def generate_text(
+    model: ColaDLM, scheduler: Scheduler, prompt: str, given: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The text so far and its recipe after every block and at the end. Raises gr.Error with a sentence."""
+    try:
+        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        check_limits(settings)
+        recipe = Recipe(OPERATION, (prompt,), settings, model=model.fingerprint)
+        plain = recipe.to_dict()
+        text = ""
+        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+            if isinstance(event, BlockDone | Finished):
+                text = event.texts[0]
+            if isinstance(event, BlockDone | Finished | Waiting):  # in the line too: a caller who left is noticed
+                yield text, plain
+    except ValueError as error:
+        raise gr.Error(sentence(error), print_exception=False) from error

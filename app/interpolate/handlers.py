@@ -1,0 +1,157 @@
+"""What the tab Interpolate does: from its controls to a recipe and back, and the view of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from coladlm import ColaDLM
+from coladlm.latent.interpolate import OPTIONS, ROADS, rows_of
+from coladlm.recipe import Recipe, RecipeError, Said, check_options
+from coladlm.run import check_model
+from coladlm.serve import Scheduler
+
+from ..components.progress_line import progress_value
+from ..runs.registry import Frame, RunContext
+from ..shared.links import link_of, recipe_from
+from ..shared.model_turn import sentence
+from ..shared.operation_controls import group, in_words, percent, share, whole
+from ..shared.row_frames import shown_rows
+from ..shared.settings_panel import check_limits, settings_of, values_of
+from .frames import LiveInterpolation
+
+OPERATION = "interpolate"
+MAX_BOXES = 6  # texts that the page has room for
+MAX_PAGE_TOKENS = 16_384  # of all waypoints together: what keeps others waiting for a minute or so
+OPTION_NAMES = ("road", "stops", "renoise", "profile", "align", "before")  # those of a recipe that have a control
+WORDS = {
+    "options.stops": "The number of waypoints",
+    "options.renoise": "Noise",
+    "options.align": "Texts of different length",
+    "options.profile": "Where to add noise",
+    "options.road": "How to interpolate",
+    "options.before": "The text before",
+    **{f"texts[{i}]": f"Text {i + 1}" for i in range(16)},
+}
+
+
+# running
+
+
+def interpolate(
+    model: ColaDLM, scheduler: Scheduler, context: RunContext, controls: Mapping[str, Any]
+) -> Iterator[Frame]:
+    """The view of a run: what the controls say, see `recipe_of`.
+
+    Parts: link, rows, progress and distances. Raises ValueError with a sentence.
+    """
+    try:
+        recipe = recipe_of(model, controls)
+        yield {"link": link_of(recipe)}
+        events = scheduler.run(model, recipe, context.visitor, steps="some")
+        yield from shown_rows(context, LiveInterpolation(model, recipe), events)
+    except ValueError as error:
+        raise ValueError(in_words(sentence(error), WORDS)) from error
+
+
+def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
+    """The recipe that the controls stand for.
+
+    controls: count, of the boxes in use; texts, by the numbers of their boxes from 1; options, by OPTION_NAMES;
+    settings, see `settings_of`. Raises RecipeError, SettingsError, PromptError, also for more than this page runs.
+    """
+    count = whole(controls.get("count"), "The number of texts")
+    if not 2 <= count <= MAX_BOXES:
+        raise RecipeError("The number of texts", count, f"2 to {MAX_BOXES} on this page")
+    boxes = group(controls, "texts")
+    texts: tuple[Any, ...] = tuple(boxes.get(str(i + 1)) for i in range(count))
+    options, settings = _options_of(group(controls, "options")), settings_of(controls.get("settings"))
+    recipe = Recipe(OPERATION, texts, settings, options=options, model=model.fingerprint)
+    check_size(model, recipe)
+    return recipe
+
+
+def _options_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    road = values.get("road")
+    options = {
+        "road": road,
+        "stops": whole(values.get("stops"), WORDS["options.stops"]),
+        "before": values.get("before") or "",
+    }
+    if road == "through_flow":
+        options |= {"renoise": share(values.get("renoise"), "Noise"), "profile": values.get("profile")}
+    if road in ("through_flow", "decoder_only"):
+        options["align"] = values.get("align")
+    return options
+
+
+def check_size(model: ColaDLM, recipe: Recipe) -> None:
+    """Refuses an interpolation that would keep everybody else waiting. Raises RecipeError, PromptError."""
+    check_limits(recipe.settings)
+    options = check_options(recipe.options, OPTIONS)
+    longest = max(len(model.tokenize(text)) for text in recipe.texts) + len(model.tokenize(options["before"]))
+    if options["road"] == "prompt_to_prompt":
+        longest += recipe.settings.max_new_tokens
+    waypoints = rows_of(recipe)
+    if waypoints * longest > MAX_PAGE_TOKENS:
+        raise RecipeError("the interpolation", Said(f"{waypoints} waypoints of up to {longest:,} tokens"),
+                          f"at most {MAX_PAGE_TOKENS:,} tokens in all on this page")  # fmt: skip
+
+
+# what the controls show
+
+
+def show_boxes(n: int) -> list[Any]:
+    """Values of the count, the boxes and their two buttons so that the first `n` boxes are there."""
+    n = min(MAX_BOXES, max(2, n))
+    boxes = [gr.update(visible=i < n) for i in range(MAX_BOXES)]
+    return [n, *boxes, gr.update(interactive=n > 2), gr.update(interactive=n < MAX_BOXES)]
+
+
+def fill_boxes(texts: Sequence[str]) -> list[Any]:
+    """The same with texts in the boxes."""
+    n, *boxes, fewer, more = show_boxes(len(texts))
+    filled = [
+        gr.update(value=texts[i] if i < len(texts) else "", visible=i < max(2, len(texts))) for i in range(len(boxes))
+    ]
+    return [n, *filled, fewer, more]
+
+
+def several(texts: Sequence[str]) -> list[Any]:
+    """The same for texts that were sent here: a single one becomes the first, more of them fill all boxes."""
+    if len(texts) == 1:
+        return [gr.skip(), gr.update(value=texts[0]), *[gr.skip()] * (MAX_BOXES - 1 + 2)]
+    return fill_boxes(texts[:MAX_BOXES])
+
+
+def texts_of(rows: Mapping[str, Any]) -> list[str]:
+    """The texts of the waypoints, as far as they have any."""
+    return [row["text"] for row in rows["rows"] if row["text"]]
+
+
+def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
+    """Values of all controls and the progress line for the query of the address that was opened."""
+    # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
+    # told to skip one.
+    skipped = [gr.skip()] * (len(OPTION_NAMES) - 1 + len(values_of(model.defaults)))
+    unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), ROADS[0], *skipped]
+    try:
+        recipe = recipe_from(query, OPERATION)
+        if recipe is None:
+            return [*unchanged, progress_value("idle")]
+        options = check_options(recipe.options, OPTIONS)
+        if options["weights"] is not None:
+            found = "a whole interpolation on this page; the command line has single waypoints"
+            raise RecipeError("options.weights", options["weights"], found)
+        if not 2 <= len(recipe.texts) <= MAX_BOXES:
+            raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
+        check_limits(recipe.settings)
+    except ValueError as error:
+        said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
+        return [*unchanged, progress_value("error", message=said)]
+    said = check_model(model, recipe) or "Restored from the link: press Interpolate to repeat it."
+    values = {**options, "renoise": percent(options["renoise"])}
+    chosen = [values[name] for name in OPTION_NAMES]
+    return [*fill_boxes(recipe.texts), *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]

@@ -1,0 +1,41 @@
+"""The tab Map as files: a page that works without a server, a table, and arrays for a notebook."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..components.text_map import TextMap
+from ..trajectories.exports import safe_cell, standalone_page
+
+if TYPE_CHECKING:
+    from .tab import TextCloud
+
+
+def text_page(value: dict[str, Any]) -> bytes:
+    """The map of a TextMap's value as one HTML file, without what needs a server."""
+    props = {"value": value, "empty_text": "", "start_label": "", "alone": True}
+    return standalone_page("Map of texts", [(TextMap, props)])
+
+
+def text_table(cloud: TextCloud) -> bytes:
+    """A row for every text, as CSV in UTF-8."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    placed = cloud.placed()
+    table.writerow(["text", "set", "cluster", "about", *(f"{name}_{axis}" for name in placed for axis in "xy")])
+    for i, (text, where, cluster) in enumerate(zip(cloud.texts.texts, cloud.texts.sets, cloud.clusters, strict=True)):
+        at = [f"{float(x):.5g}" for points in placed.values() for x in points[i]]
+        table.writerow([safe_cell(text), safe_cell(where), int(cluster) + 1, ", ".join(cloud.names[cluster]), *at])
+    return out.getvalue().encode()
+
+
+def text_arrays(cloud: TextCloud) -> bytes:
+    """texts, sets, latents (n, d), cluster (n,) and each map (n, 2) as .npz; no array needs pickle to load."""
+    out = io.BytesIO()
+    arrays: dict[str, Any] = {**cloud.placed(), "latents": cloud.vectors, "cluster": cloud.clusters}
+    np.savez_compressed(out, texts=np.array(cloud.texts.texts), sets=np.array(cloud.texts.sets), **arrays)
+    return out.getvalue()

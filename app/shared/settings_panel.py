@@ -1,0 +1,290 @@
+"""The controls of the sampler: one table of settings, and the way from controls to SamplerSettings and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from coladlm import SamplerSettings
+from coladlm.sampling.flow import GRIDS, SOLVERS
+from coladlm.settings import HISTORIES, SettingsError
+
+from ..components import ChoiceBox
+
+SEED_JS = "() => Math.floor(Math.random() * 2 ** 31)"
+
+
+Control = gr.Number | gr.Slider | gr.Checkbox | ChoiceBox
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One control. name: the field of SamplerSettings. bounds: (low, high, step) of a slider, whose high is also the
+    most that this page runs. choices: (words, value) of a ChoiceBox. Neither: a switch. more: folded away at first.
+    """
+
+    name: str
+    label: str
+    hint: str
+    bounds: tuple[float, float, float] | None = None
+    choices: tuple[tuple[str, str], ...] | None = None
+    more: bool = False
+
+
+def _named(values: Sequence[str], words: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((words.get(value, value), value) for value in values)
+
+
+SETTINGS = (
+    Setting("max_new_tokens", "New tokens", "Length of the answer; a token is a word or a part of one.", (1, 1024, 1)),
+    Setting(
+        "steps",
+        "Steps a block",
+        "How often each block is refined on its way from noise to words. More is slower and cleaner.",
+        (1, 128, 1),
+    ),
+    Setting(
+        "guidance",
+        "Guidance",
+        "How strongly a block is pulled towards what stands before it; 1 is off. A prompt shorter than a block has no "
+        "guidance in its first block.",
+        (0, 20, 0.1),
+    ),
+    Setting(
+        "stochasticity",
+        "Stochasticity",
+        "Share of the noise that is renewed at each step. It repairs words that do not fit each other, and costs "
+        "variety.",
+        (0, 1, 0.05),
+        more=True,
+    ),
+    Setting(
+        "temperature",
+        "Temperature",
+        "0 takes the likeliest token of each place; higher values take chances with the choice of tokens.",
+        (0, 2, 0.05),
+        more=True,
+    ),
+    Setting(
+        "top_k", "Top-k", "Tokens to choose among when the temperature is above 0; 0 is all.", (0, 200, 1), more=True
+    ),
+    Setting(
+        "top_p",
+        "Top-p",
+        "Share of the probability to choose from when the temperature is above 0; 1 is all.",
+        (0.05, 1, 0.05),
+        more=True,
+    ),
+    Setting(
+        "repetition_penalty",
+        "Repetition penalty",
+        "Makes tokens of earlier blocks less likely; 1 is off.",
+        (1, 2, 0.05),
+        more=True,
+    ),
+    Setting(
+        "no_repeat_ngram_size",
+        "No repeated n-gram",
+        "A word that would complete a run of so many tokens which stands in the text already gives way to the next "
+        "likeliest word; 0 is off.",
+        (0, 16, 1),
+        more=True,
+    ),
+    Setting(
+        "history",
+        "History",
+        "What later blocks read: the latents as they came out, or the chosen words encoded again, which keeps errors "
+        "from building up.",
+        choices=_named(HISTORIES, {"latents": "latents as they are", "reencoded": "words encoded again"}),
+        more=True,
+    ),
+    Setting(
+        "solver",
+        "Solver",
+        "How a step follows the flow. Midpoint and Heun look twice at each step: slower, more exact.",
+        choices=_named(tuple(SOLVERS), {"euler": "Euler", "heun": "Heun"}),
+        more=True,
+    ),
+    Setting(
+        "time_grid",
+        "Time grid",
+        "Where the steps lie between 100 % noise and 0 %.",
+        choices=_named(tuple(GRIDS), {}),
+        more=True,
+    ),
+    Setting(
+        "time_shift", "Time shift", "Above 1, more of the steps are spent at high noise.", (0.2, 5, 0.1), more=True
+    ),
+    Setting(
+        "stagger",
+        "Stagger",
+        "How far each word of a block follows the one before it: 0 is all at once, 1 one after another. The steps are "
+        "shared out among them.",
+        (0, 1, 0.05),
+        more=True,
+    ),
+    Setting(
+        "guidance_from",
+        "Guidance from noise (%)",
+        "Guidance begins when the noise has fallen to this.",
+        (0, 100, 1),
+        more=True,
+    ),
+    Setting(
+        "guidance_to",
+        "Guidance to noise (%)",
+        "And ends here; below, the block follows the plain flow.",
+        (0, 100, 1),
+        more=True,
+    ),
+    Setting("stop_at_end", "Stop at the end", "Stop where the model ends its text.", more=True),
+)
+
+
+# name, what it changes of the model's own settings; seed and length stay as they are
+PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("the model's own", {}),
+    ("fast draft", {"steps": 8}),
+    ("careful", {"steps": 64}),
+    ("a block at once", {"stagger": 0.0}),
+    ("word after word", {"stagger": 1.0}),
+    ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
+    ("no fresh noise", {"stochasticity": 0.0}),
+    ("as published", {name: value for name, value in SamplerSettings().to_dict().items()
+                      if name not in ("seed", "max_new_tokens")}),
+)  # fmt: skip
+
+
+class SettingSlider(gr.Slider):
+    """A slider that leaves the check of its value to the settings, which say in the page what is wrong."""
+
+    def get_block_name(self) -> str:
+        return "slider"
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+class SettingsPanel:
+    """The controls, built where it is made. `inputs` are their components; `settings` reads their values."""
+
+    def __init__(self, defaults: SamplerSettings) -> None:
+        self.names = ["seed", *(setting.name for setting in SETTINGS)]
+        start = dict(zip(self.names, values_of(defaults), strict=True))
+        with gr.Row(elem_classes="seed", equal_height=False):
+            seed = gr.Number(
+                start["seed"],
+                label="Seed",
+                info="Where the noise comes from; the same seed repeats a run.",
+                scale=1,
+                min_width=120,
+            )
+            dice = gr.Button("Roll a new seed", elem_classes="dice", min_width=44, scale=0)
+        dice.click(None, None, seed, js=SEED_JS, api_visibility="private")
+        made: dict[str, Control] = {"seed": seed}
+        for setting in (s for s in SETTINGS if not s.more):
+            made[setting.name] = _control(setting, start[setting.name])
+        preset = ChoiceBox(
+            "Preset",
+            "Sets the controls below at once, but not the seed and the length.",
+            [(name, name) for name, _ in PRESETS],
+            "",
+            placeholder="Choose one",
+            elem_classes="setting",
+        )
+        with gr.Accordion("More settings", open=False, elem_classes="more"):
+            for setting in (s for s in SETTINGS if s.more):
+                made[setting.name] = _control(setting, start[setting.name])
+        self.inputs = [made[name] for name in self.names]
+        self.by_name = {f"settings.{name}": made[name] for name in self.names}  # for `connect_view`
+        changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
+        js = _preset_js(defaults, changed)
+        preset.select(None, preset, [made[name] for name in changed], js=js, api_visibility="private")
+        controls = [made[name] for name in changed]
+        by_hand = [control.select if isinstance(control, ChoiceBox) else control.input for control in controls]
+        gr.on(by_hand, None, None, preset, js="() => ''", api_visibility="private")
+
+    def updates(self, settings: SamplerSettings) -> list[Any]:
+        """Values for `inputs`."""
+        return values_of(settings)
+
+
+def preset_values(defaults: SamplerSettings, names: Sequence[str]) -> dict[str, list[Any]]:
+    """For each preset the values of the controls with these names."""
+    all_names = ["seed", *(setting.name for setting in SETTINGS)]
+    found = {}
+    for preset, changes in PRESETS:
+        values = dict(zip(all_names, values_of(SamplerSettings.from_dict(changes, base=defaults)), strict=True))
+        found[preset] = [values[name] for name in names]
+    return found
+
+
+def _preset_js(defaults: SamplerSettings, names: Sequence[str]) -> str:
+    return f"(name) => ({json.dumps(preset_values(defaults, names))})[name]"
+
+
+def values_of(settings: SamplerSettings) -> list[Any]:
+    """The values of the controls that stand for `settings`: the seed, then those of SETTINGS in order."""
+    low, high = settings.guidance_interval
+    values = {**settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10}
+    return [values["seed"], *(values[setting.name] for setting in SETTINGS)]
+
+
+def settings_from(values: Sequence[Any]) -> SamplerSettings:
+    """The settings that the controls stand for. Raises SettingsError, also for more than this page runs."""
+    return settings_of(dict(zip(["seed", *(setting.name for setting in SETTINGS)], values, strict=True)))
+
+
+def settings_of(values: Any) -> SamplerSettings:
+    """The same for values by the names of the controls."""
+    names = ["seed", *(setting.name for setting in SETTINGS)]
+    if not isinstance(values, Mapping) or set(values) != set(names):
+        raise SettingsError(f"settings is not what the controls say, expected values for {', '.join(names)}")
+    named = {name: values[name] for name in names}
+    for name, value in named.items():
+        if value is None:
+            raise SettingsError(f"{name} is empty, expected a value")
+    interval = []
+    for name in ("guidance_to", "guidance_from"):
+        value = named.pop(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+            raise SettingsError(f"{name} is {value!r}, expected a noise from 0 to 100 %")
+        interval.append(round(value * 10, 9))  # without the dust of floating point
+    if interval[0] > interval[1]:
+        end, start = (f"{time / 10:g} %" for time in interval)
+        raise SettingsError(f"guidance_from is {start}, expected at least as much noise as guidance_to, {end}")
+    settings = SamplerSettings.from_dict({**named, "guidance_interval": interval})
+    check_limits(settings)
+    return settings
+
+
+def check_limits(settings: SamplerSettings) -> None:
+    """Refuses what would keep everybody else waiting for minutes. Raises SettingsError."""
+    for name in ("max_new_tokens", "steps"):
+        setting = next(s for s in SETTINGS if s.name == name)
+        if setting.bounds is not None and getattr(settings, name) > setting.bounds[1]:
+            raise SettingsError(
+                f"{name} is {getattr(settings, name):,}, expected at most {setting.bounds[1]:,} on this page"
+            )
+
+
+def in_labels(sentence: str) -> str:
+    """A sentence about a field of the settings with the words of its control: "steps is 0" is "Steps a block is 0"."""
+    first = sentence.split(" ", 1)[0]
+    labels = {setting.name: setting.label for setting in SETTINGS}
+    named = labels.get(first, first[:1].upper() + first[1:])
+    return named + sentence[len(first) :]
+
+
+def _control(setting: Setting, value: Any) -> Control:
+    if setting.choices is not None:
+        return ChoiceBox(setting.label, setting.hint, setting.choices, value, elem_classes="setting")
+    about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}
+    if setting.bounds is None:
+        return gr.Checkbox(value, **about)
+    low, high, step = setting.bounds
+    return SettingSlider(low, max(high, value), value, step=step, buttons=["reset"], **about)

@@ -1,0 +1,188 @@
+"""Runs as the flow map reads them: lines of JSON, one for a run and one for every state of a block.
+
+A line is never changed once it is written, so a run that grows is a text that grows, and what compares two runs is one
+text after the other. Coordinates are int16, little-endian, base64, in units that come with the cloud.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.latent.projection import Faithfulness
+from coladlm.latent.reference_cloud import ReferenceCloud
+from coladlm.trace import Trace
+
+from ..shared.token_pieces import pieces
+
+INT16 = 32767
+ROOM = 4.0  # how far beyond the cloud's own extent a point can lie; what goes farther is drawn at that edge
+
+
+class Charts:
+    """A reference cloud as the page draws on it. text: the cloud for a FlowMap's `cloud`."""
+
+    def __init__(self, model: ColaDLM, cloud: ReferenceCloud) -> None:
+        self.model, self.cloud = model, cloud
+        self.by_name = {"pca": cloud.pca, **{f"umap{k}": fitted for k, fitted in cloud.umaps.items()}}
+        placed = {name: chart.place(cloud.latents) for name, chart in self.by_name.items()}
+        self.units = {name: float(np.abs(points).max()) * ROOM / INT16 for name, points in placed.items()}
+        words = [model.tokenizer.decode([int(token)], skip_special_tokens=False) for token in cloud.token_ids]
+        self.text = compact(
+            {
+                "words": words,
+                "units": self.units,
+                "at": {name: self._packed(name, points) for name, points in placed.items()},
+                "explained": [round(float(share), 4) for share in cloud.pca.explained],
+                "numbers": {name: _plain_numbers(found) for name, found in cloud.numbers.items()},
+            }
+        )
+
+    def coordinates(self, points: ArrayLike) -> dict[str, str]:
+        """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""
+        return {name: self._packed(name, chart.place(points)) for name, chart in self.by_name.items()}
+
+    def _packed(self, name: str, points: np.ndarray) -> str:
+        return packed_int16(points, self.units[name])
+
+
+def packed_int16(points: np.ndarray, unit: float) -> str:
+    """Numbers in whole units as int16, little-endian, base64; what is too large is cut."""
+    whole = np.clip(np.round(points / unit), -INT16, INT16)
+    return base64.b64encode(np.ascontiguousarray(whole, "<i2").tobytes()).decode()
+
+
+def _plain_numbers(found: Faithfulness) -> dict[str, float | None]:
+    values = dataclasses.asdict(found)
+    return {name: None if v is None or not np.isfinite(v) else round(v, 3) for name, v in values.items()}
+
+
+def compact(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def line(record: dict[str, Any]) -> str:
+    return compact(record) + "\n"
+
+
+class RunWriter:
+    """Writes the lines of one sequence of a run, state by state.
+
+    run: its name on the map. label: for people. branch: where it left another run, if it did. continues: is its text an
+    answer to the prompt, that an end token or `max_new_tokens` cuts off; else it fills its blocks.
+    """
+
+    def __init__(
+        self, charts: Charts, run: str, label: str, prompt: str, settings: SamplerSettings,
+        branch: dict[str, Any] | None = None, continues: bool = True,
+    ) -> None:  # fmt: skip
+        self.charts, self.model, self.run = charts, charts.model, run
+        model = self.model
+        ids, ps, b = model.tokenize(prompt), model.patch_size, model.block_size
+        self.before = ids[: len(ids) // (b * ps) * b * ps][-8:]  # tokens before the block under way
+        self.special = frozenset((*model.end_ids, model.pad_id))
+        self.ends = frozenset(model.end_ids) if continues and settings.stop_at_end else frozenset()
+        # places of the blocks to come that belong to the text; those of the prompt stand at the start of the first
+        self.room = -(-len(ids) // ps) % b + -(-settings.max_new_tokens // ps) if continues else None
+        self.head = line(
+            {
+                "is": "run",
+                "run": run,
+                "label": label,
+                "prompt": prompt,
+                "stochasticity": settings.stochasticity,
+                "places": b,
+                "branch": branch,
+            }
+        )
+
+    def state(
+        self, block: int, step: int, steps: int, noise: ArrayLike, latents: ArrayLike, clean: ArrayLike | None = None,
+        ids: ArrayLike | None = None, confidence: ArrayLike | None = None, margin: ArrayLike | None = None,
+    ) -> str:  # fmt: skip
+        """The line of a block before one of its `steps`, or of the finished one (step == steps).
+
+        noise: (p,) in percent. latents, clean: (p, d), the state and its clean estimate (none where it is finished).
+        ids, confidence, margin: (p * patch_size,); without them no words are shown. The next block's first word is read
+        after those of the last finished one.
+        """
+        last = step == steps
+        record: dict[str, Any] = {
+            "is": "state",
+            "block": block,
+            "step": step,
+            "of": steps,
+            "run": self.run,
+            "last": last,
+        }
+        record["noise"] = [round(float(n), 2) for n in np.asarray(noise)]
+        record["at"] = self.charts.coordinates(latents)
+        if clean is not None:
+            record["clean"] = self.charts.coordinates(clean)
+        if ids is not None:
+            ids = np.asarray(ids).tolist()
+            record["ids"] = self._by_place(ids, list)
+            record["words"] = self._by_place(pieces(self.model.tokenizer, ids, self.before, self.special), "".join)
+            record["sure"] = self._least(confidence)
+            if margin is not None:
+                record["margin"] = self._least(margin)
+            if last:
+                self.before = [*self.before, *ids][-8:]
+                record["text"] = self._places_of_the_text(record["ids"])
+        return line(record)
+
+    def states(self, trace: Trace, sequence: int, until: tuple[int, int] | None = None) -> Iterator[str]:
+        """The lines of all states of a sequence of a recorded run, or of those before a step of a block."""
+        clean = trace.clean()
+        for block in map(int, np.flatnonzero(trace.active[sequence])):
+            recorded, finished = np.flatnonzero(trace.recorded[block]), bool(trace.finished[block])
+            steps = int(recorded[-1]) + 1 if finished and len(recorded) else trace.recipe.settings.steps
+            for step in map(int, recorded):
+                if until is not None and (block, step) >= until:
+                    return
+                at = (sequence, block, step)
+                previews = (("ids", trace.preview_ids), ("confidence", trace.preview_confidence),
+                            ("margin", trace.preview_margin))  # fmt: skip
+                words = {name: read[at] for name, read in previews if read is not None}
+                yield self.state(block, step, steps, trace.t[at] / 10, trace.z[at], clean[at], **words)
+            if finished:
+                latents, ids = trace.latents[sequence, block], trace.token_ids[sequence, block]
+                sure = np.exp(trace.logprobs[sequence, block])
+                yield self.state(block, steps, steps, np.zeros(len(latents)), latents, ids=ids, confidence=sure)
+
+    def _places_of_the_text(self, ids: list[list[int]]) -> int:
+        """How many places of a finished block belong to the text, which ends in it if those are not all."""
+        ended = next((place for place, tokens in enumerate(ids) if self.ends.intersection(tokens)), len(ids))
+        if self.room is None:
+            return ended
+        count = min(ended, self.room)
+        self.room = self.room - len(ids) if count == len(ids) else 0
+        return max(0, count)
+
+    def _by_place(self, tokens: list[Any], join: Any) -> list[Any]:
+        """What belongs to tokens, put together by the latent that holds them."""
+        ps = self.model.patch_size
+        return [join(tokens[start : start + ps]) for start in range(0, len(tokens), ps)]
+
+    def _least(self, values: ArrayLike | None) -> list[float]:
+        """The least sure token of every place."""
+        values = np.asarray(values, np.float64).reshape(-1, self.model.patch_size)
+        return [round(float(value), 3) for value in values.min(1)]
+
+
+def trace_lines(
+    charts: Charts, trace: Trace, sequence: int, run: str, label: str, branch: dict[str, Any] | None = None
+) -> Iterator[str]:
+    """The lines of one sequence of a recorded run."""
+    recipe = trace.recipe
+    continues = recipe.operation in ("generate", "branch")
+    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues)
+    yield writer.head
+    yield from writer.states(trace, sequence)

@@ -1,0 +1,300 @@
+"""The tab Trajectories: the paths of a run from noise to word, played together with its text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from coladlm.assets import ASSETS
+
+from ..components import ProgressLine, RunResult, ShareLink
+from ..components.curves import Curves
+from ..components.flow_map import FlowMap
+from ..components.heat_map import HeatMap
+from ..components.point_card import PointCard
+from ..components.progress_line import progress_value
+from ..components.saver import Saver
+from ..generate.handlers import restore as restore_generate
+from ..generate.tab import EXAMPLES
+from ..runs.access import visitor_of
+from ..runs.registry import Frame, RunContext
+from ..runs.run_controls import RunControls, connect_view, visitor_of_run
+from ..shared.event_options import EventOptions
+from ..shared.model_turn import EVERY, IN_TURNS
+from ..shared.operation_controls import fold_button, sliders
+from ..shared.resident import Resident
+from ..shared.settings_panel import SettingSlider, SettingsPanel
+from ..shared.tab_links import Restore, Ways
+from ..shared.trace_store import Run, TraceStore
+from .cloud import CloudHolder
+from .handlers import NOTHING_YET, Explorer, Shown, wrong
+from .views import branch_on_map, run_on_map
+
+NAME, BRANCH_BENCH = "trajectories", "branch"
+TRACES = ASSETS / "traces"
+QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
+FILES = (
+    ("html", "Page (HTML)", "The map and the heat map in one file that plays without a server or a network"),
+    ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
+    ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
+)
+RESUME, BRANCH = "Resume from here", "Branch from here"
+WHAT_IT_SHOWS = (
+    "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
+    "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
+    "{channels} dimensions to two or three: what lies together on it may still be far apart."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Controls:
+    """What a run is made of, at the left."""
+
+    prompt: gr.Textbox
+    buttons: RunControls
+    add: gr.Checkbox
+    chosen: gr.CheckboxGroup
+    file: gr.File
+    panel: SettingsPanel
+
+
+@dataclasses.dataclass(frozen=True)
+class _Branch:
+    """What a branch from the opened point is made of: a bench of its own."""
+
+    place: gr.Column
+    noise: gr.Radio
+    seed: gr.Number
+    guidance: SettingSlider
+    steps: SettingSlider
+    run: gr.Button
+    stop: gr.Button
+    kept: RunResult
+
+
+@dataclasses.dataclass(frozen=True)
+class _Results:
+    """What shows the runs, at the right. fitted: how far UMAPs are, where the model has none yet."""
+
+    progress: ProgressLine
+    flow: FlowMap
+    fitted: ProgressLine | None
+    card: PointCard
+    branch: _Branch
+    curves: Curves
+    saver: Saver
+    kept: RunResult
+
+
+def build(resident: Resident, page: gr.Blocks) -> Ways:
+    """Lays the tab out inside the current context of `page` and connects it; says how texts leave it and come in."""
+    store = TraceStore(TRACES)
+    explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
+    laid_out_with = explorers().built_with
+
+    def now() -> Explorer:
+        """The explorer of the model that is resident now; it knows what the page brings to every visitor."""
+        present = explorers()
+        present.built_with = laid_out_with
+        return present
+
+    with gr.Row(elem_classes="workbench", elem_id=NAME):
+        with gr.Column(elem_classes="controls"):
+            controls = _lay_out_controls(resident, now())
+        with gr.Column(elem_classes="results"):
+            results = _lay_out_results(resident, now())
+    _connect_runs(controls, results)
+    _connect_looks(now, controls, results)
+    _connect_points(now, results)
+
+    def restore(query: Mapping[str, str]) -> list[Any]:
+        values = restore_generate(resident.model, query)
+        return [values[0], *values[2:]]  # one text a run here: no variations
+
+    def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from run_on_map(now(), context, named)
+
+    def on_branch(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from branch_on_map(now(), context, named)
+
+    def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
+        shown, card = now().path_of(visitor, run, block, token)
+        return [*shown, card, gr.Column(visible=True), gr.Button(interactive=False)]
+
+    branch = results.branch
+    return Ways(
+        take=lambda text: [text],
+        outputs=[controls.prompt],
+        take_run=take_run,
+        run_outputs=[*_outputs(controls, results), results.card, branch.place, branch.run],
+        restore=Restore("generate", restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME),
+        views={NAME: on_run, BRANCH_BENCH: on_branch},
+    )
+
+
+def _outputs(controls: _Controls, results: _Results) -> list[gr.components.Component]:
+    """Where the values of a Shown go, in their order."""
+    return [results.flow, results.progress, controls.chosen, results.curves]
+
+
+def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
+    with gr.Group(elem_classes="ask"):
+        prompt = gr.Textbox(
+            EXAMPLES[0],
+            label="Prompt",
+            info="The run on the map goes on from here. Shift + Enter runs.",
+            lines=3,
+            max_lines=10,
+            elem_classes="prompt-box",
+            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+        )
+    buttons = RunControls(NAME)
+    add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
+    recorded = explorer.recorded()
+    chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
+    fold_button(NAME)
+    with gr.Column(elem_classes="setting-list"):
+        with gr.Accordion("Open a trace", open=False, elem_classes="more"):
+            file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
+        with gr.Accordion("Sampler", open=False, elem_classes="more"):
+            panel = SettingsPanel(resident.first.defaults)
+    return _Controls(prompt, buttons, add, chosen, file, panel)
+
+
+def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
+    model, charts = resident.first, explorer.cloud.charts
+    with gr.Row(elem_classes="over"):
+        progress = ProgressLine(part="progress", elem_classes="progress")
+        ShareLink(part="link", elem_classes="link")
+    flow = FlowMap(
+        NAME, charts.text if charts else "", NOTHING_YET, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
+    )
+    gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
+    fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
+    card = PointCard(elem_id="point")
+    branch = _lay_out_branch(resident)
+    HeatMap(NAME, elem_id="heat")
+    curves = Curves(NAME, part="curves", also=BRANCH_BENCH, elem_id="curves")
+    saver = Saver("Save", FILES, elem_id="save")
+    kept = RunResult(part="kept")
+    return _Results(progress, flow, fitted, card, branch, curves, saver, kept)
+
+
+def _lay_out_branch(resident: Resident) -> _Branch:
+    """A bench of its own, there from the start: it may have a run to show before a point is opened."""
+    start = resident.first.defaults
+    with gr.Column(visible="hidden", elem_classes="branch beside", elem_id=BRANCH_BENCH) as place:
+        noise = gr.Radio(
+            [("the same noise", "same"), ("other noise", "other")],
+            value="same",
+            label="Go on from here with",
+            info="With the same noise, guidance and steps the run is resumed and ends as it did. With any of "
+            "them changed it is a branch, and only what was before this point stays the same.",
+        )
+        with gr.Row():
+            seed = gr.Number(1, label="Seed of the other noise", min_width=140, visible=False)
+            guidance, steps = sliders(
+                ("Guidance", "", (0, 20, 0.1), start.guidance, ""),
+                ("Steps a block", "", (1, 128, 1), start.steps, ""),
+            )
+        with gr.Row(elem_classes="small-buttons"):
+            run = gr.Button(RESUME, min_width=40, elem_id="branch-run", elem_classes="small-run")
+            stop = gr.Button("Stop", min_width=40, elem_classes="stop")
+        ProgressLine(part="progress", elem_classes="fold-progress")
+        kept = RunResult(part="kept")
+    return _Branch(place, noise, seed, guidance, steps, run, stop, kept)
+
+
+def _connect_runs(controls: _Controls, results: _Results) -> None:
+    """Run and Branch, each of a bench of its own."""
+    chosen, branch = {"chosen": controls.chosen}, results.branch
+    controls.buttons.connect(
+        NAME,
+        {"prompt": controls.prompt, "add": controls.add, **chosen, **controls.panel.by_name},
+        also=[controls.prompt.submit, results.flow.submit],
+    )
+    named = {"card": results.card, "noise": branch.noise, "seed": branch.seed, "guidance": branch.guidance,
+             "steps": branch.steps, **chosen}  # fmt: skip
+    connect_view(BRANCH_BENCH, [branch.run.click], branch.stop, BRANCH_BENCH, named)
+
+
+def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _Results) -> None:
+    """What is on the map: the list of runs, what has become of a run, files."""
+    chosen, outputs = controls.chosen, _outputs(controls, results)
+
+    def on_chosen(ids: list[str], request: gr.Request) -> Shown:
+        return now().show(visitor_of(request.headers), ids)
+
+    def on_opened(request: gr.Request) -> Shown:
+        return now().first(visitor_of(request.headers))
+
+    def on_ended(kept: dict[str, Any] | None, request: gr.Request) -> Any:
+        return now().choices(visitor_of_run(request, kept), kept["shown"]) if kept else gr.skip()
+
+    def on_file(file: str | None, request: gr.Request) -> list[Any]:
+        return [*now().upload(visitor_of(request.headers), file), None]
+
+    def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
+        return now().save(visitor_of(request.headers), event.kind, ids)
+
+    def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
+        yield from fit_in_background(now(), visitor_of(request.headers), ids)
+
+    for kept in (results.kept, results.branch.kept):
+        kept.ended(on_ended, kept, chosen, queue=False, **EVERY, **QUICK)
+    results.flow.input(on_opened, None, outputs, queue=False, **QUICK)
+    chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
+    controls.file.upload(on_file, controls.file, [*outputs, controls.file], **QUICK)
+    results.saver.select(on_save, chosen, results.saver, **QUICK)
+    if results.fitted is not None:
+        chosen.change(on_fit, chosen, [results.flow, results.fitted], concurrency_limit=1, **QUICK)
+
+
+def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
+    """A point that is opened, and what a branch from it would be."""
+    card, branch = results.card, results.branch
+    changes = [branch.noise, branch.guidance, branch.steps]
+
+    def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
+        visitor, closed = visitor_of(request.headers), gr.Button(interactive=False)
+        try:
+            value = now().open(visitor, event.run, event.block, event.step, event.place)
+        except ValueError as error:
+            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), wrong(error).progress]
+        run = now().run_of(visitor, value)
+        if run is None:
+            return [value, gr.skip(), gr.skip(), gr.skip(), closed, gr.skip()]
+        settings = run.trace.recipe.settings
+        before_end = gr.Button(interactive=value["point"]["step"] < settings.steps)
+        return [value, gr.Column(visible=True), settings.guidance, settings.steps, before_end, gr.skip()]
+
+    def on_changed(
+        card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any, request: gr.Request
+    ) -> list[Any]:
+        same = now().resumes(visitor_of(request.headers), card, noise, guidance, steps)
+        return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
+
+    gr.on([part.change for part in changes], on_changed, [card, *changes], [branch.run, branch.seed],
+          queue=False, **QUICK)  # fmt: skip
+    results.flow.select(
+        on_select,
+        None,
+        [card, branch.place, branch.guidance, branch.steps, branch.run, results.progress],
+        **EVERY,
+        **QUICK,
+        **IN_TURNS,
+    )
+
+
+def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:
+    """Fits the UMAPs of a model that has none yet; values of the map and of a progress line of its own."""
+    if explorer.cloud.charts is None or explorer.cloud.complete:
+        return
+    for share, message in explorer.cloud.fit():
+        said = progress_value("idle", message=f"In the background, {share:.0%}: {message}")
+        yield [gr.skip(), said]
+    yield [explorer.show(visitor, ids).flow, progress_value("idle")]

@@ -1,0 +1,68 @@
+"""`python app.py` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[3]
+START_SECONDS = 120
+PATIENCE = 20  # seconds, for a busy machine
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Server:
+    """A process of app.py with the small random checkpoint."""
+
+    def __init__(self, folder: Path, checkpoint: Path, *options: str, **environment: str) -> None:
+        port = free_port()
+        self.ending = False
+        self.address, self.log = f"http://127.0.0.1:{port}", folder / "log.txt"
+        command = [sys.executable, str(ROOT / "app.py"), "--checkpoint", str(checkpoint), "--device", "cpu",
+                   "--dtype", "float32", "--port", str(port), *options]  # fmt: skip
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "COLADLM_CACHE": str(folder / "cache"), **environment},
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self.healthy():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+
+    def healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.address}/health", timeout=PATIENCE).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def metric(self, name: str) -> float:
+        lines = httpx.get(f"{self.address}/metrics", timeout=PATIENCE).text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def ask_to_end(self) -> None:
+        self.ending = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> int:
+        """Asks it to end, once; returns its status. Fails for a traceback in its log."""
+        if not self.ending:
+            self.ask_to_end()
+        status = self.process.wait(60)
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
+        return status

@@ -1,0 +1,143 @@
+"""Every endpoint of Gradio's API and every tool of the MCP server, called as their users do."""
+
+import ast
+import errno
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from app.api.openai_api import ApiOptions
+from app.server import Options, Served
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from coladlm.serve import Limits
+
+PAIR = ("The sun was warm", "The night was cold")
+QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
+CALLS = {
+    "/generate": (("Once upon a time",), QUICK),
+    "/interpolate": ((list(PAIR),), {"stops": 3, "steps": 2}),
+    "/edit": (("The dog ran home.", 1, 3), {"candidates": 2, "steps": 2}),
+    "/invert": ((["The cat sat"],), {"steps": 2, "iterations": 1}),
+    "/replay": (({"operation": "generate", "texts": ["The cat"], "settings": QUICK, "variations": 2},), {}),
+    "/encode": (("The cat sat",), {}),
+    "/decode": (([[0.0] * 8],), {}),
+}
+
+
+@pytest.fixture(scope="module")
+def address(model):
+    served = Served(model, Limits(), ApiOptions(), Options(mcp=True, quiet=True))
+    yield served.address
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    return Client(address, verbose=False)
+
+
+def call(client, model, name):
+    positional, named = CALLS[name]
+    if name == "/decode":
+        positional = ([[0.0] * model.latent_dim],)
+    return client.predict(*positional, api_name=name, **named)
+
+
+def test_every_endpoint_is_called_here_and_says_what_it_takes(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(CALLS) <= set(endpoints)
+    for name in CALLS:
+        told = endpoints[name]
+        assert told["description"] and all(parameter["label"] for parameter in told["parameters"])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_endpoint_answers(client, model, name):
+    assert call(client, model, name)
+
+
+@pytest.mark.parametrize("name", ["/generate", "/interpolate", "/edit", "/invert"])
+def test_the_recipe_of_an_endpoint_gives_the_same_when_it_is_replayed(client, model, name):
+    _, recipe = call(client, model, name)
+    texts, told = client.predict(recipe, api_name="/replay")
+    *_, finished = run(model, Recipe.from_dict(recipe))
+    assert texts == finished.texts
+    assert told["note"] == "" and {**told, "note": ""} == {**recipe, "note": ""}
+
+
+def test_a_recipe_of_another_model_says_so(client):
+    _, told = client.predict({"operation": "generate", "texts": ["x"], "settings": QUICK, "model": "other"},
+                             api_name="/replay")  # fmt: skip
+    assert "made with the model other" in told["note"]
+
+
+def test_latents_come_back_as_the_text(client, model):
+    encoded = client.predict("The cat sat", api_name="/encode")
+    decoded = client.predict(encoded["mean"], api_name="/decode")
+    assert "".join(encoded["tokens"]) == "The cat sat"
+    assert len(encoded["mean"]) == len(encoded["logvar"]) == len(model.encode("The cat sat").mean)
+    ids = model.decode(model.encode("The cat sat").mean).argmax(-1).tolist()
+    assert decoded["text"] == model.read(ids)
+    assert all(0 < token["probability"] <= 1 for token in decoded["tokens"])
+
+
+WRONG = {
+    "no text": ("/encode", ("",), "tokens"),
+    "latents of another width": ("/decode", ([[0.0]],), "finite numbers"),
+    "no latents": ("/decode", ([],), "expected"),
+    "latents that are words": ("/decode", (["a"],), "expected"),
+    "no recipe": ("/replay", ({"texts": ["x"]},), "operation"),
+    "an operation that is not there": ("/replay", ({"operation": "sing", "texts": ["x"]},), "sing"),
+    "a recipe for everybody's patience": (
+        "/replay",
+        ({"operation": "generate", "texts": ["x"] * 256, "settings": {"max_new_tokens": 1000}},),
+        "at most",
+    ),
+    "an empty text to invert": ("/invert", ([""],), "token"),
+}
+
+
+@pytest.mark.parametrize("name, given, said", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_gets_a_sentence(client, name, given, said):
+    with pytest.raises(AppError, match=said):
+        client.predict(*given, api_name=name)
+
+
+@pytest.mark.parametrize(
+    "number, status, said", [(errno.ENOSPC, 507, "disk of the server is full"), (errno.EIO, 500, "")]
+)
+def test_an_upload_that_finds_no_room_is_told_so(address, monkeypatch, number, status, said):
+    async def fails(*_, **__):
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr("gradio.routes.upload_fn", fails)
+    answer = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.txt", b"text")})
+    assert answer.status_code == status and said in answer.text
+
+
+def test_an_mcp_client_lists_and_calls_the_tools(address, model, complete):
+    async def ask():
+        async with (
+            streamable_http_client(f"{address}/gradio_api/mcp/") as (receive, send, _),
+            ClientSession(receive, send) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            answer = await session.call_tool("generate", {"prompt": "Once upon a time", **QUICK})
+            return tools, answer
+
+    tools, answer = complete(ask())
+    named = {tool.name: tool for tool in tools}
+    assert {name.removeprefix("/") for name in CALLS} <= set(named)
+    assert "prompt" in named["generate"].inputSchema["properties"]
+    assert named["generate"].description.startswith("Continues a prompt")
+    assert not answer.isError
+    *_, finished = run(
+        model, Recipe("generate", ("Once upon a time",), model.defaults.from_dict(QUICK, model.defaults))
+    )
+    assert ast.literal_eval(answer.content[0].text)[0] == finished.texts[0]

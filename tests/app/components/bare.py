@@ -1,0 +1,132 @@
+"""A bare page with components of ours on it: their HTML, CSS and JavaScript, and what they need of gradio, in memory.
+
+There is no server, no gradio and no model behind it. A component is given `element`, `props`, `trigger` and `watch` as
+gradio gives them; what it triggers is written down, and `update` stands for what the server sends.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from playwright.sync_api import Locator, Route
+
+from ...browser.heard import Heard
+from .page_parts import HEAD, LIBRARY, STYLES, Part
+
+ADDRESS = "http://127.0.0.1/bare"  # answered here; this host counts as secure, and so has a clipboard
+# As gradio 6.31 does it (its Index of HTML): `update` compares as JSON, then tells the watchers in a microtask.
+GRADIO = """window.parts = {};
+window.mount = (name, html, script, props) => {
+  const element = document.querySelector('#' + name + ' > .html'), watchers = [], told = [];
+  element.innerHTML = html;
+  const trigger = (event, data = {}) => told.push([event, JSON.parse(JSON.stringify(data))]);
+  const watch = (names, callback) => watchers.push([[names].flat(), callback]);
+  const update = news => {
+    const changed = Object.keys(news).filter(key => JSON.stringify(props[key]) !== JSON.stringify(news[key]));
+    Object.assign(props, JSON.parse(JSON.stringify(news)));
+    queueMicrotask(() => watchers.filter(([names]) => names.some(name => changed.includes(name))).forEach(([, act]) => act()));
+  };
+  parts[name] = {props, told, update};
+  new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
+};"""  # noqa: E501
+
+
+class Bare:
+    """What is on the page, by the names it was put there with."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard, self.page = heard, heard.page
+        self.parts: dict[str, Part] = {}
+        self.around = ""
+
+    def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
+        """Puts parts on an empty page. bench: the id of a workbench around them, with Run and Stop; None for none."""
+        self.parts = dict(parts)
+        places = "".join(_place(name, part) for name, part in self.parts.items())
+        if bench is not None:
+            places = (
+                f'<div class="workbench" id="{bench}"><div class="run-controls"><button class="run">Run</button>'
+                f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
+            )
+        self.around = (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>{HEAD}'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLES}</style>'
+            f"<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
+            f'<main class="gradio-container"><h1>Bare</h1>{places}</main></body></html>'
+        )
+        self.open()
+
+    def open(self) -> None:
+        """Opens the page, or opens it once more: components begin again, with what the browser has kept."""
+        self.page.goto(ADDRESS)
+        for name, part in self.parts.items():
+            self.page.evaluate("given => mount(...given)", [name, part.html, part.script, part.props])
+
+    def leave(self) -> None:
+        """Leaves the page and what it has kept, so that the next test finds a browser without a past."""
+        self.page.goto(ADDRESS + "/left")
+        self.page.evaluate("localStorage.clear()")
+        self.page.mouse.move(0, 0)
+
+    def answer(self, route: Route) -> None:
+        """Answers the page's requests from memory and from plotly's file; anything else is not there."""
+        path = unquote(urlsplit(route.request.url).path)
+        if path == "/bare":
+            route.fulfill(body=self.around, content_type="text/html")
+        elif path.endswith(LIBRARY.name):
+            route.fulfill(path=LIBRARY, content_type="text/javascript")
+        else:
+            route.fulfill(body="", content_type="text/html")
+
+    def update(self, name: str, value: Any, **props: Any) -> None:
+        """Sends a part a value, and further props, as the server does."""
+        self.page.evaluate("([name, news]) => parts[name].update(news)", [name, {"value": value, **props}])
+
+    def frame(self, name: str, value: Any) -> None:
+        """Gives a part what a run shows in it, as the page does for a run by its id (app/runs/run_client.js)."""
+        self.page.evaluate(
+            """([name, detail]) => document.querySelector('#' + name + ' > [data-run-part]')
+            .dispatchEvent(new CustomEvent('frame', {detail}))""",
+            [name, value],
+        )
+
+    def run_state(self, state: str, outcome: str = "", message: str = "") -> None:
+        """Tells the bench how its run stands, likewise."""
+        self.page.evaluate(
+            """detail => document.querySelector('.workbench').dispatchEvent(new CustomEvent('run-state', {detail}))""",
+            {"name": state, "id": "a-run", "outcome": outcome, "message": message, "shown": True},
+        )
+
+    def value(self, name: str) -> Any:
+        """The value of a part, which it may have changed itself."""
+        return self.page.evaluate("name => parts[name].props.value", name)
+
+    def told(self, name: str, event: str | None = None) -> list[Any]:
+        """What a part has triggered: the data of every such event, or [event, data] of all of them."""
+        told = self.page.evaluate("name => parts[name].told", name)
+        return told if event is None else [data for kind, data in told if kind == event]
+
+    def locator(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    def overflow(self) -> int:
+        """By how much the page is wider than its window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    def save(self, button: Locator, folder: Path) -> Path:
+        """The file that a button saves."""
+        with self.page.expect_download() as download:
+            button.click()
+        file = folder / download.value.suggested_filename
+        download.value.save_as(file)
+        return file
+
+
+def _place(name: str, part: Part) -> str:
+    assert re.fullmatch(r"[a-z0-9_-]+", name)
+    return f'<div id="{name}" class="block {html.escape(" ".join(part.classes))}"><div class="html"></div></div>'

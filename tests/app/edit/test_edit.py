@@ -1,0 +1,398 @@
+"""The handlers of the tab Edit: the text and its history, and running an edit as the plain generator that it is."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from app.edit import history as edit_history
+from app.edit.api import edit_text
+from app.edit.controls import (
+    METHOD_CHOICES,
+    NAMES,
+    OTHER,
+    OWN,
+    as_measured,
+    first_direction,
+    options_of,
+    turning_said,
+    values_of_options,
+)
+from app.edit.frames import ALIKE, LiveEdit
+from app.edit.handlers import (
+    EXAMPLES,
+    choose,
+    edit,
+    first_history,
+    restore,
+    show,
+    span_of,
+    take_example,
+    tokens_of,
+    travel,
+    typed,
+)
+from app.shared.links import link_of
+from app.shared.settings_panel import values_of
+from coladlm import SamplerSettings
+from coladlm.latent.edit import METHODS, OPTIONS, Edited
+from coladlm.latent.turning import measured
+from coladlm.recipe import Recipe, RecipeError, check_options
+from coladlm.run import run
+from coladlm.serve import Scheduler
+
+from ..viewing import Viewer, controls_of, parts_of
+
+SCHEDULER = Scheduler()
+SETTINGS = SamplerSettings(steps=3, seed=5, guidance=2.0)
+TEXT = "The dog ran home and the bird sang."
+METHOD, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED, COMPONENT, PUSH, RENOISE, FOLLOW, MANY = (
+    NAMES
+)
+
+
+def _controls(model, changes):
+    values = ["anew", 50, "happy-sad", "", "", OTHER, tokens_of(model, OTHER), 50, 1, 1.0, 40, 0, 2]
+    return {**dict(zip(NAMES, values, strict=True)), **changes}
+
+
+def _view(model):
+    return lambda context, controls: edit(model, SCHEDULER, context, controls)
+
+
+def _named(model, changes=None, text=TEXT, span=(5, 9), picked=None, settings=SETTINGS):
+    picker = tokens_of(model, picked or text, *span)
+    return controls_of(settings, text=text, picker=picker, options=_controls(model, changes or {}))
+
+
+def _last(model, changes=None, **given):
+    parts = parts_of(_view(model), _named(model, changes, **given))
+    return parts["rows"], parts["progress"], parts["link"]
+
+
+def _outcome(model, recipe):
+    return next(event for event in run(model, recipe) if isinstance(event, Edited))
+
+
+def _said(pieces):
+    return "".join(text for text, _ in pieces)
+
+
+# running
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_edit_ends_with_its_candidates_best_first_and_a_link(model, method):
+    rows, progress, link = _last(model, {METHOD: method})
+    assert (rows["state"], progress["state"]) == ("done", "done")
+    assert [row["label"] for row in rows["rows"]] == ["before", "no. 1", "no. 2"]
+    edited = _outcome(model, Recipe.from_url(link["query"][3:]))
+    assert [row["text"] for row in rows["rows"][1:]] == [candidate.text for candidate in edited.candidates]
+    assert [row["score"] for row in rows["rows"][1:]] == [f"misfit {c.misfit:.3f}" for c in edited.candidates]
+    assert rows["rows"][0]["score"] == f"misfit {edited.misfit_before:.3f}" and not rows["rows"][0]["text"]
+
+
+def test_the_text_before_stands_above_with_its_span_marked(model):
+    rows, *_ = _last(model)
+    before = rows["rows"][0]["final"]
+    assert _said(before) == TEXT
+    parts = tokens_of(model, TEXT)["tokens"]
+    assert [text for text, flag in before if flag == 4] == ["".join(parts[5:9])]
+
+
+def test_candidates_that_came_out_the_same_stand_there_once(model):
+    rows, progress, _ = _last(model, {METHOD: "renoise", STRENGTH: 0, MANY: 3})
+    assert [row["label"] for row in rows["rows"]] == ["before", "no. 1"]
+    assert rows["rows"][1]["score"].endswith(" · 3 alike")
+    assert ALIKE in rows["notes"] and "1 different text" in progress["parts"]
+
+
+def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
+    rows, *_ = _last(model)
+    edited = _outcome(model, Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9}))
+    for row, candidate in zip(rows["rows"][1:], edited.candidates, strict=True):
+        assert _said(row["final"]) == candidate.text
+        assert any(flag for _, flag in row["final"]) == any(candidate.changed)
+        assert row["final"][0][1] == 0 and row["final"][-1][1] == 0
+
+
+def test_only_the_neighbourhood_of_the_span_of_a_long_text_is_shown(model):
+    text = "the bird sang " * 120
+    rows, *_ = _last(model, text=text, span=(300, 303))
+    shown = _said(rows["rows"][1]["final"])
+    assert shown.startswith("… ") and shown.endswith(" …") and len(shown) < len(text) / 2
+    assert len(rows["rows"][1]["text"]) > len(text) - 60
+
+
+@pytest.mark.parametrize("follow", [0, 70])
+def test_whole_texts_stand_there_at_every_step(model, follow):
+    recipe = Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9, "follow": follow / 100})
+    live = LiveEdit(model, recipe)
+    running = [frame.rows["rows"][1] for event in run(model, recipe) if (frame := live.after(event))]
+    assert len(running) > SETTINGS.steps
+    parts = tokens_of(model, TEXT)["tokens"]
+    for row in running:
+        if row["final"] is None:
+            settled = [token[0] for line in row["settled"].splitlines() for token in json.loads(line)]
+            assert row["lead"] == "".join(parts[:4])
+            assert TEXT.endswith(row["tail"])
+            assert len(settled) + len(row["live"]) <= len(parts) - 4
+
+
+def test_kept_tokens_are_told_from_those_that_form(model):
+    recipe = Recipe("edit", (TEXT,), SETTINGS, 1, {"start": 5, "end": 7})
+    live = LiveEdit(model, recipe)
+    seen = []
+    for event in run(model, recipe):
+        live.after(event)
+        seen.append([token.confidence for token in live.rows[0].live])
+    forming = next(confidences for confidences in seen if confidences)
+    assert [confidence < 0 for confidence in forming] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "said"),
+    [
+        ({}, {"text": "", "span": (0, 0)}, "The text is empty, expected some words to change."),
+        ({}, {"span": (0, 0)}, "No token is selected"),
+        ({}, {"text": "word " * 300, "span": (0, 600)}, "The span is 600 tokens long, expected at most 512"),
+        ({}, {"picked": TEXT + " Indeed."}, "The text is not the one in which you selected"),
+        ({}, {"text": "broken \ud800", "picked": TEXT}, "broken character"),
+        ({METHOD: "erase"}, {}, "'erase'"),
+        ({METHOD: "renoise", STRENGTH: 150}, {}, "Strength is 150 %, expected from 0 to 100 %."),
+        ({METHOD: "renoise", STRENGTH: None}, {}, "Strength is empty"),
+        ({METHOD: "direction", PUSH: 9}, {}, "Strength is 9"),
+        ({METHOD: "direction", DIRECTION: "up-down"}, {}, "up-down"),
+        ({METHOD: "direction", DIRECTION: "own"}, {}, "The first list is empty"),
+        (
+            {METHOD: "direction", DIRECTION: "own", FIRST: "One.", SECOND: "One.\nTwo."},
+            {},
+            "The first list is 1 sentence",
+        ),
+        ({METHOD: "direction", DIRECTION: "own", FIRST: "a\nb", SECOND: "a\nb"}, {}, "same mean latent"),
+        ({METHOD: "component", COMPONENT: 0}, {}, "Component is 0"),
+        ({METHOD: "component", COMPONENT: 99}, {}, "Component is 98"),
+        ({METHOD: "mix", OTHER_TEXT: ""}, {}, "The other text is empty"),
+        ({FOLLOW: 101}, {}, "What follows is 101 %"),
+        ({MANY: 0}, {}, "Candidates is 0"),
+        ({MANY: 60}, {}, "Candidates is 60, expected at most 16"),
+        ({MANY: 1.5}, {}, "Candidates is 1.5"),
+        ({}, {"settings": SamplerSettings(steps=900)}, "Steps a block is 900"),
+    ],
+)
+def test_what_is_wrong_comes_as_a_sentence(model, changes, given, said):
+    with pytest.raises(ValueError) as raised:
+        parts_of(_view(model), _named(model, changes, **given))
+    sentence = str(raised.value)
+    assert said in sentence and sentence.endswith(".") and "options." not in sentence
+
+
+@pytest.mark.parametrize("name", ["text", "picker", "options", "settings"])
+def test_controls_that_are_missing_are_a_sentence(model, name):
+    controls = _named(model)
+    del controls[name]
+    with pytest.raises(ValueError, match="expected"):
+        parts_of(_view(model), controls)
+
+
+def test_a_stopped_edit_keeps_whole_texts(model):
+    context, rows = Viewer(), []
+    text = "the bird sang " * 60
+    settings = SamplerSettings(steps=50, seed=5, guidance=2.0)
+    view = edit(model, SCHEDULER, context, _named(model, text=text, span=(100, 110), settings=settings))
+    while not any(row["live"] for row in rows):
+        rows = next(view).get("rows", {"rows": []})["rows"]
+    view.close()
+    shown = context.shown[-1]
+    assert (shown["rows"]["state"], shown["progress"]["state"]) == ("stopped", "stopped")
+    before, *candidates = shown["rows"]["rows"]
+    assert [row["label"] for row in candidates] == ["no. 1", "no. 2"] and not before["text"]
+    parts = tokens_of(model, text)["tokens"]
+    for row in candidates:
+        assert row["text"].startswith("".join(parts[:100])) and row["text"].endswith("".join(parts[120:]))
+
+
+def test_all_tokens_may_be_selected_with_a_note(model):
+    rows, *_ = _last(model, span=(0, len(tokens_of(model, TEXT)["tokens"])))
+    assert any("All tokens are selected" in note for note in rows["notes"])
+
+
+@pytest.mark.parametrize("text", ["👩‍🚀🎈 to the moon", "שלום עולם, said the bird", "<b>x</b> {{y}} ${z}"])
+def test_any_script_can_be_edited(model, text):
+    rows, progress, _ = _last(model, text=text, span=(1, 3))
+    assert progress["state"] == "done"
+    assert _said(rows["rows"][0]["final"]) == text
+
+
+# the text and its history
+
+
+def test_a_picker_has_every_token_of_its_text(model):
+    picker = tokens_of(model, TEXT, 2, 4)
+    assert "".join(picker["tokens"]) == TEXT and (picker["start"], picker["end"]) == (2, 4)
+    assert tokens_of(model, "")["tokens"] == []
+
+
+def test_a_text_that_cannot_be_tokens_says_why(model):
+    assert "tokens" in tokens_of(model, "word " * 10_000)["wrong"]
+
+
+def test_the_first_visit_has_an_example_with_words_selected(model):
+    _, picker, *_ = show(model, first_history(model))
+    assert "".join(picker["tokens"][picker["start"] : picker["end"]]).strip() == EXAMPLES[0][1]
+
+
+def test_a_span_is_found_by_its_words():
+    assert span_of(["The", " li", "ttle", " dog"], "little") == (1, 3)
+
+
+def test_choosing_undoing_and_redoing(model):
+    history = edit_history.new_history(TEXT)
+    picker = tokens_of(model, TEXT, 2, 4)
+    text, picker, history, undo, redo = choose(model, "Another text", picker, history)
+    assert (text, picker["start"], picker["end"]) == ("Another text", 2, 4)
+    assert undo["interactive"] and not redo["interactive"]
+    text, picker, history, undo, redo = travel(model, {**picker, "start": 0, "end": 1}, history, -1)
+    assert (text, picker["start"], picker["end"]) == (TEXT, 2, 4)
+    assert not undo["interactive"] and redo["interactive"]
+    text, picker, history, undo, redo = travel(model, picker, history, 1)
+    assert (text, picker["start"], picker["end"]) == ("Another text", 0, 1)
+    assert travel(model, picker, history, 1)[0] == "Another text"
+
+
+def test_typing_is_one_step_and_an_example_another(model):
+    history = edit_history.new_history(TEXT)
+    for text in ("T", "Th", "The"):
+        *_, history, _, _ = typed(model, text, history)
+    *_, history, _, _ = take_example(model, EXAMPLES[1], history)
+    assert [entry[0] for entry in history["entries"]] == [TEXT, "The", EXAMPLES[1][0]]
+    assert typed(model, EXAMPLES[1][0], history) == [gr.skip()] * 5
+
+
+def test_another_text_after_undo_forgets_what_was_undone(model):
+    history = edit_history.push(edit_history.new_history("a"), "b")
+    history = edit_history.push(edit_history.step(history, -1), "c")
+    assert [entry[0] for entry in history["entries"]] == ["a", "c"]
+
+
+def test_a_history_is_bounded():
+    history = edit_history.new_history("")
+    for i in range(200):
+        history = edit_history.push(history, f"text {i}")
+    assert len(history["entries"]) == edit_history.MAX_ENTRIES and edit_history.current(history).text == "text 199"
+    for i in range(5):
+        history = edit_history.push(history, str(i) * (edit_history.MAX_CHARACTERS // 2))
+    assert len(history["entries"]) == 2
+
+
+def test_a_history_is_plain_data():
+    history = edit_history.leave(edit_history.push(edit_history.new_history("a"), "b"), 0, 1)
+    assert json.loads(json.dumps(history)) == history
+
+
+# controls and links
+
+
+def test_every_method_has_a_choice():
+    assert {choice.value for choice in METHOD_CHOICES} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {METHOD: "anew", FOLLOW: 30, MANY: 5},
+        {METHOD: "renoise", STRENGTH: 29},
+        {METHOD: "direction", DIRECTION: "day-night", PUSH: -1.5, RENOISE: 7},
+        {METHOD: "direction", DIRECTION: "own", FIRST: "a b\nc", SECOND: "d\ne f\ng"},
+        {METHOD: "mix", MIXED: 70, OTHER_PICKED: {"text": OTHER, "start": 1, "end": 3}},
+        {METHOD: "component", COMPONENT: 3, PUSH: 2.0},
+    ],
+    ids=["anew", "renoise", "shipped", "own", "mix", "component"],
+)
+def test_options_survive_the_controls(model, changes):
+    options, other, candidates = options_of(_controls(model, changes))
+    picked = tokens_of(model, other or OTHER, options.get("other_start", 0), options.get("other_end", 0))
+    values = values_of_options(check_options(options, OPTIONS), picked, candidates)
+    kept = {name: value for name, value in values.items() if value != gr.skip()}
+    assert options_of(_controls(model, kept)) == (options, other, candidates)
+
+
+def test_a_direction_tells_how_many_sentences_it_turns_with_this_model(bundled):
+    model = bundled
+    found = measured(model)
+    best = first_direction(model)
+    assert found[best].turned == max(turning.turned for turning in found.values())
+    assert f"Turned {found[best].turned:.0%} of {found[best].edits} edits" in turning_said(model, best)
+    assert as_measured(model, best) == [found[best].strength, 100 * found[best].renoise]
+
+
+def test_a_direction_that_was_not_measured_says_so_and_changes_no_control(model):
+    assert "not been measured" in turning_said(model, "happy-sad")
+    assert as_measured(model, "happy-sad") == as_measured(model, OWN) == [gr.skip(), gr.skip()]
+    assert "first list" in turning_said(model, OWN)
+
+
+def test_a_selection_in_an_other_text_that_has_changed_counts_for_nothing(model):
+    options, _, _ = options_of(_controls(model, {METHOD: "mix", OTHER_PICKED: tokens_of(model, "Old words", 0, 1)}))
+    assert "other_start" not in options
+
+
+@pytest.mark.parametrize("lines", ["", "One.", None])
+def test_a_direction_needs_two_sentences_on_each_side(model, lines):
+    with pytest.raises(RecipeError, match="second list"):
+        options_of(_controls(model, {METHOD: "direction", DIRECTION: "own", FIRST: "a\nb", SECOND: lines}))
+
+
+def test_a_link_fills_in_text_selection_controls_and_settings(model):
+    *_, link = _last(model, {METHOD: "mix", MIXED: 70, MANY: 3})
+    values = restore(model, {"r": link["query"][3:]})
+    text, picker = values[:2]
+    assert (text, picker["start"], picker["end"]) == (TEXT, 5, 9)
+    controls = dict(zip(NAMES, values[5:], strict=False))
+    settings, progress = values[5 + len(NAMES) : -1], values[-1]
+    assert (controls[METHOD], controls[OTHER_TEXT], controls[MIXED], controls[MANY]) == ("mix", OTHER, 70, 3)
+    assert settings == values_of(SETTINGS)
+    assert "press Change the span" in progress["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"r": "nonsense"},
+        {"r": link_of(Recipe("edit", (TEXT,), options={"method": "erase"}))["query"][3:]},
+        {"r": link_of(Recipe("edit", (TEXT,), variations=64))["query"][3:]},
+    ],
+)
+def test_a_link_that_cannot_be_shown_says_so(model, query):
+    values = restore(model, query)
+    assert values[-1]["state"] == "error" and "link" in values[-1]["message"]
+    assert values[0] == EXAMPLES[0][0]
+
+
+# the API
+
+
+def test_the_api_gives_the_candidates_of_its_recipe(model):
+    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], {"start": 5, "end": 9}, 2, {"steps": 3})
+    edited = _outcome(model, Recipe.from_json(json.dumps(recipe)))
+    assert [c["text"] for c in candidates] == [c.text for c in edited.candidates]
+    assert [c["misfit"] for c in candidates] == pytest.approx([c.misfit for c in edited.candidates], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "candidates", "given", "said"),
+    [
+        ({}, 2, {}, "span"),
+        ({"start": -1, "end": 2}, 2, {}, "start"),
+        ({"start": 0, "end": 10**9}, 2, {}, "end"),
+        ({"start": 0, "end": 2, "strength": 7}, 2, {}, "strength"),
+        ({"start": 0, "end": 2, "follow": 2}, 2, {}, "follow"),
+        ({"start": 0, "end": 2}, 0, {}, "variations"),
+        ({"start": 0, "end": 2}, 64, {}, "variations"),
+        ({"start": 0, "end": 2}, 2, {"steps": 0}, "steps"),
+        ({"start": 0, "end": 2, "method": "direction", "first": ["one"], "second": ["a", "b"]}, 2, {}, "first list"),
+    ],
+)
+def test_the_api_refuses_with_a_sentence(model, options, candidates, given, said):
+    with pytest.raises(gr.Error, match=said):
+        next(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))

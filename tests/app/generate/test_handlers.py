@@ -1,0 +1,316 @@
+"""What can be done with a finished run on the tab Generate."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from app.components.text_rows import CHANGED
+from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.differences import marked
+from app.generate.handlers import MOST_VARIATIONS, GenerateHandlers
+from app.generate.sweep import MOST_CELLS, cells_of, sweep, values_from
+from app.shared.trace_store import TraceStore
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+from ..viewing import Viewer, controls_of, parts_of
+
+SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
+PROMPT = "Once upon a time there was a cat and"
+VISITOR = "visitor"
+
+
+@pytest.fixture
+def desk(model, scheduler, baseline) -> GenerateHandlers:
+    return GenerateHandlers(model, TraceStore(), scheduler, baseline)
+
+
+def written(desk, variations=1, settings=SETTINGS, prompt=PROMPT):
+    """The parts of a run as they stand at its end."""
+    return parts_of(desk.write, controls_of(settings, prompt=prompt, variations=variations), Viewer(VISITOR))
+
+
+def words_of(row: dict) -> str:
+    return "".join(text for text, _ in row["final"])
+
+
+def texts_of(model, settings=SETTINGS, variations=1):
+    *_, finished = run(model, Recipe("generate", (PROMPT,), settings, variations))
+    return finished.texts
+
+
+def test_variations_are_one_batch_of_different_texts(desk, model):
+    last = written(desk, 3)
+    assert [row["text"] for row in last["rows"]["rows"]] == texts_of(model, variations=3)
+    assert last["rows"]["state"] == last["progress"]["state"] == "done"
+    assert last["progress"]["parts"][0] == "3 texts"
+    link = last["link"]["query"].removeprefix("?r=")
+    assert Recipe.from_url(link).variations == 3
+
+
+@pytest.mark.parametrize("variations", [0, MOST_VARIATIONS + 1, 1.5, None, "x"])
+def test_a_wrong_number_of_variations_gets_a_sentence(desk, variations):
+    with pytest.raises(ValueError, match=r"^Variations is"):
+        written(desk, variations)
+
+
+def test_a_finished_run_brings_all_its_steps(desk, model):
+    value = written(desk)["strip"]
+    blocks = json.loads(value["look"])
+    lines = [json.loads(line) for line in value["settled"].split("\n") if line]
+    assert "".join(text for line in lines for text, *_ in line) == texts_of(model)[0]
+    assert [block["count"] for block in blocks] == [len(line) for line in lines]
+    for block in blocks:
+        assert len(block["ids"]) == len(block["sure"]) == len(block["steps"]) * block["count"]
+        assert max(block["ids"]) < len(block["words"])
+        assert block["noise"] == sorted(block["noise"], reverse=True)
+        assert block["steps"] == [0, 1, 2]
+
+
+def test_another_variation_can_be_read(desk, model):
+    kept = written(desk, 3)["kept"]
+    read = desk.read(VISITOR, 2, kept)
+    lines = [json.loads(line) for line in read.strip["settled"].split("\n") if line]
+    assert "".join(text for line in lines for text, *_ in line) == texts_of(model, variations=3)[2]
+    assert read.kept["sequence"] == 2
+
+
+@pytest.mark.parametrize("row", [-1, 3, "x", None])
+def test_a_variation_that_is_not_there_gets_a_sentence(desk, row):
+    kept = written(desk, 3)["kept"]
+    assert desk.read(VISITOR, row, kept).progress["state"] == "error"
+
+
+def test_a_token_says_what_else_it_could_have_been(desk, model):
+    last = written(desk)
+    block = json.loads(last["strip"]["look"])[0]
+    card = desk.inspect(VISITOR, block["block"], block["first"], last["kept"]).card
+    assert len(card["latent"]) == model.latent_dim
+    shares = [p for _, p, _ in card["read"]]
+    assert all(0 <= p <= 1 for p in shares)
+    assert [chosen for *_, chosen in card["read"]].count(1) == 1
+    assert "Chosen with" in card["said"]
+    assert "stands since" in card["said"] or "settled only" in card["said"]
+
+
+@pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
+def test_a_token_that_is_not_in_the_answer_gets_a_sentence(desk, at):
+    kept = written(desk, prompt=PROMPT)["kept"]
+    shown = desk.inspect(VISITOR, *at, kept)
+    assert "not part of the answer" in shown.progress["message"]
+
+
+def test_runs_of_others_are_not_shown(desk):
+    kept = written(desk)["kept"]
+    assert "not there" in desk.inspect("another", 0, 0, kept).progress["message"]
+    assert "press Run first" in desk.inspect(VISITOR, 0, 0, None).progress["message"]
+
+
+def beside_frames(view, desk, kept, context=None, **controls):
+    """The frames of a fold's view, what it shows at the end of a stopped run not included."""
+    return list(view(desk, context or Viewer(VISITOR, "run-of-the-fold"), {"kept": kept, **controls}))
+
+
+def run_b(desk, kept, settings):
+    return beside_frames(run_beside, desk, kept, **controls_of(settings))
+
+
+def decoded(desk, kept, temperature=0.0, top_k=0, top_p=1.0, penalty=1.0):
+    controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": penalty}
+    return beside_frames(decode_again, desk, kept, **controls)[-1]
+
+
+def by_the_baseline(desk, kept, context=None):
+    return beside_frames(write_baseline, desk, kept, context, temperature=0.8, top_p=0.95)
+
+
+def test_b_runs_with_the_same_noise_and_says_what_differs(desk, model):
+    kept = written(desk)["kept"]
+    other = dataclasses.replace(SETTINGS, guidance=1.5, seed=99)
+    last = run_b(desk, kept, other)[-1]
+    assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
+    assert [words_of(row) for row in last["rows"]["rows"]] == [
+        texts_of(model)[0],
+        texts_of(model, dataclasses.replace(other, seed=SETTINGS.seed))[0],
+    ]
+    assert last["rows"]["notes"][0] == "B differs in: Guidance 7 → 1.5."
+    assert last["progress"]["parts"][0] == "B is written"
+
+
+def test_the_space_before_a_word_that_differs_is_not_marked(model):
+    ids = [model.tokenizer.encode(text).ids for text in ("It was small.", "It was warm.")]
+    parts = marked(model, *ids)
+    assert "".join(text for text, _ in parts) == "It was small."
+    assert any(flag for _, flag in parts)
+    assert not any(flag and text[0].isspace() for text, flag in parts)
+
+
+def test_b_with_the_settings_of_a_is_refused(desk):
+    kept = written(desk)["kept"]
+    with pytest.raises(ValueError, match="B would be A"):
+        run_b(desk, kept, SETTINGS)
+
+
+def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
+    kept = written(desk)["kept"]
+    monkeypatch.setattr(model.sampler, "run", None)
+    last = decoded(desk, kept, 2.0)
+    assert last["progress"]["state"] == "done"
+    before, again = last["rows"]["rows"]
+    assert words_of(before) != words_of(again)
+    assert any(flags & CHANGED for _, flags in again["final"])
+    same = decoded(desk, kept, 0.0, SETTINGS.top_k, SETTINGS.top_p, SETTINGS.repetition_penalty)
+    assert words_of(same["rows"]["rows"][1]) == words_of(before)
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ((-1, 0, 1, 1), "Temperature is -1"),
+        ((0, 0, 0, 1), "Top-p is 0"),
+        ((None, 0, 1, 1), "Temperature is empty"),
+        ((0, 1.5, 1, 1), "Top-k is 1.5"),
+    ],
+)
+def test_absurd_decoding_gets_a_sentence(desk, values, said):
+    kept = written(desk)["kept"]
+    with pytest.raises(ValueError, match=rf"^{re.escape(said)}.*\.$"):
+        decoded(desk, kept, *values)
+
+
+def test_the_baseline_writes_beside_the_model_with_numbers(desk):
+    kept = written(desk)["kept"]
+    last = by_the_baseline(desk, kept)[-1]
+    again = by_the_baseline(desk, kept)[-1]
+    assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
+    assert len(last["rows"]["rows"]) == 2 and words_of(last["rows"]["rows"][1])
+    assert last["rows"]["rows"] == again["rows"]["rows"]
+    table = last["measures"]
+    assert table["columns"] == ["Model", "Baseline"]
+    labels = [label for label, *_ in table["rows"]]
+    assert {"Time", "Perplexity per word", "Distinct 2-grams", "Repeated 4-grams"} <= set(labels)
+    assert "5.7 million" in table["note"]
+    assert not any("nan" in cell for *_, cells in table["rows"] for cell in cells)
+
+
+def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(desk):
+    kept = written(desk)["kept"]
+    assert by_the_baseline(desk, kept)[0]["measures"] is None
+
+
+FOLDS = {
+    "ab": lambda desk, kept, context: run_beside(
+        desk, context, controls_of(dataclasses.replace(SETTINGS, guidance=1.5), kept=kept)
+    ),
+    "baseline": lambda desk, kept, context: write_baseline(
+        desk, context, {"kept": kept, "temperature": 0.8, "top_p": 0.95}
+    ),
+    "sweep": lambda desk, kept, context: sweep(desk.model, desk.scheduler, desk.baseline, context, swept()),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_a_fold_that_is_stopped_keeps_what_there_is(desk, name):
+    kept, context = written(desk)["kept"], Viewer(VISITOR, "a-stopped-run")
+    frames = FOLDS[name](desk, kept, context)
+    part = "grid" if name == "sweep" else "rows"
+    latest = {}
+    for frame in frames:
+        latest |= frame
+        if latest["progress"]["tokens"] or latest["progress"]["fraction"]:
+            break
+    frames.close()
+    (last,) = context.shown
+    assert last["progress"]["state"] == last[part]["state"] == "stopped"
+    assert last["progress"]["message"].startswith("Stopped")
+    assert last["progress"]["message"] != "Stopped before it began."
+    assert {**last[part], "state": "running"} == latest[part]
+
+
+@pytest.mark.parametrize("name", ["ab", "baseline"])
+def test_the_rows_of_a_fold_carry_the_id_of_their_run(desk, name):
+    kept = written(desk)["kept"]
+    for id_ in ("the-first-run", "the-second-run"):
+        frames = list(FOLDS[name](desk, kept, Viewer(VISITOR, id_)))
+        assert {frame["rows"]["run"] for frame in frames if "rows" in frame} == {id_}
+
+
+@pytest.mark.parametrize("name", ["ab", "baseline"])
+@pytest.mark.parametrize("kept", [None, "a run", {"run": 3}, {"run": "r"}, {"sequence": 0}])
+def test_a_fold_without_a_run_says_so(desk, name, kept):
+    with pytest.raises(ValueError, match="press Run"):
+        next(FOLDS[name](desk, kept, Viewer(VISITOR)))
+
+
+@pytest.mark.parametrize("sequence", [1, -1, None, 0.5])
+def test_a_fold_refuses_a_variation_that_is_not_there(desk, sequence):
+    kept = {**written(desk)["kept"], "sequence": sequence}
+    with pytest.raises(ValueError, match=r"[Vv]ariation"):
+        next(FOLDS["ab"](desk, kept, Viewer(VISITOR)))
+
+
+def test_a_fold_finds_the_run_of_a_browser_without_cookies(desk):
+    context = Viewer("run the-run-itself", "the-run-itself")
+    kept = parts_of(desk.write, controls_of(SETTINGS, prompt=PROMPT, variations=1), context)["kept"]
+    fold = Viewer("run the-fold", "the-fold")
+    assert list(FOLDS["baseline"](desk, kept, fold))[-1]["progress"]["state"] == "done"
+    with pytest.raises(ValueError, match="not there"):
+        next(FOLDS["baseline"](desk, kept, Viewer(VISITOR, "the-fold")))
+
+
+def swept(down=("guidance", "1, 3"), across=("repetition_penalty", "1, 1.5"), settings=SETTINGS):
+    axes = {name: {"setting": axis[0], "values": axis[1]} for name, axis in (("down", down), ("across", across))}
+    return controls_of(settings, prompt=PROMPT, **axes)
+
+
+def grid(model, scheduler, baseline, *axes):
+    return list(sweep(model, scheduler, baseline, Viewer(VISITOR), swept(*axes)))
+
+
+def test_a_sweep_writes_what_single_runs_write(model, scheduler, baseline):
+    last = grid(model, scheduler, baseline)[-1]
+    value, progress = last["grid"], last["progress"]
+    assert (value["state"], progress["state"]) == ("done", "done")
+    assert (value["rows"], value["columns"]) == (
+        ["Guidance 1", "Guidance 3"],
+        ["Repetition penalty 1", "Repetition penalty 1.5"],
+    )
+    assert progress["parts"][1] == "2 batches"  # one for each flow
+    for text, measures, settings in value["cells"]:
+        assert text == texts_of(model, SamplerSettings.from_dict(settings))[0]
+        assert "tokens" in measures
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        (("guidance", "1", "guidance", "2"), "another setting"),
+        (("guidance", "", "steps", "2"), "no values"),
+        (("guidance", "1, x", "steps", "2"), "numbers"),
+        (("guidance", "1, 1", "steps", "2"), "twice"),
+        (("solver", "rk4", "steps", "2"), "euler"),
+        (("steps", "0", "guidance", "2"), "Steps a block"),
+        (("steps", "999", "guidance", "2"), "at most"),
+        (("nonsense", "1", "guidance", "2"), "one of the list"),
+        (("guidance", ",".join(map(str, range(MOST_CELLS + 1))), "steps", "2"), "at most"),
+        (("max_new_tokens", "1024, 1023", "steps", "1, 2, 3"), "tokens"),
+    ],
+)
+def test_a_sweep_that_cannot_be_gets_a_sentence(model, scheduler, baseline, values, said):
+    with pytest.raises(ValueError, match=said):
+        grid(model, scheduler, baseline, values[:2], values[2:])
+
+
+@pytest.mark.parametrize("control", [None, "guidance", [], {}])
+def test_a_sweep_without_a_setting_gets_a_sentence(model, scheduler, baseline, control):
+    with pytest.raises(ValueError, match=r"[Ss]etting"):
+        next(sweep(model, scheduler, baseline, Viewer(VISITOR), {**swept(), "down": control}))
+
+
+def test_whole_numbers_stay_whole():
+    assert values_from("steps", "4, 16 ") == [4, 16]
+    assert values_from("time_grid", "linear") == ["linear"]
+    assert len(cells_of(SETTINGS, ("steps", [1, 2]), ("seed", [1, 2, 3]))) == 6

@@ -1,0 +1,217 @@
+"""The handlers of the tab Map, as the plain generators that they are."""
+
+import base64
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from app.map import tab as map_tab
+from app.map.tab import Maps
+from coladlm.latent.reference_cloud import load_sentences
+
+from ..viewing import at_once
+
+ME = "visitor"
+
+
+@pytest.fixture(scope="module")
+def maps(model, scheduler):
+    maps = Maps(model, scheduler)
+    list(maps.shipped(ME))
+    return maps
+
+
+def data_of(values):
+    return json.loads(values[0]["texts"])
+
+
+def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model, scheduler):
+    values = list(Maps(model, scheduler).shipped(ME))
+    assert [v[1]["state"] for v in values[:-1]] == ["running"] * (len(values) - 1)
+    data = data_of(values[-1])
+    n = len(load_sentences())
+    assert len(data["texts"]) == len(data["cluster"]) == len(data["lengths"]) == n
+    assert len(data["names"]) == max(data["cluster"]) + 1
+    assert len(base64.b64decode(data["at"]["pca"])) == n * 2 * 2
+    assert "trustworthiness" in data["numbers"]["pca"]
+
+
+def test_the_latents_that_the_browser_measures_with_are_the_true_ones(maps):
+    cloud = maps.get(ME)
+    data = json.loads(cloud.json())
+    sent = np.frombuffer(base64.b64decode(data["latents"]), "<i2").reshape(-1, data["width"]) * data["units"]["latents"]
+    np.testing.assert_allclose(sent, cloud.vectors, atol=data["units"]["latents"])
+
+
+def test_nearest_to_a_text_of_the_map_is_that_text(maps):
+    text = load_sentences()[17]
+    values, _ = maps.near(ME, text)
+    index, distance = values["near"]["pairs"][0]
+    assert maps.get(ME).texts.texts[index] == text
+    assert distance == pytest.approx(0, abs=1e-3)
+    far = [distance for _, distance in values["near"]["pairs"]]
+    assert far == sorted(far)
+
+
+def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
+    model, scheduler, monkeypatch, tmp_path, layout_without_umap
+):
+    monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
+    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_tab, "load_sentences", lambda: load_sentences()[:30])
+    maps = Maps(model, scheduler)
+    list(maps.shipped(ME))
+    values = list(maps.fit(ME))
+    assert "umap" in data_of(values[-1])["at"]
+    assert list(tmp_path.rglob("*.npz"))
+
+
+def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, layout_without_umap):
+    monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
+    file = tmp_path / "mine.txt"
+    file.write_text("\n".join(f"the cat number {i} sat" for i in range(30)))
+    maps = Maps(model, scheduler)
+    *_, last = maps.upload(ME, str(file))
+    assert len(data_of(last)["texts"]) == 30
+    *_, last = maps.fit(ME)
+    assert "umap" in data_of(last)["at"]
+    assert list(tmp_path.rglob("*")) == [file], "the file itself is gradio's, which deletes it when it is old"
+
+
+@pytest.mark.parametrize("content", [b"\0\1\2", b"", b"same\nsame\nsame", "a\ud800\nb".encode(errors="surrogatepass")])
+def test_a_file_without_different_texts_is_a_sentence(model, scheduler, tmp_path, content):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(content)
+    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
+    assert progress["state"] == "error"
+    assert progress["message"].endswith(".") and progress["message"][0].isupper()
+
+
+def test_three_visitors_open_the_same_file_at_once(model, scheduler, tmp_path):
+    """Gradio keeps equal uploads as one file: none of the visitors may take it away from the others."""
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler)
+    calls = [lambda v=v: list(maps.upload(v, str(file))) for v in ("one", "two", "three")]
+    for *_, last in at_once(*calls):
+        assert len(data_of(last)["texts"]) == 2
+
+
+def test_two_texts_are_enough(model, scheduler, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler)
+    *_, last = maps.upload(ME, str(file))
+    data = data_of(last)
+    assert len(data["texts"]) == 2 and "too few texts to measure the trustworthiness" in data["numbers"]["pca"]
+    assert list(maps.fit(ME)) == []
+
+
+@pytest.mark.parametrize("count", [2, 65, 257])
+def test_lines_that_are_all_the_same_are_no_map(model, scheduler, tmp_path, count):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat sat on the mat\n" * count)
+    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
+    assert progress["state"] == "error" and "All texts are the same" in progress["message"]
+
+
+@pytest.mark.parametrize("lines", [["a", "b"], ["a", "b", "a"], ["a"] * 64 + ["b"], ["a", "b", "c"] * 30])
+def test_no_measure_of_a_map_is_nan(model, scheduler, tmp_path, lines):
+    file = tmp_path / "mine.txt"
+    file.write_text("\n".join(lines))
+    maps = Maps(model, scheduler)
+    *_, last = maps.upload(ME, str(file))
+    said = data_of(last)["numbers"]["pca"]
+    assert "nan" not in said and "inf" not in said
+    assert list(maps.fit(ME)) == []  # too few different texts for a UMAP
+
+
+def test_a_visitor_who_left_has_no_map(model, scheduler):
+    maps = Maps(model, scheduler)
+    list(maps.shipped(ME))
+    assert maps.get("another") is None
+    maps.forget(ME)
+    assert maps.near(ME, "a cat")[1]["state"] == "error"
+
+
+def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp_path):
+    monkeypatch.setattr(map_tab, "MOST_KEPT", 2)
+    maps = Maps(model, scheduler)
+    for visitor in "abc":
+        file = tmp_path / "mine.txt"
+        file.write_text("the cat\nthe dog ran")
+        list(maps.upload(visitor, str(file)))
+    assert [maps.get(visitor) is None for visitor in "abc"] == [True, False, False]
+
+
+def test_two_selections_make_a_direction_with_a_length(maps):
+    assert "radii of the sphere" in maps.direction(["a cat", "the cat"], ["a dog", "the dog ran"])
+    assert "A has 2 texts" in maps.direction(["a cat", "the cat"], [])
+    assert "expected 2 to" in maps.direction(["a cat"], ["a dog", "the dog"])
+
+
+# waypoints from Interpolate, files
+
+
+def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
+    maps = Maps(model, scheduler)
+    road = ["the cat sat", "the dog sat", "the dog ran"]
+    *running, last = maps.take_road("another", road)
+    assert running and all(values[0] == map_tab.text_map_value() for values in running)
+    assert len(data_of(last)["texts"]) == len(load_sentences())
+    shown = last[0]["road"]
+    assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
+    assert "3 waypoints, numbered" in shown["said"] and "true latent distances" in shown["said"]
+
+
+def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):
+    texts = load_sentences()[:2]
+    *_, (value, _) = maps.take_road(ME, texts)
+    np.testing.assert_allclose(value["road"]["at"]["pca"], maps.get(ME).placed()["pca"][:2], atol=1e-3)
+    assert maps.near(ME, "a cat")[0]["road"] == value["road"]
+
+
+@pytest.mark.parametrize("road", [[], ["the cat"]])
+def test_less_than_two_waypoints_are_a_sentence(model, scheduler, road):
+    *_, (_, progress) = Maps(model, scheduler).take_road(ME, road)
+    assert progress["state"] == "error" and "two waypoints" in progress["message"]
+
+
+@pytest.fixture
+def own(model, scheduler, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("text,set\nthe cat,=a\n=the dog ran,b\n</script><b>,b\n")
+    maps = Maps(model, scheduler)
+    list(maps.upload(ME, str(file)))
+    return maps
+
+
+def file_of(maps, kind):
+    return base64.b64decode(maps.save(ME, kind)["data"])
+
+
+def test_texts_are_saved_as_a_table_that_no_spreadsheet_runs(own):
+    rows = list(csv.DictReader(io.StringIO(file_of(own, "csv").decode())))
+    assert [row["text"] for row in rows] == ["the cat", "'=the dog ran", "</script><b>"]
+    assert rows[0]["set"] == "'=a" and float(rows[0]["pca_x"]) == pytest.approx(own.get(ME).placed()["pca"][0, 0], 1e-3)
+
+
+def test_texts_are_saved_as_arrays_that_need_no_pickle(own):
+    arrays = np.load(io.BytesIO(file_of(own, "npz")), allow_pickle=False)
+    assert arrays["texts"].tolist() == own.get(ME).texts.texts
+    np.testing.assert_array_equal(arrays["latents"], own.get(ME).vectors)
+    np.testing.assert_array_equal(arrays["cluster"], own.get(ME).clusters)
+
+
+def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
+    page = file_of(own, "html").decode()
+    assert "<title>Map of texts" in page and "</script><b>" not in page
+    assert "the dog ran" in page and "src=" not in page.split("<script>", 1)[0]
+
+
+def test_no_map_is_nothing_to_save(model, scheduler):
+    assert Maps(model, scheduler).save(ME, "csv")["data"] == ""

@@ -1,0 +1,154 @@
+"""Texts out of uploaded files: what can be read is read, what cannot is a sentence."""
+
+import codecs
+import json
+
+import pytest
+
+from app.map.text_files import MAX_CHARACTERS, MAX_TEXTS, TextFileError, read_texts
+
+
+def write(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def test_lines(tmp_path):
+    found = read_texts(write(tmp_path, "a.txt", "﻿one text\r\n\n  another   text \n"))
+    assert found.texts == ["one text", "another text"]
+    assert found.said == "2 texts."
+
+
+def test_a_table_with_names(tmp_path):
+    table = 'id,Text,label\n1,"a, b\nc",x\n2,"he said ""no""",y\n3,,z\n'
+    found = read_texts(write(tmp_path, "a.csv", table))
+    assert found.texts == ["a, b c", 'he said "no"']
+    assert found.sets == ["x", "y"]
+
+
+def test_a_table_without_names_reads_its_longest_column(tmp_path):
+    found = read_texts(write(tmp_path, "a.tsv", "1\tthe cat sat\n2\tthe dog ran\n"))
+    assert found.texts == ["the cat sat", "the dog ran"]
+
+
+def test_json_lines(tmp_path):
+    lines = [json.dumps({"text": "a\nb", "set": 3}), "", json.dumps("plain"), json.dumps({"content": "c"})]
+    found = read_texts(write(tmp_path, "a.jsonl", "\n".join(lines)))
+    assert found.texts == ["a b", "plain", "c"]
+    assert found.sets == ["3", "", ""]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json"])
+def test_json_lines_have_any_of_three_endings(tmp_path, name):
+    assert read_texts(write(tmp_path, name, '{"text": "a"}\r\n{"text": "b", "set": "x"}')).texts == ["a", "b"]
+
+
+def test_u_2028_and_its_like_break_no_json_line_and_no_cell(tmp_path):
+    odd = "a\u2028b\u2029c\x85d\x1ce"  # str.splitlines breaks at each; JSON has the last one escaped
+    lines = "\n".join(json.dumps({"text": odd, "n": n}, ensure_ascii=False) for n in range(2))
+    assert read_texts(write(tmp_path, "a.jsonl", lines)).texts == ["a b c d e"] * 2
+    assert read_texts(write(tmp_path, "a.csv", f"text,n\n{odd},1\n{odd},2\n")).texts == ["a b c d e"] * 2
+
+
+def test_a_json_array(tmp_path):
+    array = [{"text": "a", "label": "x"}, "plain [1, 2]", {"story": "\u2028c", "n": [{}]}]
+    for content in (json.dumps(array), json.dumps(array, indent=1), "\ufeff \n" + json.dumps(array) + "\n\n"):
+        found = read_texts(write(tmp_path, "a.json", content))
+        assert (found.texts, found.sets) == (["a", "plain [1, 2]", "c"], ["x", "", ""])
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_header_tells_the_delimiter(tmp_path, delimiter, ending):
+    table = 'id;Text;label\n1;"a; b, c\td";x\n2;second, text;y\n'.replace(";", delimiter).replace(
+        "second, text", "second text"
+    )
+    found = read_texts(write(tmp_path, f"a.{ending}", table))
+    assert (found.texts[1], found.sets) == ("second text", ["x", "y"])
+    assert found.texts[0].startswith("a") and found.texts[0].endswith("d")
+
+
+def test_without_a_header_rows_that_are_alike_tell_the_delimiter(tmp_path):
+    assert read_texts(write(tmp_path, "a.csv", "1;the cat sat\n2;the dog, ran\n")).texts[0] == "the cat sat"
+    assert read_texts(write(tmp_path, "b.csv", "It was late; we left\nThe dog ran\n")).texts == [
+        "It was late; we left",
+        "The dog ran",
+    ]
+
+
+@pytest.mark.parametrize("lines", ["\n", "\r\n", "\r"])
+def test_a_table_has_any_line_ends(tmp_path, lines):
+    assert read_texts(write(tmp_path, "a.csv", lines.join(("text,n", "one,1", "two,2")))).texts == ["one", "two"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
+    mark = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}.get(encoding, b"")
+    for name, content in (("a.csv", "text\tset\né 🎈\tx\ntwo\ty\n"), ("a.txt", "é 🎈\ntwo\n")):
+        found = read_texts(write(tmp_path, name, mark + content.encode(encoding)))
+        assert found.texts == ["é 🎈", "two"]
+
+
+def test_a_million_lines_are_drawn_by_lot_the_same_every_time(tmp_path):
+    file = write(tmp_path, "a.txt", "".join(f"line {i}\n" for i in range(1_000_000)))
+    found = read_texts(file)
+    assert len(found.texts) == MAX_TEXTS
+    assert found.said == "1,000,000 texts, of which 5,000 were drawn by lot."
+    assert found == read_texts(file)
+
+
+def test_long_texts_are_cut_and_that_is_said(tmp_path):
+    found = read_texts(write(tmp_path, "a.txt", "x" * 5000 + "\nshort"))
+    assert len(found.texts[0]) == MAX_CHARACTERS
+    assert "1 of them is cut" in found.said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", bytes(range(256)), "the file is binary"),
+        ("a.txt", b"caf\xe9\nlatin\n", "line 1 is no UTF-8 text at byte 3"),
+        ("a.txt", b"one\ntwo\r\nhalf \xed\xa0\xbd\n", "line 3 is no UTF-8 text at byte 14"),
+        ("a.txt", "one\ntwo".encode("utf-16") + b"\x3d\xd8", "line 2 is no UTF-16 text at byte 16"),
+        ("a.jsonl", '"one"\n"two"\n"half \\ud83d"', r"line 3 has half a character, U\+D83D"),
+        ("a.json", '["one",\n{"text": "b", "set": "\\ude00"}]', r"line 2 has half a character, U\+DE00"),
+        ("a.json", '["one",\n\n 2]', "line 3 is int"),
+        ("a.json", '["one",\n{"title": "b"}]', "line 2 has no text"),
+        ("a.json", '["one",\n"two"', "line 2 does not go on with a comma"),
+        ("a.json", '["one",\n"two",]', "line 2 is no JSON"),
+        ("a.json", '["one", "two"]\n["three"]', "line 2 goes on after the end of the array"),
+        ("a.json", "[", "line 1 is no JSON"),
+        ("a.json", "[]", "no text, expected at least two"),
+        ("a.json", "[" * 100_000, "line 1 is no JSON"),
+        ("a.json", '{\n "rows": []}', "line 1 is no JSON"),
+        ("a.jsonl", '"a"\n{"text": "a", "text": "b"}', "line 2 is no JSON .*'text' is there 2 times"),
+        ("a.jsonl", '"a"\n' + "1" * 5000, "line 2 is no JSON"),
+        ("a.csv", "Text,text \na,b\n", "line 1 has 2 columns of the name 'text'"),
+        ("a.csv", "text;label;label\na;b;c\n", "line 1 has 2 columns of the name 'label'"),
+        ("a.csv", "text,label\na,b\nHello, world,c\n", "line 3 has 3 cells, expected 2 as in line 1"),
+        ("a.csv", "Hello, world\nTwo\nThree\n", "line 2 has a single cell, expected 2 as in line 1"),
+        ("a.csv", 'text\na\n"b\nb"\n"c"d\n', "the row that begins in line 5"),
+        ("a.txt", "", "no text, expected at least two"),
+        ("a.txt", "\n \n", "no text, expected at least two"),
+        ("a.txt", "a single line", "a single text"),
+        ("a.csv", 'text\n"never closed\n', "the table is broken"),
+        ("a.csv", 'text\n"' + "x" * (2 << 20) + '"\n', "the table is broken"),
+        ("a.csv", "", "no text"),
+        ("a.jsonl", '{"text": "a"}\n{"text": ', "line 2 is no JSON"),
+        ("a.jsonl", '{"text": "a"}\n[1]', "line 2 is list"),
+        ("a.jsonl", '{"title": "a"}', "line 1 has no text"),
+        ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence(tmp_path, name, content, said):
+    with pytest.raises(TextFileError, match=said):
+        read_texts(write(tmp_path, name, content))
+
+
+def test_a_file_of_100_mb_is_not_even_opened(tmp_path):
+    file = tmp_path / "a.txt"
+    with file.open("wb") as out:
+        out.truncate(100 << 20)
+    with pytest.raises(TextFileError, match="104,857,600 bytes, expected at most"):
+        read_texts(file)

@@ -1,0 +1,82 @@
+"""The tour, the glossary and which tab an address opens."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.components.help import GLOSSARY, SHORTCUTS, Help
+from app.components.history import History
+from app.components.own_html import HERE
+from app.page import TABS, tab_of
+from app.shared.links import link_of
+from app.tour.scenes import TRACES, scenes
+from coladlm.recipe import Recipe
+from coladlm.trace import Trace
+
+
+def test_the_tour_has_five_steps_of_a_recorded_run():
+    found = scenes()
+    assert len(found) == 5
+    trace = Trace.load(sorted(TRACES.glob("*.npz"))[0])
+    assert {scene["prompt"] for scene in found} == {trace.prompts[0]}
+    assert "".join(text for text, *_ in found[3]["settled"]) == trace.texts[0]
+    assert found[0]["live"] and found[1]["live"] and not found[2]["live"]
+    assert found[0]["live"] != found[1]["live"]
+    sure = [p for scene in found for _, p, _ in scene["settled"] + scene["live"]]
+    assert np.all((np.array(sure) >= 0) & (np.array(sure) <= 1))
+
+
+def test_there_is_no_tour_where_nothing_is_recorded(tmp_path):
+    assert scenes(tmp_path) == []
+
+
+def test_every_word_of_the_glossary_comes_once():
+    words = [word for word, _ in GLOSSARY]
+    assert len(words) == len(set(words))
+    assert all(text.endswith(".") for _, text in GLOSSARY)
+
+
+def test_the_documentation_has_every_shortcut_word_and_tab():
+    text = (Path(__file__).parents[3] / "docs" / "page.md").read_text()
+    for key, what in SHORTCUTS:
+        assert f"| {key} | {what} |" in text
+    for word, what in GLOSSARY:
+        assert f"- **{word}.** {what}" in re.sub(r"\n  ", " ", text)
+    for tab in TABS:
+        assert f"## {tab.label}" in text
+
+
+def test_every_tab_that_opens_recipes_has_its_event():
+    script = (HERE / "history" / "history.js").read_text()
+    for tab in TABS:
+        assert (f"'open_{tab.name}'" in script) == bool(tab.operation)
+
+
+@pytest.mark.parametrize("kind", [lambda: Help(["a"]), lambda: History("x", [["generate", "Generate", "generate"]])])
+def test_components_of_the_header_are_plain_data(kind):
+    component = kind()
+    assert component.postprocess(component.example_payload()) == component.example_payload()
+
+
+def _query(recipe, tab=""):
+    return {"r": link_of(recipe)["query"].removeprefix("?r="), "tab": tab}
+
+
+@pytest.mark.parametrize(
+    "query, name",
+    [
+        ({}, None),
+        ({"tab": "map"}, "map"),
+        ({"tab": "nonsense"}, None),
+        ({"r": "broken"}, None),
+        (_query(Recipe("generate", ("x",))), "generate"),
+        (_query(Recipe("generate", ("x",)), "trajectories"), "trajectories"),
+        (_query(Recipe("generate", ("x",)), "edit"), "generate"),
+        (_query(Recipe("edit", ("x",))), "edit"),
+        (_query(Recipe("invert", ("x",)), "generate"), None),
+    ],
+)
+def test_an_address_opens_the_tab_of_its_recipe(query, name):
+    assert tab_of(query) == name
