@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from coladlm import ColaDLM
 from coladlm.sampling.events import BlockDone, Finished
 
@@ -82,22 +80,19 @@ class Answer:
 
     def _take_tokens(self, done: BlockDone) -> None:
         most, top = self.request.recipe.settings.max_new_tokens, self.request.logprobs
-        logprobs = None if top is None else done.logits.float().log_softmax(-1)
         for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
             if not done.active[row]:
                 continue
             first = skip if done.block == 0 else 0
+            likeliest = None if top is None else done.likeliest(row, top)
             for place, token in list(enumerate(done.token_ids[row].tolist()))[first:]:
                 if len(choice.tokens) < most:
-                    if top is None or logprobs is None:
+                    if likeliest is None:
                         choice.tokens.append(Token(token))
                     else:
-                        choice.tokens.append(self._probable(token, logprobs[row, place], top))
-
-    def _probable(self, token: int, logprobs: Tensor, count: int) -> Token:
-        values, ids = logprobs.topk(count)
-        top = [(self._name(i), value) for i, value in zip(ids.tolist(), values.tolist(), strict=True)]
-        return Token(token, float(logprobs[token]), top)
+                        ids, values, taken = likeliest[place]
+                        top_tokens = [(self._name(i), value) for i, value in zip(ids, values, strict=True)]
+                        choice.tokens.append(Token(token, taken, top_tokens))
 
     def _name(self, token: int) -> str:
         return pieces(self.model.tokenizer, [token], special=self.special)[0] or str(

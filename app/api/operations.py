@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
-import torch
 
 from coladlm import ColaDLM
 from coladlm.latent.invert import RoundTrips
+from coladlm.latent.round_trip import read_latents
 from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
 from coladlm.run import check_model, prompts
 from coladlm.sampling.events import Finished
@@ -171,16 +171,11 @@ def decode_latents(model: ColaDLM, scheduler: Scheduler, latents: Any) -> dict[s
             right = isinstance(row, list) and len(row) == model.latent_dim
             if not right or not all(type(x) in (int, float) and abs(x) < 1e6 for x in row):
                 raise RecipeError("a row of latents", row, wanted)
-        z = torch.tensor(latents, dtype=torch.float32)
-        blocks = -(-len(z) // model.block_size) * model.block_size
-        padded = torch.cat((z, z.new_zeros(blocks - len(z), z.shape[1])))
-        logits = scheduler.call(lambda: model.decode(padded), visitor(), "decode")[: len(z) * model.patch_size]
-        sure, ids = logits.float().softmax(-1).max(-1)
-        ids = ids.tolist()
+        ids, probabilities = scheduler.call(lambda: read_latents(model, latents), visitor(), "decode")
         special = frozenset((*model.end_ids, model.pad_id))
         words = pieces(model.tokenizer, ids, special=special, whole=True)
         tokens = [{"text": "" if i in special else word, "probability": p}
-                  for i, word, p in zip(ids, words, sure.tolist(), strict=True)]  # fmt: skip
+                  for i, word, p in zip(ids, words, probabilities, strict=True)]  # fmt: skip
         return {"text": model.read(ids), "tokens": tokens}
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

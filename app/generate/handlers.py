@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model, recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
@@ -19,7 +20,6 @@ from coladlm.trace import Trace
 from ..components.progress_line import progress_value, stopped_value
 from ..components.text_rows import rows_value
 from ..runs.registry import Frame, RunContext
-from ..shared.bundled_baseline import BundledBaseline
 from ..shared.links import link_of, recipe_from
 from ..shared.model_turn import Waiting, sentence, waiting_parts
 from ..shared.operation_controls import whole

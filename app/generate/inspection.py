@@ -7,17 +7,16 @@ import json
 from typing import Any
 
 import numpy as np
-import torch
 
 from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
-from coladlm.latent.point import BlockReader
+from coladlm.latent.point import read_token
 from coladlm.recipe import RecipeError, Said
 from coladlm.trace import Trace, TraceError
 from coladlm.trace.measures import settled_step
 
 from ..components.token_strip import State, Token, settled_line, strip_value
-from ..shared.token_pieces import pieces
+from ..shared.token_pieces import pieces, word_of
 from .frames import shown_prompt
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
@@ -106,19 +105,14 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     if (block, token) not in answer_tokens(model, trace, sequence):
         raise RecipeError("the token", Said("not part of the answer"), "one of its words")
     place = token // model.patch_size
-    latents = torch.from_numpy(trace.latents[sequence, block])
-    with torch.inference_mode():
-        logits = BlockReader(model, history_of(model, trace, sequence, block), 1).logits(latents[None])[0, token]
-    best = logits.float().topk(ALTERNATIVES)
-    p = logits.float().softmax(-1)
     chosen = int(trace.token_ids[sequence, block, token])
-    ids = best.indices.tolist()
+    history, latents = history_of(model, trace, sequence, block), trace.latents[sequence, block]
+    reading = read_token(model, history, latents, token, chosen, ALTERNATIVES)
+    ids, p, margin = list(reading.token_ids), list(reading.probabilities), reading.margin
     if chosen not in ids:
-        ids[-1] = chosen
-    rows = [[word_of(model, i), float(p[i]), int(i == chosen)] for i in ids]
-    margin = float(best.values[0] - best.values[1])
-    latent = trace.latents[sequence, block, place]
-    said = [f"Chosen with {_percent(float(p[chosen]))}."]
+        ids[-1], p[-1] = chosen, reading.chosen
+    rows = [[word_of(model, i), share, int(i == chosen)] for i, share in zip(ids, p, strict=True)]
+    said = [f"Chosen with {_percent(reading.chosen)}."]
     if chosen == ids[0]:
         said.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
     else:
@@ -129,8 +123,8 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
         "where": f"token {token + 1} of block {block + 1}",
         "said": " ".join([*said, settled]),
         "read": rows,
-        "latent": [round(float(x), 4) for x in latent],
-        "size": f"{float(np.linalg.norm(latent)):.2f}",
+        "latent": [round(float(x), 4) for x in latents[place]],
+        "size": f"{float(np.linalg.norm(latents[place])):.2f}",
         "point": [int(block), int(token)],
     }
 
@@ -147,12 +141,6 @@ def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> st
     noise = float(trace.t[s, block, steps[step], token // model.patch_size]) / 10
     before = f", after {others} other word{'s' * (others != 1)}" if others else ""
     return f"It stands since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
-
-
-def word_of(model: ColaDLM, token: int) -> str:
-    """A token as people can read it."""
-    text = model.tokenizer.decode([token], skip_special_tokens=False)
-    return text.strip() or {"\n": "⏎"}.get(text, "␣")
 
 
 def _percent(p: float) -> str:

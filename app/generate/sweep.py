@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
-import torch
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.batch import Batch, Requests, pass_on
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.sampling.events import BlockDone, Finished
@@ -26,7 +26,6 @@ from ..components.progress_line import progress_value
 from ..components.text_grid import TextGrid, grid_value
 from ..runs.registry import Frame, RunContext, View
 from ..runs.run_controls import connect_view
-from ..shared.bundled_baseline import BundledBaseline
 from ..shared.event_options import EventOptions
 from ..shared.model_turn import waiting_parts
 from ..shared.resident import Resident
@@ -143,7 +142,7 @@ class _Sweep:
                     parts = [f"{self.done} of {len(self.cells)} texts", self._seconds()]
                     yield self._frame("running", progress_value("running", parts, self._share(written), "Writing"))
             for cell in batch:
-                self.scheduler.look(functools.partial(_measure, self.baseline, self.model.device, self.prompt, cell))
+                self.scheduler.look(functools.partial(self._measure, cell))
             self.done += len(batch)
         count = len(self.batches)
         parts = [f"{len(self.cells)} texts", "one batch" if count == 1 else f"{count} batches", self._seconds()]
@@ -188,13 +187,12 @@ class _Sweep:
     def _seconds(self) -> str:
         return f"{time.perf_counter() - self.begun:.1f} s"
 
-
-def _measure(baseline: BundledBaseline, device: torch.device, prompt: str, cell: Cell) -> None:
-    """Says in numbers what a finished cell has come to."""
-    assert cell.finished is not None  # it is measured when it has finished
-    ended, tokens, seconds = cell.finished
-    found = numbers(baseline.get(device), prompt, cell.text, ended, tokens)
-    cell.measures = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *numbers_in_words(found)])
+    def _measure(self, cell: Cell) -> None:
+        """Says in numbers what a finished cell has come to."""
+        assert cell.finished is not None  # it is measured when it has finished
+        ended, tokens, seconds = cell.finished
+        found = numbers(self.baseline.get(self.model.device), self.prompt, cell.text, ended, tokens)
+        cell.measures = ", ".join([f"{tokens} tokens", f"{seconds:.1f} s", *numbers_in_words(found)])
 
 
 def values_from(name: str, text: str) -> list[Any]:

@@ -4,57 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
 from coladlm import ColaDLM
+from coladlm.latent.round_trip import Posteriors, posteriors, read_back
 from coladlm.recipe import RecipeError, Said
 
 from ..components.saver import not_saved, saved
-from ..generate.inspection import word_of
-from ..shared.token_pieces import pieces
+from ..shared.token_pieces import pieces, word_of
 
 MOST_TOKENS = 512
 SAFE = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
-class Posteriors(NamedTuple):
-    """A text's posteriors. ids: (tokens,). mean, std: (latents, d), unscaled; no std for a VAE without variance."""
-
-    ids: list[int]
-    mean: np.ndarray
-    std: np.ndarray | None
-
-
-@torch.inference_mode()
-def posteriors(model: ColaDLM, text: str) -> Posteriors:
-    """Encodes a text. Raises RecipeError, PromptError."""
-    ids = model.tokenize(text)
-    if not 1 <= len(ids) <= MOST_TOKENS:
-        raise RecipeError("the text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TOKENS} tokens")
-    posterior = model.encode(text)
-    n = -(-len(ids) // model.patch_size)
-    std = None if posterior.logvar is None else (0.5 * posterior.logvar[:n]).exp().float().cpu().numpy()
-    return Posteriors(ids, posterior.mean[:n].float().cpu().numpy(), std)
-
-
-@torch.inference_mode()
 def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
-    """The value of a RoundTrip: every token, what its latent reads as, and how wide its posterior is."""
-    found = posteriors(model, text)
-    posterior = model.encode(text)  # with the padding of the last block, as the sampler has it
-    logits = model.decode(model.vae.scale(posterior.mean)).float().cpu()[: len(found.ids)]
-    read, p = logits.argmax(-1).tolist(), logits.softmax(-1).amax(-1).tolist()
-    sample = posterior.sample(torch.Generator(posterior.mean.device).manual_seed(0))
-    drawn = model.decode(model.vae.scale(sample)).argmax(-1).tolist()[: len(found.ids)]
-    right, right_drawn = (sum(a == b for a, b in zip(found.ids, x, strict=True)) for x in (read, drawn))
+    """The value of a RoundTrip: every token, what its latent reads as, and how wide its posterior is.
+
+    Raises RecipeError, PromptError.
+    """
+    _check_length(model, text)
+    back = read_back(model, text)
+    found = back.posteriors
+    right, right_drawn = (sum(a == b for a, b in zip(found.ids, x, strict=True)) for x in (back.read, back.drawn))
     spread = _spread(found)
     words = pieces(model.tokenizer, found.ids, whole=True)
     tokens = [
-        [words[i], word_of(model, token), int(token == read[i]), word_of(model, read[i]), round(p[i], 4),
-         round(spread[i // model.patch_size], 4)]
+        [words[i], word_of(model, token), int(token == back.read[i]), word_of(model, back.read[i]),
+         round(back.probabilities[i], 4), round(spread[i // model.patch_size], 4)]
         for i, token in enumerate(found.ids)
     ]  # fmt: skip
     count = len(found.ids)
@@ -63,6 +41,12 @@ def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
         said.append(f"Drawn from the posteriors instead, {right_drawn} of {count} do. A posterior is "
                     f"{100 * float(np.median(spread)):.1f} % as wide as a latent is large (median).")  # fmt: skip
     return {"tokens": tokens, "said": " ".join(said), "most": max(spread)}
+
+
+def _check_length(model: ColaDLM, text: str) -> None:
+    count = len(model.tokenize(text))
+    if not 1 <= count <= MOST_TOKENS:
+        raise RecipeError("the text", Said(f"{count:,} tokens long"), f"1 to {MOST_TOKENS} tokens")
 
 
 def _spread(found: Posteriors) -> list[float]:
@@ -76,6 +60,7 @@ def _spread(found: Posteriors) -> list[float]:
 def latent_file(model: ColaDLM, kind: str, text: str) -> dict[str, Any]:
     """The latents of a text for a Saver, as npz or as CSV. What is wrong with it comes as a sentence."""
     try:
+        _check_length(model, text)
         found = posteriors(model, text)
     except ValueError as error:
         return not_saved(str(error))

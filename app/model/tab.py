@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
+from coladlm.hardware.devices import gpu_bytes, software
 from coladlm.hardware.speed import Speed, quick_speed
 from coladlm.serve import ClosingError, Scheduler
 
@@ -224,11 +224,10 @@ def facts_html(model: ColaDLM) -> str:
                     f"{model.block_size}"),
         ("Vocabulary", f"{vae.vocab_size:,} tokens"),
         ("Device and precision", f"{model.device}, {str(model.dtype).removeprefix('torch.')}"),
-        ("Memory", f"{weights / 1e6:.0f} MB of weights; {_used(model.device)}"),
+        ("Memory", f"{weights / 1e6:.0f} MB of weights; {_used(gpu_bytes(model.device))}"),
         ("Its own settings", f"{start.steps} steps, guidance {start.guidance:g}, stochasticity "
                              f"{start.stochasticity:g}, stagger {start.stagger:g}, temperature {start.temperature:g}"),
-        ("Software", f"torch {torch.__version__}, Python {sys.version.split()[0]}, "
-                     f"{_many(torch.get_num_threads(), 'thread')}"),
+        ("Software", f"{software()}, Python {sys.version.split()[0]}"),
     ]  # fmt: skip
     return "<h2>What is loaded</h2>" + _table(rows)
 
@@ -246,9 +245,9 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
-def _used(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.memory_allocated(device) / 1e6:,.0f} MB allocated on the GPU"
+def _used(on_gpu: int | None) -> str:
+    if on_gpu is not None:
+        return f"{on_gpu / 1e6:,.0f} MB allocated on the GPU"
     if resource is None:
         return "how much the whole program has used is not known on this system"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from coladlm import ColaDLM
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.serve import Scheduler
-
-from .bundled_baseline import BundledBaseline
 
 Made = TypeVar("Made")
 Progress = Callable[[float], None]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from coladlm import ColaDLM
+
 CONTEXT = 4  # tokens before that may hold the first bytes of a character: it has at most 4 bytes
 BROKEN = "\ufffd"  # what a decoder writes for bytes that are no whole character, one for the start of a character
 
@@ -47,3 +49,9 @@ def pieces(
 def _settled(tokenizer: Tokenizer, window: Sequence[int]) -> str:
     """The text of tokens, without the start of a character at its end."""
     return tokenizer.decode(window, skip_special_tokens=False).removesuffix(BROKEN)
+
+
+def word_of(model: ColaDLM, token: int) -> str:
+    """A token as people can read it."""
+    text = model.tokenizer.decode([token], skip_special_tokens=False)
+    return text.strip() or {"\n": "⏎"}.get(text, "␣")

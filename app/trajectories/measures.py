@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from coladlm import ColaDLM
 from coladlm.latent.branch import history_of
@@ -16,6 +15,7 @@ from coladlm.trace import Trace
 from coladlm.trace.measures import TraceMeasures, measure
 
 from ..components.point_card import card_value
+from ..shared.token_pieces import word_of
 from ..shared.trace_store import Run
 
 
@@ -116,9 +116,9 @@ def point_value(model: ColaDLM, cloud: ReferenceCloud, run: Run, block: int, ste
     trace, s, steps = run.trace, run.sequence, run.trace.recipe.settings.steps
     end = step >= steps
     latents = trace.latents[s, block] if end else trace.clean()[s, block, step]
-    reading = read_point(model, history_of(model, trace, s, block), torch.from_numpy(np.array(latents)), place)
+    reading = read_point(model, history_of(model, trace, s, block), latents, place)
     size = model.latent_dim**0.5
-    words = [_word(model, token) for token in reading.token_ids]
+    words = [word_of(model, token) for token in reading.token_ids]
     near = nearest_words(latents[place], cloud.latents, cloud.token_ids)
     if end:
         where, what = "at its end, noise 0 %", "The finished latent"
@@ -141,14 +141,9 @@ def point_value(model: ColaDLM, cloud: ReferenceCloud, run: Run, block: int, ste
         f"Block {block + 1}, place {place + 1}, {where}",
         about,
         [(word, f"{p:.1%}") for word, p in zip(words, reading.probabilities, strict=True)],
-        [(_word(model, token), f"{distance:.2f}") for token, distance in near],
+        [(word_of(model, token), f"{distance:.2f}") for token, distance in near],
     )
 
 
 def _distance(trace: Trace, s: int, block: int, step: int, place: int) -> float:
     return float(np.linalg.norm(trace.z[s, block, step, place].astype(np.float64) - trace.latents[s, block, place]))
-
-
-def _word(model: ColaDLM, token: int) -> str:
-    text = model.tokenizer.decode([token], skip_special_tokens=False)
-    return text.strip() or {"\n": "⏎"}.get(text, "␣")

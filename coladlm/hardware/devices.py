@@ -53,6 +53,17 @@ def choose_threads(parameters: int, device: torch.device) -> int:
     return 1 if device.type == "cpu" and parameters <= SMALL_PARAMETERS else torch.get_num_threads()
 
 
+def gpu_bytes(device: torch.device) -> int | None:
+    """The bytes that this program has allocated on a GPU; None for a CPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else None
+
+
+def software() -> str:
+    """The version of torch and the number of threads that it computes with, in words."""
+    threads = torch.get_num_threads()
+    return f"torch {torch.__version__}, {threads} thread{'s' * (threads != 1)}"
+
+
 def _product_seconds(dtype: torch.dtype, width: int, rows: int = 32) -> float:
     x, w = torch.randn(rows, width, dtype=dtype), torch.randn(4 * width, width, dtype=dtype)
     best = float("inf")

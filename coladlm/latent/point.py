@@ -53,9 +53,37 @@ class BlockReader:
         return self.vae.decode(blocks.to(self.model.device), self.rope, self.cache).cpu()
 
 
+@dataclasses.dataclass(frozen=True)
+class TokenReading:
+    """What the decoder reads at a token: the likeliest ones with their probabilities, most likely first.
+
+    chosen: the probability of the token that was taken. margin: the first logit minus the second, in nats.
+    """
+
+    token_ids: list[int]
+    probabilities: list[float]
+    chosen: float
+    margin: float
+
+
 @torch.inference_mode()
-def read_point(model: ColaDLM, history: History, block: Tensor, place: int, words: int = 5) -> PointReading:
+def read_token(
+    model: ColaDLM, history: History, block: np.ndarray, token: int, chosen: int, words: int
+) -> TokenReading:
+    """Reads a token of a finished block (b, d) after its history. chosen: the id of the one that was taken."""
+    logits = BlockReader(model, history, 1).logits(torch.as_tensor(block)[None])[0, token].float()
+    best, p = logits.topk(max(2, words)), logits.softmax(-1)
+    ids = best.indices[:words].tolist()
+    return TokenReading(ids, p[ids].tolist(), float(p[chosen]), float(best.values[0] - best.values[1]))
+
+
+@torch.inference_mode()
+def read_point(model: ColaDLM, history: History, block: np.ndarray, place: int, words: int = 5) -> PointReading:
     """Reads the first token of a place of a block (b, d) after its history, moving this place alone for the radius."""
+    return _read_point(model, history, torch.from_numpy(np.array(block)), place, words)
+
+
+def _read_point(model: ColaDLM, history: History, block: Tensor, place: int, words: int) -> PointReading:
     d, ps = model.latent_dim, model.patch_size
     reader = BlockReader(model, history, DIRECTIONS)
     logits = reader.logits(block.expand(DIRECTIONS, -1, -1))[0, place * ps]

@@ -72,6 +72,15 @@ class BlockDone:
     texts: list[str]
     active: Tensor
 
+    def likeliest(self, row: int, count: int) -> list[tuple[list[int], list[float], float]]:
+        """For each place of a sequence, before the repetition penalty: its `count` likeliest tokens, most likely first,
+        their log-probabilities, and that of the token in `token_ids`.
+        """
+        logprobs = self.logits[row].float().log_softmax(-1)
+        values, ids = logprobs.topk(count)
+        taken = logprobs.gather(-1, self.token_ids[row, :, None])[:, 0]
+        return list(zip(ids.tolist(), values.tolist(), taken.tolist(), strict=True))
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.shared.bundled_baseline import BundledBaseline
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.serve import Scheduler
 
 

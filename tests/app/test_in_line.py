@@ -5,9 +5,9 @@ import pytest
 from app.generate.handlers import GenerateHandlers
 from app.interpolate.handlers import interpolate
 from app.interpolate.tab import EXAMPLES
-from app.shared.bundled_baseline import BundledBaseline
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe
 from coladlm.serve import Limits, Scheduler
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coladlm.latent.branch import History
-from coladlm.latent.point import SEARCH, BlockReader, nearest_words, read_point
+from coladlm.latent.point import SEARCH, BlockReader, nearest_words, read_point, read_token
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,26 @@ def test_a_block_reads_the_same_as_in_the_whole_sequence(model, spot):
 def test_the_reading_of_a_place_is_its_distribution(model, spot):
     history, block = spot
     logits = model.decode(torch.cat((history.latents, block)))[-4 + 2]
-    found = read_point(model, history, block, 2, words=4)
+    found = read_point(model, history, block.numpy(), 2, words=4)
     values, ids = logits.topk(4)
     assert found.token_ids == ids.tolist()
     assert found.probabilities == pytest.approx(logits.softmax(-1)[ids].tolist(), rel=1e-3)
     assert found.margin == pytest.approx(float(values[0] - values[1]), abs=1e-3)
 
 
+def test_a_token_is_read_with_the_probability_of_the_one_that_was_taken(model, spot):
+    history, block = spot
+    p = model.decode(torch.cat((history.latents, block)))[-4 + 1].softmax(-1)
+    unlikely = int(p.argmin())
+    found = read_token(model, history, block.numpy(), 1, unlikely, words=3)
+    assert found.token_ids == p.topk(3).indices.tolist()
+    assert found.chosen == pytest.approx(float(p[unlikely]), rel=1e-3)
+    assert found.margin == pytest.approx(float(p[found.token_ids[0]].log() - p[found.token_ids[1]].log()), abs=1e-3)
+
+
 def test_within_the_radius_the_word_stays_in_every_direction_that_was_sought(model, spot):
     history, block = spot
-    found = read_point(model, history, block, 1)
+    found = read_point(model, history, block.numpy(), 1)
     rng = np.random.default_rng(0)
     directions = torch.from_numpy(rng.standard_normal((12, 8)).astype(np.float32))
     directions /= directions.norm(dim=1, keepdim=True)
@@ -55,7 +65,7 @@ def test_within_the_radius_the_word_stays_in_every_direction_that_was_sought(mod
 
 def test_a_reading_is_the_same_twice(model, spot):
     history, block = spot
-    assert read_point(model, history, block, 0) == read_point(model, history, block, 0)
+    assert read_point(model, history, block.numpy(), 0) == read_point(model, history, block.numpy(), 0)
 
 
 def test_the_nearest_words_are_different_words_in_order():

@@ -16,7 +16,6 @@ from app.interpolate import handlers as interpolate_handlers
 from app.interpolate.frames import LiveInterpolation
 from app.interpolate.tab import BEFORE
 from app.map import tab as text_map
-from app.shared.bundled_baseline import BundledBaseline
 from app.shared.links import link_of
 from app.shared.settings_panel import SETTINGS as SETTINGS_OF_THE_PAGE
 from app.shared.settings_panel import values_of
@@ -25,6 +24,7 @@ from app.trajectories import handlers as explorer
 from app.trajectories.cloud import CloudHolder
 from app.trajectories.tab import TRACES
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.latent.projection import PCAMap
 from coladlm.recipe import Recipe
 from coladlm.run import run

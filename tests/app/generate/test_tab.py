@@ -7,11 +7,11 @@ import pytest
 
 from app.generate.handlers import GenerateHandlers, restore
 from app.generate.tab import generate_text
-from app.shared.bundled_baseline import BundledBaseline
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler

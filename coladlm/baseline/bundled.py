@@ -6,11 +6,11 @@ import threading
 
 import torch
 
-from coladlm.baseline.baseline import Baseline
+from .baseline import Baseline
 
 
 class BundledBaseline:
-    """Holds the baseline of a page."""
+    """Holds the baseline; several threads may ask for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
