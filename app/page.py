@@ -23,13 +23,14 @@ from .components.progress_line import again, restored_from
 from .components.tour import Tour
 from .edit import api as edit_api
 from .edit import tab as edit
+from .generate import api as generate_api
 from .generate import tab as generate
-from .generate.handlers import MOST_VARIATIONS
 from .interpolate import api as interpolate_api
 from .interpolate import tab as interpolate
 from .map import tab as map
 from .model import tab as model_card
 from .runs.registry import Registry
+from .shared.generation import MOST_VARIATIONS
 from .shared.links import KEY, recipe_from
 from .shared.model_turn import sentence
 from .shared.resident import Resident
@@ -63,7 +64,7 @@ class Tab(NamedTuple):
 
 
 TABS = (
-    Tab("Generate", "generate", generate.build, generate.add_api, "generate"),
+    Tab("Generate", "generate", generate.build, generate_api.add_api, "generate"),
     Tab("Interpolate", "interpolate", interpolate.build, interpolate_api.add_api, "interpolate"),
     Tab("Edit", "edit", edit.build, edit_api.add_api, "edit"),
     Tab("Trajectories", "trajectories", trajectories.build, None, "generate"),

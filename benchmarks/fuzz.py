@@ -31,7 +31,7 @@ from app.api.openai_api import ApiOptions, OpenAIApi
 from app.api.operations import decode_latents, encode_text, invert_texts, replay_recipe
 from app.api.parsed_request import RequestLimits
 from app.edit.api import edit_text
-from app.generate.tab import generate_text
+from app.generate.api import generate_text
 from app.interpolate.api import interpolate_texts
 from app.map.text_files import read_texts
 from coladlm import ColaDLM, SamplerSettings

@@ -26,7 +26,13 @@ MOST_TEXT_TOKENS = 4096  # of a text that is encoded, and of latents that are de
 
 def add_api(resident: Resident) -> None:
     """Adds /invert, /replay, /encode and /decode to the current page."""
-    start, scheduler = resident.first.defaults, resident.scheduler
+    _add_invert(resident)
+    _add_replay(resident)
+    _add_latents(resident)
+
+
+def _add_invert(resident: Resident) -> None:
+    start = resident.first.defaults
 
     def invert(
         texts: list[str],
@@ -52,8 +58,12 @@ def add_api(resident: Resident) -> None:
         """
         options = {"iterations": iterations, "using": using}
         given = {"steps": steps, "guidance": guidance, "solver": solver}
-        yield from invert_texts(resident.model, scheduler, texts, options, given)
+        yield from invert_texts(resident.model, resident.scheduler, texts, options, given)
 
+    gr.api(invert, api_name="invert", **IN_TURNS)
+
+
+def _add_replay(resident: Resident) -> None:
     def replay(recipe: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, Any]]]:
         """Runs any recipe: what an endpoint, a link or a file of this program has given.
 
@@ -63,8 +73,12 @@ def add_api(resident: Resident) -> None:
         Returns:
             The texts of all sequences, and the whole recipe with "note", a sentence if another model made it.
         """
-        yield from replay_recipe(resident.model, scheduler, recipe)
+        yield from replay_recipe(resident.model, resident.scheduler, recipe)
 
+    gr.api(replay, api_name="replay", **IN_TURNS)
+
+
+def _add_latents(resident: Resident) -> None:
     def encode(text: str) -> dict[str, Any]:
         """The latents of a text.
 
@@ -75,7 +89,7 @@ def add_api(resident: Resident) -> None:
             Its "tokens" as pieces of text, "patch_size" tokens to a latent, and "mean" and "logvar" of the posterior:
             a list of numbers for each latent of the text's whole blocks, of which the last is padded.
         """
-        return encode_text(resident.model, scheduler, text)
+        return encode_text(resident.model, resident.scheduler, text)
 
     def decode(latents: list[list[float]]) -> dict[str, Any]:
         """The text that the decoder reads in latents.
@@ -86,10 +100,8 @@ def add_api(resident: Resident) -> None:
         Returns:
             The "text", and for each token its piece of text and its probability.
         """
-        return decode_latents(resident.model, scheduler, latents)
+        return decode_latents(resident.model, resident.scheduler, latents)
 
-    gr.api(invert, api_name="invert", **IN_TURNS)
-    gr.api(replay, api_name="replay", **IN_TURNS)
     gr.api(encode, api_name="encode", **IN_TURNS)
     gr.api(decode, api_name="decode", **IN_TURNS)
 

@@ -29,9 +29,9 @@ from ..shared.resident import Each, Resident
 from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import SettingsPanel, settings_of
 from ..shared.trace_store import Run
-from ..shared.views import labelled_errors, owner_of, with_stopped_frame
+from ..shared.views import FRAME_SECONDS, labelled_errors, owner_of, with_stopped_frame
 from .differences import differences, marked, measures_of, numbers, numbers_in_words
-from .frames import FRAME_SECONDS, shown_prompt
+from .frames import shown_prompt
 from .handlers import GenerateHandlers
 
 RUN_A, RUN_B = "A", "B"

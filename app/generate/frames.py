@@ -16,8 +16,8 @@ from ..components.progress_line import RunState, progress_value
 from ..components.token_strip import Token, settled_line, strip_value
 from ..shared.model_turn import Waiting, in_line, waiting_parts
 from ..shared.token_pieces import pieces
+from ..shared.views import FRAME_SECONDS
 
-FRAME_SECONDS = 0.05  # at most 20 frames a second: faster than people read, and the browser keeps up
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 
 

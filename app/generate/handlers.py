@@ -11,7 +11,7 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe, RecipeError, Said
-from coladlm.run import check_model, recorder
+from coladlm.run import recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
 from coladlm.serve import Scheduler
 from coladlm.serve.requests import Events
@@ -20,18 +20,16 @@ from coladlm.trace import Trace
 from ..components.progress_line import progress_value, stopped_value
 from ..components.text_rows import rows_value
 from ..runs.registry import Frame, RunContext
-from ..shared.links import link_of, recipe_from
+from ..shared.generation import recipe_of
+from ..shared.links import link_of
 from ..shared.model_turn import Waiting, sentence, waiting_parts
 from ..shared.operation_controls import whole
 from ..shared.row_frames import LiveRows, Row
-from ..shared.settings_panel import check_limits, in_labels, settings_of, values_of
+from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from .frames import LiveRun
 from .inspection import look_value, token_value, with_answers
 
-OPERATION = "generate"
-MOST_VARIATIONS = 8
-MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for a minute or so
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
 GONE = "The run is not there any more: press Run to write it again."
@@ -211,40 +209,9 @@ def _sequence_of(run: Run, number: Any) -> int:
     return sequence
 
 
-def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
-    """The recipe that the controls stand for. Raises RecipeError, SettingsError."""
-    count = whole(variations, "Variations")
-    if not 1 <= count <= MOST_VARIATIONS:
-        raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
-    settings = settings_of(settings)
-    if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
-        found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
-        raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
-    return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
-
-
 def recorded_bytes(model: ColaDLM, recipe: Recipe) -> int:
     """About how large the trace of a run gets, in bytes."""
     settings: SamplerSettings = recipe.settings
     places = -(-settings.max_new_tokens // model.patch_size) + model.block_size
     a_place = settings.steps * (4 * 4 * model.latent_dim + 16 * model.patch_size + 8)
     return recipe.variations * places * a_place
-
-
-def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
-    """Values of the prompt, the variations, the settings and the progress line for the query of an address."""
-    unchanged = [gr.skip()] * (2 + len(values_of(model.defaults)))
-    try:
-        recipe = recipe_from(query, OPERATION)
-        if recipe is None:
-            return [*unchanged, gr.skip()]
-        check_limits(recipe.settings)
-    except ValueError as error:
-        return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
-    said = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
-    if len(recipe.texts) > 1:
-        said += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
-    variations = min(recipe.variations, MOST_VARIATIONS)
-    if variations < recipe.variations:
-        said += f" It asks for {recipe.variations} variations; this page writes {variations}."
-    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=said)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..components.text_map import TextMap
-from ..trajectories.exports import safe_cell, standalone_page
-
-if TYPE_CHECKING:
-    from .tab import TextCloud
+from ..shared.encoding import safe_cell
+from ..shared.standalone_page import standalone_page
+from .cloud import TextCloud
 
 
 def text_page(value: dict[str, Any]) -> bytes:

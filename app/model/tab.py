@@ -66,26 +66,8 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
             else NOT_ALLOWED,
         )
         loader = _loader() if allow_loading else None
-        with gr.Column(elem_classes="beside bare", elem_id="trip"):
-            _title(
-                "A text through the VAE and back",
-                "The encoder makes every token a latent, a small cloud rather than "
-                "a point (the posterior); the decoder reads the tokens out of the latents again.",
-            )
-            text = gr.Textbox(TEXT, label="Text", lines=2, max_lines=8, elem_classes="prompt-box")
-            trip = gr.Button("Encode and decode", elem_classes="small-run")
-            trip_line = ProgressLine(elem_classes="fold-progress")
-            tokens = RoundTrip(elem_id="tokens")
-            saver = Saver("Save", FILES)
-        with gr.Column(elem_classes="beside bare", elem_id="speed"):
-            _title(
-                "Speed",
-                "A guided step of the sampler next to the bare matrix products that it cannot do without, "
-                "timed in turns on this machine: at a ratio of 1 a step would cost nothing else.",
-            )
-            measure = gr.Button("Measure (a few seconds)", elem_classes="small-run")
-            speed_line = ProgressLine(elem_classes="fold-progress")
-            speed = gr.HTML("", elem_id="speed-numbers", js_on_load=None)
+        text, trip, tokens, trip_line, saver = _lay_out_round_trip()
+        measure, speed, speed_line = _lay_out_speed()
         with gr.Accordion("Licences", open=False, elem_classes="more beside"):
             gr.HTML(LICENCES, js_on_load=None)
         card = gr.Accordion(
@@ -120,6 +102,36 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         asked = gr.on(triggers, on_load, path, [facts, loading], trigger_mode="once", concurrency_limit=8, **QUICK)
         loaded = asked.then(on_show, None, [facts, card], queue=False, **QUICK).then
     return Ways(take=lambda text: [text], outputs=[text], loaded=loaded)
+
+
+def _lay_out_round_trip() -> tuple[gr.Textbox, gr.Button, RoundTrip, ProgressLine, Saver]:
+    """A text through the VAE and back."""
+    with gr.Column(elem_classes="beside bare", elem_id="trip"):
+        _title(
+            "A text through the VAE and back",
+            "The encoder makes every token a latent, a small cloud rather than "
+            "a point (the posterior); the decoder reads the tokens out of the latents again.",
+        )
+        text = gr.Textbox(TEXT, label="Text", lines=2, max_lines=8, elem_classes="prompt-box")
+        trip = gr.Button("Encode and decode", elem_classes="small-run")
+        trip_line = ProgressLine(elem_classes="fold-progress")
+        tokens = RoundTrip(elem_id="tokens")
+        saver = Saver("Save", FILES)
+    return text, trip, tokens, trip_line, saver
+
+
+def _lay_out_speed() -> tuple[gr.Button, gr.HTML, ProgressLine]:
+    """How fast a step is on this machine."""
+    with gr.Column(elem_classes="beside bare", elem_id="speed"):
+        _title(
+            "Speed",
+            "A guided step of the sampler next to the bare matrix products that it cannot do without, "
+            "timed in turns on this machine: at a ratio of 1 a step would cost nothing else.",
+        )
+        measure = gr.Button("Measure (a few seconds)", elem_classes="small-run")
+        speed_line = ProgressLine(elem_classes="fold-progress")
+        speed = gr.HTML("", elem_id="speed-numbers", js_on_load=None)
+    return measure, speed, speed_line
 
 
 def _loader() -> tuple[gr.Textbox, gr.Button, ProgressLine]:

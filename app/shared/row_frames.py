@@ -21,10 +21,10 @@ from coladlm.trace.recorder import Preview, preview
 from ..components.progress_line import RunState, progress_value, stopped_value
 from ..components.text_rows import KEPT, row_value, rows_value
 from ..components.token_strip import Token, settled_line
-from ..generate.frames import FRAME_SECONDS
 from ..runs.registry import RunContext
 from .model_turn import Waiting, in_line, waiting_parts
 from .token_pieces import pieces
+from .views import FRAME_SECONDS
 
 SHARE = 4  # frames take at most one part in so many of the time: many long rows cost more to decode than to sample
 

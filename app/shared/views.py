@@ -11,6 +11,8 @@ from ..runs.registry import Frame, RunContext
 from .model_turn import sentence
 from .settings_panel import in_labels
 
+FRAME_SECONDS = 0.05  # at most 20 frames a second: faster than people read, and the browser keeps up
+
 
 def owner_of(context: RunContext, kept: Any) -> str:
     """The visitor who made the run that a RunResult's value names: the one of this run.

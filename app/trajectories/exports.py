@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,12 +16,11 @@ from coladlm.trace.measures import measure
 from ..components.curves import Curves
 from ..components.flow_map import FlowMap, flow_value
 from ..components.heat_map import HeatMap
-from ..components.own_html import OwnHTML
-from ..components.plotly_html import PLOTLY_JS
+from ..shared.encoding import safe_cell
+from ..shared.standalone_page import standalone_page
 from ..shared.token_pieces import pieces
 from ..shared.trace_store import Run
-from ..theme import CSS
-from .records import Charts, compact
+from .records import Charts
 
 COLUMNS = (
     *("run", "block", "place", "step", "t", "word", "confidence", "margin_nats", "entropy_nats", "settled"),
@@ -85,65 +82,9 @@ def _cell(value: float | None) -> str:
     return f"{float(value):.5g}" if value is not None and np.isfinite(value) else ""
 
 
-def safe_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
 def playable_page(charts: Charts, lines: str, curves: dict[str, Any]) -> bytes:
     """The flow map, its heat map and curves as one HTML file that plays without a server or a network."""
     flow = {"name": "flow", "cloud": charts.text, "value": flow_value("done", lines, play=True), "start_label": "",
             "alone": True}  # fmt: skip
     parts = [(FlowMap, flow), (HeatMap, {"name": "flow", "value": None}), (Curves, {"name": "flow", "value": curves})]
     return standalone_page("Flow map", parts)
-
-
-def standalone_page(title: str, parts: Sequence[tuple[type[OwnHTML], dict[str, Any]]]) -> bytes:
-    """Components with their props as one HTML file that asks nobody for anything."""
-    colours = "\n".join(re.findall(r"^(?::root|\.dark) \{.*?^\}", CSS.read_text(encoding="utf-8"), re.M | re.S))
-    body, scripts, styles = [], [], []
-    for kind, props in parts:
-        html, css = kind.source("html"), kind.source("css")
-        body.append(f"<div id='{kind.FILE}'>{html}</div>")
-        styles.append(f"#{kind.FILE} {{ {css} }}")
-        scripts.append(
-            f"(function (element, props, trigger, watch) {{\n{kind.script()}\n}})"
-            f"(document.getElementById('{kind.FILE}'), {_in_script(props)}, () => {{}}, () => {{}});"
-        )
-    page = PAGE.format(
-        title=title, colours=colours, styles="\n".join(styles), body="\n".join(body),
-        plotly=PLOTLY_JS.read_text(encoding="utf-8"), scripts="\n".join(scripts),
-    )  # fmt: skip
-    return page.encode()
-
-
-def _in_script(data: object) -> str:
-    """JSON that can stand in a script element: no text of it ends the element."""
-    return (
-        compact(json.loads(json.dumps(data)))
-        .replace("<", "\\u003c")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-    )
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} - Cola-DLM Explorer</title>
-<style>
-{colours}
-:root {{ --font: "Source Sans 3", ui-sans-serif, system-ui, sans-serif; --font-text: Lora, Georgia, serif; }}
-body {{ max-width: 1080px; margin: 0 auto; padding: 24px; background: var(--sheet); color: var(--ink); }}
-body {{ font-family: var(--font); }}
-#heat_map, #curves {{ margin-top: 24px; }}
-{styles}
-</style></head>
-<body>
-{body}
-<script>{plotly}</script>
-<script>
-{scripts}
-</script>
-</body></html>
-"""

@@ -6,9 +6,7 @@ text after the other. Coordinates are int16, little-endian, base64, in units tha
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +18,9 @@ from coladlm.latent.projection import Faithfulness
 from coladlm.latent.reference_cloud import ReferenceCloud
 from coladlm.trace import Trace
 
+from ..shared.encoding import INT16, compact, packed_int16
 from ..shared.token_pieces import pieces
 
-INT16 = 32767
 ROOM = 4.0  # how far beyond the cloud's own extent a point can lie; what goes farther is drawn at that edge
 
 
@@ -53,19 +51,9 @@ class Charts:
         return packed_int16(points, self.units[name])
 
 
-def packed_int16(points: np.ndarray, unit: float) -> str:
-    """Numbers in whole units as int16, little-endian, base64; what is too large is cut."""
-    whole = np.clip(np.round(points / unit), -INT16, INT16)
-    return base64.b64encode(np.ascontiguousarray(whole, "<i2").tobytes()).decode()
-
-
 def _plain_numbers(found: Faithfulness) -> dict[str, float | None]:
     values = dataclasses.asdict(found)
     return {name: None if v is None or not np.isfinite(v) else round(v, 3) for name, v in values.items()}
-
-
-def compact(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def line(record: dict[str, Any]) -> str:

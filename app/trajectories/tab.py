@@ -17,12 +17,12 @@ from ..components.heat_map import HeatMap
 from ..components.point_card import PointCard
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
-from ..generate.handlers import restore as restore_generate
-from ..generate.tab import EXAMPLES
 from ..runs.access import visitor_of
 from ..runs.registry import Frame, RunContext
 from ..runs.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.event_options import EventOptions
+from ..shared.generation import EXAMPLES
+from ..shared.generation import restore as restore_generate
 from ..shared.model_turn import EVERY, IN_TURNS
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident

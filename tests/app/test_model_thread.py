@@ -13,13 +13,13 @@ from app.api.operations import decode_latents, encode_text, invert_texts, replay
 from app.edit.api import edit_text
 from app.edit.controls import NAMES, OTHER
 from app.edit.handlers import edit, tokens_of
+from app.generate.api import generate_text
 from app.generate.comparisons import decode_again, run_beside, write_baseline
 from app.generate.handlers import GenerateHandlers
 from app.generate.sweep import sweep
-from app.generate.tab import generate_text
 from app.interpolate.api import interpolate_texts
 from app.interpolate.handlers import interpolate
-from app.map.tab import Maps
+from app.map.handlers import Maps
 from app.model.tab import measure_speed, save_latents, there_and_back
 from app.page import build_page
 from app.shared.resident import Resident

@@ -10,12 +10,12 @@ from typing import Any
 
 from app.edit import handlers as edit
 from app.edit.controls import NAMES, OTHER, OWN
-from app.generate import handlers as desk
+from app.generate import handlers as generate
 from app.generate.frames import LiveRun
 from app.interpolate import handlers as interpolate_handlers
 from app.interpolate.frames import LiveInterpolation
 from app.interpolate.tab import BEFORE
-from app.map import tab as text_map
+from app.map import handlers as text_map
 from app.shared.links import link_of
 from app.shared.settings_panel import SETTINGS as SETTINGS_OF_THE_PAGE
 from app.shared.settings_panel import values_of
@@ -69,8 +69,8 @@ class Generated:
     def __init__(self, model: ColaDLM, prompt: str, variations: int = 1, **settings: Any) -> None:
         chosen = dataclasses.replace(SETTINGS, **settings)
         recipe = Recipe("generate", (prompt,), chosen, variations, model=model.fingerprint)
-        self._desk, self._parts = desk.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline()), {}
-        for frame in self._desk.write(self, controls_of(chosen, prompt, variations)):
+        self._generate, self._parts = generate.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline()), {}
+        for frame in self._generate.write(self, controls_of(chosen, prompt, variations)):
             self.show(frame)
         frames = list(LiveRun(model, recipe, Slow()).frames(run(model, recipe)))
         self.strips = [frame.strip for frame in frames] + [self._parts["strip"]]
@@ -89,12 +89,12 @@ class Generated:
 
     def card(self, block: int, token: int) -> dict[str, Any]:
         """What the tab says of a token of the answer."""
-        return self._desk.inspect(VISITOR, block, token, self._parts["kept"]).card
+        return self._generate.inspect(VISITOR, block, token, self._parts["kept"]).card
 
 
 def refused(model: ColaDLM, prompt: str, **changes: Any) -> str:
     """The sentence with which the tab Generate refuses a prompt, or values of its settings."""
-    writer = desk.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline())
+    writer = generate.GenerateHandlers(model, TraceStore(), SCHEDULER, BundledBaseline())
     return sentence_of(lambda: list(writer.write(Generated, controls_of(SETTINGS, prompt, **changes))))
 
 

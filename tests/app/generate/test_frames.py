@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from app.generate.frames import FRAME_SECONDS, LiveRun, shown_prompt
+from app.generate.frames import LiveRun, shown_prompt
+from app.shared.views import FRAME_SECONDS
 from coladlm import BlockDone, Finished, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run

@@ -9,8 +9,9 @@ import pytest
 from app.components.text_rows import CHANGED
 from app.generate.comparisons import decode_again, run_beside, write_baseline
 from app.generate.differences import marked
-from app.generate.handlers import MOST_VARIATIONS, GenerateHandlers
+from app.generate.handlers import GenerateHandlers
 from app.generate.sweep import MOST_CELLS, cells_of, sweep, values_from
+from app.shared.generation import MOST_VARIATIONS
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe

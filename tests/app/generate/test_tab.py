@@ -5,8 +5,9 @@ import json
 import gradio as gr
 import pytest
 
-from app.generate.handlers import GenerateHandlers, restore
-from app.generate.tab import generate_text
+from app.generate.api import generate_text
+from app.generate.handlers import GenerateHandlers
+from app.shared.generation import restore
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
 from app.shared.trace_store import TraceStore

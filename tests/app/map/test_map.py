@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from app.map import tab as map_tab
-from app.map.tab import Maps
+from app.map import handlers as map_handlers
+from app.map.handlers import Maps
 from coladlm.latent.reference_cloud import load_sentences
 
 from ..viewing import at_once
@@ -60,8 +60,8 @@ def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
     model, scheduler, monkeypatch, tmp_path, layout_without_umap
 ):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
-    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
-    monkeypatch.setattr(map_tab, "load_sentences", lambda: load_sentences()[:30])
+    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_handlers, "load_sentences", lambda: load_sentences()[:30])
     maps = Maps(model, scheduler)
     list(maps.shipped(ME))
     values = list(maps.fit(ME))
@@ -71,7 +71,7 @@ def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
 
 def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, layout_without_umap):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(map_tab, "SETTINGS", map_tab.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(f"the cat number {i} sat" for i in range(30)))
     maps = Maps(model, scheduler)
@@ -139,7 +139,7 @@ def test_a_visitor_who_left_has_no_map(model, scheduler):
 
 
 def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp_path):
-    monkeypatch.setattr(map_tab, "MOST_KEPT", 2)
+    monkeypatch.setattr(map_handlers, "MOST_KEPT", 2)
     maps = Maps(model, scheduler)
     for visitor in "abc":
         file = tmp_path / "mine.txt"
@@ -161,7 +161,7 @@ def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, schedu
     maps = Maps(model, scheduler)
     road = ["the cat sat", "the dog sat", "the dog ran"]
     *running, last = maps.take_road("another", road)
-    assert running and all(values[0] == map_tab.text_map_value() for values in running)
+    assert running and all(values[0] == map_handlers.text_map_value() for values in running)
     assert len(data_of(last)["texts"]) == len(load_sentences())
     shown = last[0]["road"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]

@@ -1,0 +1,58 @@
+"""What the tabs that continue a prompt share: examples, and recipes from their controls and from links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from coladlm import ColaDLM
+from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.run import check_model
+
+from ..components.progress_line import progress_value
+from .links import recipe_from
+from .model_turn import sentence
+from .operation_controls import whole
+from .settings_panel import check_limits, settings_of, values_of
+
+OPERATION = "generate"
+MOST_VARIATIONS = 8
+MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for a minute or so
+EXAMPLES = (
+    "Once upon a time, there was a little fox who",
+    "Tom and Lily went to the beach. They found",
+    "One day, the moon did not come up.",
+)
+
+
+def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
+    """The recipe that the controls stand for. Raises RecipeError, SettingsError."""
+    count = whole(variations, "Variations")
+    if not 1 <= count <= MOST_VARIATIONS:
+        raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
+    settings = settings_of(settings)
+    if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
+        found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
+        raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
+    return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
+
+
+def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
+    """Values of the prompt, the variations, the settings and the progress line for the query of an address."""
+    unchanged = [gr.skip()] * (2 + len(values_of(model.defaults)))
+    try:
+        recipe = recipe_from(query, OPERATION)
+        if recipe is None:
+            return [*unchanged, gr.skip()]
+        check_limits(recipe.settings)
+    except ValueError as error:
+        return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
+    said = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
+    if len(recipe.texts) > 1:
+        said += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
+    variations = min(recipe.variations, MOST_VARIATIONS)
+    if variations < recipe.variations:
+        said += f" It asks for {recipe.variations} variations; this page writes {variations}."
+    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=said)]
