@@ -30,11 +30,11 @@ from .interpolate import tab as interpolate
 from .map import tab as map
 from .model import tab as model_card
 from .runs.registry import Registry
+from .shared.errors import sentence
 from .shared.generation import MOST_VARIATIONS
 from .shared.links import KEY, recipe_from
-from .shared.model_turn import sentence
 from .shared.resident import Resident
-from .shared.tab_links import QUICK, Restore, Ways, connect
+from .shared.tab_links import QUICK, Restore, TabLinks, connect
 from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
 from .tour.scenes import scenes
 from .trajectories import tab as trajectories
@@ -58,7 +58,7 @@ class Tab(NamedTuple):
 
     label: str
     name: str
-    build: Callable[[Resident, gr.Blocks], Ways]
+    build: Callable[[Resident, gr.Blocks], TabLinks]
     add_api: Callable[[Resident], None] | None = None
     operation: str = ""
 
@@ -88,22 +88,22 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
             openers = [[tab.name, tab.label, tab.operation] for tab in TABS if tab.operation]
             history = History(resident.model.fingerprint, openers)
             Help([tab.label for tab in TABS])
-        ways = {}
+        links = {}
         with gr.Tabs(elem_id="tabs") as tabs:
             for tab in TABS:
                 with gr.Tab(tab.label, id=tab.name):
-                    ways[tab.name] = tab.build(resident, page)
-        connect(tabs, ways)
-        for name, view in ((name, view) for way in ways.values() for name, view in way.views.items()):
+                    links[tab.name] = tab.build(resident, page)
+        connect(tabs, links)
+        for name, view in ((name, view) for one in links.values() for name, view in one.views.items()):
             if registry is not None:
                 registry.add_view(name, view)
-        restore_on_load(resident, page, tabs, ways)
-        restore_from_history(history, tabs, ways)
+        restore_on_load(resident, page, tabs, links)
+        restore_from_history(history, tabs, links)
 
         def about_model() -> list[Any]:
             return [header(resident.model), {"fingerprint": resident.model.fingerprint}]
 
-        for event in (page.load, *(way.loaded for way in ways.values() if way.loaded)):
+        for event in (page.load, *(one.loaded for one in links.values() if one.loaded)):
             event(about_model, None, [title, history], **QUICK)
         gr.HTML(FOOTER, elem_id="footer", js_on_load=None)
         for tab in TABS:
@@ -124,27 +124,27 @@ def spare_the_browser(page: gr.Blocks, place: gr.components.Component) -> None:
             event.show_progress_on = [place]
 
 
-def restore_on_load(resident: Resident, page: gr.Blocks, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
+def restore_on_load(resident: Resident, page: gr.Blocks, tabs: gr.Tabs, links: Mapping[str, TabLinks]) -> None:
     """Opens the tab that the address asks for, fills in the recipe that it holds, and runs it for its result."""
 
     def opened(request: gr.Request) -> Any:
         return gr.Tabs(selected=found) if (found := tab_of(request.query_params)) else gr.skip()
 
     page.load(opened, None, tabs, **QUICK)
-    for name, way in ways.items():
-        if way.restore is not None:
-            restored = page.load(_restored(resident, name, way.restore), None, list(way.restore.outputs), **QUICK)
-            if bench := way.restore.bench:
+    for name, one in links.items():
+        if one.restore is not None:
+            restored = page.load(_restored(resident, name, one.restore), None, list(one.restore.outputs), **QUICK)
+            if bench := one.restore.bench:
                 js = f"line => {{ if (line.press) runs.follow({json.dumps(bench)}); return []; }}"
-                restored.then(None, way.restore.outputs[-1], None, js=js, **QUICK)
+                restored.then(None, one.restore.outputs[-1], None, js=js, **QUICK)
 
 
-def restore_from_history(history: History, tabs: gr.Tabs, ways: Mapping[str, Ways]) -> None:
+def restore_from_history(history: History, tabs: gr.Tabs, links: Mapping[str, TabLinks]) -> None:
     """Opens a recipe of the history, or one from a file, on the tab that it belongs to."""
-    for name, way in ways.items():
-        if way.restore is not None:
+    for name, one in links.items():
+        if one.restore is not None:
             event = getattr(history, f"open_{name}")
-            event(_opened(name, way.restore), None, [tabs, *way.restore.outputs], **QUICK)
+            event(_opened(name, one.restore), None, [tabs, *one.restore.outputs], **QUICK)
 
 
 def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:

@@ -31,7 +31,7 @@ from .page import build_page, page_options
 from .runs.access import VisitorCookie
 from .runs.registry import Registry, RunLimits
 from .runs.routes import run_routes
-from .shared.model_turn import sentence
+from .shared.errors import sentence
 from .shared.resident import Resident
 
 FIRST_PORT, PORTS = 7860, 100  # where a free one is looked for

@@ -13,10 +13,12 @@ from coladlm.latent.round_trip import read_latents
 from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
 from coladlm.run import check_model, prompts
 from coladlm.sampling.events import Finished
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 
-from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor
+from ..shared.errors import sentence
+from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
+from ..shared.session import current_visitor
 from ..shared.settings_panel import check_limits
 from ..shared.token_pieces import pieces
 
@@ -60,7 +62,7 @@ def _add_invert(resident: Resident) -> None:
         given = {"steps": steps, "guidance": guidance, "solver": solver}
         yield from invert_texts(resident.model, resident.scheduler, texts, options, given)
 
-    gr.api(invert, api_name="invert", **IN_TURNS)
+    gr.api(invert, api_name="invert", **UNLIMITED)
 
 
 def _add_replay(resident: Resident) -> None:
@@ -75,7 +77,7 @@ def _add_replay(resident: Resident) -> None:
         """
         yield from replay_recipe(resident.model, resident.scheduler, recipe)
 
-    gr.api(replay, api_name="replay", **IN_TURNS)
+    gr.api(replay, api_name="replay", **UNLIMITED)
 
 
 def _add_latents(resident: Resident) -> None:
@@ -102,8 +104,8 @@ def _add_latents(resident: Resident) -> None:
         """
         return decode_latents(resident.model, resident.scheduler, latents)
 
-    gr.api(encode, api_name="encode", **IN_TURNS)
-    gr.api(decode, api_name="decode", **IN_TURNS)
+    gr.api(encode, api_name="encode", **UNLIMITED)
+    gr.api(decode, api_name="decode", **UNLIMITED)
 
 
 def invert_texts(
@@ -115,7 +117,7 @@ def invert_texts(
         recipe = Recipe("invert", tuple(texts), settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         trips: list[dict[str, Any]] = []
-        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, RoundTrips):
                 trips = [_plain_trip(trip) for trip in event.trips]
             if isinstance(event, RoundTrips | Waiting):  # in the line too: a caller who left is noticed
@@ -138,7 +140,7 @@ def replay_recipe(
         check_size(model, recipe)
         told = {**recipe.to_dict(), "note": check_model(model, recipe) or ""}
         texts: list[str] = []
-        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Finished):
                 texts = event.texts
             if isinstance(event, Finished | Waiting):
@@ -165,7 +167,7 @@ def encode_text(model: ColaDLM, scheduler: Scheduler, text: str) -> dict[str, An
         ids = model.tokenize(text)
         if not 0 < len(ids) <= MOST_TEXT_TOKENS:
             raise RecipeError("text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
-        posterior = scheduler.call(lambda: model.encode(text), visitor(), "encode")
+        posterior = scheduler.call(lambda: model.encode(text), current_visitor(), "encode")
         logvar = None if posterior.logvar is None else posterior.logvar.float().cpu().tolist()
         return {"tokens": pieces(model.tokenizer, ids, whole=True), "patch_size": model.patch_size,
                 "mean": posterior.mean.float().cpu().tolist(), "logvar": logvar}  # fmt: skip
@@ -183,7 +185,7 @@ def decode_latents(model: ColaDLM, scheduler: Scheduler, latents: Any) -> dict[s
             right = isinstance(row, list) and len(row) == model.latent_dim
             if not right or not all(type(x) in (int, float) and abs(x) < 1e6 for x in row):
                 raise RecipeError("a row of latents", row, wanted)
-        ids, probabilities = scheduler.call(lambda: read_latents(model, latents), visitor(), "decode")
+        ids, probabilities = scheduler.call(lambda: read_latents(model, latents), current_visitor(), "decode")
         special = frozenset((*model.end_ids, model.pad_id))
         words = pieces(model.tokenizer, ids, special=special, whole=True)
         tokens = [{"text": "" if i in special else word, "probability": p}

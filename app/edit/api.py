@@ -10,10 +10,12 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.latent.edit import Edited
 from coladlm.recipe import Recipe
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 
-from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor
+from ..shared.errors import sentence
+from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
+from ..shared.session import current_visitor
 from .handlers import OPERATION, check_size
 
 
@@ -66,7 +68,7 @@ def add_api(resident: Resident) -> None:
         texts = [text] if other is None else [text, other]
         yield from edit_text(resident.model, resident.scheduler, texts, options, candidates, given)
 
-    gr.api(edit, api_name="edit", **IN_TURNS)
+    gr.api(edit, api_name="edit", **UNLIMITED)
 
 
 def edit_text(
@@ -83,7 +85,7 @@ def edit_text(
         recipe = Recipe(OPERATION, tuple(texts), settings, candidates, options, model.fingerprint)
         check_size(recipe)
         plain: list[dict[str, Any]] = []
-        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Edited):
                 plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
             if isinstance(event, Edited | Waiting):  # in the line too: a caller who left is noticed

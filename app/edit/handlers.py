@@ -17,8 +17,8 @@ from coladlm.serve import Scheduler
 from ..components.progress_line import progress_value
 from ..components.token_picker import picker_value
 from ..runs.registry import Frame, RunContext
+from ..shared.errors import sentence
 from ..shared.links import link_of, recipe_from
-from ..shared.model_turn import sentence
 from ..shared.operation_controls import group, in_words, whole
 from ..shared.row_frames import shown_rows
 from ..shared.settings_panel import check_limits, settings_of, values_of
@@ -33,12 +33,12 @@ from .controls import (
 )
 from .frames import LiveEdit
 from .history import (
+    can_go,
     current,
     leave,
     new_history,
     push,
     step,
-    ways,
 )
 
 OPERATION = "edit"
@@ -66,7 +66,7 @@ def tokens_of(model: ColaDLM, text: str, start: int = 0, end: int = 0, said: str
 def show(model: ColaDLM, history: dict[str, Any], said: str = "") -> list[Any]:
     """Values of the box, the picker, the history and its two buttons for the text now. said: what has happened."""
     now = current(history)
-    back, forth = ways(history)
+    back, forth = can_go(history)
     picker = tokens_of(model, *now, said=said)
     return [now.text, picker, history, gr.update(interactive=back), gr.update(interactive=forth)]
 

@@ -51,6 +51,6 @@ def step(history: dict[str, Any], by: int) -> dict[str, Any]:
     return {**history, "at": at, "typed": False}
 
 
-def ways(history: dict[str, Any]) -> tuple[bool, bool]:
+def can_go(history: dict[str, Any]) -> tuple[bool, bool]:
     """Is there something to undo, and to redo?"""
     return history["at"] > 0, history["at"] < len(history["entries"]) - 1

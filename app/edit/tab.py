@@ -14,7 +14,7 @@ from ..shared.event_options import EventOptions
 from ..shared.operation_controls import fold_button
 from ..shared.resident import Resident
 from ..shared.settings_panel import SettingsPanel
-from ..shared.tab_links import Restore, Sender, Ways
+from ..shared.tab_links import Restore, Sender, TabLinks
 from .controls import NAMES, OWN, EditControls
 from .handlers import (
     EXAMPLES,
@@ -62,7 +62,7 @@ class Candidates(NamedTuple):
     rows: TextRows
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
     with gr.Row(elem_classes="workbench", elem_id="edit"):
         with gr.Column(elem_classes="controls"):
@@ -94,7 +94,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     options = {f"options.{name}": edit_controls.by_name[name] for name in NAMES}
     named = {"text": box, "picker": text.picker, **options, **panel.by_name}
     controls.connect("edit", named, also=[candidates.rows.submit])
-    return Ways(
+    return TabLinks(
         take=take,
         inputs=[history],
         outputs=shown,

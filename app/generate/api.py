@@ -11,11 +11,13 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 
+from ..shared.errors import sentence
+from ..shared.event_options import UNLIMITED
 from ..shared.generation import OPERATION
-from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor
 from ..shared.resident import Resident
+from ..shared.session import current_visitor
 from ..shared.settings_panel import check_limits
 
 SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
@@ -71,7 +73,7 @@ def add_api(resident: Resident) -> None:
         given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
         yield from generate_text(resident.model, resident.scheduler, prompt, given)
 
-    gr.api(generate, api_name="generate", **IN_TURNS)
+    gr.api(generate, api_name="generate", **UNLIMITED)
 
 
 def generate_text(
@@ -84,7 +86,7 @@ def generate_text(
         recipe = Recipe(OPERATION, (prompt,), settings, model=model.fingerprint)
         plain = recipe.to_dict()
         text = ""
-        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, BlockDone | Finished):
                 text = event.texts[0]
             if isinstance(event, BlockDone | Finished | Waiting):  # in the line too: a caller who left is noticed

@@ -23,13 +23,14 @@ from ..components.progress_line import RunState, progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext, View
 from ..runs.run_controls import connect_view
-from ..shared.model_turn import waiting_parts
+from ..shared.errors import labelled_errors
 from ..shared.operation_controls import number, sliders, whole
-from ..shared.resident import Each, Resident
+from ..shared.resident import PerModel, Resident
 from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import SettingsPanel, settings_of
 from ..shared.trace_store import Run
-from ..shared.views import FRAME_SECONDS, labelled_errors, owner_of, with_stopped_frame
+from ..shared.views import FRAME_SECONDS, owner_of, with_stopped_frame
+from ..shared.waiting import waiting_parts
 from .differences import differences, marked, measures_of, numbers, numbers_in_words
 from .frames import shown_prompt
 from .handlers import GenerateHandlers
@@ -43,7 +44,7 @@ FoldView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[
 
 
 def build(
-    resident: Resident, handlers: Each[GenerateHandlers], panel: SettingsPanel, kept: RunResult
+    resident: Resident, handlers: PerModel[GenerateHandlers], panel: SettingsPanel, kept: RunResult
 ) -> dict[str, View]:
     """The three comparisons, each in a fold below the text. Returns their views by name."""
     _ab_fold(panel, kept)
@@ -53,7 +54,7 @@ def build(
     return {name: _for_resident(handlers, view) for name, view in views.items()}
 
 
-def _for_resident(handlers: Each[GenerateHandlers], view: FoldView) -> View:
+def _for_resident(handlers: PerModel[GenerateHandlers], view: FoldView) -> View:
     """The view with the handlers of the model that is there when a run begins."""
     return lambda context, controls: view(handlers(), context, controls)
 

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
+from coladlm.serve import Waiting
 from coladlm.trace.recorder import Preview, preview
 
 from ..components.progress_line import RunState, progress_value
 from ..components.token_strip import Token, settled_line, strip_value
-from ..shared.model_turn import Waiting, in_line, waiting_parts
 from ..shared.token_pieces import pieces
 from ..shared.views import FRAME_SECONDS
+from ..shared.waiting import waiting_frame, waiting_parts
 
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 
@@ -67,7 +68,11 @@ class LiveRun:
             elif isinstance(event, Finished):
                 yield self._finish(event)
             elif isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
-                yield in_line(self._frame("running", waiting_parts(event), 0.0, "Waiting")) if event.ahead else latest
+                yield (
+                    waiting_frame(self._frame("running", waiting_parts(event), 0.0, "Waiting"))
+                    if event.ahead
+                    else latest
+                )
                 continue
             shown = self.clock()
 

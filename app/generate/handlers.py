@@ -13,20 +13,21 @@ from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 from coladlm.serve.requests import Events
 from coladlm.trace import Trace
 
 from ..components.progress_line import progress_value, stopped_value
 from ..components.text_rows import rows_value
 from ..runs.registry import Frame, RunContext
+from ..shared.errors import sentence
 from ..shared.generation import recipe_of
 from ..shared.links import link_of
-from ..shared.model_turn import Waiting, sentence, waiting_parts
 from ..shared.operation_controls import whole
 from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
+from ..shared.waiting import waiting_parts
 from .frames import LiveRun
 from .inspection import look_value, token_value, with_answers
 

@@ -26,11 +26,12 @@ from ..components.progress_line import progress_value
 from ..components.text_grid import TextGrid, grid_value
 from ..runs.registry import Frame, RunContext, View
 from ..runs.run_controls import connect_view
+from ..shared.errors import labelled_errors
 from ..shared.event_options import EventOptions
-from ..shared.model_turn import waiting_parts
 from ..shared.resident import Resident
 from ..shared.settings_panel import SETTINGS, SettingsPanel, check_limits, settings_of, values_of
-from ..shared.views import labelled_errors, with_stopped_frame
+from ..shared.views import with_stopped_frame
+from ..shared.waiting import waiting_parts
 from .comparisons import about, fold, run_and_stop
 from .differences import numbers, numbers_in_words
 from .frames import shown_prompt

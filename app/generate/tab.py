@@ -14,13 +14,12 @@ from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStri
 from ..components.token_card import TokenCard
 from ..runs.registry import Frame, RunContext, View
 from ..runs.run_controls import RunControls, visitor_of_run
-from ..shared.event_options import EventOptions
+from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, MOST_VARIATIONS, OPERATION, restore
-from ..shared.model_turn import EVERY, IN_TURNS
 from ..shared.operation_controls import fold_button
-from ..shared.resident import Each, Resident
+from ..shared.resident import PerModel, Resident
 from ..shared.settings_panel import SettingSlider, SettingsPanel
-from ..shared.tab_links import Restore, RunSender, Ways
+from ..shared.tab_links import Restore, RunSender, TabLinks
 from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
 from . import sweep
@@ -49,10 +48,10 @@ class _Results(NamedTuple):
     views: dict[str, View]
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
     store = TraceStore()
-    handlers = resident.each(lambda model: GenerateHandlers(model, store, resident.scheduler, resident.baseline))
+    handlers = resident.per_model(lambda model: GenerateHandlers(model, store, resident.scheduler, resident.baseline))
     with gr.Row(elem_classes="workbench", elem_id="generate"):
         controls = _controls(resident.first.defaults)
         results = _results(resident, handlers, controls)
@@ -63,7 +62,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
 
     named = {"prompt": prompt, "variations": variations, **panel.by_name}
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
-    return Ways(
+    return TabLinks(
         take=lambda text: [text],
         outputs=[prompt],
         run_sends=[_sender(handlers, results)],
@@ -116,7 +115,7 @@ def _prompt() -> gr.Textbox:
     return prompt
 
 
-def _results(resident: Resident, handlers: Each[GenerateHandlers], controls: _Controls) -> _Results:
+def _results(resident: Resident, handlers: PerModel[GenerateHandlers], controls: _Controls) -> _Results:
     with gr.Column(elem_classes="results"):
         with gr.Row(elem_classes="over"):
             progress = ProgressLine(part="progress", elem_classes="progress")
@@ -137,7 +136,7 @@ def _results(resident: Resident, handlers: Each[GenerateHandlers], controls: _Co
     return results
 
 
-def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
+def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> None:
     """Shows another variation, and what is to know of a token, when it is chosen."""
     outputs, kept = [results.strip, results.progress, results.card, results.kept], results.kept
 
@@ -148,10 +147,10 @@ def _connect_looks(handlers: Each[GenerateHandlers], results: _Results) -> None:
         return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept)
 
     results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
-    results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **IN_TURNS)
+    results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **UNLIMITED)
 
 
-def _sender(handlers: Each[GenerateHandlers], results: _Results) -> RunSender:
+def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSender:
     """Opens the run on the tab Trajectories, at the token whose card is shown."""
 
     def find(request: gr.Request, event: gr.EventData, kept: dict[str, Any] | None) -> tuple[Run, int, int]:

@@ -10,10 +10,12 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.latent.interpolate import Road, Stop
 from coladlm.recipe import Recipe
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 
-from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor
+from ..shared.errors import sentence
+from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
+from ..shared.session import current_visitor
 from .handlers import OPERATION, check_size
 
 
@@ -55,7 +57,7 @@ def add_api(resident: Resident) -> None:
                  "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
         yield from interpolate_texts(resident.model, resident.scheduler, texts, options, given)
 
-    gr.api(interpolate, api_name="interpolate", **IN_TURNS)
+    gr.api(interpolate, api_name="interpolate", **UNLIMITED)
 
 
 def interpolate_texts(
@@ -68,7 +70,7 @@ def interpolate_texts(
         check_size(model, recipe)
         plain = recipe.to_dict()
         waypoints: list[dict[str, Any]] = []
-        for event in scheduler.run(model, recipe, visitor(), steps="none"):
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Road):
                 waypoints = [_plain(waypoint) for waypoint in event.stops]
             if isinstance(event, Road | Waiting):  # in the line too: a caller who left is noticed

@@ -15,8 +15,8 @@ from coladlm.serve import Scheduler
 
 from ..components.progress_line import progress_value
 from ..runs.registry import Frame, RunContext
+from ..shared.errors import sentence
 from ..shared.links import link_of, recipe_from
-from ..shared.model_turn import sentence
 from ..shared.operation_controls import group, in_words, percent, share, whole
 from ..shared.row_frames import shown_rows
 from ..shared.settings_panel import check_limits, settings_of, values_of

@@ -23,7 +23,7 @@ from ..shared.event_options import EventOptions
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident
 from ..shared.settings_panel import SettingsPanel
-from ..shared.tab_links import Restore, Sender, TextsSender, Ways
+from ..shared.tab_links import Restore, Sender, TabLinks, TextsSender
 from .handlers import (
     MAX_BOXES,
     OPERATION,
@@ -94,7 +94,7 @@ class Results(NamedTuple):
     to_map: gr.Button
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
     defaults = resident.first.defaults
     with gr.Row(elem_classes="workbench", elem_id="interpolate"):
@@ -124,7 +124,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     }
     controls.connect("interpolate", named, also=[results.rows.submit, *(box.submit for box in texts.boxes)])
     shown = [*texts.shown, *(options[name] for name in OPTION_NAMES), *panel.inputs, results.progress]
-    return Ways(
+    return TabLinks(
         take=lambda text: [text],
         outputs=[texts.boxes[0]],
         sends=[Sender(results.rows.select, "edit")],

@@ -22,13 +22,14 @@ from coladlm.latent.projection import (
 )
 from coladlm.latent.reference_cloud import load_sentences
 from coladlm.latent.text_map import text_vectors
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, Waiting
 
 from ..components.progress_line import progress_value
 from ..components.saver import not_saved, saved
 from ..components.text_map import text_map_value
-from ..shared.model_turn import Waiting, sentence, waiting_parts
+from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
+from ..shared.waiting import waiting_parts
 from .cloud import TextCloud
 from .files import text_arrays, text_page, text_table
 from .text_files import TextFileError, Texts, read_texts

@@ -13,11 +13,10 @@ from coladlm.latent.reference_cloud import load_sentences
 from ..components import ProgressLine
 from ..components.saver import Saver
 from ..components.text_map import TextMap
-from ..shared.event_options import EventOptions
-from ..shared.model_turn import EVERY, IN_TURNS
+from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.session import session_of
-from ..shared.tab_links import READS, ListSender, Sender, TextsSender, Ways
+from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
 from .handlers import MOST_LISTED, Maps
 from .text_files import ENDINGS
 
@@ -73,9 +72,9 @@ def _lay_out(resident: Resident, no_direction: str) -> _LaidOut:
     return _LaidOut(file, progress, texts, said, to_edit, fitted, saver)
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
-    maps = resident.each(lambda model: Maps(model, resident.scheduler))
+    maps = resident.per_model(lambda model: Maps(model, resident.scheduler))
     laid_out = _lay_out(resident, _paragraph(maps().direction([], [])))
     file, progress, texts, said, to_edit, fitted, saver = laid_out
     first, second = gr.State([]), gr.State([])
@@ -114,17 +113,17 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         maps().forget(session_of(request))
 
     fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
-    texts.submit(on_shipped, None, [texts, progress], **QUICK, **IN_TURNS).then(
+    texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    file.upload(on_file, file, [texts, progress, file], **QUICK, **IN_TURNS).then(
+    file.upload(on_file, file, [texts, progress, file], **QUICK, **UNLIMITED).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **IN_TURNS)
-    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **IN_TURNS)
+    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
+    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **UNLIMITED)
     saver.select(on_save, None, saver, **QUICK)
     page.unload(on_leave)
-    return Ways(
+    return TabLinks(
         sends=[Sender(texts.edit, "edit")],
         take_texts=take_road,
         texts_outputs=[texts, progress],

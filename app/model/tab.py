@@ -16,16 +16,18 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
 from coladlm.hardware.devices import gpu_bytes, software
 from coladlm.hardware.speed import Speed, quick_speed
-from coladlm.serve import ClosingError, Scheduler
+from coladlm.serve import ClosingError, Scheduler, Waiting
 
 from ..components import ProgressLine
 from ..components.progress_line import progress_value
 from ..components.round_trip import RoundTrip
 from ..components.saver import Saver, not_saved
-from ..shared.event_options import EventOptions
-from ..shared.model_turn import IN_TURNS, Waiting, sentence, visitor, waiting_parts
+from ..shared.errors import sentence
+from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
-from ..shared.tab_links import Ways
+from ..shared.session import current_visitor
+from ..shared.tab_links import TabLinks
+from ..shared.waiting import waiting_parts
 from .round_trip import latent_file, round_trip
 
 try:
@@ -53,7 +55,7 @@ LICENCES = (
 )
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how a text comes in."""
     allow_loading = resident.may_load
     with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
@@ -91,9 +93,9 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
     def on_load(path: str) -> Iterator[tuple[Any, Any]]:
         yield from load_model(resident, path, allow_loading)
 
-    trip.click(on_trip, text, [tokens, trip_line], trigger_mode="once", **QUICK, **IN_TURNS)
-    saver.select(on_save, text, saver, **QUICK, **IN_TURNS)
-    measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **IN_TURNS)
+    trip.click(on_trip, text, [tokens, trip_line], trigger_mode="once", **QUICK, **UNLIMITED)
+    saver.select(on_save, text, saver, **QUICK, **UNLIMITED)
+    measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **UNLIMITED)
     page.load(on_show, None, [facts, card], queue=False, **QUICK)
     loaded = None
     if loader is not None:
@@ -101,7 +103,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         triggers = [load.click, path.submit]
         asked = gr.on(triggers, on_load, path, [facts, loading], trigger_mode="once", concurrency_limit=8, **QUICK)
         loaded = asked.then(on_show, None, [facts, card], queue=False, **QUICK).then
-    return Ways(take=lambda text: [text], outputs=[text], loaded=loaded)
+    return TabLinks(take=lambda text: [text], outputs=[text], loaded=loaded)
 
 
 def _lay_out_round_trip() -> tuple[gr.Textbox, gr.Button, RoundTrip, ProgressLine, Saver]:
@@ -197,7 +199,7 @@ def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, A
     yield gr.skip(), progress_value("running", ["measuring"], 0.3, "Measuring")
     found = None
     try:
-        with scheduler.alone(lambda: quick_speed(model), visitor(), "speed") as events:
+        with scheduler.alone(lambda: quick_speed(model), current_visitor(), "speed") as events:
             for event in events:
                 if isinstance(event, Waiting) and event.ahead:
                     yield gr.skip(), progress_value("waiting", waiting_parts(event), 0.0, "Waiting")

@@ -14,3 +14,12 @@ class EventOptions(TypedDict, total=False):
     api_visibility: Literal["public", "private", "undocumented"]
     concurrency_id: str
     concurrency_limit: int | None
+
+
+UNLIMITED: EventOptions = {"concurrency_limit": None}
+"""Arguments for every gradio event whose handler runs the model: it is the scheduler that queues."""
+
+EVERY: EventOptions = {"trigger_mode": "multiple"}
+"""Arguments for a gradio event that says what was chosen: without them a choice is lost that is made while the one
+before is answered.
+"""

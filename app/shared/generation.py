@@ -12,8 +12,8 @@ from coladlm.recipe import Recipe, RecipeError, Said
 from coladlm.run import check_model
 
 from ..components.progress_line import progress_value
+from .errors import sentence
 from .links import recipe_from
-from .model_turn import sentence
 from .operation_controls import whole
 from .settings_panel import check_limits, settings_of, values_of
 

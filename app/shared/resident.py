@@ -40,9 +40,9 @@ class Resident:
         self.loading: Loading | None = None
         self._lock = threading.Lock()
 
-    def each(self, make: Callable[[ColaDLM], Made]) -> Each[Made]:
-        """What belongs to a model, made once for each model that is resident: `each()` is that of the present one."""
-        return Each(self, make)
+    def per_model(self, make: Callable[[ColaDLM], Made]) -> PerModel[Made]:
+        """What belongs to a model, made once for each that is resident; the result, called, gives the present one's."""
+        return PerModel(self, make)
 
     def load(self, path: str, load: Callable[[str, Progress], ColaDLM]) -> Loading:
         """Loads a model in the background and puts it in place when it is there; returns what is under way.
@@ -69,8 +69,8 @@ class Resident:
             loading.error, loading.state = error, "failed"
 
 
-class Each(Generic[Made]):
-    """See `Resident.each`."""
+class PerModel(Generic[Made]):
+    """See `Resident.per_model`."""
 
     def __init__(self, resident: Resident, make: Callable[[ColaDLM], Made]) -> None:
         self._resident, self._make = resident, make

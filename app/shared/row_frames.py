@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished, Step
+from coladlm.serve import Waiting
 from coladlm.trace.recorder import Preview, preview
 
 from ..components.progress_line import RunState, progress_value, stopped_value
 from ..components.text_rows import KEPT, row_value, rows_value
 from ..components.token_strip import Token, settled_line
 from ..runs.registry import RunContext
-from .model_turn import Waiting, in_line, waiting_parts
 from .token_pieces import pieces
 from .views import FRAME_SECONDS
+from .waiting import waiting_frame, waiting_parts
 
 SHARE = 4  # frames take at most one part in so many of the time: many long rows cost more to decode than to sample
 
@@ -92,7 +93,7 @@ class LiveRows:
                 if isinstance(event, Step) and any(row.skip is None for row in self.rows):
                     self._note_leads(event)  # also where this step is not shown
                 if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
-                    waiting = in_line(self.frame("running", waiting_parts(event), 0.0, "Waiting"))
+                    waiting = waiting_frame(self.frame("running", waiting_parts(event), 0.0, "Waiting"))
                     yield waiting if event.ahead else latest
                     continue
                 if self._is_step(event) and begun - shown < max(FRAME_SECONDS, (SHARE - 1) * cost):

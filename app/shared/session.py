@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio.context import LocalContext
 
 
 def session_of(request: gr.Request) -> str:
@@ -10,3 +11,9 @@ def session_of(request: gr.Request) -> str:
     if request.session_hash is None:
         raise ValueError("the request names no session, expected the one of a page")
     return request.session_hash
+
+
+def current_visitor() -> str:
+    """The session of the event that is handled now, "" outside of one."""
+    request: gr.Request | None = LocalContext.request.get(None)
+    return getattr(request, "session_hash", None) or ""

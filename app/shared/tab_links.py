@@ -11,13 +11,13 @@ import gradio as gr
 from ..components import RunResult
 from ..runs.access import visitor_of
 from ..runs.registry import View
-from .event_options import EventOptions
-from .model_turn import IN_TURNS, sentence
+from .errors import sentence
+from .event_options import UNLIMITED, EventOptions
 from .session import session_of
 from .trace_store import Run
 
 QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-READS: EventOptions = {"show_progress": "hidden", "api_visibility": "private", **IN_TURNS}  # for what asks the model
+READS: EventOptions = {"show_progress": "hidden", "api_visibility": "private", **UNLIMITED}  # for what asks the model
 
 
 class Sender(NamedTuple):
@@ -77,7 +77,7 @@ TakeLists = Callable[[list[str], list[str]], Sequence[Any]]
 TakeRun = Callable[[str, Run, int, int], Sequence[Any]]
 
 
-class Ways(NamedTuple):
+class TabLinks(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
     comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
     listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
@@ -104,28 +104,28 @@ class Ways(NamedTuple):
     views: Mapping[str, View] = MappingProxyType({})
 
 
-def connect(tabs: gr.Tabs, ways: Mapping[str, Ways | None]) -> None:
-    """Connects all senders of the tabs, named as in `ways`, with where they send to."""
-    for way in ways.values():
-        for sender in way.sends if way else ():
-            target = ways.get(sender.to)
+def connect(tabs: gr.Tabs, links: Mapping[str, TabLinks | None]) -> None:
+    """Connects all senders of the tabs, named as in `links`, with where they send to."""
+    for tab in links.values():
+        for sender in tab.sends if tab else ():
+            target = links.get(sender.to)
             if target is not None and target.take is not None:
                 _connect(tabs, sender, target, target.take)
-        for sender in way.texts_sends if way else ():
-            target = ways.get(sender.to)
+        for sender in tab.texts_sends if tab else ():
+            target = links.get(sender.to)
             if target is not None and target.take_texts is not None:
                 _connect_texts(tabs, sender, target, target.take_texts)
-        for sender in way.list_sends if way else ():
-            target = ways.get(sender.to)
+        for sender in tab.list_sends if tab else ():
+            target = links.get(sender.to)
             if target is not None and target.take_lists is not None:
                 _connect_lists(tabs, sender, target, target.take_lists)
-        for sender in way.run_sends if way else ():
-            target = ways.get(sender.to)
+        for sender in tab.run_sends if tab else ():
+            target = links.get(sender.to)
             if target is not None and target.take_run is not None:
                 _connect_run(tabs, sender, target, target.take_run)
 
 
-def _connect(tabs: gr.Tabs, sender: Sender, target: Ways, take: Callable[..., Sequence[Any]]) -> None:
+def _connect(tabs: gr.Tabs, sender: Sender, target: TabLinks, take: Callable[..., Sequence[Any]]) -> None:
     def deliver(text: str, *values: Any) -> list[Any]:
         return [gr.Tabs(selected=sender.to), *take(text, *values)]
 
@@ -136,7 +136,7 @@ def _connect(tabs: gr.Tabs, sender: Sender, target: Ways, take: Callable[..., Se
     _opened(sender.event(handler, [*inputs, *target.inputs], [tabs, *target.outputs], **QUICK))
 
 
-def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: Ways, take: TakeTexts) -> None:
+def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: TabLinks, take: TakeTexts) -> None:
     def deliver(texts: list[str], visitor: str) -> Iterator[list[Any]]:
         for values in take(visitor, texts):
             yield [gr.Tabs(selected=sender.to), *values]
@@ -151,14 +151,14 @@ def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: Ways, take: TakeT
     _opened(sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options))
 
 
-def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: Ways, take: TakeLists) -> None:
+def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: TabLinks, take: TakeLists) -> None:
     def deliver(first: list[str], second: list[str]) -> list[Any]:
         return [gr.Tabs(selected=sender.to), *take(first, second)]
 
     _opened(sender.event(deliver, [sender.first, sender.second], [tabs, *target.list_outputs], **QUICK))
 
 
-def _connect_run(tabs: gr.Tabs, sender: RunSender, target: Ways, take: TakeRun) -> None:
+def _connect_run(tabs: gr.Tabs, sender: RunSender, target: TabLinks, take: TakeRun) -> None:
     def deliver(event: gr.EventData, kept: Any, request: gr.Request) -> list[Any]:
         try:
             run, block, token = sender.find(request, event, kept)

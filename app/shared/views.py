@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from ..components.progress_line import stopped_value
 from ..runs.registry import Frame, RunContext
-from .model_turn import sentence
-from .settings_panel import in_labels
 
 FRAME_SECONDS = 0.05  # at most 20 frames a second: faster than people read, and the browser keeps up
 
@@ -22,15 +20,6 @@ def owner_of(context: RunContext, kept: Any) -> str:
     """
     run = kept.get("run") if isinstance(kept, Mapping) else None
     return f"run {run}" if run and context.visitor == f"run {context.id}" else context.visitor
-
-
-@contextlib.contextmanager
-def labelled_errors() -> Iterator[None]:
-    """Raises a ValueError of its block as a sentence with the labels of the controls."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(in_labels(sentence(error))) from error
 
 
 def with_stopped_frame(context: RunContext, frames: Generator[Frame], part: str) -> Generator[Frame]:

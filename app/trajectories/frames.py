@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from coladlm.sampling.events import BlockDone, Step
+from coladlm.serve import Waiting
 from coladlm.trace.recorder import TraceRecorder
 
 from ..components.flow_map import flow_value
 from ..components.progress_line import RunState, progress_value
-from ..shared.model_turn import Waiting, in_line, waiting_parts
+from ..shared.waiting import waiting_frame, waiting_parts
 from .records import RunWriter
 
 FRAME_SECONDS = 0.1
@@ -54,7 +55,7 @@ class LiveFlow:
         try:
             for event in watched:
                 if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
-                    yield in_line(self._frame("running", waiting_parts(event), 0.0)) if event.ahead else latest
+                    yield waiting_frame(self._frame("running", waiting_parts(event), 0.0)) if event.ahead else latest
                     continue
                 parts = self._take(event, recorder)
                 if parts is None or (isinstance(event, Step) and self.clock() - shown < FRAME_SECONDS):

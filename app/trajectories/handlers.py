@@ -20,7 +20,7 @@ from ..components.flow_map import flow_value
 from ..components.progress_line import progress_value
 from ..components.saver import not_saved, saved
 from ..runs.access import owner_of
-from ..shared.model_turn import sentence
+from ..shared.errors import sentence
 from ..shared.settings_panel import check_limits, in_labels
 from ..shared.trace_store import Run, TraceStore
 from .cloud import CloudHolder

@@ -20,14 +20,13 @@ from ..components.saver import Saver
 from ..runs.access import visitor_of
 from ..runs.registry import Frame, RunContext
 from ..runs.run_controls import RunControls, connect_view, visitor_of_run
-from ..shared.event_options import EventOptions
+from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
 from ..shared.generation import restore as restore_generate
-from ..shared.model_turn import EVERY, IN_TURNS
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident
 from ..shared.settings_panel import SettingSlider, SettingsPanel
-from ..shared.tab_links import Restore, Ways
+from ..shared.tab_links import Restore, TabLinks
 from ..shared.trace_store import Run, TraceStore
 from .cloud import CloudHolder
 from .handlers import NOTHING_YET, Explorer, Shown, wrong
@@ -89,10 +88,10 @@ class _Results:
     kept: RunResult
 
 
-def build(resident: Resident, page: gr.Blocks) -> Ways:
+def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it and come in."""
     store = TraceStore(TRACES)
-    explorers = resident.each(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
+    explorers = resident.per_model(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
     laid_out_with = explorers().built_with
 
     def now() -> Explorer:
@@ -125,7 +124,7 @@ def build(resident: Resident, page: gr.Blocks) -> Ways:
         return [*shown, card, gr.Column(visible=True), gr.Button(interactive=False)]
 
     branch = results.branch
-    return Ways(
+    return TabLinks(
         take=lambda text: [text],
         outputs=[controls.prompt],
         take_run=take_run,
@@ -286,7 +285,7 @@ def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
         [card, branch.place, branch.guidance, branch.steps, branch.run, results.progress],
         **EVERY,
         **QUICK,
-        **IN_TURNS,
+        **UNLIMITED,
     )
 
 

@@ -18,11 +18,12 @@ from coladlm.trace.recorder import TraceRecorder
 from ..components.flow_map import flow_value
 from ..components.progress_line import progress_value, stopped_value
 from ..runs.registry import Frame, RunContext
+from ..shared.errors import sentence
 from ..shared.links import link_of
-from ..shared.model_turn import sentence, waiting_parts
 from ..shared.operation_controls import number, whole
 from ..shared.settings_panel import in_labels, settings_of
 from ..shared.trace_store import Run
+from ..shared.waiting import waiting_parts
 from .frames import LiveFlow
 from .handlers import NOTHING_YET, Explorer, is_point, limited, name_of
 from .measures import curves_value

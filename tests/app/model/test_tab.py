@@ -97,7 +97,9 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     folder = tmp_path / "other"
     shutil.copytree(golden_folder, folder)
     resident = Resident(model, may_load=True)
-    desk = resident.each(lambda model: GenerateHandlers(model, TraceStore(), resident.scheduler, resident.baseline))
+    desk = resident.per_model(
+        lambda model: GenerateHandlers(model, TraceStore(), resident.scheduler, resident.baseline)
+    )
     settings = SamplerSettings(steps=2, max_new_tokens=8)
     running = desk().write(Viewer(), controls_of(settings, prompt="A cat", variations=1))
     next(running)
