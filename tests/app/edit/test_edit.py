@@ -395,4 +395,4 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
 )
 def test_the_api_refuses_with_a_sentence(model, options, candidates, given, said):
     with pytest.raises(gr.Error, match=said):
-        next(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))
+        list(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))

@@ -359,4 +359,4 @@ def test_the_api_gives_the_waypoints_of_its_recipe(model):
 )
 def test_the_api_refuses_with_a_sentence(model, texts, options, given, said):
     with pytest.raises(gr.Error, match=said):
-        next(interpolate_texts(model, SCHEDULER, texts, options, given))
+        list(interpolate_texts(model, SCHEDULER, texts, options, given))
