@@ -51,12 +51,7 @@ def build(
     _again_fold(resident.first.defaults, kept)
     _baseline_fold(kept)
     views: dict[str, FoldView] = {"ab": run_beside, "again": decode_again, "baseline": write_baseline}
-    return {name: _for_resident(handlers, view) for name, view in views.items()}
-
-
-def _for_resident(handlers: PerModel[GenerateHandlers], view: FoldView) -> View:
-    """The view with the handlers of the model that is there when a run begins."""
-    return lambda context, controls: view(handlers(), context, controls)
+    return {name: handlers.view(view) for name, view in views.items()}
 
 
 def _ab_fold(panel: SettingsPanel, kept: RunResult) -> None:

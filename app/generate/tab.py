@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -12,7 +11,7 @@ from coladlm import SamplerSettings
 
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from ..components.token_card import TokenCard
-from ..runs.registry import Frame, RunContext, View
+from ..runs.registry import View
 from ..runs.run_controls import RunControls, visitor_of_run
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, MOST_VARIATIONS, OPERATION, restore
@@ -57,9 +56,6 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         results = _results(resident, handlers, controls)
     prompt, variations, panel, buttons = controls
 
-    def view(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
-        yield from handlers().write(context, named)
-
     named = {"prompt": prompt, "variations": variations, **panel.by_name}
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     return TabLinks(
@@ -72,7 +68,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             [prompt, variations, *panel.inputs, results.progress],
             bench="generate",
         ),
-        views={"generate": view, **results.views},
+        views={"generate": handlers.view(GenerateHandlers.write), **results.views},
     )
 
 

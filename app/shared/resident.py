@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from coladlm import ColaDLM
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.serve import Scheduler
+
+from ..runs.registry import Frame, RunContext, View
 
 Made = TypeVar("Made")
 Progress = Callable[[float], None]
@@ -83,3 +85,7 @@ class PerModel(Generic[Made]):
                 self._model = self._resident.model
                 self._made = self._make(self._model)
             return self._made
+
+    def view(self, view: Callable[[Made, RunContext, Mapping[str, Any]], Iterator[Frame]]) -> View:
+        """The view of runs with what belongs to the model that is there when a run begins."""
+        return lambda context, controls: view(self(), context, controls)

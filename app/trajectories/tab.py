@@ -18,7 +18,6 @@ from ..components.point_card import PointCard
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
 from ..runs.access import visitor_of
-from ..runs.registry import Frame, RunContext
 from ..runs.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
@@ -113,12 +112,6 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         values = restore_generate(resident.model, query)
         return [values[0], *values[2:]]  # one text a run here: no variations
 
-    def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
-        yield from run_on_map(now(), context, named)
-
-    def on_branch(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
-        yield from branch_on_map(now(), context, named)
-
     def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
         shown, card = now().path_of(visitor, run, block, token)
         return [*shown, card, gr.Column(visible=True), gr.Button(interactive=False)]
@@ -130,7 +123,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_run=take_run,
         run_outputs=[*_outputs(controls, results), results.card, branch.place, branch.run],
         restore=Restore("generate", restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME),
-        views={NAME: on_run, BRANCH_BENCH: on_branch},
+        views={NAME: now.view(run_on_map), BRANCH_BENCH: now.view(branch_on_map)},
     )
 
 
