@@ -90,15 +90,15 @@ class _Results:
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it and come in."""
     store = TraceStore(TRACES)
-    explorers = resident.per_model(lambda model: Explorer(model, CloudHolder(model), store, resident.scheduler))
-    laid_out_with = explorers().built_with
+    first = CloudHolder(resident.first)
+    laid_out_with = first.charts
 
-    def now() -> Explorer:
-        """The explorer of the model that is resident now; it knows what the page brings to every visitor."""
-        present = explorers()
-        present.built_with = laid_out_with
-        return present
+    def make(model: ColaDLM) -> Explorer:
+        explorer = Explorer(model, first if model is resident.first else CloudHolder(model), store, resident.scheduler)
+        explorer.built_with = laid_out_with  # what the page brings to every visitor, whatever model comes later
+        return explorer
 
+    now = resident.per_model(make)
     with gr.Row(elem_classes="workbench", elem_id=NAME):
         with gr.Column(elem_classes="controls"):
             controls = _lay_out_controls(resident, now())
