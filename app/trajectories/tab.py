@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from coladlm import ColaDLM
 from coladlm.assets import ASSETS
 
 from ..components import ProgressLine, RunResult, ShareLink
