@@ -84,7 +84,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from ..model import PromptError
     from ..networks.config import ConfigError
     from ..recipe import RecipeError
-    from ..sampling.sampler import PlanError
+    from ..sampling.plan import PlanError
     from ..settings import SettingsError
     from ..trace import TraceError
 

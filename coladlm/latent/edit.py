@@ -26,7 +26,7 @@ from ..model import ColaDLM, PromptError
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
 from ..sampling.events import BlockDone, Event, Finished
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from . import directions
 from .fit import velocity_error

@@ -26,7 +26,7 @@ from ..model import ColaDLM
 from ..recipe import Option, Recipe, RecipeError, Said, check_options
 from ..sampling.events import BlockDone, Event, Finished, Step
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from .distances import token_distance
 from .layout import LatentSpace, Layout, lay_out

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..model import ColaDLM, EncodedText
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from . import geometry
 from .layout import LatentSpace, blocks_for, lay_out
 
