@@ -13,10 +13,10 @@ from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import (
     MAX_TEXTS,
+    Described,
     Option,
     Recipe,
     RecipeError,
-    Said,
     check_options,
 )
 from .trace.recorder import TraceRecorder
@@ -100,5 +100,5 @@ def _resolved(recipe: Recipe) -> tuple[Operation, Recipe]:
         raise RecipeError("operation", recipe.operation, f"one of {', '.join(OPERATIONS)}")
     least, most = operation.texts
     if not least <= len(recipe.texts) <= most:
-        raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
+        raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
     return operation, dataclasses.replace(recipe, options=check_options(recipe.options, operation.options))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import check_model, recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
 from coladlm.serve import Scheduler
@@ -102,7 +102,7 @@ class GenerateHandlers:
         id_, sequence = named.get("run"), named.get("sequence")
         found = self.store.get(visitor, id_) if isinstance(id_, str) else None
         if found is None:
-            raise RecipeError("a finished run", Said("missing"), "one", GONE if kept else NONE_YET)
+            raise RecipeError("a finished run", Described("missing"), "one", GONE if kept else NONE_YET)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
@@ -218,7 +218,7 @@ def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Re
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
     settings = settings_of(settings)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
-        found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
+        found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
     return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
 

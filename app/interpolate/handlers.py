@@ -9,7 +9,7 @@ import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.latent.interpolate import OPTIONS, ROADS, rows_of
-from coladlm.recipe import Recipe, RecipeError, Said, check_options
+from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 
@@ -96,7 +96,7 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
         longest += recipe.settings.max_new_tokens
     waypoints = rows_of(recipe)
     if waypoints * longest > MAX_PAGE_TOKENS:
-        raise RecipeError("the interpolation", Said(f"{waypoints} waypoints of up to {longest:,} tokens"),
+        raise RecipeError("the interpolation", Described(f"{waypoints} waypoints of up to {longest:,} tokens"),
                           f"at most {MAX_PAGE_TOKENS:,} tokens in all on this page")  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
             found = "a whole interpolation on this page; the command line has single waypoints"
             raise RecipeError("options.weights", options["weights"], found)
         if not 2 <= len(recipe.texts) <= MAX_BOXES:
-            raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
+            raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
         check_limits(recipe.settings)
     except ValueError as error:
         said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"

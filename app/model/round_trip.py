@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from coladlm import ColaDLM
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 
 from ..components.saver import not_saved, saved
 from ..generate.inspection import word_of
@@ -33,7 +33,7 @@ def posteriors(model: ColaDLM, text: str) -> Posteriors:
     """Encodes a text. Raises RecipeError, PromptError."""
     ids = model.tokenize(text)
     if not 1 <= len(ids) <= MOST_TOKENS:
-        raise RecipeError("the text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TOKENS} tokens")
+        raise RecipeError("the text", Described(f"{len(ids):,} tokens long"), f"1 to {MOST_TOKENS} tokens")
     posterior = model.encode(text)
     n = -(-len(ids) // model.patch_size)
     std = None if posterior.logvar is None else (0.5 * posterior.logvar[:n]).exp().float().cpu().numpy()

@@ -15,7 +15,7 @@ import torch
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
-from coladlm.hardware.speed import Speed, quick_speed
+from coladlm.evaluate.speed import Speed, quick_speed
 from coladlm.serve import ClosingError, Scheduler
 
 from ..components import ProgressLine

@@ -24,7 +24,7 @@ import torch
 
 from ..batch import Batch, Requests, run_alone
 from ..model import ColaDLM
-from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
 from ..sampling.flow import NOISE_TIME
 from ..settings import SamplerSettings
@@ -114,7 +114,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
     if len(recipe.texts) < 2:
-        raise RecipeError("texts", Said(f"{len(recipe.texts)} text"), "at least two to interpolate between")
+        raise RecipeError("texts", Described(f"{len(recipe.texts)} text"), "at least two to interpolate between")
     tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
     weights = stop_weights(len(tokens), options["stops"], options["weights"])
     road, align = options["road"], options["align"]
@@ -122,7 +122,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
         raise RecipeError("options.align", align, "pad for noise_to_noise, whose noise belongs to its positions")
     before = model.tokenize(options["before"])
     if len(before) > MAX_TOKENS:
-        raise RecipeError("options.before", Said(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
+        raise RecipeError("options.before", Described(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
     prompts = road == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
     stops = StopMaker(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
     walk = _Walk(model, stops, weights, recipe.settings, road)
@@ -139,7 +139,7 @@ def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None)
     """The weights of each waypoint, one for each text. Raises RecipeError."""
     if weights is not None:
         if len(weights) != texts or not sum(weights) > 0:
-            found = Said(f"{len(weights)} weights that sum to {sum(weights):g}")
+            found = Described(f"{len(weights)} weights that sum to {sum(weights):g}")
             raise RecipeError("options.weights", found, f"{texts}, one for each text, not all 0")
         return [tuple(w / sum(weights) for w in weights)]
     total = (texts - 1) * (stops - 1) + 1
