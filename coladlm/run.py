@@ -48,7 +48,7 @@ OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
     # texts of these are whole texts, so there is nothing that they start from
     "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
-                             interpolate.TEXTS, lambda recipe: [""] * interpolate.rows_of(recipe)),
+                             interpolate.TEXTS, lambda recipe: [""] * interpolate.waypoint_count(recipe)),
     "edit": Operation(edit.DESCRIPTION, edit.start_edit, edit.OPTIONS, edit.TEXTS,
                       lambda recipe: [""] * recipe.variations),
     "invert": Operation(invert.DESCRIPTION, invert.start_invert, invert.OPTIONS, invert.TEXTS,
