@@ -25,7 +25,7 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import BUNDLED, Baseline, perplexities
 from coladlm.latent import (
     Edited,
-    Road,
+    Interpolation,
     exact_settings,
     lay_out,
     round_trips,
@@ -133,8 +133,8 @@ def roads(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
             start = time.perf_counter()
             found = [walk(model, pair, settings, options) for pair in held.pairs]
             seconds = (time.perf_counter() - start) / len(found)
-            middle = [stop.text for road in found for stop in road.stops[2:-2]]
-            new = [len({stop.text for stop in road.stops[1:-1]} - {road.stops[0].text, road.stops[-1].text})
+            middle = [stop.text for road in found for stop in road.waypoints[2:-2]]
+            new = [len({stop.text for stop in road.waypoints[1:-1]} - {road.waypoints[0].text, road.waypoints[-1].text})
                    for road in found]  # fmt: skip
             jumps = [text_jumps(model, road) for road in found]
             total = [max(sum(steps), 1e-9) for steps in jumps]
@@ -151,26 +151,26 @@ def roads(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     table(f"Roads, {STOPS} stops, {len(held.pairs)} pairs", head, rows())
 
 
-def walk(model: ColaDLM, pair: Sequence[str], settings: SamplerSettings, options: dict[str, object]) -> Road:
+def walk(model: ColaDLM, pair: Sequence[str], settings: SamplerSettings, options: dict[str, object]) -> Interpolation:
     recipe = Recipe("interpolate", tuple(pair), settings, options={"stops": STOPS, **options})
-    return [event for event in run_interpolate(model, recipe) if isinstance(event, Road)][-1]
+    return [event for event in run_interpolate(model, recipe) if isinstance(event, Interpolation)][-1]
 
 
-def text_jumps(model: ColaDLM, road: Road) -> list[float]:
+def text_jumps(model: ColaDLM, road: Interpolation) -> list[float]:
     """Latent distances between neighbouring stops as they read."""
-    ids = [stop.token_ids for stop in road.stops]
+    ids = [stop.token_ids for stop in road.waypoints]
     distances = text_distances(model, ids[1:], ids[:-1])
     return [distances[i][i] for i in range(len(ids) - 1)]
 
 
-def text_distance(model: ColaDLM, road: Road) -> float:
-    return text_distances(model, [road.stops[0].token_ids], [road.stops[-1].token_ids])[0][0]
+def text_distance(model: ColaDLM, road: Interpolation) -> float:
+    return text_distances(model, [road.waypoints[0].token_ids], [road.waypoints[-1].token_ids])[0][0]
 
 
-def reproduced(road: Road, pair: Sequence[str]) -> float:
+def reproduced(road: Interpolation, pair: Sequence[str]) -> float:
     """Share of the two ends that are their texts to the letter (on the road of prompts: begin with them)."""
-    ends = (road.stops[0], road.stops[-1])
-    if road.road == "prompt_to_prompt":
+    ends = (road.waypoints[0], road.waypoints[-1])
+    if road.method == "prompt_to_prompt":
         return statistics.mean(stop.text.startswith(text) for stop, text in zip(ends, pair, strict=True))
     return statistics.mean(stop.text == text for stop, text in zip(ends, pair, strict=True))
 
@@ -318,7 +318,11 @@ def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
                 recipe = Recipe("interpolate", pair, model.defaults, options={"stops": STOPS, **options})
                 start, seen = time.perf_counter(), None
                 for event in run_interpolate(model, recipe):
-                    if seen is None and isinstance(event, Road) and any(stop.done for stop in event.stops[1:-1]):
+                    if (
+                        seen is None
+                        and isinstance(event, Interpolation)
+                        and any(stop.done for stop in event.waypoints[1:-1])
+                    ):
                         seen = time.perf_counter() - start
                 first.append(seen)
                 whole.append(time.perf_counter() - start)

@@ -18,7 +18,7 @@ import time
 import torch
 
 from coladlm import BlockDone, ColaDLM, Step
-from coladlm.hardware.speed import PROMPT, step_times, synchronise
+from coladlm.evaluate.speed import PROMPT, step_times, synchronise
 
 
 def tokens_per_second(model: ColaDLM, steps: int, batch: int, tokens: int) -> float:

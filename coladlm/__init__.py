@@ -8,7 +8,7 @@
 from .model import ColaDLM, PromptError
 from .networks.text_vae import Posterior
 from .sampling.events import BlockDone, Event, Finished, Step
-from .sampling.sampler import Plan, PlanError
+from .sampling.plan import Plan, PlanError
 from .settings import SamplerSettings, SettingsError
 
 __all__ = [

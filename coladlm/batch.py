@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .sampling.events import Event, Finished
-from .sampling.sampler import Plan
+from .sampling.plan import Plan
 from .settings import SamplerSettings
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from .networks.packed import pack
 from .networks.text_vae import Posterior, TextVAE
 from .sampling.events import Event, Finished
 from .sampling.flow import NOISE_TIME
-from .sampling.sampler import Plan, Sampler
+from .sampling.plan import Plan
+from .sampling.sampler import Sampler
 from .settings import SamplerSettings
 from .tokenizer import load_tokenizer, text_alone
 

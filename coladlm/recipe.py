@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .found import Said, brief
+from .errors import Described, describe
 from .settings import MAX_SEED, SamplerSettings, SettingsError
 
 VERSION = 1
@@ -41,7 +41,7 @@ class RecipeError(ValueError):
     """A recipe is not what it should be; the message names the field, what was found and what was expected."""
 
     def __init__(self, field: str, found: object, wanted: str, sentence: str | None = None):
-        self.field, self.found, self.wanted = field, brief(found), wanted
+        self.field, self.found, self.wanted = field, describe(found), wanted
         super().__init__(sentence or f"{field} is {self.found}, expected {wanted}")
 
 
@@ -74,7 +74,7 @@ class Recipe:
         if type(self.variations) is not int or not 1 <= self.variations <= MAX_VARIATIONS:
             raise RecipeError("variations", self.variations, f"a whole number from 1 to {MAX_VARIATIONS}")
         if len(self.texts) * self.variations > MAX_SEQUENCES:
-            found = Said(f"{self.variations} for each of {len(self.texts)} texts")
+            found = Described(f"{self.variations} for each of {len(self.texts)} texts")
             raise RecipeError("variations", found, f"at most {MAX_SEQUENCES} sequences in all")
         object.__setattr__(self, "options", _checked_options(self.options))
         if not isinstance(self.model, str) or not FINGERPRINT.fullmatch(self.model):
@@ -123,14 +123,14 @@ class Recipe:
                 raise RecipeError("a key of the recipe", key, f"one of {', '.join(known)}")
         for key in ("operation", "texts"):
             if key not in data:
-                raise RecipeError(key, Said("missing"), "in every recipe")
+                raise RecipeError(key, Described("missing"), "in every recipe")
         values = dict(data)
         if not isinstance(values["texts"], (list, tuple)):
             raise RecipeError("texts", values["texts"], "a list of texts")
         try:
             values["settings"] = SamplerSettings.from_dict(values.get("settings", {}), base)
         except SettingsError as error:
-            raise RecipeError("settings", Said(error), "valid sampler settings", f"settings: {error}") from error
+            raise RecipeError("settings", Described(error), "valid sampler settings", f"settings: {error}") from error
         return cls(**values)
 
     def to_json(self) -> str:
@@ -150,7 +150,7 @@ class Recipe:
         word = base64.urlsafe_b64encode(zlib.compress(self.to_json().encode(), 9)).decode().rstrip("=")
         if len(word) > MAX_URL:
             wanted = f"at most {MAX_URL} in a link: save the recipe as a file"
-            raise RecipeError("the recipe", Said(f"{len(word)} characters long"), wanted)
+            raise RecipeError("the recipe", Described(f"{len(word)} characters long"), wanted)
         return word
 
     @classmethod
@@ -159,7 +159,7 @@ class Recipe:
         if not isinstance(word, str):
             raise RecipeError("the recipe in the link", word, "a text")
         if len(word) > MAX_URL:
-            raise RecipeError("the recipe in the link", Said(f"{len(word)} characters long"), f"at most {MAX_URL}")
+            raise RecipeError("the recipe in the link", Described(f"{len(word)} characters long"), f"at most {MAX_URL}")
         word = word.rstrip("=")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", word):
             raise RecipeError("the recipe in the link", word, "letters, digits, - and _ alone")
@@ -167,9 +167,9 @@ class Recipe:
         try:
             data = unpack.decompress(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)), MAX_JSON + 1)
         except (binascii.Error, zlib.error) as error:
-            raise RecipeError("the recipe in the link", Said("cut off or changed"), "the whole link") from error
+            raise RecipeError("the recipe in the link", Described("cut off or changed"), "the whole link") from error
         if len(data) <= MAX_JSON and (not unpack.eof or unpack.unused_data):
-            raise RecipeError("the recipe in the link", Said("cut off or changed"), "the whole link")
+            raise RecipeError("the recipe in the link", Described("cut off or changed"), "the whole link")
         return cls.from_json(data)
 
 
@@ -243,11 +243,11 @@ def _checked_texts(texts: Any) -> tuple[str, ...]:
         if not isinstance(text, str):
             raise RecipeError(f"texts[{index}]", text, "a text")
         if len(text) > MAX_TEXT:
-            raise RecipeError(f"texts[{index}]", Said(f"{len(text)} characters long"), f"at most {MAX_TEXT}")
+            raise RecipeError(f"texts[{index}]", Described(f"{len(text)} characters long"), f"at most {MAX_TEXT}")
         _check_unicode(text, f"texts[{index}]")
     total = sum(map(len, texts))
     if total > MAX_ALL_TEXTS:
-        raise RecipeError("texts", Said(f"{total} characters long together"), f"at most {MAX_ALL_TEXTS}")
+        raise RecipeError("texts", Described(f"{total} characters long together"), f"at most {MAX_ALL_TEXTS}")
     return tuple(map(str, texts))
 
 
@@ -257,14 +257,16 @@ def _checked_options(options: Any) -> dict[str, Any]:
     plain = _plain(options, "options")
     length = len(_dumps(plain))
     if length > MAX_OPTIONS:
-        raise RecipeError("options", Said(f"{length} characters long as JSON"), f"at most {MAX_OPTIONS}")
+        raise RecipeError("options", Described(f"{length} characters long as JSON"), f"at most {MAX_OPTIONS}")
     return plain
 
 
 def _plain(value: Any, field: str, depth: int = 0) -> Any:
     """A deep copy of `value` in which everything is what JSON has. Raises RecipeError for anything else."""
     if depth > MAX_DEPTH:
-        raise RecipeError(field, Said("nested too deeply"), f"at most {MAX_DEPTH} lists and objects inside each other")
+        raise RecipeError(
+            field, Described("nested too deeply"), f"at most {MAX_DEPTH} lists and objects inside each other"
+        )
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -291,7 +293,7 @@ def _check_unicode(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        found = Said(f"with half a character (U+{ord(text[error.start]):04X}) at {error.start}")
+        found = Described(f"with half a character (U+{ord(text[error.start]):04X}) at {error.start}")
         raise RecipeError(field, found, "whole Unicode characters") from error
 
 
@@ -306,21 +308,21 @@ def _loads(text: str | bytes) -> Any:
     if not isinstance(text, (str, bytes)):
         raise RecipeError("recipe", text, "JSON")
     if len(text) > MAX_JSON:
-        raise RecipeError("recipe", Said(f"{len(text)} bytes long"), f"at most {MAX_JSON}")
+        raise RecipeError("recipe", Described(f"{len(text)} bytes long"), f"at most {MAX_JSON}")
     try:
         text = text.decode() if isinstance(text, bytes) else text
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        found = Said(f"not JSON at line {error.lineno}, column {error.colno} ({error.msg})")
+        found = Described(f"not JSON at line {error.lineno}, column {error.colno} ({error.msg})")
         raise RecipeError("recipe", found, "JSON") from error
     except UnicodeDecodeError as error:
-        raise RecipeError("recipe", Said(f"not UTF-8 at byte {error.start}"), "JSON in UTF-8") from error
+        raise RecipeError("recipe", Described(f"not UTF-8 at byte {error.start}"), "JSON in UTF-8") from error
     except RecursionError as error:
-        raise RecipeError("recipe", Said("nested too deeply"), "a recipe") from error
+        raise RecipeError("recipe", Described("nested too deeply"), "a recipe") from error
     except RecipeError:
         raise
     except ValueError as error:  # a whole number of thousands of digits
-        raise RecipeError("recipe", Said("with a number too long to read"), "numbers of ordinary size") from error
+        raise RecipeError("recipe", Described("with a number too long to read"), "numbers of ordinary size") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -333,4 +335,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise RecipeError("a number of the recipe", Said(name), "a finite number")
+    raise RecipeError("a number of the recipe", Described(name), "a finite number")

@@ -13,10 +13,10 @@ from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import (
     MAX_TEXTS,
+    Described,
     Option,
     Recipe,
     RecipeError,
-    Said,
     check_options,
 )
 from .trace.recorder import TraceRecorder
@@ -48,7 +48,7 @@ OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
     # texts of these are whole texts, so there is nothing that they start from
     "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
-                             interpolate.TEXTS, lambda recipe: [""] * interpolate.rows_of(recipe)),
+                             interpolate.TEXTS, lambda recipe: [""] * interpolate.waypoint_count(recipe)),
     "edit": Operation(edit.DESCRIPTION, edit.start_edit, edit.OPTIONS, edit.TEXTS,
                       lambda recipe: [""] * recipe.variations),
     "invert": Operation(invert.DESCRIPTION, invert.start_invert, invert.OPTIONS, invert.TEXTS,
@@ -100,5 +100,5 @@ def _resolved(recipe: Recipe) -> tuple[Operation, Recipe]:
         raise RecipeError("operation", recipe.operation, f"one of {', '.join(OPERATIONS)}")
     least, most = operation.texts
     if not least <= len(recipe.texts) <= most:
-        raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
+        raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
     return operation, dataclasses.replace(recipe, options=check_options(recipe.options, operation.options))

@@ -1,4 +1,7 @@
-"""SamplerSettings: everything that a user sets about sampling, as plain validated data. Knows nothing of tensors."""
+"""SamplerSettings: everything that a user sets about sampling, as plain validated data. Knows nothing of tensors.
+
+DESCRIPTIONS says what each setting is, for whoever shows them: the page, the command line, an API.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from .found import brief
-from .sampling.flow import GRIDS, SOLVERS
+from .errors import describe
 
+SOLVERS = ("euler", "midpoint", "heun")  # of sampling/flow.py
+TIME_GRIDS = ("linear", "cosine", "quadratic")  # of sampling/flow.py
 HISTORIES = ("latents", "reencoded")
 MAX_SEED = 2**53 - 1  # a browser holds every whole number up to here, and takes greater ones for their neighbours
 
@@ -20,19 +24,111 @@ class SettingsError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Description:
+    """What a setting is, for people.
+
+    label: its name in a word or two. help: a sentence or two. low, high: the bounds of a number, in the setting itself;
+    open_low: whether `low` is left out. control: (low, high, step) of a slider, the part of the range that is worth
+    trying. choices: the only values, each with the words for it. unit: of the number.
+    """
+
+    label: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    control: tuple[float, float, float] | None = None
+    choices: Mapping[str, str] | None = None
+    unit: str = ""
+
+
+DESCRIPTIONS: Mapping[str, Description] = {
+    "steps": Description(
+        "Steps a block",
+        "How often each block is refined on its way from noise to words. More is slower and cleaner.",
+        1, 1000, control=(1, 128, 1), unit="steps"),
+    "guidance": Description(
+        "Guidance",
+        "How strongly a block is pulled towards what stands before it; 1 is off. A prompt shorter than a block has no "
+        "guidance in its first block.",
+        0, 100, control=(0, 20, 0.1)),
+    "solver": Description(
+        "Solver",
+        "How a step follows the flow. Midpoint and Heun look twice at each step: slower, more exact.",
+        choices={"euler": "Euler", "midpoint": "midpoint", "heun": "Heun"}),
+    "max_new_tokens": Description(
+        "New tokens",
+        "Length of the answer; a token is a word or a part of one.",
+        1, 65536, control=(1, 1024, 1), unit="tokens"),
+    "temperature": Description(
+        "Temperature",
+        "0 takes the likeliest token of each place; higher values take chances with the choice of tokens.",
+        0, 100, control=(0, 2, 0.05)),
+    "top_k": Description(
+        "Top-k",
+        "Tokens to choose among when the temperature is above 0; 0 is all.",
+        0, 2**31 - 1, control=(0, 200, 1), unit="tokens"),
+    "top_p": Description(
+        "Top-p",
+        "Share of the probability to choose from when the temperature is above 0; 1 is all.",
+        0, 1, open_low=True, control=(0.05, 1, 0.05)),
+    "repetition_penalty": Description(
+        "Repetition penalty",
+        "Makes tokens of earlier blocks less likely; 1 is off.",
+        0.01, 100, control=(1, 2, 0.05)),  # bounded so that no penalised logit overflows
+    "seed": Description(
+        "Seed",
+        "Where the noise comes from; the same seed repeats a run.",
+        0, MAX_SEED),
+    "stop_at_end": Description("Stop at the end", "Stop where the model ends its text."),
+    "stochasticity": Description(
+        "Stochasticity",
+        "Share of the noise that is renewed at each step. It repairs words that do not fit each other, and costs "
+        "variety.",
+        0, 1, control=(0, 1, 0.05)),
+    "history": Description(
+        "History",
+        "What later blocks read: the latents as they came out, or the chosen words encoded again, which keeps errors "
+        "from building up.",
+        choices={"latents": "latents as they are", "reencoded": "words encoded again"}),
+    "time_grid": Description(
+        "Time grid",
+        "Where the steps lie between 100 % noise and 0 %.",
+        choices={name: name for name in TIME_GRIDS}),
+    "time_shift": Description(
+        "Time shift",
+        "Above 1, more of the steps are spent at high noise.",
+        0.01, 100, control=(0.2, 5, 0.1)),
+    "guidance_interval": Description(
+        "Guidance interval",
+        "Times between which guidance acts; 1000 is noise and 0 words.",
+        0, 1000),
+    "stagger": Description(
+        "Stagger",
+        "How far each word of a block follows the one before it: 0 is all at once, 1 one after another. The steps are "
+        "shared out among them.",
+        0, 1, control=(0, 1, 0.05)),
+    "no_repeat_ngram_size": Description(
+        "No repeated n-gram",
+        "A word that would complete a run of so many tokens which stands in the text already gives way to the next "
+        "likeliest word; 0 is off.",
+        0, 64, control=(0, 16, 1), unit="tokens"),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class SamplerSettings:
     """How to sample. The defaults are those of the published sampler (see `model.md`, Sampling).
 
-    steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: see flow.SOLVERS.
+    steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: one of SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
     repetition_penalty: 0.01 to 100, 1 is off. no_repeat_ngram_size: no word is written from noise that would complete
     an n-gram of so many tokens which stands in the text already, see tokens.choose_unrepeated; 0 is off. seed: of all
     randomness, 0 to MAX_SEED. stop_at_end: stop at an end token and cut the answer there. stochasticity: share of noise
     replaced at each step, in [0, 1]. history: what enters the context of later blocks, the finished "latents" or the
-    "reencoded" tokens.
-    time_grid: see flow.GRIDS; time_shift > 1 spends more steps at high noise. guidance_interval: times in [0, 1000] in
-    which guidance acts. stagger: how far each position of a block follows the one before it, in [0, 1], see
-    flow.staggered_grid; 0 is all at once, 1 one after another.
+    "reencoded" tokens. time_grid: one of TIME_GRIDS; time_shift > 1 spends more steps at high noise.
+    guidance_interval: times in [0, 1000] in which guidance acts. stagger: how far each position of a block follows the
+    one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
     """
 
     # flow
@@ -61,38 +157,24 @@ class SamplerSettings:
         kinds = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _typed(getattr(self, field.name), kinds[field.name], field.name))
-        self._within("steps", 1, 1000)
-        self._within("guidance", 0, 100)
-        self._within("max_new_tokens", 1, 65536)
-        self._within("temperature", 0, 100)
-        self._within("top_k", 0, 2**31 - 1)
-        self._within("top_p", 0, 1, open_low=True)
-        self._within("repetition_penalty", 0.01, 100)  # so that no penalised logit overflows
-        self._within("no_repeat_ngram_size", 0, 64)
+            self._check_bounds(field.name, DESCRIPTIONS[field.name])
         if self.no_repeat_ngram_size == 1:
             raise SettingsError("no_repeat_ngram_size is 1, expected 0 for off or a whole number from 2 to 64")
-        self._within("seed", 0, MAX_SEED)
-        self._within("stochasticity", 0, 1)
-        self._within("time_shift", 0.01, 100)
-        self._within("stagger", 0, 1)
-        self._one_of("solver", SOLVERS)
-        self._one_of("history", HISTORIES)
-        self._one_of("time_grid", GRIDS)
         low, high = self.guidance_interval
         if not 0 <= low <= high <= 1000:
             found = self.guidance_interval
             raise SettingsError(f"guidance_interval is {found!r}, expected two times, 0 <= low <= high <= 1000")
 
-    def _within(self, name: str, low: float, high: float, open_low: bool = False) -> None:
-        value = getattr(self, name)
-        if not low <= value <= high or (open_low and value == low):
-            above = f"more than {low} and at most {high}" if open_low else f"from {low} to {high}"
-            raise SettingsError(f"{name} is {brief(value)}, expected a number {above}")
-
-    def _one_of(self, name: str, known: typing.Collection[str]) -> None:
-        value = getattr(self, name)
-        if value not in known:
-            raise SettingsError(f"{name} is {brief(value)}, expected one of {', '.join(known)}")
+    def _check_bounds(self, name: str, about: Description) -> None:
+        value: Any = getattr(self, name)
+        low, high = about.low, about.high
+        if about.choices is not None and value not in about.choices:
+            raise SettingsError(f"{name} is {describe(value)}, expected one of {', '.join(about.choices)}")
+        if not isinstance(value, (int, float)) or low is None or high is None:
+            return
+        if not low <= value <= high or (about.open_low and value == low):
+            wanted = f"more than {low} and at most {high}" if about.open_low else f"from {low} to {high}"
+            raise SettingsError(f"{name} is {describe(value)}, expected a number {wanted}")
 
     @property
     def flow(self) -> SamplerSettings:
@@ -116,7 +198,7 @@ class SamplerSettings:
         unknown = [key for key in data if key not in known]
         if unknown:
             raise SettingsError(
-                f"unknown sampler setting {brief(unknown[0])}, expected some of {', '.join(sorted(known))}"
+                f"unknown sampler setting {describe(unknown[0])}, expected some of {', '.join(sorted(known))}"
             )
         return dataclasses.replace(base or cls(), **data)
 
@@ -124,7 +206,7 @@ class SamplerSettings:
 def _typed(value: Any, kind: Any, name: str) -> Any:
     if kind == tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise SettingsError(f"{name} is {brief(value)}, expected two numbers")
+            raise SettingsError(f"{name} is {describe(value)}, expected two numbers")
         return tuple(_typed(part, float, name) for part in value)
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**63 else math.inf
@@ -132,5 +214,5 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         value = int(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
-        raise SettingsError(f"{name} is {brief(value)}, expected {wanted}")
+        raise SettingsError(f"{name} is {describe(value)}, expected {wanted}")
     return value + 0.0 if kind is float else value  # there is one zero: -0.0 is written and read as another number

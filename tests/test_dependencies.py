@@ -127,10 +127,10 @@ except MissingExtraError as error:
 
 def test_a_sweep_without_matplotlib_is_refused_before_it_begins(tmp_path):
     arguments = ["--data", str(tmp_path), "--json", str(tmp_path / "s.json"), "--picture", str(tmp_path / "s.png")]
-    code = f"from coladlm.evaluate.sweep import main\nsys.exit(main({arguments!r}))"
+    code = f"from coladlm.cli import main\nsys.exit(main({['sweep', *arguments]!r}))"
     done = without("matplotlib", code)
-    said = "sweep: The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
-    assert (done.returncode, done.stderr) == (2, said)
+    said = "The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
+    assert (done.returncode, done.stderr) == (2, f"python -m coladlm sweep: {said}\n")
 
 
 def test_a_umap_without_umap_learn_is_refused_in_a_sentence(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -5,7 +6,8 @@ import pytest
 
 from coladlm import ColaDLM, SamplerSettings, SettingsError
 from coladlm.sampling.events import BlockDone
-from coladlm.settings import MAX_SEED
+from coladlm.sampling.flow import GRIDS, SOLVERS
+from coladlm.settings import DESCRIPTIONS, HISTORIES, MAX_SEED
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +20,21 @@ def test_the_defaults_are_those_of_the_published_sampler():
     assert (s.steps, s.guidance, s.solver, s.temperature) == (16, 7.0, "euler", 0.0)
     assert (s.top_k, s.top_p, s.repetition_penalty, s.stochasticity, s.history) == (50, 0.9, 1.1, 0.0, "latents")
     assert s.no_repeat_ngram_size == 0
+
+
+def test_every_setting_is_described_and_nothing_else():
+    assert DESCRIPTIONS.keys() == {field.name for field in dataclasses.fields(SamplerSettings)}
+
+
+def test_the_described_choices_are_what_the_sampler_knows():
+    choices = {name: tuple(about.choices) for name, about in DESCRIPTIONS.items() if about.choices}
+    assert choices == {"solver": tuple(SOLVERS), "time_grid": tuple(GRIDS), "history": HISTORIES}
+
+
+@pytest.mark.parametrize("name", [name for name, about in DESCRIPTIONS.items() if about.control])
+def test_a_control_offers_valid_values_alone(name):
+    for value in DESCRIPTIONS[name].control[:2]:
+        SamplerSettings(**{name: value})
 
 
 def test_settings_survive_json():

@@ -10,7 +10,7 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.latent.invert import RoundTrips
 from coladlm.latent.round_trip import read_latents
-from coladlm.recipe import MAX_TEXT, Recipe, RecipeError, Said
+from coladlm.recipe import MAX_TEXT, Described, Recipe, RecipeError
 from coladlm.run import check_model, prompts
 from coladlm.sampling.events import Finished
 from coladlm.serve import Scheduler, Waiting
@@ -155,7 +155,7 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
     sequences = len(prompts(recipe))
     longest = max(len(model.tokenize(text)) for text in recipe.texts) + recipe.settings.max_new_tokens
     if sequences * longest > MOST_TOKENS:
-        raise RecipeError("the recipe", Said(f"{sequences} sequences of up to {longest:,} tokens"),
+        raise RecipeError("the recipe", Described(f"{sequences} sequences of up to {longest:,} tokens"),
                           f"at most {MOST_TOKENS:,} tokens in all here")  # fmt: skip
 
 
@@ -163,10 +163,10 @@ def encode_text(model: ColaDLM, scheduler: Scheduler, text: str) -> dict[str, An
     """The posterior of a text as plain data. Raises gr.Error with a sentence."""
     try:
         if isinstance(text, str) and len(text) > MAX_TEXT:
-            raise RecipeError("text", Said(f"{len(text):,} characters long"), f"at most {MAX_TEXT:,}")
+            raise RecipeError("text", Described(f"{len(text):,} characters long"), f"at most {MAX_TEXT:,}")
         ids = model.tokenize(text)
         if not 0 < len(ids) <= MOST_TEXT_TOKENS:
-            raise RecipeError("text", Said(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
+            raise RecipeError("text", Described(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
         posterior = scheduler.call(lambda: model.encode(text), current_visitor(), "encode")
         logvar = None if posterior.logvar is None else posterior.logvar.float().cpu().tolist()
         return {"tokens": pieces(model.tokenizer, ids, whole=True), "patch_size": model.patch_size,

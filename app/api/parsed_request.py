@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.recipe import Recipe, RecipeError, brief
+from coladlm.recipe import Recipe, RecipeError, describe
 from coladlm.settings import SettingsError
 
 from .errors import ApiError
@@ -42,14 +42,16 @@ class RequestLimits:
         if any(len(text) > 20 * self.prompt for text in texts):  # before it takes time to count their tokens
             raise ApiError(f"{field} is too long, expected at most {self.prompt:,} tokens here", field, "too_large")
         if variations > self.variations:
-            raise ApiError(f"n is {brief(variations)}, expected at most {self.variations} here", "n", "too_large")
+            raise ApiError(f"n is {describe(variations)}, expected at most {self.variations} here", "n", "too_large")
 
     def check_length(self, length: int, field: str) -> None:
         """Raises ApiError for a text of too many tokens, or of none. field: what the length came in."""
         if length == 0:
             raise ApiError(f"{field} is 0, expected a whole number of at least 1", field)
         if length > self.new_tokens:
-            raise ApiError(f"{field} is {brief(length)}, expected at most {self.new_tokens:,} here", field, "too_large")
+            raise ApiError(
+                f"{field} is {describe(length)}, expected at most {self.new_tokens:,} here", field, "too_large"
+            )
 
     def check_steps(self, steps: int) -> None:
         """Raises ApiError for more solver steps than a request may ask for."""
@@ -90,7 +92,7 @@ class RequestParser:
                            "has none, only a bound for a text as a whole. Leave out one of the two", "logprobs",
                            "unsupported")  # fmt: skip
         if body.best_of is not None and body.best_of != body.n:
-            found = brief(body.best_of)
+            found = describe(body.best_of)
             raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
         recipe, counts = self._recipe(body, data, model, body.prompt, "prompt", "max_tokens", body.max_tokens)
         stream, usage = _stream(body)
@@ -115,7 +117,7 @@ class RequestParser:
     def check_model(self, name: str | None, model: ColaDLM) -> None:
         """Raises ApiError for the name of another model."""
         if name is not None and name != model_id(model) and not self.accept_any_model:
-            raise ApiError(f"unknown model {brief(name)}; this server serves {model_id(model)!r}", "model",
+            raise ApiError(f"unknown model {describe(name)}; this server serves {model_id(model)!r}", "model",
                            "model_not_found", 404)  # fmt: skip
 
     def _recipe(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from coladlm import SamplerSettings
-from coladlm.recipe import brief
+from coladlm.recipe import describe
 
 from .errors import ApiError
 
@@ -147,7 +147,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:120]
         raise ApiError(f"the body is not valid JSON ({reason}), expected an object", code="invalid_json") from None
     if not isinstance(data, dict):
-        raise ApiError(f"the body is {brief(data)}, expected an object", code="invalid_json")
+        raise ApiError(f"the body is {describe(data)}, expected an object", code="invalid_json")
     return without_nulls(data)
 
 
@@ -164,7 +164,7 @@ def parse_body(kind: type[Body], data: Mapping[str, Any]) -> Body:
         field = _path(first["loc"], data)
         if first["type"] == "missing":
             raise ApiError(f"{field} is absent, expected {_wanted(first)}", field) from None
-        raise ApiError(f"{field} is {brief(first['input'])}, expected {_wanted(first)}", field) from None
+        raise ApiError(f"{field} is {describe(first['input'])}, expected {_wanted(first)}", field) from None
 
 
 def _path(location: Sequence[str | int], data: Any) -> str:
@@ -224,10 +224,10 @@ def check_fields(kind: type[Body], data: Mapping[str, Any]) -> tuple[str, ...]:
         if name in IGNORED_FIELDS:
             ignored.append(name)
         elif name not in UNSUPPORTED_FIELDS:
-            raise ApiError(f"unknown field {brief(name)}, expected some of {', '.join(known)}", name[:60],
+            raise ApiError(f"unknown field {describe(name)}, expected some of {', '.join(known)}", name[:60],
                            "unknown_field")  # fmt: skip
         elif not any(type(value) in (type(one), float) and value == one for one in UNSUPPORTED_FIELDS[name]):
-            raise ApiError(f"{name} is {brief(value)}, which this server does not support", name, "unsupported")
+            raise ApiError(f"{name} is {describe(value)}, which this server does not support", name, "unsupported")
     ignored += _extra("stream_options", [data.get("stream_options")], StreamOptions.model_fields)
     ignored += _extra("messages", data.get("messages"), ("role", "content"))
     return tuple(sorted(set(ignored)))

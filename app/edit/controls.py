@@ -12,7 +12,7 @@ from coladlm.latent.directions import load_pairs, shipped
 from coladlm.latent.edit import STRENGTHS
 from coladlm.latent.layout import LatentSpace
 from coladlm.latent.turning import measured
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 
 from ..components import Choice, ChoiceList, TokenPicker
 from ..shared.event_options import EventOptions
@@ -243,7 +243,7 @@ def unchanged_controls(other: dict[str, Any]) -> list[Any]:
 def _lines(text: Any, which: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()] if isinstance(text, str) else []
     if len(lines) < 2:
-        found = Said("1 sentence" if lines else "empty")
+        found = Described("1 sentence" if lines else "empty")
         raise RecipeError(f"the {which} list", found, "two sentences or more, one a line: a single one says more about "
                           "its own words than about a way")  # fmt: skip
     return lines

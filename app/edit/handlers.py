@@ -10,7 +10,7 @@ import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.latent.edit import OPTIONS
-from coladlm.recipe import Recipe, RecipeError, Said, check_options
+from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 
@@ -144,13 +144,15 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
     """
     text, picker = controls.get("text"), group(controls, "picker")
     if not isinstance(text, str) or not text:
-        raise RecipeError("the text", Said("empty") if text in ("", None) else text, "some words to change")
+        raise RecipeError("the text", Described("empty") if text in ("", None) else text, "some words to change")
     start, end = (whole(picker.get(name), "The span") for name in ("start", "end"))
     count = len(model.tokenize(text))
     if text != picker.get("text") and end > start:
-        raise RecipeError("the text", Said("not the one in which you selected"), "a selection in the text as it is now")
+        raise RecipeError(
+            "the text", Described("not the one in which you selected"), "a selection in the text as it is now"
+        )
     if start >= end:
-        raise RecipeError("no token", Said("selected"), f"at least one of the {count:,}",
+        raise RecipeError("no token", Described("selected"), f"at least one of the {count:,}",
                           f"No token is selected: select at least one of the {count:,} in the text first.")  # fmt: skip
     options, other, candidates = options_of(group(controls, "options"))
     texts = (text,) if other is None else (text, other)

@@ -14,7 +14,7 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, Requests, pass_on
 from coladlm.latent.redecode import redecode
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
 
@@ -136,7 +136,7 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         changed = differences(old, settings)
         if not changed:
             said = "Change a setting at the left first: with the same settings B would be A."
-            raise RecipeError("the settings", Said("those of A"), "others", said)
+            raise RecipeError("the settings", Described("those of A"), "others", said)
         comparison = _Comparison(handlers, found, settings, changed)
         yield from with_stopped_frame(context, comparison.frames(context), "rows")
 

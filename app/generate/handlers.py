@@ -10,7 +10,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
 from coladlm.serve import Scheduler, Waiting
@@ -101,7 +101,7 @@ class GenerateHandlers:
         id_, sequence = named.get("run"), named.get("sequence")
         found = self.store.get(visitor, id_) if isinstance(id_, str) else None
         if found is None:
-            raise RecipeError("a finished run", Said("missing"), "one", GONE if kept else NONE_YET)
+            raise RecipeError("a finished run", Described("missing"), "one", GONE if kept else NONE_YET)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:

@@ -11,7 +11,7 @@ import numpy as np
 from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
 from coladlm.latent.point import read_token
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 from coladlm.trace import Trace, TraceError
 from coladlm.trace.measures import settled_step
 
@@ -103,7 +103,7 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     """What a TokenCard says of a token of the answer. Raises RecipeError for one that is not there, BranchError."""
     check_fits(model, trace)
     if (block, token) not in answer_tokens(model, trace, sequence):
-        raise RecipeError("the token", Said("not part of the answer"), "one of its words")
+        raise RecipeError("the token", Described("not part of the answer"), "one of its words")
     place = token // model.patch_size
     chosen = int(trace.token_ids[sequence, block, token])
     history, latents = history_of(model, trace, sequence, block), trace.latents[sequence, block]

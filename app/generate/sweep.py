@@ -15,11 +15,10 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.batch import Batch, Requests, pass_on
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import BlockDone, Finished
-from coladlm.sampling.flow import GRIDS, SOLVERS
 from coladlm.serve import ClosingError, Scheduler, Waiting
-from coladlm.settings import HISTORIES
+from coladlm.settings import HISTORIES, SOLVERS, TIME_GRIDS
 
 from ..components import ChoiceBox, ProgressLine
 from ..components.progress_line import progress_value
@@ -38,7 +37,7 @@ from .frames import shown_prompt
 
 MOST_CELLS = 36
 MOST_TOKENS = 4096  # of all cells together
-CHOICES = {"solver": tuple(SOLVERS), "time_grid": tuple(GRIDS), "history": HISTORIES}
+CHOICES = {"solver": SOLVERS, "time_grid": TIME_GRIDS, "history": HISTORIES}
 SWEPT = [("Seed", "seed"), *((s.label, s.name) for s in SETTINGS if not s.name.startswith("guidance_")
                              and s.name != "stop_at_end")]  # fmt: skip
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
@@ -113,7 +112,7 @@ class Axis(NamedTuple):
 
 def _axis(control: Any) -> Axis:
     if not isinstance(control, Mapping):
-        raise RecipeError("the sweep", Said("without a setting"), "a setting and its values")
+        raise RecipeError("the sweep", Described("without a setting"), "a setting and its values")
     name = control.get("setting", "")
     return Axis(name, values_from(name, control.get("values", "")))
 
@@ -215,17 +214,19 @@ def values_from(name: str, text: str) -> list[Any]:
             raise RecipeError(label, part, "numbers, separated by commas") from error
         found.append(int(value) if value.is_integer() else value)
     if not 1 <= len(set(found)) == len(found):
-        raise RecipeError(label, Said("no values" if not found else "a value that comes twice"), "different values")
+        raise RecipeError(
+            label, Described("no values" if not found else "a value that comes twice"), "different values"
+        )
     return found
 
 
 def cells_of(base: SamplerSettings, down: tuple[str, list[Any]], across: tuple[str, list[Any]]) -> list[Cell]:
     """The cells, row by row. Raises RecipeError, SettingsError, also for more than this page runs."""
     if down[0] == across[0]:
-        raise RecipeError("the second setting", Said("the first one again"), "another setting")
+        raise RecipeError("the second setting", Described("the first one again"), "another setting")
     count = len(down[1]) * len(across[1])
     if count > MOST_CELLS:
-        raise RecipeError("the sweep", Said(f"{count} texts"), f"at most {MOST_CELLS} on this page")
+        raise RecipeError("the sweep", Described(f"{count} texts"), f"at most {MOST_CELLS} on this page")
     cells = []
     for first, second in itertools.product(down[1], across[1]):
         settings = SamplerSettings.from_dict({down[0]: first, across[0]: second}, base=base)
@@ -234,6 +235,6 @@ def cells_of(base: SamplerSettings, down: tuple[str, list[Any]], across: tuple[s
     tokens = sum(cell.settings.max_new_tokens for cell in cells)
     if tokens > MOST_TOKENS:
         raise RecipeError(
-            "the sweep", Said(f"{tokens:,} tokens"), f"at most {MOST_TOKENS:,}: take fewer values or tokens"
+            "the sweep", Described(f"{tokens:,} tokens"), f"at most {MOST_TOKENS:,}: take fewer values or tokens"
         )
     return cells

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import Road, Stop
+from coladlm.latent.interpolate import Interpolation, Waypoint
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
@@ -71,15 +71,15 @@ def interpolate_texts(
         plain = recipe.to_dict()
         waypoints: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
-            if isinstance(event, Road):
-                waypoints = [_plain(waypoint) for waypoint in event.stops]
-            if isinstance(event, Road | Waiting):  # in the line too: a caller who left is noticed
+            if isinstance(event, Interpolation):
+                waypoints = [_plain(waypoint) for waypoint in event.waypoints]
+            if isinstance(event, Interpolation | Waiting):  # in the line too: a caller who left is noticed
                 yield waypoints, plain
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error
 
 
-def _plain(waypoint: Stop) -> dict[str, Any]:
+def _plain(waypoint: Waypoint) -> dict[str, Any]:
     return {
         "text": waypoint.text,
         "done": waypoint.done,

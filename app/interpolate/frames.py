@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import OPTIONS, Road, Stop, stop_weights
+from coladlm.latent.interpolate import OPTIONS, Interpolation, Waypoint, waypoint_weights
 from coladlm.latent.invert import Inverting
 from coladlm.latent.layout import LatentSpace, blocks_for
 from coladlm.recipe import Recipe, check_options
@@ -24,7 +24,7 @@ class LiveInterpolation(LiveRows):
 
     def __init__(self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> None:
         options = check_options(recipe.options, OPTIONS)
-        weights = stop_weights(len(recipe.texts), options["stops"], options["weights"])
+        weights = waypoint_weights(len(recipe.texts), options["stops"], options["weights"])
         self.continues = options["road"] == "prompt_to_prompt"
         rows = [Row(label_of(stop)) for stop in weights]
         if self.continues:
@@ -50,7 +50,7 @@ class LiveInterpolation(LiveRows):
         if isinstance(event, Inverting):
             return self._inverting(event.event)
         self.phase = ""
-        if isinstance(event, Road):
+        if isinstance(event, Interpolation):
             return self._waypoints(event)
         return super().after(event)
 
@@ -65,10 +65,10 @@ class LiveInterpolation(LiveRows):
             return self.running(event.block, event.index, event.steps, event.noise.max().item())
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
-    def _waypoints(self, road: Road) -> Frame | None:
+    def _waypoints(self, road: Interpolation) -> Frame | None:
         self.notes = list(road.notes)
-        measured = bool(road.stops[0].latent_distances)
-        for row, stop in zip(self.rows, road.stops, strict=True):
+        measured = bool(road.waypoints[0].latent_distances)
+        for row, stop in zip(self.rows, road.waypoints, strict=True):
             if stop.done and not (measured or self.continues) and row.final is None:
                 row.final, row.text, row.live = [(stop.text, 0)], stop.text, []
             elif measured:
@@ -79,13 +79,13 @@ class LiveInterpolation(LiveRows):
             unit = "radians" if LatentSpace(self.model.vae.config).spherical else "radii"
             self.more["distances"] = distances_value(
                 [row.label for row in self.rows],
-                [stop.latent_distances for stop in road.stops],
-                [stop.token_distances for stop in road.stops],
+                [stop.latent_distances for stop in road.waypoints],
+                [stop.token_distances for stop in road.waypoints],
                 unit,
             )
         return self.frame("running", [self._seconds()], 1.0 if measured else 0.0, "Writing")
 
-    def _final(self, stop: Stop) -> list[tuple[str, int]]:
+    def _final(self, stop: Waypoint) -> list[tuple[str, int]]:
         parts = pieces(self.model.tokenizer, stop.token_ids, special=self.special)
         changed = stop.changed or [False] * len(parts)
         flags, at = [], 0

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import OPTIONS, ROADS, rows_of
-from coladlm.recipe import Recipe, RecipeError, Said, check_options
+from coladlm.latent.interpolate import METHODS, OPTIONS, waypoint_count
+from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 
@@ -94,9 +94,9 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
     longest = max(len(model.tokenize(text)) for text in recipe.texts) + len(model.tokenize(options["before"]))
     if options["road"] == "prompt_to_prompt":
         longest += recipe.settings.max_new_tokens
-    waypoints = rows_of(recipe)
+    waypoints = waypoint_count(recipe)
     if waypoints * longest > MAX_PAGE_TOKENS:
-        raise RecipeError("the interpolation", Said(f"{waypoints} waypoints of up to {longest:,} tokens"),
+        raise RecipeError("the interpolation", Described(f"{waypoints} waypoints of up to {longest:,} tokens"),
                           f"at most {MAX_PAGE_TOKENS:,} tokens in all on this page")  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
     # told to skip one.
     skipped = [gr.skip()] * (len(OPTION_NAMES) - 1 + len(values_of(model.defaults)))
-    unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), ROADS[0], *skipped]
+    unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), METHODS[0], *skipped]
     try:
         recipe = recipe_from(query, OPERATION)
         if recipe is None:
@@ -146,7 +146,7 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
             found = "a whole interpolation on this page; the command line has single waypoints"
             raise RecipeError("options.weights", options["weights"], found)
         if not 2 <= len(recipe.texts) <= MAX_BOXES:
-            raise RecipeError("texts", Said(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
+            raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
         check_limits(recipe.settings)
     except ValueError as error:
         said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"

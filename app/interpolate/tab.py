@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm.latent.interpolate import ROADS
+from coladlm.latent.interpolate import METHODS
 
 from ..components import (
     Choice,
@@ -174,7 +174,7 @@ def connect_boxes(texts: Texts) -> None:
 
 def lay_out_options() -> dict[str, gr.components.Component]:
     """The controls of the interpolation that are always at hand, by their names in a recipe."""
-    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, ROADS[0])
+    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, METHODS[0])
     stops, renoise = sliders(
         ("Waypoints from text to text", "Both texts counted. All waypoints run as one batch.", (2, 33, 1), 9, ""),
         (

@@ -10,7 +10,7 @@ import numpy as np
 
 from coladlm import ColaDLM
 from coladlm.latent.round_trip import Posteriors, posteriors, read_back
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 
 from ..components.saver import not_saved, saved
 from ..shared.token_pieces import pieces, word_of
@@ -46,7 +46,7 @@ def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
 def _check_length(model: ColaDLM, text: str) -> None:
     count = len(model.tokenize(text))
     if not 1 <= count <= MOST_TOKENS:
-        raise RecipeError("the text", Said(f"{count:,} tokens long"), f"1 to {MOST_TOKENS} tokens")
+        raise RecipeError("the text", Described(f"{count:,} tokens long"), f"1 to {MOST_TOKENS} tokens")
 
 
 def _spread(found: Posteriors) -> list[float]:

@@ -14,8 +14,8 @@ import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
+from coladlm.evaluate.speed import Speed, quick_speed
 from coladlm.hardware.devices import gpu_bytes, software
-from coladlm.hardware.speed import Speed, quick_speed
 from coladlm.serve import ClosingError, Scheduler, Waiting
 
 from ..components import ProgressLine

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import check_model
 
 from ..components.progress_line import progress_value
@@ -34,7 +34,7 @@ def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Re
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
     settings = settings_of(settings)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
-        found = Said(f"{count} of {settings.max_new_tokens:,} tokens")
+        found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
     return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 
 from .settings_panel import SettingSlider, in_labels
 
@@ -54,7 +54,7 @@ def group(controls: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def number(value: Any, name: str) -> float:
     """A number of a control. Raises RecipeError that calls it by `name`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise RecipeError(name, Said("empty") if value is None else value, "a number")
+        raise RecipeError(name, Described("empty") if value is None else value, "a number")
     return float(value)
 
 
@@ -69,7 +69,7 @@ def share(value: Any, name: str) -> float:
     """Per cent of a control as a share from 0 to 1. Raises RecipeError."""
     found = number(value, name)
     if not 0 <= found <= 100:
-        raise RecipeError(name, Said(f"{found:g} %"), "from 0 to 100 %")
+        raise RecipeError(name, Described(f"{found:g} %"), "from 0 to 100 %")
     return found / 100
 
 

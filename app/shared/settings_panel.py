@@ -10,8 +10,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import SamplerSettings
-from coladlm.sampling.flow import GRIDS, SOLVERS
-from coladlm.settings import HISTORIES, SettingsError
+from coladlm.settings import DESCRIPTIONS, SettingsError
 
 from ..components import ChoiceBox
 
@@ -35,114 +34,38 @@ class Setting:
     more: bool = False
 
 
-def _named(values: Sequence[str], words: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((words.get(value, value), value) for value in values)
+def _described(name: str, more: bool = True) -> Setting:
+    """The control of a setting, as the library describes it."""
+    about = DESCRIPTIONS[name]
+    choices = None if about.choices is None else tuple((words, value) for value, words in about.choices.items())
+    return Setting(name, about.label, about.help, about.control, choices, more)
 
 
 SETTINGS = (
-    Setting("max_new_tokens", "New tokens", "Length of the answer; a token is a word or a part of one.", (1, 1024, 1)),
-    Setting(
-        "steps",
-        "Steps a block",
-        "How often each block is refined on its way from noise to words. More is slower and cleaner.",
-        (1, 128, 1),
+    *(_described(name, more=False) for name in ("max_new_tokens", "steps", "guidance")),
+    *map(
+        _described,
+        (
+            "stochasticity",
+            "temperature",
+            "top_k",
+            "top_p",
+            "repetition_penalty",
+            "no_repeat_ngram_size",
+            "history",
+            "solver",
+            "time_grid",
+            "time_shift",
+            "stagger",
+        ),
     ),
-    Setting(
-        "guidance",
-        "Guidance",
-        "How strongly a block is pulled towards what stands before it; 1 is off. A prompt shorter than a block has no "
-        "guidance in its first block.",
-        (0, 20, 0.1),
-    ),
-    Setting(
-        "stochasticity",
-        "Stochasticity",
-        "Share of the noise that is renewed at each step. It repairs words that do not fit each other, and costs "
-        "variety.",
-        (0, 1, 0.05),
-        more=True,
-    ),
-    Setting(
-        "temperature",
-        "Temperature",
-        "0 takes the likeliest token of each place; higher values take chances with the choice of tokens.",
-        (0, 2, 0.05),
-        more=True,
-    ),
-    Setting(
-        "top_k", "Top-k", "Tokens to choose among when the temperature is above 0; 0 is all.", (0, 200, 1), more=True
-    ),
-    Setting(
-        "top_p",
-        "Top-p",
-        "Share of the probability to choose from when the temperature is above 0; 1 is all.",
-        (0.05, 1, 0.05),
-        more=True,
-    ),
-    Setting(
-        "repetition_penalty",
-        "Repetition penalty",
-        "Makes tokens of earlier blocks less likely; 1 is off.",
-        (1, 2, 0.05),
-        more=True,
-    ),
-    Setting(
-        "no_repeat_ngram_size",
-        "No repeated n-gram",
-        "A word that would complete a run of so many tokens which stands in the text already gives way to the next "
-        "likeliest word; 0 is off.",
-        (0, 16, 1),
-        more=True,
-    ),
-    Setting(
-        "history",
-        "History",
-        "What later blocks read: the latents as they came out, or the chosen words encoded again, which keeps errors "
-        "from building up.",
-        choices=_named(HISTORIES, {"latents": "latents as they are", "reencoded": "words encoded again"}),
-        more=True,
-    ),
-    Setting(
-        "solver",
-        "Solver",
-        "How a step follows the flow. Midpoint and Heun look twice at each step: slower, more exact.",
-        choices=_named(tuple(SOLVERS), {"euler": "Euler", "heun": "Heun"}),
-        more=True,
-    ),
-    Setting(
-        "time_grid",
-        "Time grid",
-        "Where the steps lie between 100 % noise and 0 %.",
-        choices=_named(tuple(GRIDS), {}),
-        more=True,
-    ),
-    Setting(
-        "time_shift", "Time shift", "Above 1, more of the steps are spent at high noise.", (0.2, 5, 0.1), more=True
-    ),
-    Setting(
-        "stagger",
-        "Stagger",
-        "How far each word of a block follows the one before it: 0 is all at once, 1 one after another. The steps are "
-        "shared out among them.",
-        (0, 1, 0.05),
-        more=True,
-    ),
-    Setting(
-        "guidance_from",
-        "Guidance from noise (%)",
-        "Guidance begins when the noise has fallen to this.",
-        (0, 100, 1),
-        more=True,
-    ),
-    Setting(
-        "guidance_to",
-        "Guidance to noise (%)",
-        "And ends here; below, the block follows the plain flow.",
-        (0, 100, 1),
-        more=True,
-    ),
-    Setting("stop_at_end", "Stop at the end", "Stop where the model ends its text.", more=True),
-)
+    # the guidance interval, as two shares of noise
+    Setting("guidance_from", "Guidance from noise (%)", "Guidance begins when the noise has fallen to this.",
+            (0, 100, 1), more=True),
+    Setting("guidance_to", "Guidance to noise (%)", "And ends here; below, the block follows the plain flow.",
+            (0, 100, 1), more=True),
+    _described("stop_at_end"),
+)  # fmt: skip
 
 
 # name, what it changes of the model's own settings; seed and length stay as they are
@@ -178,8 +101,8 @@ class SettingsPanel:
         with gr.Row(elem_classes="seed", equal_height=False):
             seed = gr.Number(
                 start["seed"],
-                label="Seed",
-                info="Where the noise comes from; the same seed repeats a run.",
+                label=DESCRIPTIONS["seed"].label,
+                info=DESCRIPTIONS["seed"].help,
                 scale=1,
                 min_width=120,
             )

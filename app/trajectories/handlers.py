@@ -11,7 +11,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent.branch import check_fits
-from coladlm.recipe import RecipeError, Said
+from coladlm.recipe import Described, RecipeError
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
 from coladlm.trace import Trace, TraceError
@@ -72,7 +72,7 @@ class Explorer:
     def charts(self) -> Charts:
         """The maps. Raises RecipeError where none has been made."""
         if self.cloud.charts is None:
-            raise RecipeError("the map of this model", Said("not made yet"), "a map", NO_MAP)
+            raise RecipeError("the map of this model", Described("not made yet"), "a map", NO_MAP)
         return self.cloud.charts
 
     def runs(self, visitor: str, ids: Sequence[str] | None) -> list[Run]:
@@ -167,11 +167,11 @@ class Explorer:
         inside = is_point({"run": run_id, "block": block, "step": step, "place": place})
         inside = inside and block < trace.z.shape[1] and place < trace.z.shape[3]
         if not inside or not trace.active[s, block]:
-            raise RecipeError("the point", Said("not on this run"), "one of its states")
+            raise RecipeError("the point", Described("not on this run"), "one of its states")
         recorded = trace.recorded[block]
         last = step >= len(recorded) or not recorded[step]
         if last and not trace.finished[block]:
-            raise RecipeError("the point", Said("a state that the run never reached"), "one of its states")
+            raise RecipeError("the point", Described("a state that the run never reached"), "one of its states")
         steps = trace.recipe.settings.steps
         state, cloud = steps if last else step, self.charts.cloud
         card = self.scheduler.look(lambda: point_value(self.model, cloud, found, block, state, place))
@@ -196,7 +196,7 @@ class Explorer:
         limited(run.trace.recipe.settings)
         if self.cloud.charts is None:
             said = "There is no map of this model yet: press Run on the tab Trajectories once."
-            raise RecipeError("the map of this model", Said("not made yet"), "a map", said)
+            raise RecipeError("the map of this model", Described("not made yet"), "a map", said)
         id_ = f"{run.id}-{run.sequence}" if run.sequence else run.id
         label = name_of(run.trace.prompts[run.sequence])
         return self.find(visitor, id_) or self.keep(visitor, label, run.trace, run.sequence, id_=id_)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
-from coladlm.recipe import Recipe, RecipeError, Said
+from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import recorder
 from coladlm.serve import Waiting
 from coladlm.serve.requests import Events
@@ -122,15 +122,15 @@ def _spot(explorer: Explorer, visitor: str, card: Any) -> tuple[Run, Spot]:
     """The run and the place in it of the opened point. Raises RecipeError, BranchError."""
     point = card.get("point") if isinstance(card, Mapping) else None
     if point is None:
-        raise RecipeError("the point to branch from", Said("missing"), "one: open a point of a path first")
+        raise RecipeError("the point to branch from", Described("missing"), "one: open a point of a path first")
     if not is_point(point):
-        raise RecipeError("the point to branch from", Said("not a point"), "one that was opened")
+        raise RecipeError("the point to branch from", Described("not a point"), "one that was opened")
     parent = explorer.find(visitor, point["run"])
     if parent is None:
-        raise RecipeError("the run to branch from", Said("not there any more"), "one of the list")
+        raise RecipeError("the run to branch from", Described("not there any more"), "one of the list")
     check_fits(explorer.model, parent.trace)
     if point["step"] >= parent.trace.recipe.settings.steps:
-        raise RecipeError("the point", Said("the end of its block"), "an earlier state to branch from")
+        raise RecipeError("the point", Described("the end of its block"), "an earlier state to branch from")
     return parent, Spot(parent.sequence, point["block"], point["step"])
 
 

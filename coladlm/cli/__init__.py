@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),
     "train": ("coladlm.train.__main__", "train a model of your own"),
     "evaluate": ("coladlm.cli.evaluate", "measure a model beside real text and a baseline"),
+    "sweep": ("coladlm.cli.sweep", "measure sampler settings against each other"),
     "info": ("coladlm.cli.info", "say what a checkpoint is"),
 }
 DESCRIPTION = """\
@@ -84,7 +85,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from ..model import PromptError
     from ..networks.config import ConfigError
     from ..recipe import RecipeError
-    from ..sampling.sampler import PlanError
+    from ..sampling.plan import PlanError
     from ..settings import SettingsError
     from ..trace import TraceError
 

@@ -1,11 +1,11 @@
-"""`interpolate`: walks from text to text."""
+"""`interpolate`: interpolates between texts."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from ..latent import Road
+from ..latent import Interpolation
 from .operation import add_operation_arguments, run_operation
 
 EXAMPLES = """\
@@ -20,12 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    road, status = run_operation(args, "interpolate", Road)
-    if road is not None:
-        for stop in road.stops:
-            angles = ", ".join(f"{x:.2f}" for x in stop.latent_distances)
-            tokens = ", ".join(map(str, stop.token_distances))
-            print(f"[{stop.row + 1}] distances to the texts: {angles} in latents, {tokens} in tokens", file=sys.stderr)
-        for note in road.notes:
+    interpolation, status = run_operation(args, "interpolate", Interpolation)
+    if interpolation is not None:
+        for waypoint in interpolation.waypoints:
+            angles = ", ".join(f"{x:.2f}" for x in waypoint.latent_distances)
+            tokens = ", ".join(map(str, waypoint.token_distances))
+            where = f"[{waypoint.row + 1}]"
+            print(f"{where} distances to the texts: {angles} in latents, {tokens} in tokens", file=sys.stderr)
+        for note in interpolation.notes:
             print(note, file=sys.stderr)
     return status

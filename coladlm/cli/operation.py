@@ -103,6 +103,6 @@ def plain(value: Any) -> Any:
         return value.to_dict()
     if dataclasses.is_dataclass(value):
         fields = typing.cast(Any, dataclasses.fields(value))
-        parts = {field.name: getattr(value, field.name) for field in fields}
+        parts = {field.metadata.get("json", field.name): getattr(value, field.name) for field in fields}
         return {key: plain(part) for key, part in parts.items() if not hasattr(part, "numpy")}
     return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -13,30 +13,8 @@ import torch
 
 from ..hardware.devices import choose_threads
 from ..model import ColaDLM
-from ..sampling.flow import GRIDS, SOLVERS
-from ..settings import HISTORIES, SamplerSettings
+from ..settings import DESCRIPTIONS, SamplerSettings
 from . import CommandError
-
-# What `--help` says of a setting; the settings themselves, their types and defaults come from SamplerSettings.
-HELP = {
-    "steps": "steps from noise to words for each block: fewer is faster, more is better up to about 32",
-    "guidance": "how strongly the text so far pulls on the next block, 1 for not at all",
-    "solver": f"how a step is computed: {', '.join(SOLVERS)}",
-    "max_new_tokens": "length of the answer",
-    "temperature": "how freely each token is drawn from what the decoder reads, 0 takes the likeliest",
-    "top_k": "draw among this many likeliest tokens, 0 for all",
-    "top_p": "draw among the likeliest tokens that have this probability together",
-    "repetition_penalty": "makes tokens of earlier blocks less likely, 1 for off",
-    "no_repeat_ngram_size": "no word that completes an n-gram of so many tokens a second time, 0 for off",
-    "seed": "of all randomness: the same seed gives the same text",
-    "stop_at_end": "end where the model says that the text is over",
-    "stochasticity": "share of the noise that is drawn anew at each step, 0 to 1: repairs words, costs variety",
-    "history": f"what later blocks see of earlier ones: {' or '.join(HISTORIES)}",
-    "time_grid": f"where the steps lie between noise and words: {', '.join(GRIDS)}",
-    "time_shift": "above 1 for more of the steps in high noise",
-    "stagger": "how far each word of a block follows the one before it: 0 all at once, 1 one after another",
-    "guidance_interval": "times between which guidance acts, 1000 noise and 0 words",
-}
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +58,14 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
             low, high = default
             shown = f"{low:g} {high:g}"
             how = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
-        group.add_argument(flag, dest=name, default=None, help=f"{HELP[name]} ({shown})", **how)
+        group.add_argument(flag, dest=name, default=None, help=f"{_help(name)} ({shown})", **how)
+
+
+def _help(name: str) -> str:
+    """What `--help` says of a setting."""
+    about = DESCRIPTIONS[name]
+    choices = f" One of {', '.join(about.choices)}." if about.choices else ""
+    return (about.help + choices).replace("%", "%%")  # argparse formats it
 
 
 def settings_from(args: argparse.Namespace, base: SamplerSettings) -> SamplerSettings:

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..cli import main
-
 if __name__ == "__main__":
+    from ..cli import main
+
     sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -1,6 +1,6 @@
 """Sampler settings against each other on the same prompts: a table as JSON, and a picture of fluency over variety.
 
-    python -m coladlm.evaluate.sweep --data FOLDER --json sweep.json --picture sweep.png \\
+    python -m coladlm sweep --data FOLDER --json sweep.json --picture sweep.png \\
         --vary guidance=1,1.5,2 --vary stochasticity=0,0.5,1
 
 Every combination of the values that vary is run; the rest is as the model's own settings have it. The file is written
@@ -10,11 +10,9 @@ words, after `--given` words of a held-out story in place of its first sentence.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ..baseline.baseline import Baseline, BaselineSettings
-from ..cli.options import add_model_arguments
-from ..extras import MissingExtraError, require
+from ..extras import require
 from ..model import ColaDLM
 from ..settings import SamplerSettings, SettingsError
-from ..train.corpus import read_stories
 from .generation import (
     Written,
     cut_to_words,
@@ -37,7 +33,7 @@ from .generation import (
 )
 from .judge import Judge
 from .measures import count_ngrams
-from .stories import EvaluationError, Excerpt, excerpts, excerpts_of_words
+from .stories import EvaluationError, Excerpt
 
 COUNTED = 0.8  # of the 2-grams of the real text: how many distinct 2-grams are counted over, for every setting
 DEFAULT = ("guidance=1,1.5,2", "stochasticity=0,0.5,1", "steps=16,32")
@@ -114,7 +110,7 @@ def sweep(model: ColaDLM, baseline: Baseline, real: Sequence[Excerpt], base: Sam
     yield result
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def line_of(row: Mapping[str, Any]) -> str:
     shown = {"judged_per_word": ".1f"} if "judged_per_word" in row else {}
     shown |= {"perplexity_per_word": ".1f", "distinct_2": ".3f", "repeated_4": ".3f", "ends": ".2f", "seconds": ".1f"}
     return "  ".join(f"{name.replace('_', ' ')} {format(row[name], form) if row[name] is not None else '-'}"
@@ -176,58 +172,7 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
     pyplot.close(figure)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parses `argv` and sweeps. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m coladlm.evaluate.sweep", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="with valid.jsonl")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE.json", help="the table, to begin or to go on")
-    parser.add_argument("--picture", type=Path, metavar="FILE.png")
-    parser.add_argument("--vary", action="append", metavar="NAME=VALUE,VALUE", help=f"a setting ({' '.join(DEFAULT)})")
-    parser.add_argument("--prompts", type=int, default=32, metavar="N", help="first sentences (%(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="of each sample (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="samples at once (%(default)s)")
-    parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="of the autoregressive baseline (the bundled)")
-    parser.add_argument("--judge", type=Path, metavar="PATH", help="a causal language model: folder or .gguf file")
-    parser.add_argument("--words", type=int, metavar="N", help="cut every text to N words, after --given words")
-    parser.add_argument("--given", type=int, default=24, metavar="N", help="words of a prompt (%(default)s)")
-    add_model_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        _run(args)
-    except (ValueError, MissingExtraError) as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _run(args: argparse.Namespace) -> None:
-    if args.picture:
-        require("matplotlib", "The picture of a sweep")  # said before hours of sampling, not after them
-    chosen = combinations(args.vary or DEFAULT)
-    valid = read_stories(args.data / "valid.jsonl")
-    model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
-    baseline = Baseline.from_pretrained(args.baseline, args.device)
-    base = dataclasses.replace(model.defaults, max_new_tokens=args.max_new_tokens, seed=args.seed)
-    if args.words:
-        real = excerpts_of_words(valid, args.prompts, args.given, args.words, args.seed)
-    else:
-        real = excerpts(valid, baseline.tokenizer, args.prompts, args.max_new_tokens, True,
-                        baseline.network.config.max_tokens, args.seed)  # fmt: skip
-    judge = None if args.judge is None else Judge.from_pretrained(args.judge)
-    known = json.loads(args.json.read_text(encoding="utf-8")) if args.json.is_file() else None
-    shown = len(known["rows"]) if known else 0
-    for result in sweep(model, baseline, real, base, chosen, known, args.batch, judge, args.words):
-        for row in result["rows"][shown:]:
-            print(row["settings"], _line(row), flush=True)
-        shown = len(result["rows"])
-        partial = args.json.with_name(args.json.name + ".partial")
-        partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, args.json)
-    if args.picture:
-        draw(result, args.picture)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from ..cli import main
+
+    sys.exit(main(["sweep", *sys.argv[1:]]))

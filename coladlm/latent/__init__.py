@@ -1,7 +1,7 @@
-"""Operations on latents: roads between texts, edits of a span, directions, inversion; all are plans for the sampler.
+"""Operations on latents: interpolation, edits of a span, directions, inversion; all are plans for the sampler.
 
-Each operation is a function (model, recipe) -> events beside its OPTIONS and its DESCRIPTION; what it has to say beyond
-the sampler's events comes as an event of its own (Inverting, RoundTrips, Road, Edited), always before Finished.
+Each operation is a function (model, recipe) -> events beside its OPTIONS and its DESCRIPTION. What it adds to the
+sampler's events comes as an event of its own (Inverting, RoundTrips, Interpolation, Edited), always before Finished.
 """
 
 from .directions import (
@@ -22,7 +22,7 @@ from .edit import (
     run_edit,
 )
 from .geometry import GeometryError
-from .interpolate import Road, Stop, run_interpolate
+from .interpolate import Interpolation, Waypoint, run_interpolate
 from .invert import (
     Inverting,
     RoundTrip,
@@ -32,7 +32,7 @@ from .invert import (
     run_invert,
 )
 from .layout import LatentSpace, Layout, lay_out
-from .waypoints import StopMaker
+from .waypoints import WaypointPlans
 
 __all__ = [
     "Candidate",
@@ -40,15 +40,15 @@ __all__ = [
     "DirectionError",
     "Edited",
     "GeometryError",
+    "Interpolation",
     "Inverting",
     "LatentSpace",
     "Layout",
-    "Road",
     "RoundTrip",
     "RoundTrips",
     "SpanEdit",
-    "Stop",
-    "StopMaker",
+    "Waypoint",
+    "WaypointPlans",
     "build",
     "build_shipped",
     "edit_events",

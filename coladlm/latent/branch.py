@@ -19,8 +19,8 @@ from ..model import ColaDLM
 from ..recipe import Recipe
 from ..sampling.events import Event, Finished
 from ..sampling.flow import NOISE_TIME, staggered_grid
+from ..sampling.plan import Plan
 from ..sampling.randomness import block_noise, token_uniforms
-from ..sampling.sampler import Plan
 from ..sampling.tokens import choose
 from ..settings import MAX_SEED, SamplerSettings
 from ..trace import SPECS, Spec, Trace

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from ..batch import Batch, Requests, run_alone
 from ..model import ColaDLM, PromptError
-from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from . import directions
 from .fit import velocity_error
@@ -261,13 +261,13 @@ def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tu
     method, notes = options["method"], []
     if len(texts) != (2 if method == "mix" else 1):
         wanted = "two, the second to mix in" if method == "mix" else "one text to edit"
-        raise RecipeError("texts", Said(f"{len(texts)} of them"), wanted)
+        raise RecipeError("texts", Described(f"{len(texts)} of them"), wanted)
     tokens = text_tokens(model, texts)
     start, end = _span(options["start"], options["end"], len(tokens[0]), "start", "end")
     if end - start > MAX_SPAN:
-        raise RecipeError("the span", Said(f"{end - start:,} tokens long"), f"at most {MAX_SPAN} at once")
+        raise RecipeError("the span", Described(f"{end - start:,} tokens long"), f"at most {MAX_SPAN} at once")
     if options["follow"] and len(tokens[0]) - start > MAX_SPAN:
-        found = Said(f"above 0 with {len(tokens[0]) - start:,} tokens from the span to the end")
+        found = Described(f"above 0 with {len(tokens[0]) - start:,} tokens from the span to the end")
         raise RecipeError("options.follow", found, f"at most {MAX_SPAN} tokens to be written")
     strength = _strength(method, options["strength"])
     layout = lay_out(model, tokens[:1])[0]
@@ -310,15 +310,15 @@ def _direction(model: ColaDLM, options: dict[str, Any]) -> directions.Direction:
         if name is None and None not in lists:
             return directions.build(model, *lists)
     except (directions.DirectionError, PromptError) as error:
-        raise RecipeError("options.direction", Said("not usable"), "a direction", str(error)) from error
+        raise RecipeError("options.direction", Described("not usable"), "a direction", str(error)) from error
     found = "neither a name nor two lists" if name is None else f"{name!r} together with lists of sentences"
-    raise RecipeError("options.direction", Said(found), "a shipped direction's name, or options.first and "
+    raise RecipeError("options.direction", Described(found), "a shipped direction's name, or options.first and "
                       "options.second with sentences for one of your own")  # fmt: skip
 
 
 def _span(start: int | None, end: int | None, tokens: int, first: str, second: str) -> tuple[int, int]:
     if start is None or end is None or start >= end:
-        found = Said("no token" if None in (start, end) else f"no token ({first} {start}, {second} {end})")
+        found = Described("no token" if None in (start, end) else f"no token ({first} {start}, {second} {end})")
         raise RecipeError(
             "the span", found, f"at least one of the {tokens} tokens (options.{first} < options.{second})"
         )

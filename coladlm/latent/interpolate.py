@@ -24,7 +24,7 @@ import torch
 
 from ..batch import Batch, Requests, run_alone
 from ..model import ColaDLM
-from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
 from ..sampling.flow import NOISE_TIME
 from ..settings import SamplerSettings
@@ -38,15 +38,15 @@ from .invert import (
     replay_settings,
     text_tokens,
 )
-from .waypoints import StopMaker, arch
+from .waypoints import WaypointPlans, arch
 
-ROADS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
+METHODS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text: every waypoint is that long
-MAX_STOPS = 128  # waypoints in all
+MAX_WAYPOINTS = 128  # waypoints in all
 
 DESCRIPTION = "Interpolates between texts: a number of waypoints from each text to the next, made in one of four ways."
 OPTIONS = (
-    Option("road", str, "through_flow", "How the waypoints are made.", choices=ROADS),
+    Option("road", str, "through_flow", "How the waypoints are made.", choices=METHODS),
     Option("stops", int, 9, "Waypoints from each text to the next, both texts counted.", low=2, high=33),
     Option("renoise", float, 0.5, "Through the flow: share of noise, 0 to 1, that a waypoint is re-noised to.",
            low=0, high=1),
@@ -66,7 +66,7 @@ TEXTS = (2, 16)
 
 
 @dataclasses.dataclass(frozen=True)
-class Stop:
+class Waypoint:
     """A waypoint, row `row` of the batch. weights: of each text of the recipe, summing to 1.
 
     prompt: from prompt to prompt the interpolated prompt, which `text` begins with; else empty. done: is the text
@@ -88,20 +88,21 @@ class Stop:
 
 
 @dataclasses.dataclass(frozen=True)
-class Road:
+class Interpolation:
     """The waypoints as far as they have come: at the start, whenever one is complete, and before Finished.
 
-    ends: the rows that stand at the texts themselves, in their order. notes: sentences for people.
+    method: the recipe's option `road`. ends: the rows that stand at the texts themselves, in their order. notes:
+    sentences for people. In JSON, method and waypoints keep the names of the recipe's options.
     """
 
-    road: str
-    stops: tuple[Stop, ...]
+    method: str = dataclasses.field(metadata={"json": "road"})
+    waypoints: tuple[Waypoint, ...] = dataclasses.field(metadata={"json": "stops"})
     ends: tuple[int, ...]
     settings: SamplerSettings
     notes: tuple[str, ...] = ()
 
 
-def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Road]:
+def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Interpolation]:
     """Runs the operation `interpolate` by itself. Raises RecipeError, PromptError, before the first event."""
     return run_alone(model, start_interpolate(model, recipe))
 
@@ -114,98 +115,98 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)
     if len(recipe.texts) < 2:
-        raise RecipeError("texts", Said(f"{len(recipe.texts)} text"), "at least two to interpolate between")
+        raise RecipeError("texts", Described(f"{len(recipe.texts)} text"), "at least two to interpolate between")
     tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
-    weights = stop_weights(len(tokens), options["stops"], options["weights"])
-    road, align = options["road"], options["align"]
-    if road == "noise_to_noise" and align == "stretch":
+    weights = waypoint_weights(len(tokens), options["stops"], options["weights"])
+    method, align = options["road"], options["align"]
+    if method == "noise_to_noise" and align == "stretch":
         raise RecipeError("options.align", align, "pad for noise_to_noise, whose noise belongs to its positions")
     before = model.tokenize(options["before"])
     if len(before) > MAX_TOKENS:
-        raise RecipeError("options.before", Said(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
-    prompts = road == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
-    stops = StopMaker(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
-    walk = _Walk(model, stops, weights, recipe.settings, road)
-    if road == "decoder_only":
-        return walk.decoded()
-    if road == "through_flow":
-        return walk.through_flow(options["renoise"], options["profile"])
-    if road == "noise_to_noise":
-        return walk.noise_to_noise(replay_settings(recipe.settings, options["using"]), options["iterations"])
-    return walk.prompt_to_prompt()
+        raise RecipeError("options.before", Described(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
+    prompts = method == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
+    plans = WaypointPlans(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
+    started = _Interpolating(model, plans, weights, recipe.settings, method)
+    if method == "decoder_only":
+        return started.decoded()
+    if method == "through_flow":
+        return started.through_flow(options["renoise"], options["profile"])
+    if method == "noise_to_noise":
+        return started.noise_to_noise(replay_settings(recipe.settings, options["using"]), options["iterations"])
+    return started.prompt_to_prompt()
 
 
-def stop_weights(texts: int, stops: int, weights: Sequence[float] | None = None) -> list[tuple[float, ...]]:
-    """The weights of each waypoint, one for each text. Raises RecipeError."""
+def waypoint_weights(texts: int, each: int, weights: Sequence[float] | None = None) -> list[tuple[float, ...]]:
+    """The weights of each waypoint, one for each text. each: waypoints from a text to the next. Raises RecipeError."""
     if weights is not None:
         if len(weights) != texts or not sum(weights) > 0:
-            found = Said(f"{len(weights)} weights that sum to {sum(weights):g}")
+            found = Described(f"{len(weights)} weights that sum to {sum(weights):g}")
             raise RecipeError("options.weights", found, f"{texts}, one for each text, not all 0")
         return [tuple(w / sum(weights) for w in weights)]
-    total = (texts - 1) * (stops - 1) + 1
-    if total > MAX_STOPS:
-        raise RecipeError("options.stops", stops, f"at most {MAX_STOPS} waypoints in all, not {total}")
+    total = (texts - 1) * (each - 1) + 1
+    if total > MAX_WAYPOINTS:
+        raise RecipeError("options.stops", each, f"at most {MAX_WAYPOINTS} waypoints in all, not {total}")
     rows = []
-    for stop in range(total):
-        leg, along = divmod(stop, stops - 1)
+    for waypoint in range(total):
+        leg, along = divmod(waypoint, each - 1)
         row = [0.0] * texts
-        row[leg] = 1 - along / (stops - 1)
+        row[leg] = 1 - along / (each - 1)
         if along:
-            row[leg + 1] = along / (stops - 1)
+            row[leg + 1] = along / (each - 1)
         rows.append(tuple(row))
     return rows
 
 
-def rows_of(recipe: Recipe) -> int:
+def waypoint_count(recipe: Recipe) -> int:
     """How many waypoints a recipe has in all. Raises RecipeError."""
     options = check_options(recipe.options, OPTIONS)
-    return len(stop_weights(len(recipe.texts), options["stops"], options["weights"]))
+    return len(waypoint_weights(len(recipe.texts), options["stops"], options["weights"]))
 
 
-class _Walk:
+class _Interpolating:
     """An interpolation under way: what its waypoints are made of, and how far they have come."""
 
-    def __init__(self, model: ColaDLM, stops: StopMaker, weights: list[tuple[float, ...]],
-                 settings: SamplerSettings, road: str):  # fmt: skip
-        self.model, self.made, self.weights, self.settings, self.road = model, stops, weights, settings, road
-        self.tokens = stops.tokens
+    def __init__(self, model: ColaDLM, plans: WaypointPlans, weights: list[tuple[float, ...]],
+                 settings: SamplerSettings, method: str):  # fmt: skip
+        self.model, self.plans, self.weights, self.settings, self.method = model, plans, weights, settings, method
+        self.tokens = plans.tokens
         self.notes = []
         if all(ids == self.tokens[0] for ids in self.tokens):
             self.notes.append("The texts are the same, so there is nothing to interpolate between them.")
         # the rows that are a text itself
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
-        self.stops = [Stop(row, w) for row, w in enumerate(weights)]
+        self.waypoints = [Waypoint(row, w) for row, w in enumerate(weights)]
 
     def decoded(self) -> Requests:
         """Decoder only. Its BlockDone events come without steps."""
         settings = dataclasses.replace(self.settings, stop_at_end=True)
-        self.notes.append("The flow was not asked: the interpolated latents were decoded as they are.")
-        b, ps, made = self.model.block_size, self.model.patch_size, self.made
-        stops = [made.stop(w)[0] for w in self.weights]
-        blocks = max(map(len, stops)) // b
-        latents = torch.zeros(len(stops), made.first + blocks * b, self.model.latent_dim)
-        for row, z in enumerate(stops):
-            latents[row, : made.first + len(z)] = torch.cat((made.prefix, z))
+        self.notes.append("The flow was not used: the interpolated latents were decoded as they are.")
+        b, ps, plans = self.model.block_size, self.model.patch_size, self.plans
+        between = [plans.latents_of(w)[0] for w in self.weights]
+        blocks = max(map(len, between)) // b
+        latents = torch.zeros(len(between), plans.first + blocks * b, self.model.latent_dim)
+        for row, z in enumerate(between):
+            latents[row, : plans.first + len(z)] = torch.cat((plans.prefix, z))
         with torch.inference_mode():
             latents = latents.to(self.model.device)
-            logits = self.model.vae.decode(latents)[:, made.first * ps :]
-            latents, ids = latents[:, made.first :], logits.argmax(-1)
+            logits = self.model.vae.decode(latents)[:, plans.first * ps :]
+            latents, ids = latents[:, plans.first :], logits.argmax(-1)
             for row, text in self.at_text.items():
-                ids[row] = made.ids[text][: ids.shape[1]].to(ids)
+                ids[row] = plans.ids[text][: ids.shape[1]].to(ids)
             logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-        lead = made.lead * ps
-        answers = [self._cut(row[lead : len(z) * ps]) for row, z in zip(ids.tolist(), stops, strict=True)]
+        lead = plans.lead * ps
+        answers = [self._cut(row[lead : len(z) * ps]) for row, z in zip(ids.tolist(), between, strict=True)]
         reasons = ["end" if ended else "length" for _, ended in answers]
         token_ids = [ids for ids, _ in answers]
         for block in range(blocks):
             n, m = slice(block * b, (block + 1) * b), slice(block * b * ps, (block + 1) * b * ps)
             shown = [self.model.read(answer[: m.stop - lead]) for answer in token_ids]
-            active = torch.tensor([len(z) >= n.stop for z in stops])
+            active = torch.tensor([len(z) >= n.stop for z in between])
             yield BlockDone(block, latents[:, n], ids[:, m], logprobs[:, m], logits[:, m], shown, active)
         texts = [self.model.read(answer) for answer in token_ids]
         for row, (answer, text) in enumerate(zip(token_ids, texts, strict=True)):
             self._complete(row, answer, text)
-        yield self._road(settings, measured=True)
+        yield self._so_far(settings, measured=True)
         yield Finished(reasons, texts, token_ids)
 
     def through_flow(self, renoise: float, profile: str) -> Requests:
@@ -217,23 +218,23 @@ class _Walk:
         for row, weights in enumerate(self.weights):
             height = 1.0 if profile == "flat" else arch(weights)
             start = 0.0 if row in self.at_text else NOISE_TIME * renoise * height
-            plans.append(self.made.plan(weights, start))
+            plans.append(self.plans.plan(weights, start))
         return self._follow(Batch(plans, settings), self.at_text)
 
     def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Requests:
         if settings != self.settings:
             self.notes.append("Sampled with guidance 1, no stochastic steps, the likeliest tokens, no repetition "
                               "penalty and the re-encoded history, which inversion needs.")  # fmt: skip
-        yield self._road(settings)
-        noises = yield from find_noise(self.made.inversion_plans(), settings, iterations)
-        between = [self.made.noise_between(noises, weights) for weights in self.weights]
-        plans = [self.made.plan(w, NOISE_TIME, noise) for w, noise in zip(self.weights, between, strict=True)]
+        yield self._so_far(settings)
+        noises = yield from find_noise(self.plans.inversion_plans(), settings, iterations)
+        between = [self.plans.noise_between(noises, weights) for weights in self.weights]
+        plans = [self.plans.plan(w, NOISE_TIME, noise) for w, noise in zip(self.weights, between, strict=True)]
         yield from self._follow(Batch(plans, settings), {})
 
     def prompt_to_prompt(self) -> Requests:
-        prompts = [self.made.prompt(weights) for weights in self.weights]
+        prompts = [self.plans.prompt(weights) for weights in self.weights]
         for row, (_, ids) in enumerate(prompts):
-            self.stops[row] = dataclasses.replace(self.stops[row], prompt=self.model.read(ids))
+            self.waypoints[row] = dataclasses.replace(self.waypoints[row], prompt=self.model.read(ids))
         plans = [self.model.plan_encoded(prompt, self.settings) for prompt, _ in prompts]
         return self._follow(Batch(plans, self.settings), {}, [ids for _, ids in prompts])
 
@@ -244,19 +245,19 @@ class _Walk:
         read, prompts = self.model.read, prompts or [[] for _ in batch.plans]
         for row, text in pinned.items():
             self._complete(row, self.tokens[text], read(self.tokens[text]))
-        yield self._road(batch.settings)
+        yield self._so_far(batch.settings)
         while not isinstance(event := (yield batch), Finished):
             if isinstance(event, BlockDone):
                 texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
                 event = dataclasses.replace(event, texts=texts)
             yield event
             if isinstance(event, BlockDone) and self._note_complete(event, batch):
-                yield self._road(batch.settings)
+                yield self._so_far(batch.settings)
         ids = [prompt + answer for prompt, answer in zip(prompts, event.token_ids, strict=True)]
         texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
         for row, (answer, text) in enumerate(zip(ids, texts, strict=True)):
             self._complete(row, answer, text)
-        yield self._road(batch.settings, measured=True)
+        yield self._so_far(batch.settings, measured=True)
         yield Finished(event.reasons, texts, ids)
 
     def _note_complete(self, done: BlockDone, batch: Batch) -> bool:
@@ -267,13 +268,13 @@ class _Walk:
             new = ids[plan.skip if done.block == 0 else 0 :]
             ended = batch.settings.stop_at_end and not ends.isdisjoint(new)
             complete = ended or done.block + 1 == plan.blocks
-            if done.active[row] and complete and not self.stops[row].done:
-                self.stops[row] = dataclasses.replace(self.stops[row], text=done.texts[row], done=True)
+            if done.active[row] and complete and not self.waypoints[row].done:
+                self.waypoints[row] = dataclasses.replace(self.waypoints[row], text=done.texts[row], done=True)
                 news = True
         return news
 
     def _complete(self, row: int, ids: Sequence[int], text: str) -> None:
-        self.stops[row] = dataclasses.replace(self.stops[row], text=text, token_ids=tuple(ids), done=True)
+        self.waypoints[row] = dataclasses.replace(self.waypoints[row], text=text, token_ids=tuple(ids), done=True)
 
     def _cut(self, ids: list[int]) -> tuple[list[int], bool]:
         """Token ids up to the first end token, and whether there was one."""
@@ -282,19 +283,19 @@ class _Walk:
                 return ids[:i], True
         return ids, False
 
-    def _road(self, settings: SamplerSettings, measured: bool = False) -> Road:
+    def _so_far(self, settings: SamplerSettings, measured: bool = False) -> Interpolation:
         if measured:
             self._measure()
         ends = tuple(sorted(self.at_text, key=lambda row: self.at_text[row]))
-        return Road(self.road, tuple(self.stops), ends, settings, tuple(self.notes))
+        return Interpolation(self.method, tuple(self.waypoints), ends, settings, tuple(self.notes))
 
     def _measure(self) -> None:
-        """Fills in what can be said once all texts are there."""
+        """Fills in what is known only once all texts are complete."""
         texts = list(self.tokens)
-        if self.road == "prompt_to_prompt":
+        if self.method == "prompt_to_prompt":
             for row, text in self.at_text.items():
-                texts[text] = list(self.stops[row].token_ids)
-        ids = [list(stop.token_ids) for stop in self.stops]
+                texts[text] = list(self.waypoints[row].token_ids)
+        ids = [list(waypoint.token_ids) for waypoint in self.waypoints]
         lost = [str(text + 1) for row, text in self.at_text.items() if ids[row] != list(texts[text])]
         if lost:
             self.notes.append(
@@ -303,11 +304,11 @@ class _Walk:
             )
         spans = text_distances(self.model, ids, texts)
         before: Sequence[int] | None = None
-        for row, stop in enumerate(self.stops):
-            self.stops[row] = dataclasses.replace(
-                stop,
-                changed=() if before is None else changed_tokens(before, stop.token_ids),
+        for row, waypoint in enumerate(self.waypoints):
+            self.waypoints[row] = dataclasses.replace(
+                waypoint,
+                changed=() if before is None else changed_tokens(before, waypoint.token_ids),
                 latent_distances=tuple(spans[row]),
-                token_distances=tuple(token_distance(stop.token_ids, text) for text in texts),
+                token_distances=tuple(token_distance(waypoint.token_ids, text) for text in texts),
             )
-            before = stop.token_ids
+            before = waypoint.token_ids

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from ..batch import Batch, Requests, run_alone
 from ..model import ColaDLM
-from ..recipe import Option, Recipe, RecipeError, Said, check_options
+from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished, Step
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from .distances import token_distance
 from .layout import LatentSpace, Layout, lay_out
@@ -197,9 +197,11 @@ def text_tokens(model: ColaDLM, texts: Sequence[str], most: int | None = None) -
     batch = [model.tokenize(text) for text in texts]
     for index, ids in enumerate(batch):
         if not ids:
-            raise RecipeError(f"texts[{index}]", Said("empty"), "at least one token")
+            raise RecipeError(f"texts[{index}]", Described("empty"), "at least one token")
         if most is not None and len(ids) > most:
-            raise RecipeError(f"texts[{index}]", Said(f"{len(ids):,} tokens long"), f"at most {most:,} tokens here")
+            raise RecipeError(
+                f"texts[{index}]", Described(f"{len(ids):,} tokens long"), f"at most {most:,} tokens here"
+            )
     return batch
 
 

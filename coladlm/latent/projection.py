@@ -342,7 +342,7 @@ def faithfulness(
     return Faithfulness(
         trustworthiness(points, chart.place(points), neighbours),
         None if isinstance(chart, UMAPMap) else (float("nan") if nothing else float(drawn.sum() / true.sum())),
-        _rank_correlation(drawn.ravel(), true.ravel()),
+        rank_correlation(drawn.ravel(), true.ravel()),
         _largest_step(drawn),
         _largest_step(true),
     )
@@ -363,18 +363,13 @@ def _largest_step(lengths: Array) -> float:
     return float(np.median(shares)) if len(shares) else float("nan")
 
 
-def _rank_correlation(a: Array, b: Array) -> float:
-    if len(a) < 2:
+def rank_correlation(a: Array, b: Array) -> float:
+    """Spearman's; NaN where all values of either are alike, or there are fewer than two."""
+    from scipy.stats import spearmanr
+
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    first, second = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))
-    size = np.sqrt((first @ first) * (second @ second))
-    return float(first @ second / size) if size > 0 else float("nan")
-
-
-def _ranks(values: Array) -> NDArray[np.float64]:
-    """1 for the least; equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[inverse]
+    return float(spearmanr(a, b).statistic)
 
 
 # shapes

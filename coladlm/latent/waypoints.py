@@ -1,7 +1,7 @@
-"""What the stops of a road are made of: latents between texts, and the plans that carry them.
+"""What the waypoints of an interpolation are made of: latents between texts, and the plans that carry them.
 
-A text may stand before all stops, the same for each. Its whole blocks are the prefix, and what is left over is pinned
-at the start of the first block, as the sampler does with a prompt.
+A text may stand before all waypoints, the same for each. Its whole blocks are the prefix, and what is left over is
+pinned at the start of the first block, as the sampler does with a prompt.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from ..model import ColaDLM, EncodedText
 from ..sampling.flow import NOISE_TIME
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from . import geometry
 from .layout import LatentSpace, blocks_for, lay_out
 
 
-class StopMaker:
-    """The texts of a road, laid out, and what stands between them.
+class WaypointPlans:
+    """The texts of an interpolation, laid out, and the plans of the waypoints between them.
 
-    before: token ids that stand before every stop. tokens: those of the texts. stretched: a stop between texts of
-    different length has a length between; else it has the room of the longer and is padded. closed: the texts end
-    where they end; else they are prompts. lead: how many latents of the first block belong to what stands before.
+    before: token ids that stand before every waypoint. tokens: those of the texts. stretched: a waypoint between texts
+    of different length has a length between; otherwise it is padded to the length of the longer one. closed: the texts
+    end where they end; otherwise they are prompts. lead: how many latents of the first block belong to `before`.
     """
 
     def __init__(self, model: ColaDLM, before: list[int], tokens: list[list[int]], stretched: bool, closed: bool):
@@ -32,7 +32,7 @@ class StopMaker:
         self.model, self.tokens, self.stretched = model, tokens, stretched
         self.space = LatentSpace(model.vae.config)
         self.known = [before + ids for ids in tokens]
-        blocks = blocks_for(model, max(map(len, self.known))) + 1  # room for the end of the longest
+        blocks = blocks_for(model, max(map(len, self.known))) + 1  # one more for the end of the longest
         layouts = lay_out(model, self.known, blocks, closed)
         first, self.lead = divmod(len(before) // ps, b)
         self.first = first * b  # latents of the prefix
@@ -61,8 +61,8 @@ class StopMaker:
             return geometry.noise_slerp(noises[first], noises[second], weights[second])
         return geometry.noise_mean(torch.stack([noises[i] for i in inside]), torch.tensor([weights[i] for i in inside]))
 
-    def stop(self, weights: Sequence[float]) -> tuple[Tensor, int]:
-        """A stop's latents (blocks * b, d) from the lead on, in the blocks it needs, and how many are lead and text."""
+    def latents_of(self, weights: Sequence[float]) -> tuple[Tensor, int]:
+        """A waypoint's latents (blocks * b, d) from the lead on, in the blocks it needs; how many are lead and text."""
         b, lead, inside = self.model.block_size, self.lead, [i for i, w in enumerate(weights) if w > 0]
         if not self.stretched:
             n = lead + max(self.lengths[i] for i in inside)
@@ -76,12 +76,12 @@ class StopMaker:
                           after[: -n % b])), n  # fmt: skip
 
     def plan(self, weights: Sequence[float], start: float, noise: Tensor | None = None) -> Plan:
-        """The plan of a stop that is written from `start`, a time in [0, 1000]. noise: (blocks, b, d), or drawn.
+        """The plan of a waypoint that is written from `start`, a time in [0, 1000]. noise: (blocks, b, d), or drawn.
 
         A start of 0 at a text pins its tokens too.
         """
         b, d, ps = self.model.block_size, self.model.latent_dim, self.model.patch_size
-        source = self.stop(weights)[0].view(-1, b, d)
+        source = self.latents_of(weights)[0].view(-1, b, d)
         blocks, lead = len(source), self.lead
         times, pinned = torch.full((blocks, b), start), torch.full((blocks, b * ps), -1)
         times[0, :lead], pinned[0, : lead * ps] = 0.0, self.ids[0][: lead * ps]
@@ -104,9 +104,9 @@ class StopMaker:
         return plans
 
     def prompt(self, weights: Sequence[float]) -> tuple[EncodedText, list[int]]:
-        """The prompt of a stop with all that stands before it, and the tokens of the prompt alone."""
+        """The prompt of a waypoint with all that stands before it, and the tokens of the prompt alone."""
         model, ps = self.model, self.model.patch_size
-        latents, n = self.stop(weights)
+        latents, n = self.latents_of(weights)
         whole = torch.cat((self.prefix, latents))
         length = self.first + n
         if 1.0 in weights:
@@ -119,7 +119,7 @@ class StopMaker:
 
 
 def arch(weights: Sequence[float]) -> float:
-    """How far a stop is from every text: 0 at a text, 1 half-way between two; a half circle over their road."""
+    """How far a waypoint is from every text: 0 at a text, 1 half-way between two; a half circle in between."""
     return min(1.0, max(0.0, 2 * (1 - sum(w * w for w in weights)))) ** 0.5
 
 

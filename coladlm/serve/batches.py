@@ -10,7 +10,7 @@ from typing import Any
 from ..batch import Batch
 from ..model import ColaDLM
 from ..sampling.events import BlockDone
-from ..sampling.sampler import Plan
+from ..sampling.plan import Plan
 from ..sampling.shared_run import Group, SharedRun
 from .metrics import Metrics
 from .requests import SlowError
@@ -72,7 +72,7 @@ class SharedBatch:
     @property
     def size(self) -> int:
         """Sequences that are in it or about to come."""
-        return sum(len(group.plans) for group in self.members.values())
+        return sum(len(group.rows) for group in self.members.values())
 
     def join(self, task: OperationTask, plans: Sequence[Plan]) -> None:
         """Lets an operation in with the next block. Raises PlanError."""
@@ -120,7 +120,7 @@ class SharedBatch:
         return any(task in self.members for task in slow)
 
     def _count(self, there: list[Group]) -> None:
-        self.batches.metrics.stepped(sum(len(group.plans) for group in there))
+        self.batches.metrics.stepped(sum(len(group.rows) for group in there))
         if len(there) > 1:
             for task, group in self.members.items():
                 if group in there and not task.shares:

@@ -80,6 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="of encoder and decoder (2 2)")  # fmt: skip
     sizes.add_argument("--longest", type=int, default=256, help="tokens of a row; longer stories are cut (%(default)s)")
 
+    _add_training_arguments(parser)
+
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
+    machine.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
+                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
+    machine.add_argument("--threads", type=int, help="of the CPU (all)")
+    machine.add_argument("--workers", type=int, default=1,
+                         help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
+                         "(%(default)s)")  # fmt: skip
+    machine.add_argument("--compile", action="store_true", help="compile the DiT's layers (minutes at the start)")
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is trained")
     how.add_argument("--tokens", type=int, default=4096, help="a batch (%(default)s)")
     how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
@@ -98,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         type=Path,
         metavar="BASELINE",
-        help="an autoregressive transformer on the same tokens (evaluate.train_baseline) that teaches",
+        help="an autoregressive transformer on the same tokens (coladlm.train.baseline) that teaches",
     )
     how.add_argument("--taught", type=float, default=DiTObjective.taught,
                      help="share of the teacher in what is to be predicted (%(default)g)")  # fmt: skip
@@ -117,16 +131,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="largest size of the noise on the clean copy (%(default)g)")  # fmt: skip
     how.add_argument("--name", default="dit", help="folder of the DiT inside the run, for comparisons (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of everything that is drawn (%(default)s)")
-
-    machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
-    machine.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
-                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
-    machine.add_argument("--threads", type=int, help="of the CPU (all)")
-    machine.add_argument("--workers", type=int, default=1,
-                         help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
-                         "(%(default)s)")  # fmt: skip
-    machine.add_argument("--compile", action="store_true", help="compile the DiT's layers (minutes at the start)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ from app.trajectories.cloud import CloudHolder
 from app.trajectories.handlers import Explorer
 from app.trajectories.views import branch_on_map, run_on_map
 from coladlm import SamplerSettings
-from coladlm.latent.interpolate import ROADS
+from coladlm.latent.interpolate import METHODS
 from coladlm.recipe import Recipe
 from coladlm.serve.turns import THREAD
 
@@ -82,7 +82,7 @@ def visit(model, scheduler, baseline, tmp_path_factory):
 
 def interpolations(visit):
     texts = dict(zip("12", PAIR, strict=True))
-    for road in ROADS:
+    for road in METHODS:
         options = {"road": road, "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
         controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
         yield from interpolate(visit.model, visit.scheduler, Viewer(ME), controls)

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from coladlm.baseline.baseline import save_baseline
+from coladlm.cli import main
 from coladlm.evaluate.stories import EvaluationError, excerpts
-from coladlm.evaluate.sweep import combinations, draw, frontier, main, sweep
+from coladlm.evaluate.sweep import combinations, draw, frontier, sweep
 from coladlm.settings import SamplerSettings, SettingsError
 
 BASE = SamplerSettings(steps=2, guidance=1.0, max_new_tokens=8)
@@ -58,7 +59,7 @@ def test_the_command_writes_a_table_and_a_picture(golden_folder, baseline, stori
     save_baseline(tmp_path / "baseline", baseline)
     places = {"data": tmp_path, "json": tmp_path / "s.json", "picture": tmp_path / "s.png", "model": golden_folder,
               "baseline": tmp_path / "baseline", "device": "cpu", "dtype": "float32"}  # fmt: skip
-    arguments = [word for name, value in places.items() for word in (f"--{name}", str(value))]
+    arguments = ["sweep", *(word for name, value in places.items() for word in (f"--{name}", str(value)))]
     arguments += ["--prompts", "2", "--max-new-tokens", "24", "--vary", "stochasticity=0,1", "--vary", "steps=1"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.count("perplexity per word") == 2
@@ -67,7 +68,7 @@ def test_the_command_writes_a_table_and_a_picture(golden_folder, baseline, stori
     assert main(arguments) == 0
     assert capsys.readouterr().out == ""
     assert main([*arguments, "--vary", "beauty=1"]) == 2
-    assert capsys.readouterr().err.startswith("sweep: vary is 'beauty=1'")
+    assert capsys.readouterr().err.startswith("python -m coladlm sweep: vary is 'beauty=1'")
 
 
 def test_a_picture_of_one_setting_is_drawn(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from coladlm import SamplerSettings
 from coladlm.latent import (
     Edited,
-    Road,
+    Interpolation,
     lay_out,
     run_edit,
     run_interpolate,
@@ -22,16 +22,16 @@ STORY = "Tom had a small red boat. He took the boat to the lake. The boat went f
 
 def test_noise_to_noise_begins_and_ends_at_its_texts(bundled):
     recipe = Recipe("interpolate", (FIRST, SECOND), bundled.defaults, options={"road": "noise_to_noise", "stops": 3})
-    road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Road)][-1]
-    assert (road.stops[0].text, road.stops[-1].text) == (FIRST, SECOND)
+    road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Interpolation)][-1]
+    assert (road.waypoints[0].text, road.waypoints[-1].text) == (FIRST, SECOND)
 
 
 def test_little_noise_at_its_own_latents_gives_a_text_back(bundled):
     options = {"renoise": 0.1, "profile": "flat", "stops": 3}
     settings = dataclasses.replace(bundled.defaults, stochasticity=0.0)
     recipe = Recipe("interpolate", (SECOND, SECOND), settings, options=options)
-    road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Road)][-1]
-    assert road.stops[1].text == SECOND
+    road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Interpolation)][-1]
+    assert road.waypoints[1].text == SECOND
 
 
 def test_a_direction_turns_held_out_sentences(bundled):

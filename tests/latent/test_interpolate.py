@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
-from coladlm.latent import Inverting, Road, lay_out, run_interpolate
+from coladlm.latent import Interpolation, Inverting, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
-from coladlm.latent.interpolate import ROADS, rows_of, stop_weights
+from coladlm.latent.interpolate import METHODS, waypoint_count, waypoint_weights
 from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
@@ -22,36 +22,39 @@ def recipe(*texts: str, settings: SamplerSettings = SETTINGS, **options) -> Reci
     return Recipe("interpolate", texts or (FIRST, SECOND), settings, options={"stops": 5, **options})
 
 
-def walk(model, recipe: Recipe) -> Road:
-    return [event for event in run_interpolate(model, recipe) if isinstance(event, Road)][-1]
+def walk(model, recipe: Recipe) -> Interpolation:
+    return [event for event in run_interpolate(model, recipe) if isinstance(event, Interpolation)][-1]
 
 
 @pytest.mark.parametrize("align", ["pad", "stretch"])
 @pytest.mark.parametrize("road", WRITING)
 def test_a_road_begins_and_ends_at_its_texts(model, road, align):
     outcome = walk(model, recipe(road=road, align=align))
-    assert [outcome.stops[row].text for row in outcome.ends] == [FIRST, SECOND]
-    assert outcome.stops[0].token_distances[0] == outcome.stops[-1].token_distances[1] == 0
-    assert outcome.stops[0].latent_distances[0] < 1e-3 and outcome.stops[-1].latent_distances[1] < 1e-3
-    assert outcome.stops[0].token_distances[1] == outcome.stops[-1].token_distances[0] > 0
+    assert [outcome.waypoints[row].text for row in outcome.ends] == [FIRST, SECOND]
+    assert outcome.waypoints[0].token_distances[0] == outcome.waypoints[-1].token_distances[1] == 0
+    assert outcome.waypoints[0].latent_distances[0] < 1e-3 and outcome.waypoints[-1].latent_distances[1] < 1e-3
+    assert outcome.waypoints[0].token_distances[1] == outcome.waypoints[-1].token_distances[0] > 0
 
 
 def test_a_road_through_three_texts_stops_at_each(model):
     outcome = walk(model, recipe(FIRST, SECOND, THIRD))
     assert outcome.ends == (0, 4, 8)
-    assert [outcome.stops[row].text for row in outcome.ends] == [FIRST, SECOND, THIRD]
+    assert [outcome.waypoints[row].text for row in outcome.ends] == [FIRST, SECOND, THIRD]
 
 
 def test_the_road_from_prompt_to_prompt_begins_and_ends_at_its_prompts(model):
     outcome = walk(model, recipe(road="prompt_to_prompt"))
-    assert [outcome.stops[row].prompt for row in outcome.ends] == [FIRST, SECOND]
-    assert all(stop.text.startswith(stop.prompt) for stop in outcome.stops)
+    assert [outcome.waypoints[row].prompt for row in outcome.ends] == [FIRST, SECOND]
+    assert all(stop.text.startswith(stop.prompt) for stop in outcome.waypoints)
 
 
 def test_the_ends_from_prompt_to_prompt_are_what_generating_gives(model):
     outcome = walk(model, recipe(road="prompt_to_prompt"))
     written = model.generate([FIRST, SECOND], SETTINGS, sequences=[0, 0])
-    assert [stop.text for stop in (outcome.stops[0], outcome.stops[-1])] == [FIRST + written[0], SECOND + written[1]]
+    assert [stop.text for stop in (outcome.waypoints[0], outcome.waypoints[-1])] == [
+        FIRST + written[0],
+        SECOND + written[1],
+    ]
 
 
 def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
@@ -68,68 +71,71 @@ def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
         torch.testing.assert_close(own, layout.latents, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_an_end_that_did_not_come_back_is_told(model, road):
     outcome = walk(model, recipe(FIRST, "👩‍🚀 שלום", road=road))
     texts = (FIRST, "👩‍🚀 שלום")
-    lost = [n for n, row in enumerate(outcome.ends, 1) if not outcome.stops[row].text.startswith(texts[n - 1])]
+    lost = [n for n, row in enumerate(outcome.ends, 1) if not outcome.waypoints[row].text.startswith(texts[n - 1])]
     told = [note for note in outcome.notes if "did not come back" in note]
     assert len(told) == bool(lost) and all(str(n) in told[0] for n in lost)
     assert lost == [] or road == "noise_to_noise"
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_all_stops_run_as_one_batch(model, road):
     events = [event for event in run_interpolate(model, recipe(road=road)) if isinstance(event, (Step, BlockDone))]
     assert all(len(event.active) == 5 for event in events)
     assert [event.block for event in events] == sorted(event.block for event in events)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_the_outcome_comes_right_before_the_end(model, road):
     events = list(run_interpolate(model, recipe(road=road)))
-    assert isinstance(events[-1], Finished) and isinstance(events[-2], Road)
-    assert list(events[-1].texts) == [stop.text for stop in events[-2].stops]
-    assert [tuple(ids) for ids in events[-1].token_ids] == [stop.token_ids for stop in events[-2].stops]
-    assert all(stop.done and len(stop.latent_distances) == 2 for stop in events[-2].stops)
+    assert isinstance(events[-1], Finished) and isinstance(events[-2], Interpolation)
+    assert list(events[-1].texts) == [stop.text for stop in events[-2].waypoints]
+    assert [tuple(ids) for ids in events[-1].token_ids] == [stop.token_ids for stop in events[-2].waypoints]
+    assert all(stop.done and len(stop.latent_distances) == 2 for stop in events[-2].waypoints)
 
 
 def test_the_texts_are_there_before_anything_is_computed(model):
     first = next(iter(run_interpolate(model, recipe(road="through_flow"))))
-    assert isinstance(first, Road)
-    assert [(stop.text, stop.done) for stop in (first.stops[0], first.stops[-1])] == [(FIRST, True), (SECOND, True)]
+    assert isinstance(first, Interpolation)
+    assert [(stop.text, stop.done) for stop in (first.waypoints[0], first.waypoints[-1])] == [
+        (FIRST, True),
+        (SECOND, True),
+    ]
 
 
 def test_stops_say_when_they_are_complete(model):
-    roads = [event for event in run_interpolate(model, recipe(road="through_flow")) if isinstance(event, Road)]
-    done = [sum(stop.done for stop in road.stops) for road in roads]
+    roads = [event for event in run_interpolate(model, recipe(road="through_flow")) if isinstance(event, Interpolation)]
+    done = [sum(stop.done for stop in road.waypoints) for road in roads]
     assert done[0] == 2 and done[-1] == 5 and done == sorted(done)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_a_pair_alone_equals_the_pair_in_company(model, road):
     alone = walk(model, recipe(FIRST, SECOND, road=road))
     company = walk(model, recipe(FIRST, SECOND, "A third text, which is far longer than the other two are", road=road))
-    assert [stop.text for stop in company.stops[:5]] == [stop.text for stop in alone.stops]
+    assert [stop.text for stop in company.waypoints[:5]] == [stop.text for stop in alone.waypoints]
 
 
 @pytest.mark.parametrize("road", WRITING)
 def test_there_and_back_is_the_same_road(model, road):
     there, back = walk(model, recipe(FIRST, SECOND, road=road)), walk(model, recipe(SECOND, FIRST, road=road))
-    assert [stop.text for stop in there.stops] == [stop.text for stop in back.stops][::-1]
+    assert [stop.text for stop in there.waypoints] == [stop.text for stop in back.waypoints][::-1]
 
 
 def test_equal_texts_make_a_road_that_stays_and_says_so(model):
     outcome = walk(model, recipe(FIRST, FIRST, road="through_flow", renoise=0.0))
-    assert outcome.stops[0].text == outcome.stops[-1].text == FIRST
+    assert outcome.waypoints[0].text == outcome.waypoints[-1].text == FIRST
     assert any("are the same" in note for note in outcome.notes)
 
 
 @pytest.mark.parametrize("before", ["A\n", "Once upon a time\n", "Hello there, you.\n"])
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_what_stands_before_is_no_part_of_a_stop(model, road, before):
     outcome = walk(model, recipe(road=road, before=before))
-    ends = [outcome.stops[row] for row in outcome.ends]
+    ends = [outcome.waypoints[row] for row in outcome.ends]
     if road in WRITING:
         assert [stop.text for stop in ends] == [FIRST, SECOND]
     if road == "prompt_to_prompt":
@@ -140,7 +146,7 @@ def test_what_stands_before_is_no_part_of_a_stop(model, road, before):
 def test_what_stands_before_is_heard(model):
     made = [recipe(FIRST, SECOND, renoise=0.9, before=before) for before in ("", "Hello there, you. And ")]
     plain, after = (walk(model, each) for each in made)
-    assert [stop.text for stop in plain.stops[1:-1]] != [stop.text for stop in after.stops[1:-1]]
+    assert [stop.text for stop in plain.waypoints[1:-1]] != [stop.text for stop in after.waypoints[1:-1]]
 
 
 def test_a_road_past_the_flow_says_so(model):
@@ -149,20 +155,20 @@ def test_a_road_past_the_flow_says_so(model):
 
 def test_weights_make_a_single_stop_of_all_texts(model):
     outcome = walk(model, recipe(FIRST, SECOND, THIRD, weights=[1, 2, 1]))
-    assert [stop.weights for stop in outcome.stops] == [(0.25, 0.5, 0.25)]
-    assert len(outcome.stops[0].latent_distances) == 3
+    assert [stop.weights for stop in outcome.waypoints] == [(0.25, 0.5, 0.25)]
+    assert len(outcome.waypoints[0].latent_distances) == 3
 
 
 def test_weight_on_one_text_gives_that_text(model):
     for road in WRITING:
-        assert walk(model, recipe(FIRST, SECOND, THIRD, weights=[0, 0, 3], road=road)).stops[0].text == THIRD
+        assert walk(model, recipe(FIRST, SECOND, THIRD, weights=[0, 0, 3], road=road)).waypoints[0].text == THIRD
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_emoji_and_right_to_left_texts_have_roads(model, road):
     outcome = walk(model, recipe("😀 👩‍👧 ok", "שלום עולם", road=road))
     if road in WRITING:
-        assert [outcome.stops[row].text for row in outcome.ends] == ["😀 👩‍👧 ok", "שלום עולם"]
+        assert [outcome.waypoints[row].text for row in outcome.ends] == ["😀 👩‍👧 ok", "שלום עולם"]
 
 
 @pytest.mark.parametrize("road", ["through_flow", "noise_to_noise", "prompt_to_prompt"])
@@ -206,13 +212,13 @@ def test_odd_input_gets_a_sentence(model, made, sentence):
 
 
 def test_weights_go_evenly_from_text_to_text():
-    assert stop_weights(2, 3) == [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
-    assert stop_weights(3, 2) == [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
-    assert rows_of(recipe(FIRST, SECOND, THIRD)) == 9
+    assert waypoint_weights(2, 3) == [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
+    assert waypoint_weights(3, 2) == [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    assert waypoint_count(recipe(FIRST, SECOND, THIRD)) == 9
 
 
 def test_the_arch_is_0_at_the_texts_and_1_half_way():
-    heights = [arch(weights) for weights in stop_weights(2, 9)]
+    heights = [arch(weights) for weights in waypoint_weights(2, 9)]
     assert heights[0] == heights[-1] == 0 and heights[4] == 1
     assert all(a < b for a, b in itertools.pairwise(heights[:5]))
 

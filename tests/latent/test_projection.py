@@ -320,7 +320,13 @@ def test_paths_that_never_move_are_left_out(paths):
 
 
 def test_equal_lengths_share_their_rank():
-    assert projection._ranks(np.array([2.0, 1.0, 2.0])).tolist() == [2.5, 1.0, 2.5]
+    lengths = np.array([2.0, 1.0, 2.0])  # ranks 2.5, 1, 2.5
+    assert projection.rank_correlation(lengths, np.array([5.0, 1.0, 5.0])) == pytest.approx(1.0)
+    assert projection.rank_correlation(lengths, np.array([1.0, 2.0, 3.0])) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_lengths_that_are_all_alike_have_no_rank_correlation():
+    assert np.isnan(projection.rank_correlation(np.ones(4), np.arange(4.0)))
 
 
 def test_trustworthiness_of_too_few_points_is_nothing():

@@ -391,5 +391,5 @@ def test_nothing_of_a_run_is_left_on_the_modules(model):
 def test_a_long_prefix_in_pieces_equals_one_pass(model, monkeypatch):
     prompt = "Once upon a time there was a little cat. " * 3
     whole = events(model, [prompt, "The"])[-1].texts
-    monkeypatch.setattr("coladlm.sampling.sampler.PREFILL_LATENTS", 8)
+    monkeypatch.setattr("coladlm.sampling.history.PREFILL_LATENTS", 8)
     assert events(model, [prompt, "The"])[-1].texts == whole

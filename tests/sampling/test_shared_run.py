@@ -176,5 +176,5 @@ def test_a_long_run_of_comings_and_goings_does_not_grow(model):
         shared.join(plans[index % 4])
         for _ in range(4):
             shared.advance()
-        assert len(shared._run.plans) <= 6
-        assert shared._run.flow_cache.capacity <= longest
+        assert len(shared._run.batch) <= 6
+        assert shared._run.history.flow_cache.capacity <= longest

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from coladlm import BlockDone, Finished, SamplerSettings, Step
-from coladlm.latent import Edited, Road, RoundTrips
+from coladlm.latent import Edited, Interpolation, RoundTrips
 from coladlm.latent.branch import Spot, start_branch
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
@@ -44,12 +44,12 @@ def outcome(events) -> tuple:
     """The texts and what the operation itself has said of them, without numbers that carry rounding."""
     *_, finished = events = [event for event in events if not isinstance(event, Waiting)]
     assert isinstance(finished, Finished)
-    said = [event for event in events if isinstance(event, Edited | Road | RoundTrips)]
+    said = [event for event in events if isinstance(event, Edited | Interpolation | RoundTrips)]
     last = said[-1] if said else None
     if isinstance(last, Edited):
         own = [(c.text, c.changed) for c in sorted(last.candidates, key=lambda c: c.row)]
-    elif isinstance(last, Road):
-        own = [(stop.text, stop.prompt, stop.changed, stop.done, stop.token_distances) for stop in last.stops]
+    elif isinstance(last, Interpolation):
+        own = [(stop.text, stop.prompt, stop.changed, stop.done, stop.token_distances) for stop in last.waypoints]
     else:
         own = last and [(trip.text, trip.restored) for trip in last.trips]
     return finished.texts, finished.token_ids, finished.reasons, own

@@ -8,11 +8,11 @@ import torch
 from safetensors import safe_open
 
 from coladlm.baseline.baseline import BUNDLED
-from coladlm.baseline.train import main as train_baseline
 from coladlm.model import ColaDLM
 from coladlm.networks.config import TextVAEConfig
 from coladlm.networks.text_vae import TextVAE
 from coladlm.train.__main__ import main
+from coladlm.train.baseline import main as train_baseline
 from coladlm.train.curves import read_metrics
 from coladlm.train.stages import load_average, load_vae
 

@@ -22,7 +22,7 @@ from app.interpolate.tab import BEFORE, EXAMPLES, ROAD_CHOICES
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
 from coladlm import BlockDone, SamplerSettings, Step
-from coladlm.latent.interpolate import ROADS, Road
+from coladlm.latent.interpolate import METHODS, Interpolation
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
@@ -54,7 +54,7 @@ def _said(piece):
     return "".join(text for text, _ in piece)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_an_interpolation_ends_with_its_waypoints_their_distances_and_a_link(model, road):
     rows, progress, link, distances = _last(model, road=road)
     assert (rows["state"], progress["state"]) == ("done", "done")
@@ -67,7 +67,7 @@ def test_an_interpolation_ends_with_its_waypoints_their_distances_and_a_link(mod
 def test_the_rows_are_the_texts_of_the_run(model):
     rows, *_ = _last(model)
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 4, "renoise": 0.5})
-    stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
+    stops = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints
     assert [row["text"] for row in rows["rows"]] == [stop.text for stop in stops]
     assert (rows["rows"][0]["text"], rows["rows"][-1]["text"]) == PAIR
 
@@ -119,7 +119,7 @@ def test_the_tokens_that_settled_are_those_of_the_waypoint(model, road, before):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": road, "stops": 3, "before": before})
     live = LiveInterpolation(model, recipe)
     list(live.frames(run(model, recipe)))
-    stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
+    stops = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints
     assert tuple(live.rows[1].answer) == stops[1].token_ids
 
 
@@ -127,7 +127,7 @@ def test_a_continuation_settles_after_its_prompt(model):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"road": "prompt_to_prompt", "stops": 3})
     live = LiveInterpolation(model, recipe)
     list(live.frames(run(model, recipe)))
-    stop = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops[1]
+    stop = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints[1]
     assert live.rows[1].answer == list(stop.token_ids[-len(live.rows[1].answer) :])
     flags = [flag for text, flag in live.rows[1].final if text]
     assert flags[0] & 2 and not flags[-1] & 2
@@ -263,11 +263,11 @@ def test_a_link_fills_in_texts_options_and_settings(model):
     assert "press Interpolate" in rest[-1]["message"]
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", METHODS)
 def test_a_link_repeats_its_interpolation(model, road):
     rows, _, link, _ = _last(model, road=road)
     recipe = Recipe.from_url(link["query"][3:])
-    stops = [event for event in run(model, recipe) if isinstance(event, Road)][-1].stops
+    stops = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints
     assert [row["text"] for row in rows["rows"]] == [stop.text for stop in stops]
 
 
@@ -322,7 +322,7 @@ def test_the_texts_to_send_are_those_of_the_waypoints(model):
 
 
 def test_every_way_to_interpolate_has_a_choice():
-    assert tuple(choice.value for choice in ROAD_CHOICES) == ROADS
+    assert tuple(choice.value for choice in ROAD_CHOICES) == METHODS
 
 
 def test_waypoints_are_called_by_where_they_are():
@@ -337,8 +337,8 @@ def test_waypoints_are_called_by_where_they_are():
 def test_the_api_gives_the_waypoints_of_its_recipe(model):
     *_, (stops, recipe) = interpolate_texts(model, SCHEDULER, list(PAIR), {"stops": 3}, {"steps": 3})
     again = Recipe.from_json(json.dumps(recipe))
-    road = [event for event in run(model, again) if isinstance(event, Road)][-1]
-    assert [stop["text"] for stop in stops] == [stop.text for stop in road.stops]
+    road = [event for event in run(model, again) if isinstance(event, Interpolation)][-1]
+    assert [stop["text"] for stop in stops] == [stop.text for stop in road.waypoints]
     assert all(len(stop["latent_distances"]) == 2 for stop in stops)
 
 

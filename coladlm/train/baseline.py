@@ -1,4 +1,4 @@
-"""Trains the baseline on the token files of a run, beside its VAE and DiT: `python -m coladlm.baseline.train`.
+"""Trains the baseline on the token files of a run, beside its VAE and DiT: `python -m coladlm.train.baseline`.
 
 The same rows in the same order, the same loop and the same optimiser as the DiT; one row is one story, read after the
 end token, and what follows its own end token does not count.
@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..baseline.baseline import Baseline, save_baseline
+from ..baseline.transformer import Transformer, TransformerConfig
 from ..hardware.devices import choose_device
 from ..tokenizer import load_tokenizer
-from ..train.curves import read_metrics
-from ..train.loop import LoopSettings, Stage, Training
-from ..train.precision import choose_dtype
-from ..train.stages import Place, keep_memory, load_average
-from .baseline import Baseline, save_baseline
-from .transformer import Transformer, TransformerConfig
+from .curves import read_metrics
+from .loop import LoopSettings, Stage, Training
+from .precision import choose_dtype
+from .stages import Place, keep_memory, load_average
 
 FOLDER = "baseline"
 BEFORE = "before.json"  # the `training` of the baseline that a run began with
@@ -189,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses `argv` and trains. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m coladlm.baseline.train")
+    parser = argparse.ArgumentParser(prog="python -m coladlm.train.baseline")
     add_arguments(parser)
     return run(parser.parse_args(argv))
 

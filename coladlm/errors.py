@@ -1,17 +1,17 @@
-"""How a sentence about wrong input says what was found."""
+"""How an error message describes a wrong value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 
-class Said(str):
-    """What was found, already in words."""
+class Described(str):
+    """A value that is described in words already."""
 
 
-def brief(value: object) -> str:
-    """`value` in at most 60 characters, for a sentence. An instance of `Said` stands as it is."""
-    if isinstance(value, Said):
+def describe(value: object) -> str:
+    """`value` in at most 60 characters, for an error message. A `Described` stands as it is."""
+    if isinstance(value, Described):
         return value
     if isinstance(value, (str, bytes)):
         value = value[:60]

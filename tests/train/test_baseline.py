@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from coladlm.baseline.baseline import Baseline
-from coladlm.baseline.train import BaselineStage, main
 from coladlm.baseline.transformer import TransformerConfig
+from coladlm.train.baseline import BaselineStage, main
 from coladlm.train.curves import read_metrics
 from coladlm.train.stages import Place, run_tokenizer
 

@@ -1,0 +1,146 @@
+"""History: what stands before the block to come, for all rows of a run: the caches of the networks, and the tokens.
+
+Rows are right-aligned: all texts end in the same slot, and a row with a shorter history has empty slots at its start.
+Rows leave and join between passes; `place` comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..networks.dit import BlockCausalDiT
+from ..networks.layers import KVCache
+from ..networks.text_vae import TextVAE
+from .plan import Plan
+from .tokens import NO_TOKEN
+
+PREFILL_LATENTS = 512  # latents of the prefix that pass at once: bounds the mask and the activations
+
+
+class History:
+    """The caches of a run, preallocated and written in place.
+
+    position: slots before the block to come. padding: (rows,), empty slots at the start of each row, on the CPU.
+    seen: (rows, vocab) bool, the tokens decoded so far, for the repetition penalty; at a pinned position that is what
+    the decoder chose there, as in the published sampler, and not the token that stands in the text.
+    context: (rows, capacity * patch_size), all tokens so far, for the rule against repeated n-grams.
+    """
+
+    def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int):
+        """The prefixes of these plans. reencoded: whether later blocks read encoded tokens in place of latents."""
+        self.vae, self.dit, self.device = vae, dit, dit.device
+        self.block_size, self.patch_size = vae.config.block_size, vae.config.patch_size
+        lengths = torch.tensor([len(plan.prefix) for plan in plans])
+        self.position = int(lengths.max())
+        self.padding = self.position - lengths
+        capacity = self.position + self.block_size * max(plan.blocks for plan in plans)
+        shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": self.block_size,
+                                  "device": self.device, "dtype": dit.dtype}  # fmt: skip
+        c, v = dit.config, vae.config
+        self.flow_cache = KVCache(c.num_layers, c.heads, c.head_dim, **shared)
+        self.decoder_cache = KVCache(v.decoder_num_blocks, v.kv_heads, v.head_dim, **shared)
+        self.encoder_cache = KVCache(v.encoder_num_blocks, v.kv_heads, v.head_dim, **shared) if reencoded else None
+        self.seen = torch.zeros(len(plans), v.vocab_size, dtype=torch.bool, device=self.device)
+        self.context = torch.full((len(plans), capacity * self.patch_size), NO_TOKEN, device=self.device)
+        self.clean_modulations = dit.modulations(torch.zeros(1, device=self.device)).at(0)
+        for row, plan in enumerate(plans):
+            if plan.written is not None:
+                self.seen[row, plan.written.to(self.device)] = True
+        if self.position:
+            self._prefill(plans, pad_id)
+
+    def _prefill(self, plans: Sequence[Plan], pad_id: int) -> None:
+        """Fills the caches with the prefixes, in pieces of whole blocks."""
+        latents = torch.zeros(len(plans), self.position, self.vae.config.latent_dim)
+        ids = torch.full((len(plans), self.position * self.patch_size), pad_id)
+        for row, plan in enumerate(plans):
+            if len(plan.prefix):
+                latents[row, -len(plan.prefix) :] = plan.prefix
+                ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
+                self.context[row, : ids.shape[1]][-len(plan.prefix_ids) :] = plan.prefix_ids.to(self.device)
+        piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
+        for start in range(0, self.position, piece):
+            end = min(start + piece, self.position)
+            self._place(start, end)
+            if self.encoder_cache is not None:
+                self.encode(ids[:, start * self.patch_size : end * self.patch_size].to(self.device))
+            self.remember(latents[:, start:end].to(self.device))
+
+    # passes
+
+    def place(self) -> None:
+        """The passes to come are about the block after `position`."""
+        self._place(self.position, self.position + self.block_size)
+
+    def _place(self, start: int, end: int) -> None:
+        """The passes to come are about these slots, at each row's own positions."""
+        positions = (torch.arange(start, end) - self.padding[:, None]).clamp(min=0)
+        alone = torch.arange(end - start).expand_as(positions)
+        self.flow_rope = self.dit.rope(positions.to(self.device))
+        self.flow_rope_guided = torch.cat((self.flow_rope, self.dit.rope(alone.to(self.device))))
+        self.text_rope = self.vae.rope(positions.to(self.device))
+        for cache in self._caches():
+            cache.place(start, end)
+
+    def encode(self, ids: Tensor) -> Tensor:
+        """Token ids of the placed slots -> scaled posterior means, through the encoder's cache."""
+        return self.vae.scale(self.vae.encode(ids, self.text_rope, self.encoder_cache).mean)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents of the placed slots -> logits, read after the text so far."""
+        return self.vae.decode(latents, self.text_rope, self.decoder_cache)
+
+    def remember(self, latents: Tensor) -> None:
+        """Puts clean latents of the placed slots into the caches that later blocks read."""
+        self.dit.hidden(latents, self.clean_modulations, self.flow_rope, self.flow_cache)
+        self.vae.decode_hidden(latents, self.text_rope, self.decoder_cache)
+
+    # rows
+
+    def keep(self, rows: list[int]) -> None:
+        """Drops all rows but these."""
+        kept = torch.tensor(rows)
+        for cache in self._caches():
+            cache.keep(kept)
+        self.padding = self.padding[kept]
+        self.seen, self.context = self.seen[kept.to(self.device)], self.context[kept.to(self.device)]
+
+    def join(self, other: History, blocks: int) -> None:
+        """Puts the rows of another history behind those of this one. blocks: how many are still to come."""
+        room = blocks * self.block_size
+        for name in ("flow_cache", "decoder_cache", "encoder_cache"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                setattr(self, name, _side_by_side(mine, self.position, theirs, other.position, room))
+        lengths = torch.cat((self.position - self.padding, other.position - other.padding))
+        before = ((self.context, self.position * self.patch_size), (other.context, other.position * self.patch_size))
+        self.position = int(lengths.max())
+        self.padding = self.position - lengths
+        self.seen = torch.cat((self.seen, other.seen))
+        end = self.position * self.patch_size
+        self.context = torch.full((len(lengths), end + room * self.patch_size), NO_TOKEN, device=self.device)
+        parts = self.context.split([len(context) for context, _ in before])
+        for part, (context, context_end) in zip(parts, before, strict=True):
+            kept = min(context_end, end)
+            part[:, end - kept : end] = context[:, context_end - kept : context_end]
+
+    def _caches(self) -> list[KVCache]:
+        caches = (self.flow_cache, self.decoder_cache, self.encoder_cache)
+        return [cache for cache in caches if cache is not None]
+
+
+def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, room: int) -> KVCache:
+    """One cache with the rows of `a` and `b`, filled up to a_end and b_end, and `room` for slots to come."""
+    lengths = torch.cat((a_end - a.padding, b_end - b.padding))
+    end = int(lengths.max())
+    layers, rows, heads, _, head_dim = a.k.shape
+    joined = KVCache(layers, heads, head_dim, end + room, end - lengths, a.block_size, a.k.dtype, a.k.device)
+    for part, part_end, where in ((a, a_end, slice(0, rows)), (b, b_end, slice(rows, None))):
+        kept = min(part_end, end)
+        joined.k[:, where, :, end - kept : end] = part.k[:, :, :, part_end - kept : part_end]
+        joined.v[:, where, :, end - kept : end] = part.v[:, :, :, part_end - kept : part_end]
+    return joined

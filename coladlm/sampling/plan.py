@@ -1,0 +1,85 @@
+"""Plan: what one sequence of a batch is to do. Generate, interpolate, edit and invert differ only in their plans."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..networks.config import TextVAEConfig
+from ..settings import SamplerSettings
+
+
+class PlanError(ValueError):
+    """A plan does not fit the model or the other plans of its batch; the message names what was found and wanted."""
+
+
+@dataclasses.dataclass
+class Plan:
+    """What one sequence of a batch is to do. Latents are scaled, times in [0, 1000].
+
+    prefix: (n, d), the latents of whole finished blocks, n a multiple of b. prefix_ids: (n * patch_size,), the tokens
+    behind them. source: (blocks, b, d), where positions start that do not start from noise. start: (blocks, b), the
+    time they start from: 1000 is noise alone, 0 is pinned to `source`. pinned_ids: (blocks, b * patch_size), the
+    tokens of pinned positions and -1 elsewhere. skip: how many tokens at the start of the first block belong to the
+    prompt and not to the answer. sequence: the key of its randomness. max_new_tokens: length of the answer. noise:
+    (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
+    state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
+    written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
+    own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`).
+    """
+
+    prefix: Tensor
+    prefix_ids: Tensor
+    source: Tensor
+    start: Tensor
+    pinned_ids: Tensor
+    max_new_tokens: int
+    skip: int = 0
+    sequence: int = 0
+    noise: Tensor | None = None
+    first_block: int = 0
+    state: Tensor | None = None
+    first_step: int = 0
+    written: Tensor | None = None
+    settings: SamplerSettings | None = None
+
+    @property
+    def blocks(self) -> int:
+        return self.source.shape[0]
+
+
+def check_plans(plans: Sequence[Plan], config: TextVAEConfig, settings: SamplerSettings, invert: bool = False) -> None:
+    """Raises PlanError where plans do not fit the model, the settings of the run or each other."""
+    if not plans:
+        raise PlanError("there are no plans to run, expected at least one")
+    if invert and settings.stochasticity > 0:
+        found = settings.stochasticity
+        raise PlanError(f"stochasticity is {found}, expected 0 for inversion: fresh noise cannot be undone")
+    for i, plan in enumerate(plans):
+        _check_shapes(plan, i, config)
+        if plan.blocks == 0:
+            raise PlanError(f"plan {i} has no new block, expected at least one")
+        if plan.first_step != plans[0].first_step or not 0 <= plan.first_step < settings.steps:
+            wanted = f"{plans[0].first_step} as in plan 0, from 0 to {settings.steps - 1}"
+            raise PlanError(f"plan {i}: first_step is {plan.first_step}, expected {wanted}")
+        if plan.settings is not None and plan.settings.flow != settings.flow:
+            raise PlanError(f"plan {i} has settings of another flow than the run, expected the same")
+
+
+def _check_shapes(plan: Plan, index: int, config: TextVAEConfig) -> None:
+    b, d, ps = config.block_size, config.latent_dim, config.patch_size
+    wanted = {
+        "prefix": (len(plan.prefix) // b * b, d),
+        "prefix_ids": (len(plan.prefix) * ps,),
+        "source": (plan.blocks, b, d),
+        "start": (plan.blocks, b),
+        "pinned_ids": (plan.blocks, b * ps),
+        "noise": (plan.blocks, b, d),
+        "state": (b, d),
+    }
+    for name, shape in wanted.items():
+        value = getattr(plan, name)
+        if value is not None and tuple(value.shape) != shape:
+            raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")

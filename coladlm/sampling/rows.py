@@ -1,0 +1,97 @@
+"""RowState: one sequence of a run, what it is to do and what it has come to.
+
+Its part of the caches lies beside those of the other rows, in `history.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+from torch import Tensor
+
+from ..settings import SamplerSettings
+from . import flow
+from .plan import Plan
+from .randomness import block_noise
+
+
+@dataclasses.dataclass(eq=False)
+class RowState:
+    """A sequence while it is written. Methods that take a block count it as the run does.
+
+    settings: its own, whose flow is that of the run. joined: the block of the run that is its first. answer, text:
+    what it has written. reason: why it ends, "end" (an end token) or "length". left: nobody wants the rest of it.
+    scale_index: (blocks, b), where the scale of each position's time stands in the tables (see `velocity.py`).
+    """
+
+    plan: Plan
+    settings: SamplerSettings
+    joined: int = 0
+    answer: list[int] = dataclasses.field(default_factory=list)
+    text: str = ""
+    reason: str = "length"
+    left: bool = False
+    scale_index: Tensor = dataclasses.field(init=False)
+
+    def goes_on(self, block: int) -> bool:
+        """Does it have this block to write?"""
+        return not self.left and self.reason != "end" and self.blocks_left(block) > 0
+
+    def blocks_left(self, block: int) -> int:
+        """How many blocks its plan has from this one on."""
+        return self.plan.blocks - (block - self.joined)
+
+    def has_history(self, block: int) -> bool:
+        """Does anything stand before this block? Guidance needs a history to be guided by."""
+        return block > self.joined or len(self.plan.prefix) > 0
+
+    def first_step(self, block: int) -> int:
+        """The step with which this block begins: not the first where the row resumes in the middle of it."""
+        return self.plan.first_step if block == self.joined else 0
+
+    def key(self, block: int) -> tuple[int, int, int]:
+        """What its randomness depends on: its seed, the key of the sequence, the number of the block."""
+        return self.settings.seed, self.plan.sequence, self.plan.first_block + block - self.joined
+
+    # its plan for a block
+
+    def source(self, block: int) -> Tensor:
+        """(b, d), where the positions start that do not start from noise."""
+        return self.plan.source[block - self.joined]
+
+    def noise(self, block: int) -> Tensor:
+        """(b, d), the noise of this block: the plan's, or drawn by the row's key."""
+        if self.plan.noise is not None:
+            return self.plan.noise[block - self.joined]
+        shape = self.plan.source.shape
+        return block_noise(*self.key(block), (shape[1], shape[2]))
+
+    def state(self, block: int) -> Tensor | None:
+        """(b, d), where the block stands if the row resumes in the middle of it."""
+        return self.plan.state if block == self.joined else None
+
+    def scales(self, block: int) -> Tensor:
+        """(b,), where the scale of each position of this block stands in the tables."""
+        return self.scale_index[block - self.joined]
+
+    def pinned_ids(self, block: int) -> Tensor:
+        """(b * patch_size,), the tokens of pinned positions and -1 elsewhere."""
+        return self.plan.pinned_ids[block - self.joined]
+
+    def from_noise(self, block: int) -> Tensor:
+        """(b,) bool, the positions that are written from noise alone and carry no given text."""
+        return self.plan.start[block - self.joined] == flow.NOISE_TIME
+
+    # its answer
+
+    def extend(self, block: int, ids: list[int], end_ids: Collection[int], read: Callable[[list[int]], str]) -> None:
+        """Adds a block's tokens to the answer, up to an end token or its length. read: token ids -> text."""
+        for token in ids[self.plan.skip :] if block == self.joined else ids:
+            if self.settings.stop_at_end and token in end_ids:
+                self.reason = "end"
+                break
+            if len(self.answer) == self.plan.max_new_tokens:
+                break
+            self.answer.append(token)
+        self.text = read(self.answer)

@@ -1,0 +1,102 @@
+"""The velocity of one block: the DiT's passes, with and without history, and guidance between them.
+
+The modulations of every time that a run asks for are tabulated before its first step. A position's time is a nominal
+time of the grid times the position's scale (see `flow.py`), so the table is (nominal times) x (scales).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..networks.dit import BlockCausalDiT, Modulations
+from ..networks.layers import angle_dtype, attend_guided
+from ..settings import SamplerSettings
+from . import flow
+from .history import History
+from .rows import RowState
+
+
+class BlockVelocity:
+    """velocity(z, t) for the rows of a block. `tabulate` once for the rows of a run, `enter` once a block.
+
+    grid: steps + 1 nominal times of the run: numbers, or a column (b, 1) of them where positions differ.
+    scale: (rows, b), that of each position of the block.
+    """
+
+    def __init__(self, dit: BlockCausalDiT, settings: SamplerSettings, invert: bool) -> None:
+        self.dit, self.device, self.settings, self.invert = dit, dit.device, settings, invert
+        self.interval = flow.Interval(*settings.guidance_interval)
+        self.grid = self._grid(settings)
+
+    def _grid(self, s: SamplerSettings) -> list[flow.Time]:
+        positions = self.dit.config.block_size if s.stagger else 1
+        rows = flow.staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger)
+        rows = rows[::-1] if self.invert else rows
+        evaluated = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
+        self.nominal = {t: i for i, t in enumerate(sorted(set(itertools.chain(*evaluated))))}
+        if positions == 1:
+            return [row[0] for row in rows]
+        nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
+        # the borders between nominal times, by which those of a column are found
+        self.between = (nominal[1:] + nominal[:-1]) / 2
+        return list(torch.tensor(rows, dtype=torch.float32, device=self.device)[..., None])
+
+    def tabulate(self, rows: Sequence[RowState]) -> None:
+        """Tabulates the modulations of every time that these rows will ask for."""
+        starts = torch.cat([row.plan.start.flatten() for row in rows]).double()
+        if self.invert:  # everything goes all the way to noise, but for what is pinned
+            starts = torch.where(starts == 0, starts, flow.NOISE_TIME)
+        self.scales, index = torch.unique(starts / flow.NOISE_TIME, return_inverse=True)
+        for row, part in zip(rows, index.split([row.plan.start.numel() for row in rows]), strict=True):
+            row.scale_index = part.view_as(row.plan.start)
+        times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
+        self.table = self.dit.modulations(times.flatten().to(self.device, angle_dtype(self.device)))
+
+    def enter(self, rows: Sequence[RowState], block: int, history: History) -> None:
+        """Everything about this block that does not change from step to step. `history` is placed on it."""
+        self.history = history
+        index = torch.stack([row.scales(block) for row in rows])
+        self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
+        self.scale_index = index.to(self.device)
+        self.scale = self.scales.float().to(self.device)[self.scale_index]
+        # a sequence without any history has nothing to be guided by
+        guidance = [self.settings.guidance if row.has_history(block) else 1.0 for row in rows]
+        self.is_guided = any(g != 1.0 for g in guidance)
+        self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
+
+    def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
+        guidance, history = self._guidance(t), self.history
+        if guidance is None:
+            modulations = self._modulations(t, 1)
+            hidden = self.dit.hidden(z, modulations, history.flow_rope, history.flow_cache)
+            return self.dit.output(hidden, modulations), None, None
+        modulations = self._modulations(t, 2)
+        attend = attend_guided(history.flow_cache)
+        hidden = self.dit.hidden(torch.cat((z, z)), modulations, history.flow_rope_guided, attend)
+        conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
+        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+
+    def _modulations(self, t: flow.Time, halves: int) -> Modulations:
+        nominal: Tensor | int
+        if isinstance(t, Tensor):
+            nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
+        elif self.one_scale is not None:
+            return self.table.at(self.nominal[t] * len(self.scales) + self.one_scale)
+        else:
+            nominal = self.nominal[t]
+        return self.table.at((nominal * len(self.scales) + self.scale_index).repeat(halves, 1))
+
+    def _guidance(self, t: flow.Time) -> Tensor | None:
+        """The guidance of each position at this time, or None where none acts."""
+        if not self.is_guided:
+            return None
+        if not isinstance(t, Tensor):
+            return self.guidance if t in self.interval else None
+        if self.interval == flow.Interval(0.0, flow.NOISE_TIME):
+            return self.guidance
+        return torch.where((t >= self.interval.low) & (t <= self.interval.high), self.guidance, 1.0)

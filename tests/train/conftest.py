@@ -1,0 +1,3 @@
+"""The stories of the small baseline, to train one on."""
+
+from ..small_baseline import stories  # noqa: F401
