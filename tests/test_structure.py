@@ -40,30 +40,6 @@ PAGE = (
 NOT_IN_THE_LIBRARY = {"app", "gradio", "plotly", "fastapi", "starlette", "uvicorn"}
 NOT_IN_THE_PAGE = {"torch"}
 
-# What is not yet as it should be.
-NOT_YET_SHORT = {
-    "app/api/operations.py:add_api",
-    "app/model/tab.py:build",
-}
-NOT_YET_DOWNWARDS = {
-    "app/map/files.py imports app/trajectories",
-    "app/map/tab.py imports app/trajectories",
-    "app/model/round_trip.py imports app/generate",
-    "app/runs/run_controls.py imports app/shared",
-    "app/shared/row_frames.py imports app/generate",
-    "app/trajectories/tab.py imports app/generate",
-}
-NOT_YET_WITHOUT_TORCH = {
-    "app/api/answers.py imports torch",
-    "app/api/operations.py imports torch",
-    "app/generate/inspection.py imports torch",
-    "app/generate/sweep.py imports torch",
-    "app/model/round_trip.py imports torch",
-    "app/model/tab.py imports torch",
-    "app/shared/bundled_baseline.py imports torch",
-    "app/trajectories/measures.py imports torch",
-}
-
 
 @functools.cache
 def modules(package: str) -> dict[str, ast.Module]:
@@ -148,8 +124,7 @@ def upward(package: str, order: tuple[tuple[str, ...], ...]) -> set[str]:
 
 
 def test_no_function_is_longer_than_a_screen():
-    long = {name: length for name, length in long_functions() if name not in NOT_YET_SHORT}
-    assert long == {}
+    assert dict(long_functions()) == {}
 
 
 @pytest.mark.parametrize(("package", "order"), [("coladlm", LIBRARY), ("app", PAGE)])
@@ -160,7 +135,7 @@ def test_every_part_has_its_place_in_the_order(package, order):
 
 @pytest.mark.parametrize(("package", "order"), [("coladlm", LIBRARY), ("app", PAGE)])
 def test_imports_point_downwards(package, order):
-    assert sorted(upward(package, order) - NOT_YET_DOWNWARDS) == []
+    assert sorted(upward(package, order)) == []
 
 
 def foreign(package: str, names: set[str]) -> set[str]:
@@ -178,10 +153,4 @@ def test_the_library_knows_nothing_of_the_page():
 
 
 def test_the_page_knows_nothing_of_torch():
-    assert sorted(foreign("app", NOT_IN_THE_PAGE) - NOT_YET_WITHOUT_TORCH) == []
-
-
-def test_what_is_listed_as_not_yet_so_is_not_so():
-    assert sorted(NOT_YET_SHORT - {name for name, _ in long_functions()}) == []
-    assert sorted(NOT_YET_DOWNWARDS - upward("coladlm", LIBRARY) - upward("app", PAGE)) == []
-    assert sorted(NOT_YET_WITHOUT_TORCH - foreign("app", NOT_IN_THE_PAGE)) == []
+    assert sorted(foreign("app", NOT_IN_THE_PAGE)) == []

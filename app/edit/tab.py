@@ -9,10 +9,10 @@ import gradio as gr
 
 from ..components import ProgressLine, ShareLink, TextRows, TokenPicker
 from ..runs.registry import Frame, RunContext
-from ..runs.run_controls import RunControls
 from ..shared.event_options import EventOptions
 from ..shared.operation_controls import fold_button
 from ..shared.resident import Resident
+from ..shared.run_controls import RunControls
 from ..shared.settings_panel import SettingsPanel
 from ..shared.tab_links import Restore, Sender, TabLinks
 from .controls import NAMES, OWN, EditControls

@@ -22,11 +22,11 @@ from ..components import MeasuresTable, ProgressLine, RunResult, TextRows
 from ..components.progress_line import RunState, progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext, View
-from ..runs.run_controls import connect_view
 from ..shared.errors import labelled_errors
 from ..shared.operation_controls import number, sliders, whole
 from ..shared.resident import PerModel, Resident
 from ..shared.row_frames import LiveRows, Row
+from ..shared.run_controls import connect_view
 from ..shared.settings_panel import SettingsPanel, settings_of
 from ..shared.trace_store import Run
 from ..shared.views import FRAME_SECONDS, owner_of, with_stopped_frame

@@ -24,10 +24,10 @@ from ..components import ChoiceBox, ProgressLine
 from ..components.progress_line import progress_value
 from ..components.text_grid import TextGrid, grid_value
 from ..runs.registry import Frame, RunContext, View
-from ..runs.run_controls import connect_view
 from ..shared.errors import labelled_errors
 from ..shared.event_options import EventOptions
 from ..shared.resident import Resident
+from ..shared.run_controls import connect_view
 from ..shared.settings_panel import SETTINGS, SettingsPanel, check_limits, settings_of, values_of
 from ..shared.views import with_stopped_frame
 from ..shared.waiting import waiting_parts

@@ -12,11 +12,11 @@ from coladlm import SamplerSettings
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from ..components.token_card import TokenCard
 from ..runs.registry import View
-from ..runs.run_controls import RunControls, visitor_of_run
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, MOST_VARIATIONS, OPERATION, restore
 from ..shared.operation_controls import fold_button
 from ..shared.resident import PerModel, Resident
+from ..shared.run_controls import RunControls, visitor_of_run
 from ..shared.settings_panel import SettingSlider, SettingsPanel
 from ..shared.tab_links import Restore, RunSender, TabLinks
 from ..shared.trace_store import Run, TraceStore

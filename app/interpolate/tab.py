@@ -18,10 +18,10 @@ from ..components import (
     TextRows,
 )
 from ..runs.registry import Frame, RunContext
-from ..runs.run_controls import RunControls
 from ..shared.event_options import EventOptions
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident
+from ..shared.run_controls import RunControls
 from ..shared.settings_panel import SettingsPanel
 from ..shared.tab_links import Restore, Sender, TabLinks, TextsSender
 from .handlers import (

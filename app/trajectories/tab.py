@@ -19,12 +19,12 @@ from ..components.point_card import PointCard
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
 from ..runs.access import visitor_of
-from ..runs.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
 from ..shared.generation import restore as restore_generate
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident
+from ..shared.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.settings_panel import SettingSlider, SettingsPanel
 from ..shared.tab_links import Restore, TabLinks
 from ..shared.trace_store import Run, TraceStore

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..shared.event_options import EventOptions
-from .access import visitor_of
+from ..runs.access import visitor_of
+from .event_options import EventOptions
 
 
 class RunControls:
