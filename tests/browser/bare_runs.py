@@ -97,9 +97,9 @@ def _flat(recipe: Recipe) -> tuple[list[str], list[Any]]:
 
 
 @contextlib.contextmanager
-def bare_runs(model: ColaDLM) -> Iterator[tuple[str, BareRuns]]:
+def bare_runs(model: ColaDLM, limits: Limits) -> Iterator[tuple[str, BareRuns]]:
     """(the address, what is served there)."""
-    scheduler = Scheduler(Limits(running=4, waiting=4))
+    scheduler = Scheduler(limits)
     served = BareRuns(model, scheduler)
     try:
         with listening(served.net) as address:

@@ -14,7 +14,7 @@ from coladlm.run import run
 
 PROMPT = "Once upon a time"
 SHORT = SamplerSettings(steps=8, max_new_tokens=48, stop_at_end=False)
-LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)  # half a minute and more, to be stopped
+LONG = SamplerSettings(steps=24, max_new_tokens=1024, stop_at_end=False)  # many seconds, to be stopped
 
 
 def link(settings: SamplerSettings, model: str = "") -> str:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from app.runs.access import COOKIE
 from coladlm import SamplerSettings
+from coladlm.serve import Limits
 
 from .bare_runs import BareRuns, bare_runs
 from .driving_runs import (
@@ -36,7 +37,7 @@ DELAYS = [0, 0.06, 0.25, 0.8, 3.0]  # seconds before each answer of the server
 
 @pytest.fixture(scope="module")
 def served(model) -> Iterator[tuple[str, BareRuns]]:
-    with bare_runs(model) as address_and_served:
+    with bare_runs(model, Limits(running=4, waiting=4)) as address_and_served:
         yield address_and_served
 
 
@@ -183,7 +184,7 @@ def test_a_server_that_was_started_anew_does_not_know_the_run_and_run_is_offered
 
 
 def test_a_reload_in_the_middle_finds_the_run_and_starts_no_other(tab, net, model):
-    settings = SamplerSettings(steps=48, max_new_tokens=96, stop_at_end=False)
+    settings = SamplerSettings(steps=16, max_new_tokens=96, stop_at_end=False)
     page = tab(settings)
     press(page, "run")
     words(page, 8)
