@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
 
 from app.runs.access import VisitorCookie
 from app.runs.registry import Registry
@@ -72,6 +75,7 @@ class BareRuns:
         app.include_router(run_routes(self.registry))
         app.add_middleware(VisitorCookie, opened=self.registry.come_back)
         app.get("/")(self._page)
+        app.mount("/static", StaticFiles(directory=Path(gr.__file__).parent / "templates" / "frontend" / "static"))
         return app
 
     def _page(self, request: Request) -> HTMLResponse:

@@ -128,8 +128,9 @@ def document(parts: Mapping[str, Part], bench: str | None, dark: bool = False, s
             f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
         )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title><link rel="icon" href="data:,">{HEAD}'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLES}</style>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>{HEAD}'
+        f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLES}</style>"
         f"<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
         f'<main class="gradio-container"><h1>Bare</h1>{places}</main>{scripts}</body></html>'
     )
