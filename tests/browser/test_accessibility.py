@@ -1,7 +1,6 @@
-"""axe-core finds no serious violation on any tab, light or dark, wide or narrow. Dialogs: tests/components."""
+"""axe-core finds no serious violation on any tab, light or dark, wide or narrow. Dialogs: tests/app/components."""
 
-import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from app.page import TABS
 
@@ -9,18 +8,26 @@ from .conftest import NARROW, WIDE
 from .driving import be_still, grave_violations, open_tab, overflow, write
 
 
-@pytest.mark.parametrize("size, scheme", [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light")], ids=str)
-def test_no_tab_has_a_serious_violation(visit, size, scheme):
-    page = visit(size, color_scheme=scheme)
+def wear(page: Page, scheme: str) -> None:
+    """Has the browser prefer a colour scheme, and waits until the page wears it."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
+
+
+def look_at_every_tab(page: Page, *schemes: str) -> None:
     for tab in TABS:
         open_tab(page, tab.label)
-        be_still(page)  # JavaScript of a tab starts when it is first shown
-        assert grave_violations(page) == [], tab.label
+        for scheme in schemes:
+            wear(page, scheme)
+            be_still(page)  # JavaScript of a tab starts when it is first shown
+            assert grave_violations(page) == [], (tab.label, scheme)
         assert overflow(page) <= 0, tab.label
 
 
-def test_a_finished_text_with_everything_open_has_no_serious_violation(visit):
+def test_no_tab_and_no_finished_text_with_everything_open_has_a_serious_violation(visit):
     page = visit(WIDE)
+    look_at_every_tab(page, "light", "dark")
+    open_tab(page, "Generate")
     write(page, tokens=8)
     page.locator("#text .answer .token").first.dispatch_event("click")
     expect(page.locator("#token .card")).to_be_visible()
@@ -28,4 +35,10 @@ def test_a_finished_text_with_everything_open_has_no_serious_violation(visit):
         page.get_by_role("button", name=fold).click()
     page.get_by_role("button", name="Decode again", exact=True).click()
     expect(page.locator("#again-rows .rows")).to_have_attribute("data-state", "done")
-    assert grave_violations(page) == []
+    for scheme in ("dark", "light"):
+        wear(page, scheme)
+        assert grave_violations(page) == [], scheme
+
+
+def test_no_tab_has_a_serious_violation_on_a_phone(visit):
+    look_at_every_tab(visit(NARROW), "light")

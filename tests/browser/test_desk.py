@@ -146,7 +146,7 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save recipe").locator("visible=true").click()
     saved.value.save_as(tmp_path / "recipe.json")
-    other = visit()
+    other = visit()  # whose history knows nothing of it
     history(other).locator("input[type=file]").set_input_files(tmp_path / "recipe.json")
     expect(other.get_by_label("Seed", exact=True).first).to_have_value("8")
     expect(other.locator("#generate .said").first).to_contain_text("Restored from the file: press Run to repeat it")

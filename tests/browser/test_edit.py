@@ -1,13 +1,11 @@
 """What a visitor does with the tab Edit, on a desk and on a phone, by mouse, touch and keyboard."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import NARROW, WIDE
+from .conftest import NARROW
 from .driving import open_tab, overflow, press_run, state
 from .test_interpolate import PAIR, fill, make
 
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 TEXT = "The dog ran home"
 
 
@@ -49,9 +47,8 @@ def change(page: Page) -> list[str]:
     return page.locator("#candidates .text").all_text_contents()[1:]
 
 
-@SIZES
-def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit, size):
-    page = visit(size)
+def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
+    page = visit(NARROW)
     open_tab(page, "Interpolate")
     fill(page, *PAIR)
     make(page)

@@ -26,30 +26,35 @@ def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
 
 
 @SIZES
-def test_run_streams_a_text_and_finishes(visit, size):
+def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size):
     page = visit(size)
-    set_up(page, "Once upon a time", tokens=40)
+    set_up(page, "The moon 🌙", tokens=40, seed="42")
     before = page.locator("#text .strip").bounding_box()
     page.evaluate(
         """() => { window.seen = new Set();
         new MutationObserver(() => window.seen.add(document.querySelector('.text').textContent))
           .observe(document.querySelector('.text'), {subtree: true, childList: true, characterData: true}); }"""
     )
-    assert run(page)
+    text = run(page)
     # an empty sheet and the whole text would be two; how many come in between depends on the machine
     assert page.evaluate("window.seen.size") > 2, "the text did not change while it was written"
     expect(page.locator(".answer .token")).to_have_count(40)
     expect(page.locator(".live .token")).to_have_count(0)
-    expect(page.locator(".prompt", has_text="Once upon a time").first).to_be_visible()
+    expect(page.locator(".prompt", has_text="The moon 🌙").first).to_be_visible()
     expect(page.locator("#generate .numbers").first).to_contain_text("40 tokens")
     assert overflow(page) <= 0
     if size is WIDE:
         assert page.locator("#text .strip").bounding_box() == before, "the place of the text jumped"
+    assert "r=" in page.url
+    page.reload()
+    state(page, "done")
+    assert page.locator(".answer").first.inner_text() == text
+    expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
+    expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")
 
 
-@SIZES
-def test_stop_keeps_the_text(visit, size):
-    page = visit_long(visit, size)
+def test_stop_keeps_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
+    page = visit_long(visit, NARROW)
     page.locator("button.run").click()
     page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
     page.locator("button.stop").click()
@@ -58,8 +63,7 @@ def test_stop_keeps_the_text(visit, size):
     assert kept >= 8
     expect(page.locator(".said")).to_have_text(re.compile(r"Stopped after \d+ tokens"))
     assert int(re.search(r"\d+", page.locator(".said").inner_text())[0]) >= kept
-    # the model is free again, and the next run starts from a clean sheet
-    set_up(page, tokens=4)
+    set_up(page, "", tokens=4)
     run(page)
     expect(page.locator(".answer .token")).to_have_count(4)
 
@@ -77,14 +81,6 @@ def test_run_and_stop_by_keyboard_alone(visit):
     assert outline == "solid", "the button with the focus shows nothing of it"
     page.keyboard.press("Enter")
     state(page, "stopped")
-
-
-def test_the_empty_state_starts_a_run_and_an_empty_prompt_writes_from_nothing(visit):
-    page = visit(NARROW)
-    set_up(page, "", tokens=8)
-    page.get_by_role("button", name="Write something").click()
-    state(page, "done")
-    expect(page.locator(".answer .token")).to_have_count(8)
 
 
 def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):
@@ -108,72 +104,22 @@ def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):
     state(page, "done")
 
 
-def test_a_full_queue_says_so_in_the_page(visit):
-    visitors = [visit_long(visit), visit(), visit(), visit()]
-    visitors[0].locator("button.run").click()
-    state(visitors[0], "running")
-    for number, page in enumerate(visitors[1:3], 1):
-        page.locator("button.run").click()
-        expect(page.locator("#generate .own-progress_line").first).to_contain_text(f"number {number} in the line")
-    refused = visitors[3]
-    refused.locator("button.run").click()
-    expect(refused.locator("#generate .own-progress_line").first).to_contain_text("The queue is full")
-    expect(refused.locator("#generate .own-progress_line").first).to_contain_text("Try again in about")
-    for page in visitors[2::-1]:
-        page.locator("button.stop").click()
-        state(page, "stopped")
-
-
-def test_an_absurd_number_gets_a_sentence_and_the_next_run_is_free_of_it(visit):
+def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
     page = visit()
+    set_up(page, seed="0")
+    page.get_by_role("button", name="Roll a new seed").first.click()
+    expect(page.locator("#generate").get_by_label("Seed", exact=True)).not_to_have_value("0")
+    example = page.locator("#generate .example").nth(1)
+    example.click()
+    expect(page.get_by_label("Prompt").first).to_have_value(example.inner_text())
     set_up(page, seed="1e40")
     page.locator("#generate button.run").click()
     state(page, "error")
     expect(page.get_by_role("alert").filter(has_text="Seed is")).to_be_visible()
     set_up(page, seed="1", tokens=4)
-    run(page)
+    run(page)  # free of what was refused
     set_up(page, tokens=10**12)
     expect(page.get_by_label("number input for New tokens")).to_have_value("1024")  # the most that a run may have
-
-
-def test_two_visitors_take_turns_and_get_the_same_text(visit):
-    first, second = visit(), visit(NARROW)
-    for page in (first, second):
-        set_up(page, "A cat and a dog", tokens=48, seed="3")
-    first.locator("button.run").click()
-    second.locator("button.run").click()
-    state(first, "done")
-    state(second, "done")
-    assert first.locator(".answer").inner_text() == second.locator(".answer").inner_text()
-
-
-def test_a_visitor_who_stops_waiting_keeps_the_place_free(visit):
-    first, second = visit_long(visit), visit()
-    set_up(second, tokens=4)
-    first.locator("button.run").click()
-    state(first, "running")
-    second.locator("button.run").click()
-    state(second, "waiting")
-    second.locator("button.stop").click()
-    state(second, "stopped")
-    expect(second.locator(".said")).to_have_text("Stopped before it began.")
-    first.locator("button.stop").click()
-    state(first, "stopped")
-    run(second)
-
-
-@SIZES
-def test_a_reload_restores_the_recipe_of_the_link_and_its_result(visit, size):
-    page = visit(size)
-    set_up(page, "The moon 🌙", tokens=12, seed="42")
-    text = run(page)
-    assert "r=" in page.url
-    page.reload()
-    page.wait_for_selector(".strip")
-    state(page, "done")
-    assert page.locator(".answer").inner_text() == text
-    expect(page.get_by_label("Prompt")).to_have_value("The moon 🌙")
-    expect(page.get_by_label("Seed", exact=True)).to_have_value("42")
 
 
 def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
@@ -188,16 +134,6 @@ def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
     expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()
 
 
-def test_the_dice_roll_another_seed_and_an_example_fills_in_the_prompt(visit):
-    page = visit()
-    set_up(page, seed="0")
-    page.get_by_role("button", name="Roll a new seed").first.click()
-    expect(page.locator("#generate").get_by_label("Seed", exact=True)).not_to_have_value("0")
-    example = page.locator("#generate .example").nth(1)
-    example.click()
-    expect(page.get_by_label("Prompt").first).to_have_value(example.inner_text())
-
-
 def test_on_a_phone_the_result_comes_first_and_run_brings_it_into_view(visit):
     page = visit(NARROW)
     tops = page.evaluate("['.results', '.controls'].map(x => document.querySelector(x).getBoundingClientRect().top)")
@@ -207,6 +143,10 @@ def test_on_a_phone_the_result_comes_first_and_run_brings_it_into_view(visit):
     page.get_by_role("button", name="Settings").first.click()
     expect(page.locator("#generate .setting-list")).to_be_visible()
     assert overflow(page) <= 0
+    set_up(page, "", tokens=8)
+    page.get_by_role("button", name="Write something").click()  # an empty prompt writes from nothing
+    state(page, "done")
+    expect(page.locator(".answer .token")).to_have_count(8)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     line = page.locator("#generate .line").first
     expect(line).not_to_be_in_viewport()

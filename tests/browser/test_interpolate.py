@@ -1,12 +1,10 @@
 """What a visitor does with the tab Interpolate, on a desk and on a phone."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import NARROW, WIDE
+from .conftest import NARROW
 from .driving import number, open_tab, overflow, press_run, state
 
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 PAIR = ("The sun was warm", "The night was cold")
 BENCH = "interpolate"
 
@@ -78,9 +76,8 @@ def test_run_stop_run_shows_the_second_run_and_stop_ends_it(visit):
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "stopped")
 
 
-@SIZES
-def test_a_reload_restores_the_interpolation_of_the_link(visit, size):
-    page = visit(size)
+def test_a_reload_restores_the_interpolation_of_the_link(visit):
+    page = visit(NARROW)
     open_tab(page, "Interpolate")
     page.get_by_role("button", name="Add a text").click()
     expect(box(page, 3)).to_be_visible()

@@ -3,16 +3,14 @@
 import shutil
 
 import numpy as np
-import pytest
 from playwright.sync_api import expect
 
-from .conftest import NARROW, WIDE
+from .conftest import NARROW
 from .driving import open_tab, overflow, run, set_up
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
-def test_a_text_goes_through_the_vae_and_its_latents_are_saved(visit, size, tmp_path):
-    page = visit(size)
+def test_a_text_goes_through_the_vae_and_its_latents_are_saved(visit, tmp_path):
+    page = visit(NARROW)
     open_tab(page, "Model")
     expect(page.locator("#facts")).to_contain_text("What is loaded")
     page.get_by_role("button", name="Encode and decode").click()

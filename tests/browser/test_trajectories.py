@@ -61,8 +61,13 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(visit)
     finished(page, runs=1)
 
 
-def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page(visit, tmp_path):
+def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no_run(visit, tmp_path):
     page = open_flow(visit, NARROW)
+    file = tmp_path / "broken.npz"
+    file.write_bytes(b"PK\x03\x04 not really")
+    page.locator("#trajectories").get_by_role("button", name="Open a trace").click()
+    page.locator("#trajectories input[type=file]").set_input_files(file)
+    expect(page.get_by_role("alert").filter(has_text="expected a trace")).to_be_visible()
     press_run(page, BENCH)
     finished(page, runs=1)
     page.get_by_label("Keep what is on the map, to compare").check()
@@ -163,13 +168,3 @@ def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
         expect(listed(page)).to_have_count(1)
         expect(listed(page)).to_be_checked()
         open_tab(page, "Generate")
-
-
-def test_a_file_that_is_no_trace_is_a_sentence(visit, tmp_path):
-    page = visit(WIDE)
-    open_tab(page, "Trajectories")
-    file = tmp_path / "broken.npz"
-    file.write_bytes(b"PK\x03\x04 not really")
-    page.locator("#trajectories").get_by_role("button", name="Open a trace").click()
-    page.locator("#trajectories input[type=file]").set_input_files(file)
-    expect(page.get_by_role("alert").filter(has_text="expected a trace")).to_be_visible()

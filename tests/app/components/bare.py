@@ -45,20 +45,9 @@ class Bare:
         self.around = ""
 
     def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
-        """Puts parts on an empty page. bench: the id of a workbench around them, with Run and Stop; None for none."""
+        """Puts parts on an empty page. bench, dark: see `document`."""
         self.parts = dict(parts)
-        places = "".join(_place(name, part) for name, part in self.parts.items())
-        if bench is not None:
-            places = (
-                f'<div class="workbench" id="{bench}"><div class="run-controls"><button class="run">Run</button>'
-                f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
-            )
-        self.around = (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>{HEAD}'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLES}</style>'
-            f"<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
-            f'<main class="gradio-container"><h1>Bare</h1>{places}</main></body></html>'
-        )
+        self.around = document(self.parts, bench, dark)
         self.open()
 
     def open(self) -> None:
@@ -125,6 +114,26 @@ class Bare:
         file = folder / download.value.suggested_filename
         download.value.save_as(file)
         return file
+
+
+def document(parts: Mapping[str, Part], bench: str | None, dark: bool = False, scripts: str = "") -> str:
+    """The HTML of a page with places for parts, which `mount` fills, as soon as something calls it.
+
+    bench: the id of a workbench around them, with Run and Stop; None for none. scripts: HTML at the end of the page.
+    """
+    places = "".join(_place(name, part) for name, part in parts.items())
+    if bench is not None:
+        places = (
+            f'<div class="workbench" id="{bench}"><div class="run-controls"><button class="run">Run</button>'
+            f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
+        )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>{HEAD}'
+        f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLES}</style>"
+        f"<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
+        f'<main class="gradio-container"><h1>Bare</h1>{places}</main>{scripts}</body></html>'
+    )
 
 
 def _place(name: str, part: Part) -> str:

@@ -21,6 +21,8 @@ from app.components.text_map import TextMap
 from app.components.token_card import TokenCard
 from app.components.tour import Tour
 from app.page import build_page, launch_options
+from app.runs.registry import Registry
+from app.shared.resident import Resident
 from coladlm import ColaDLM
 
 KINDS = {
@@ -31,6 +33,7 @@ KINDS = {
     "heat": HeatMap,
     "help": Help,
     "history": History,
+    "kept": components.RunResult,
     "link": components.ShareLink,
     "map": TextMap,
     "picker": components.TokenPicker,
@@ -59,10 +62,10 @@ class Part(NamedTuple):
 
 
 class PageParts:
-    """The components of a page that is built for a model, but not launched."""
+    """The components of a page that is built for a model, but not launched. registry: where it puts its views."""
 
-    def __init__(self, model: ColaDLM) -> None:
-        self.page = build_page(model)
+    def __init__(self, model: ColaDLM | Resident, registry: Registry | None = None) -> None:
+        self.page = build_page(model, registry=registry)
 
     def part(self, kind: str, within: str = "", id: str = "", **props: Any) -> Part:
         """The first component of a kind (see KINDS) that the page lays out within the element with the id `within`.

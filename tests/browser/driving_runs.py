@@ -1,0 +1,63 @@
+"""What the tests of runs by id do on a page, be it the real one or a bare one."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from app.shared.links import link_of
+from app.shared.token_pieces import pieces
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+PROMPT = "Once upon a time"
+SHORT = SamplerSettings(steps=8, max_new_tokens=48, stop_at_end=False)
+LONG = SamplerSettings(steps=24, max_new_tokens=1024, stop_at_end=False)  # many seconds, to be stopped
+
+
+def link(settings: SamplerSettings, model: str = "") -> str:
+    """The query of an address with a recipe. model: a fingerprint, with which the real page runs it at once."""
+    return link_of(Recipe("generate", (PROMPT,), settings, model=model))["query"]
+
+
+def written(model: ColaDLM, settings: SamplerSettings = SHORT) -> str:
+    """The answer as the page shows it."""
+    *_, finished = run(model, Recipe("generate", (PROMPT,), settings))
+    ids, special = finished.token_ids[0], frozenset((*model.end_ids, model.pad_id))
+    texts = pieces(model.tokenizer, ids, model.tokenize(PROMPT)[-8:], special)
+    return "".join("∎" if token in special else text for text, token in zip(texts, ids, strict=True))
+
+
+def press(page: Page, button: str) -> None:
+    page.locator(f"#generate .run-controls button.{button}").click()
+
+
+def press_in_one_go(page: Page, *buttons: str) -> None:
+    page.evaluate(
+        "names => names.forEach(name => document.querySelector('#generate .run-controls .' + name).click())", buttons
+    )
+
+
+def state(page: Page, name: str | re.Pattern[str]) -> None:
+    """Waits until the run client is in a state."""
+    expect(page.locator("#generate")).to_have_attribute("data-run-state", name)
+
+
+def came_to(page: Page, outcome: str) -> None:
+    """Waits until the progress line says that the run has come to this."""
+    expect(page.locator("#generate")).to_have_attribute("data-run", outcome)
+
+
+def said(page: Page) -> str:
+    return page.locator("#generate .own-progress_line .said").first.inner_text()
+
+
+def answer(page: Page) -> str:
+    return page.locator("#text .answer").text_content()
+
+
+def words(page: Page, count: int) -> None:
+    """Waits until so many tokens are written."""
+    page.wait_for_function("n => document.querySelectorAll('#text .answer .token').length >= n", arg=count)

@@ -1,0 +1,32 @@
+"""A browser that keeps neither cookies nor storage."""
+
+import json
+
+from playwright.sync_api import expect
+
+from .driving_runs import SHORT, answer, came_to, link, press, written
+from .heard import Heard
+
+
+def test_the_page_works_in_a_browser_that_keeps_nothing(playwright, chromium, server, model, tmp_path):
+    (tmp_path / "Default").mkdir()
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(blocked))
+    with playwright.chromium.launch_persistent_context(
+        tmp_path, executable_path=chromium, args=["--no-sandbox"], reduced_motion="reduce"
+    ) as context:
+        page = context.new_page()
+        heard = Heard(page)
+        page.goto(server + "/" + link(SHORT))
+        expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
+        assert page.evaluate("(() => { try { return String(localStorage); } catch (e) { return e.name; } })()") == (
+            "SecurityError"
+        )
+        assert context.cookies() == []
+        press(page, "run")
+        came_to(page, "done")
+        assert answer(page) == written(model)
+        expect(page.locator(".own-history .note")).to_contain_text("stores nothing")
+        page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's may take no room
+        expect(page.locator("#token")).to_contain_text("Chosen with")
+        assert heard.wrong() == []
