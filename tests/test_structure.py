@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +155,19 @@ def test_the_library_knows_nothing_of_the_page():
 
 def test_the_page_knows_nothing_of_torch():
     assert sorted(foreign("app", NOT_IN_THE_PAGE)) == []
+
+
+def test_every_function_that_the_architecture_names_is_where_it_says():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    hops = re.findall(r"^\d+\. `([\w/.]+)` `(\w+)`", text, re.M)
+    assert len(hops) == 17 + 13
+    defined = r"(?:^|[ .])(?:def |async def |function |async )?{}\s*\("
+    assert [
+        hop for hop in hops if not re.search(defined.format(hop[1]), (ROOT / hop[0]).read_text("utf-8"), re.M)
+    ] == []
+
+
+def test_every_path_that_the_architecture_names_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:app|coladlm|tests|assets|benchmarks|docs)/[\w/.]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
