@@ -34,11 +34,15 @@ class UnknownViewError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """A request. kind: what the table calls it. path: of the endpoint; of a run "/runs/", and `body` names its view."""
+    """A request. kind: what the table calls it. path: of the endpoint; of a run "/runs/", and `body` names its view.
+
+    then: the body of a second run, which looks into the first: its control `kept` or `card` is filled in.
+    """
 
     kind: str
     path: str
     body: str
+    then: str = ""
 
     @property
     def is_run(self) -> bool:
@@ -48,7 +52,7 @@ class Ask:
 def requests_of(seed: int = 0) -> list[Ask]:
     """The fixed set: runs of every tab, short and long texts, whole and streamed, of two flows, and operations."""
     draw = random.Random(seed)
-    return [*_runs(draw), *_completions(draw), *_operations()]
+    return [*_runs(draw), *_second_runs(), *_sweeps(), *_completions(draw), *_operations()]
 
 
 def _runs(draw: random.Random) -> list[Ask]:
@@ -61,12 +65,36 @@ def _runs(draw: random.Random) -> list[Ask]:
             asks.append(_run("generate", one | {"variations": 3, "settings": settings | {"max_new_tokens": 16}}))
             continue
         asks.append(_run("trajectories", one | {"add": False, "chosen": []}))
-        options = {"road": "decoder_only", "stops": 5, "before": "", "align": "start"}
+        options = {"road": "decoder_only", "stops": 5, "before": "", "align": "pad"}
         asks.append(_run("interpolate", {"count": 2, "texts": ENDS, "options": options, "settings": settings}))
         options = {"method": "renoise", "strength": 60, "candidates": 2}
         picker = {"text": SENTENCE, "start": 1, "end": 3}
         asks.append(_run("edit", {"text": SENTENCE, "picker": picker, "options": options, "settings": settings}))
     return asks
+
+
+def _second_runs() -> list[Ask]:
+    """Runs that begin with what another has made: A and B, decoded again, the baseline, a branch."""
+    settings = _settings(seed=1, steps=8, max_new_tokens=16)
+    first = json.dumps({"view": "generate", "controls": {"prompt": PROMPTS[0], "variations": 1, "settings": settings}})
+    on_map = {"prompt": PROMPTS[0], "add": False, "chosen": [], "settings": settings}
+    choice = {"temperature": 0.5, "top_k": 20, "top_p": 0.9, "repetition_penalty": 1.1}
+    folds = {
+        "ab": {"settings": settings | {"guidance": 3.0}},
+        "again": choice,
+        "baseline": {"temperature": 0.8, "top_p": 0.9},
+    }
+    asks = [Ask(f"run, then {view}", "/runs/", first, json.dumps({"view": view, "controls": controls}))
+            for view, controls in folds.items()]  # fmt: skip
+    branch = {"noise": "other", "seed": 2, "guidance": 2.0, "steps": 8, "chosen": []}
+    first = json.dumps({"view": "trajectories", "controls": on_map})
+    return [*asks, Ask("run, then branch", "/runs/", first, json.dumps({"view": "branch", "controls": branch}))]
+
+
+def _sweeps() -> list[Ask]:
+    axes = {"down": {"setting": "guidance", "values": "1, 3"}, "across": {"setting": "seed", "values": "1, 2"}}
+    settings = _settings(steps=8, max_new_tokens=16)
+    return [_run("sweep", {"prompt": PROMPTS[1], "settings": settings, **axes})]
 
 
 def _completions(draw: random.Random) -> list[Ask]:
@@ -113,7 +141,9 @@ async def answer_of(client: httpx.AsyncClient, ask: Ask, stop_after: float | Non
     Raises httpx.HTTPError, and ValueError for what is no answer.
     """
     if ask.is_run:
-        parts = await _run_to_its_end(client, ask, stop_after)
+        parts = await _run_to_its_end(client, ask.body, stop_after)
+        if parts is not None and ask.then:
+            parts = await _run_to_its_end(client, _filled_in(ask.then, parts), None)
         return None if parts is None else canonical(parts)
     answer = await client.post(ask.path, content=ask.body, headers={"Content-Type": "application/json"})
     _check(answer)
@@ -135,10 +165,18 @@ async def _replayed(client: httpx.AsyncClient, event: str) -> str:
     return json.dumps(json.loads(last.split("data: ", 1)[1])[0])
 
 
-async def _run_to_its_end(client: httpx.AsyncClient, ask: Ask, stop_after: float | None) -> dict[str, Any] | None:
+def _filled_in(body: str, first: dict[str, Any]) -> str:
+    """The body of a second run with what it needs of the parts of the first."""
+    request = json.loads(body)
+    point = {"run": first["id"], "block": 0, "step": 2, "place": 0}
+    request["controls"] |= {"card": {"point": point}} if request["view"] == "branch" else {"kept": first["kept"]}
+    return json.dumps(request)
+
+
+async def _run_to_its_end(client: httpx.AsyncClient, body: str, stop_after: float | None) -> dict[str, Any] | None:
     """The parts of a run at its end, None if it was stopped."""
     url = f"/runs/{secrets.token_urlsafe(16)}"
-    answer = await client.put(url, content=ask.body, headers={"Content-Type": "application/json"})
+    answer = await client.put(url, content=body, headers={"Content-Type": "application/json"})
     if answer.status_code == 400 and "no view" in answer.text:
         raise UnknownViewError(answer.text)
     _check(answer)
