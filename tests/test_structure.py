@@ -41,28 +41,11 @@ NOT_IN_THE_LIBRARY = {"app", "gradio", "plotly", "fastapi", "starlette", "uvicor
 NOT_IN_THE_PAGE = {"torch"}
 
 # What is not yet as it should be.
-NOT_YET_SHORT = {
-    "app/api/operations.py:add_api",
-    "app/model/tab.py:build",
-}
+NOT_YET_SHORT: set[str] = set()
 NOT_YET_DOWNWARDS = {
-    "app/map/files.py imports app/trajectories",
-    "app/map/tab.py imports app/trajectories",
-    "app/model/round_trip.py imports app/generate",
     "app/runs/run_controls.py imports app/shared",
-    "app/shared/row_frames.py imports app/generate",
-    "app/trajectories/tab.py imports app/generate",
 }
-NOT_YET_WITHOUT_TORCH = {
-    "app/api/answers.py imports torch",
-    "app/api/operations.py imports torch",
-    "app/generate/inspection.py imports torch",
-    "app/generate/sweep.py imports torch",
-    "app/model/round_trip.py imports torch",
-    "app/model/tab.py imports torch",
-    "app/shared/bundled_baseline.py imports torch",
-    "app/trajectories/measures.py imports torch",
-}
+NOT_YET_WITHOUT_TORCH: set[str] = set()
 
 
 @functools.cache
