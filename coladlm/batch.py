@@ -1,4 +1,4 @@
-"""Batch: what an operation asks the sampler for. Whoever drives the operation decides with whom the batch is run.
+"""Batch: what an operation wants from the sampler. The caller decides which other batches it runs together with.
 
 An operation is a generator of its own events. Where it needs the sampler it yields a Batch and is sent the batch's
 next event, again and again, up to Finished:
@@ -6,9 +6,9 @@ next event, again and again, up to Finished:
     while not isinstance(event := (yield batch), Finished):
         yield event
 
-Steps may be left out, for who does not show them; everything else comes, in order. One batch at a time: an operation
-that asks for another one lets go of the one before. `run_alone` drives an operation by itself, `serve.Scheduler` many
-of them together, in batches that they share.
+A caller that does not show steps may leave them out; everything else comes, in order. One batch at a time: an
+operation that yields another one gives up the one before. `run_alone` drives an operation by itself, `serve.Scheduler`
+many of them together, in batches that they share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .settings import SamplerSettings
 if TYPE_CHECKING:
     from .model import ColaDLM
 
-Requests = Generator[Any, Event | None, None]
+OperationRun = Generator[Any, Event | None, None]
 """A running operation: yields its own events and batches; is sent the next event of the batch that it has yielded."""
 
 
@@ -38,14 +38,14 @@ class Batch:
     inverse_iterations: int = 0
 
 
-def pass_on(batch: Batch) -> Requests:
+def pass_on(batch: Batch) -> OperationRun:
     """The operation that runs a batch and has nothing to add."""
     while not isinstance(event := (yield batch), Finished):
         yield event
     yield event
 
 
-def run_alone(model: ColaDLM, operation: Requests) -> Generator[Any]:
+def run_alone(model: ColaDLM, operation: OperationRun) -> Generator[Any]:
     """The events of an operation, its batches run by themselves. Closing this generator closes the operation."""
     batch, events, answer = None, iter(()), None
     try:
