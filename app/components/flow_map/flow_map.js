@@ -1,4 +1,4 @@
-/* global FlowData, FlowPicture, decimals, percent, plotlyLibrary, saveAs */
+/* global FlowData, FlowPicture, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -218,7 +218,7 @@ function choose(detail, jump = false) {
     const index = data.stateIndex(run, detail.block, frames[now]);
     const word = index >= 0 ? '“' + picture.words(run, detail.block, index, detail.place).slice(0, 24) + '”, ' : '';
     const place = detail.place === null ? '' : ' place ' + (detail.place + 1);
-    say(at('which'), word + (data.runs.size > 1 ? run.label + ' ' : '') + 'block ' + (detail.block + 1) + place);
+    sayQuoting(at('which'), word + (data.runs.size > 1 ? run.label + ' ' : '') + 'block ' + (detail.block + 1) + place);
   } else say(at('which'), 'none');
   show(now);
 }

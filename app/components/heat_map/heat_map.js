@@ -1,4 +1,4 @@
-/* global plainColour, savePicture */
+/* global plainColour, savePicture, sayQuoting */
 // The heat map beside a flow map: a row for every place, its confidence from noise to word, and where it settled.
 // Follows the flow map of the same name by events of the page, and has no data of its own.
 
@@ -119,10 +119,10 @@ function about() {
     if (!late || noise < late.noise) late = {noise, word};
   }));
   noises.sort((a, b) => a - b);
-  heat.querySelector('.about').textContent = !noises.length ? 'From left to right, noise becomes a word.' :
+  sayQuoting(heat.querySelector('.about'), !noises.length ? 'From left to right, noise becomes a word.' :
     'From left to right, noise becomes a word; the bar marks where a word settled. Half of the ' + noises.length + ' words had settled at ' +
     decimals(noises[Math.floor(noises.length / 2)]) + ' % noise; “' + first.word + '” was first (' + decimals(first.noise) +
-    ' %), “' + late.word + '” last (' + decimals(late.noise) + ' %).';
+    ' %), “' + late.word + '” last (' + decimals(late.noise) + ' %).');
 }
 
 // Where each block stands in this frame, as two numbers that its cells draw.

@@ -103,8 +103,9 @@ function row(entry) {
   const title = titleOf(entry);
   const open = button('title', title, 'Open: ' + title, () => ask(entry.recipe, entry.tab, 'history'));
   open.dir = 'auto';
+  open.translate = false;
   node.append(open);
-  if (entry.result) node.append(Object.assign(make('p', 'result', entry.result), {dir: 'auto'}));
+  if (entry.result) node.append(Object.assign(make('p', 'result', entry.result), {dir: 'auto', translate: false}));
   node.append(make('p', 'facts', facts(entry)));
   if (entry.recipe.model && props.value.fingerprint && entry.recipe.model !== props.value.fingerprint) {
     node.append(make('p', 'other', 'Made with another model: here it gives another text.'));

@@ -12,6 +12,7 @@ class PointCard(OwnHTML):
     """Shows the value made by `card_value`; nothing while it is None."""
 
     FILE = "point_card"
+    SCRIPTS = ("quoted_words.js", "point_card/point_card.js")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)

@@ -1,3 +1,4 @@
+/* global sayQuoting */
 const card = element.querySelector('.card');
 
 function rows(table, pairs) {
@@ -14,7 +15,7 @@ function draw() {
   card.hidden = !v;
   if (!v) return;
   card.querySelector('.title').textContent = v.title;
-  card.querySelector('.about').textContent = v.about;
+  sayQuoting(card.querySelector('.about'), v.about);
   rows(card.querySelector('.read'), v.read);
   rows(card.querySelector('.near'), v.near);
 }

@@ -30,6 +30,7 @@ function draw() {
       cell.dataset.column = column;
       const words = make('p', 'text', text.trimStart() || '…');
       words.dir = 'auto';
+      words.translate = false;
       cell.append(words, make('p', 'tells', said));
       if (said) {
         const use = make('button', 'use', 'Use these settings');

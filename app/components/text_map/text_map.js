@@ -1,4 +1,4 @@
-/* global plotlyLibrary, saveAs */
+/* global plotlyLibrary, saveAs, sayQuoting */
 // Texts as points: coloured, searched, selected and compared in the browser; true distances, not those of the map.
 
 const root = element.querySelector('.texts');
@@ -151,7 +151,7 @@ function overview() {
 function neighbours(i, keys = false) {
   centre = i;
   const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
-  say(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
+  sayQuoting(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
   list('Neighbours', pairs);
   if (keys) at('rows').firstElementChild.focus();
   mark(pairs.map(([j]) => j));
@@ -162,7 +162,7 @@ function find() {
   const query = at('query').value.trim().toLocaleLowerCase();
   if (!query) return overview();
   const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
-  say(at('said'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
+  sayQuoting(at('said'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
   list('Found', pairs);
   centre = null;
   mark(pairs.length < data.texts.length ? pairs.map(([i]) => i) : []);
@@ -257,7 +257,7 @@ function take() {
   draw();
   if (value.near) {
     centre = null;
-    say(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
+    sayQuoting(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
     list('Nearest', value.near.pairs);
     mark(value.near.pairs.map(([i]) => i));
   }

@@ -1,3 +1,4 @@
+/* global sayQuoting */
 const card = element.querySelector('.card');
 const part = name => card.querySelector('.' + name);
 
@@ -20,7 +21,7 @@ function draw() {
   if (!v) return;
   part('title').textContent = v.title;
   part('where').textContent = v.where;
-  part('tells').textContent = v.said;
+  sayQuoting(part('tells'), v.said);
   part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen]) => {
     const row = make('tr', chosen ? 'chosen' : '');
     const bar = make('span', 'bar');

@@ -17,6 +17,7 @@ from app.components.history import History
 from app.components.own_html import OwnHTML
 from app.components.plotly_html import PLOTLY_JS
 from app.components.point_card import PointCard
+from app.components.text_grid import TextGrid
 from app.components.text_map import TextMap
 from app.components.token_card import TokenCard
 from app.components.tour import Tour
@@ -30,6 +31,7 @@ KINDS = {
     "curves": Curves,
     "distances": Distances,
     "flow": FlowMap,
+    "grid": TextGrid,
     "heat": HeatMap,
     "help": Help,
     "history": History,
