@@ -1,5 +1,7 @@
 /* global sayQuoting */
 const card = element.querySelector('.card');
+const bench = element.closest('.workbench');
+const [GAP, LEAST] = [8, 180];  // px: between the word and the card, and of its height where there is no room
 const part = name => card.querySelector('.' + name);
 
 function make(tag, name, text) {
@@ -46,16 +48,42 @@ function draw() {
   }));
 }
 
+// Puts the card at the word that was clicked, below it or above it, where the window has room: nothing scrolls for it,
+// and the word stays in sight. Without such a word it stands where it is laid out.
+function place() {
+  const word = bench?.querySelector('.strip .token.chosen');
+  card.classList.toggle('at-word', Boolean(word));
+  card.style.cssText = '';
+  if (!word) return;
+  const lines = word.getClientRects(), first = lines[0], last = lines[lines.length - 1];
+  const around = card.parentElement.getBoundingClientRect();
+  const left = Math.min(Math.max(0, last.left - around.left - 24), around.width - card.offsetWidth);
+  const above = first.top - 2 * GAP, below = floor() - last.bottom - 2 * GAP;
+  const under = card.offsetHeight <= below || below >= above;
+  const height = Math.min(card.offsetHeight, Math.max(under ? below : above, LEAST));
+  const top = under ? last.bottom + GAP : first.top - GAP - height;
+  Object.assign(card.style, {left: left + 'px', top: top - around.top + 'px', maxHeight: height + 'px'});
+}
+
+// Where the part of the window ends in which something can be seen: on a phone, Run and Stop stand at its edge.
+function floor() {
+  const bar = bench.querySelector('.run-controls');
+  return bar && getComputedStyle(bar).position === 'fixed' ? bar.getBoundingClientRect().top : window.innerHeight;
+}
+
 part('path').addEventListener('click', () => trigger('select', {point: props.value.point}));
 part('close').addEventListener('click', () => {
   props.value = null;
   draw();
+  bench?.querySelector('.strip .text')?.focus({preventScroll: true});
 });
 card.addEventListener('keydown', event => event.key === 'Escape' && part('close').click());
 
+window.addEventListener('resize', () => card.hidden || place());
 watch('value', () => {
   draw();
   if (!props.value) return;
+  place();
   part('title').focus({preventScroll: true});
 });
 draw();

@@ -1,8 +1,14 @@
 """The card of a word: what else it could have been, as the tab says it."""
 
+import re
+
+import pytest
 from playwright.sync_api import expect
 
+from .conftest import NARROW, WIDE
 from .values import Generated
+
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
 
 def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, model):
@@ -24,3 +30,29 @@ def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, m
     page.page.keyboard.press("Escape")
     expect(page.locator("#token .card")).to_be_hidden()
     assert page.value("token") is None
+
+
+@SIZES
+@pytest.mark.parametrize("where", [0, 0.5, 1], ids=["first", "middle", "last"])
+def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_scrolls(parts, bare, model, size, where):
+    generated = Generated(model, "Once upon a time", max_new_tokens=96)
+    strip = parts.part("strip", value=generated.strips[-1])
+    page = bare({"text": strip, "token": parts.part("token")}, size, bench="generate")
+    words = page.locator("#text .answer .token").filter(has_text=re.compile(r"\w"))
+    word = words.nth(round(where * (words.count() - 1)))
+    word.scroll_into_view_if_needed()
+    before = page.page.evaluate("scrollY"), word.bounding_box()
+    word.click()
+    page.update("token", generated.card(**page.told("text", "select")[-1]))
+    card = page.locator("#token .card")
+    expect(card).to_be_visible()
+    assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
+    shown, at = card.bounding_box(), before[1]
+    bar = page.locator(".run-controls").bounding_box()["y"] if size == NARROW else size["height"]
+    assert shown["y"] >= 0 and shown["y"] + shown["height"] <= bar, "a part of the card is out of sight"
+    assert shown["height"] >= 150
+    assert shown["y"] >= at["y"] + at["height"] or shown["y"] + shown["height"] <= at["y"], "the card covers its word"
+    assert page.overflow() <= 0
+    page.page.keyboard.press("Escape")
+    expect(page.locator("#text .text")).to_be_focused()
+    assert page.page.evaluate("scrollY") == before[0]
