@@ -6,6 +6,7 @@ What comes from people or from the model reaches the page as `value`, plain data
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import gradio as gr
 
 HERE = Path(__file__).parent
 RUN_PART = HERE.parent / "runs" / "run_part.js"
+MADE_OF = "props = new Proxy(props, {get: (given, name) => given[name] ?? MADE_OF[name]});"
 
 
 class OwnHTML(gr.HTML):
@@ -37,13 +39,15 @@ class OwnHTML(gr.HTML):
         super().__init__(
             value=value,
             html_template=self.source("html"),
-            js_on_load=self.script(),
+            js_on_load="",
             apply_default_css=False,
             elem_classes=[*classes, f"own-{self.FILE}"],
             part=part,
             also=also,
             **kwargs,
         )
+        made_of = MADE_OF.replace("MADE_OF", f"({json.dumps(self.props)})")
+        self.js_on_load = f"{made_of}\n{self.script()}"
 
     @classmethod
     def source(cls, end: str) -> str:
@@ -68,6 +72,15 @@ class OwnHTML(gr.HTML):
         """The JavaScript of the component."""
         files = [RUN_PART, *(HERE / name for name in cls.SCRIPTS or (f"{cls.FILE}/{cls.FILE}.js",))]
         return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the browser gets: what the component is made of is in its JavaScript.
+
+        Gradio 6.31 replaces all props of a component that a closed accordion or tab keeps unmounted by those of an
+        update, also where the update is that of gr.skip() and has none.
+        """
+        config = super().get_config()
+        return {name: config[name] for name in config if name == "name" or name not in self.props} | {"props": {}}
 
     def __getattr__(self, name: str) -> Any:
         """A prop by its name. Gradio takes any name that stands in quotes in the JavaScript for that of an event."""

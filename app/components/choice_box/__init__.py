@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from string import Template
 from typing import Any
 
 from ..own_html import OwnHTML
@@ -22,12 +20,8 @@ class ChoiceBox(OwnHTML):
                  placeholder: str = "", **kwargs: Any) -> None:  # fmt: skip
         """choices: (words, value). placeholder: the words for the value "", which cannot be chosen."""
         self.values = [known for _, known in choices]
-        super().__init__(value, **kwargs)
-        # not as props: a value that comes while gr.Accordion keeps the component unmounted takes the others from it
-        none = f"<option value='' hidden disabled>{html.escape(placeholder)}</option>" if placeholder else ""
-        options = [f"<option value='{html.escape(known)}'>{html.escape(words)}</option>" for words, known in choices]
-        own = {"heading": html.escape(label), "hint": html.escape(hint), "options": none + "".join(options)}
-        self.html_template = Template(self.html_template).substitute(own)
+        own = {"heading": label, "hint": hint, "choices": [list(choice) for choice in choices]}
+        super().__init__(value, placeholder=placeholder, **own, **kwargs)
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "string", "enum": self.values}

@@ -1,4 +1,15 @@
 const select = element.querySelector('select');
+element.querySelector('.name').textContent = props.heading;
+element.querySelector('.hint').textContent = props.hint;
+select.setAttribute('aria-label', props.heading);
+select.setAttribute('aria-description', props.hint);
+
+function option(words, value) {
+  return Object.assign(document.createElement('option'), {textContent: words, value});
+}
+
+if (props.placeholder) select.append(Object.assign(option(props.placeholder, ''), {hidden: true, disabled: true}));
+select.append(...props.choices.map(([words, value]) => option(words, value)));
 
 function draw() {
   select.value = props.value ?? '';
