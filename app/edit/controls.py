@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from coladlm.latent.layout import LatentSpace
 from coladlm.latent.turning import measured
 from coladlm.recipe import Described, RecipeError
 
-from ..components import Choice, ChoiceList, TokenPicker
+from ..components import Choice, ChoiceBox, ChoiceList, TokenPicker
 from ..shared.event_options import EventOptions
 from ..shared.operation_controls import number, percent, share, sliders, whole
 from ..shared.resident import Resident
@@ -90,7 +91,7 @@ class EditControls:
                   "0 keeps it word for word; more lets it follow, 100 writes it anew.", (0, 100, 1), 0)  # fmt: skip
         self._add("candidates", "Candidates", "As many ways to do it, in one batch, best first.", (1, 8, 1), 4)
         direction = self.by_name["direction"]
-        direction.input(
+        direction.select(
             lambda name: as_measured(resident.model, name),
             direction,
             [self.by_name["push"], self.by_name["renoise"]],
@@ -104,19 +105,15 @@ class EditControls:
 
     def _lay_out_direction(self, resident: Resident) -> None:
         titles = [(load_pairs(name).title, name) for name in shipped()]
-        direction = gr.Dropdown(
-            [*titles, ("my own, from two lists of sentences", OWN)],
-            value=(start := first_direction(resident.first)),
-            label="Direction",
-            info=turning_said(resident.first, start),
-            filterable=False,
-            elem_classes="setting",
-        )
+        start = first_direction(resident.first)
+        choices = [*titles, ("my own, from two lists of sentences", OWN)]
+        direction = ChoiceBox("Direction", "", choices, start, elem_classes="setting")
+        said = gr.HTML(_hint(resident.first, start), js_on_load=None, elem_classes="hint", elem_id="direction-hint")
         with gr.Column(visible=not titles, elem_classes="own-lists") as own:
             first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
             second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
         direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
-        direction.change(lambda name: gr.update(info=turning_said(resident.model, name)), direction, direction, **QUICK)
+        direction.change(lambda name: _hint(resident.model, name), direction, said, **QUICK)
         self.by_name |= {"direction": direction, "first": first, "second": second}
 
     def _lay_out_other(self) -> None:
@@ -154,6 +151,10 @@ def turning_said(model: ColaDLM, name: str) -> str:
         f"Turned {found.turned:.0%} of {found.edits} edits of held-out sentences ({found.reached:.0%} into the very "
         f"sentence of the pair), at push {found.strength:g} and {found.renoise:.0%} noise."
     )
+
+
+def _hint(model: ColaDLM, name: str) -> str:
+    return f"<p>{html.escape(turning_said(model, name))}</p>"
 
 
 def as_measured(model: ColaDLM, name: str) -> list[Any]:
@@ -231,13 +232,10 @@ def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates
 
 
 def unchanged_controls(other: dict[str, Any]) -> list[Any]:
-    """Values of the controls as they are at first, in the order of NAMES, with the picker of the other text.
-
-    Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is told
-    to skip one.
+    """Values that leave the controls as they are, in the order of NAMES, but for the picker of the other text: its tokens
+    are those of the model that is loaded now.
     """
-    known = {"method": METHOD_CHOICES[0].value, "other_picker": other}
-    return [known.get(name, gr.skip()) for name in NAMES]
+    return [other if name == "other_picker" else gr.skip() for name in NAMES]
 
 
 def _lines(text: Any, which: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import METHODS, OPTIONS, waypoint_count
+from coladlm.latent.interpolate import OPTIONS, waypoint_count
 from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
@@ -133,14 +133,11 @@ def texts_of(rows: Mapping[str, Any]) -> list[str]:
 
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     """Values of all controls and the progress line for the query of the address that was opened."""
-    # Components of our own get a value: gradio 6.31 forgets what they are made of when a tab that was never open is
-    # told to skip one.
-    skipped = [gr.skip()] * (len(OPTION_NAMES) - 1 + len(values_of(model.defaults)))
-    unchanged = [*[gr.skip()] * (1 + MAX_BOXES + 2), METHODS[0], *skipped]
+    unchanged = [gr.skip()] * (1 + MAX_BOXES + 2 + len(OPTION_NAMES) + len(values_of(model.defaults)))
     try:
         recipe = recipe_from(query, OPERATION)
         if recipe is None:
-            return [*unchanged, progress_value("idle")]
+            return [*unchanged, gr.skip()]
         options = check_options(recipe.options, OPTIONS)
         if options["weights"] is not None:
             found = "a whole interpolation on this page; the command line has single waypoints"

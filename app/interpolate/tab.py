@@ -11,6 +11,7 @@ from coladlm.latent.interpolate import METHODS
 
 from ..components import (
     Choice,
+    ChoiceBox,
     ChoiceList,
     Distances,
     ProgressLine,
@@ -200,20 +201,19 @@ def lay_out_options() -> dict[str, gr.components.Component]:
 
 def lay_out_more_options() -> dict[str, gr.components.Component]:
     """Those that are folded away."""
-    profile = gr.Dropdown(
+    profile = ChoiceBox(
+        "Where to add noise",
+        "",
         [("less towards the texts", "arch"), ("the same at all waypoints", "flat")],
-        value="arch",
-        label="Where to add noise",
-        filterable=False,
+        "arch",
         elem_classes="setting when road-through_flow",
     )
-    align = gr.Dropdown(
+    align = ChoiceBox(
+        "Texts of different length",
+        "Padded, a waypoint loses its last words first; stretched, it reads each text at the nearest place of its own "
+        "length.",
         [("pad the shorter at its end", "pad"), ("stretch both to a length between", "stretch")],
-        value="pad",
-        label="Texts of different length",
-        info="Padded, a waypoint loses its last words first; stretched, it reads each text at the nearest place of its "
-        "own length.",
-        filterable=False,
+        "pad",
         elem_classes="setting when road-through_flow road-decoder_only",
     )
     return {"profile": profile, "align": align}

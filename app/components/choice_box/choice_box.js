@@ -2,7 +2,7 @@ const select = element.querySelector('select');
 element.querySelector('.name').textContent = props.heading;
 element.querySelector('.hint').textContent = props.hint;
 select.setAttribute('aria-label', props.heading);
-select.setAttribute('aria-description', props.hint);
+if (props.hint) select.setAttribute('aria-description', props.hint);
 
 function option(words, value) {
   return Object.assign(document.createElement('option'), {textContent: words, value});

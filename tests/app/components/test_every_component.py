@@ -1,5 +1,7 @@
 """What holds for every component of the page."""
 
+import gradio as gr
+
 from app.components.own_html import OwnHTML
 
 from .conftest import NARROW, WIDE
@@ -28,3 +30,8 @@ def test_every_component_keeps_what_it_is_made_of_when_gradio_has_lost_its_props
 def test_no_component_gives_gradio_props_to_lose(parts):
     ours = [block.get_config() for block in parts.page.blocks.values() if isinstance(block, OwnHTML)]
     assert len(ours) > 30 and not any(config["props"] for config in ours)
+
+
+def test_no_list_of_the_page_opens_by_the_focus(parts):
+    """gr.Dropdown's does, and stays open over what is below it."""
+    assert [block for block in parts.page.blocks.values() if isinstance(block, gr.Dropdown)] == []

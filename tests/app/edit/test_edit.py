@@ -396,3 +396,10 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
 def test_the_api_refuses_with_a_sentence(model, options, candidates, given, said):
     with pytest.raises(gr.Error, match=said):
         list(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))
+
+
+def test_a_page_without_a_link_leaves_the_controls_as_the_visitor_has_set_them_meanwhile(model):
+    shown = restore(model, {})[5:-1]
+    chosen = dict(zip(NAMES, shown, strict=False))
+    assert chosen.pop("other_picker")["tokens"]
+    assert all(value == gr.skip() for value in [*chosen.values(), *shown[len(NAMES) :]])
