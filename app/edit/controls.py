@@ -232,8 +232,8 @@ def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates
 
 
 def unchanged_controls(other: dict[str, Any]) -> list[Any]:
-    """Values that leave the controls as they are, in the order of NAMES, but for the picker of the other text: its tokens
-    are those of the model that is loaded now.
+    """Values that leave the controls as they are, in the order of NAMES, but for the picker of the other text: its
+    tokens are those of the model that is loaded now.
     """
     return [other if name == "other_picker" else gr.skip() for name in NAMES]
 
