@@ -21,7 +21,7 @@ from coladlm.serve import ClosingError, Scheduler, Waiting
 from coladlm.settings import HISTORIES, SOLVERS, TIME_GRIDS
 
 from ..components import ChoiceBox, ProgressLine
-from ..components.progress_line import progress_value
+from ..components.progress_line import State, progress_value
 from ..components.text_grid import TextGrid, grid_value
 from ..runs.registry import Frame, RunContext, View
 from ..shared.errors import labelled_errors
@@ -131,16 +131,16 @@ class _Sweep:
         self.begun = time.perf_counter()
 
     def frames(self, visitor: str) -> Generator[Frame]:
-        yield self._frame("running", progress_value("running", ["starting"], 0.0, "Writing"))
+        yield self._running(["starting"], 0.0)
         for batch in self.batches.values():
             for share in self._run(batch, visitor):
                 if isinstance(share, Waiting) and share.ahead:
-                    state = "running" if self.done else "waiting"
-                    yield self._frame("running", progress_value(state, waiting_parts(share), self._share(), "Waiting"))
+                    state: State = "running" if self.done else "waiting"
+                    yield self._running(waiting_parts(share), self._share(), state, "Waiting")
                 else:  # a frame also where nothing is new: a run that is stopped ends at one
                     written = 0.0 if isinstance(share, Waiting) else share * len(batch)
                     parts = [f"{self.done} of {len(self.cells)} texts", self._seconds()]
-                    yield self._frame("running", progress_value("running", parts, self._share(written), "Writing"))
+                    yield self._running(parts, self._share(written))
             for cell in batch:
                 self.scheduler.look(functools.partial(self._measure, cell))
             self.done += len(batch)
@@ -179,6 +179,13 @@ class _Sweep:
     def _frame(self, state: str, progress: dict[str, Any]) -> Frame:
         cells = [(cell.text, cell.measures, cell.settings.to_dict()) for cell in self.cells]
         return {"grid": grid_value(state, self.lead, self.rows, self.columns, cells), "progress": progress}
+
+    def _running(self, parts: list[str], share: float, state: State = "running", message: str = "Writing") -> Frame:
+        stopped = ""
+        if self.done or share:
+            are = "is" if self.done == 1 else "are"
+            stopped = f"Stopped: {self.done or 'none'} of {len(self.cells)} texts {are} finished."
+        return self._frame("running", progress_value(state, parts, share, message, stopped=stopped))
 
     def _share(self, more: float = 0.0) -> float:
         """The share of the texts that are done, with those of `more` texts."""

@@ -4,7 +4,7 @@ import {defined, pack} from './snippets.js';
 
 const document = {createElement: () => ({getContext: () => null})}; // a browser without WebGL
 const names = ['FlowData', 'FlowPicture', 'plain', 'percent', 'decimals'];
-const {FlowData, FlowPicture, plain, percent, decimals} = defined(['components/flow_data.js', 'components/flow_picture.js'], names, {document});
+const {FlowData, FlowPicture, plain, percent, decimals} = defined(['components/flow_map/flow_data.js', 'components/flow_map/flow_picture.js'], names, {document});
 
 const COLOURS = {runs: ['black', 'red'], pale: 'grey'};
 const VIEW = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, blocks: false, chosen: null};

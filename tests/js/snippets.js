@@ -25,14 +25,14 @@ export function mount(name, props, {storage = {}, script = name} = {}) {
   const {document, localStorage} = window;
   for (const [key, value] of Object.entries(storage)) localStorage.setItem(key, value);
   document.body.innerHTML = `<div class="workbench"><button class="run"></button><button class="stop"></button>
-    <div id="component">${read(`components/${name}.html`)}</div></div>`;
+    <div id="component">${read(`components/${name}/${name}.html`)}</div></div>`;
   const element = document.getElementById('component');
   const triggered = [], watchers = [];
   const given = {
     window, document, localStorage, Event: window.Event, CustomEvent: window.CustomEvent, getComputedStyle: window.getComputedStyle.bind(window),
     element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act),
   };
-  defined(['runs/run_part.js', `components/${script}.js`], [], given);
+  defined(['runs/run_part.js', `components/${name}/${script}.js`], [], given);
   const update = value => {
     props.value = value;
     for (const act of watchers) act();

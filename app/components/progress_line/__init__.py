@@ -50,8 +50,10 @@ def stopped_value(value: dict[str, Any]) -> dict[str, Any]:
     count = written + forming
     said = f"Stopped after {count} token{'s' * (count != 1)}"
     said += f", the last {forming} of them still forming." if forming else "."
-    if value["state"] == "waiting" or not (count or value["fraction"]):
+    if value["state"] == "waiting" or not (count or value["fraction"] or value["stopped"]):
         said = "Stopped before it began."
+    elif value["stopped"] or not count:
+        said = value["stopped"] or "Stopped."
     return {**value, "state": "stopped", "parts": [], "message": said}
 
 
@@ -63,12 +65,14 @@ def progress_value(
     run: str = "",
     tokens: int = 0,
     forming: int = 0,
+    stopped: str = "",
 ) -> dict[str, Any]:
     """What a ProgressLine shows.
 
     parts: short pieces of one line, numbers with units ("step 3 of 16"). fraction: of the bar, in [0, 1].
     message: a sentence that is read out; for the state "error" what was wrong. run: see `strip_value`.
-    tokens, forming: settled tokens and those of the block under way, which Stop tells.
+    tokens, forming: settled tokens and those of the block under way, which Stop tells. stopped: the sentence that Stop
+    tells in their place.
     """
     return {
         "state": state,
@@ -78,4 +82,5 @@ def progress_value(
         "run": run,
         "tokens": tokens,
         "forming": forming,
+        "stopped": stopped,
     }

@@ -37,9 +37,11 @@ function goesOn() {
   return ['waiting', 'running'].includes(line.dataset.state);
 }
 
-function stoppedAfter({state, tokens, forming, fraction}) {
+// As `stopped_value` of the server says it.
+function stoppedAfter({state, tokens, forming, fraction, stopped}) {
   const all = tokens + forming;
-  if (state === 'waiting' || (!all && !fraction)) return 'Stopped before it began.';
+  if (state === 'waiting' || !(all || fraction || stopped)) return 'Stopped before it began.';
+  if (stopped || !all) return stopped || 'Stopped.';
   const counted = 'Stopped after ' + all + (all === 1 ? ' token' : ' tokens');
   return counted + (forming ? ', the last ' + forming + ' of them still forming.' : '.');
 }
@@ -47,7 +49,7 @@ function stoppedAfter({state, tokens, forming, fraction}) {
 const STATES = {
   starting() {
     latest = null;
-    put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0});
+    put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
     // On a phone Run is always at hand, and the result may have been scrolled away.
     const {top, bottom} = line.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) line.scrollIntoView({block: 'start'});

@@ -285,6 +285,17 @@ def test_a_sweep_writes_what_single_runs_write(model, scheduler, baseline):
         assert "tokens" in measures
 
 
+def test_a_sweep_that_is_stopped_says_how_many_texts_are_finished(model, scheduler, baseline):
+    context, latest = Viewer(VISITOR), {}
+    frames = sweep(model, scheduler, baseline, context, swept())
+    for frame in frames:
+        latest |= frame
+        if latest["progress"]["parts"][0] == "2 of 4 texts":
+            break
+    frames.close()
+    assert context.shown[-1]["progress"]["message"] == "Stopped: 2 of 4 texts are finished."
+
+
 @pytest.mark.parametrize(
     "values, said",
     [
