@@ -38,6 +38,7 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
+OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, too
 OWN_SERVER = "test_runs.py"  # of the browser tests; the others share one
 LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
 
@@ -149,7 +150,8 @@ def playwright() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def browser(playwright: Any, chromium: str) -> Iterator[Any]:
     """One browser for all tests of a worker."""
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    resolve = f"--host-resolver-rules=MAP {OTHER_NAME} 127.0.0.1"
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", resolve])
     yield browser
     browser.close()
 

@@ -308,19 +308,15 @@ def start(*arguments: str, **options) -> subprocess.Popen:
     )
 
 
-def test_a_pipe_gets_the_text_alone(model, place):
-    process = start("generate", *SHORT, *place, stdin=subprocess.PIPE)
-    out, err = process.communicate("The cat 🐉\n".encode(), timeout=60)
-    assert process.returncode == 0 and err == b""
-    assert out.decode() == "The cat 🐉" + model.generate(["The cat 🐉"], SETTINGS)[0] + "\n"
-
-
-def test_ctrl_c_leaves_the_text_and_a_trace(place, tmp_path):
-    trace = tmp_path / "run.npz"
+def test_a_pipe_gets_the_text_alone_and_ctrl_c_leaves_it_and_a_trace(place, tmp_path):
+    trace, prompt = tmp_path / "run.npz", "The cat 🐉"
     length = ["--steps", "100", "--max-new-tokens", "8000", "--no-stop-at-end"]
-    process = start("generate", "Once", *length, "--trace", str(trace), *place)
+    process = start("generate", *length, "--trace", str(trace), *place, stdin=subprocess.PIPE)
+    process.stdin.write(f"{prompt}\n".encode())
+    process.stdin.close()
+    process.stdin = None  # so that communicate leaves it alone
     first = b""
-    while len(first) <= len("Once"):  # the text comes out while it is being written
+    while len(first) <= len(prompt.encode()):  # the text comes out while it is being written
         first += process.stdout.read(1)
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=60)
@@ -328,7 +324,7 @@ def test_ctrl_c_leaves_the_text_and_a_trace(place, tmp_path):
     assert err == b"Stopped: this is what there was.\n"
     stopped = Trace.load(trace)
     assert stopped.stopped and stopped.texts[0]
-    assert (first + rest).decode() == f"Once{stopped.texts[0]}\n"
+    assert (first + rest).decode() == f"{prompt}{stopped.texts[0]}\n"
 
 
 def test_a_reader_that_leaves_gets_no_traceback(place):

@@ -1,7 +1,9 @@
 """What is imported is declared, and what few need may be missing."""
 
 import ast
+import functools
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -27,16 +29,24 @@ def canonical(name: str) -> str:
 
 def imported(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """(package, file) of every import of a package that is neither Python's nor ours."""
-    providers = importlib.metadata.packages_distributions()
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            modules: list[str] = []
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                modules = [node.module or ""]
-            for top in {module.split(".")[0] for module in modules} - OWN - sys.stdlib_module_names:
-                yield canonical(providers.get(top, [top])[0]), str(file.relative_to(ROOT))
+        for top in foreign(file):
+            yield canonical(providers().get(top, [top])[0]), str(file.relative_to(ROOT))
+
+
+providers = functools.cache(importlib.metadata.packages_distributions)
+
+
+@functools.cache
+def foreign(file: Path) -> set[str]:
+    """The top packages that a file imports and that are neither Python's nor ours."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules.add(node.module or "")
+    return {module.split(".")[0] for module in modules} - OWN - sys.stdlib_module_names
 
 
 def requirements(pattern: re.Pattern[str], lines: Iterable[str]) -> dict[str, str]:
@@ -93,70 +103,90 @@ def test_every_extra_is_one_that_a_sentence_names():
     assert declared == {extra: [package] for package, extra in EXTRAS.values()}
 
 
-def without(module: str, code: str) -> subprocess.CompletedProcess[str]:
-    """Runs `code` in a Python that has not `module`."""
-    blocked = f"import sys\nsys.modules[{module!r}] = None\n{code}"
-    return subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True, text=True, timeout=120)
+# In a Python that has none of the extras: what each part of the library says, as [status or None, stdout, stderr].
+WITHOUT = """
+import contextlib, importlib, io, json, pkgutil, sys, traceback
+from pathlib import Path
+EXTRAS, FOLDER = sys.argv[1].split(","), sys.argv[2]
+for module in EXTRAS:
+    sys.modules[module] = None
 
+def library():
+    import coladlm
+    for found in pkgutil.walk_packages(coladlm.__path__, "coladlm."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
 
-@pytest.mark.parametrize("module", EXTRAS)
-def test_the_library_is_imported_without_an_extra(module):
-    code = """
-import importlib, pkgutil, coladlm
-for found in pkgutil.walk_packages(coladlm.__path__, "coladlm."):
-    if not found.name.endswith("__main__"):
-        importlib.import_module(found.name)
+def curves():
+    from coladlm.extras import MissingExtraError
+    from coladlm.train.curves import draw_curves
+    try:
+        draw_curves(Path(FOLDER))
+    except MissingExtraError as error:
+        print(error)
+
+def sweep():
+    from coladlm.cli import main
+    return main(["sweep", "--data", FOLDER, "--json", FOLDER + "/s.json", "--picture", FOLDER + "/s.png"])
+
+def umap():
+    import numpy as np
+    from coladlm.latent.projection import ProjectionError, fit_umap
+    try:
+        list(fit_umap(np.random.default_rng(0).normal(size=(50, 4)), cache=Path(FOLDER)))
+    except ProjectionError as error:
+        print(error)
+
+def training():
+    from coladlm.train.__main__ import _draw_curves
+    _draw_curves(Path(FOLDER))
+    print("goes on")
+
+found = {}
+for ask in (library, curves, sweep, umap, training):
+    out, err, status = io.StringIO(), io.StringIO(), None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = ask()
+        except Exception:
+            traceback.print_exc()
+    found[ask.__name__] = [status, out.getvalue(), err.getvalue()]
+print(json.dumps(found))
 """
-    done = without(module, code)
+
+
+@pytest.fixture(scope="module")
+def without_extras(tmp_path_factory):
+    """What `WITHOUT` prints, by name."""
+    command = [sys.executable, "-c", WITHOUT, ",".join(EXTRAS), str(tmp_path_factory.mktemp("without"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def test_the_curves_without_matplotlib_are_refused_in_a_sentence(tmp_path):
-    code = f"""
-from pathlib import Path
-from coladlm.extras import MissingExtraError
-from coladlm.train.curves import draw_curves
-try:
-    draw_curves(Path({str(tmp_path)!r}))
-except MissingExtraError as error:
-    print(error)
-"""
-    said = without("matplotlib", code).stdout.strip()
-    assert said == "The picture of the curves needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
+def test_the_library_is_imported_without_its_extras(without_extras):
+    assert without_extras["library"] == [None, "", ""]
 
 
-def test_a_sweep_without_matplotlib_is_refused_before_it_begins(tmp_path):
-    arguments = ["--data", str(tmp_path), "--json", str(tmp_path / "s.json"), "--picture", str(tmp_path / "s.png")]
-    code = f"from coladlm.cli import main\nsys.exit(main({['sweep', *arguments]!r}))"
-    done = without("matplotlib", code)
-    said = "The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
-    assert (done.returncode, done.stderr) == (2, f"python -m coladlm sweep: {said}\n")
+def test_the_curves_without_matplotlib_are_refused_in_a_sentence(without_extras):
+    said = "The picture of the curves needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
+    assert without_extras["curves"] == [None, said, ""]
 
 
-def test_a_umap_without_umap_learn_is_refused_in_a_sentence(tmp_path):
-    code = f"""
-from pathlib import Path
-import numpy as np
-from coladlm.latent.projection import ProjectionError, fit_umap
-try:
-    list(fit_umap(np.random.default_rng(0).normal(size=(50, 4)), cache=Path({str(tmp_path)!r})))
-except ProjectionError as error:
-    print(error)
-"""
-    said = without("umap", code).stdout.strip()
-    assert said == "Fitting a UMAP needs umap-learn, which is not installed: pip install 'coladlm[umap]'"
+def test_a_sweep_without_matplotlib_is_refused_before_it_begins(without_extras):
+    said = "python -m coladlm sweep: The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
+    assert without_extras["sweep"] == [2, "", said]
 
 
-def test_a_training_without_matplotlib_says_so_and_goes_on(tmp_path):
-    code = f"""
-from pathlib import Path
-from coladlm.train.__main__ import _draw_curves
-_draw_curves(Path({str(tmp_path)!r}))
-print("goes on")
-"""
-    done = without("matplotlib", code)
-    assert done.stdout == "goes on\n"
-    assert done.stderr.strip().endswith("pip install 'coladlm[plots]'")
+def test_a_umap_without_umap_learn_is_refused_in_a_sentence(without_extras):
+    said = "Fitting a UMAP needs umap-learn, which is not installed: pip install 'coladlm[umap]'\n"
+    assert without_extras["umap"] == [None, said, ""]
+
+
+def test_a_training_without_matplotlib_says_so_and_goes_on(without_extras):
+    _, out, err = without_extras["training"]
+    assert out == "goes on\n"
+    assert err.strip().endswith("pip install 'coladlm[plots]'")
 
 
 def test_the_library_says_that_it_has_types():

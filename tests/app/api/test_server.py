@@ -4,18 +4,22 @@ import json
 import re
 import runpy
 import socket
-import subprocess
 import sys
 import threading
 import time
 
 import httpx
 import pytest
+import torch
 from gradio_client import Client
 from openai import APIStatusError, OpenAI
 
+from app.api.openai_api import ApiOptions
+from app.server import Options, Served
+from coladlm.cli import main as command_line
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.serve import Limits
 from examples import ask_a_server
 
 from .server_process import PATIENCE, ROOT, Server
@@ -73,7 +77,7 @@ def test_the_openai_client_understands_a_refusal(openai, model):
     assert refused.value.status_code == 400 and refused.value.param == "max_tokens"
 
 
-def test_every_api_and_the_command_line_give_the_same_text(server, openai, model, golden_folder, tmp_path):
+def test_every_api_and_the_command_line_give_the_same_text(server, openai, model, golden_folder, tmp_path, capsys):
     settings = {"steps": 3, "guidance": 2.0, "max_new_tokens": 10, "seed": 11, "temperature": 0.7}
     text, recipe = Client(server.address, verbose=False).predict("The cat sat", api_name="/generate", **settings)
     extra = {"steps": 3, "guidance": 2.0}
@@ -83,10 +87,9 @@ def test_every_api_and_the_command_line_give_the_same_text(server, openai, model
     assert completed.choices[0].text == text
     assert Recipe.from_dict(completed.recipe) == Recipe.from_dict(recipe)
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    command = [sys.executable, "-m", "coladlm", "replay", str(tmp_path / "recipe.json"), "--model",
-               str(golden_folder), "--json", "--device", "cpu", "--dtype", "float32"]  # fmt: skip
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert [one["text"] for one in json.loads(said)["sequences"]] == [text]
+    command = ["replay", str(tmp_path / "recipe.json"), "--model", str(golden_folder), "--json"]
+    assert command_line([*command, "--device", "cpu", "--dtype", "float32"]) == 0
+    assert [one["text"] for one in json.loads(capsys.readouterr().out)["sequences"]] == [text]
 
 
 def test_the_example_prints_a_text_piece_by_piece_and_its_recipe(server, model, capsys):
@@ -175,12 +178,15 @@ def test_a_short_request_overtakes_long_ones(server, openai, model):
         thread.join(60)
 
 
-def test_whose_run_is_cut_off_by_the_end_hears_why(golden_folder, tmp_path):
-    server = Server(tmp_path, golden_folder, "--grace", "0")
-    job = Client(server.address, verbose=False).submit("x", max_new_tokens=1024, steps=128, stop_at_end=False,
-                                                       api_name="/generate")  # fmt: skip
-    until(lambda: job.outputs())
-    assert server.end() == 0
+def test_whose_run_is_cut_off_by_the_end_hears_why(model):
+    served = Served(model, Limits(), ApiOptions(), Options(quiet=True))
+    try:
+        job = Client(served.address, verbose=False).submit(
+            "x", max_new_tokens=1024, steps=128, stop_at_end=False, api_name="/generate"
+        )
+        until(lambda: job.outputs())
+    finally:
+        served.end(grace=0)
     assert "shutting down" in str(job.exception(timeout=PATIENCE))
 
 
@@ -209,10 +215,26 @@ def test_options_that_make_no_sense_are_refused(script, monkeypatch, capsys, opt
     assert status == 2 and re.search(message, capsys.readouterr().err)
 
 
-def test_a_mistake_ends_the_program_with_status_2_and_a_line():
-    command = [sys.executable, str(ROOT / "app.py"), "--running", "0"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.rstrip().endswith("0 is too low, expected at least 1")
+def test_a_mistake_ends_the_program_with_status_2_and_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["app.py", "--running", "0"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    assert end.value.code == 2 and capsys.readouterr().err.rstrip().endswith("0 is too low, expected at least 1")
+
+
+def test_the_options_of_the_page_reach_the_server(script, monkeypatch, golden_folder):
+    """The ways of test_sub_path.py, which starts its server without a command line."""
+    reached, threads = [], torch.get_num_threads()
+    monkeypatch.setattr("app.server.serve", lambda *given: reached.append(given))
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/explorer")
+    place = ["--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32", "--port", "7001"]
+    try:
+        assert script["main"]([*place, "--allowed-host", "explorer.example", "--running", "3", "--grace", "5"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    ((_, many, _, options, grace),) = reached
+    assert (options.root_path, options.names, options.port) == ("/explorer", ("explorer.example",), 7001)
+    assert (many.running, grace) == (3, 5.0)
 
 
 def test_the_options_of_the_api_are_read(script, monkeypatch):

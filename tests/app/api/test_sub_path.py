@@ -14,9 +14,14 @@ from gradio_client import Client
 from openai import OpenAI
 from playwright.sync_api import expect
 
-from .server_process import PATIENCE, ROOT, Server, free_port
+from app.api.openai_api import ApiOptions
+from app.server import Options, Served
+from coladlm.serve import Limits
 
-NAME, PATH = "explorer.example", "/explorer"
+from ...conftest import OTHER_NAME as NAME
+from .server_process import PATIENCE, ROOT, free_port
+
+PATH = "/explorer"
 NGINX = """
 daemon off;
 pid {folder}/pid;
@@ -38,11 +43,10 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def server(golden_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    running = Server(folder, golden_folder, "--allowed-host", NAME, GRADIO_ROOT_PATH=PATH)
+def server(model):
+    running = Served(model, Limits(), ApiOptions(), Options(root_path=PATH, names=(NAME,), quiet=True))
     yield running
-    assert running.end() == 0
+    running.end(grace=0)
 
 
 def documented(address: str) -> str:
@@ -105,17 +109,15 @@ def test_another_host_name_is_refused_behind_the_proxy_too(nginx):
     assert httpx.get(address, headers={"Host": NAME}).status_code == 200
 
 
-def test_the_page_runs_below_the_path_and_asks_for_nothing_outside_of_it(nginx, playwright, chromium):
+def test_the_page_runs_below_the_path_and_asks_for_nothing_outside_of_it(nginx, browser):
     port, log = nginx
-    resolve = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", resolve])
     page = browser.new_page()
     page.set_default_timeout(1000 * PATIENCE * 3)
     page.goto(f"http://{NAME}:{port}{PATH}/")
     page.get_by_role("button", name="Run", exact=True).first.click()
     expect(page.locator(".answer .token").filter(visible=True).first).to_be_visible(timeout=1000 * PATIENCE * 3)
     icon = page.evaluate("document.querySelector('link[rel=icon]').href")
-    browser.close()
+    page.close()
     assert icon == f"http://{NAME}:{port}{PATH}/favicon.ico"
     asked = asked_for(log)
     assert asked[f"{PATH}/favicon.ico"] == 200

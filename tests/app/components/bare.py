@@ -1,7 +1,7 @@
-"""A bare page with components of ours on it: their HTML, CSS and JavaScript, and what they need of gradio, in memory.
+"""A bare page with components of ours on it: their HTML, CSS and JavaScript, and what they need of gradio.
 
-There is no server, no gradio and no model behind it. A component is given `element`, `props`, `trigger` and `watch` as
-gradio gives them; what it triggers is written down, and `update` stands for what the server sends.
+A server of files gives it out; no gradio and no model is behind it. A component is given `element`, `props`, `trigger`
+and `watch` as gradio gives them; what it triggers is written down, and `update` stands for what the server sends.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Locator, Route
+from playwright.sync_api import Locator
 
 from ...browser.heard import Heard
-from .page_parts import HEAD, LIBRARY, STYLES, Part
+from .file_server import FileServer
+from .page_parts import HEAD, STYLES, Part
 
-ADDRESS = "http://127.0.0.1/bare"  # answered here; this host counts as secure, and so has a clipboard
 # As gradio 6.31 does it (its Index of HTML): `update` compares as JSON, then tells the watchers in a microtask.
 GRADIO = """window.parts = {};
 window.mount = (name, html, script, props) => {
@@ -39,38 +38,27 @@ window.mount = (name, html, script, props) => {
 class Bare:
     """What is on the page, by the names it was put there with."""
 
-    def __init__(self, heard: Heard) -> None:
-        self.heard, self.page = heard, heard.page
+    def __init__(self, heard: Heard, server: FileServer) -> None:
+        self.heard, self.page, self.server = heard, heard.page, server
         self.parts: dict[str, Part] = {}
-        self.around = ""
 
     def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
         """Puts parts on an empty page. bench, dark: see `document`."""
         self.parts = dict(parts)
-        self.around = document(self.parts, bench, dark)
+        self.server.page = document(self.parts, bench, dark)
         self.open()
 
     def open(self) -> None:
         """Opens the page, or opens it once more: components begin again, with what the browser has kept."""
-        self.page.goto(ADDRESS)
+        self.page.goto(self.server.address)
         for name, part in self.parts.items():
             self.page.evaluate("given => mount(...given)", [name, part.html, part.script, part.props])
 
     def leave(self) -> None:
         """Leaves the page and what it has kept, so that the next test finds a browser without a past."""
-        self.page.goto(ADDRESS + "/left")
+        self.page.goto(self.server.nothing)
         self.page.evaluate("localStorage.clear()")
         self.page.mouse.move(0, 0)
-
-    def answer(self, route: Route) -> None:
-        """Answers the page's requests from memory and from plotly's file; anything else is not there."""
-        path = unquote(urlsplit(route.request.url).path)
-        if path == "/bare":
-            route.fulfill(body=self.around, content_type="text/html")
-        elif path.endswith(LIBRARY.name):
-            route.fulfill(path=LIBRARY, content_type="text/javascript")
-        else:
-            route.fulfill(body="", content_type="text/html")
 
     def update(self, name: str, value: Any, **props: Any) -> None:
         """Sends a part a value, and further props, as the server does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from coladlm import ColaDLM
 from ...browser.heard import Heard
 from ...conftest import PATIENCE
 from .bare import Bare
+from .file_server import FileServer
 from .page_parts import PageParts, Part
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -25,55 +25,53 @@ def parts(model: ColaDLM) -> PageParts:
 
 
 class Pages:
-    """Bare pages, one for each kind of visitor."""
+    """One bare page for all visitors, and one with a touch screen: opening a window costs more than most tests."""
 
-    def __init__(self, browser: Browser) -> None:
-        self.browser = browser
-        self.made: dict[str, Bare] = {}
+    def __init__(self, browser: Browser, server: FileServer) -> None:
+        self.browser, self.server = browser, server
+        self.made: dict[bool, Bare] = {}
 
-    def get(self, size: dict, options: dict) -> Bare:
-        key = repr((size, options))
-        if key not in self.made:
-            self.made[key] = self.new(size, options)
-        return self.made[key]
-
-    def new(self, size: dict, options: dict) -> Bare:
-        context = self.browser.new_context(viewport=size, **{"reduced_motion": "reduce", **options})
-        bare = Bare(Heard(context.new_page()))
-        bare.page.set_default_timeout(PATIENCE)
-        bare.page.route("**/*", bare.answer)
+    def get(self, size: dict, touch: bool = False, movement: bool = False, clipboard: bool = False) -> Bare:
+        """The page, as wide as `size`. movement: its visitor wants to see things move."""
+        if touch not in self.made:
+            context = self.browser.new_context(has_touch=touch)
+            self.made[touch] = Bare(Heard(context.new_page()), self.server)
+            self.made[touch].page.set_default_timeout(PATIENCE)
+        bare = self.made[touch]
+        bare.page.set_viewport_size(size)
+        bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
+        bare.page.context.clear_permissions()
+        if clipboard:
+            bare.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         return bare
 
 
 @pytest.fixture(scope="session")
-def pages(browser: Browser) -> Pages:
-    return Pages(browser)
+def pages(browser: Browser) -> Iterator[Pages]:
+    server = FileServer()
+    yield Pages(browser, server)
+    server.close()
 
 
 @pytest.fixture
 def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     """bare({name: part}) shows components on a page without anything else. An error of the page, or a request to
-    another host, fails the test. bench: see `Bare.show`. alone: no other test gets the page, whose clock this one sets.
-    options: of the browser's context.
+    another host, fails the test. bench: see `Bare.show`. visitor: see `Pages.get`.
     """
-    shown: list[Bare] = []
-    ending = contextlib.ExitStack()
+    shown: dict[int, Bare] = {}
 
     def show(
-        parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, alone: bool = False,
-        **options,
-    ) -> Bare:  # fmt: skip
-        page = pages.new(size, options) if alone else pages.get(size, options)
-        if alone:
-            ending.callback(page.page.context.close)
-        page.heard.begin()
-        shown.append(page)
+        parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, **visitor: bool
+    ) -> Bare:
+        page = pages.get(size, **visitor)
+        if id(page) not in shown:
+            page.heard.begin()
+        shown[id(page)] = page
         page.show(parts, bench, dark)
         return page
 
-    with ending:
-        yield show
-        wrong = [what for page in shown for what in page.heard.wrong()]
-        for page in shown:
-            page.leave()
+    yield show
+    wrong = [what for page in shown.values() for what in page.heard.wrong()]
+    for page in shown.values():
+        page.leave()
     assert wrong == []

@@ -5,7 +5,6 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .bare import ADDRESS
 from .values import Generated, link
 
 
@@ -188,11 +187,11 @@ def test_a_file_that_is_no_recipe_gets_a_sentence(desk, tmp_path, content):
 
 
 def test_the_address_holds_the_recipe_and_is_copied(desk, ran):
-    page = desk(permissions=["clipboard-read", "clipboard-write"])
+    page = desk(clipboard=True)
     copy = page.page.get_by_role("button", name="Copy link")
     expect(copy).to_be_disabled()
     query = ran(page, "The moon 🌙").link["query"]
-    assert page.page.url == f"{ADDRESS}{query}&tab=generate"
+    assert page.page.url == f"{page.server.address}{query}&tab=generate"
     copy.click()
     expect(page.page.get_by_text("Copied")).to_be_visible()
     assert page.page.evaluate("navigator.clipboard.readText()") == page.page.url

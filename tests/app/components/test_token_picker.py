@@ -75,7 +75,7 @@ def test_a_span_is_selected_by_mouse(picker):
 
 
 def test_a_span_is_selected_by_touch(picker):
-    page = picker(NARROW, has_touch=True)
+    page = picker(NARROW, touch=True)
     token(page, 1).tap()
     assert selected(page) == [1]
     token(page, 3).tap()
