@@ -38,7 +38,8 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
-OWN_SERVER = "test_runs.py"  # of the browser tests; the others share one
+# of the browser tests those that have a server of their own, or none; the others share one
+OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
 LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
 
 
@@ -58,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
-            shared = path.parent.name == "browser" and path.name != OWN_SERVER
+            shared = path.parent.name == "browser" and path.name not in OWN_SERVER
             return "the page" if shared else str(path)
 
     return ByFolder(config, log)

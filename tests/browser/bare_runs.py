@@ -20,8 +20,8 @@ from fastapi.staticfiles import StaticFiles
 from app.runs.access import VisitorCookie
 from app.runs.registry import Registry
 from app.runs.routes import run_routes
+from app.shared.errors import sentence
 from app.shared.links import recipe_from
-from app.shared.model_turn import sentence
 from app.shared.resident import Resident
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
