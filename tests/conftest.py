@@ -39,8 +39,9 @@ CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrom
 # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
 OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, too
-OWN_SERVER = "test_runs.py"  # of the browser tests; the others share one
-LONG_FOLDERS = ("browser", "components", "serving", "latent", "app")  # whose files take longest, in that order
+# of the browser tests those that have a server of their own, or none; the others share one
+OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
+LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +60,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
-            shared = path.parent.name == "browser" and path.name != OWN_SERVER
+            shared = path.parent.name == "browser" and path.name not in OWN_SERVER
             return "the page" if shared else str(path)
 
     return ByFolder(config, log)

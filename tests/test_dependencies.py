@@ -174,8 +174,8 @@ def test_the_curves_without_matplotlib_are_refused_in_a_sentence(without_extras)
 
 
 def test_a_sweep_without_matplotlib_is_refused_before_it_begins(without_extras):
-    said = "python -m coladlm sweep: The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
-    assert without_extras["sweep"] == [2, "", said]
+    said = "The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
+    assert without_extras["sweep"] == [2, "", f"python -m coladlm sweep: {said}\n"]
 
 
 def test_a_umap_without_umap_learn_is_refused_in_a_sentence(without_extras):

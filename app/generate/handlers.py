@@ -115,12 +115,12 @@ class GenerateHandlers:
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 
-    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None) -> Shown:
-        """What is to know of a token of the answer."""
+    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None, asked: Any = None) -> Shown:
+        """What is to know of a token of the answer. asked: see TokenCard."""
         try:
             found = self.kept(visitor, kept)
             run = (self.model, found.trace, found.sequence)
-            return Shown(card=self.scheduler.look(lambda: token_value(*run, block, token)))
+            return Shown(card={**self.scheduler.look(lambda: token_value(*run, block, token)), "asked": asked})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 

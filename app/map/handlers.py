@@ -45,6 +45,7 @@ class Maps:
     def __init__(self, model: ColaDLM, scheduler: Scheduler) -> None:
         self.model, self.scheduler = model, scheduler
         self._clouds: OrderedDict[str, TextCloud] = OrderedDict()
+        self._asked: dict[str, object] = {}  # what each visitor has asked for last
         self._lock = threading.Lock()
 
     def get(self, visitor: str) -> TextCloud | None:
@@ -54,33 +55,45 @@ class Maps:
     def forget(self, visitor: str) -> None:
         with self._lock:
             self._clouds.pop(visitor, None)
+            self._asked.pop(visitor, None)
 
     def shipped(self, visitor: str) -> Iterator[list[Any]]:
-        """(map, progress) with the sentences that ship with the app."""
+        """(map, progress) with the sentences that ship with the app, until the visitor asks for other texts."""
         sentences = load_sentences()
         texts = Texts(sentences, [""] * len(sentences), f"{len(sentences)} sentences from TinyStories.")
-        yield from self._made(visitor, texts)
+        yield from self._made(visitor, texts, self._ask(visitor))
 
     def upload(self, visitor: str, file: str | None) -> Iterator[list[Any]]:
-        """(map, progress) with the texts of a file. What is wrong with it comes as a sentence.
+        """(map, progress) with the texts of a file, until the visitor asks for other texts. What is wrong with it comes
+        as a sentence.
 
         The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
         """
         if file is None:
             return
+        asked = self._ask(visitor)
         try:
             texts = read_texts(file)
         except (ValueError, OSError) as error:
             yield [gr.skip(), progress_value("error", message=_said(error))]
             return
-        yield from self._made(visitor, texts)
+        yield from self._made(visitor, texts, asked)
 
-    def _made(self, visitor: str, texts: Texts) -> Iterator[list[Any]]:
+    def _ask(self, visitor: str) -> object:
+        """Stands for what a visitor asks for now."""
+        asked = object()
+        with self._lock:
+            self._asked[visitor] = asked
+        return asked
+
+    def _made(self, visitor: str, texts: Texts, asked: object) -> Iterator[list[Any]]:
         try:
             if len(set(texts.texts)) < 2:
                 raise TextFileError("all texts are the same, expected at least two that differ")
             vectors = None
             for event in self._encoding(visitor, texts.texts):
+                if self._asked.get(visitor) is not asked:
+                    return
                 if isinstance(event, Waiting):
                     if event.ahead:
                         yield [gr.skip(), progress_value("waiting", waiting_parts(event), 0.0, "Waiting", "texts")]
@@ -96,6 +109,8 @@ class Maps:
             yield [gr.skip(), progress_value("error", message=_said(error))]
             return
         with self._lock:
+            if self._asked.get(visitor) is not asked:
+                return
             self._clouds[visitor] = cloud
             self._clouds.move_to_end(visitor)
             while len(self._clouds) > MOST_KEPT:

@@ -79,15 +79,19 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     file, progress, texts, said, to_edit, fitted, saver = laid_out
     first, second = gr.State([]), gr.State([])
 
+    # gradio empties what a generator that yields nothing is to change
+
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]
         yield from maps().shipped(session_of(request))
 
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip(), None]
         for values in maps().upload(session_of(request), file):
-            yield [*values, None]
+            yield [*values, gr.skip()]
 
     def on_fit(request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
+        yield [gr.skip(), gr.skip()]
         yield from maps().fit(session_of(request))
 
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
@@ -116,7 +120,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED).then(
         on_fit, None, [texts, fitted], **fitting
     )
-    file.upload(on_file, file, [texts, progress, file], **QUICK, **UNLIMITED).then(
+    file.upload(on_file, file, [texts, progress, file], **EVERY, **QUICK, **UNLIMITED).then(
         on_fit, None, [texts, fitted], **fitting
     )
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from app.shared.model_turn import sentence
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -21,6 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from app.runs.access import VisitorCookie
 from app.runs.registry import Registry
 from app.runs.routes import run_routes
+from app.shared.errors import sentence
 from app.shared.links import recipe_from
 from app.shared.resident import Resident
 from coladlm import ColaDLM

@@ -35,9 +35,13 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     broken.write_text('text\n"never closed\n')
     bench.locator("input[type=file]").set_input_files(broken)
     expect(bench.get_by_role("alert")).to_contain_text("able is broken")
+    many = tmp_path / "many.txt"
+    many.write_text("\n".join(f"the cat number {i} sat on the mat" for i in range(5000)))
+    bench.locator("input[type=file]").set_input_files(many)
+    expect(bench.locator(".own-progress_line").first).to_contain_text("of 5,000 texts")
     own = tmp_path / "own.jsonl"
     own.write_text("\n".join(json.dumps({"text": f"<b>cat</b> number {i}", "set": "ab"[i % 2]}) for i in range(12)))
-    bench.locator("input[type=file]").set_input_files(own)
+    bench.locator("input[type=file]").set_input_files(own)  # while the other is still on its way
     ready(page, 12)
     rows = page.locator("#texts .row")
     expect(rows.first.locator(".text")).to_have_text("<b>cat</b> number 0")

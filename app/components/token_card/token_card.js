@@ -80,7 +80,22 @@ part('close').addEventListener('click', () => {
 card.addEventListener('keydown', event => event.key === 'Escape' && part('close').click());
 
 window.addEventListener('resize', () => card.hidden || place());
+
+let shown = props.value;
+let since = 0;         // when what stands here was asked for, or taken away
+
+// Answers may come in another order than the questions: one that was asked for before what stands here is dropped.
+function isLate() {
+  const v = props.value;
+  if (v && v.asked < since) return true;
+  if (v || shown) since = v ? v.asked ?? since : performance.now();
+  shown = v;
+  return false;
+}
+
+onRunState(({name}) => { if (name === 'starting') since = performance.now(); });
 watch('value', () => {
+  if (isLate()) return void (props.value = shown);
   draw();
   if (!props.value) return;
   place();

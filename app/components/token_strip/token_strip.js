@@ -128,7 +128,7 @@ slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value
 function inspect(node) {
   answer.querySelectorAll('.chosen').forEach(old => old.classList.remove('chosen'));
   node.classList.add('chosen');
-  trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token)});
+  trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token), asked: performance.now()});
 }
 
 answer.addEventListener('click', event => {

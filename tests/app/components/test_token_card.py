@@ -56,3 +56,24 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     page.page.keyboard.press("Escape")
     expect(page.locator("#text .text")).to_be_focused()
     assert page.page.evaluate("scrollY") == before[0]
+
+
+def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, model):
+    generated = Generated(model, "Once upon a time")
+    older, newer = ({**generated.card(**generated.tokens[i]), "asked": i} for i in (1, 7))
+    page = bare({"token": parts.part("token")}, bench="generate")
+    page.update("token", newer)
+    expect(page.locator("#token .where")).to_have_text(newer["where"])
+    page.update("token", older)
+    expect(page.locator("#token .where")).to_have_text(newer["where"])
+    assert page.value("token")["point"] == newer["point"]
+
+
+def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare, model):
+    generated = Generated(model, "Once upon a time")
+    page = bare({"token": parts.part("token")}, bench="generate")
+    asked = page.page.evaluate("performance.now()")
+    page.run_state("starting")
+    page.update("token", {**generated.card(**generated.tokens[1]), "asked": asked})
+    expect(page.locator("#token .card")).to_be_hidden()
+    assert page.value("token") is None

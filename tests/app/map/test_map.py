@@ -101,6 +101,19 @@ def test_three_visitors_open_the_same_file_at_once(model, scheduler, tmp_path):
         assert len(data_of(last)["texts"]) == 2
 
 
+def test_a_file_that_is_opened_while_another_is_read_takes_its_place(model, scheduler, tmp_path):
+    slow, quick = tmp_path / "slow.txt", tmp_path / "quick.txt"
+    slow.write_text("\n".join(f"the cat number {i} sat" for i in range(300)))
+    quick.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler)
+    first = maps.upload(ME, str(slow))
+    next(first)
+    *_, last = maps.upload(ME, str(quick))
+    assert len(data_of(last)["texts"]) == 2
+    assert list(first) == []
+    assert maps.get(ME).texts.texts == ["the cat", "the dog ran"]
+
+
 def test_two_texts_are_enough(model, scheduler, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("the cat\nthe dog ran")
