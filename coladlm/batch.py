@@ -1,4 +1,4 @@
-"""Batch: what an operation asks the sampler for. Whoever drives the operation decides with whom the batch is run.
+"""Batch: what an operation wants from the sampler. The caller decides which other batches it runs together with.
 
 An operation is a generator of its own events. Where it needs the sampler it yields a Batch and is sent the batch's
 next event, again and again, up to Finished:
@@ -6,9 +6,9 @@ next event, again and again, up to Finished:
     while not isinstance(event := (yield batch), Finished):
         yield event
 
-Steps may be left out, for who does not show them; everything else comes, in order. One batch at a time: an operation
-that asks for another one lets go of the one before. `run_alone` drives an operation by itself, `serve.Scheduler` many
-of them together, in batches that they share.
+A caller that does not show steps may leave them out; everything else comes, in order. One batch at a time: an
+operation that yields another one gives up the one before. `run_alone` drives an operation by itself, `serve.Scheduler`
+many of them together, in batches that they share.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class ColaDLM:
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16".
-        progress: is told the share of the weights that have been read, in [0, 1].
+        progress: called with the share of the weights that have been read, in [0, 1].
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
         """
         checkpoint = find_checkpoint(path, revision)

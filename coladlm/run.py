@@ -1,6 +1,6 @@
-"""The one door: run(model, recipe) -> events. The page, the command line and the API all go through it.
+"""Runs a recipe: run(model, recipe) -> events. The page, the command line and the API all use it.
 
-An operation is plans and a reading of what comes of them (see `batch.py`); it is one row of OPERATIONS.
+An operation is plans and a reading of their results (see `batch.py`); it is one row of OPERATIONS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .trace.recorder import TraceRecorder
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """What a recipe can ask for.
+    """What a recipe can run.
 
     description: one sentence for people. start: (model, recipe) -> its events and batches; the recipe's options are
     checked and complete when it is called, and what cannot work is refused there, before the first event. options:
@@ -45,7 +45,7 @@ def _generate(model: ColaDLM, recipe: Recipe) -> Requests:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "generate": Operation("Continues each text, several times if asked, all as one batch.", _generate),
+    "generate": Operation("Continues each text, several times if wanted, all as one batch.", _generate),
     # texts of these are whole texts, so there is nothing that they start from
     "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
                              interpolate.TEXTS, lambda recipe: [""] * interpolate.waypoint_count(recipe)),
@@ -59,15 +59,15 @@ OPERATIONS: dict[str, Operation] = {
 def run(model: ColaDLM, recipe: Recipe) -> Generator[object]:
     """Runs a recipe; an event for every step, every block and the end (see `events.py`), and those of the operation.
 
-    What cannot work is refused at once, before the first event is asked for: RecipeError, PromptError (both
-    ValueError). Closing the iterator stops the run and frees all that it holds. A recipe that was made with another
-    model runs too; ask `check_model` first where that matters.
+    What cannot work is refused at once, not with the first event: RecipeError, PromptError (both ValueError). Closing
+    the iterator stops the run and frees all that it holds. A recipe that was made with another model runs too; call
+    `check_model` first where that matters.
     """
     return run_alone(model, start(model, recipe))
 
 
 def start(model: ColaDLM, recipe: Recipe) -> Requests:
-    """The operation of a recipe, for whoever runs its batches with others. Raises RecipeError, PromptError at once."""
+    """The operation of a recipe, to run its batches together with others. Raises RecipeError, PromptError at once."""
     operation, recipe = _resolved(recipe)
     return operation.start(model, recipe)
 

@@ -328,7 +328,7 @@ def load_networks(
 ) -> tuple[TextVAE, BlockCausalDiT]:  # fmt: skip
     """Loads both networks onto `device`, their matrices in `dtype` and their LayerNorms in float32.
 
-    progress: is told the share of the weights that have been read, after every tensor.
+    progress: called with the share of the weights that have been read, after every tensor.
 
     Each tensor goes from its file to where it stays in pieces of a few megabytes, so that peak memory is that of the
     loaded weights. The networks come back in evaluation mode and without gradients. Raises CheckpointError.
@@ -350,7 +350,7 @@ def load_networks(
 
 def _load(network: str, config: Any, files: list[Path], device: torch.device | str, dtype: torch.dtype,
           read: Callable[[int], None]) -> Any:  # fmt: skip
-    """read: is told how many bytes of the files each tensor took."""
+    """read: called with the bytes that each tensor took in its file."""
     tensors = stored_tensors(files)
     module = _skeleton(network, config, tensors, files)
     norms, buffer = norm_keys(module), read_buffer()
@@ -413,7 +413,7 @@ def save_checkpoint(
                 shutil.copy2(document, partial)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{folder}: cannot be written ({_first_line(error)}), expected room and permission"
+            f"{folder}: cannot be written ({_first_line(error)}), expected free space and permission"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The command line: a row of COMMANDS for each subcommand, one module each, imported when it is asked for.
+"""The command line: a row of COMMANDS for each subcommand, one module each, imported only when it is used.
 
 Such a module has `add_arguments(parser)` and `run(args) -> exit status`. What the user did wrong becomes one line on
 stderr and exit status 2; an error of the program keeps its traceback.
@@ -18,7 +18,7 @@ PROGRAM = "python -m coladlm"
 # name: module, one line of help
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("coladlm.cli.generate", "continue a text, or several"),
-    "interpolate": ("coladlm.cli.interpolate", "walk from text to text through latent space"),
+    "interpolate": ("coladlm.cli.interpolate", "interpolate between texts in latent space"),
     "edit": ("coladlm.cli.edit", "change a span of a text and keep the rest"),
     "invert": ("coladlm.cli.invert", "carry texts to their noise and back"),
     "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),
@@ -36,7 +36,7 @@ STOPPED = 130  # exit status after Ctrl-C
 
 
 class CommandError(Exception):
-    """What was asked for on the command line cannot be done; the message is a sentence for the user."""
+    """A command cannot be carried out; the message is a sentence for the user."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return module.run(args)
     except KeyboardInterrupt:
         return STOPPED
-    except BrokenPipeError:  # whoever read our output has gone: nothing is left to say, not even at exit
+    except BrokenPipeError:  # nobody reads our output any more: nothing to report, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_folder(args.json)
-    settings_from(args, SamplerSettings())  # what is wrong is said before a large model is loaded
+    settings_from(args, SamplerSettings())  # checked before a large model is loaded
     progress = _Progress()
     try:
         train, valid = (read_stories(args.data / f"{name}.jsonl") for name in ("train", "valid"))
@@ -81,13 +81,13 @@ class _Progress:
     """On a terminal one line that is written over; elsewhere a line for the start and the end of each kind of work."""
 
     def __init__(self):
-        self.on_terminal, self.said = sys.stderr.isatty(), set()
+        self.on_terminal, self.printed = sys.stderr.isatty(), set()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self.on_terminal:
             print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
-        elif done in (0, total) and (what, done) not in self.said:
-            self.said.add((what, done))
+        elif done in (0, total) and (what, done) not in self.printed:
+            self.printed.add((what, done))
             print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     for path in (args.recipe, args.trace):
         check_folder(path)
-    settings_from(args, SamplerSettings())  # what is wrong is said before a large model is loaded
+    settings_from(args, SamplerSettings())  # checked before a large model is loaded
     texts = texts_from(args)
     model = load_model(args)
     settings = settings_from(args, model.defaults)

@@ -50,12 +50,12 @@ def add_operation_arguments(parser: argparse.ArgumentParser, name: str, examples
 def run_operation(args: argparse.Namespace, name: str, outcome: type, variations: int = 1,
                   complete: Callable[[ColaDLM], dict[str, Any]] = lambda model: {}) -> tuple[Any, int]:  # fmt: skip
     """Runs a recipe of the arguments and shows its texts. Returns the last event of type `outcome` (None if there was
-    none or it has been printed as JSON) and the exit status. complete: options that only the model can tell. Raises
+    none or it has been printed as JSON) and the exit status. complete: options that need the model. Raises
     CommandError.
     """
     for path in (args.recipe, args.trace):
         check_folder(path)
-    settings_from(args, SamplerSettings())  # what is wrong is said before a large model is loaded
+    settings_from(args, SamplerSettings())  # checked before a large model is loaded
     given = {option.name: getattr(args, f"option_{option.name}") for option in OPERATIONS[name].options}
     options = {key: value for key, value in given.items() if value is not None}
     model = load_model(args)

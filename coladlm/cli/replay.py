@@ -86,7 +86,7 @@ def _result(data: bytes) -> dict[str, Any] | None:
 
 
 def _compare(recorded: Trace | list[str] | None, played: Played, recording: TraceRecorder) -> tuple[bool | None, str]:
-    """Whether the text is the same, None where that cannot be said, and a sentence."""
+    """Whether the text is the same, None where that cannot be known, and a sentence."""
     if recorded is None:
         return None, "a recipe holds no text to compare with."
     if played.stopped:

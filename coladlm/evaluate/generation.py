@@ -31,7 +31,7 @@ WORD = re.compile(r"\S+")
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What was written after a prompt. ended: an end token came within the length that was asked for."""
+    """What was written after a prompt. ended: an end token came within the requested length."""
 
     prompt: str
     text: str
@@ -153,9 +153,9 @@ def judged(written: Sequence[Written], judge: Judge, seed: int = 0) -> dict[str,
 def _likelihoods(written: Sequence[Written], baseline: Baseline) -> list[Likelihood]:
     texts = []
     for w in written:  # a text's tokens by the book can be more than those it was written with
-        room = baseline.network.config.max_tokens - len(baseline.tokenize(w.prompt))
+        most = baseline.network.config.max_tokens - len(baseline.tokenize(w.prompt))
         ids = baseline.tokenize(w.text)
-        texts.append(w.text if len(ids) <= room else baseline.read(ids[: room - 1]))
+        texts.append(w.text if len(ids) <= most else baseline.read(ids[: most - 1]))
     return baseline.log_likelihood(texts, [w.prompt for w in written])
 
 

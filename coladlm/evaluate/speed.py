@@ -32,7 +32,7 @@ class Speed:
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what it was asked."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

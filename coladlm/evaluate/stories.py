@@ -15,7 +15,7 @@ SENTENCE = re.compile(r".*?[.!?][\"'”’)]*(?=\s)", re.DOTALL)
 
 
 class EvaluationError(ValueError):
-    """The stories or the model do not allow what was asked for; the message says what was found and wanted."""
+    """The stories or the model do not allow this evaluation; the message says what was found and wanted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def excerpts(stories: Sequence[str], tokenizer: Tokenizer, count: int, tokens: i
     """`count` stories in an order that only the seed decides, cut to `tokens` tokens after their prompts.
 
     prompted: by the first sentence, else by nothing. longest: the most tokens of prompt and text; stories whose first
-    sentence leaves less room than `tokens` are passed over. Raises EvaluationError where too few stories are left.
+    sentence leaves fewer than `tokens` tokens are skipped. Raises EvaluationError where too few stories are left.
     """
     found = []
     for index in np.random.default_rng(seed).permutation(len(stories)):

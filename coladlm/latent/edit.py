@@ -36,7 +36,7 @@ from .waypoints import stretch
 
 METHODS = ("anew", "renoise", "direction", "mix", "component")
 MAX_SPAN = 512  # tokens that an edit writes at once
-MAX_FIT = 128  # latents after the span that are asked whether they still fit
+MAX_FIT = 128  # latents after the span that are checked for whether they still fit
 STRENGTHS = {"anew": (1.0, 0, 1), "renoise": (0.5, 0, 1), "direction": (1.0, -4, 4), "mix": (0.5, 0, 1),
              "component": (1.0, -4, 4)}  # default, low, high  # fmt: skip
 
@@ -237,13 +237,13 @@ def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[fl
     n = min(-(-edit.layout.tokens // model.patch_size), end + MAX_FIT)
     blocks = -(-n // b)
     laid_out = lay_out(model, texts, max(blocks, len(edit.layout.latents) // b))
-    asked = torch.zeros(blocks * b, dtype=torch.bool)
-    asked[start // b * b : n] = True
-    asked[start:end] = False
-    if not asked.any():
-        asked[start:end] = True
+    measured = torch.zeros(blocks * b, dtype=torch.bool)
+    measured[start // b * b : n] = True
+    measured[start:end] = False
+    if not measured.any():
+        measured[start:end] = True
     latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
-    return velocity_error(model, latents, asked, seed)[:, asked].mean(1).tolist()
+    return velocity_error(model, latents, measured, seed)[:, measured].mean(1).tolist()
 
 
 def token_span(tokenizer: Tokenizer, text: str, start: int, end: int) -> tuple[int, int]:
@@ -257,7 +257,7 @@ def token_span(tokenizer: Tokenizer, text: str, start: int, end: int) -> tuple[i
 
 
 def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tuple[SpanEdit, list[str]]:
-    """The edit that complete options (see OPTIONS) ask for, and notes for people. Raises RecipeError, PromptError."""
+    """The edit that complete options (see OPTIONS) describe, and notes for people. Raises RecipeError, PromptError."""
     method, notes = options["method"], []
     if len(texts) != (2 if method == "mix" else 1):
         wanted = "two, the second to mix in" if method == "mix" else "one text to edit"

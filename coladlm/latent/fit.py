@@ -1,9 +1,9 @@
 """How well a text fits together under the flow: the error of the velocity where it stands.
 
-The rest of an edited text is there already; what is asked is whether it is still likely. The decoder cannot say: it
-reads every token off that token's own latents, whatever stands before. The flow can: its velocity, asked at re-noised
-latents, says what it expects there, and the squared error of that is (a part of) the likelihood bound that the model
-was trained on. Position by position it is compared with the noise that was really put in.
+The rest of an edited text stays as it was; the question is whether it is still likely. The decoder cannot tell: it
+reads every token off that token's own latents, whatever stands before. The flow can: its velocity at re-noised latents
+is what it expects there, and the squared error of that is (a part of) the likelihood bound that the model was trained
+on. It is compared, position by position, with the noise that was really added.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from ..networks.layers import attention, block_causal_mask
 from ..sampling.flow import interpolant
 from ..sampling.randomness import fit_noise
 
-FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: ask at all of these
+FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: evaluated at all of these
 
 
 @torch.inference_mode()
-def velocity_error(model: ColaDLM, latents: Tensor, asked: Tensor, seed: int = 0,
+def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 0,
                    times: Sequence[float] = FIT_TIMES) -> Tensor:  # fmt: skip
     """Mean squared error of the velocity per channel at each position, (batch, n) on the CPU, mean over `times`.
 
-    latents: (batch, n, d), scaled, whole blocks. asked: (n,) or (batch, n) bool, the positions to ask for, which are
-    noised; the others stand clean at t = 0. Each block sees the clean blocks before it, as in the sampler, and itself.
-    The noise depends on (seed, time, block) alone, so that texts of a batch are compared at the same noise. Where
-    nothing is asked the error is 0.
+    latents: (batch, n, d), scaled, whole blocks. noised: (n,) or (batch, n) bool, the positions to measure; the others
+    stay clean at t = 0. Each block sees the clean blocks before it, as in the sampler, and itself. The noise depends on
+    (seed, time, block) alone, so that texts of a batch are compared at the same noise. The error is 0 where nothing is
+    noised.
     """
     b, d = model.block_size, model.latent_dim
     batch, n, _ = latents.shape
-    asked = asked.expand(batch, n)
-    first = int(asked.any(0).nonzero()[0, 0]) // b * b  # blocks before the first question only serve as history
-    clean, asked = latents.to(model.device), asked[:, first:].to(model.device)
+    noised = noised.expand(batch, n)
+    first = int(noised.any(0).nonzero()[0, 0]) // b * b  # earlier blocks only serve as history
+    clean, noised = latents.to(model.device), noised[:, first:].to(model.device)
     modulations = model.dit.modulations(torch.tensor([0.0, *times], device=model.device))
     positions = torch.arange(n, device=model.device)
     noisy_rope = model.dit.rope(positions[first:])
@@ -52,15 +52,15 @@ def velocity_error(model: ColaDLM, latents: Tensor, asked: Tensor, seed: int = 0
 
     model.dit.hidden(clean, modulations.at(0), model.dit.rope(positions), attend_clean)
     clean = clean[:, first:]
-    total = torch.zeros(asked.shape, device=model.device)
+    total = torch.zeros(noised.shape, device=model.device)
     for index, time in enumerate(times):
         noise = torch.cat([fit_noise(seed, index, block, (b, d)) for block in range(first // b, n // b)])
         noise = noise.to(model.device)
-        at_time = modulations.at(asked * (index + 1))
-        hidden = model.dit.hidden(interpolant(clean, noise, asked * time), at_time, noisy_rope, attend_noisy)
+        at_time = modulations.at(noised * (index + 1))
+        hidden = model.dit.hidden(interpolant(clean, noise, noised * time), at_time, noisy_rope, attend_noisy)
         total += (model.dit.output(hidden, at_time) - (noise - clean)).square().mean(-1)
     error = torch.zeros(batch, n)
-    error[:, first:] = (total * asked / len(times)).cpu()
+    error[:, first:] = (total * noised / len(times)).cpu()
     return error
 
 

@@ -3,7 +3,7 @@
 A text VAE that ends in a LayerNorm without affine gives means of zero sum and unit variance over their d channels: a
 sphere of radius sqrt(d) in the hyperplane of zero sum (`model.md`, Text VAE). Points are (..., d), unscaled, and every
 function works on each of them alone. All is computed in float64 and returned in the dtype of the input. Domain: d >= 3
-(with two channels the sphere is two points and has no road between them), and no point with all channels equal, which
+(with two channels the sphere is two points with no path between them), and no point with all channels equal, which
 has no direction. Slerp: Shoemake 1985, "Animating rotation with quaternion curves"; mean: Karcher 1977.
 """
 
@@ -36,7 +36,7 @@ def slerp(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
     """The point `weight` of the way along the great circle from a to b, (..., d); 0 is a, 1 is b.
 
     weight: a number, or a tensor that broadcasts against (...). Equal points give that point. Opposite points have no
-    nearest road: it leads by way of a point that depends on the pair alone, so that slerp(a, b, w) and
+    shortest path: theirs goes through a point that depends on the pair alone, so that slerp(a, b, w) and
     slerp(b, a, 1 - w) agree there too.
     """
     first, second = _directions(a), _directions(b)
@@ -103,7 +103,7 @@ def chord(a: Tensor, b: Tensor) -> Tensor:
 def noise_slerp(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
     """From one noise to another, (..., d): the direction by slerp, the length in equal steps.
 
-    Gaussian noise in d channels has a length of about sqrt(d), and a straight road between two of them passes well
+    Gaussian noise in d channels has a length of about sqrt(d), and a straight line between two of them passes well
     inside of that, where a flow was never trained. Any d >= 2, and not 0.
     """
     lengths = [x.double().norm(dim=-1) for x in (a, b)]

@@ -1,7 +1,7 @@
 """Texts as whole blocks of tokens and latents, and the space in which latents are moved.
 
-A text that is carried by the sampler fills whole blocks: its tokens, then an end token if there is room, then padding,
-which is how texts stand in training. Texts of a road are laid out in the same number of blocks.
+A text that is carried by the sampler fills whole blocks: its tokens, then an end token if it fits, then padding,
+which is how texts stand in training. The texts of an interpolation are laid out in the same number of blocks.
 """
 
 from __future__ import annotations

@@ -217,8 +217,8 @@ def _worker(folder: Path, settings: UMAPSettings) -> Iterator[Progress]:
             process.kill()  # nothing, where it has ended
         if process.wait() != 0:
             errors.seek(0)
-            said = errors.read().strip().rpartition("\n")[2]
-            raise ProjectionError(f"UMAP ended with status {process.returncode}, expected 0: {said[:200]}")
+            last_line = errors.read().strip().rpartition("\n")[2]
+            raise ProjectionError(f"UMAP ended with status {process.returncode}, expected 0: {last_line[:200]}")
 
 
 # maps as files

@@ -78,8 +78,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         fixed[0, :pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
         if settings.no_repeat_ngram_size:
             so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
-            room = torch.cat((so_far[None], fixed), 1)
-            ids = choose_unrepeated(of_block, *how, room, settings.no_repeat_ngram_size,
+            context = torch.cat((so_far[None], fixed), 1)
+            ids = choose_unrepeated(of_block, *how, context, settings.no_repeat_ngram_size,
                                     model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
         else:
             ids = choose(of_block, *how)[0]
@@ -95,8 +95,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     return Decoded(found_ids, found_p, answer, model.read(answer), reason)
 
 
-def _until_end(ids: list[int], model: ColaDLM, settings: SamplerSettings, room: int) -> tuple[list[int], bool]:
-    """The tokens of a block that belong to the answer, and whether it came to its end there."""
+def _until_end(ids: list[int], model: ColaDLM, settings: SamplerSettings, most: int) -> tuple[list[int], bool]:
+    """The tokens of a block that belong to the answer, and whether it ends there. most: tokens that still fit."""
     ends = [i for i, token in enumerate(ids) if token in model.end_ids] if settings.stop_at_end else []
-    ended = bool(ends) and ends[0] <= room
-    return ids[: min(ends[0], room)] if ends else ids[:room], ended
+    ended = bool(ends) and ends[0] <= most
+    return ids[: min(ends[0], most)] if ends else ids[:most], ended

@@ -177,10 +177,10 @@ def make_cloud(model: ColaDLM, texts: Sequence[str], cache: Path | None = None) 
     yield CloudProgress(0.4, "PCA is ready", cloud)
     for index, dimensions in enumerate((2, 3)):
         for progress in fit_umap(survey.fitted_on(), UMAPSettings(dimensions), model.fingerprint, cache):
-            said = f"UMAP in {dimensions} dimensions: {progress.message}"
+            message = f"UMAP in {dimensions} dimensions: {progress.message}"
             if progress.result is not None:
                 cloud = with_umap(cloud, survey, progress.result)
-            yield CloudProgress(0.4 + 0.3 * (index + progress.share), said, cloud if progress.result else None)
+            yield CloudProgress(0.4 + 0.3 * (index + progress.share), message, cloud if progress.result else None)
 
 
 def surveyed(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, str, Survey | None]]:

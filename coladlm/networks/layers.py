@@ -23,7 +23,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 class Linear(nn.Linear):
     """A linear layer that takes its input in any dtype: weights live in the compute dtype, norms in float32.
 
-    packed: the weights as `packed.py` lays them out, used where no gradient is asked for.
+    packed: the weights as `packed.py` lays them out, used where no gradient is needed.
     """
 
     packed: PackedWeights | None = None

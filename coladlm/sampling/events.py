@@ -1,6 +1,6 @@
-"""What a run says while it works. Tensors have the whole batch as first axis and live on the model's device.
+"""The events of a run. Tensors have the whole batch as first axis and live on the model's device.
 
-Rows of sequences that have already come to their end are False in `active` and zero in the tensors.
+Rows of sequences that have ended already are False in `active` and zero in the tensors.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockDone:
-    """A block has come to its end.
+    """A block is done.
 
     latents: (batch, b, d), scaled (the noise reached, where the run inverts). token_ids: (batch, b * patch_size).
     logprobs: of these tokens under the decoder, the same shape. logits: (batch, b * patch_size, vocab), before the
@@ -84,7 +84,7 @@ class BlockDone:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """All sequences have come to their end. reasons: "end" (an end token) or "length" for each sequence.
+    """All sequences have ended. reasons: "end" (an end token) or "length" for each sequence.
 
     token_ids: the answers, cut at the end token and at max_new_tokens.
     """

@@ -66,7 +66,7 @@ def staggered_grid(name: str, steps: int, shift: float, positions: int, stagger:
     grid, whole = GRIDS[name], 1 + (positions - 1) * stagger
     rows = []
     for step in range(steps + 1):
-        # rounded, so that who is at an end is there to the last digit
+        # rounded, so that a position at an end is there to the last digit
         progress = [round(whole * step / steps - stagger * place, 12) for place in range(positions)]
         rows.append(
             [NOISE_TIME if p <= 0 else 0.0 if p >= 1 else NOISE_TIME * shifted(grid(p), shift) for p in progress]
@@ -104,7 +104,7 @@ SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "heun": heun
 
 
 def evaluation_times(solver: str, grid: Sequence[float]) -> list[float]:
-    """Every time at which a run of this solver over this grid of a position asks for a velocity, without repeats."""
+    """Every time at which this solver evaluates the velocity over this grid of a position, without repeats."""
     times = list(grid)
     if solver == "midpoint":
         times += [(t + t_next) / 2 for t, t_next in itertools.pairwise(grid)]

@@ -111,18 +111,18 @@ class History:
 
     def join(self, other: History, blocks: int) -> None:
         """Puts the rows of another history behind those of this one. blocks: how many are still to come."""
-        room = blocks * self.block_size
+        spare = blocks * self.block_size
         for name in ("flow_cache", "decoder_cache", "encoder_cache"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
-                setattr(self, name, _side_by_side(mine, self.position, theirs, other.position, room))
+                setattr(self, name, _side_by_side(mine, self.position, theirs, other.position, spare))
         lengths = torch.cat((self.position - self.padding, other.position - other.padding))
         before = ((self.context, self.position * self.patch_size), (other.context, other.position * self.patch_size))
         self.position = int(lengths.max())
         self.padding = self.position - lengths
         self.seen = torch.cat((self.seen, other.seen))
         end = self.position * self.patch_size
-        self.context = torch.full((len(lengths), end + room * self.patch_size), NO_TOKEN, device=self.device)
+        self.context = torch.full((len(lengths), end + spare * self.patch_size), NO_TOKEN, device=self.device)
         parts = self.context.split([len(context) for context, _ in before])
         for part, (context, context_end) in zip(parts, before, strict=True):
             kept = min(context_end, end)
@@ -133,12 +133,12 @@ class History:
         return [cache for cache in caches if cache is not None]
 
 
-def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, room: int) -> KVCache:
-    """One cache with the rows of `a` and `b`, filled up to a_end and b_end, and `room` for slots to come."""
+def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, spare: int) -> KVCache:
+    """One cache with the rows of `a` and `b`, filled up to a_end and b_end, with `spare` slots after them."""
     lengths = torch.cat((a_end - a.padding, b_end - b.padding))
     end = int(lengths.max())
     layers, rows, heads, _, head_dim = a.k.shape
-    joined = KVCache(layers, heads, head_dim, end + room, end - lengths, a.block_size, a.k.dtype, a.k.device)
+    joined = KVCache(layers, heads, head_dim, end + spare, end - lengths, a.block_size, a.k.dtype, a.k.device)
     for part, part_end, where in ((a, a_end, slice(0, rows)), (b, b_end, slice(rows, None))):
         kept = min(part_end, end)
         joined.k[:, where, :, end - kept : end] = part.k[:, :, :, part_end - kept : part_end]

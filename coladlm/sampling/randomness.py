@@ -34,5 +34,5 @@ def token_uniforms(seed: int, sequence: int, block: int, positions: int) -> Tens
 
 
 def fit_noise(seed: int, index: int, block: int, shape: tuple[int, int]) -> Tensor:
-    """Noise (b, d) at which a text's fit is asked for the `index`-th time, the same for all texts; float32, CPU."""
+    """Noise (b, d) at the `index`-th time at which a text's fit is measured, the same for all texts; float32, CPU."""
     return torch.from_numpy(_generator(seed, FIT, index, block).standard_normal(shape, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""RowState: one sequence of a run, what it is to do and what it has come to.
+"""RowState: one sequence of a run, its plan and what it has written so far.
 
 Its part of the caches lies beside those of the other rows, in `history.py`.
 """

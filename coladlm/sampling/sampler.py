@@ -1,7 +1,7 @@
 """The sampler: plans in, events out. Prefill, transport, decode, block after block, for a batch of sequences.
 
-The caches belong to the run, and the run to whoever iterates it: stop iterating (or close the generator) and they are
-freed. Positions are pinned by a start time of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a step.
+The caches belong to the run: stop iterating (or close the generator) and they are freed. Positions are pinned by a
+start time of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Sampler:
 
     def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
             inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip
-        """Runs a batch of plans. Raises PlanError at once, before the first event is asked for.
+        """Runs a batch of plans. Raises PlanError at once, not with the first event.
 
         With `invert` the flow runs from t = 0 to 1000, starting at each plan's `source`: `BlockDone.latents` is the
         noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
@@ -94,7 +94,7 @@ class Run:
     # rows
 
     def _between_blocks(self, block: int) -> bool:
-        """Leaves out the rows that have come to their end; are there rows with this block to write?"""
+        """Leaves out the rows that have ended; are there rows with this block to write?"""
         self._keep([i for i, row in enumerate(self.rows) if row.goes_on(block)])
         return bool(self.rows)
 

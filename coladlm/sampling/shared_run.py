@@ -22,7 +22,7 @@ from .sampler import Run, Sampler
 
 @dataclasses.dataclass(eq=False)
 class Group:
-    """Sequences that came together, as one visitor asked for them."""
+    """Sequences of one visitor that joined together."""
 
     rows: list[RowState]
     blocks: int = 0  # that it has written
@@ -93,7 +93,7 @@ class SharedRun:
     def advance(self) -> list[Group]:
         """One step of the batch, or the end of a block; returns the groups that it was about (see `of`).
 
-        Nobody is left where the list is empty and `rows` is 0: then the caches are free.
+        An empty list and `rows` 0 mean that no group is left; the caches are freed then.
         """
         self._logits = None
         while True:
@@ -198,7 +198,7 @@ class _JoinedRun(Run):
         return True
 
     def _take_in(self, groups: list[Group], block: int) -> None:
-        """Adds groups whose first block is the one to come, and forgets the rows that have come to their end."""
+        """Adds groups whose first block is the one to come, and forgets the rows that have ended."""
         new = [row for group in groups for row in group.rows]
         for row in new:
             row.joined = block

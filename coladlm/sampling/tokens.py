@@ -82,7 +82,7 @@ def choose_unrepeated(logits: Tensor, uniforms: Tensor | None, temperature: floa
     repeated trigrams in the same manner). Only tokens that begin a word are replaced, and by such alone: signs and the
     rest of a word that has begun may repeat, or there would be no second `said, "`.
 
-    context: (B, L + n), tokens so far and room for these n, NO_TOKEN where nothing stands. words: (vocab,) bool, see
+    context: (B, L + n), tokens so far and places for these n, NO_TOKEN where nothing stands. words: (vocab,) bool, see
     word_starts. pinned: (B, n), tokens that stand already and NO_TOKEN elsewhere. free: (B, n) bool, where the rule
     holds. Returns token ids (B, n), at pinned places those that would have been chosen.
     """

@@ -1,6 +1,6 @@
 """The velocity of one block: the DiT's passes, with and without history, and guidance between them.
 
-The modulations of every time that a run asks for are tabulated before its first step. A position's time is a nominal
+The modulations of every time that a run evaluates are tabulated before its first step. A position's time is a nominal
 time of the grid times the position's scale (see `flow.py`), so the table is (nominal times) x (scales).
 """
 
@@ -46,7 +46,7 @@ class BlockVelocity:
         return list(torch.tensor(rows, dtype=torch.float32, device=self.device)[..., None])
 
     def tabulate(self, rows: Sequence[RowState]) -> None:
-        """Tabulates the modulations of every time that these rows will ask for."""
+        """Tabulates the modulations of every time that these rows will evaluate."""
         starts = torch.cat([row.plan.start.flatten() for row in rows]).double()
         if self.invert:  # everything goes all the way to noise, but for what is pinned
             starts = torch.where(starts == 0, starts, flow.NOISE_TIME)

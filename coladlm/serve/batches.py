@@ -19,13 +19,13 @@ from .turns import Turns
 
 FRAME_SECONDS = 0.05  # at least between two previews for one visitor
 PREVIEW_SHARE = 4  # previews take at most one part in so many of a batch's time, for those who want some steps
-AHEAD = 32  # events that a batch is ahead of a visitor who is told every step
-PATIENCE = 5.0  # seconds that it waits for such a visitor to take one
+AHEAD = 32  # events that a batch may be ahead of a visitor who wants every step
+PATIENCE = 5.0  # seconds that it waits for such a visitor to read one
 LONG = 512  # tokens of prompt and answer from which on a sequence shares with long ones alone
 
 
 class Batches:
-    """The batches, by what those who share one have in common: model, flow, direction and about the length."""
+    """The batches, by what its members have in common: model, flow, direction and roughly the length."""
 
     def __init__(self, turns: Turns, most: int, metrics: Metrics) -> None:
         """most: sequences of a shared batch; a single operation may bring more, which then has a batch of its own."""
@@ -33,7 +33,7 @@ class Batches:
         self._batches: dict[Any, list[SharedBatch]] = {}
 
     def join(self, task: OperationTask, model: ColaDLM, batch: Batch) -> SharedBatch:
-        """Lets an operation in with the next block of a batch that has room, or of a new one. Raises PlanError."""
+        """Adds an operation to a batch that is not full, or to a new one, with its next block. Raises PlanError."""
         plans = [dataclasses.replace(plan, settings=plan.settings or batch.settings) for plan in batch.plans]
         longest = max((len(plan.prefix_ids) + plan.pinned_ids.numel() for plan in plans), default=0)
         flow = batch.settings.flow
@@ -53,9 +53,9 @@ class Batches:
         return [batch.size for found in self._batches.values() for batch in found]
 
     def discard(self, batch: SharedBatch) -> None:
-        """Forgets a batch in which nobody is left."""
+        """Forgets a batch that is empty."""
         found = self._batches.get(batch.key, [])
-        if batch in found:  # else it had one turn more than it needed
+        if batch in found:  # otherwise it had one turn more than it needed
             found.remove(batch)
         if not found:
             self._batches.pop(batch.key, None)
@@ -75,11 +75,11 @@ class SharedBatch:
         return sum(len(group.rows) for group in self.members.values())
 
     def join(self, task: OperationTask, plans: Sequence[Plan]) -> None:
-        """Lets an operation in with the next block. Raises PlanError."""
+        """Adds an operation, with the next block. Raises PlanError."""
         self.members[task] = self.shared.join(plans)
 
     def leave(self, task: OperationTask) -> None:
-        """Lets an operation go; nothing is computed for it after the step under way."""
+        """Removes an operation; nothing is computed for it after the step under way."""
         group = self.members.pop(task, None)
         if group is not None and not group.finished:
             self.shared.leave(group)
@@ -93,7 +93,7 @@ class SharedBatch:
         try:
             there = self.shared.advance() if self.members else []
             self._count(there)
-            self._tell(there)
+            self._deliver(there)
         except Exception as error:
             self.fail(error)
         if self.members:
@@ -103,17 +103,17 @@ class SharedBatch:
             self.shared.close()
 
     def fail(self, error: Exception) -> None:
-        """An error of the whole batch: everybody gets it."""
+        """An error of the whole batch, which every operation in it gets."""
         for task in list(self.members):
             task.fail(error)
 
     def _ahead(self) -> bool:
-        """Is there a visitor for whom the others must wait a moment? Who takes too long is let go."""
+        """Must the others wait for a slow visitor? One that takes too long is dropped."""
         slow = [task for task in self.members if task.steps == "all" and len(task.request.events) >= AHEAD]
         for task in slow:
             if time.monotonic() - task.request.shown > PATIENCE:
                 task.fail(
-                    SlowError(f"The steps were not taken for {PATIENCE:.0f} seconds, expected a visitor who does.")
+                    SlowError(f"The steps were not read for {PATIENCE:.0f} seconds, expected a client that reads them.")
                 )
         if slow:
             time.sleep(0.002)
@@ -127,11 +127,11 @@ class SharedBatch:
                     task.shares = True
                     self.batches.metrics.shared(task.request.name)
 
-    def _tell(self, there: list[Group]) -> None:
+    def _deliver(self, there: list[Group]) -> None:
         """Hands each operation its part of the latest event."""
-        told = [(task, group) for task, group in self.members.items() if group in there]
+        members = [(task, group) for task, group in self.members.items() if group in there]
         if isinstance(self.shared.event, BlockDone):
-            for task, group in told:
+            for task, group in members:
                 task.take(self.shared.of(group))
                 if group.finished and self.members.get(task) is group:
                     del self.members[task]
@@ -139,7 +139,7 @@ class SharedBatch:
             return
         pace = max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * self._preview_seconds)
         begun, steps = time.monotonic(), []
-        for task, group in told:
+        for task, group in members:
             if task.wants_step(pace):
                 steps.append((task, self.shared.of(group)))
         if steps:

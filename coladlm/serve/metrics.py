@@ -1,4 +1,4 @@
-"""Metrics: what the server counts, and how it says so: Prometheus' text format (exposition format 0.0.4)."""
+"""Metrics: what the server counts, in Prometheus' text format (exposition format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..sampling.events import Finished
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # upper bounds of the histograms' buckets
 NAME = "coladlm"
+MAX_OPERATIONS = 32  # names counted apart; a recipe may name any operation, and no counter is kept for each
 
 
 class Histogram:
@@ -41,6 +42,7 @@ class Metrics:
         self._refused: collections.Counter[str] = collections.Counter()
         self._waits, self._lengths = Histogram(), Histogram()
         self._shared: collections.Counter[str] = collections.Counter()
+        self._names: set[str] = set()
         self._tokens = self._turns = self._batch_turns = self._batch_rows = 0
         self._seconds = 0.0
 
@@ -54,11 +56,11 @@ class Metrics:
 
     def ended(self, name: str, outcome: str, seconds: float) -> None:
         with self._lock:
-            self._ended[name, outcome] += 1
+            self._ended[self._counted_name(name), outcome] += 1
             self._lengths.add(seconds)
 
     def wrote(self, event: Any) -> None:
-        """Takes down an event of a run."""
+        """Counts an event of a run."""
         with self._lock:
             if isinstance(event, Finished):
                 self._tokens += sum(map(len, event.token_ids))
@@ -71,7 +73,15 @@ class Metrics:
     def shared(self, name: str) -> None:
         """A request is in a batch together with another one, for the first time."""
         with self._lock:
-            self._shared[name] += 1
+            self._shared[self._counted_name(name)] += 1
+
+    def _counted_name(self, name: str) -> str:
+        """`name`, or "other" where MAX_OPERATIONS others are counted already."""
+        if name not in self._names:
+            if len(self._names) >= MAX_OPERATIONS:
+                return "other"
+            self._names.add(name)
+        return name
 
     def stepped(self, rows: int) -> None:
         """A batch had a turn, with so many sequences."""
@@ -100,7 +110,7 @@ class Metrics:
             refused = [f'{{reason="{why}"}} {count}' for why, count in sorted(self._refused.items())]
             parts = [
                 ("requests_total", "counter", "Requests that have ended, by operation and outcome.", ended),
-                ("refused_total", "counter", "Requests that found no room, by reason.", refused),
+                ("refused_total", "counter", "Requests refused because the queue was full, by reason.", refused),
                 ("tokens_total", "counter", "Tokens of finished answers.", [f" {self._tokens}"]),
                 ("turns_total", "counter", "Turns of runs on the model.", [f" {self._turns}"]),
                 ("turn_seconds_total", "counter", "Seconds in turns: how busy the model is.",

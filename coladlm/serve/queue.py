@@ -12,7 +12,7 @@ from typing import Any
 from .metrics import Metrics
 from .requests import BusyError, ClosingError, Request, Waiting
 
-FIRST_GUESS = 5.0  # seconds of a request, before any has come to its end
+FIRST_GUESS = 5.0  # seconds of a request, before any has ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Limits:
 
 
 class Queue:
-    """Lets requests in, first come first served. begin: is told of each that gets a place."""
+    """Admits requests, first come first served. begin: called with each that gets a place."""
 
     def __init__(
         self, limits: Limits, metrics: Metrics, lock: threading.RLock, begin: Callable[[Request], None]
@@ -40,7 +40,7 @@ class Queue:
         self.closing = False
 
     def enter(self, request: Request) -> None:
-        """Takes a request in. Raises BusyError, ClosingError."""
+        """Adds a request. Raises BusyError, ClosingError."""
         limits = self.limits
         with self._lock:
             if self.closing:
@@ -112,7 +112,7 @@ class Queue:
             return False
 
     def refuse_all(self) -> None:
-        """Lets no request in any more, nor those that wait."""
+        """Admits no more requests, and refuses those that wait."""
         with self._lock:
             self.closing = True
             while self._waiting:
@@ -141,7 +141,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _rounded(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, rounded for a sentence."""
     if seconds < 1.5:
         return "a second"
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"

@@ -10,11 +10,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-PULSE_SECONDS = 0.4  # how long an iterator of events is silent at most: a visitor who left is noticed in between
+PULSE_SECONDS = 0.4  # the longest silence of an iterator of events: a visitor who left is noticed in between
 
 
 class BusyError(ValueError):
-    """There is no room for a request. seconds: when to expect some, None where that is the visitor's own doing."""
+    """The queue is full. seconds: until a place is expected, None where the visitor has too many requests."""
 
     def __init__(self, message: str, seconds: float | None = None) -> None:
         self.seconds = seconds
@@ -22,7 +22,7 @@ class BusyError(ValueError):
 
 
 class SlowError(ValueError):
-    """A visitor who wanted every step does not take them."""
+    """A visitor wanted every step but does not read them."""
 
 
 class ClosingError(ValueError):
@@ -34,7 +34,7 @@ class ClosingError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Waiting:
-    """Nothing new. ahead: how many are served before, 0 where the request itself is worked on. seconds: until it is."""
+    """Nothing new. ahead: its place in the queue, 0 where the request is being worked on. seconds: until it is."""
 
     ahead: int
     seconds: float
@@ -72,7 +72,8 @@ class Request:
 
 
 class Events:
-    """What a visitor holds of a request: an iterator of its events, also an asynchronous one. Dropping it ends it.
+    """The visitor's end of a request: an iterator of its events, also an asynchronous one. Dropping it
+    ends the request.
 
     Every PULSE_SECONDS without news the iterator gives a `Waiting`. Errors of the run are raised from it.
     """
@@ -135,7 +136,7 @@ class Events:
             self.close()
 
     def close(self) -> None:
-        """Ends the request and frees its place at once; what is computed for it stops at the next step."""
+        """Ends the request and frees its place at once; its computation stops at the next step."""
         self._request.gone(self._request)
 
     def __enter__(self) -> Events:

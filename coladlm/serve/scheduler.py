@@ -1,9 +1,9 @@
 """Scheduler: runs the requests of all visitors on one model thread, a step of each in turn, first come first served.
 
 A turn is one step of a run, so that a short request is done long before a long one that came first. Operations whose
-batches have the same flow share them (see `batch.py` and `shared_run.py`), and a shared batch takes one turn for all
-who are in it. Nothing else calls the model: what is no operation comes in as `alone`, `call` or `look`. The model is an
-argument of a request, so that another one can take its place while old requests end.
+batches have the same flow share them (see `batch.py` and `shared_run.py`), and a shared batch takes one turn for all of
+them. Nothing else calls the model: work that is no operation uses `alone`, `call` or `look`. The model is an argument
+of a request, so that it can be replaced while old requests end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .turns import Turns
 class Scheduler:
     """The one owner of the model thread of a server. All methods may be called from any thread.
 
-    Requests raise BusyError at once where there is no room for them, and ClosingError where there never will be.
+    Requests raise BusyError at once where the queue is full, and ClosingError where the server is shutting down.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -50,15 +50,15 @@ class Scheduler:
                 steps: Steps = "all") -> Events:  # fmt: skip
         """The events of the operation that `begin()` gives; its batches are shared with those of others.
 
-        steps: whether to tell every Step, some of them (what the visitor keeps up with and what previews may cost) or
-        none. The `preview` of one that is told is read already and may be asked for at any time.
+        steps: whether to deliver every Step, some of them (as many as the visitor reads and previews may cost) or none.
+        The `preview` of a delivered one is computed already and may be called at any time.
         """
         return self._enter(name, visitor, lambda request: OperationTask(self, request, model, begin, steps))
 
     def alone(self, begin: Callable[[], Iterator[Any]], visitor: str = "", name: str = "run") -> Events:
         """Every event of `begin()`, which is called and iterated in turns of its own.
 
-        The run stands still until its visitor asks for the next event, so that `Step.preview` can be asked for.
+        The run waits until its visitor wants the next event, so that `Step.preview` can be called.
         """
         return self._enter(name, visitor, lambda request: AloneTask(self, request, begin))
 
@@ -75,7 +75,7 @@ class Scheduler:
         raise ClosingError
 
     def look(self, function: Callable[[], Any]) -> Any:
-        """What `function()` returns, for a short look into what is there already: a turn without a place in the queue.
+        """What `function()` returns: a turn without a place in the queue, for reading what is there already.
 
         One look at a time, so that many of them take every second turn at most. Raises whatever `function` raises.
         """
@@ -98,13 +98,13 @@ class Scheduler:
     def _leave(self, request: Request) -> None:
         """Its visitor has left, or has seen the last event."""
         if self.queue.leave(request):
-            self.turns.add(request.task)  # which lets go of what it holds
+            self.turns.add(request.task)  # which frees what it holds
 
     # the server
 
     @property
     def open(self) -> bool:
-        """Are new requests let in?"""
+        """Are new requests admitted?"""
         return not self.queue.closing
 
     def numbers(self) -> dict[str, int]:
@@ -112,7 +112,7 @@ class Scheduler:
         return self.queue.numbers()
 
     def close(self, grace: float = 10.0) -> None:
-        """Refuses new requests, lets those that are worked on go on for `grace` seconds, ends the rest and the thread.
+        """Refuses new requests, gives the running ones `grace` seconds to finish, then ends them and the thread.
 
         Their visitors get a ClosingError.
         """

@@ -1,4 +1,4 @@
-"""What takes turns on the model for a request: an operation whose batches are shared, or a run of its own."""
+"""Tasks: the work of a request on the model, in turns: an operation whose batches are shared, or a run of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OperationTask:
         self._batch: Batch | None = None
         self._joined: SharedBatch | None = None
         self._answer: Event | None = None  # what the operation is sent next
-        self._told = False  # has a Step of this batch been told?
+        self._delivered_step = False  # of this batch
 
     def turn(self) -> None:
         if self.request.closed or self.request.over:
@@ -49,20 +49,20 @@ class OperationTask:
             item = self._next(None) if self._handle(item) else None
 
     def finish(self, finished: Finished) -> None:
-        """Takes the end of the batch, whose reading may be much work: in a turn of its own."""
+        """Takes the end of the batch. Reading the result may be much work and gets a turn of its own."""
         self._batch = self._joined = None
         self._answer = finished
         self.scheduler.turns.add(self)
 
     def wants_step(self, pace: float) -> bool:
-        """Is a Step to be told now? pace: seconds between two of them, for who wants some."""
+        """Is a Step to be delivered now? pace: seconds between two of them, where the visitor wants some."""
         if self.steps == "some":
             due = not self.request.events and time.monotonic() - self.request.shown >= pace
-            return due or not self._told
+            return due or not self._delivered_step
         return self.steps == "all"
 
     def take_step(self, step: Step) -> None:
-        self._told = True
+        self._delivered_step = True
         self.request.shown = time.monotonic()
         self.take(step)
 
@@ -96,7 +96,7 @@ class OperationTask:
         if isinstance(item, Batch):
             if self._joined is not None:
                 self._joined.leave(self)
-            self._batch, self._joined, self._told = item, None, False
+            self._batch, self._joined, self._delivered_step = item, None, False
             try:
                 self._joined = self.scheduler.batches.join(self, self.model, item)
             except Exception as error:
@@ -123,7 +123,7 @@ class AloneTask:
         if request.closed or request.over:
             self._let_go()
             return
-        if request.events:  # not asked for yet
+        if request.events:  # the visitor has not read the last one yet
             return
         try:
             if self._events is None:

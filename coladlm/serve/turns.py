@@ -16,13 +16,13 @@ THREAD = "model"
 
 
 class Task(Protocol):
-    """What takes turns. Neither method is called from another thread than that of the model."""
+    """Work that takes turns on the model. Neither method is called from another thread than that of the model."""
 
     def turn(self) -> None:
         """Works for one turn; a task that wants another adds itself again."""
 
     def fail(self, error: Exception) -> None:
-        """Is told what its turn has raised, a fault of this program."""
+        """Called with the error that its turn raised, a fault of this program."""
 
 
 class Turns:
@@ -106,5 +106,5 @@ class _Call:
         self.done.set()
 
     def fail(self, error: Exception) -> None:
-        self.error = error  # raised again where it was asked for
+        self.error = error  # raised again in the caller's thread
         self.done.set()

@@ -63,10 +63,10 @@ class _InParts(torch.autograd.Function):
             to_q, to_others = torch.empty_like(q), [torch.zeros_like(y) for y in others]
             for part, weight in zip(ctx.parts, weights, strict=True):
                 keys, values = _seen(others, part)
-                asked, come = q[:, part], gradient[:, part]
+                queries, come = q[:, part], gradient[:, part]
                 to_scores = torch.ops.aten._softmax_backward_data(come @ values.mT, weight, -1, weight.dtype)
                 to_q[:, part] = to_scores @ keys
-                _add(to_others, part, to_scores.mT @ asked, weight.mT @ come)
+                _add(to_others, part, to_scores.mT @ queries, weight.mT @ come)
             to_q *= ctx.size[-1] ** -0.5
         found = [_by_position(y, ctx.size) for y in (to_q, *to_others)]
         return *found, *([None] * (7 - len(found)))

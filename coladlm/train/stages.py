@@ -46,7 +46,7 @@ from .vae import VAEObjective, VAEStage
 Network = TypeVar("Network", bound=nn.Module)
 Config = TypeVar("Config", TextVAEConfig, DiTConfig)
 
-Report = Callable[[dict[str, Any]], None]  # is told a line of metrics
+Report = Callable[[dict[str, Any]], None]  # called with each line of metrics
 EachValidation = Callable[[Training], dict[str, Any]]  # what is added to those of a validation
 
 VALIDATION_ROWS, ROWS_A_BATCH = 128, 16

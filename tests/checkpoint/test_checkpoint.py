@@ -529,7 +529,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(folder):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, limits[1]))  # the VAE fits, the DiT does not
     try:
-        with pytest.raises(CheckpointError, match=r"model: cannot be written \(.*\), expected room and permission"):
+        with pytest.raises(CheckpointError, match=r"model: cannot be written \(.*\), expected free space"):
             save_checkpoint(folder, *parts, tokenizer_of(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
+from coladlm.cli.operation import plain
 from coladlm.latent import Interpolation, Inverting, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
 from coladlm.latent.interpolate import METHODS, waypoint_count, waypoint_weights
@@ -149,8 +150,8 @@ def test_what_stands_before_is_heard(model):
     assert [stop.text for stop in plain.waypoints[1:-1]] != [stop.text for stop in after.waypoints[1:-1]]
 
 
-def test_a_road_past_the_flow_says_so(model):
-    assert any("flow was not asked" in note for note in walk(model, recipe(road="decoder_only")).notes)
+def test_an_interpolation_without_the_flow_says_so(model):
+    assert any("flow was not used" in note for note in walk(model, recipe(road="decoder_only")).notes)
 
 
 def test_weights_make_a_single_stop_of_all_texts(model):
@@ -237,3 +238,9 @@ def test_token_distance_counts_single_changes():
 
 def test_changed_tokens_are_those_that_are_new():
     assert changed_tokens([1, 2, 3], [1, 9, 3, 4]) == (False, True, False, True)
+
+
+def test_as_json_an_interpolation_keeps_the_names_of_its_options(model):
+    data = plain(walk(model, recipe(road="decoder_only", stops=3)))
+    assert data["road"] == "decoder_only" and [stop["row"] for stop in data["stops"]] == [0, 1, 2]
+    assert not {"method", "waypoints"} & data.keys()
