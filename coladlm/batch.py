@@ -24,7 +24,7 @@ from .settings import SamplerSettings
 if TYPE_CHECKING:
     from .model import ColaDLM
 
-Requests = Generator[Any, Event | None, None]
+OperationRun = Generator[Any, Event | None, None]
 """A running operation: yields its own events and batches; is sent the next event of the batch that it has yielded."""
 
 
@@ -38,14 +38,14 @@ class Batch:
     inverse_iterations: int = 0
 
 
-def pass_on(batch: Batch) -> Requests:
+def pass_on(batch: Batch) -> OperationRun:
     """The operation that runs a batch and has nothing to add."""
     while not isinstance(event := (yield batch), Finished):
         yield event
     yield event
 
 
-def run_alone(model: ColaDLM, operation: Requests) -> Generator[Any]:
+def run_alone(model: ColaDLM, operation: OperationRun) -> Generator[Any]:
     """The events of an operation, its batches run by themselves. Closing this generator closes the operation."""
     batch, events, answer = None, iter(()), None
     try:

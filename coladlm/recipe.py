@@ -87,7 +87,7 @@ class Recipe:
         """(text, key of its randomness) of every sequence in the order of the batch: all variations of a text together.
 
         The keys of a text are 0 to variations - 1 whatever other texts there are, so that it comes out the same alone
-        and in any company.
+        and beside any others.
         """
         return [(text, key) for text in self.texts for key in range(self.variations)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator
 
-from .batch import Batch, Requests, pass_on, run_alone
+from .batch import Batch, OperationRun, pass_on, run_alone
 from .latent import edit, interpolate, invert
 from .model import ColaDLM
 from .recipe import (
@@ -33,13 +33,13 @@ class Operation:
     """
 
     description: str
-    start: Callable[[ColaDLM, Recipe], Requests]
+    start: Callable[[ColaDLM, Recipe], OperationRun]
     options: tuple[Option, ...] = ()
     texts: tuple[int, int] = (1, MAX_TEXTS)
     prompts: Callable[[Recipe], list[str]] = lambda recipe: [text for text, _ in recipe.sequences()]
 
 
-def _generate(model: ColaDLM, recipe: Recipe) -> Requests:
+def _generate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     texts, keys = zip(*recipe.sequences(), strict=True)
     return pass_on(Batch(model.plans(texts, recipe.settings, sequences=keys), recipe.settings))
 
@@ -66,7 +66,7 @@ def run(model: ColaDLM, recipe: Recipe) -> Generator[object]:
     return run_alone(model, start(model, recipe))
 
 
-def start(model: ColaDLM, recipe: Recipe) -> Requests:
+def start(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation of a recipe, to run its batches together with others. Raises RecipeError, PromptError at once."""
     operation, recipe = _resolved(recipe)
     return operation.start(model, recipe)

@@ -1,6 +1,6 @@
 """SamplerSettings: everything that a user sets about sampling, as plain validated data. Knows nothing of tensors.
 
-DESCRIPTIONS says what each setting is, for whoever shows them: the page, the command line, an API.
+DESCRIPTIONS says what each setting is, for the page, the command line and the API to show.
 """
 
 from __future__ import annotations

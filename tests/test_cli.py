@@ -238,7 +238,10 @@ def test_help_lists_the_commands(argv, capsys):
         (["generate", "a", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["generate", "a", "--dtype", "int4"], "dtype is 'int4'"),
         (["generate", "word " * 9000], "tokens, expected at most"),
-        (["generate", "a", "--trace", "nowhere/run.npz"], "nowhere/run.npz: expected the name of a file in a folder"),
+        (
+            ["generate", "a", "--trace", "nowhere/run.npz"],
+            "nowhere/run.npz: expected the name of a file in an existing folder",
+        ),
         (["generate", "half \udcff"], "texts[0] is with half a character (U+DCFF) at 5"),
         (["replay"], "the following arguments are required: file"),
         (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),

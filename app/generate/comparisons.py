@@ -12,7 +12,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
-from coladlm.batch import Batch, Requests, pass_on
+from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.latent.redecode import redecode
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
@@ -187,7 +187,7 @@ class _Comparison:
         yield {"rows": self._finished_rows(end, "running", []), "progress": measuring}
         yield {"rows": self._finished_rows(end, "done", self._measures(end)), "progress": progress}
 
-    def _operation(self) -> Requests:
+    def _operation(self) -> OperationRun:
         plans = self.handlers.model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
         return pass_on(Batch(plans, self.settings))
 

@@ -14,7 +14,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
-from coladlm.batch import Batch, Requests, pass_on
+from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import ClosingError, Scheduler, Waiting
@@ -171,7 +171,7 @@ class _Sweep:
             raise ClosingError
         yield 1.0
 
-    def _operation(self, cells: Sequence[Cell]) -> Requests:
+    def _operation(self, cells: Sequence[Cell]) -> OperationRun:
         plans = [self.model.plans([self.prompt], cell.settings, sequences=[0])[0] for cell in cells]
         own = [dataclasses.replace(plan, settings=cell.settings) for plan, cell in zip(plans, cells, strict=True)]
         return pass_on(Batch(own, cells[0].settings))

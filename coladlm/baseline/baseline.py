@@ -104,7 +104,7 @@ class Baseline:
 
     def __init__(self, network: Transformer, tokenizer: Tokenizer, name: str = "",
                  training: dict[str, Any] | None = None):  # fmt: skip
-        """training: how it was trained, for those who read its numbers."""
+        """training: how it was trained, shown beside its numbers."""
         self.network, self.tokenizer = network.eval(), text_alone(tokenizer)
         self.name, self.training = name, training or {}
         start_id, end_ids = tokenizer.token_to_id(START), [tokenizer.token_to_id(token) for token in END_TOKENS]

@@ -95,4 +95,4 @@ def texts_from(args: argparse.Namespace) -> list[str]:
 def check_folder(path: Path | None) -> None:
     """Raises CommandError now if a file could not be written to `path` after a long run."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise CommandError(f"{path}: expected the name of a file in a folder that is there")
+        raise CommandError(f"{path}: expected the name of a file in an existing folder")

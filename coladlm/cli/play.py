@@ -27,7 +27,7 @@ class Watcher(Protocol):
 
 @dataclasses.dataclass
 class Played:
-    """What a run came to: for each sequence its prompt, its answer and why it ended."""
+    """The result of a run: for each sequence its prompt, its answer and why it ended."""
 
     prompts: list[str]
     texts: list[str]

@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device to use; "auto" takes a GPU where there is one. Raises ValueError for a device that is not there."""
+    """The device to use; "auto" takes a GPU where there is one. Raises ValueError for a device that cannot be used."""
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

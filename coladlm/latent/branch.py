@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Requests, pass_on, run_alone
+from ..batch import Batch, OperationRun, pass_on, run_alone
 from ..model import ColaDLM
 from ..recipe import Recipe
 from ..sampling.events import Event, Finished
@@ -145,7 +145,7 @@ def run_branch(
 
 def start_branch(
     model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
-) -> Requests:
+) -> OperationRun:
     """The operation that `run_branch` runs by itself. Raises BranchError."""
     settings = settings or trace.recipe.settings
     return pass_on(Batch([plan_branch(model, trace, spot, settings, fresh)], settings))

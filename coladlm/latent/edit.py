@@ -21,7 +21,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..batch import Batch, Requests, run_alone
+from ..batch import Batch, OperationRun, run_alone
 from ..model import ColaDLM, PromptError
 from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
@@ -156,7 +156,7 @@ class SpanEdit:
 def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: SamplerSettings) -> Generator[Event]:
     """Runs edits as one batch, each with the key of its noise. Texts and token ids of the events are whole texts."""
 
-    def operation() -> Requests:
+    def operation() -> OperationRun:
         yield (yield from _edit(edits, sequences, settings))
 
     return run_alone(edits[0].model, operation())
@@ -194,7 +194,7 @@ def run_edit(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Edited]:
     return run_alone(model, start_edit(model, recipe))
 
 
-def start_edit(model: ColaDLM, recipe: Recipe) -> Requests:
+def start_edit(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation `edit` (see OPTIONS): the recipe's variations are the candidates, and Edited comes before the end.
 
     Raises RecipeError, PromptError.
@@ -207,7 +207,7 @@ def start_edit(model: ColaDLM, recipe: Recipe) -> Requests:
     return _edit_and_rank(edit, recipe.variations, settings, tuple(notes))
 
 
-def _edit_and_rank(edit: SpanEdit, candidates: int, settings: SamplerSettings, notes: tuple[str, ...]) -> Requests:
+def _edit_and_rank(edit: SpanEdit, candidates: int, settings: SamplerSettings, notes: tuple[str, ...]) -> OperationRun:
     finished = yield from _edit([edit] * candidates, range(candidates), settings)
     yield _edited(edit, finished, settings.seed, notes)
     yield finished

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..batch import Batch, Requests, run_alone
+from ..batch import Batch, OperationRun, run_alone
 from ..model import ColaDLM
 from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
@@ -107,7 +107,7 @@ def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Invertin
     return run_alone(model, start_interpolate(model, recipe))
 
 
-def start_interpolate(model: ColaDLM, recipe: Recipe) -> Requests:
+def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation `interpolate` (see OPTIONS). Texts of its events are whole texts, prompts included.
 
     Raises RecipeError, PromptError.
@@ -177,7 +177,7 @@ class _Interpolating:
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.waypoints = [Waypoint(row, w) for row, w in enumerate(weights)]
 
-    def decoded(self) -> Requests:
+    def decoded(self) -> OperationRun:
         """Decoder only. Its BlockDone events come without steps."""
         settings = dataclasses.replace(self.settings, stop_at_end=True)
         self.notes.append("The flow was not used: the interpolated latents were decoded as they are.")
@@ -209,7 +209,7 @@ class _Interpolating:
         yield self._so_far(settings, measured=True)
         yield Finished(reasons, texts, token_ids)
 
-    def through_flow(self, renoise: float, profile: str) -> Requests:
+    def through_flow(self, renoise: float, profile: str) -> OperationRun:
         settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0,
                                        no_repeat_ngram_size=0)  # fmt: skip
         if renoise == 0:
@@ -221,7 +221,7 @@ class _Interpolating:
             plans.append(self.plans.plan(weights, start))
         return self._follow(Batch(plans, settings), self.at_text)
 
-    def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> Requests:
+    def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> OperationRun:
         if settings != self.settings:
             self.notes.append("Sampled with guidance 1, no stochastic steps, the likeliest tokens, no repetition "
                               "penalty and the re-encoded history, which inversion needs.")  # fmt: skip
@@ -231,7 +231,7 @@ class _Interpolating:
         plans = [self.plans.plan(w, NOISE_TIME, noise) for w, noise in zip(self.weights, between, strict=True)]
         yield from self._follow(Batch(plans, settings), {})
 
-    def prompt_to_prompt(self) -> Requests:
+    def prompt_to_prompt(self) -> OperationRun:
         prompts = [self.plans.prompt(weights) for weights in self.weights]
         for row, (_, ids) in enumerate(prompts):
             self.waypoints[row] = dataclasses.replace(self.waypoints[row], prompt=self.model.read(ids))
@@ -240,7 +240,7 @@ class _Interpolating:
 
     # running
 
-    def _follow(self, batch: Batch, pinned: dict[int, int], prompts: list[list[int]] | None = None) -> Requests:
+    def _follow(self, batch: Batch, pinned: dict[int, int], prompts: list[list[int]] | None = None) -> OperationRun:
         """Passes the sampler's events on, with whole texts, and says when waypoints are complete."""
         read, prompts = self.model.read, prompts or [[] for _ in batch.plans]
         for row, text in pinned.items():

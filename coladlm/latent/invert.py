@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Requests, run_alone
+from ..batch import Batch, OperationRun, run_alone
 from ..model import ColaDLM
 from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished, Step
@@ -140,7 +140,7 @@ def round_trip_events(model: ColaDLM, layouts: Sequence[Layout], settings: Sampl
     return run_alone(model, _round_trips(model, layouts, settings, iterations))
 
 
-def _round_trips(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings, iterations: int) -> Requests:
+def _round_trips(model: ColaDLM, layouts: Sequence[Layout], settings: SamplerSettings, iterations: int) -> OperationRun:
     inversion = [text_plan(model, layout) for layout in layouts]
     noise = yield from find_noise(inversion, settings, iterations)
     batch = Batch([text_plan(model, layout, z) for layout, z in zip(layouts, noise, strict=True)], settings)
@@ -183,7 +183,7 @@ def run_invert(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | R
     return run_alone(model, start_invert(model, recipe))
 
 
-def start_invert(model: ColaDLM, recipe: Recipe) -> Requests:
+def start_invert(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation `invert` (see OPTIONS), with RoundTrips before its end. Raises RecipeError, PromptError."""
     options = check_options(recipe.options, OPTIONS)
     check_single(recipe)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..batch import Requests
+from ..batch import OperationRun
 from ..model import ColaDLM
 from ..recipe import Recipe
 from ..run import start
@@ -46,7 +46,7 @@ class Scheduler:
         """The events of a recipe (see `operate`). What is wrong with the recipe is raised by the iterator."""
         return self.operate(model, lambda: start(model, recipe), visitor, recipe.operation, steps)
 
-    def operate(self, model: ColaDLM, begin: Callable[[], Requests], visitor: str = "", name: str = "run",
+    def operate(self, model: ColaDLM, begin: Callable[[], OperationRun], visitor: str = "", name: str = "run",
                 steps: Steps = "all") -> Events:  # fmt: skip
         """The events of the operation that `begin()` gives; its batches are shared with those of others.
 

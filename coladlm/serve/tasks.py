@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..batch import Batch, Requests
+from ..batch import Batch, OperationRun
 from ..model import ColaDLM
 from ..sampling.events import Event, Finished, Step
 from .requests import Request
@@ -23,11 +23,11 @@ Steps = Literal["all", "some", "none"]
 class OperationTask:
     """An operation: its own work takes turns of its own, its batches those of the batches that they have joined."""
 
-    def __init__(self, scheduler: Scheduler, request: Request, model: ColaDLM, begin: Callable[[], Requests],
+    def __init__(self, scheduler: Scheduler, request: Request, model: ColaDLM, begin: Callable[[], OperationRun],
                  steps: Steps) -> None:  # fmt: skip
         self.scheduler, self.request, self.model, self.begin, self.steps = scheduler, request, model, begin, steps
         self.shares = False  # has it ever shared a batch with another one?
-        self._operation: Requests | None = None
+        self._operation: OperationRun | None = None
         self._batch: Batch | None = None
         self._joined: SharedBatch | None = None
         self._answer: Event | None = None  # what the operation is sent next

@@ -57,7 +57,7 @@ class TraceRecorder:
 
     prompts: the text each sequence starts from; the recipe's texts, each `variations` times, if absent. previews:
     decode the clean estimate at each step (costs a pass of the decoder) and keep what it says; `latest` then holds the
-    summary of the current step, for whoever shows the run while it goes on. dtype: of the steps' states and velocities;
+    summary of the current step, to show the run while it goes on. dtype: of the steps' states and velocities;
     float16 keeps three digits, halves the file and saturates at 65,504.
     """
 

@@ -1,4 +1,4 @@
-"""An embedding of tokens by the company they keep, for the VAE's latents to lean on.
+"""An embedding of tokens by the tokens around them, towards which the VAE's latents are drawn.
 
 Positive pointwise mutual information of tokens at distance 1 and 2, left and right apart, then a truncated SVD
 (Levy and Goldberg 2014, with singular values to the power one half), every channel to unit variance, LayerNorm over
