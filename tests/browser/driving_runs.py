@@ -12,6 +12,8 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
 
+from .heard import Heard
+
 PROMPT = "Once upon a time"
 SHORT = SamplerSettings(steps=8, max_new_tokens=48, stop_at_end=False)
 LONG = SamplerSettings(steps=24, max_new_tokens=1024, stop_at_end=False)  # many seconds, to be stopped
@@ -61,3 +63,18 @@ def answer(page: Page) -> str:
 def words(page: Page, count: int) -> None:
     """Waits until so many tokens are written."""
     page.wait_for_function("n => document.querySelectorAll('#text .answer .token').length >= n", arg=count)
+
+
+def faults(heard: Heard) -> list[str]:
+    """What went wrong on a page, but for what a browser says itself on its console of a connection that breaks."""
+    if heard.page.is_closed():
+        return []
+    return [what for what in heard.wrong() if "net::" not in what and "Failed to load resource" not in what]
+
+
+def leave(page: Page) -> None:
+    """Leaves the page, and has the browser forget what the page has kept until then."""
+    page.goto(page.evaluate("new URL('runs/client.js', location.href).href"))  # the same origin, and no page
+    page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    page.goto("about:blank")
+    page.context.clear_cookies()

@@ -21,6 +21,8 @@ from .driving_runs import (
     SHORT,
     answer,
     came_to,
+    faults,
+    leave,
     link,
     press,
     press_in_one_go,
@@ -55,23 +57,45 @@ def net(runs) -> Net:
     return runs.net
 
 
+@pytest.fixture(scope="module")
+def kept(browser) -> Iterator[list[Heard]]:
+    """Tabs of one browser that tests have left: to open a new one costs more than most of what they do in it."""
+    with browser.new_context(reduced_motion="reduce") as context:
+        yield [Heard(context.new_page())]
+
+
 @pytest.fixture
-def tab(browser, served, runs) -> Iterator[Callable[..., Page]]:
+def tab(served, runs, kept) -> Iterator[Callable[..., Page]]:
     """tab(settings) opens the page in one more tab of one browser; whatever goes wrong there fails the test."""
-    context = browser.new_context(reduced_motion="reduce")
+    context = kept[0].page.context
     opened: list[Heard] = []
 
     def open_tab(settings: SamplerSettings = SHORT) -> Page:
-        page = context.new_page()
-        opened.append(Heard(page))
-        page.goto(f"{served[0]}/{link(settings)}")
-        return page
+        heard = kept.pop() if kept else Heard(context.new_page())
+        opened.append(heard)
+        heard.begin()
+        heard.page.goto(f"{served[0]}/{link(settings)}")
+        return heard.page
 
     yield open_tab
-    # what a browser says on its console of a connection that breaks is the browser's own
-    wrong = [what for one in opened if not one.page.is_closed() for what in one.wrong() if "net::" not in what
-             and "Failed to load resource" not in what]  # fmt: skip
-    context.close()
+    wrong = [what for heard in opened for what in faults(heard)]
+    for heard in opened:
+        if not heard.page.is_closed():
+            leave(heard.page)
+            kept.append(heard)
+    kept or kept.append(Heard(context.new_page()))
+    assert wrong == []
+
+
+@pytest.fixture
+def clocked(browser, served, runs) -> Iterator[Page]:
+    """The page with a long run, in a browser of its own, whose clock the test sets."""
+    with browser.new_context(reduced_motion="reduce") as context:
+        heard = Heard(context.new_page())
+        heard.page.goto(f"{served[0]}/{link(LONG)}")
+        heard.page.clock.install()
+        yield heard.page
+        wrong = faults(heard)
     assert wrong == []
 
 
@@ -133,9 +157,8 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(tab, net, model)
     assert page.evaluate("window.same"), "the page was loaded anew"
 
 
-def test_a_lost_server_is_told_of_the_text_stays_and_the_run_is_found_again(tab, net):
-    page = tab(LONG)
-    page.clock.install()
+def test_a_lost_server_is_told_of_the_text_stays_and_the_run_is_found_again(clocked, net):
+    page = clocked
     press(page, "run")
     words(page, 8)
     net.stall = True
@@ -152,9 +175,8 @@ def test_a_lost_server_is_told_of_the_text_stays_and_the_run_is_found_again(tab,
     state(page, "ended")
 
 
-def test_the_page_sleeps_for_a_minute_and_goes_on(tab, net):
-    page = tab(LONG)
-    page.clock.install()
+def test_the_page_sleeps_for_a_minute_and_goes_on(clocked, net):
+    page = clocked
     press(page, "run")
     words(page, 8)
     net.stall = True

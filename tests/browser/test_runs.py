@@ -17,7 +17,21 @@ from app.server import Options, make_app
 from coladlm.serve import Limits, Scheduler
 
 from .driving import number
-from .driving_runs import LONG, SHORT, answer, came_to, link, press, press_in_one_go, said, state, words, written
+from .driving_runs import (
+    LONG,
+    SHORT,
+    answer,
+    came_to,
+    faults,
+    leave,
+    link,
+    press,
+    press_in_one_go,
+    said,
+    state,
+    words,
+    written,
+)
 from .heard import Heard
 from .net import Net, listening, until
 
@@ -61,7 +75,6 @@ def one_tab(browser) -> Iterator[Heard]:
 def visit(served, net, one_tab) -> Iterator[Callable[[str], Page]]:
     """visit(query) opens the page in a browser without a past; whatever goes wrong there fails the test."""
     page = one_tab.page
-    page.context.clear_cookies()
     one_tab.begin()
 
     def open_page(query: str) -> Page:
@@ -70,10 +83,8 @@ def visit(served, net, one_tab) -> Iterator[Callable[[str], Page]]:
         return page
 
     yield open_page
-    # what a browser says on its console of a connection that breaks is the browser's own
-    wrong = [what for what in one_tab.wrong() if "net::" not in what and "Failed to load resource" not in what]
-    page.evaluate("localStorage.clear(); sessionStorage.clear()")
-    page.goto("about:blank")
+    wrong = faults(one_tab)
+    leave(page)
     assert wrong == []
 
 
