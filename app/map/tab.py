@@ -99,13 +99,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
 
     def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
         chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
-        first, second = (chosen, second) if event.end == "first" else (first, chosen)
-        return [
-            first,
-            second,
-            _paragraph(maps().direction(first, second)),
-            gr.Button(interactive=bool(first and second)),
-        ]
+        ends = (chosen, second) if event.end == "first" else (first, chosen)
+        return [*ends, _paragraph(maps().direction(*ends)), gr.Button(interactive=all(ends))]
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         return maps().save(session_of(request), event.kind)

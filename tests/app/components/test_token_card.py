@@ -43,7 +43,8 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     word.scroll_into_view_if_needed()
     before = page.page.evaluate("scrollY"), word.bounding_box()
     word.click()
-    page.update("token", generated.card(**page.told("text", "select")[-1]))
+    chosen = page.told("text", "select")[-1]
+    page.update("token", generated.card(chosen["block"], chosen["token"]) | {"asked": chosen["asked"]})
     card = page.locator("#token .card")
     expect(card).to_be_visible()
     assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
