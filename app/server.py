@@ -147,9 +147,9 @@ class Served:
 
 def serve(model: ColaDLM, many: Limits, api: ApiOptions, options: Options, grace: float) -> None:
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
-    with _asked_to_end() as asked:
+    with _end_requested() as requested:
         served = Served(model, many, api, options)
-        while not asked.wait(1.0):  # in pieces: a signal is handled between them
+        while not requested.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)
         served.end(grace)
@@ -194,18 +194,18 @@ def _tunnel(host: str, port: int, token: str) -> str:
 
 
 @contextlib.contextmanager
-def _asked_to_end() -> Iterator[threading.Event]:
+def _end_requested() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
-    asked = threading.Event()
+    requested = threading.Event()
 
     def handler(number: int, _: object) -> None:
-        if asked.is_set():
+        if requested.is_set():
             os._exit(128 + number)
-        asked.set()
+        requested.set()
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield requested
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -157,8 +157,8 @@ class Attack:
         chat = draw.random() < 0.4
         body = {**quick_settings(draw), "max_tokens": draw.randint(1, 12)}
         body.pop("max_new_tokens", None)
-        said = odd_text(draw)
-        body |= {"messages": [{"role": "user", "content": said}]} if chat else {"prompt": said}
+        note = odd_text(draw)
+        body |= {"messages": [{"role": "user", "content": note}]} if chat else {"prompt": note}
         if draw.random() < 0.3:
             body |= {"stream": True, "n": draw.randint(1, 3), "stop": [odd_text(draw)[:5]]}
         while draw.random() < 0.4:
@@ -271,8 +271,8 @@ class Attack:
             raise Fault(f"{kind} {seed}: {fault}") from fault
         except REFUSALS as error:
             found = "refused"
-            said = str(error.message if isinstance(error, gr.Error) else error)
-            if not said.strip() or "Traceback" in said:
+            note = str(error.message if isinstance(error, gr.Error) else error)
+            if not note.strip() or "Traceback" in note:
                 raise Fault(f"{kind} {seed}: refused without a word ({error!r})") from error
         except Exception as error:
             raise Fault(f"{kind} {seed}: {type(error).__name__}: {error}") from error

@@ -41,9 +41,9 @@ def test_an_operation_is_sent_each_event_once_and_its_own_come_in_their_place(mo
                 yield "and more"
         yield event
 
-    *said, finished = run_alone(model, operation())
+    *note, finished = run_alone(model, operation())
     blocks = sum(isinstance(event, BlockDone) for event in model.sample(["The cat"], SETTINGS))
-    assert said == ["first", *[part for i in range(blocks) for part in (f"block {i}", "and more")]]
+    assert note == ["first", *[part for i in range(blocks) for part in (f"block {i}", "and more")]]
     assert finished.texts == model.generate(["The cat"], SETTINGS)
 
 

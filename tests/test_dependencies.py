@@ -169,18 +169,18 @@ def test_the_library_is_imported_without_its_extras(without_extras):
 
 
 def test_the_curves_without_matplotlib_are_refused_in_a_sentence(without_extras):
-    said = "The picture of the curves needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
-    assert without_extras["curves"] == [None, said, ""]
+    note = "The picture of the curves needs matplotlib, which is not installed: pip install 'coladlm[plots]'\n"
+    assert without_extras["curves"] == [None, note, ""]
 
 
 def test_a_sweep_without_matplotlib_is_refused_before_it_begins(without_extras):
-    said = "The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
-    assert without_extras["sweep"] == [2, "", f"python -m coladlm sweep: {said}\n"]
+    note = "The picture of a sweep needs matplotlib, which is not installed: pip install 'coladlm[plots]'"
+    assert without_extras["sweep"] == [2, "", f"python -m coladlm sweep: {note}\n"]
 
 
 def test_a_umap_without_umap_learn_is_refused_in_a_sentence(without_extras):
-    said = "Fitting a UMAP needs umap-learn, which is not installed: pip install 'coladlm[umap]'\n"
-    assert without_extras["umap"] == [None, said, ""]
+    note = "Fitting a UMAP needs umap-learn, which is not installed: pip install 'coladlm[umap]'\n"
+    assert without_extras["umap"] == [None, note, ""]
 
 
 def test_a_training_without_matplotlib_says_so_and_goes_on(without_extras):

@@ -108,12 +108,12 @@ class EditControls:
         start = first_direction(resident.first)
         choices = [*titles, ("my own, from two lists of sentences", OWN)]
         direction = ChoiceBox("Direction", "", choices, start, elem_classes="setting")
-        said = gr.HTML(_hint(resident.first, start), js_on_load=None, elem_classes="hint", elem_id="direction-hint")
+        note = gr.HTML(_hint(resident.first, start), js_on_load=None, elem_classes="hint", elem_id="direction-hint")
         with gr.Column(visible=not titles, elem_classes="own-lists") as own:
             first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
             second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
         direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
-        direction.change(lambda name: _hint(resident.model, name), direction, said, **QUICK)
+        direction.change(lambda name: _hint(resident.model, name), direction, note, **QUICK)
         self.by_name |= {"direction": direction, "first": first, "second": second}
 
     def _lay_out_other(self) -> None:
@@ -140,7 +140,7 @@ def first_direction(model: ColaDLM) -> str:
     return max(shipped(), key=lambda name: found[name].turned if name in found else 0.0, default=OWN)
 
 
-def turning_said(model: ColaDLM, name: str) -> str:
+def turning_note(model: ColaDLM, name: str) -> str:
     """How far a direction can be relied on with this model, in a sentence."""
     if name == OWN:
         return "From the mean latent of the first list to that of the second. Words that both use alike cancel."
@@ -154,7 +154,7 @@ def turning_said(model: ColaDLM, name: str) -> str:
 
 
 def _hint(model: ColaDLM, name: str) -> str:
-    return f"<p>{html.escape(turning_said(model, name))}</p>"
+    return f"<p>{html.escape(turning_note(model, name))}</p>"
 
 
 def as_measured(model: ColaDLM, name: str) -> list[Any]:

@@ -52,7 +52,7 @@ EXAMPLES = (  # a text, and words in it that are selected at first
 # the text and its history
 
 
-def tokens_of(model: ColaDLM, text: str, start: int = 0, end: int = 0, said: str = "") -> dict[str, Any]:
+def tokens_of(model: ColaDLM, text: str, start: int = 0, end: int = 0, note: str = "") -> dict[str, Any]:
     """The value of a picker for a text; what is wrong with the text stands in it as a sentence."""
     try:
         parts = pieces(model.tokenizer, model.tokenize(text), whole=True)
@@ -60,14 +60,14 @@ def tokens_of(model: ColaDLM, text: str, start: int = 0, end: int = 0, said: str
         return picker_value("", (), wrong=in_words(sentence(error), {"a prompt": "the text"}))
     if not 0 <= start <= end <= len(parts):
         start, end = 0, 0
-    return picker_value(text, parts, start, end, said)
+    return picker_value(text, parts, start, end, note)
 
 
-def show(model: ColaDLM, history: dict[str, Any], said: str = "") -> list[Any]:
-    """Values of the box, the picker, the history and its two buttons for the text now. said: what has happened."""
+def show(model: ColaDLM, history: dict[str, Any], note: str = "") -> list[Any]:
+    """Values of the box, the picker, the history and its two buttons for the text now. note: what has happened."""
     now = current(history)
     back, forth = can_go(history)
-    picker = tokens_of(model, *now, said=said)
+    picker = tokens_of(model, *now, note=note)
     return [now.text, picker, history, gr.update(interactive=back), gr.update(interactive=forth)]
 
 
@@ -106,8 +106,8 @@ def travel(model: ColaDLM, picker: dict[str, Any], history: dict[str, Any], by: 
     history = leave(history, picker["start"], picker["end"])
     there = step(history, by)
     if there["at"] == history["at"]:
-        said = "There is nothing more to undo." if by < 0 else "There is nothing more to redo."
-        return show(model, history, said)
+        note = "There is nothing more to undo." if by < 0 else "There is nothing more to redo."
+        return show(model, history, note)
     return show(model, there, "Undone." if by < 0 else "Done again.")
 
 
@@ -181,14 +181,14 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
         options = check_options(recipe.options, OPTIONS)
         check_size(recipe)
         history = leave(new_history(recipe.texts[0]), options["start"] or 0, options["end"] or 0)
-        said = check_model(model, recipe) or "Restored from the link: press Change the span to repeat it."
+        note = check_model(model, recipe) or "Restored from the link: press Change the span to repeat it."
         shown = show(model, history)
         if len(recipe.texts) > 1:
             other = tokens_of(model, recipe.texts[1], options["other_start"] or 0, options["other_end"] or 0)
         named = values_of_options(options, other, recipe.variations)
         chosen = [named[name] for name in NAMES]
-        return [*shown, *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]
+        return [*shown, *chosen, *values_of(recipe.settings), progress_value("idle", message=note)]
     except ValueError as error:
-        said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
+        note = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
         first = [*show(model, first_history(model)), *unchanged_controls(other), *settings]
-        return [*first, progress_value("error", message=said)]
+        return [*first, progress_value("error", message=note)]

@@ -135,8 +135,8 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
         changed = differences(old, settings)
         if not changed:
-            said = "Change a setting at the left first: with the same settings B would be A."
-            raise RecipeError("the settings", Described("those of A"), "others", said)
+            note = "Change a setting at the left first: with the same settings B would be A."
+            raise RecipeError("the settings", Described("those of A"), "others", note)
         comparison = _Comparison(handlers, found, settings, changed)
         yield from with_stopped_frame(context, comparison.frames(context), "rows")
 

@@ -68,7 +68,7 @@ def numbers_in_words(found: Mapping[str, Any]) -> list[str]:
     words = {"perplexity_per_word": "perplexity {}", "distinct_2": "distinct 2-grams {}",
              "repeated_4": "repeated 4-grams {}"}  # fmt: skip
     shapes = {name: shape for name, _, shape, _ in MEASURES}
-    return [said.format(_cell(shapes[name], found.get(name))) for name, said in words.items() if name in found]
+    return [note.format(_cell(shapes[name], found.get(name))) for name, note in words.items() if name in found]
 
 
 def measures_of(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> dict[str, Any]:

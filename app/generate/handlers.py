@@ -110,17 +110,19 @@ class GenerateHandlers:
             found = self.kept(visitor, kept)
             sequence = _sequence_of(found, row)
             strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
-            said = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
-            return Shown(strip, said, card=None, kept={**(kept or {}), "sequence": sequence})
+            note = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
+            return Shown(strip, note, card=None, kept={**(kept or {}), "sequence": sequence})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 
-    def inspect(self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None, asked: Any = None) -> Shown:
-        """What is to know of a token of the answer. asked: see TokenCard."""
+    def inspect(
+        self, visitor: str, block: Any, token: Any, kept: Mapping[str, Any] | None, requested: Any = None
+    ) -> Shown:
+        """What is to know of a token of the answer. requested: see TokenCard."""
         try:
             found = self.kept(visitor, kept)
             run = (self.model, found.trace, found.sequence)
-            return Shown(card={**self.scheduler.look(lambda: token_value(*run, block, token)), "asked": asked})
+            return Shown(card={**self.scheduler.look(lambda: token_value(*run, block, token)), "requested": requested})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 

@@ -112,16 +112,16 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     if chosen not in ids:
         ids[-1], p[-1] = chosen, reading.chosen
     rows = [[word_of(model, i), share, int(i == chosen)] for i, share in zip(ids, p, strict=True)]
-    said = [f"Chosen with {_percent(reading.chosen)}."]
+    note = [f"Chosen with {_percent(reading.chosen)}."]
     if chosen == ids[0]:
-        said.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
+        note.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
     else:
-        said.append(f"The decoder would rather have read “{rows[0][0]}”; chance or a rule against repetition decided.")
+        note.append(f"The decoder would rather have read “{rows[0][0]}”; chance or a rule against repetition decided.")
     settled = _settled(model, trace, sequence, block, token)
     return {
         "title": word_of(model, chosen),
         "where": f"token {token + 1} of block {block + 1}",
-        "said": " ".join([*said, settled]),
+        "note": " ".join([*note, settled]),
         "read": rows,
         "latent": [round(float(x), 4) for x in latents[place]],
         "size": f"{float(np.linalg.norm(latents[place])):.2f}",

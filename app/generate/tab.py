@@ -140,7 +140,7 @@ def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> N
         return handlers().read(visitor_of_run(request, kept), event.row, kept)
 
     def on_select(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
-        return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept, event.asked)
+        return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept, event.requested)
 
     results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
     results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **UNLIMITED)

@@ -146,9 +146,9 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
             raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"2 to {MAX_BOXES} on this page")
         check_limits(recipe.settings)
     except ValueError as error:
-        said = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
-        return [*unchanged, progress_value("error", message=said)]
-    said = check_model(model, recipe) or "Restored from the link: press Interpolate to repeat it."
+        note = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
+        return [*unchanged, progress_value("error", message=note)]
+    note = check_model(model, recipe) or "Restored from the link: press Interpolate to repeat it."
     values = {**options, "renoise": percent(options["renoise"])}
     chosen = [values[name] for name in OPTION_NAMES]
-    return [*fill_boxes(recipe.texts), *chosen, *values_of(recipe.settings), progress_value("idle", message=said)]
+    return [*fill_boxes(recipe.texts), *chosen, *values_of(recipe.settings), progress_value("idle", message=note)]

@@ -42,10 +42,10 @@ class TextCloud:
         texts, vectors = self.road
         steps = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
         ends, way = float(np.linalg.norm(vectors[-1] - vectors[0])), float(steps.sum())
-        said = f"{len(texts)} waypoints, numbered in their order. From one to the next the way is {way:.2f} long in all"
-        said += f", {way / ends:.1f} times the straight way between the ends." if ends > 1e-6 else "."
+        note = f"{len(texts)} waypoints, numbered in their order. From one to the next the way is {way:.2f} long in all"
+        note += f", {way / ends:.1f} times the straight way between the ends." if ends > 1e-6 else "."
         at = {name: np.round(chart.place(vectors), 4).tolist() for name, chart in self.charts.items()}
-        return {"texts": texts, "at": at, "said": said + " The numbers are true latent distances."}
+        return {"texts": texts, "at": at, "note": note + " The numbers are true latent distances."}
 
     def json(self) -> str:
         """Everything that a TextMap draws of the texts, in units of its own."""
@@ -64,11 +64,11 @@ class TextCloud:
                 "latents": packed.pop("latents"),
                 "at": packed,
                 "units": units,
-                "numbers": {name: self._said(name, placed[name]) for name in placed},
+                "numbers": {name: self._note(name, placed[name]) for name in placed},
             }
         )
 
-    def _said(self, name: str, placed: np.ndarray) -> str:
+    def _note(self, name: str, placed: np.ndarray) -> str:
         """How far a map can be believed."""
         some = np.linspace(0, len(placed) - 1, min(MEASURED, len(placed))).astype(int)
         trust = trustworthiness(self.vectors[some], placed[some])

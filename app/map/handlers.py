@@ -71,28 +71,28 @@ class Maps:
         """
         if file is None:
             return
-        asked = self._ask(visitor)
+        requested = self._ask(visitor)
         try:
             texts = read_texts(file)
         except (ValueError, OSError) as error:
-            yield [gr.skip(), progress_value("error", message=_said(error))]
+            yield [gr.skip(), progress_value("error", message=_note(error))]
             return
-        yield from self._made(visitor, texts, asked)
+        yield from self._made(visitor, texts, requested)
 
     def _ask(self, visitor: str) -> object:
         """Stands for what a visitor asks for now."""
-        asked = object()
+        requested = object()
         with self._lock:
-            self._asked[visitor] = asked
-        return asked
+            self._asked[visitor] = requested
+        return requested
 
-    def _made(self, visitor: str, texts: Texts, asked: object) -> Iterator[list[Any]]:
+    def _made(self, visitor: str, texts: Texts, requested: object) -> Iterator[list[Any]]:
         try:
             if len(set(texts.texts)) < 2:
                 raise TextFileError("all texts are the same, expected at least two that differ")
             vectors = None
             for event in self._encoding(visitor, texts.texts):
-                if self._asked.get(visitor) is not asked:
+                if self._asked.get(visitor) is not requested:
                     return
                 if isinstance(event, Waiting):
                     if event.ahead:
@@ -106,16 +106,16 @@ class Maps:
                 raise TextFileError("all texts have the same latents, expected at least two that differ")
             cloud = TextCloud(texts, vectors)
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            yield [gr.skip(), progress_value("error", message=_said(error))]
+            yield [gr.skip(), progress_value("error", message=_note(error))]
             return
         with self._lock:
-            if self._asked.get(visitor) is not asked:
+            if self._asked.get(visitor) is not requested:
                 return
             self._clouds[visitor] = cloud
             self._clouds.move_to_end(visitor)
             while len(self._clouds) > MOST_KEPT:
                 self._clouds.popitem(last=False)
-        yield [cloud.value(), progress_value("idle", message=texts.said)]
+        yield [cloud.value(), progress_value("idle", message=texts.note)]
 
     def _encoding(self, visitor: str, texts: Sequence[str]) -> Iterator[Any]:
         """What `text_vectors` gives, in turns, and Waiting in between."""
@@ -138,10 +138,10 @@ class Maps:
             found = self._encoding(visitor, list(texts)[:MOST_LISTED])
             *_, (_, vectors) = (event for event in found if not isinstance(event, Waiting))
         except ValueError as error:
-            yield [cloud.value(), progress_value("error", message=_said(error))]
+            yield [cloud.value(), progress_value("error", message=_note(error))]
             return
         cloud.road = list(texts)[:MOST_LISTED], vectors
-        yield [cloud.value(), progress_value("idle", message=cloud.texts.said)]
+        yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def save(self, visitor: str, kind: str) -> dict[str, Any]:
         """The map as a file, for a Saver."""
@@ -169,7 +169,7 @@ class Maps:
                         cloud.charts["umap"] = progress.result
                     yield [gr.skip(), progress_value("idle", message=f"UMAP, in the background: {progress.message}")]
         except ValueError as error:
-            yield [gr.skip(), progress_value("error", message=_said(error))]
+            yield [gr.skip(), progress_value("error", message=_note(error))]
             return
         if self.get(visitor) is cloud:  # else there are other texts on the map by now
             yield [cloud.value(), progress_value("idle")]
@@ -182,7 +182,7 @@ class Maps:
         try:
             *_, (_, vectors) = self.scheduler.look(lambda: list(text_vectors(self.model, [text])))
         except ValueError as error:
-            return [gr.skip(), progress_value("error", message=_said(error))]
+            return [gr.skip(), progress_value("error", message=_note(error))]
         return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
 
     def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
@@ -193,7 +193,7 @@ class Maps:
         try:
             found = self.scheduler.look(lambda: build_direction(self.model, list(first), list(second)))
         except ValueError as error:
-            return _said(error)
+            return _note(error)
         return (
             f"From A ({len(first)} texts) to B ({len(second)} texts) the mean latent moves by {found.length:.2f} radii "
             "of the sphere of latents. In Edit, it is a direction that a span can be pushed along."
@@ -220,6 +220,6 @@ class _Lasting:
         return None
 
 
-def _said(error: Exception) -> str:
+def _note(error: Exception) -> str:
     """What went wrong, as a sentence about texts."""
     return in_words(sentence(error), {"a prompt": "a text"})

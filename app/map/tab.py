@@ -44,12 +44,12 @@ def _paragraph(text: str) -> str:
 
 
 class _LaidOut(NamedTuple):
-    """The components of the tab. said: of a direction. fitted: how far a UMAP is."""
+    """The components of the tab. note: of a direction. fitted: how far a UMAP is."""
 
     file: gr.File
     progress: ProgressLine
     texts: TextMap
-    said: gr.HTML
+    note: gr.HTML
     to_edit: gr.Button
     fitted: ProgressLine
     saver: Saver
@@ -65,18 +65,18 @@ def _lay_out(resident: Resident, no_direction: str) -> _LaidOut:
         progress = ProgressLine(elem_classes="progress")
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
         with gr.Row(elem_classes="direction"):
-            said = gr.HTML(no_direction, elem_id="direction-said", js_on_load=None)
+            note = gr.HTML(no_direction, elem_id="direction-note", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
         fitted = ProgressLine(elem_classes="fitting")
         saver = Saver("Save", FILES, elem_id="map-save")
-    return _LaidOut(file, progress, texts, said, to_edit, fitted, saver)
+    return _LaidOut(file, progress, texts, note, to_edit, fitted, saver)
 
 
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
     maps = resident.per_model(lambda model: Maps(model, resident.scheduler))
     laid_out = _lay_out(resident, _paragraph(maps().direction([], [])))
-    file, progress, texts, said, to_edit, fitted, saver = laid_out
+    file, progress, texts, note, to_edit, fitted, saver = laid_out
     first, second = gr.State([]), gr.State([])
 
     # gradio empties what a generator that yields nothing is to change
@@ -119,7 +119,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         on_fit, None, [texts, fitted], **fitting
     )
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
-    texts.like(on_end, [first, second], [first, second, said, to_edit], **QUICK, **UNLIMITED)
+    texts.like(on_end, [first, second], [first, second, note, to_edit], **QUICK, **UNLIMITED)
     saver.select(on_save, None, saver, **QUICK)
     page.unload(on_leave)
     return TabLinks(

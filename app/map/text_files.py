@@ -36,11 +36,11 @@ class TextFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Texts and the set that each belongs to ("" where the file names none). said: what was left out, for people."""
+    """Texts and the set that each belongs to ("" where the file names none). note: what was left out, for people."""
 
     texts: list[str]
     sets: list[str]
-    said: str = ""
+    note: str = ""
 
 
 def read_texts(path: str | Path, name: str = "") -> Texts:
@@ -83,15 +83,15 @@ def sampled(pairs: list[tuple[str, str]]) -> Texts:
         raise TextFileError("the file holds no text, expected at least two")
     if len(pairs) < 2:
         raise TextFileError("the file holds a single text, expected at least two: a map needs something to compare")
-    said = f"{len(pairs):,} texts."
+    note = f"{len(pairs):,} texts."
     if len(pairs) > MAX_TEXTS:
-        said = f"{len(pairs):,} texts, of which {MAX_TEXTS:,} were drawn by lot."
+        note = f"{len(pairs):,} texts, of which {MAX_TEXTS:,} were drawn by lot."
         chosen = sorted(random.Random(0).sample(range(len(pairs)), MAX_TEXTS))
         pairs = [pairs[i] for i in chosen]
     long = sum(len(text) > MAX_CHARACTERS for text, _ in pairs)
     if long:
-        said += f" {long:,} of them {'is' if long == 1 else 'are'} cut to {MAX_CHARACTERS:,} characters."
-    return Texts([text[:MAX_CHARACTERS] for text, _ in pairs], [where for _, where in pairs], said)
+        note += f" {long:,} of them {'is' if long == 1 else 'are'} cut to {MAX_CHARACTERS:,} characters."
+    return Texts([text[:MAX_CHARACTERS] for text, _ in pairs], [where for _, where in pairs], note)
 
 
 def _one_line(text: str) -> str:
@@ -196,8 +196,8 @@ def _table(text: str, usual: str) -> list[tuple[str, str]]:
     for number, row in rows:
         if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
             cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
-            said = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
-            raise TextFileError(f"{said}: a text that holds a {DELIMITERS[delimiter]} needs quotes around it")
+            note = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
+            raise TextFileError(f"{note}: a text that holds a {DELIMITERS[delimiter]} needs quotes around it")
     if column is None:  # no line of names, or none that is known: the column with the most characters
         widths = [sum(len(row[i]) for _, row in rows[:200]) for i in range(len(names))]
         return [(row[widths.index(max(widths))], "") for _, row in rows]
@@ -238,7 +238,7 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            said = f"the table is broken in the row that begins in line {number:,} ({error})"
-            raise TextFileError(f"{said}, expected CSV with quoted cells") from error
+            note = f"the table is broken in the row that begins in line {number:,} ({error})"
+            raise TextFileError(f"{note}, expected CSV with quoted cells") from error
         if row:
             yield number, row

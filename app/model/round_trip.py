@@ -36,11 +36,11 @@ def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
         for i, token in enumerate(found.ids)
     ]  # fmt: skip
     count = len(found.ids)
-    said = [f"{right} of {count} tokens come back from the means of their posteriors."]
+    note = [f"{right} of {count} tokens come back from the means of their posteriors."]
     if found.std is not None:
-        said.append(f"Drawn from the posteriors instead, {right_drawn} of {count} do. A posterior is "
+        note.append(f"Drawn from the posteriors instead, {right_drawn} of {count} do. A posterior is "
                     f"{100 * float(np.median(spread)):.1f} % as wide as a latent is large (median).")  # fmt: skip
-    return {"tokens": tokens, "said": " ".join(said), "most": max(spread)}
+    return {"tokens": tokens, "note": " ".join(note), "most": max(spread)}
 
 
 def _check_length(model: ColaDLM, text: str) -> None:

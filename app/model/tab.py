@@ -101,8 +101,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     if loader is not None:
         path, load, loading = loader
         triggers = [load.click, path.submit]
-        asked = gr.on(triggers, on_load, path, [facts, loading], trigger_mode="once", concurrency_limit=8, **QUICK)
-        loaded = asked.then(on_show, None, [facts, card], queue=False, **QUICK).then
+        requested = gr.on(triggers, on_load, path, [facts, loading], trigger_mode="once", concurrency_limit=8, **QUICK)
+        loaded = requested.then(on_show, None, [facts, card], queue=False, **QUICK).then
     return TabLinks(take=lambda text: [text], outputs=[text], loaded=loaded)
 
 
@@ -156,8 +156,8 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         return
     path = (path or "").strip()
     if not path.isprintable() or not 0 < len(path) <= LONGEST_PATH:
-        said = "The folder or Hub id is empty, too long or holds characters that no path has, expected one."
-        yield gr.skip(), progress_value("error", message=said)
+        note = "The folder or Hub id is empty, too long or holds characters that no path has, expected one."
+        yield gr.skip(), progress_value("error", message=note)
         return
     begun = time.perf_counter()
     loading = resident.load(
@@ -167,8 +167,8 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         yield gr.skip(), progress_value("error", message="Another model is being loaded: try again when it is there.")
         return
     while loading.state == "loading":
-        said = f"Loading {loading.path}; the page goes on with the present model."
-        yield gr.skip(), progress_value("running", [f"{time.perf_counter() - begun:.0f} s"], loading.share, said)
+        note = f"Loading {loading.path}; the page goes on with the present model."
+        yield gr.skip(), progress_value("running", [f"{time.perf_counter() - begun:.0f} s"], loading.share, note)
         time.sleep(WATCH_SECONDS)
     if loading.error is not None:
         yield gr.skip(), progress_value("error", message=f"Not loaded: {sentence(loading.error)}")

@@ -71,7 +71,7 @@ const HANDLERS = {
     if (state.accepted || !['starting', 'stopping', 'lost'].includes(state.name)) return [state, []];
     const name = state.name === 'stopping' ? 'stopping' : 'running';
     const next = {...state, name, accepted: true, streaming: true, attempt: 0};
-    return [next, [{do: 'open', id: state.id, after: null}, {do: 'watch'}, ...said(state, next)]];
+    return [next, [{do: 'open', id: state.id, after: null}, {do: 'watch'}, ...saying(state, next)]];
   },
 
   refused(state, {message}) {
@@ -96,7 +96,7 @@ const HANDLERS = {
   beat(state) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
     const next = {...state, name: state.name === 'lost' ? 'running' : state.name, attempt: 0, message: ''};
-    return [next, [{do: 'watch'}, ...said(state, next)]];
+    return [next, [{do: 'watch'}, ...saying(state, next)]];
   },
 
   end(state, {outcome, message}) {
@@ -157,10 +157,10 @@ function drawn(state, changes, names) {
   const next = {...state, ...changes, name: state.name === 'lost' ? 'running' : state.name, attempt: 0, message: ''};
   // What comes after Stop is drawn with the end: until then the text stands as it was when Stop was pressed.
   const draw = next.name === 'stopping' ? [] : [{do: 'draw', names}];
-  return [next, [{do: 'watch'}, ...draw, ...said(state, next)]];
+  return [next, [{do: 'watch'}, ...draw, ...saying(state, next)]];
 }
 
-function said(state, next) {
+function saying(state, next) {
   return state.name === next.name && state.message === next.message ? [] : [{do: 'say'}];
 }
 
@@ -239,10 +239,10 @@ export class Transport {
       return this.notify({type: 'unreached', id});
     }
     if (answer.ok) return this.notify({type: 'accepted', id});
-    const said = await sentenceOf(answer);
+    const sentence = await sentenceOf(answer);
     // A proxy that does not reach the server says so without a sentence of ours.
-    if (answer.status >= 500 && !said) return this.notify({type: 'unreached', id});
-    this.notify({type: 'refused', id, message: said || `The server refused the run (${answer.status}).`});
+    if (answer.status >= 500 && !sentence) return this.notify({type: 'unreached', id});
+    this.notify({type: 'refused', id, message: sentence || `The server refused the run (${answer.status}).`});
   }
 
   async delete(id) {

@@ -49,10 +49,10 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
         check_limits(recipe.settings)
     except ValueError as error:
         return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
-    said = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
+    note = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
     if len(recipe.texts) > 1:
-        said += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
+        note += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
     variations = min(recipe.variations, MOST_VARIATIONS)
     if variations < recipe.variations:
-        said += f" It asks for {recipe.variations} variations; this page writes {variations}."
-    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=said)]
+        note += f" It asks for {recipe.variations} variations; this page writes {variations}."
+    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=note)]

@@ -78,8 +78,8 @@ def percent(value: float) -> float:
     return round(100 * value, 6)
 
 
-def in_words(said: str, words: Mapping[str, str], start: bool = True) -> str:
+def in_words(note: str, words: Mapping[str, str], start: bool = True) -> str:
     """A sentence about fields of a recipe with the words of their controls. start: is it the start of a sentence."""
     for field, word in words.items():
-        said = said.replace(field, word)
-    return in_labels(said) if start else said
+        note = note.replace(field, word)
+    return in_labels(note) if start else note

@@ -122,8 +122,8 @@ class Explorer:
         if not foreign:
             return gr.skip()
         names = ", ".join(run.label for run in foreign)
-        said = f"Made with another model than the one that reads it here: {names}. Its words and distances are guesses."
-        return progress_value("idle", message=said)
+        note = f"Made with another model than the one that reads it here: {names}. Its words and distances are guesses."
+        return progress_value("idle", message=note)
 
     def first(self, visitor: str) -> Shown:
         """What a visitor sees who opens the tab for the first time: the first recorded run, if there is one."""
@@ -195,8 +195,8 @@ class Explorer:
         check_fits(self.model, run.trace)
         limited(run.trace.recipe.settings)
         if self.cloud.charts is None:
-            said = "There is no map of this model yet: press Run on the tab Trajectories once."
-            raise RecipeError("the map of this model", Described("not made yet"), "a map", said)
+            note = "There is no map of this model yet: press Run on the tab Trajectories once."
+            raise RecipeError("the map of this model", Described("not made yet"), "a map", note)
         id_ = f"{run.id}-{run.sequence}" if run.sequence else run.id
         label = name_of(run.trace.prompts[run.sequence])
         return self.find(visitor, id_) or self.keep(visitor, label, run.trace, run.sequence, id_=id_)
@@ -226,18 +226,18 @@ class Explorer:
             check_fits(self.model, trace)
             if not trace.z.size:
                 raise TraceError("the trace holds no step, expected at least one")
-            said = check_model(self.model, trace.recipe) or "Opened."
+            note = check_model(self.model, trace.recipe) or "Opened."
             if self.cloud.charts is None:
                 raise TraceError("there is no map of this model yet: press Run once, then open the file again")
             name = name_of(trace.prompts[0]) + " (file)"
             added = [self.keep(visitor, name, trace, s) for s in range(min(MOST_SEQUENCES, len(trace.texts)))]
             if len(trace.texts) > MOST_SEQUENCES:
-                said += f" The file holds {len(trace.texts)} texts; the map shows the first {MOST_SEQUENCES}."
+                note += f" The file holds {len(trace.texts)} texts; the map shows the first {MOST_SEQUENCES}."
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
             return wrong(error)
         shown = [run.id for run in added]
         return self.show(visitor, shown)._replace(
-            progress=progress_value("idle", message=said), choices=self.choices(visitor, shown)
+            progress=progress_value("idle", message=note), choices=self.choices(visitor, shown)
         )
 
     def save(self, visitor: str, kind: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -58,11 +58,11 @@ def curves_value(runs: Sequence[Run]) -> dict[str, Any]:
     drawn = [_curves(index, run) for index, run in enumerate(runs)]
     kinds = []
     for kind in KINDS:
-        said = [_said(curve, kind, len(drawn) > 1) for curve in drawn]
-        if any(said):
+        note = [_note(curve, kind, len(drawn) > 1) for curve in drawn]
+        if any(note):
             kinds.append({"name": kind.name, "label": kind.label, "unit": kind.unit, "about": kind.about,
-                          "said": " ".join(filter(None, said))})  # fmt: skip
-    return {"kinds": kinds, "runs": drawn, "summary": " ".join(map(straight_said, runs))}
+                          "note": " ".join(filter(None, note))})  # fmt: skip
+    return {"kinds": kinds, "runs": drawn, "summary": " ".join(map(straightness_note, runs))}
 
 
 def _curves(index_of_run: int, run: Run) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
     return [float(f"{v:.4g}") if np.isfinite(v) else None for v in values]
 
 
-def _said(curve: dict[str, Any], kind: Kind, named: bool) -> str:
+def _note(curve: dict[str, Any], kind: Kind, named: bool) -> str:
     pairs = [(v, n) for v, n in zip(curve["values"][kind.name], curve["noise"], strict=True) if v is not None]
     if not pairs:
         return ""
@@ -97,7 +97,7 @@ def _said(curve: dict[str, Any], kind: Kind, named: bool) -> str:
     )
 
 
-def straight_said(run: Run) -> str:
+def straightness_note(run: Run) -> str:
     """How straight the paths of a run are, in a sentence."""
     found, trace, s = measure(run.trace), run.trace, run.sequence
     free = trace.free()[s]

@@ -288,6 +288,6 @@ def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Itera
     if explorer.cloud.charts is None or explorer.cloud.complete:
         return
     for share, message in explorer.cloud.fit():
-        said = progress_value("idle", message=f"In the background, {share:.0%}: {message}")
-        yield [gr.skip(), said]
+        note = progress_value("idle", message=f"In the background, {share:.0%}: {message}")
+        yield [gr.skip(), note]
     yield [explorer.show(visitor, ids).flow, progress_value("idle")]

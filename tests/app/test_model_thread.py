@@ -147,8 +147,8 @@ def beside_the_baseline(visit):
 def programs(visit):
     api = OpenAIApi(lambda: visit.model, visit.scheduler)
     with TestClient(Starlette(routes=api.routes())) as client:
-        said = client.post("/v1/completions", json={"prompt": TEXT, "max_tokens": 4, "steps": 2, "logprobs": 1})
-        assert said.status_code == 200
+        note = client.post("/v1/completions", json={"prompt": TEXT, "max_tokens": 4, "steps": 2, "logprobs": 1})
+        assert note.status_code == 200
     return []
 
 

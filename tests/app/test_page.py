@@ -59,9 +59,9 @@ def test_the_api_streams_block_by_block(client):
     assert len(texts[0]) <= len(texts[-1])
 
 
-@pytest.mark.parametrize("given, said", [({"steps": 0}, "steps"), ({"max_new_tokens": 10**9}, "max_new_tokens")])
-def test_the_api_refuses_with_a_sentence(client, given, said):
-    with pytest.raises(AppError, match=said):
+@pytest.mark.parametrize("given, note", [({"steps": 0}, "steps"), ({"max_new_tokens": 10**9}, "max_new_tokens")])
+def test_the_api_refuses_with_a_sentence(client, given, note):
+    with pytest.raises(AppError, match=note):
         client.predict("x", api_name="/generate", **given)
 
 

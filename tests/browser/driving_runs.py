@@ -52,8 +52,8 @@ def came_to(page: Page, outcome: str) -> None:
     expect(page.locator("#generate")).to_have_attribute("data-run", outcome)
 
 
-def said(page: Page) -> str:
-    return page.locator("#generate .own-progress_line .said").first.inner_text()
+def note(page: Page) -> str:
+    return page.locator("#generate .own-progress_line .note").first.inner_text()
 
 
 def answer(page: Page) -> str:

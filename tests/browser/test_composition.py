@@ -109,9 +109,9 @@ def test_enter_keeps_a_name_and_starts_a_search_only_once_the_words_are_composed
         expect(page.locator(".own-history .entry .title")).to_have_text(name)
     page.keyboard.press("Escape")
     page.get_by_role("tab", name="Map").click()
-    query, said = page.locator("#texts .query"), page.locator("#texts .said")
+    query, note = page.locator("#texts .query"), page.locator("#texts .note")
     for mark in MARKS:
         send(query, "keydown", "Enter", **mark)
-    expect(said).to_have_text("")
+    expect(note).to_have_text("")
     send(query, "keydown", "Enter")
-    expect(said).to_have_text("Write something in the box first.")
+    expect(note).to_have_text("Write something in the box first.")

@@ -88,7 +88,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
 
 def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
     page = visit(path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG_TEXT))["query"])
-    expect(page.locator("#generate .said").first).to_contain_text("Restored from the link")
+    expect(page.locator("#generate .note").first).to_contain_text("Restored from the link")
     run(page)
     page.get_by_role("button", name="Beside an").click()
     fold = page.locator("#baseline")
@@ -100,7 +100,7 @@ def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
         expect(fold.locator(".rows")).to_have_attribute("data-state", "running")
         text = written.inner_text()
         fold.get_by_role("button", name="Stop").click()
-        expect(fold.locator(".said")).to_have_text(re.compile(r"^Stopped after \d+ tokens\.$"))
+        expect(fold.locator(".note")).to_have_text(re.compile(r"^Stopped after \d+ tokens\.$"))
         expect(fold.locator(".rows")).to_have_attribute("data-state", "stopped")
         assert written.inner_text().startswith(text)
     assert page.locator("#baseline-numbers table").is_hidden()
@@ -147,7 +147,7 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     sheet.get_by_role("button", name="Open: The moon").click()
     expect(page.get_by_label("Prompt").first).to_have_value("The moon")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("8")
-    expect(page.locator("#generate .said").first).to_contain_text("Restored from the history: press Run to repeat it")
+    expect(page.locator("#generate .note").first).to_contain_text("Restored from the history: press Run to repeat it")
     assert run(page) == text
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save recipe").locator("visible=true").click()
@@ -155,12 +155,12 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     other = visit()  # whose history knows nothing of it
     history(other).locator("input[type=file]").set_input_files(tmp_path / "recipe.json")
     expect(other.get_by_label("Seed", exact=True).first).to_have_value("8")
-    expect(other.locator("#generate .said").first).to_contain_text("Restored from the file: press Run to repeat it")
+    expect(other.locator("#generate .note").first).to_contain_text("Restored from the file: press Run to repeat it")
     assert run(other) == text
     recipe = json.loads((tmp_path / "recipe.json").read_text()) | {"model": "another"}
     (tmp_path / "foreign.json").write_text(json.dumps(recipe))
     history(other).locator("input[type=file]").set_input_files(tmp_path / "foreign.json")
-    expect(other.locator("#generate .said").first).to_contain_text("made with the model another")
+    expect(other.locator("#generate .note").first).to_contain_text("made with the model another")
 
 
 def test_the_keys_do_what_the_list_says(visit):

@@ -21,7 +21,7 @@ SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
     """Opens the page with the settings of a long run, by a link."""
     page = visit(size, path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG))["query"])
-    expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
+    expect(page.locator("#generate .own-progress_line .note").first).to_contain_text("Restored from the link")
     return page
 
 
@@ -61,8 +61,8 @@ def test_stop_keeps_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
     state(page, "stopped")
     kept = page.locator(".answer .token").count()
     assert kept >= 8
-    expect(page.locator(".said")).to_have_text(re.compile(r"Stopped after \d+ tokens"))
-    assert int(re.search(r"\d+", page.locator(".said").inner_text())[0]) >= kept
+    expect(page.locator(".note")).to_have_text(re.compile(r"Stopped after \d+ tokens"))
+    assert int(re.search(r"\d+", page.locator(".note").inner_text())[0]) >= kept
     set_up(page, "", tokens=4)
     run(page)
     expect(page.locator(".answer .token")).to_have_count(4)
@@ -125,7 +125,7 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
 def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
     foreign = Recipe("generate", ("The moon",), SamplerSettings(max_new_tokens=8), model="another")
     page = visit(path="/" + link_of(foreign)["query"])
-    expect(page.locator("#generate .said").first).to_contain_text("made with the model another")
+    expect(page.locator("#generate .note").first).to_contain_text("made with the model another")
     expect(page.get_by_label("Prompt").first).to_have_value("The moon")
     be_still(page)
     expect(page.locator("#generate")).to_have_attribute("data-run", "idle")

@@ -10,7 +10,7 @@ from .driving import number, open_tab, overflow, state
 
 def ready(page, count: int) -> None:
     """Waits until so many texts are on the map, drawn and told in words."""
-    expect(page.locator("#texts .said")).to_contain_text(f"{count} texts in")
+    expect(page.locator("#texts .note")).to_contain_text(f"{count} texts in")
     page.wait_for_function("n => document.querySelector('#texts .plot').data?.[0].x.length === n", arg=count)
 
 
@@ -50,7 +50,7 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
             rows.nth(i).click()
         bench.get_by_role("button", name=f"Use as {end}").click()
         bench.get_by_role("button", name="Select nothing").click()
-    expect(page.locator("#direction-said")).to_contain_text("radii of the sphere of latents")
+    expect(page.locator("#direction-note")).to_contain_text("radii of the sphere of latents")
     bench.get_by_role("button", name="Use the direction in Edit").click()
     expect(page.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_label("From sentences like")).to_have_value("<b>cat</b> number 0\n<b>cat</b> number 1")
@@ -67,5 +67,5 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     page.locator("#interpolate button.run").click()
     state(page, "done", bench="interpolate")
     page.get_by_role("button", name="See the waypoints on the map").click()
-    expect(page.locator("#texts .said")).to_contain_text("3 waypoints, numbered")
+    expect(page.locator("#texts .note")).to_contain_text("3 waypoints, numbered")
     page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")

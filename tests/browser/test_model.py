@@ -14,7 +14,7 @@ def test_a_text_goes_through_the_vae_and_its_latents_are_saved(visit, tmp_path):
     open_tab(page, "Model")
     expect(page.locator("#facts")).to_contain_text("What is loaded")
     page.get_by_role("button", name="Encode and decode").click()
-    expect(page.locator("#tokens .said")).to_contain_text("tokens come back")
+    expect(page.locator("#tokens .note")).to_contain_text("tokens come back")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Latents (npz)").click()
     saved.value.save_as(tmp_path / "latents.npz")

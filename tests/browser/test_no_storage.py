@@ -18,7 +18,7 @@ def test_the_page_works_in_a_browser_that_keeps_nothing(playwright, chromium, se
         page = context.new_page()
         heard = Heard(page)
         page.goto(server + "/" + link(SHORT))
-        expect(page.locator("#generate .own-progress_line .said").first).to_contain_text("Restored from the link")
+        expect(page.locator("#generate .own-progress_line .note").first).to_contain_text("Restored from the link")
         assert page.evaluate("(() => { try { return String(localStorage); } catch (e) { return e.name; } })()") == (
             "SecurityError"
         )

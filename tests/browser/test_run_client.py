@@ -24,9 +24,9 @@ from .driving_runs import (
     faults,
     leave,
     link,
+    note,
     press,
     press_in_one_go,
-    said,
     state,
     words,
     written,
@@ -119,7 +119,7 @@ def test_run_stop_run_stop_however_slow_the_server_answers(tab, runs, delay):
     kept = answer(page)
     until(lambda: runs.registry.numbers()["active"] == 0 and net.streams == 0)
     assert answer(page) == kept, "words came after the end"
-    assert re.match(r"Stopped after \d+ tokens", said(page))
+    assert re.match(r"Stopped after \d+ tokens", note(page))
 
 
 @pytest.mark.parametrize("delay", DELAYS)
@@ -131,7 +131,7 @@ def test_a_run_that_is_stopped_at_once_frees_its_place_and_ends(tab, runs, delay
     until(lambda: net.asked and runs.registry.numbers()["active"] == 0)
     state(page, "ended")
     came_to(page, "stopped")
-    assert said(page).startswith("Stopped ")
+    assert note(page).startswith("Stopped ")
 
 
 @pytest.mark.parametrize("delay", DELAYS)
@@ -223,10 +223,10 @@ def test_a_reload_after_stop_shows_what_there_was(tab, net):
     words(page, 8)
     press(page, "stop")
     state(page, "ended")
-    kept, told = answer(page), said(page)
+    kept, told = answer(page), note(page)
     page.reload()
     state(page, "ended")
-    assert (answer(page), said(page)) == (kept, told)
+    assert (answer(page), note(page)) == (kept, told)
     assert net.starts() == 1
 
 

@@ -25,9 +25,9 @@ from .driving_runs import (
     faults,
     leave,
     link,
+    note,
     press,
     press_in_one_go,
-    said,
     state,
     words,
     written,
@@ -106,7 +106,7 @@ def test_run_stop_run_stop_and_what_was_stopped_is_played_scrubbed_and_opened(vi
     press(page, "stop")
     came_to(page, "stopped")
     state(page, "ended")
-    assert re.match(r"Stopped after \d+ tokens", said(page))
+    assert re.match(r"Stopped after \d+ tokens", note(page))
     slider = page.locator("#text .look input")
     expect(slider).to_be_visible()
     whole = page.locator("#text .text").text_content()

@@ -136,9 +136,9 @@ def test_a_branch_is_followed_and_stopped_beside_its_button(visit):
     button.click()  # at once: gradio's list of the runs may not have heard of the end yet
     state(page, "done", bench="branch")
     expect(listed(page)).to_have_count(3)
-    said = branch.locator(".said")
-    expect(said).to_have_text("Done.")
-    assert abs(said.bounding_box()["y"] - button.bounding_box()["y"]) < 120
+    note = branch.locator(".note")
+    expect(note).to_have_text("Done.")
+    assert abs(note.bounding_box()["y"] - button.bounding_box()["y"]) < 120
     number(branch, "Steps a block", 128)
     branch.get_by_role("button", name="Branch from here").click()
     state(page, "waiting", "running", bench="branch")
@@ -163,7 +163,7 @@ def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
         assert scrolled(page) == at
         page.locator("#token .path").click()
         expect(page.locator("#flow .which")).to_contain_text(f"block {block} place {place}")
-        expect(page.locator("#flow .said")).to_contain_text(f"block {block} of")
+        expect(page.locator("#flow .note")).to_contain_text(f"block {block} of")
         expect(page.locator("#point .title")).to_contain_text(f"Block {block}, place {place}")
         expect(listed(page)).to_have_count(1)
         expect(listed(page)).to_be_checked()

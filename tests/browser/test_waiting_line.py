@@ -15,7 +15,7 @@ from coladlm import SamplerSettings
 from coladlm.serve import Limits
 
 from .bare_runs import BareRuns, bare_runs
-from .driving_runs import LONG, SHORT, answer, came_to, link, press, said, state, written
+from .driving_runs import LONG, SHORT, answer, came_to, link, note, press, state, written
 from .heard import Heard
 from .net import until
 
@@ -78,7 +78,7 @@ def test_a_visitor_who_stops_waiting_keeps_the_place_free(visitor):
     came_to(second, "waiting")
     press(second, "stop")
     came_to(second, "stopped")
-    assert said(second) == "Stopped before it began."
+    assert note(second) == "Stopped before it began."
     state(second, "ended")
     press(first, "stop")
     came_to(first, "stopped")

@@ -54,7 +54,7 @@ test('of several words in one cell, the first has room', () => {
 
 test('what is told of a point names its word, its certainty, its noise and its place', () => {
   const {made, run} = picture();
-  assert.equal(made.told(run, 0, 0, 0), '<b>&lt;b&gt;</b><br>25 % sure<br>noise 100 %, t = 1000<br>block 1, place 1');
+  assert.equal(made.hoverText(run, 0, 0, 0), '<b>&lt;b&gt;</b><br>25 % sure<br>noise 100 %, t = 1000<br>block 1, place 1');
 });
 
 test('a trail is pale until its place has settled, and dark from there', () => {

@@ -67,7 +67,7 @@ test('an entry opens on its tab, and on the first that fits where its own does n
 test('an operation that no tab of this page has is said so', () => {
   const page = history([entry('a', {recipe: {...entry('a').recipe, operation: 'branch'}})]);
   page.at('.entry .title').click();
-  assert.equal(page.at('.told').textContent, 'This page has no tab for the operation branch.');
+  assert.equal(page.at('.outcome').textContent, 'This page has no tab for the operation branch.');
   assert.deepEqual(page.triggered, []);
 });
 
@@ -114,7 +114,7 @@ test('a file with a recipe opens it', async () => {
 test('of a file with a history, what is not there yet is added, and of unknown fields nothing', async () => {
   const page = history([entry('a')]);
   await page.open(JSON.stringify({history: [entry('a'), entry('b', {extra: 1, name: 7}), {id: 'broken'}]}));
-  assert.equal(page.at('.told').textContent, '1 added, 1 were there already.');
+  assert.equal(page.at('.outcome').textContent, '1 added, 1 were there already.');
   const added = page.stored().find(one => one.id === 'b');
   assert.deepEqual([added.name, 'extra' in added], ['7', false]);
 });
@@ -123,6 +123,6 @@ test('a file that holds neither is refused in a sentence', async () => {
   for (const [text, said] of [['{', 'The file is no JSON'], ['[]', 'neither a recipe nor a history'], ['null', 'neither a recipe nor a history']]) {
     const page = history([]);
     await page.open(text);
-    assert.match(page.at('.told').textContent, new RegExp(said));
+    assert.match(page.at('.outcome').textContent, new RegExp(said));
   }
 });

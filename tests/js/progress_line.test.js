@@ -11,7 +11,7 @@ function line() {
   page.at('.line').scrollIntoView = () => {};
   return {
     ...page, frame: value => send(page.element, 'frame', value), run: (name, more = {}) => send(page.bench, 'run-state', {name, ...more}),
-    shown: () => [page.at('.line').dataset.state, page.at('.said').textContent, page.at('.wrong').textContent],
+    shown: () => [page.at('.line').dataset.state, page.at('.note').textContent, page.at('.wrong').textContent],
   };
 }
 

@@ -74,16 +74,22 @@ test('the slider goes through all steps to the finished text', () => {
   assert.deepEqual([page.answer(), page.live()], ['One day end∎', '']);
 });
 
+// What a strip has asked for: the time is the browser's own.
+const asked = page => page.triggered.map(([event, {block, token, requested}]) => {
+  assert.ok(requested > 0);
+  return [event, block, token];
+});
+
 test('a token that is clicked is asked about by its block and place', () => {
   const page = strip(DONE);
   page.at('.answer').children[2].click();
-  assert.deepEqual(page.triggered, [['select', {block: 1, token: 0}]]);
+  assert.deepEqual(asked(page), [['select', 1, 0]]);
 });
 
 test('the arrow keys move among the tokens and stay within them, Enter asks', () => {
   const page = strip(DONE);
   for (const key of ['ArrowRight', 'ArrowRight', 'ArrowLeft', 'ArrowLeft', 'ArrowRight', 'Enter']) page.press(key);
-  assert.deepEqual(page.triggered, [['select', {block: 0, token: 1}]]);
+  assert.deepEqual(asked(page), [['select', 0, 1]]);
 });
 
 test('a run that is not finished cannot be looked into', () => {

@@ -250,7 +250,7 @@ def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, layout_with
 
 
 @pytest.mark.parametrize(
-    ("points", "said"),
+    ("points", "note"),
     [
         (np.zeros((2, 3)), r"shape \(2, 3\), expected \(n, d\) with n from 4 to 4095 and d from 2"),
         (np.zeros((9, 1)), r"shape \(9, 1\), expected"),
@@ -258,8 +258,8 @@ def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, layout_with
         (np.full((9, 3), np.nan), "not finite"),
     ],
 )
-def test_points_that_cannot_be_fitted_are_refused_at_once(points, said):
-    with pytest.raises(ProjectionError, match=said):
+def test_points_that_cannot_be_fitted_are_refused_at_once(points, note):
+    with pytest.raises(ProjectionError, match=note):
         fit_umap(points)
 
 

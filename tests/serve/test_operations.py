@@ -44,8 +44,8 @@ def outcome(events) -> tuple:
     """The texts and what the operation itself has said of them, without numbers that carry rounding."""
     *_, finished = events = [event for event in events if not isinstance(event, Waiting)]
     assert isinstance(finished, Finished)
-    said = [event for event in events if isinstance(event, Edited | Interpolation | RoundTrips)]
-    last = said[-1] if said else None
+    note = [event for event in events if isinstance(event, Edited | Interpolation | RoundTrips)]
+    last = note[-1] if note else None
     if isinstance(last, Edited):
         own = [(c.text, c.changed) for c in sorted(last.candidates, key=lambda c: c.row)]
     elif isinstance(last, Interpolation):

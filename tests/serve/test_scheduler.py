@@ -340,9 +340,9 @@ def test_what_is_counted_is_said_in_the_form_that_prometheus_reads(model, schedu
     held = one.run(model, recipe(settings=LONG), visitor="a")
     with pytest.raises(BusyError):
         one.run(model, recipe(), visitor="a")
-    said = one.metrics.text(one.numbers())
+    note = one.metrics.text(one.numbers())
     held.close()
-    lines = dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
+    lines = dict(line.rsplit(" ", 1) for line in note.splitlines() if not line.startswith("#"))
     assert lines['coladlm_requests_total{operation="generate",outcome="done"}'] == "1"
     assert lines['coladlm_requests_total{operation="generate",outcome="left"}'] == "1"
     assert lines['coladlm_refused_total{reason="visitor"}'] == "1"

@@ -171,7 +171,7 @@ def test_a_position_measures_the_same_alone_and_among_others(batch):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "note"),
     [
         (lambda: measures.path_length(np.zeros((2, 3))), "path has 2 axes, expected at least 3"),
         (lambda: measures.path_length(np.zeros((0, 2, 3))), r"path has shape \(0, 2, 3\)"),
@@ -182,8 +182,8 @@ def test_a_position_measures_the_same_alone_and_among_others(batch):
         (lambda: measures.settled_step(np.zeros((2, 3)), np.zeros(2)), r"final has shape \(2,\), expected \(3,\)"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_in_a_sentence(call, said):
-    with pytest.raises(MeasureError, match=said):
+def test_arrays_that_do_not_fit_are_refused_in_a_sentence(call, note):
+    with pytest.raises(MeasureError, match=note):
         call()
 
 

@@ -8,7 +8,7 @@ from ..plotly_html import PlotlyHTML
 
 
 class Curves(PlotlyHTML):
-    """Shows {"kinds": [{name, label, unit, about, said}], "runs": [{label, index, noise, values}], "summary": text}.
+    """Shows {"kinds": [{name, label, unit, about, note}], "runs": [{label, index, noise, values}], "summary": text}.
 
     noise: in percent; values: by the name of a kind, a number or None for each noise. name: the FlowMap it follows.
     """

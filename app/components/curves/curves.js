@@ -49,7 +49,7 @@ async function draw() {
   part('summary').textContent = props.value?.summary ?? '';
   const one = kind();
   if (!runs.length || !one) return;
-  part('said').textContent = one.about + ' ' + one.said;
+  part('note').textContent = one.about + ' ' + one.note;
   table(one, runs);
   Plotly ??= await plotlyLibrary();
   const c = colours();
@@ -61,7 +61,7 @@ async function draw() {
       margin: {t: 6, r: 8, b: 38, l: 52}, showlegend: runs.length > 1, legend: {x: 1, xanchor: 'right', y: 1, font: {size: 13}}, paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink, size: 12},
       shapes: moment(), dragmode: false},
     {displayModeBar: false, responsive: true});
-  part('plot').setAttribute('aria-label', one.label + ' over the noise level. ' + one.said);
+  part('plot').setAttribute('aria-label', one.label + ' over the noise level. ' + one.note);
 }
 
 function fill() {

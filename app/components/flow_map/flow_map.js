@@ -13,7 +13,7 @@ let now = 0;
 let playing = null;    // the timer of the next frame
 let wanted = null;     // what is drawn next, if something is being drawn
 let follow = true;     // stay at the end of a run that grows
-let asked = false;     // has the visitor chosen what the paths are of?
+let picked = false;     // has the visitor chosen what the paths are of?
 
 function colours() {
   const style = getComputedStyle(root);
@@ -121,7 +121,7 @@ at('reads').addEventListener('click', event => event.target.path && choose(event
 
 function telling() {
   const frame = frames[now];
-  if (!frame) return say(at('said'), '');
+  if (!frame) return say(at('note'), '');
   const parts = data.list.map(run => {
     const {settled, begun} = data.count(run, frame);
     return (data.runs.size > 1 ? run.label + ': ' : '') + settled + ' of ' + begun + ' places have settled';
@@ -133,8 +133,8 @@ function telling() {
   const where = frame.block === null ? 'all blocks' : 'block ' + (frame.block + 1) + ' of ' + data.blocks;
   const step = state ? 'step ' + state.step + ' of ' + state.of : '';
   const text = [noise, where, step].filter(Boolean).join(', ') + '. ' + parts.join('; ') + '.';
-  at('said').setAttribute('aria-live', playing || props.value?.state === 'running' ? 'off' : 'polite');
-  say(at('said'), text);
+  at('note').setAttribute('aria-live', playing || props.value?.state === 'running' ? 'off' : 'polite');
+  say(at('note'), text);
   at('map').setAttribute('aria-label', 'Flow map. ' + text);
   at('scrub').setAttribute('aria-valuetext', text);
 }
@@ -184,7 +184,7 @@ for (const kind of ['chart', 'dims']) {
 
 root.querySelectorAll('.kind').forEach(input => {
   input.name = props.name + '-kind';
-  input.addEventListener('change', () => { view.clean = input.value === 'clean'; asked = true; looks(); draw(true); });
+  input.addEventListener('change', () => { view.clean = input.value === 'clean'; picked = true; looks(); draw(true); });
 });
 
 // Which maps there are, and how far the one that is shown can be believed.
@@ -197,7 +197,7 @@ function looks() {
   root.querySelectorAll('.kind').forEach(input => { input.checked = (input.value === 'clean') === view.clean; });
   const found = picture.cloud?.numbers[view.chart + view.dims + (view.clean ? '.clean' : '')];
   if (!found) return say(at('truth'), '');
-  const known = (value, said) => value === null ? 'an unknown share' : said(value), two = value => value === null ? 'unknown' : value.toFixed(2);
+  const known = (value, note) => value === null ? 'an unknown share' : note(value), two = value => value === null ? 'unknown' : value.toFixed(2);
   const near = 'Of near neighbours on the map, trustworthiness ' + two(found.trustworthiness) + ' (1 is perfect)';
   const leap = 'the largest step of a path is ' + known(found.largest_step, percent) + ' of its drawn length (in truth ' + known(found.largest_true_step, percent) + ')';
   const kept = view.chart === 'pca'
@@ -296,7 +296,7 @@ function take() {
   }
   const other = !grown || (!before && data.runs.size > 0);
   if (other) {
-    if (!asked) view.clean = data.list.some(run => run.stochasticity > 0);
+    if (!picked) view.clean = data.list.some(run => run.stochasticity > 0);
     follow = true;
   }
   root.dataset.state = data.runs.size ? value.state : 'empty';

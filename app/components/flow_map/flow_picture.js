@@ -61,7 +61,7 @@ class FlowPicture {
     return place === null ? state.words.join('').trim() : label(state.words[place]);
   }
 
-  told(run, block, index, place) {
+  hoverText(run, block, index, place) {
     const state = run.blocks[block].states[index];
     const level = place === null ? this.data.noise(run, block, state) : state.noise[place];
     const noise = 'noise ' + decimals(level) + ' %, t = ' + Math.round(10 * level);
@@ -116,7 +116,7 @@ class FlowPicture {
     const state = run.blocks[block].states[index];
     const made = (state.made ??= {})[kind] ??= [];
     return made[place ?? 0] ??= {
-      point: this.where(run, block, index, place, view), hover: this.told(run, block, index, place), data: [run.run, block, state.step, place],
+      point: this.where(run, block, index, place, view), hover: this.hoverText(run, block, index, place), data: [run.run, block, state.step, place],
     };
   }
 

@@ -4,7 +4,7 @@ const EVENTS = {generate: 'open_generate', interpolate: 'open_interpolate', edit
 const sheet = element.querySelector('dialog');
 const list = element.querySelector('.list');
 const find = element.querySelector('.find');
-const told = element.querySelector('.told');
+const outcome = element.querySelector('.outcome');
 const note = element.querySelector('.note');
 let unkept = null;         // the entries, where the browser does not keep them
 
@@ -91,7 +91,7 @@ function ask(recipe, tab, source) {
   const fits = props.tabs.filter(known => known[2] === recipe.operation).map(known => known[0]);
   const to = fits.includes(tab) ? tab : fits[0];
   if (!to) {
-    told.textContent = 'This page has no tab for the operation ' + recipe.operation + '.';
+    outcome.textContent = 'This page has no tab for the operation ' + recipe.operation + '.';
     return;
   }
   sheet.close();
@@ -153,27 +153,27 @@ function save(name, data) {
 
 async function take(file) {
   if (!file) return;
-  if (file.size > 20e6) return void (told.textContent = 'The file has ' + file.size.toLocaleString() + ' bytes, expected at most 20 million.');
+  if (file.size > 20e6) return void (outcome.textContent = 'The file has ' + file.size.toLocaleString() + ' bytes, expected at most 20 million.');
   let data;
   try {
     data = JSON.parse(await file.text());
   } catch {
-    return void (told.textContent = 'The file is no JSON, expected a recipe or an exported history.');
+    return void (outcome.textContent = 'The file is no JSON, expected a recipe or an exported history.');
   }
   if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
   const found = data && Array.isArray(data.history) ? data.history.filter(sound) : null;
-  if (!found) return void (told.textContent = 'The file holds neither a recipe nor a history.');
+  if (!found) return void (outcome.textContent = 'The file holds neither a recipe nor a history.');
   const there = new Set(read().map(entry => entry.id));
   const more = found.filter(entry => !there.has(entry.id)).map(({id, at, tab, name, pinned, recipe, result}) =>
     ({id, at: Number(at) || 0, tab: String(tab || ''), name: String(name || ''), pinned: Boolean(pinned), recipe, result: String(result || '').slice(0, 300)}));
   write([...read(), ...more]);
-  const said = more.length + ' added, ' + (found.length - more.length) + ' were there already.';
-  told.textContent = [said, note.textContent].filter(Boolean).join(' ');
+  const counts = more.length + ' added, ' + (found.length - more.length) + ' were there already.';
+  outcome.textContent = [counts, note.textContent].filter(Boolean).join(' ');
   draw();
 }
 
 element.querySelector('.open').addEventListener('click', () => {
-  told.textContent = '';
+  outcome.textContent = '';
   draw();
   sheet.showModal();
 });
@@ -183,7 +183,7 @@ find.addEventListener('input', draw);
 element.querySelector('.export').addEventListener('click', () => {
   const entries = read();
   save('coladlm-history.json', JSON.stringify({history: entries}, null, 1));
-  told.textContent = entries.length + ' saved as coladlm-history.json';
+  outcome.textContent = entries.length + ' saved as coladlm-history.json';
 });
 element.querySelector('.import').addEventListener('change', async event => {
   await take(event.target.files[0]);

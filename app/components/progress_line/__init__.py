@@ -40,21 +40,21 @@ def restored_from(value: Any, source: str) -> Any:
     """The value of a ProgressLine that speaks of a link, for a recipe that came from elsewhere: "file", "history"."""
     if not isinstance(value, dict) or not value.get("message"):
         return value
-    said = value["message"].replace("The link", f"The {source}", 1).replace("from the link", f"from the {source}", 1)
-    return {**value, "message": said}
+    note = value["message"].replace("The link", f"The {source}", 1).replace("from the link", f"from the {source}", 1)
+    return {**value, "message": note}
 
 
 def stopped_value(value: dict[str, Any]) -> dict[str, Any]:
     """The value of a run that was stopped where `value` stood; the line itself says the same in progress_line.js."""
     written, forming = value["tokens"], value["forming"]
     count = written + forming
-    said = f"Stopped after {count} token{'s' * (count != 1)}"
-    said += f", the last {forming} of them still forming." if forming else "."
+    note = f"Stopped after {count} token{'s' * (count != 1)}"
+    note += f", the last {forming} of them still forming." if forming else "."
     if value["state"] == "waiting" or not (count or value["fraction"] or value["stopped"]):
-        said = "Stopped before it began."
+        note = "Stopped before it began."
     elif value["stopped"] or not count:
-        said = value["stopped"] or "Stopped."
-    return {**value, "state": "stopped", "parts": [], "message": said}
+        note = value["stopped"] or "Stopped."
+    return {**value, "state": "stopped", "parts": [], "message": note}
 
 
 def progress_value(

@@ -1,7 +1,7 @@
 const line = element.querySelector('.line');
 const fill = line.querySelector('.fill');
 const numbers = line.querySelector('.numbers');
-const said = line.querySelector('.said');
+const note = line.querySelector('.note');
 const wrong = line.querySelector('.wrong');
 const bench = element.closest('.beside, .workbench');
 let latest = null;     // what the run said last
@@ -23,7 +23,7 @@ function draw() {
     if (i >= numbers.children.length) numbers.append(document.createElement('span'));
     say(numbers.children[i], part);
   });
-  say(said, v.state === 'error' ? '' : v.message);
+  say(note, v.state === 'error' ? '' : v.message);
   say(wrong, v.state === 'error' ? v.message : '');
 }
 

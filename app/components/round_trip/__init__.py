@@ -8,7 +8,7 @@ from ..own_html import OwnHTML
 
 
 class RoundTrip(OwnHTML):
-    """Shows a value with `said` and `tokens`: [text, word, did it come back, what it reads as, probability, spread],
+    """Shows a value with `note` and `tokens`: [text, word, did it come back, what it reads as, probability, spread],
     nothing while it is None. most: the largest spread, which fills its bar.
     """
 

@@ -11,7 +11,7 @@ function draw() {
   const v = props.value;
   trip.hidden = !v;
   if (!v) return;
-  trip.querySelector('.said').textContent = v.said;
+  trip.querySelector('.note').textContent = v.note;
   trip.querySelector('.tokens').replaceChildren(...v.tokens.map(([text, word, right, read, p, spread]) => {
     const token = document.createElement('li');
     token.className = right ? '' : 'lost';

@@ -1,11 +1,11 @@
 const buttons = element.querySelector('.buttons');
-const told = element.querySelector('.told');
+const outcome = element.querySelector('.outcome');
 element.querySelector('.what').textContent = props.what;
 for (const [kind, name, hint] of props.kinds) {
   const button = Object.assign(document.createElement('button'), {type: 'button', textContent: name, title: hint});
   button.dataset.kind = kind;
   button.addEventListener('click', () => {
-    told.textContent = 'Making the file …';
+    outcome.textContent = 'Making the file …';
     trigger('select', {kind});
   });
   buttons.append(button);
@@ -14,7 +14,7 @@ for (const [kind, name, hint] of props.kinds) {
 watch('value', () => {
   const v = props.value;
   if (!v) return;
-  told.textContent = v.message;
+  outcome.textContent = v.message;
   if (!v.data) return;
   const bytes = Uint8Array.from(atob(v.data), c => c.charCodeAt(0));
   const link = document.createElement('a');

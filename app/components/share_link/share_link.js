@@ -3,7 +3,7 @@ const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
 const bench = element.closest('.workbench');
 let kept = null;       // the recipe that is in the history, as JSON
-const told = element.querySelector('.told');
+const outcome = element.querySelector('.outcome');
 
 function address() {
   const url = new URL(window.location.href);
@@ -17,7 +17,7 @@ function show() {
   const v = props.value;
   copy.disabled = !(v && v.query);
   save.disabled = !(v && v.recipe);
-  told.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
+  outcome.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
   if (v) window.history.replaceState(window.history.state, '', address());
 }
 
@@ -37,9 +37,9 @@ async function put(text) {
 copy.addEventListener('click', async () => {
   try {
     await put(address());
-    told.textContent = 'Copied';
+    outcome.textContent = 'Copied';
   } catch (error) {
-    told.textContent = 'Not copied (' + error.message + '): take it from the address bar';
+    outcome.textContent = 'Not copied (' + error.message + '): take it from the address bar';
   }
 });
 
@@ -62,7 +62,7 @@ save.addEventListener('click', () => {
   link.download = 'recipe.json';
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  told.textContent = 'Saved as recipe.json';
+  outcome.textContent = 'Saved as recipe.json';
 });
 
 if (bench) new MutationObserver(() => {

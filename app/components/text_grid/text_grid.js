@@ -25,14 +25,14 @@ function draw() {
     const row = make('tr', '');
     row.append(head(label, 'row'));
     v.columns.forEach((column, c) => {
-      const [text, said, settings] = v.cells[r * v.columns.length + c];
+      const [text, note, settings] = v.cells[r * v.columns.length + c];
       const cell = make('td', 'cell');
       cell.dataset.column = column;
       const words = make('p', 'text', text.trimStart() || '…');
       words.dir = 'auto';
       words.translate = false;
-      cell.append(words, make('p', 'tells', said));
-      if (said) {
+      cell.append(words, make('p', 'tells', note));
+      if (note) {
         const use = make('button', 'use', 'Use these settings');
         use.type = 'button';
         use.setAttribute('aria-label', 'Use these settings: ' + label + ', ' + column);

@@ -33,6 +33,6 @@ def text_map_value(
     """What a TextMap shows.
 
     texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. road: texts that are
-    joined by a line, {"texts", "at": {map: [[x, y]]}, "said"}.
+    joined by a line, {"texts", "at": {map: [[x, y]]}, "note"}.
     """
     return {"texts": texts, "near": near, "road": road}

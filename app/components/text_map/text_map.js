@@ -144,14 +144,14 @@ function list(heading, pairs) {
 function overview() {
   centre = null;
   mark([]);
-  say(at('said'), props.value.road?.said ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
+  say(at('note'), props.value.road?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
   list('All texts' + (data.texts.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), data.texts.map((_, i) => [i, null]));
 }
 
 function neighbours(i, keys = false) {
   centre = i;
   const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
-  sayQuoting(at('said'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
+  sayQuoting(at('note'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
   list('Neighbours', pairs);
   if (keys) at('rows').firstElementChild.focus();
   mark(pairs.map(([j]) => j));
@@ -162,7 +162,7 @@ function find() {
   const query = at('query').value.trim().toLocaleLowerCase();
   if (!query) return overview();
   const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
-  sayQuoting(at('said'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
+  sayQuoting(at('note'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
   list('Found', pairs);
   centre = null;
   mark(pairs.length < data.texts.length ? pairs.map(([i]) => i) : []);
@@ -203,7 +203,7 @@ at('rows').addEventListener('keydown', event => {
   event.preventDefault();
 });
 at('query').addEventListener('input', find);
-at('near').addEventListener('click', () => { const text = at('query').value.trim(); if (text) trigger('input', {text}); else say(at('said'), 'Write something in the box first.'); });
+at('near').addEventListener('click', () => { const text = at('query').value.trim(); if (text) trigger('input', {text}); else say(at('note'), 'Write something in the box first.'); });
 at('query').addEventListener('keydown', event => { if (event.key === 'Enter') at('near').click(); });
 for (const name of ['by', 'chart']) at(name).addEventListener('change', () => { draw(); if (name === 'by') list(at('heading').textContent, listed); truth(); });
 root.querySelectorAll('.mode').forEach(button => button.addEventListener('click', () => {
@@ -257,7 +257,7 @@ function take() {
   draw();
   if (value.near) {
     centre = null;
-    sayQuoting(at('said'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
+    sayQuoting(at('note'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
     list('Nearest', value.near.pairs);
     mark(value.near.pairs.map(([i]) => i));
   }

@@ -8,11 +8,11 @@ from ..own_html import OwnHTML
 
 
 class TokenCard(OwnHTML):
-    """Shows a value with `title`, `where`, `said`, `read` ([word, probability, was it chosen], best first), `latent`,
-    `size`, `point` and `asked`; nothing while it is None. Triggers `select` with `point` for "see its path", `clear` on
+    """Shows a value with `title`, `where`, `note`, `read` ([word, probability, was it chosen], best first), `latent`,
+    `size`, `point` and `requested`; nothing while it is None. Triggers `select` with `point` for "see its path", `clear` on
     closing.
 
-    asked: when the browser asked for it, by its own clock. A value that comes after one that was asked for later is
+    requested: when the browser asked for it, by its own clock. A value that comes after one that was asked for later is
     dropped.
     """
 

@@ -23,7 +23,7 @@ function draw() {
   if (!v) return;
   part('title').textContent = v.title;
   part('where').textContent = v.where;
-  sayQuoting(part('tells'), v.said);
+  sayQuoting(part('tells'), v.note);
   part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen]) => {
     const row = make('tr', chosen ? 'chosen' : '');
     const bar = make('span', 'bar');
@@ -87,8 +87,8 @@ let since = 0;         // when what stands here was asked for, or taken away
 // Answers may come in another order than the questions: one that was asked for before what stands here is dropped.
 function isLate() {
   const v = props.value;
-  if (v && v.asked < since) return true;
-  if (v || shown) since = v ? v.asked ?? since : performance.now();
+  if (v && v.requested < since) return true;
+  if (v || shown) since = v ? v.requested ?? since : performance.now();
   shown = v;
   return false;
 }

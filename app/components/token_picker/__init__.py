@@ -29,11 +29,11 @@ class TokenPicker(OwnHTML):
 
 
 def picker_value(
-    text: str, tokens: Sequence[str], start: int = 0, end: int = 0, said: str = "", wrong: str = ""
+    text: str, tokens: Sequence[str], start: int = 0, end: int = 0, note: str = "", wrong: str = ""
 ) -> dict[str, Any]:
     """What a TokenPicker shows.
 
-    tokens: the pieces of `text`. start, end: the selected tokens, none where equal. said: a sentence on what has
+    tokens: the pieces of `text`. start, end: the selected tokens, none where equal. note: a sentence on what has
     happened to the text. wrong: what is wrong with it, in place of tokens.
     """
-    return {"text": text, "tokens": list(tokens), "start": start, "end": end, "said": said, "wrong": wrong}
+    return {"text": text, "tokens": list(tokens), "start": start, "end": end, "note": note, "wrong": wrong}

@@ -52,12 +52,12 @@ function draw() {
   }
   const n = v.end - v.start;
   const count = n > 0 ? n + (n === 1 ? ' token' : ' tokens') + ' of ' + v.tokens.length + ' selected.' : props.none_words;
-  chosen.textContent = (v.said ? v.said + ' ' : '') + count;
+  chosen.textContent = (v.note ? v.note + ' ' : '') + count;
   wrong.textContent = v.wrong;
 }
 
 function select(start, end) {
-  props.value = {...props.value, start, end, said: ''};
+  props.value = {...props.value, start, end, note: ''};
   draw();
 }
 

@@ -75,14 +75,14 @@ function open() {
 
 function tell() {
   const at = Number(slider.value);
-  let said = 'the finished text';
+  let note = 'the finished text';
   if (at < states.length) {
     const [b, s] = states[at];
     const block = blocks[b];
-    said = 'block ' + (b + 1) + ' of ' + blocks.length + ', step ' + (block.steps[s] + 1) + ' of ' + block.of + ', noise ' + Math.round(block.noise[s]) + ' %';
+    note = 'block ' + (b + 1) + ' of ' + blocks.length + ', step ' + (block.steps[s] + 1) + ' of ' + block.of + ', noise ' + Math.round(block.noise[s]) + ' %';
   }
-  where.textContent = states.length ? said : '';
-  slider.setAttribute('aria-valuetext', said);
+  where.textContent = states.length ? note : '';
+  slider.setAttribute('aria-valuetext', note);
 }
 
 function show(at) {
@@ -128,7 +128,7 @@ slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value
 function inspect(node) {
   answer.querySelectorAll('.chosen').forEach(old => old.classList.remove('chosen'));
   node.classList.add('chosen');
-  trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token), asked: performance.now()});
+  trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token), requested: performance.now()});
 }
 
 answer.addEventListener('click', event => {

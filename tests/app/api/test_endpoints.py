@@ -102,22 +102,22 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name, given, said", WRONG.values(), ids=WRONG)
-def test_what_is_wrong_gets_a_sentence(client, name, given, said):
-    with pytest.raises(AppError, match=said):
+@pytest.mark.parametrize("name, given, note", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_gets_a_sentence(client, name, given, note):
+    with pytest.raises(AppError, match=note):
         client.predict(*given, api_name=name)
 
 
 @pytest.mark.parametrize(
-    "number, status, said", [(errno.ENOSPC, 507, "disk of the server is full"), (errno.EIO, 500, "")]
+    "number, status, note", [(errno.ENOSPC, 507, "disk of the server is full"), (errno.EIO, 500, "")]
 )
-def test_an_upload_that_finds_no_room_is_told_so(address, monkeypatch, number, status, said):
+def test_an_upload_that_finds_no_room_is_told_so(address, monkeypatch, number, status, note):
     async def fails(*_, **__):
         raise OSError(number, "no room")
 
     monkeypatch.setattr("gradio.routes.upload_fn", fails)
     answer = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.txt", b"text")})
-    assert answer.status_code == status and said in answer.text
+    assert answer.status_code == status and note in answer.text
 
 
 def test_an_mcp_client_lists_and_calls_the_tools(address, model, complete):

@@ -21,16 +21,16 @@ from .page_parts import HEAD, STYLES, Part
 # As gradio 6.31 does it (its Index of HTML): `update` compares as JSON, then tells the watchers in a microtask.
 GRADIO = """window.parts = {};
 window.mount = (name, html, script, props) => {
-  const element = document.querySelector('#' + name + ' > .html'), watchers = [], told = [];
+  const element = document.querySelector('#' + name + ' > .html'), watchers = [], triggered = [];
   element.innerHTML = html;
-  const trigger = (event, data = {}) => told.push([event, JSON.parse(JSON.stringify(data))]);
+  const trigger = (event, data = {}) => triggered.push([event, JSON.parse(JSON.stringify(data))]);
   const watch = (names, callback) => watchers.push([[names].flat(), callback]);
   const update = news => {
     const changed = Object.keys(news).filter(key => JSON.stringify(props[key]) !== JSON.stringify(news[key]));
     Object.assign(props, JSON.parse(JSON.stringify(news)));
     queueMicrotask(() => watchers.filter(([names]) => names.some(name => changed.includes(name))).forEach(([, act]) => act()));
   };
-  parts[name] = {props, told, update};
+  parts[name] = {props, triggered, update};
   new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
 };"""  # noqa: E501
 
@@ -83,10 +83,10 @@ class Bare:
         """The value of a part, which it may have changed itself."""
         return self.page.evaluate("name => parts[name].props.value", name)
 
-    def told(self, name: str, event: str | None = None) -> list[Any]:
+    def triggered(self, name: str, event: str | None = None) -> list[Any]:
         """What a part has triggered: the data of every such event, or [event, data] of all of them."""
-        told = self.page.evaluate("name => parts[name].told", name)
-        return told if event is None else [data for kind, data in told if kind == event]
+        triggered = self.page.evaluate("name => parts[name].outcome", name)
+        return triggered if event is None else [data for kind, data in triggered if kind == event]
 
     def locator(self, selector: str) -> Locator:
         return self.page.locator(selector)

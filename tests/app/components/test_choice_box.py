@@ -34,7 +34,7 @@ def test_a_choice_is_its_value_and_is_told(box):
     page = box()
     page.locator("#box select").select_option("most")
     assert page.value("box") == "c"
-    assert page.told("box") == [["select", {}]]
+    assert page.triggered("box") == [["select", {}]]
 
 
 def test_by_keyboard_it_is_chosen_and_left_without_a_list_that_stays_open(box):
@@ -54,7 +54,7 @@ def test_a_value_of_the_server_is_shown_and_not_told(box):
     page = box()
     page.update("box", "a")
     expect(page.locator("#box select")).to_have_value("a")
-    assert page.told("box") == []
+    assert page.triggered("box") == []
 
 
 def test_the_words_for_no_value_are_shown_and_cannot_be_chosen(box):

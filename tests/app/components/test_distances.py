@@ -9,8 +9,8 @@ def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_pa
     value = Interpolation(model, PAIR).distances
     page = bare({"distances": parts.part("distances", value=value)}, bench="interpolate")
     expect(page.locator(".distances svg[role=img]")).to_have_count(2)
-    said = page.locator(".distances svg[role=img]").first.get_attribute("aria-label")
-    assert f"to text 1 from {value['latents'][0][0]:.0f} at the first waypoint" in said
+    note = page.locator(".distances svg[role=img]").first.get_attribute("aria-label")
+    assert f"to text 1 from {value['latents'][0][0]:.0f} at the first waypoint" in note
     page.page.get_by_text("The same as numbers").click()
     rows = page.locator(".distances tbody tr")
     expect(rows).to_have_count(9)

@@ -51,7 +51,7 @@ def scrub(page, frame: int) -> None:
 
 def settled(page) -> tuple[int, int]:
     """How many places have settled, of how many that have begun."""
-    found = SETTLED.search(page.locator("#flow .said").inner_text())
+    found = SETTLED.search(page.locator("#flow .note").inner_text())
     return int(found[1]), int(found[2])
 
 
@@ -83,9 +83,9 @@ def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
 
 def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
     page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
-    page.page.wait_for_function("parts.flow.told.length > 0")
+    page.page.wait_for_function("parts.flow.outcome.length > 0")
     page.page.get_by_role("button", name="Run one").click()
-    assert page.told("flow") == [["input", {}], ["submit", {}]]
+    assert page.triggered("flow") == [["input", {}], ["submit", {}]]
 
 
 def test_the_player_stays_where_it_is_while_the_text_grows(flow):
@@ -109,7 +109,7 @@ def test_playing_asks_for_nothing_and_comes_to_the_end(flow):
     expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     page.locator(f".flow[data-frame='{last}']").wait_for()
     expect(page.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
-    assert asked == [] and page.told("flow") == []
+    assert asked == [] and page.triggered("flow") == []
 
 
 def test_a_run_plays_by_itself_where_movement_is_allowed(flow):
@@ -133,8 +133,8 @@ def test_a_click_on_a_path_opens_its_point(flow, flows):
     page.page.mouse.move(*spot)
     page.page.wait_for_function("document.querySelector('#flow .map')._hoverdata")  # what Plotly gives out at a click
     page.page.mouse.click(*spot)
-    page.page.wait_for_function("parts.flow.told.length > 0")
-    (point,) = page.told("flow", "select")
+    page.page.wait_for_function("parts.flow.outcome.length > 0")
+    (point,) = page.triggered("flow", "select")
     page.update("point", flows.card(point))
     expect(page.locator("#point .title")).to_contain_text("before step")
     expect(page.locator("#point .title")).to_be_focused()
@@ -149,13 +149,13 @@ def test_keys_alone_choose_a_path_open_it_and_step(flow):
     expect(page.locator("#flow .which")).to_contain_text("block 1 place")
     page.locator("#flow .open").focus()
     keyboard.press("Enter")
-    assert len(page.told("flow", "select")) == 1
+    assert len(page.triggered("flow", "select")) == 1
     page.locator("#heat .row[tabindex='0']").focus()
     keyboard.press("ArrowDown")
     expect(page.locator("#heat .row[aria-selected=true]")).to_be_focused()
-    before = page.locator("#flow .said").inner_text()
+    before = page.locator("#flow .note").inner_text()
     keyboard.press("ArrowLeft")
-    expect(page.locator("#flow .said")).not_to_have_text(before)
+    expect(page.locator("#flow .note")).not_to_have_text(before)
     page.locator("#flow .scrub").focus()
     keyboard.press("Home")
     page.locator(".flow[data-frame='0']").wait_for()
@@ -230,7 +230,7 @@ def test_a_path_that_was_asked_for_is_chosen_in_its_block(flow, flows):
         chosen = {"run": flows.recorded[0], "block": block, "step": end, "place": 3, "time": time}
         page.update("flow", {**value, "choose": chosen})
         expect(page.locator("#flow .which")).to_contain_text(f"block {block + 1} place 4")
-        expect(page.locator("#flow .said")).to_contain_text(f"block {block + 1} of")
+        expect(page.locator("#flow .note")).to_contain_text(f"block {block + 1} of")
         scrub(page, 0)
 
 

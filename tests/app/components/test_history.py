@@ -101,11 +101,11 @@ def test_a_history_is_exported_and_opens_again(desk, ran, tmp_path):
     for name in ("A cat", "The moon"):
         page.page.get_by_role("button", name=f"Delete: {name}").click()
     page.locator("input[type=file]").set_input_files(file)
-    expect(page.locator("dialog[open] .told")).to_contain_text("2 added")
+    expect(page.locator("dialog[open] .outcome")).to_contain_text("2 added")
     expect(titles(page)).to_have_text(["A cat", "The moon"])
     page.page.get_by_role("button", name="Open: The moon").click()
     expect(page.locator("dialog[open]")).to_have_count(0)
-    (opened,) = page.told("history", "open_generate")
+    (opened,) = page.triggered("history", "open_generate")
     assert json.loads(opened["recipe"]) == recipe
 
 
@@ -116,7 +116,7 @@ def test_a_recipe_file_opens_on_its_tab(desk, ran, tmp_path):
     sheet(page)
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator("dialog[open]")).to_have_count(0)
-    (opened,) = page.told("history", "open_generate")
+    (opened,) = page.triggered("history", "open_generate")
     assert json.loads(opened["recipe"]) == json.loads(recipe)
 
 
@@ -148,7 +148,7 @@ def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_t
     expect(titles(page).nth(0)).to_have_text("A cat")
     expect(titles(page).nth(1)).to_have_text("The moon")
     page.page.get_by_role("button", name="Open: The moon").click()
-    (opened,) = page.told("history", "open_generate")
+    (opened,) = page.triggered("history", "open_generate")
     assert opened["source"] == "history"
 
 
@@ -182,8 +182,8 @@ def test_a_file_that_is_no_recipe_gets_a_sentence(desk, tmp_path, content):
     page = desk()
     sheet(page)
     page.locator("input[type=file]").set_input_files(tmp_path / "file.json")
-    expect(page.locator("dialog[open] .told")).to_contain_text("The file")
-    assert page.told("history") == []
+    expect(page.locator("dialog[open] .outcome")).to_contain_text("The file")
+    assert page.triggered("history") == []
 
 
 def test_the_address_holds_the_recipe_and_is_copied(desk, ran):
@@ -202,7 +202,7 @@ def test_a_prompt_that_no_link_holds_says_so_and_is_saved_all_the_same(desk, tmp
     value = link(" ".join(str(7919 * i) for i in range(3_000)))
     assert value["query"] == ""
     page.update("link", value)
-    expect(page.locator("#link .told")).to_contain_text("too long for a link")
+    expect(page.locator("#link .outcome")).to_contain_text("too long for a link")
     expect(page.page.get_by_role("button", name="Copy link")).to_be_disabled()
     saved = page.save(page.page.get_by_role("button", name="Save recipe"), tmp_path)
     assert json.loads(saved.read_text()) == json.loads(value["recipe"])

@@ -51,7 +51,7 @@ def test_a_line_tells_how_far_a_run_is(line, model):
 
 @SIZES
 @pytest.mark.parametrize(
-    "make, said",
+    "make, note",
     [
         (lambda model: refused(model, "long " * 10_000), "tokens"),
         (lambda model: refused(model, "x", seed=-5), "Seed is"),
@@ -62,11 +62,11 @@ def test_a_line_tells_how_far_a_run_is(line, model):
     ],
     ids=["50 000 characters", "seed", "no span", "one sentence", "empty", "2000 words"],
 )
-def test_what_is_refused_is_an_alert_in_its_place(line, model, make, said, size):
+def test_what_is_refused_is_an_alert_in_its_place(line, model, make, note, size):
     page = line(size=size)
     page.run_state("starting")
     page.run_state("ended", "error", make(model))
-    expect(alert(page).filter(has_text=said)).to_be_visible()
+    expect(alert(page).filter(has_text=note)).to_be_visible()
     assert state(page) == "error"
     assert page.overflow() <= 0
 

@@ -53,7 +53,7 @@ def text_of(page, i: int) -> str:
 def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size):
     page = map_of(size)
     assert page.page.evaluate("document.querySelector('#texts .plot').data[0].x.length") == COUNT
-    expect(page.locator("#texts .said")).to_contain_text(f"{COUNT} texts in")
+    expect(page.locator("#texts .note")).to_contain_text(f"{COUNT} texts in")
     counts = [int(text.rsplit("·", 1)[1]) for text in page.locator("#texts .cluster").all_inner_texts()]
     assert sum(counts) == COUNT and len(counts) > 1
     assert page.overflow() <= 0
@@ -62,7 +62,7 @@ def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size
 def test_the_empty_map_asks_for_the_sentences(parts, bare):
     page = bare({"texts": parts.part("map")})
     page.page.get_by_role("button", name="Show the sentences").click()
-    assert page.told("texts", "submit") == [{}]
+    assert page.triggered("texts", "submit") == [{}]
 
 
 def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
@@ -73,7 +73,7 @@ def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
     assert found == [text for text in load_sentences()[:COUNT] if "dog" in text.lower()]
     page.locator("#texts .query").fill("The dog ran to the park.")
     page.locator("#texts .near").click()
-    assert page.told("texts", "input") == [{"text": "The dog ran to the park."}]
+    assert page.triggered("texts", "input") == [{"text": "The dog ran to the park."}]
     page.update("texts", texts.near("The dog ran to the park."))
     expect(page.locator("#texts .heading")).to_have_text("Nearest")
     far = [float(text) for text in page.locator("#texts .row .far").all_inner_texts()]
@@ -99,7 +99,7 @@ def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
     ringed(page, count)
     text = text_of(page, 0)
     page.page.get_by_role("button", name="To Edit").click()
-    assert page.told("texts", "edit") == [{"text": text}]
+    assert page.triggered("texts", "edit") == [{"text": text}]
 
 
 def test_a_selection_goes_to_interpolate_and_its_waypoints_lie_on_the_map(map_of, texts):
@@ -108,9 +108,9 @@ def test_a_selection_goes_to_interpolate_and_its_waypoints_lie_on_the_map(map_of
     for i in (2, 4):
         row(page, i).click()
     page.page.get_by_role("button", name="To Interpolate").click()
-    assert page.told("texts", "select") == [{"texts": chosen}]
+    assert page.triggered("texts", "select") == [{"texts": chosen}]
     page.update("texts", texts.road([chosen[0], "The cat sat.", chosen[1]]))
-    expect(page.locator("#texts .said")).to_contain_text("3 waypoints, numbered")
+    expect(page.locator("#texts .note")).to_contain_text("3 waypoints, numbered")
     page.page.wait_for_function("document.querySelector('#texts .plot').data[1]?.x.length === 3")
 
 
@@ -134,7 +134,7 @@ def test_keys_alone_select_two_ends_of_a_direction(map_of):
             page.page.keyboard.press("ArrowDown")
         page.page.get_by_role("button", name=f"Use as {end}").press("Enter")
         page.page.get_by_role("button", name="Select nothing").press("Enter")
-    told = page.told("texts", "like")
+    told = page.triggered("texts", "like")
     assert told == [{"end": "first", "texts": wanted["A"]}, {"end": "second", "texts": wanted["B"]}]
     expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below the list.")
 
@@ -149,14 +149,14 @@ def test_a_umap_that_joins_the_map_is_shown_and_said_to_distort(map_of, model, t
     page.update("texts", texts.with_umap())
     expect(option).to_be_enabled()
     expect(page.locator("#texts .truth")).to_contain_text("Distances on a UMAP are not latent distances")
-    expect(page.locator("#texts .said")).to_contain_text("40 texts in")
+    expect(page.locator("#texts .note")).to_contain_text("40 texts in")
 
 
 def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(parts, bare, model, tmp_path):
     own = tmp_path / "own.jsonl"
     own.write_text("\n".join(f'{{"text": "<b>cat</b> number {i}", "set": "{"ab"[i % 2]}"}}' for i in range(12)))
     page = bare({"texts": parts.part("map", value=Texts(model, own).value)})
-    expect(page.locator("#texts .said")).to_contain_text("12 texts in")
+    expect(page.locator("#texts .note")).to_contain_text("12 texts in")
     expect(row(page, 0).locator(".text")).to_have_text("<b>cat</b> number 0")
     page.locator("#texts .by").select_option("set")
     colours = page.page.evaluate(

@@ -17,7 +17,7 @@ def test_variations_stand_below_each_other_and_one_can_be_read(parts, bare, mode
     for row, shown in zip(value["rows"], rows.all(), strict=True):
         assert shown.locator(".label").inner_text() == row["label"]
     rows.nth(2).get_by_role("button", name="Look into it").click()
-    assert page.told("rows", "select") == [{"text": value["rows"][2]["text"], "row": 2}]
+    assert page.triggered("rows", "select") == [{"text": value["rows"][2]["text"], "row": 2}]
 
 
 @SIZES
@@ -30,7 +30,7 @@ def test_waypoints_have_what_is_new_in_them_marked(parts, bare, model, size):
     assert len(marked) > 2
     assert page.locator("#rows .list mark.changed").all_text_contents() == marked
     page.page.get_by_role("button", name="Edit: text 2").click()
-    assert page.told("rows", "select") == [{"text": PAIR[1], "row": 8}]
+    assert page.triggered("rows", "select") == [{"text": PAIR[1], "row": 8}]
     assert page.overflow() <= 0
 
 
@@ -58,4 +58,4 @@ def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
 def test_the_empty_state_asks_for_a_run(parts, bare):
     page = bare({"rows": parts.part("rows", id="waypoints")}, bench="interpolate")
     page.page.locator("#rows .start").click()
-    assert page.told("rows", "submit") == [{}]
+    assert page.triggered("rows", "submit") == [{}]

@@ -25,7 +25,7 @@ def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, m
     page.update("token", second)
     expect(page.locator("#token .where")).not_to_have_text(where)
     page.page.get_by_role("button", name="See its path").click()
-    assert page.told("token", "select") == [{"point": second["point"]}]
+    assert page.triggered("token", "select") == [{"point": second["point"]}]
     page.locator("#token .title").focus()
     page.page.keyboard.press("Escape")
     expect(page.locator("#token .card")).to_be_hidden()
@@ -43,8 +43,8 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     word.scroll_into_view_if_needed()
     before = page.page.evaluate("scrollY"), word.bounding_box()
     word.click()
-    chosen = page.told("text", "select")[-1]
-    page.update("token", generated.card(chosen["block"], chosen["token"]) | {"asked": chosen["asked"]})
+    chosen = page.triggered("text", "select")[-1]
+    page.update("token", generated.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
     card = page.locator("#token .card")
     expect(card).to_be_visible()
     assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
@@ -61,7 +61,7 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
 
 def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, model):
     generated = Generated(model, "Once upon a time")
-    older, newer = ({**generated.card(**generated.tokens[i]), "asked": i} for i in (1, 7))
+    older, newer = ({**generated.card(**generated.tokens[i]), "requested": i} for i in (1, 7))
     page = bare({"token": parts.part("token")}, bench="generate")
     page.update("token", newer)
     expect(page.locator("#token .where")).to_have_text(newer["where"])
@@ -75,6 +75,6 @@ def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare
     page = bare({"token": parts.part("token")}, bench="generate")
     asked = page.page.evaluate("performance.now()")
     page.run_state("starting")
-    page.update("token", {**generated.card(**generated.tokens[1]), "asked": asked})
+    page.update("token", {**generated.card(**generated.tokens[1]), "requested": asked})
     expect(page.locator("#token .card")).to_be_hidden()
     assert page.value("token") is None

@@ -75,8 +75,8 @@ def test_a_word_is_looked_into_by_mouse_and_by_keyboard(strip, generated):
     page.locator(".text").focus()
     for key in ("ArrowRight", "ArrowRight", "Enter"):
         page.page.keyboard.press(key)
-    told = page.told("text", "select")
-    asked = [event.pop("asked") for event in told]
+    told = page.triggered("text", "select")
+    asked = [event.pop("requested") for event in told]
     assert told == [generated.tokens[i] for i in (2, 1)]
     assert asked == sorted(asked)
 
@@ -107,7 +107,7 @@ def test_any_script_is_shown_as_it_was_typed(strip, model, prompt):
 def test_the_empty_state_asks_for_a_run(parts, bare):
     page = bare({"text": parts.part("strip")}, bench="generate")
     page.page.get_by_role("button", name="Write something").click()
-    assert page.told("text", "submit") == [{}]
+    assert page.triggered("text", "submit") == [{}]
 
 
 def test_frames_of_a_run_are_drawn_as_they_come_and_a_stopped_one_is_kept(parts, bare, generated):

@@ -25,7 +25,7 @@ def words_are_kept(page, name: str, word: str = WORD) -> None:
 
 TOKEN_CARD = {
     "title": WORD, "where": "token 1 of block 1",
-    "said": f"Its logit is 2.0 nats above that of “{WORD}”: fairly clear.",
+    "note": f"Its logit is 2.0 nats above that of “{WORD}”: fairly clear.",
     "read": [[WORD, 0.7, 1]], "latent": [0.5], "size": "1.00", "point": [0, 0],
 }  # fmt: skip
 VALUES = {

@@ -15,7 +15,7 @@ from app.edit.controls import (
     as_measured,
     first_direction,
     options_of,
-    turning_said,
+    turning_note,
     values_of_options,
 )
 from app.edit.frames import ALIKE, LiveEdit
@@ -74,7 +74,7 @@ def _outcome(model, recipe):
     return next(event for event in run(model, recipe) if isinstance(event, Edited))
 
 
-def _said(pieces):
+def _note(pieces):
     return "".join(text for text, _ in pieces)
 
 
@@ -95,7 +95,7 @@ def test_an_edit_ends_with_its_candidates_best_first_and_a_link(model, method):
 def test_the_text_before_stands_above_with_its_span_marked(model):
     rows, *_ = _last(model)
     before = rows["rows"][0]["final"]
-    assert _said(before) == TEXT
+    assert _note(before) == TEXT
     parts = tokens_of(model, TEXT)["tokens"]
     assert [text for text, flag in before if flag == 4] == ["".join(parts[5:9])]
 
@@ -111,7 +111,7 @@ def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
     rows, *_ = _last(model)
     edited = _outcome(model, Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9}))
     for row, candidate in zip(rows["rows"][1:], edited.candidates, strict=True):
-        assert _said(row["final"]) == candidate.text
+        assert _note(row["final"]) == candidate.text
         assert any(flag for _, flag in row["final"]) == any(candidate.changed)
         assert row["final"][0][1] == 0 and row["final"][-1][1] == 0
 
@@ -119,7 +119,7 @@ def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
 def test_only_the_neighbourhood_of_the_span_of_a_long_text_is_shown(model):
     text = "the bird sang " * 120
     rows, *_ = _last(model, text=text, span=(300, 303))
-    shown = _said(rows["rows"][1]["final"])
+    shown = _note(rows["rows"][1]["final"])
     assert shown.startswith("… ") and shown.endswith(" …") and len(shown) < len(text) / 2
     assert len(rows["rows"][1]["text"]) > len(text) - 60
 
@@ -151,7 +151,7 @@ def test_kept_tokens_are_told_from_those_that_form(model):
 
 
 @pytest.mark.parametrize(
-    ("changes", "given", "said"),
+    ("changes", "given", "note"),
     [
         ({}, {"text": "", "span": (0, 0)}, "The text is empty, expected some words to change."),
         ({}, {"span": (0, 0)}, "No token is selected"),
@@ -180,11 +180,11 @@ def test_kept_tokens_are_told_from_those_that_form(model):
         ({}, {"settings": SamplerSettings(steps=900)}, "Steps a block is 900"),
     ],
 )
-def test_what_is_wrong_comes_as_a_sentence(model, changes, given, said):
+def test_what_is_wrong_comes_as_a_sentence(model, changes, given, note):
     with pytest.raises(ValueError) as raised:
         parts_of(_view(model), _named(model, changes, **given))
     sentence = str(raised.value)
-    assert said in sentence and sentence.endswith(".") and "options." not in sentence
+    assert note in sentence and sentence.endswith(".") and "options." not in sentence
 
 
 @pytest.mark.parametrize("name", ["text", "picker", "options", "settings"])
@@ -221,7 +221,7 @@ def test_all_tokens_may_be_selected_with_a_note(model):
 def test_any_script_can_be_edited(model, text):
     rows, progress, _ = _last(model, text=text, span=(1, 3))
     assert progress["state"] == "done"
-    assert _said(rows["rows"][0]["final"]) == text
+    assert _note(rows["rows"][0]["final"]) == text
 
 
 # the text and its history
@@ -322,14 +322,14 @@ def test_a_direction_tells_how_many_sentences_it_turns_with_this_model(bundled):
     found = measured(model)
     best = first_direction(model)
     assert found[best].turned == max(turning.turned for turning in found.values())
-    assert f"Turned {found[best].turned:.0%} of {found[best].edits} edits" in turning_said(model, best)
+    assert f"Turned {found[best].turned:.0%} of {found[best].edits} edits" in turning_note(model, best)
     assert as_measured(model, best) == [found[best].strength, 100 * found[best].renoise]
 
 
 def test_a_direction_that_was_not_measured_says_so_and_changes_no_control(model):
-    assert "not been measured" in turning_said(model, "happy-sad")
+    assert "not been measured" in turning_note(model, "happy-sad")
     assert as_measured(model, "happy-sad") == as_measured(model, OWN) == [gr.skip(), gr.skip()]
-    assert "first list" in turning_said(model, OWN)
+    assert "first list" in turning_note(model, OWN)
 
 
 def test_a_selection_in_an_other_text_that_has_changed_counts_for_nothing(model):
@@ -380,7 +380,7 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
 
 
 @pytest.mark.parametrize(
-    ("options", "candidates", "given", "said"),
+    ("options", "candidates", "given", "note"),
     [
         ({}, 2, {}, "span"),
         ({"start": -1, "end": 2}, 2, {}, "start"),
@@ -393,8 +393,8 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
         ({"start": 0, "end": 2, "method": "direction", "first": ["one"], "second": ["a", "b"]}, 2, {}, "first list"),
     ],
 )
-def test_the_api_refuses_with_a_sentence(model, options, candidates, given, said):
-    with pytest.raises(gr.Error, match=said):
+def test_the_api_refuses_with_a_sentence(model, options, candidates, given, note):
+    with pytest.raises(gr.Error, match=note):
         list(edit_text(model, SCHEDULER, [TEXT], options, candidates, given))
 
 

@@ -93,8 +93,8 @@ def test_a_token_says_what_else_it_could_have_been(desk, model):
     shares = [p for _, p, _ in card["read"]]
     assert all(0 <= p <= 1 for p in shares)
     assert [chosen for *_, chosen in card["read"]].count(1) == 1
-    assert "Chosen with" in card["said"]
-    assert "stands since" in card["said"] or "settled only" in card["said"]
+    assert "Chosen with" in card["note"]
+    assert "stands since" in card["note"] or "settled only" in card["note"]
 
 
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
@@ -168,7 +168,7 @@ def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "values, said",
+    "values, note",
     [
         ((-1, 0, 1, 1), "Temperature is -1"),
         ((0, 0, 0, 1), "Top-p is 0"),
@@ -176,9 +176,9 @@ def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
         ((0, 1.5, 1, 1), "Top-k is 1.5"),
     ],
 )
-def test_absurd_decoding_gets_a_sentence(desk, values, said):
+def test_absurd_decoding_gets_a_sentence(desk, values, note):
     kept = written(desk)["kept"]
-    with pytest.raises(ValueError, match=rf"^{re.escape(said)}.*\.$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(note)}.*\.$"):
         decoded(desk, kept, *values)
 
 
@@ -297,7 +297,7 @@ def test_a_sweep_that_is_stopped_says_how_many_texts_are_finished(model, schedul
 
 
 @pytest.mark.parametrize(
-    "values, said",
+    "values, note",
     [
         (("guidance", "1", "guidance", "2"), "another setting"),
         (("guidance", "", "steps", "2"), "no values"),
@@ -311,8 +311,8 @@ def test_a_sweep_that_is_stopped_says_how_many_texts_are_finished(model, schedul
         (("max_new_tokens", "1024, 1023", "steps", "1, 2, 3"), "tokens"),
     ],
 )
-def test_a_sweep_that_cannot_be_gets_a_sentence(model, scheduler, baseline, values, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_sweep_that_cannot_be_gets_a_sentence(model, scheduler, baseline, values, note):
+    with pytest.raises(ValueError, match=note):
         grid(model, scheduler, baseline, values[:2], values[2:])
 
 

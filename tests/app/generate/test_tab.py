@@ -70,7 +70,7 @@ def test_another_seed_gives_another_text(model):
 
 
 @pytest.mark.parametrize(
-    "prompt, values, said",
+    "prompt, values, note",
     [
         ("word " * 10_000, values_of(SETTINGS), "tokens"),
         ("x" * 300_000, values_of(SETTINGS), "characters"),
@@ -80,10 +80,10 @@ def test_another_seed_gives_another_text(model):
         ("x", [-1, *values_of(SETTINGS)[1:]], "Seed"),
     ],
 )
-def test_what_is_wrong_comes_as_a_sentence(model, prompt, values, said):
+def test_what_is_wrong_comes_as_a_sentence(model, prompt, values, note):
     with pytest.raises(ValueError) as wrong:
         list(generate(model, prompt, values))
-    assert said in str(wrong.value)
+    assert note in str(wrong.value)
     assert str(wrong.value).endswith(".")
 
 
@@ -132,8 +132,8 @@ def test_how_much_was_written_is_said_when_a_run_is_stopped(model):
     parts, _ = stopped(model, 1)
     words = sum(len(json.loads(line)) for line in parts["strip"]["settled"].split("\n") if line)
     forming = len(parts["strip"]["live"])
-    said = f"Stopped after {words + forming} tokens, the last {forming} of them still forming."
-    assert parts["progress"]["message"] == said
+    note = f"Stopped after {words + forming} tokens, the last {forming} of them still forming."
+    assert parts["progress"]["message"] == note
 
 
 def test_a_run_that_was_stopped_before_a_word_leaves_nothing_to_look_into(model):

@@ -50,7 +50,7 @@ def _last(model, **controls):
     return parts["rows"], parts["progress"], parts["link"], parts["distances"]
 
 
-def _said(piece):
+def _note(piece):
     return "".join(text for text, _ in piece)
 
 
@@ -59,7 +59,7 @@ def test_an_interpolation_ends_with_its_waypoints_their_distances_and_a_link(mod
     rows, progress, link, distances = _last(model, road=road)
     assert (rows["state"], progress["state"]) == ("done", "done")
     assert [row["label"] for row in rows["rows"]] == ["text 1", "33.3 %", "66.7 %", "text 2"]
-    assert all(_said(row["final"]) and row["text"] for row in rows["rows"])
+    assert all(_note(row["final"]) and row["text"] for row in rows["rows"])
     assert [len(stop) for stop in distances["latents"]] == [2] * 4
     assert link["query"].startswith("?r=")
 
@@ -173,7 +173,7 @@ def test_steps_wait_where_frames_are_slow(model):
 
 
 @pytest.mark.parametrize(
-    ("controls", "said"),
+    ("controls", "note"),
     [
         ({"texts": ("", PAIR[1])}, "Text 1 is empty, expected at least one token."),
         ({"texts": (PAIR[0], "")}, "Text 2 is empty"),
@@ -192,11 +192,11 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"texts": ("word " * 150, "word " * 150), "stops": 33}, "at most 16,384 tokens"),
     ],
 )
-def test_what_is_wrong_comes_as_a_sentence(model, controls, said):
+def test_what_is_wrong_comes_as_a_sentence(model, controls, note):
     with pytest.raises(ValueError) as raised:
         parts_of(_view(model), _controls(**controls))
     sentence = str(raised.value)
-    assert said in sentence and sentence.endswith(".") and "options." not in sentence
+    assert note in sentence and sentence.endswith(".") and "options." not in sentence
 
 
 @pytest.mark.parametrize("name", ["count", "texts", "options", "settings"])
@@ -343,7 +343,7 @@ def test_the_api_gives_the_waypoints_of_its_recipe(model):
 
 
 @pytest.mark.parametrize(
-    ("texts", "options", "given", "said"),
+    ("texts", "options", "given", "note"),
     [
         (["", "b"], {}, {}, "texts"),
         (["a"], {}, {}, "texts"),
@@ -357,6 +357,6 @@ def test_the_api_gives_the_waypoints_of_its_recipe(model):
         (["a", "b"], {"before": "word " * 700, "stops": 2}, {}, "before"),
     ],
 )
-def test_the_api_refuses_with_a_sentence(model, texts, options, given, said):
-    with pytest.raises(gr.Error, match=said):
+def test_the_api_refuses_with_a_sentence(model, texts, options, given, note):
+    with pytest.raises(gr.Error, match=note):
         list(interpolate_texts(model, SCHEDULER, texts, options, given))

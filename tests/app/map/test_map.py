@@ -138,8 +138,8 @@ def test_no_measure_of_a_map_is_nan(model, scheduler, tmp_path, lines):
     file.write_text("\n".join(lines))
     maps = Maps(model, scheduler)
     *_, last = maps.upload(ME, str(file))
-    said = data_of(last)["numbers"]["pca"]
-    assert "nan" not in said and "inf" not in said
+    note = data_of(last)["numbers"]["pca"]
+    assert "nan" not in note and "inf" not in note
     assert list(maps.fit(ME)) == []  # too few different texts for a UMAP
 
 
@@ -178,7 +178,7 @@ def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, schedu
     assert len(data_of(last)["texts"]) == len(load_sentences())
     shown = last[0]["road"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
-    assert "3 waypoints, numbered" in shown["said"] and "true latent distances" in shown["said"]
+    assert "3 waypoints, numbered" in shown["note"] and "true latent distances" in shown["note"]
 
 
 def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):

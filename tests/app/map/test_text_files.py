@@ -17,7 +17,7 @@ def write(tmp_path, name, content):
 def test_lines(tmp_path):
     found = read_texts(write(tmp_path, "a.txt", "﻿one text\r\n\n  another   text \n"))
     assert found.texts == ["one text", "another text"]
-    assert found.said == "2 texts."
+    assert found.note == "2 texts."
 
 
 def test_a_table_with_names(tmp_path):
@@ -94,18 +94,18 @@ def test_a_million_lines_are_drawn_by_lot_the_same_every_time(tmp_path):
     file = write(tmp_path, "a.txt", "".join(f"line {i}\n" for i in range(1_000_000)))
     found = read_texts(file)
     assert len(found.texts) == MAX_TEXTS
-    assert found.said == "1,000,000 texts, of which 5,000 were drawn by lot."
+    assert found.note == "1,000,000 texts, of which 5,000 were drawn by lot."
     assert found == read_texts(file)
 
 
 def test_long_texts_are_cut_and_that_is_said(tmp_path):
     found = read_texts(write(tmp_path, "a.txt", "x" * 5000 + "\nshort"))
     assert len(found.texts[0]) == MAX_CHARACTERS
-    assert "1 of them is cut" in found.said
+    assert "1 of them is cut" in found.note
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "note"),
     [
         ("a.txt", bytes(range(256)), "the file is binary"),
         ("a.txt", b"caf\xe9\nlatin\n", "line 1 is no UTF-8 text at byte 3"),
@@ -141,8 +141,8 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path):
         ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(tmp_path, name, content, said):
-    with pytest.raises(TextFileError, match=said):
+def test_what_cannot_be_read_is_a_sentence(tmp_path, name, content, note):
+    with pytest.raises(TextFileError, match=note):
         read_texts(write(tmp_path, name, content))
 
 

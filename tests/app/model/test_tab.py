@@ -38,7 +38,7 @@ def test_a_round_trip_has_every_token(model, text):
     assert len(value["tokens"]) == len(ids)
     assert "".join(token[0] for token in value["tokens"]) == text
     right = sum(token[2] for token in value["tokens"])
-    assert value["said"].startswith(f"{right} of {len(ids)} tokens")
+    assert value["note"].startswith(f"{right} of {len(ids)} tokens")
     assert all(0 <= token[4] <= 1 and token[5] <= value["most"] + 1e-3 for token in value["tokens"])
 
 

@@ -141,13 +141,13 @@ def test_a_view_that_is_not_there_is_refused(registry, stage):
         registry.start(ME, "id-one-1", "nothing", {})
 
 
-@pytest.mark.parametrize("error, said", [(ValueError("Seed is -1."), "Seed is -1."), (KeyError("x"), "KeyError")])
-def test_what_goes_wrong_is_said_at_the_end_and_frames_stay(registry, stage, error, said):
+@pytest.mark.parametrize("error, note", [(ValueError("Seed is -1."), "Seed is -1."), (KeyError("x"), "KeyError")])
+def test_what_goes_wrong_is_said_at_the_end_and_frames_stay(registry, stage, error, note):
     run, _ = registry.start(ME, "id-one-1", "stage", {})
     stage.put({"a": 1}, error)
     updates = heard(registry, run)
     assert merged(updates) == {"a": 1}
-    assert updates[-1].data["outcome"] == "error" and said in updates[-1].data["message"]
+    assert updates[-1].data["outcome"] == "error" and note in updates[-1].data["message"]
 
 
 def test_stop_closes_the_view_and_shows_what_it_leaves(registry):

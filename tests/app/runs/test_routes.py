@@ -157,11 +157,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("body, status, said", BAD.values(), ids=BAD)
-def test_what_is_wrong_gets_a_sentence(ask, body, status, said):
+@pytest.mark.parametrize("body, status, note", BAD.values(), ids=BAD)
+def test_what_is_wrong_gets_a_sentence(ask, body, status, note):
     answer = ask.put("/runs/id-number-1", json=body, headers=ME)
     assert answer.status_code == status
-    assert said in answer.json()["error"]["message"] and answer.json()["error"]["code"] == "invalid_request"
+    assert note in answer.json()["error"]["message"] and answer.json()["error"]["code"] == "invalid_request"
 
 
 @pytest.mark.parametrize("id_", ["short", "x" * 65, "with.a.point", "with%20space1"])

@@ -329,7 +329,7 @@ def test_a_branch_with_more_steps_can_be_shown_and_branched_again(explorer):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "note"),
     [
         ({"guidance": None}, "Guidance"),
         ({"steps": 2.5}, "Steps"),
@@ -342,11 +342,11 @@ def test_a_branch_with_more_steps_can_be_shown_and_branched_again(explorer):
         ({"noise": "other", "seed": 10**400}, "expected a number"),
     ],
 )
-def test_a_branch_that_cannot_be_is_a_sentence(explorer, change, said):
+def test_a_branch_that_cannot_be_is_a_sentence(explorer, change, note):
     [id_] = chosen(run(explorer)[-1])
     with pytest.raises(ValueError) as error:
         branch(explorer, id_, **change)
-    assert said.lower() in str(error.value).lower()
+    assert note.lower() in str(error.value).lower()
 
 
 POINTS = [None, {}, {"point": None}, {"point": 3}, {"point": {"run": "x"}}, "card",
@@ -498,16 +498,16 @@ def test_a_file_that_is_no_trace_is_a_sentence(explorer, saved_run, damage):
     DAMAGES[damage](saved_run)
     shown = explorer.upload(ME, str(saved_run))
     assert shown.progress["state"] == "error"
-    said = shown.progress["message"]
-    assert said.endswith(".")
-    assert str(saved_run.parent) not in said
+    note = shown.progress["message"]
+    assert note.endswith(".")
+    assert str(saved_run.parent) not in note
 
 
 def test_a_file_that_is_too_large_is_a_sentence(explorer, saved_run):
     with open(saved_run, "wb") as file:
         file.truncate(100 << 20)
-    said = explorer.upload(ME, str(saved_run)).progress["message"]
-    assert "104,857,600 bytes" in said
+    note = explorer.upload(ME, str(saved_run)).progress["message"]
+    assert "104,857,600 bytes" in note
 
 
 def saved(explorer, kind, ids):
