@@ -45,7 +45,7 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
 SCRIPTS = "".join(  # relative: the page may lie at a sub-path
-    f'<script type="module" src="runs/{name}.js"></script>' for name in ("connection", "client")
+    f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"

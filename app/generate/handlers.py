@@ -34,6 +34,7 @@ from .inspection import look_value, token_value, with_answers
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
 GONE = "The run is not there any more: press Run to write it again."
+OTHER_MODEL = "The run was made with the model that was loaded before: press Run to write a text with this one."
 NONE_YET = "There is no run yet: press Run first."
 
 
@@ -96,12 +97,16 @@ class GenerateHandlers:
             raise ValueError(in_labels(sentence(error))) from error
 
     def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
-        """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError."""
+        """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError for one that is gone, or
+        whose token ids and latents are those of another model than is loaded now.
+        """
         named = kept if isinstance(kept, Mapping) else {}
         id_, sequence = named.get("run"), named.get("sequence")
         found = self.store.get(visitor, id_) if isinstance(id_, str) else None
         if found is None:
             raise RecipeError("a finished run", Described("missing"), "one", GONE if kept else NONE_YET)
+        if found.trace.recipe.model != self.model.fingerprint:
+            raise RecipeError("the run's model", found.trace.recipe.model, self.model.fingerprint, OTHER_MODEL)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:

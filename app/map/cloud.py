@@ -28,6 +28,14 @@ class TextCloud:
         self.charts: dict[str, PCAMap | UMAPMap] = {"pca": self.pca}
         self.road: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
 
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes: of its texts, and of the arrays of its charts, which a fit may add to."""
+        written = sum(len(text) for texts in (self.texts.texts, self.texts.sets) for text in texts)
+        parts = [vars(chart).values() for chart in self.charts.values()]
+        arrays = [self.vectors, *(array for values in parts for array in values if isinstance(array, np.ndarray))]
+        return 2 * written + sum(array.nbytes for array in arrays)
+
     def placed(self) -> dict[str, np.ndarray]:
         """Where the texts lie on each map, (n, 2)."""
         return {name: chart.place(self.vectors) for name, chart in self.charts.items()}

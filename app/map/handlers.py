@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from coladlm.serve import Scheduler, Waiting
 from ..components.progress_line import progress_value
 from ..components.saver import not_saved, saved
 from ..components.text_map import text_map_value
+from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
 from ..shared.waiting import waiting_parts
@@ -34,28 +34,32 @@ from .cloud import TextCloud
 from .files import text_arrays, text_page, text_table
 from .text_files import TextFileError, Texts, read_texts
 
-MOST_KEPT = 16  # visitors whose maps are kept
+MOST_REQUESTS = 1024  # visitors whose latest request is known: more than can wait
+MOST_KEPT = 16  # maps that are kept
+MOST_KEPT_BYTES = 256 << 20
+KEPT_SECONDS = 2 * 60 * 60  # since a map was last asked for something
 MOST_LISTED = 256  # texts of an end of a direction
 SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2)
 
 
 class Maps:
-    """The handlers, and the maps of the last visitors."""
+    """The handlers, and the maps of the last visitors, by the sessions of their pages.
 
-    def __init__(self, model: ColaDLM, scheduler: Scheduler) -> None:
+    A map outlives its page's connection: gradio takes one that breaks off for a page that was closed.
+    """
+
+    def __init__(self, model: ColaDLM, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
         self.model, self.scheduler = model, scheduler
-        self._clouds: OrderedDict[str, TextCloud] = OrderedDict()
-        self._asked: dict[str, object] = {}  # what each visitor has asked for last
-        self._lock = threading.Lock()
+        self._clouds: BoundedStore[str, TextCloud] = BoundedStore(
+            MOST_KEPT, MOST_KEPT_BYTES, KEPT_SECONDS, lambda cloud: cloud.nbytes, clock
+        )
+        # what each visitor has requested last
+        self._requested: BoundedStore[str, object] = BoundedStore(
+            MOST_REQUESTS, MOST_REQUESTS, KEPT_SECONDS, lambda _: 1, clock
+        )
 
     def get(self, visitor: str) -> TextCloud | None:
-        with self._lock:
-            return self._clouds.get(visitor)
-
-    def forget(self, visitor: str) -> None:
-        with self._lock:
-            self._clouds.pop(visitor, None)
-            self._asked.pop(visitor, None)
+        return self._clouds.get(visitor)
 
     def shipped(self, visitor: str) -> Iterator[list[Any]]:
         """(map, progress) with the sentences that ship with the app, until the visitor asks for other texts."""
@@ -82,8 +86,7 @@ class Maps:
     def _ask(self, visitor: str) -> object:
         """Stands for what a visitor asks for now."""
         requested = object()
-        with self._lock:
-            self._asked[visitor] = requested
+        self._requested.keep(visitor, requested)
         return requested
 
     def _made(self, visitor: str, texts: Texts, requested: object) -> Iterator[list[Any]]:
@@ -92,7 +95,7 @@ class Maps:
                 raise TextFileError("all texts are the same, expected at least two that differ")
             vectors = None
             for event in self._encoding(visitor, texts.texts):
-                if self._asked.get(visitor) is not requested:
+                if self._requested.get(visitor) is not requested:
                     return
                 if isinstance(event, Waiting):
                     if event.ahead:
@@ -108,13 +111,9 @@ class Maps:
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
             yield [gr.skip(), progress_value("error", message=_note(error))]
             return
-        with self._lock:
-            if self._asked.get(visitor) is not requested:
-                return
-            self._clouds[visitor] = cloud
-            self._clouds.move_to_end(visitor)
-            while len(self._clouds) > MOST_KEPT:
-                self._clouds.popitem(last=False)
+        if self._requested.get(visitor) is not requested:
+            return
+        self._clouds.keep(visitor, cloud)
         yield [cloud.value(), progress_value("idle", message=texts.note)]
 
     def _encoding(self, visitor: str, texts: Sequence[str]) -> Iterator[Any]:

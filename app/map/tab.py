@@ -108,9 +108,6 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     def take_road(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
         yield from maps().take_road(visitor, texts)
 
-    def on_leave(request: gr.Request) -> None:
-        maps().forget(session_of(request))
-
     fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED).then(
         on_fit, None, [texts, fitted], **fitting
@@ -121,7 +118,6 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.like(on_end, [first, second], [first, second, note, to_edit], **QUICK, **UNLIMITED)
     saver.select(on_save, None, saver, **QUICK)
-    page.unload(on_leave)
     return TabLinks(
         sends=[Sender(texts.edit, "edit")],
         take_texts=take_road,

@@ -1,6 +1,6 @@
 """What has changed between two values of plain data, so that a stream need not send a whole value again.
 
-A patch is a dictionary of one of these forms; `mergePatch` in run_client.js applies them:
+A patch is a dictionary of one of these forms; `mergePatch` in run_state.js applies them:
 
     {"$set": value}              the new value
     {"$append": text}            a string that grew at its end

@@ -17,7 +17,6 @@ from starlette.types import Message, Receive
 from .access import is_own, visitor_of
 from .registry import RefusedRunError, Registry, Run, UnknownRunError, Update
 
-SCRIPTS = {"client": "run_client.js", "connection": "gradio_connection.js"}
 MOST_BODY = 1 << 20  # bytes of a request to start a run
 RunId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
@@ -123,8 +122,8 @@ def run_routes(registry: Registry) -> APIRouter:
             await updates.aclose()
 
     @router.get("/{name}.js")
-    async def script(name: Literal["client", "connection"]) -> FileResponse:
-        file = Path(__file__).parent / SCRIPTS[name]
+    async def script(name: Literal["gradio_connection", "run_client", "run_state", "run_transport"]) -> FileResponse:
+        file = Path(__file__).parent / f"{name}.js"
         return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     return router

@@ -1,18 +1,23 @@
-"""Runs that visitors have made, kept in memory while there is room; the server writes none of them to its disk."""
+"""Runs that visitors have made, kept in memory while there is room and for some hours. None is written to disk."""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
 import threading
-from collections import OrderedDict
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from coladlm.trace import Trace
 
+from .bounded_store import BoundedStore
+
 MAX_BYTES = 256 << 20  # of all traces together
 MAX_RUNS = 12  # of one visitor
+MAX_ALL = 512  # of all visitors
+MAX_SECONDS = 2 * 60 * 60  # since a run was last looked at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,9 +34,12 @@ class Run:
 class TraceStore:
     """Runs by visitor, the oldest forgotten first. Recorded runs that ship with the app belong to everybody."""
 
-    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-        self.max_bytes = max_bytes
-        self._runs: OrderedDict[tuple[str, str], Run] = OrderedDict()
+    def __init__(
+        self, folder: Path | None = None, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._runs: BoundedStore[tuple[str, str], Run] = BoundedStore(
+            MAX_ALL, max_bytes, MAX_SECONDS, lambda run: run.trace.nbytes, clock
+        )
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
         self._shipped = {f"shipped-{file.stem}": file for file in sorted(folder.glob("*.npz"))} if folder else {}
@@ -54,13 +62,11 @@ class TraceStore:
         number = number or self.next_number(visitor)
         with self._lock:
             run = Run(id_ or f"r{number}-{secrets.token_hex(3)}", f"{number} · {label}", trace, sequence, branch)
-            self._runs[visitor, run.id] = run
-            own = [key for key in self._runs if key[0] == visitor]
+            self._runs.keep((visitor, run.id), run)
+            own = [key for key, _ in self._runs.items() if key[0] == visitor]
             for key in own[:-MAX_RUNS]:
-                del self._runs[key]
-            while len(self._runs) > 1 and sum(run.trace.nbytes for run in self._runs.values()) > self.max_bytes:
-                self._runs.popitem(last=False)
-            there = {owner for owner, _ in self._runs}
+                self._runs.forget(key)
+            there = {owner for (owner, _), _ in self._runs.items()}
             self._counts = {owner: count for owner, count in self._counts.items() if owner in there}
             self._counts[visitor] = max(number, self._counts.get(visitor, 0))
             return run
@@ -72,11 +78,9 @@ class TraceStore:
                 label = next(label for label, shipped in self.shipped if shipped == id_)
                 self._loaded[id_] = Run(id_, label, Trace.load(self._shipped[id_]))
             return self._loaded[id_]
-        with self._lock:
-            return self._runs.get((visitor, id_))
+        return self._runs.get((visitor, id_))
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(label, id) of everything that the visitor can show, the newest first."""
-        with self._lock:
-            own = [(run.label, run.id) for key, run in self._runs.items() if key[0] == visitor]
+        own = [(run.label, run.id) for key, run in self._runs.items() if key[0] == visitor]
         return own[::-1] + self.shipped

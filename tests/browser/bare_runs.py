@@ -34,7 +34,7 @@ from .net import Net, listening
 
 BENCH = "generate"
 # The client first and then the components, as in the page; `runs` is the client's.
-WIRING = """<script type="module" src="runs/client.js"></script><script type="module">
+WIRING = """<script type="module" src="runs/run_client.js"></script><script type="module">
 const {parts, bench, names, values} = JSON.parse(document.querySelector('#given').textContent);
 for (const [name, part] of Object.entries(parts)) mount(name, part.html, part.script, part.props);
 const field = document.querySelector('#tokens input'), place = names.indexOf('settings.max_new_tokens');

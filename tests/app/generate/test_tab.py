@@ -13,7 +13,7 @@ from app.shared.settings_panel import values_of
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
-from coladlm.recipe import Recipe
+from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
@@ -182,3 +182,15 @@ def test_the_api_gives_the_text_of_its_recipe(model):
 def test_the_api_refuses_with_a_sentence(model, given):
     with pytest.raises(gr.Error, match=next(iter(given))):
         next(generate_text(model, SCHEDULER, "A cat", given))
+
+
+def test_a_run_of_the_model_that_was_loaded_before_is_refused_in_a_sentence(model, bundled):
+    store = TraceStore()
+    kept = parts_of(desk_of(model, store).write, controls_of(SETTINGS, prompt="A cat", variations=1))["kept"]
+    assert desk_of(model, store).kept("visitor", kept).trace.recipe.model == model.fingerprint
+    later = desk_of(bundled, store)
+    with pytest.raises(RecipeError, match="model that was loaded before"):
+        later.kept("visitor", kept)
+    for shown in (later.read("visitor", 0, kept), later.inspect("visitor", 0, 0, kept)):
+        assert shown.progress["state"] == "error" and "loaded before" in shown.progress["message"]
+        assert shown.card == shown.strip == gr.skip()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from app.map import handlers as map_handlers
-from app.map.handlers import Maps
+from app.map.handlers import KEPT_SECONDS, Maps
+from app.page import build_page
 from coladlm.latent.reference_cloud import load_sentences
 
 from ..viewing import at_once
@@ -143,12 +144,9 @@ def test_no_measure_of_a_map_is_nan(model, scheduler, tmp_path, lines):
     assert list(maps.fit(ME)) == []  # too few different texts for a UMAP
 
 
-def test_a_visitor_who_left_has_no_map(model, scheduler):
-    maps = Maps(model, scheduler)
-    list(maps.shipped(ME))
+def test_a_visitor_without_a_map_is_told_so(maps):
     assert maps.get("another") is None
-    maps.forget(ME)
-    assert maps.near(ME, "a cat")[1]["state"] == "error"
+    assert maps.near("another", "a cat")[1]["state"] == "error"
 
 
 def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp_path):
@@ -228,3 +226,34 @@ def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
 
 def test_no_map_is_nothing_to_save(model, scheduler):
     assert Maps(model, scheduler).save(ME, "csv")["data"] == ""
+
+
+# what is kept
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_connection_that_breaks_off_takes_no_map_from_a_page_that_is_open(model):
+    """Gradio tells of a broken connection as of a page that was closed, by the event `unload`."""
+    config = build_page(model).get_config_file()
+    assert [target for each in config["dependencies"] for target in each["targets"] if target[1] == "unload"] == []
+
+
+def test_a_map_that_nobody_has_asked_for_in_hours_is_forgotten(model, scheduler):
+    clock = Clock()
+    maps = Maps(model, scheduler, clock)
+    list(maps.shipped(ME))
+    clock.now = KEPT_SECONDS - 1
+    assert maps.get(ME) is not None
+    clock.now = 2 * KEPT_SECONDS
+    assert maps.get(ME) is None
+
+
+def test_the_bytes_of_a_map_are_those_of_its_texts_and_arrays(maps):
+    cloud = maps.get(ME)
+    assert cloud.nbytes > cloud.vectors.nbytes + sum(map(len, cloud.texts.texts))

@@ -8,7 +8,7 @@ from app.runs.deltas import SAME, parts_patch, patch
 
 
 def applied(value, change):
-    """What `mergePatch` of run_client.js makes of it; the test of that name there has the same cases."""
+    """What `mergePatch` of run_state.js makes of it; the test of that name there has the same cases."""
     if "$set" in change:
         return change["$set"]
     if "$append" in change:

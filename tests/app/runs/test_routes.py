@@ -246,7 +246,7 @@ def test_a_visitor_gets_one_cookie_with_the_page(ask):
     assert cookie.startswith(f"{COOKIE}=") and "HttpOnly" in cookie and "SameSite=Lax" in cookie
     assert "Secure" not in cookie
     assert "set-cookie" not in ask.get("/").headers
-    assert "set-cookie" not in ask.get("/runs/client.js").headers
+    assert "set-cookie" not in ask.get("/runs/run_client.js").headers
 
 
 def test_the_cookie_of_a_page_over_https_is_for_https_alone(app):
@@ -259,11 +259,19 @@ def test_a_cookie_that_is_not_ours_is_replaced(ask, value):
     assert "set-cookie" in ask.get("/", headers={"Cookie": f"{COOKIE}={value}"}).headers
 
 
-@pytest.mark.parametrize("name, defines", [("client", "reduce"), ("connection", "withoutReloads")])
+SCRIPTS = {
+    "gradio_connection": "function withoutReloads",
+    "run_client": "class RunClient",
+    "run_state": "function reduce",
+    "run_transport": "class Transport",
+}
+
+
+@pytest.mark.parametrize("name, defines", SCRIPTS.items())
 def test_the_scripts_of_the_page_are_served(ask, name, defines):
     answer = ask.get(f"/runs/{name}.js")
     assert answer.headers["content-type"].startswith("text/javascript")
-    assert f"export function {defines}" in answer.text
+    assert f"export {defines}" in answer.text
 
 
 LONG = {"view": "count", "controls": {"to": 10_000, "pause": 0.01}}
