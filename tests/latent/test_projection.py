@@ -331,8 +331,3 @@ def test_lengths_that_are_all_alike_have_no_rank_correlation():
 
 def test_trustworthiness_of_too_few_points_is_nothing():
     assert np.isnan(trustworthiness(np.zeros((2, 3)), np.zeros((2, 2))))
-
-
-def test_the_library_asks_for_umap_only_when_it_fits():
-    code = "import sys, coladlm.latent.projection; sys.exit('umap' in sys.modules or 'sklearn' in sys.modules)"
-    assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0
