@@ -57,6 +57,11 @@ class Options:
     names: tuple[str, ...] = ()
     quiet: bool = False
 
+    @property
+    def sub_path(self) -> str:
+        """The path of `root_path`, such as "/cola"; "" where the page has a host of its own."""
+        return urlsplit(self.root_path).path.rstrip("/")
+
 
 def make_app(
     model: ColaDLM, scheduler: Scheduler, api: ApiOptions, options: Options, run_limits: RunLimits | None = None
@@ -78,12 +83,10 @@ def make_app(
         yield
         registry.close(seconds=0)
 
-    sub_path = urlsplit(options.root_path).path.rstrip("/")
-    app = FastAPI(title="Cola-DLM Explorer", root_path=sub_path, openapi_url=None, docs_url=None, redoc_url=None,
-                  lifespan=lifespan)  # fmt: skip
+    app = FastAPI(title="Cola-DLM Explorer", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.routes += OpenAIApi(lambda: resident.model, scheduler, api).routes()
     app.include_router(run_routes(registry))
-    app.add_middleware(VisitorCookie, opened=registry.come_back, root_path=sub_path)
+    app.add_middleware(VisitorCookie, opened=registry.come_back, root_path=options.sub_path)
     # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     # outermost: a page of another site that points a name of its own here reads nothing at all
@@ -107,7 +110,9 @@ class Served:
         self.scheduler = Scheduler(many)
         self.app, self.page, self.registry = make_app(model, self.scheduler, api, options, run_limits)
         self._server = uvicorn.Server(
-            uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=HANG_UP_SECONDS)
+            uvicorn.Config(
+                self.app, log_level="warning", root_path=options.sub_path, timeout_graceful_shutdown=HANG_UP_SECONDS
+            )
         )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, name="server")
         self._thread.start()

@@ -1,14 +1,20 @@
-"""Runs the models on this processor, as its environment restricts it, and prints what came out as JSON.
+"""Runs the models under one instruction set after the other and writes what came out as JSON.
 
-    python tests/numerical_report.py FOLDER
+    python tests/numerical_report.py FOLDER [DEFAULT] [AVX2] [AVX512] [native]
 
-FOLDER/exact.safetensors holds what `test_every_processor.py` has computed in float64 for the bundled model. Everything
-is done with one thread and with two. Errors are largest absolute differences; tokens are listed whole.
+FOLDER/exact.safetensors holds what `test_every_processor.py` has computed in float64 for the bundled model; the reports
+are FOLDER/DEFAULT.json and so on. Everything is done with one thread and with two. Errors are largest absolute
+differences; tokens are listed whole.
+
+torch, oneDNN and MKL choose their instruction set when they compute for the first time. So one process imports torch,
+which takes longer than all the rest, and a fork of it for each set changes the environment before it computes anything.
 """
 
 import dataclasses
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,13 @@ from coladlm.networks.layers import Linear
 from coladlm.networks.packed import can_pack
 from coladlm.sampling.shared_run import SharedRun
 
+# (what it is called here, the environment that restricts torch's kernels, oneDNN and MKL to it)
+RESTRICTED = {
+    "DEFAULT": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
+    "AVX512": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_CBWR": "AVX512"},
+    "native": {},
+}
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]
 SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=12, stop_at_end=False)
@@ -119,8 +132,8 @@ def bundled_errors(model: ColaDLM, exact: dict[str, Tensor]) -> dict[str, Any]:
     return {"bundled": errors, "bundled tokens": event.token_ids}
 
 
-def main() -> None:
-    exact = load_file(Path(sys.argv[1]) / "exact.safetensors")
+def report_of(exact_file: Path) -> dict[str, Any]:
+    exact = load_file(exact_file)
     golden, bundled = (ColaDLM.from_pretrained(folder, device="cpu", dtype="float32") for folder in (GOLDEN, None))
     report: dict[str, Any] = {"capability": torch.backends.cpu.get_cpu_capability()}
     for threads in (1, 2):
@@ -129,7 +142,31 @@ def main() -> None:
             **golden_errors(golden), **company(golden), **bundled_errors(bundled, exact),
             "packed": max(filter(None, map(packed_error, (golden, bundled))), default=None),
         }  # fmt: skip
-    print(json.dumps(report))
+    return report
+
+
+def write_report(folder: Path, name: str) -> None:
+    """Computes under the instruction set `name` and writes FOLDER/NAME.json, or what went wrong in its place."""
+    for variable in {variable for environment in RESTRICTED.values() for variable in environment}:
+        os.environ.pop(variable, None)
+    os.environ |= RESTRICTED[name]
+    try:
+        report = report_of(folder / "exact.safetensors")
+    except Exception:
+        report = {"error": traceback.format_exc()}
+    (folder / f"{name}.json").write_text(json.dumps(report))
+
+
+def main() -> None:
+    folder, *names = sys.argv[1:]
+    for name in names:
+        child = os.fork()
+        if not child:
+            write_report(Path(folder), name)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            sys.exit(f"under {name} it ended with status {status}")
 
 
 if __name__ == "__main__":

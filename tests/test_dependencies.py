@@ -107,12 +107,14 @@ def test_every_extra_is_one_that_a_sentence_names():
 WITHOUT = """
 import contextlib, importlib, io, json, pkgutil, sys, traceback
 from pathlib import Path
-EXTRAS, FOLDER = sys.argv[1].split(","), sys.argv[2]
+EXTRAS, FOLDER, CHECKPOINT = sys.argv[1].split(","), *sys.argv[2:]
+import coladlm, coladlm.latent.projection
+coladlm.ColaDLM.from_pretrained(CHECKPOINT, device="cpu")
+print([name for name in ("umap", "sklearn", "torch._dynamo") if name in sys.modules], file=sys.stderr)
 for module in EXTRAS:
     sys.modules[module] = None
 
 def library():
-    import coladlm
     for found in pkgutil.walk_packages(coladlm.__path__, "coladlm."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
@@ -156,12 +158,24 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def without_extras(tmp_path_factory):
-    """What `WITHOUT` prints, by name."""
-    command = [sys.executable, "-c", WITHOUT, ",".join(EXTRAS), str(tmp_path_factory.mktemp("without"))]
+def child(tmp_path_factory, golden_folder):
+    """The process of `WITHOUT`, at its end."""
+    folder = tmp_path_factory.mktemp("without")
+    command = [sys.executable, "-c", WITHOUT, ",".join(EXTRAS), str(folder), str(golden_folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done
+
+
+@pytest.fixture(scope="module")
+def without_extras(child):
+    """What the parts of the library say, by name."""
+    return json.loads(child.stdout)
+
+
+def test_what_imports_slowly_is_left_until_it_is_needed(child):
+    """The fits of maps, and torch's compiler, which a checkpoint's loading once imported."""
+    assert child.stderr == "[]\n"
 
 
 def test_the_library_is_imported_without_its_extras(without_extras):

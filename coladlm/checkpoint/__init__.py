@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..assets import ASSETS
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
@@ -228,6 +229,18 @@ def stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
     return tensors
 
 
+class _Undrawn(TorchFunctionMode):
+    """Layers keep the weights that they are made with: to draw some without memory for them, torch would import its
+    compiler, which takes longer than all of a checkpoint's loading."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None
+        return func(*args, **(kwargs or {}))
+
+
 def _skeleton(
     network: str, config: TextVAEConfig | DiTConfig, tensors: dict[str, StoredTensor], files: list[Path]
 ) -> nn.Module:
@@ -240,7 +253,7 @@ def _skeleton(
         if found < getattr(config, field):  # before a network of a million layers is built, only to find them missing
             raise CheckpointError(f"{place}: found {found} {prefix}, expected {field} = {getattr(config, field)}")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             skeleton = BlockCausalDiT(config) if isinstance(config, DiTConfig) else TextVAE(config)
     except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(

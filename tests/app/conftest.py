@@ -13,6 +13,14 @@ def scheduler():
     one.close(grace=0)
 
 
+@pytest.fixture
+def every_step(monkeypatch) -> None:
+    """A frame for every step, however fast they come: a run is seen under way on the fastest machine."""
+    for module in ("shared.row_frames", "generate.frames", "trajectories.frames"):
+        monkeypatch.setattr(f"app.{module}.FRAME_SECONDS", 0.0)
+    monkeypatch.setattr("app.shared.row_frames.SHARE", 1)
+
+
 @pytest.fixture(scope="session")
 def baseline() -> BundledBaseline:
     return BundledBaseline()

@@ -1,6 +1,8 @@
 """No network is called from another thread than the scheduler's, whatever a visitor does."""
 
+import dataclasses
 import threading
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
@@ -163,6 +165,15 @@ def api(visit):
     decode_latents(*both, mean)
 
 
+def errors_in(shown):
+    """The parts that say that something went wrong, anywhere in what a view or a handler gives."""
+    if isinstance(shown, Mapping):
+        return [shown] if shown.get("state") == "error" else errors_in(list(shown.values()))
+    if dataclasses.is_dataclass(shown) and not isinstance(shown, type):
+        return errors_in([getattr(shown, field.name) for field in dataclasses.fields(shown)])
+    return [error for part in shown for error in errors_in(part)] if isinstance(shown, list | tuple) else []
+
+
 CASES = {
     "generate": lambda v: v.desk.write(Viewer(ME), controls_of(SETTINGS, prompt=TEXT, variations=2)),
     "a token": look_at_a_token,
@@ -190,8 +201,13 @@ CASES = {
 def test_networks_are_called_in_the_thread_of_the_scheduler_alone(visit, case):
     visit.threads.clear()
     frames = list(CASES[case](visit))
-    assert not any(part.get("state") == "error" for frame in frames for part in frame if isinstance(part, dict)), frames
+    assert errors_in(frames) == []
     assert visit.threads == {THREAD}
+
+
+def test_an_error_would_be_seen(visit):
+    shown = visit.desk.inspect(ME, 0, 0, None)
+    assert errors_in([{"rows": {"rows": []}}, shown]) == [shown.progress]
 
 
 def test_a_page_is_laid_out_without_a_network(visit):

@@ -274,12 +274,12 @@ def test_few_different_points_lie_where_the_pca_has_them(count, dimensions, tmp_
     assert again.message == "read from the cache"
 
 
-def test_equal_points_count_as_one_in_the_order_of_their_first():
-    points = np.array([[2, 0], [1, 0], [2, 0], [3, 0], [1, 0]], np.float32)
-    different, which = projection._different(points)
-    assert different.tolist() == [[2, 0], [1, 0], [3, 0]] and which.tolist() == [0, 1, 0, 2, 1]
-    alone, order = projection._different(points[[3, 0, 1]])
-    assert np.array_equal(alone, points[[3, 0, 1]]) and order.tolist() == [0, 1, 2]
+def test_equal_points_are_fitted_once_and_each_lies_where_its_equals_do(tmp_path, layout_without_umap):
+    """The layout here is that of the first components, of whatever points the fit is given."""
+    draw = np.random.default_rng(0)
+    points = draw.normal(size=(20, 4))[draw.integers(0, 20, 60)]
+    *_, last = fit_umap(points, UMAPSettings(neighbours=5, epochs=10), "model", tmp_path)
+    np.testing.assert_array_equal(last.result.embedding, fit_pca(points, 4).place(points)[:, :2])
 
 
 def test_points_of_another_width_are_refused(umap_map):
@@ -331,8 +331,3 @@ def test_lengths_that_are_all_alike_have_no_rank_correlation():
 
 def test_trustworthiness_of_too_few_points_is_nothing():
     assert np.isnan(trustworthiness(np.zeros((2, 3)), np.zeros((2, 2))))
-
-
-def test_the_library_asks_for_umap_only_when_it_fits():
-    code = "import sys, coladlm.latent.projection; sys.exit('umap' in sys.modules or 'sklearn' in sys.modules)"
-    assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from coladlm.latent import reference_cloud
-from coladlm.latent.projection import MAX_FITTED, ProjectionError
-from coladlm.latent.reference_cloud import SHIPPED, ReferenceCloud
+from coladlm.latent.projection import MAX_FITTED, ProjectionError, faithfulness, fit_pca
+from coladlm.latent.reference_cloud import HELD_OUT, SHIPPED, ReferenceCloud
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,13 @@ def test_no_word_takes_more_than_its_share(survey):
 def test_maps_are_fitted_on_states_of_all_times_and_not_on_those_held_out(survey):
     fitted = survey.fitted_on()
     assert len(fitted) <= MAX_FITTED
-    held_out = survey.states[:, -survey._held_out :].reshape(-1, 8)
-    assert not (fitted[:, None] == held_out[::7]).all(-1).any()
+    known = {state.tobytes() for state in fitted}
+    held_out = [not any(state.tobytes() in known for state in path) for path in survey.states.swapaxes(0, 1)]
+    count = min(HELD_OUT, len(held_out) // 2)
+    assert count > 1 and all(held_out[-count:])
+    chart = fit_pca(fitted, 2)
+    measured = faithfulness(chart, survey.states[:, -count:], survey.latents)
+    assert survey.numbers("pca2", chart)["pca2"] == measured
     np.testing.assert_array_equal(fitted[: len(survey.latents)], survey.latents)
     assert (fitted == survey.states[0, 0]).all(-1).any()
 

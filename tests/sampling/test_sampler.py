@@ -198,7 +198,7 @@ def repeated_words(model, ids, size):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_no_word_completes_an_n_gram_a_second_time(bundled, temperature):
-    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=70, temperature=temperature, top_k=4,
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=40, temperature=temperature, top_k=4,
                                    stop_at_end=False, no_repeat_ngram_size=0)  # fmt: skip
     prompts = ["The cat and the cat and the", "Once there was a dog."]
     counts = []
@@ -208,11 +208,11 @@ def test_no_word_completes_an_n_gram_a_second_time(bundled, temperature):
         # what the prompt repeats is its own
         counts.append(sum(repeated_words(bundled, ids + answer, 2) - repeated_words(bundled, ids, 2)
                           for ids, answer in zip(prompt_ids, end.token_ids, strict=True)))  # fmt: skip
-    assert counts[0] > 10 and counts[1] == 0
+    assert counts[0] > 5 and counts[1] == 0
 
 
 def test_noise_that_is_given_is_written_as_the_same_noise_drawn(bundled):
-    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=40, no_repeat_ngram_size=2)
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, no_repeat_ngram_size=2)
     prompts, shape = ["The cat and the cat and the", "Once"], (bundled.block_size, bundled.latent_dim)
     noise = torch.stack([torch.stack([block_noise(settings.seed, row, block, shape) for row in range(len(prompts))])
                          for block in range(12)])  # fmt: skip
@@ -334,13 +334,13 @@ def test_a_run_resumed_from_a_step_ends_like_the_run(model):
 
 def test_inversion_and_back_returns_the_latents(model):
     """Fixed-point steps backwards, then the sampler's own steps forwards."""
-    settings = dataclasses.replace(SHORT, guidance=1.0, steps=8)
+    settings = dataclasses.replace(SHORT, guidance=1.0, steps=4)
     text = model.encode_texts(["Once upon a time there was a cat."])[0]
     n = len(text.latents) // 4 * 4
     plan = dataclasses.replace(
         model.plan("", dataclasses.replace(settings, max_new_tokens=n)), source=text.latents[:n].view(-1, 4, 8)
     )
-    noise = [e.latents[0] for e in model.run_plans([plan], settings, invert=True, inverse_iterations=40)
+    noise = [e.latents[0] for e in model.run_plans([plan], settings, invert=True, inverse_iterations=20)
              if isinstance(e, BlockDone)]  # fmt: skip
     plan = model.plan("", dataclasses.replace(settings, max_new_tokens=n), noise=torch.stack(noise))
     back = torch.cat([e.latents[0] for e in model.run_plans([plan], settings) if isinstance(e, BlockDone)])

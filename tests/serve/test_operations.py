@@ -55,6 +55,20 @@ def outcome(events) -> tuple:
     return finished.texts, finished.token_ids, finished.reasons, own
 
 
+@pytest.fixture(scope="module")
+def alone(model):
+    """alone(recipe) runs it once for all tests: the outcome, and the types of its events in their order."""
+    known = {}
+
+    def ran(recipe: Recipe) -> tuple[tuple, list[type]]:
+        if recipe.to_json() not in known:
+            events = list(run(model, recipe))
+            known[recipe.to_json()] = outcome(events), [type(event) for event in events]
+        return known[recipe.to_json()]
+
+    return ran
+
+
 def held_batch(scheduler, model):
     """A long text that is under way, for others to join."""
     held = scheduler.run(model, Recipe("generate", ("x",), LONG), steps="none")
@@ -64,27 +78,27 @@ def held_batch(scheduler, model):
 
 @pytest.mark.parametrize("steps", ["all", "some", "none"])
 @pytest.mark.parametrize("which", range(len(recipes())), ids=[f"{r.operation}-{i}" for i, r in enumerate(recipes())])
-def test_an_operation_that_joins_a_batch_gives_what_it_gives_alone(model, scheduler, which, steps):
+def test_an_operation_that_joins_a_batch_gives_what_it_gives_alone(model, scheduler, alone, which, steps):
     recipe = recipes()[which]
     held = held_batch(scheduler, model)
-    assert outcome(scheduler.run(model, recipe, steps=steps)) == outcome(run(model, recipe))
+    assert outcome(scheduler.run(model, recipe, steps=steps)) == alone(recipe)[0]
     assert scheduler.metrics.shared_requests[recipe.operation] >= 1
     held.close()
 
 
-def test_every_event_comes_and_in_the_order_that_it_has_alone(model, scheduler):
+def test_every_event_comes_and_in_the_order_that_it_has_alone(model, scheduler, alone):
     held = held_batch(scheduler, model)
     for recipe in recipes():
         seen = [type(event) for event in scheduler.run(model, recipe) if not isinstance(event, Waiting)]
-        assert seen == [type(event) for event in run(model, recipe)]
+        assert seen == alone(recipe)[1]
     held.close()
 
 
-def test_without_steps_an_operation_says_everything_else(model, scheduler):
+def test_without_steps_an_operation_says_everything_else(model, scheduler, alone):
     for recipe in recipes():
         events = scheduler.run(model, recipe, steps="none")
         seen = [type(event) for event in events if not isinstance(event, Waiting)]
-        assert seen == [type(event) for event in run(model, recipe) if not isinstance(event, Step)]
+        assert seen == [kind for kind in alone(recipe)[1] if not issubclass(kind, Step)]
 
 
 def test_whoever_wants_some_steps_gets_the_first_with_its_preview(model, scheduler):
@@ -93,7 +107,7 @@ def test_whoever_wants_some_steps_gets_the_first_with_its_preview(model, schedul
     assert steps[0].preview().shape[:2] == (3, model.block_size * model.patch_size)
 
 
-def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(model, scheduler):
+def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(model, scheduler, alone):
     draw, given, left, threads = random.Random(3), {}, [], []
     asked = [
         dataclasses.replace(recipe, settings=dataclasses.replace(recipe.settings, seed=seed))
@@ -123,7 +137,7 @@ def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(
         thread.join(120)
     assert sorted((*given, *left)) == list(range(len(asked)))
     for index, found in given.items():
-        assert found == outcome(run(model, asked[index]))
+        assert found == alone(asked[index])[0]
     assert set(scheduler.metrics.shared_requests) == {"generate", "interpolate", "edit"}
 
 
@@ -134,11 +148,11 @@ def wait_for_turns(scheduler, count: int) -> None:
         time.sleep(0.002)
 
 
-def test_inversions_share_their_way_to_the_noise_and_back(model, scheduler):
+def test_inversions_share_their_way_to_the_noise_and_back(model, scheduler, alone):
     asked = [Recipe("invert", texts, SETTINGS, options={"iterations": 2}) for texts in ((TEXT,), ROAD)]
     events = [scheduler.run(model, recipe, steps="none") for recipe in asked]
     for each, recipe in zip(events, asked, strict=True):
-        assert outcome(each) == outcome(run(model, recipe))
+        assert outcome(each) == alone(recipe)[0]
     assert scheduler.metrics.shared_requests == {"invert": 2}
 
 
@@ -156,7 +170,7 @@ def test_a_branch_from_the_middle_of_a_block_joins_a_batch(model, scheduler):
     held.close()
 
 
-def test_an_error_in_the_reading_of_a_batch_reaches_its_visitor_alone(model, scheduler, monkeypatch):
+def test_an_error_in_the_reading_of_a_batch_reaches_its_visitor_alone(model, scheduler, monkeypatch, alone):
     def fail(*_):
         raise RuntimeError("no measure")
 
@@ -164,7 +178,7 @@ def test_an_error_in_the_reading_of_a_batch_reaches_its_visitor_alone(model, sch
     good = scheduler.run(model, recipes()[0])
     with pytest.raises(RuntimeError, match="no measure"):
         list(scheduler.run(model, recipes()[4]))
-    assert outcome(good) == outcome(run(model, recipes()[0]))
+    assert outcome(good) == alone(recipes()[0])[0]
     assert scheduler.numbers() == {"running": 0, "waiting": 0}
 
 
@@ -180,10 +194,10 @@ def test_an_operation_that_is_left_frees_what_it_holds(model, scheduler):
     assert scheduler.turns.call(scheduler.batches.sizes) == []
 
 
-def test_more_sequences_than_a_batch_may_have_run_in_one_of_their_own(model):
+def test_more_sequences_than_a_batch_may_have_run_in_one_of_their_own(model, alone):
     one = Scheduler(Limits(batch=2))
     try:
-        assert outcome(one.run(model, recipes()[0])) == outcome(run(model, recipes()[0]))
+        assert outcome(one.run(model, recipes()[0])) == alone(recipes()[0])[0]
         assert one.metrics.shared_requests == {}
     finally:
         one.close(grace=0)

@@ -23,7 +23,7 @@ from coladlm.serve import (
 )
 
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
-LONG = dataclasses.replace(SETTINGS, max_new_tokens=480)
+LONG = dataclasses.replace(SETTINGS, max_new_tokens=4000)  # for a run that a test leaves or stops
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_full_line_refuses_at_once_with_the_expected_wait(model, scheduler):
 
 def test_the_line_says_how_many_are_ahead(model, scheduler):
     one = scheduler(running=1)
-    first = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)))
+    first = one.run(model, recipe(settings=LONG))
     second, third = one.run(model, recipe()), one.run(model, recipe())
     sooner, later = next(second), next(third)
     assert isinstance(sooner, Waiting) and isinstance(later, Waiting)
@@ -244,8 +244,9 @@ def test_who_wants_every_step_gets_it_in_a_batch_too(model, scheduler):
 def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, scheduler, monkeypatch):
     monkeypatch.setattr("coladlm.serve.batches.PATIENCE", 0.2)
     one = scheduler()
-    slow = one.run(model, recipe(settings=LONG))
-    quick = one.run(model, recipe(settings=LONG), steps="none")
+    some = dataclasses.replace(SETTINGS, max_new_tokens=120)
+    slow = one.run(model, recipe(settings=some))
+    quick = one.run(model, recipe(settings=some), steps="none")
     assert texts(quick)
     with pytest.raises(SlowError, match="not taken"):
         list(slow)
@@ -276,7 +277,7 @@ def test_a_call_gives_what_the_function_gives_in_the_thread_of_the_model(schedul
 
 def test_a_look_takes_a_turn_of_the_thread_of_the_model_and_no_place(model, scheduler):
     one = scheduler(running=1, waiting=0)
-    held = one.run(model, recipe(settings=dataclasses.replace(LONG, max_new_tokens=4000)), steps="none")
+    held = one.run(model, recipe(settings=LONG), steps="none")
     next(held)
     assert one.look(lambda: threading.current_thread().name) == "model"
     assert one.numbers() == {"running": 1, "waiting": 0}
@@ -306,7 +307,7 @@ def test_an_event_loop_hears_the_same_without_a_thread(model, scheduler, complet
 
 def test_closing_lets_short_requests_end_and_tells_the_others(model):
     one = Scheduler(Limits(running=2))
-    endless = dataclasses.replace(LONG, steps=30, max_new_tokens=4000)
+    endless = dataclasses.replace(LONG, steps=30)
     quick = dataclasses.replace(SETTINGS, steps=2, max_new_tokens=4)
     short, long, waits = (one.run(model, recipe(settings=s)) for s in (quick, endless, SETTINGS))
     closing = threading.Thread(target=one.close, args=(2.0,))

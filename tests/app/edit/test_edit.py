@@ -195,7 +195,7 @@ def test_controls_that_are_missing_are_a_sentence(model, name):
         parts_of(_view(model), controls)
 
 
-def test_a_stopped_edit_keeps_whole_texts(model):
+def test_a_stopped_edit_keeps_whole_texts(model, every_step):
     context, rows = Viewer(), []
     text = "the bird sang " * 60
     settings = SamplerSettings(steps=50, seed=5, guidance=2.0)

@@ -110,7 +110,7 @@ def stopped(model, steps_seen, settings=LONG, variations=1):
     return parts, store
 
 
-def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model):
+def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model, every_step):
     parts, store = stopped(model, 2)
     assert parts["strip"]["state"] == parts["progress"]["state"] == "stopped"
     lines = parts["strip"]["settled"].count("\n")
@@ -122,13 +122,13 @@ def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model):
     assert trace.reasons == ["stopped"] and len(trace.answers[0]) > 0
 
 
-def test_variations_that_were_stopped_can_be_read(model):
+def test_variations_that_were_stopped_can_be_read(model, every_step):
     parts, store = stopped(model, 1, variations=3)
     assert parts["rows"]["state"] == "stopped" and all(row["text"].strip() for row in parts["rows"]["rows"])
     assert desk_of(model, store).read("visitor", 2, parts["kept"]).strip["settled"]
 
 
-def test_how_much_was_written_is_said_when_a_run_is_stopped(model):
+def test_how_much_was_written_is_said_when_a_run_is_stopped(model, every_step):
     parts, _ = stopped(model, 1)
     words = sum(len(json.loads(line)) for line in parts["strip"]["settled"].split("\n") if line)
     forming = len(parts["strip"]["live"])

@@ -222,7 +222,7 @@ def _stopped(model, frames=4, **controls):
 
 
 @pytest.mark.parametrize("road", ["through_flow", "prompt_to_prompt"])
-def test_a_stopped_interpolation_keeps_the_texts_as_far_as_they_have_come(model, road):
+def test_a_stopped_interpolation_keeps_the_texts_as_far_as_they_have_come(model, road, every_step):
     parts = _stopped(model, road=road, settings=SamplerSettings(steps=50, max_new_tokens=64, seed=5, guidance=2.0))
     assert (parts["rows"]["state"], parts["progress"]["state"]) == ("stopped", "stopped")
     forming = parts["rows"]["rows"][1]

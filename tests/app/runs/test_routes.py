@@ -1,6 +1,7 @@
 """The run endpoints over HTTP: what a browser asks, in which order it may ask it, and who may."""
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -34,8 +35,8 @@ def count(context, controls):
 
 
 @pytest.fixture
-def registry():
-    registry = Registry(RunLimits(active=2, orphan=0.3, left=0.1))
+def registry(request):
+    registry = Registry(getattr(request, "param", RunLimits(active=2, orphan=0.3, left=0.1)))
     registry.add_view("count", count)
     registry.open()
     yield registry
@@ -303,10 +304,22 @@ def followed_at(address):
         return events(lines)
 
 
+@pytest.mark.parametrize("registry", [RunLimits(orphan=60)], indirect=True, ids=["runs wait for a listener"])
 def test_a_broken_connection_goes_on_with_what_it_missed(address, registry):
-    httpx.put(f"{address}/runs/id-number-1", json={"view": "count", "controls": {"to": 12, "pause": 0.2}}, headers=ME)
+    go_on = threading.Event()
+
+    def waits(context, controls):
+        yield {"n": 1}
+        assert go_on.wait(PATIENCE)
+        yield {"n": 2}
+
+    registry.add_view("waits", waits)
+    httpx.put(f"{address}/runs/id-number-1", json={"view": "waits", "controls": {}}, headers=ME)
+    before = []
     with listening(address) as lines:
-        before = events(line for line in (next(lines) for _ in range(16)))
+        while not (before and before[-1][2]["parts"].get("n")):
+            before += events(itertools.chain(iter(lambda: next(lines), ""), [""]))
+    go_on.set()
     with listening(address, **{"Last-Event-ID": str(before[-1][1])}) as lines:
         after = events(lines)
     assert after[0][0] == "delta" and after[0][1] > before[-1][1]

@@ -72,12 +72,6 @@ def run(explorer, prompt="The cat sat", add=False, ids=(), settings=SETTINGS, vi
     return frames_of(run_on_map, explorer, viewer(visitor), controls)
 
 
-@pytest.fixture
-def every_step(monkeypatch):
-    """A frame for every step, however fast they come."""
-    monkeypatch.setattr("app.trajectories.frames.FRAME_SECONDS", 0.0)
-
-
 def stopped(view, explorer, controls, lines):
     """(id, last frame) of a run that is stopped at the frame with so many lines on the map."""
     context = viewer()
