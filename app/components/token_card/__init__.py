@@ -9,8 +9,8 @@ from ..own_html import OwnHTML
 
 class TokenCard(OwnHTML):
     """Shows a value with `title`, `where`, `note`, `read` ([word, probability, was it chosen], best first), `latent`,
-    `size`, `point` and `requested`; nothing while it is None. Triggers `select` with `point` for "see its path", `clear` on
-    closing.
+    `size`, `point` and `requested`; nothing while it is None. Triggers `select` with `point` for "see its
+    path", `clear` on closing.
 
     requested: when the browser asked for it, by its own clock. A value that comes after one that was asked for later is
     dropped.
