@@ -85,7 +85,7 @@ class Bare:
 
     def triggered(self, name: str, event: str | None = None) -> list[Any]:
         """What a part has triggered: the data of every such event, or [event, data] of all of them."""
-        triggered = self.page.evaluate("name => parts[name].outcome", name)
+        triggered = self.page.evaluate("name => parts[name].triggered", name)
         return triggered if event is None else [data for kind, data in triggered if kind == event]
 
     def locator(self, selector: str) -> Locator:

@@ -83,7 +83,7 @@ def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
 
 def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
     page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
-    page.page.wait_for_function("parts.flow.outcome.length > 0")
+    page.page.wait_for_function("parts.flow.triggered.length > 0")
     page.page.get_by_role("button", name="Run one").click()
     assert page.triggered("flow") == [["input", {}], ["submit", {}]]
 
@@ -133,7 +133,7 @@ def test_a_click_on_a_path_opens_its_point(flow, flows):
     page.page.mouse.move(*spot)
     page.page.wait_for_function("document.querySelector('#flow .map')._hoverdata")  # what Plotly gives out at a click
     page.page.mouse.click(*spot)
-    page.page.wait_for_function("parts.flow.outcome.length > 0")
+    page.page.wait_for_function("parts.flow.triggered.length > 0")
     (point,) = page.triggered("flow", "select")
     page.update("point", flows.card(point))
     expect(page.locator("#point .title")).to_contain_text("before step")
