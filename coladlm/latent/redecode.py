@@ -78,8 +78,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         fixed[0, :pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
         if settings.no_repeat_ngram_size:
             so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
-            context = torch.cat((so_far[None], fixed), 1)
-            ids = choose_unrepeated(of_block, *how, context, settings.no_repeat_ngram_size,
+            text = torch.cat((so_far[None], fixed), 1)
+            ids = choose_unrepeated(of_block, *how, text, settings.no_repeat_ngram_size,
                                     model.sampler.words.cpu(), fixed, fixed == NO_TOKEN)[0]  # fmt: skip
         else:
             ids = choose(of_block, *how)[0]
