@@ -12,7 +12,7 @@ from ..train.meaning import nearest
 from .stories import batches, encode
 
 NOISE_SIZES = (0.0, 0.2, 0.4, 0.6)
-WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "note", "tree", "cake", "rain", "sad", "house",
+WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "said", "tree", "cake", "rain", "sad", "house",
          "car", "water", "friend", "sleep", "help", "two")  # fmt: skip
 
 

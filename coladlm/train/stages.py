@@ -51,7 +51,7 @@ EachValidation = Callable[[Training], dict[str, Any]]  # what is added to those 
 
 VALIDATION_ROWS, ROWS_A_BATCH = 128, 16
 MEASURED_STORIES = 500  # for the mean latent of each token
-WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "note", "tree", "cake", "rain", "sad", "house",
+WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "said", "tree", "cake", "rain", "sad", "house",
          "car", "water", "friend", "sleep", "help", "two")  # fmt: skip
 
 

@@ -129,6 +129,7 @@ def test_a_branch_is_followed_and_stopped_beside_its_button(visit):
     scrub(page, 4)
     page.get_by_role("button", name="Next path").click()
     page.get_by_role("button", name="Look closer").click()
+    expect(page.locator("#point .title")).to_contain_text("before step")
     branch = page.locator("#branch")
     button = branch.get_by_role("button", name="Resume from here")
     button.click()

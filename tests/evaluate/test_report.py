@@ -185,7 +185,7 @@ def test_the_command_measures_some_parts(arguments, capsys):
         (["--data", "nowhere"], "nowhere/train.jsonl: no such file"),
         (["--samples", "99"], "12 stories begin with a sentence of at most 248 tokens, expected 99"),
         (["--steps", "0"], "steps is 0"),
-        (["--json", "nowhere/out.json"], "expected the name of a file in a folder"),
+        (["--json", "nowhere/out.json"], "expected the name of a file in an existing folder"),
         (["--baseline", "nowhere"], "nowhere: found nothing"),
     ],
 )
