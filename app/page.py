@@ -239,5 +239,5 @@ def _millions(count: int) -> str:
 FOOTER = (
     "<footer><p>Program: Apache-2.0. Method: Cola-DLM, <a href='https://arxiv.org/abs/2605.06548' rel='noreferrer'>"
     "arXiv:2605.06548</a>; a checkpoint published in its form loads here unchanged. Your texts stay in this browser, "
-    "in the link that you copy and, until newer runs take their place, in the memory of the server.</p></footer>"
+    "in the link that you copy and, for some hours at most, in the memory of the server.</p></footer>"
 )

@@ -117,7 +117,10 @@ class LiveRun:
 
     def _speed(self, tokens: int) -> list[str]:
         seconds = self.clock() - self.started
-        return [f"{seconds:.1f} s"] + ([f"{tokens / seconds:.0f} tokens/s"] if tokens and seconds > 0 else [])
+        if not tokens or seconds <= 0:
+            return [f"{seconds:.1f} s"]
+        rate = tokens / seconds
+        return [f"{seconds:.1f} s", f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"]
 
     def _frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
         tokens = len(self.answer)

@@ -170,8 +170,8 @@ class Maps:
         except ValueError as error:
             yield [gr.skip(), progress_value("error", message=_note(error))]
             return
-        if self.get(visitor) is cloud:  # else there are other texts on the map by now
-            yield [cloud.value(), progress_value("idle")]
+        still = self.get(visitor) is cloud  # else there are other texts on the map by now
+        yield [cloud.value() if still else gr.skip(), progress_value("idle")]
 
     def near(self, visitor: str, text: str) -> list[Any]:
         """(map, progress) with the texts that lie nearest to a text of the visitor's."""

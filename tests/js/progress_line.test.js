@@ -35,6 +35,8 @@ test('a run that starts says so', () => {
 for (const [about, value, said] of [
   ['one token', {...RUNNING, tokens: 1}, 'Stopped after 1 token.'],
   ['tokens that are forming', {...RUNNING, forming: 2}, 'Stopped after 5 tokens, the last 2 of them still forming.'],
+  ['nothing but what is forming', {...RUNNING, tokens: 0, forming: 4}, 'Stopped after 4 tokens, all still forming.'],
+  ['one token that is forming', {...RUNNING, tokens: 0, forming: 1}, 'Stopped after 1 token, still forming.'],
   ['texts that it counts', {...RUNNING, stopped: 'Stopped: 3 of 9 texts are finished.'}, 'Stopped: 3 of 9 texts are finished.'],
   ['a share without a count', {...RUNNING, tokens: 0}, 'Stopped.'],
   ['nothing', {...RUNNING, tokens: 0, fraction: 0}, 'Stopped before it began.'],

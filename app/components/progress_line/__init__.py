@@ -49,7 +49,10 @@ def stopped_value(value: dict[str, Any]) -> dict[str, Any]:
     written, forming = value["tokens"], value["forming"]
     count = written + forming
     note = f"Stopped after {count} token{'s' * (count != 1)}"
-    note += f", the last {forming} of them still forming." if forming else "."
+    if forming:
+        which = "" if count == 1 else "all " if forming == count else f"the last {forming} of them "
+        note += f", {which}still forming"
+    note += "."
     if value["state"] == "waiting" or not (count or value["fraction"] or value["stopped"]):
         note = "Stopped before it began."
     elif value["stopped"] or not count:

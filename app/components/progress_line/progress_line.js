@@ -43,7 +43,9 @@ function stoppedAfter({state, tokens, forming, fraction, stopped}) {
   if (state === 'waiting' || !(all || fraction || stopped)) return 'Stopped before it began.';
   if (stopped || !all) return stopped || 'Stopped.';
   const counted = 'Stopped after ' + all + (all === 1 ? ' token' : ' tokens');
-  return counted + (forming ? ', the last ' + forming + ' of them still forming.' : '.');
+  if (!forming) return counted + '.';
+  const which = all === 1 ? '' : forming === all ? 'all ' : 'the last ' + forming + ' of them ';
+  return counted + ', ' + which + 'still forming.';
 }
 
 const STATES = {

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -68,6 +69,23 @@ def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
     values = list(maps.fit(ME))
     assert "umap" in data_of(values[-1])["at"]
     assert list(tmp_path.rglob("*.npz"))
+
+
+def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_nothing_more(
+    model, scheduler, monkeypatch, tmp_path, layout_without_umap
+):
+    monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
+    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_handlers, "load_sentences", lambda: load_sentences()[:30])
+    file = tmp_path / "mine.txt"
+    file.write_text("A cat sat.\nA dog ran.")
+    maps = Maps(model, scheduler)
+    list(maps.shipped(ME))
+    fitting = maps.fit(ME)
+    next(fitting)
+    list(maps.upload(ME, str(file)))
+    shown, progress = list(fitting)[-1]
+    assert shown == gr.skip() and progress["message"] == ""
 
 
 def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, layout_without_umap):

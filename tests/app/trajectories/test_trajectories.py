@@ -169,7 +169,7 @@ def test_a_run_that_is_stopped_is_a_run(explorer, every_step):
     assert explorer.store.get(ME, id_).trace.stopped
     assert chosen(last) == [id_]
     assert last["flow"]["state"] == last["progress"]["state"] == "stopped"
-    assert last["progress"]["message"] == "Stopped after 4 tokens, the last 4 of them still forming."
+    assert last["progress"]["message"] == "Stopped after 4 tokens, all still forming."
     states = records(last["flow"])[1:]
     assert states and states == records(explorer.show(ME, [id_]).flow)[1:]
     assert len(last["curves"]["runs"]) == 1
