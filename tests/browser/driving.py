@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
@@ -100,10 +101,11 @@ def be_still(page: Page) -> None:
     )
 
 
-def grave_violations(page: Page) -> list[str]:
-    """Each serious finding of axe-core with the first places that it names."""
+def grave_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
+    """Each serious finding of axe-core with the first places that it names. rules: the names of these alone."""
     there = page.evaluate("'axe' in window")
-    found = Axe("0" if there else AXE_SCRIPT).run(page).response["violations"]
+    options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else None
+    found = Axe("0" if there else AXE_SCRIPT).run(page, options=options).response["violations"]
     return [
         f"{rule['id']}: {[node['html'][:160] for node in rule['nodes'][:4]]}"
         for rule in found

@@ -61,7 +61,9 @@ def test_stop_keeps_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
     state(page, "stopped")
     kept = page.locator(".answer .token").count()
     assert kept >= 8
-    expect(page.locator("#generate .own-progress_line .note").first).to_have_text(re.compile(r"Stopped after \d+ tokens"))
+    expect(page.locator("#generate .own-progress_line .note").first).to_have_text(
+        re.compile(r"Stopped after \d+ tokens")
+    )
     assert int(re.search(r"\d+", page.locator("#generate .own-progress_line .note").first.inner_text())[0]) >= kept
     set_up(page, "", tokens=4)
     run(page)
