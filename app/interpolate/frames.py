@@ -65,32 +65,32 @@ class LiveInterpolation(LiveRows):
             return self.running(event.block, event.index, event.steps, event.noise.max().item())
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
-    def _waypoints(self, road: Interpolation) -> Frame | None:
-        self.notes = list(road.notes)
-        measured = bool(road.waypoints[0].latent_distances)
-        for row, stop in zip(self.rows, road.waypoints, strict=True):
-            if stop.done and not (measured or self.continues) and row.final is None:
-                row.final, row.text, row.live = [(stop.text, 0)], stop.text, []
+    def _waypoints(self, found: Interpolation) -> Frame | None:
+        self.notes = list(found.notes)
+        measured = bool(found.waypoints[0].latent_distances)
+        for row, waypoint in zip(self.rows, found.waypoints, strict=True):
+            if waypoint.done and not (measured or self.continues) and row.final is None:
+                row.final, row.text, row.live = [(waypoint.text, 0)], waypoint.text, []
             elif measured:
-                row.lead, row.final, row.text, row.live = "", self._final(stop), stop.text, []
+                row.lead, row.final, row.text, row.live = "", self._final(waypoint), waypoint.text, []
             elif self.continues and not row.lead:
-                row.lead, row.context = stop.prompt, self.model.tokenize(stop.prompt)[-8:]
+                row.lead, row.context = waypoint.prompt, self.model.tokenize(waypoint.prompt)[-8:]
         if measured:
             unit = "radians" if LatentSpace(self.model.vae.config).spherical else "radii"
             self.more["distances"] = distances_value(
                 [row.label for row in self.rows],
-                [stop.latent_distances for stop in road.waypoints],
-                [stop.token_distances for stop in road.waypoints],
+                [waypoint.latent_distances for waypoint in found.waypoints],
+                [waypoint.token_distances for waypoint in found.waypoints],
                 unit,
             )
         return self.frame("running", [self._seconds()], 1.0 if measured else 0.0, "Writing")
 
-    def _final(self, stop: Waypoint) -> list[tuple[str, int]]:
-        parts = pieces(self.model.tokenizer, stop.token_ids, special=self.special)
-        changed = stop.changed or [False] * len(parts)
+    def _final(self, waypoint: Waypoint) -> list[tuple[str, int]]:
+        parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special)
+        changed = waypoint.changed or [False] * len(parts)
         flags, at = [], 0
         for part, new in zip(parts, changed, strict=True):
-            flags.append(CHANGED * bool(new and part.strip()) + PROMPT * (at < len(stop.prompt)))
+            flags.append(CHANGED * bool(new and part.strip()) + PROMPT * (at < len(waypoint.prompt)))
             at += len(part)
         return segments(parts, flags)
 

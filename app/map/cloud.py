@@ -26,7 +26,7 @@ class TextCloud:
         self.names = cluster_words(texts.texts, self.clusters)
         self.pca = fit_pca(vectors, min(2, vectors.shape[1]))
         self.charts: dict[str, PCAMap | UMAPMap] = {"pca": self.pca}
-        self.road: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
+        self.waypoints: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
 
     @property
     def nbytes(self) -> int:
@@ -42,12 +42,12 @@ class TextCloud:
 
     def value(self, near: dict[str, Any] | None = None) -> dict[str, Any]:
         """For a TextMap. near: see `text_map_value`."""
-        return text_map_value(self.json(), near, self._road())
+        return text_map_value(self.json(), near, self._waypoints())
 
-    def _road(self) -> dict[str, Any] | None:
-        if self.road is None:
+    def _waypoints(self) -> dict[str, Any] | None:
+        if self.waypoints is None:
             return None
-        texts, vectors = self.road
+        texts, vectors = self.waypoints
         steps = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
         ends, way = float(np.linalg.norm(vectors[-1] - vectors[0])), float(steps.sum())
         note = f"{len(texts)} waypoints, numbered in their order. From one to the next the way is {way:.2f} long in all"

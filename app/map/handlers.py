@@ -121,7 +121,7 @@ class Maps:
         with self.scheduler.alone(lambda: text_vectors(self.model, texts), visitor, "encode") as events:
             yield from events
 
-    def take_road(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
+    def take_waypoints(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
         """(map, progress) with texts that were sent here as waypoints, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
         shown = text_map_value() if cloud is None else cloud.value()
@@ -139,7 +139,7 @@ class Maps:
         except ValueError as error:
             yield [cloud.value(), progress_value("error", message=_note(error))]
             return
-        cloud.road = list(texts)[:MOST_LISTED], vectors
+        cloud.waypoints = list(texts)[:MOST_LISTED], vectors
         yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def save(self, visitor: str, kind: str) -> dict[str, Any]:

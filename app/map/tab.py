@@ -105,8 +105,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         return maps().save(session_of(request), event.kind)
 
-    def take_road(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
-        yield from maps().take_road(visitor, texts)
+    def take_waypoints(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
+        yield from maps().take_waypoints(visitor, texts)
 
     fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
     texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED).then(
@@ -120,7 +120,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     saver.select(on_save, None, saver, **QUICK)
     return TabLinks(
         sends=[Sender(texts.edit, "edit")],
-        take_texts=take_road,
+        take_texts=take_waypoints,
         texts_outputs=[texts, progress],
         texts_options=READS,
         texts_sends=[TextsSender(texts.select, "interpolate")],

@@ -122,7 +122,7 @@ def branch(visit):
 
 
 def map_of_own_texts(visit):
-    yield from visit.maps.take_road(ME, list(PAIR))
+    yield from visit.maps.take_waypoints(ME, list(PAIR))
     visit.maps.near(ME, TEXT)
     assert "radii" in visit.maps.direction(["a cat", "the cat"], ["a dog", "the dog ran"])
 

@@ -28,11 +28,11 @@ class TextMap(PlotlyHTML):
 
 
 def text_map_value(
-    texts: str = "", near: dict[str, Any] | None = None, road: dict[str, Any] | None = None
+    texts: str = "", near: dict[str, Any] | None = None, waypoints: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What a TextMap shows.
 
-    texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. road: texts that are
-    joined by a line, {"texts", "at": {map: [[x, y]]}, "note"}.
+    texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. waypoints: texts that
+    are joined by a line, {"texts", "at": {map: [[x, y]]}, "note"}.
     """
-    return {"texts": texts, "near": near, "road": road}
+    return {"texts": texts, "near": near, "waypoints": waypoints}

@@ -10,7 +10,7 @@ let Plotly = null;
 let data = null;
 let raw = '';
 let mode = 'pan';
-let shownRoad = 'null';
+let shownWaypoints = 'null';
 let selected = new Set();
 let listed = [];       // [index, distance or null] of the rows
 let centre = null;     // the text whose neighbours are listed
@@ -95,10 +95,10 @@ function names(c, x, y) {
 
 // Waypoints that were sent here, numbered in their order.
 function roadTraces(c) {
-  const road = props.value.road, at_ = road?.at[chart()];
+  const waypoints = props.value.waypoints, at_ = waypoints?.at[chart()];
   if (!at_) return [];
   return [{type: 'scatter', mode: 'lines+markers+text', x: at_.map(p => p[0]), y: at_.map(p => p[1]), text: at_.map((_, i) => String(i + 1)),
-    hovertext: road.texts.map((text, i) => (i + 1) + ': ' + plain(short(text, 90))), hoverinfo: 'text', textposition: 'top center', textfont: {family: c.font, size: 13, color: c.accent},
+    hovertext: waypoints.texts.map((text, i) => (i + 1) + ': ' + plain(short(text, 90))), hoverinfo: 'text', textposition: 'top center', textfont: {family: c.font, size: 13, color: c.accent},
     line: {color: c.accent, width: 2.5}, marker: {size: 9, color: c.accent, line: {color: c.sheet, width: 1.5}}}];
 }
 
@@ -144,7 +144,7 @@ function list(heading, pairs) {
 function overview() {
   centre = null;
   mark([]);
-  say(at('note'), props.value.road?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
+  say(at('note'), props.value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
   list('All texts' + (data.texts.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), data.texts.map((_, i) => [i, null]));
 }
 
@@ -252,8 +252,8 @@ function take() {
     count();
     truth();
   }
-  const road = JSON.stringify(value.road?.texts ?? null);
-  if (road !== shownRoad) { shownRoad = road; overview(); }
+  const waypoints = JSON.stringify(value.waypoints?.texts ?? null);
+  if (waypoints !== shownWaypoints) { shownWaypoints = waypoints; overview(); }
   draw();
   if (value.near) {
     centre = null;

@@ -208,7 +208,7 @@ class Texts:
 
     def road(self, texts: Sequence[str]) -> dict[str, Any]:
         """The value with waypoints on the map."""
-        *_, (value, _) = self._maps.take_road(VISITOR, list(texts))
+        *_, (value, _) = self._maps.take_waypoints(VISITOR, list(texts))
         return value
 
     def with_umap(self) -> dict[str, Any]:

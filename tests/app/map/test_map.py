@@ -189,24 +189,24 @@ def test_two_selections_make_a_direction_with_a_length(maps):
 def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
     maps = Maps(model, scheduler)
     road = ["the cat sat", "the dog sat", "the dog ran"]
-    *running, last = maps.take_road("another", road)
+    *running, last = maps.take_waypoints("another", road)
     assert running and all(values[0] == map_handlers.text_map_value() for values in running)
     assert len(data_of(last)["texts"]) == len(load_sentences())
-    shown = last[0]["road"]
+    shown = last[0]["waypoints"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
     assert "3 waypoints, numbered" in shown["note"] and "true latent distances" in shown["note"]
 
 
 def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):
     texts = load_sentences()[:2]
-    *_, (value, _) = maps.take_road(ME, texts)
-    np.testing.assert_allclose(value["road"]["at"]["pca"], maps.get(ME).placed()["pca"][:2], atol=1e-3)
-    assert maps.near(ME, "a cat")[0]["road"] == value["road"]
+    *_, (value, _) = maps.take_waypoints(ME, texts)
+    np.testing.assert_allclose(value["waypoints"]["at"]["pca"], maps.get(ME).placed()["pca"][:2], atol=1e-3)
+    assert maps.near(ME, "a cat")[0]["waypoints"] == value["waypoints"]
 
 
 @pytest.mark.parametrize("road", [[], ["the cat"]])
 def test_less_than_two_waypoints_are_a_sentence(model, scheduler, road):
-    *_, (_, progress) = Maps(model, scheduler).take_road(ME, road)
+    *_, (_, progress) = Maps(model, scheduler).take_waypoints(ME, road)
     assert progress["state"] == "error" and "two waypoints" in progress["message"]
 
 
