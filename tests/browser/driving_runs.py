@@ -74,7 +74,7 @@ def faults(heard: Heard) -> list[str]:
 
 def leave(page: Page) -> None:
     """Leaves the page, and has the browser forget what the page has kept until then."""
-    page.goto(page.evaluate("new URL('runs/client.js', location.href).href"))  # the same origin, and no page
+    page.goto(page.evaluate("new URL('runs/run_client.js', location.href).href"))  # the same origin, and no page
     page.evaluate("localStorage.clear(); sessionStorage.clear()")
     page.goto("about:blank")
     page.context.clear_cookies()

@@ -41,6 +41,7 @@ class Bare:
     def __init__(self, heard: Heard, server: FileServer) -> None:
         self.heard, self.page, self.server = heard, heard.page, server
         self.parts: dict[str, Part] = {}
+        self.kept = ""  # what stays on the page for the next test, by a name of the tests
 
     def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
         """Puts parts on an empty page. bench, dark: see `document`."""
@@ -59,6 +60,7 @@ class Bare:
         self.page.goto(self.server.nothing)
         self.page.evaluate("localStorage.clear()")
         self.page.mouse.move(0, 0)
+        self.kept = ""
 
     def update(self, name: str, value: Any, **props: Any) -> None:
         """Sends a part a value, and further props, as the server does."""

@@ -56,22 +56,31 @@ def pages(browser: Browser) -> Iterator[Pages]:
 @pytest.fixture
 def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     """bare({name: part}) shows components on a page without anything else. An error of the page, or a request to
-    another host, fails the test. bench: see `Bare.show`. visitor: see `Pages.get`.
+    another host, fails the test. bench: see `Bare.show`. kept: a name for parts that stay for the next test which asks
+    for that name, and which puts them back to where they began. visitor: see `Pages.get`.
     """
     shown: dict[int, Bare] = {}
 
     def show(
-        parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, **visitor: bool
-    ) -> Bare:
+        parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, kept: str = "",
+        **visitor: bool,
+    ) -> Bare:  # fmt: skip
         page = pages.get(size, **visitor)
         if id(page) not in shown:
             page.heard.begin()
         shown[id(page)] = page
+        if kept and page.kept == kept:
+            return page
+        if page.kept:
+            page.leave()
         page.show(parts, bench, dark)
+        page.kept = kept
         return page
 
     yield show
     wrong = [what for page in shown.values() for what in page.heard.wrong()]
     for page in shown.values():
-        page.leave()
+        if wrong or not page.kept:
+            page.leave()
+        page.page.mouse.move(0, 0)
     assert wrong == []

@@ -177,10 +177,13 @@ class Flows:
         self._explorer = explorer.Explorer(model, CloudHolder(model, cache=cache), self._store, SCHEDULER)
         self.cloud = self._explorer.cloud.charts.text
         self.recorded = [id for _, id in self._store.shipped]
+        self._known: dict[tuple[Any, ...], Any] = {}  # to make them takes a second
 
     def shown(self, *runs: str, play: bool = False) -> Any:
         """The values of the map (`flow`) and of the curves (`curves`) for these runs."""
-        return self._explorer.show(VISITOR, runs, play)
+        if (runs, play) not in self._known:
+            self._known[runs, play] = self._explorer.show(VISITOR, runs, play)
+        return self._known[runs, play]
 
     def card(self, point: dict[str, Any]) -> dict[str, Any]:
         """The value of a PointCard for a point that was opened on the map."""
