@@ -54,8 +54,8 @@ function place() {
   const word = bench?.querySelector('.strip .token.chosen');
   card.classList.toggle('at-word', Boolean(word));
   card.style.cssText = '';
-  if (!word) return;
-  const lines = word.getClientRects(), first = lines[0], last = lines[lines.length - 1];
+  const lines = word?.getClientRects() ?? [], first = lines[0], last = lines[lines.length - 1];
+  if (!first) return;  // no word, or its tab is hidden
   const around = card.parentElement.getBoundingClientRect();
   const left = Math.min(Math.max(0, last.left - around.left - 24), around.width - card.offsetWidth);
   const above = first.top - 2 * GAP, below = floor() - last.bottom - 2 * GAP;

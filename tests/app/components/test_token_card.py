@@ -78,3 +78,16 @@ def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare
     page.update("token", {**generated.card(**generated.tokens[1]), "requested": asked})
     expect(page.locator("#token .card")).to_be_hidden()
     assert page.value("token") is None
+
+
+def test_a_window_that_changes_its_size_while_the_tab_is_hidden_does_no_harm(parts, bare, model):
+    generated = Generated(model, "Once upon a time")
+    strip = parts.part("strip", value=generated.strips[-1])
+    page = bare({"text": strip, "token": parts.part("token")}, bench="generate")
+    page.locator("#text .answer .token").filter(has_text=re.compile(r"\w")).first.click()
+    chosen = page.triggered("text", "select")[-1]
+    page.update("token", generated.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
+    expect(page.locator("#token .card")).to_be_visible()
+    page.page.evaluate("document.getElementById('generate').hidden = true; dispatchEvent(new Event('resize'))")
+    page.page.evaluate("document.getElementById('generate').hidden = false; dispatchEvent(new Event('resize'))")
+    expect(page.locator("#token .card.at-word")).to_be_visible()
