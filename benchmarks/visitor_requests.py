@@ -230,7 +230,10 @@ def canonical(parts: dict[str, Any]) -> str:
     """
     link, texts = parts.get("link"), texts_of(parts)
     answer = {"recipe": link["recipe"] if link else None, "texts": texts}
-    if texts is None:
+    if "flow" in parts:  # its words: where points lie differs in the last digit, as confidences do
+        states = [json.loads(line) for line in parts["flow"]["lines"].splitlines()]
+        answer["shown"] = ["".join(one["words"]) for one in states if one["is"] == "state" and one["last"]]
+    elif texts is None:
         shown = {name: value for name, value in parts.items() if name not in (*UNSHOWN, "id")}
         answer["shown"] = re.sub(r"-?\d+(\.\d+)?", "", json.dumps(shown, sort_keys=True).replace(parts["id"], ""))
     return json.dumps(answer)
