@@ -29,15 +29,18 @@ class Pages:
 
     def __init__(self, browser: Browser, server: FileServer) -> None:
         self.browser, self.server = browser, server
-        self.made: dict[bool, Bare] = {}
+        self.made: dict[str, Bare] = {}
 
-    def get(self, size: dict, touch: bool = False, movement: bool = False, clipboard: bool = False) -> Bare:
-        """The page, as wide as `size`. movement: its visitor wants to see things move."""
-        if touch not in self.made:
-            context = self.browser.new_context(has_touch=touch)
-            self.made[touch] = Bare(Heard(context.new_page()), self.server)
-            self.made[touch].page.set_default_timeout(PATIENCE)
-        bare = self.made[touch]
+    def get(
+        self, size: dict, touch: bool = False, movement: bool = False, clipboard: bool = False, beside: bool = False
+    ) -> Bare:
+        """The page, as wide as `size`. movement: its visitor wants to see things move. beside: the page next to it."""
+        name = "touch" if touch else "beside" if beside else ""
+        if name not in self.made:
+            window = self.made[""].page.context if beside else self.browser.new_context(has_touch=touch)
+            self.made[name] = Bare(Heard(window.new_page()), self.server)
+            self.made[name].page.set_default_timeout(PATIENCE)
+        bare = self.made[name]
         bare.page.set_viewport_size(size)
         bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
         bare.page.context.clear_permissions()

@@ -24,7 +24,7 @@ def texts(bundled, tmp_path_factory):
 def map_of(parts, bare, texts):
     """map_of(size, value) shows the sentences on a map."""
 
-    def show(size=WIDE, value=None):
+    def show(size=NARROW, value=None):
         page = bare({"texts": parts.part("map", value=value or texts.value)}, size)
         page.locator(".texts[data-state=ready]").wait_for()
         page.page.wait_for_function("document.querySelector('#texts .plot').layout?.annotations")
