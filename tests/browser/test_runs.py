@@ -135,6 +135,7 @@ def test_a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_work
     page.clock.install()
     press(page, "run")
     came_to(page, "done")
+    expect(page.locator("#text .strip")).to_contain_class("inspectable")  # its words can be clicked from then on
     text = answer(page)
     page.evaluate("window.same = true")
     tokens, told = page.locator("#text .answer .token"), page.get_by_test_id("toast-body")

@@ -19,7 +19,7 @@ from app.server import Options, Served
 from coladlm.serve import Limits
 
 from ...conftest import OTHER_NAME as NAME
-from .server_process import PATIENCE, ROOT, free_port
+from .server_process import CLIENT, PATIENCE, ROOT, free_port
 
 PATH = "/explorer"
 NGINX = """
@@ -80,7 +80,7 @@ def nginx(server, tmp_path_factory):
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{PATH}/health", timeout=PATIENCE).status_code == 200
+        return CLIENT.get(f"http://127.0.0.1:{port}{PATH}/health").status_code == 200
     except httpx.HTTPError:
         return False
 

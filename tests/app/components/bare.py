@@ -44,9 +44,10 @@ class Bare:
         self.kept = ""  # what stays on the page for the next test, by a name of the tests
 
     def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
-        """Puts parts on an empty page. bench, dark: see `document`."""
+        """Puts parts on an empty page of a browser without a past. bench, dark: see `document`."""
         self.parts = dict(parts)
         self.server.page = document(self.parts, bench, dark)
+        self.server.anew = True
         self.open()
 
     def open(self) -> None:
@@ -56,10 +57,8 @@ class Bare:
             self.page.evaluate("given => mount(...given)", [name, part.html, part.script, part.props])
 
     def leave(self) -> None:
-        """Leaves the page and what it has kept, so that the next test finds a browser without a past."""
+        """Leaves the page, so that nothing on it moves any more."""
         self.page.goto(self.server.nothing)
-        self.page.evaluate("localStorage.clear()")
-        self.page.mouse.move(0, 0)
         self.kept = ""
 
     def update(self, name: str, value: Any, **props: Any) -> None:

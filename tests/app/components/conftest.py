@@ -14,6 +14,7 @@ from ...conftest import PATIENCE
 from .bare import Bare
 from .file_server import FileServer
 from .page_parts import PageParts, Part
+from .values import Generated
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -22,6 +23,12 @@ WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 def parts(model: ColaDLM) -> PageParts:
     """The components of the page."""
     return PageParts(model)
+
+
+@pytest.fixture(scope="session")
+def generated(model: ColaDLM) -> Generated:
+    """A run of the tab Generate."""
+    return Generated(model, "Once upon a time")
 
 
 class Pages:
@@ -56,6 +63,14 @@ def pages(browser: Browser) -> Iterator[Pages]:
     server.close()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def leave(pages: Pages) -> Iterator[None]:
+    """A page that is left on the screen would go on moving while the tests of other files run."""
+    yield
+    for page in pages.made.values():
+        page.leave()
+
+
 @pytest.fixture
 def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     """bare({name: part}) shows components on a page without anything else. An error of the page, or a request to
@@ -74,8 +89,6 @@ def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
         shown[id(page)] = page
         if kept and page.kept == kept:
             return page
-        if page.kept:
-            page.leave()
         page.show(parts, bench, dark)
         page.kept = kept
         return page
@@ -83,7 +96,7 @@ def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     yield show
     wrong = [what for page in shown.values() for what in page.heard.wrong()]
     for page in shown.values():
-        if wrong or not page.kept:
+        if wrong:
             page.leave()
         page.page.mouse.move(0, 0)
     assert wrong == []

@@ -16,6 +16,7 @@ class FileServer:
 
     def __init__(self) -> None:
         self.page = ""
+        self.anew = False  # is the page to be given once to a browser that has forgotten everything?
         library = LIBRARY.read_bytes()
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,7 +25,9 @@ class FileServer:
             def do_GET(handler) -> None:
                 path, kept = handler.path.split("?")[0], "no-store"
                 if path == "/bare":
-                    body, kind = self.page.encode(), "text/html"
+                    forget = "<script>localStorage.clear()</script>" if self.anew else ""
+                    self.anew = False
+                    body, kind = self.page.replace("<head>", f"<head>{forget}", 1).encode(), "text/html"
                 elif path.endswith(LIBRARY.name):
                     body, kind, kept = library, "text/javascript", "max-age=3600"
                 else:

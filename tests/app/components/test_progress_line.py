@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import Flows, Generated, refused, refused_edit, refused_texts
+from .values import Flows, refused, refused_edit, refused_texts
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 ONE_SENTENCE = ("He is glad.", "He is sad.\nShe is sad.")
@@ -36,12 +36,12 @@ def alert(page):
 # of a run by its id
 
 
-def test_a_line_tells_how_far_a_run_is(line, model):
+def test_a_line_tells_how_far_a_run_is(line, generated):
     page = line()
     page.run_state("starting")
     assert state(page) == "waiting"
     expect(status(page)).to_have_text("Starting")
-    for value in Generated(model, "Once upon a time").progress:
+    for value in generated.progress:
         page.frame("progress", value)
         assert page.locator(".numbers span").all_text_contents() == value["parts"]
         assert state(page) == value["state"]
@@ -71,8 +71,8 @@ def test_what_is_refused_is_an_alert_in_its_place(line, model, make, note, size)
     assert page.overflow() <= 0
 
 
-def test_a_stopped_run_says_what_there_is_at_once(line, model):
-    running = [value for value in Generated(model, "Once upon a time").progress if value["tokens"] > 3]
+def test_a_stopped_run_says_what_there_is_at_once(line, generated):
+    running = [value for value in generated.progress if value["tokens"] > 3]
     page = line()
     page.run_state("starting")
     page.frame("progress", running[0])
@@ -88,8 +88,8 @@ def test_a_run_that_is_stopped_before_its_first_frame_never_began(line):
     expect(status(page)).to_have_text("Stopped before it began.")
 
 
-def test_a_lost_server_is_told_of_until_it_is_found_again(line, model):
-    running = Generated(model, "Once upon a time").progress[3]
+def test_a_lost_server_is_told_of_until_it_is_found_again(line, generated):
+    running = generated.progress[3]
     page = line()
     page.run_state("starting")
     page.frame("progress", running)
@@ -100,10 +100,10 @@ def test_a_lost_server_is_told_of_until_it_is_found_again(line, model):
     assert page.locator(".numbers span").all_text_contents() == running["parts"]
 
 
-def test_what_is_said_of_a_recipe_that_was_opened_stands_there_after_a_run(line, model):
+def test_what_is_said_of_a_recipe_that_was_opened_stands_there_after_a_run(line, generated):
     page = line()
     page.run_state("starting")
-    for value in Generated(model, "Once upon a time").progress[-2:]:
+    for value in generated.progress[-2:]:
         page.frame("progress", value)
     page.run_state("ended", "done")
     page.update("progress", {**page.value("progress"), "state": "idle", "parts": [], "message": "Restored."})

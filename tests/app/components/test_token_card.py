@@ -11,8 +11,7 @@ from .values import Generated
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
 
-def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, model):
-    generated = Generated(model, "Once upon a time")
+def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, generated):
     first, second = (generated.card(**generated.tokens[i]) for i in (1, 7))
     page = bare({"token": parts.part("token")}, bench="generate")
     expect(page.locator("#token .card")).to_be_hidden()
@@ -32,11 +31,17 @@ def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, m
     assert page.value("token") is None
 
 
+@pytest.fixture(scope="module")
+def long_answer(model):
+    return Generated(model, "Once upon a time", max_new_tokens=96)
+
+
 @SIZES
 @pytest.mark.parametrize("where", [0, 0.5, 1], ids=["first", "middle", "last"])
-def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_scrolls(parts, bare, model, size, where):
-    generated = Generated(model, "Once upon a time", max_new_tokens=96)
-    strip = parts.part("strip", value=generated.strips[-1])
+def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_scrolls(
+    parts, bare, long_answer, size, where
+):
+    strip = parts.part("strip", value=long_answer.strips[-1])
     page = bare({"text": strip, "token": parts.part("token")}, size, bench="generate")
     words = page.locator("#text .answer .token").filter(has_text=re.compile(r"\w"))
     word = words.nth(round(where * (words.count() - 1)))
@@ -44,7 +49,7 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     before = page.page.evaluate("scrollY"), word.bounding_box()
     word.click()
     chosen = page.triggered("text", "select")[-1]
-    page.update("token", generated.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
+    page.update("token", long_answer.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
     card = page.locator("#token .card")
     expect(card).to_be_visible()
     assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
@@ -59,8 +64,7 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     assert page.page.evaluate("scrollY") == before[0]
 
 
-def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, model):
-    generated = Generated(model, "Once upon a time")
+def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, generated):
     older, newer = ({**generated.card(**generated.tokens[i]), "requested": i} for i in (1, 7))
     page = bare({"token": parts.part("token")}, bench="generate")
     page.update("token", newer)
@@ -70,8 +74,7 @@ def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, model):
     assert page.value("token")["point"] == newer["point"]
 
 
-def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare, model):
-    generated = Generated(model, "Once upon a time")
+def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare, generated):
     page = bare({"token": parts.part("token")}, bench="generate")
     asked = page.page.evaluate("performance.now()")
     page.run_state("starting")
@@ -80,8 +83,7 @@ def test_an_answer_that_comes_after_another_run_has_begun_is_dropped(parts, bare
     assert page.value("token") is None
 
 
-def test_a_window_that_changes_its_size_while_the_tab_is_hidden_does_no_harm(parts, bare, model):
-    generated = Generated(model, "Once upon a time")
+def test_a_window_that_changes_its_size_while_the_tab_is_hidden_does_no_harm(parts, bare, generated):
     strip = parts.part("strip", value=generated.strips[-1])
     page = bare({"text": strip, "token": parts.part("token")}, bench="generate")
     page.locator("#text .answer .token").filter(has_text=re.compile(r"\w")).first.click()

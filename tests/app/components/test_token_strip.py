@@ -18,11 +18,6 @@ SCRIPTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def generated(model):
-    return Generated(model, "Once upon a time")
-
-
 @pytest.fixture
 def strip(parts, bare, generated):
     """strip(size, value) shows the text of a finished run, or another one."""
