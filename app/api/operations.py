@@ -15,6 +15,7 @@ from coladlm.run import check_model, prompts
 from coladlm.sampling.events import Finished
 from coladlm.serve import Scheduler, Waiting
 
+from ..shared.api_docs import with_settings
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -36,6 +37,7 @@ def add_api(resident: Resident) -> None:
 def _add_invert(resident: Resident) -> None:
     start = resident.first.defaults
 
+    @with_settings
     def invert(
         texts: list[str],
         iterations: int = 4,
@@ -50,9 +52,6 @@ def _add_invert(resident: Resident) -> None:
             texts: each of at least one token.
             iterations: fixed-point iterations that make each step the inverse of the sampler's, 0 to 64.
             using: "exact" sets guidance 1, no stochastic steps and the likeliest tokens; "as set" keeps the settings.
-            steps: solver steps a block.
-            guidance: weight of the conditional velocity, 1 for none.
-            solver: "euler", "midpoint" or "heun".
 
         Returns:
             For each text what came back, how many of its tokens, the mean latent error and the size of the noise; and

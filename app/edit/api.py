@@ -12,6 +12,7 @@ from coladlm.latent.edit import Edited
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
+from ..shared.api_docs import with_settings
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -23,6 +24,7 @@ def add_api(resident: Resident) -> None:
     """Adds the endpoint /edit to the current page."""
     begin = resident.first.defaults
 
+    @with_settings
     def edit(
         text: str, start: int, end: int, method: str = "anew", strength: float | None = None, renoise: float = 0.2,
         follow: float = 0.0, candidates: int = 4, direction: str | None = None, first: list[str] | None = None,
@@ -49,12 +51,6 @@ def add_api(resident: Resident) -> None:
             other: the text to mix in.
             other_start: first token of the other text's span; its first if absent.
             other_end: the token after it; its end if absent.
-            seed: of all randomness.
-            steps: solver steps a block.
-            guidance: weight of the conditional velocity, 1 for none.
-            stochasticity: share of the noise that is renewed at each step, from 0 to 1.
-            temperature: of the token choice, 0 takes the likeliest.
-            solver: "euler", "midpoint" or "heun".
 
         Returns:
             The candidates, best first, each with its text, which of its tokens are new, and its misfit; and the recipe

@@ -13,6 +13,7 @@ from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import Scheduler, Waiting
 
+from ..shared.api_docs import with_settings
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.generation import OPERATION
@@ -27,6 +28,7 @@ def add_api(resident: Resident) -> None:
     """Adds the endpoint /generate to the current page."""
     start = resident.first.defaults
 
+    @with_settings
     def generate(
         prompt: str,
         max_new_tokens: int = start.max_new_tokens,
@@ -50,22 +52,6 @@ def add_api(resident: Resident) -> None:
 
         Args:
             prompt: what the text begins with; may be empty.
-            max_new_tokens: length of the answer in tokens.
-            seed: of all randomness; the same recipe on the same model gives the same text.
-            steps: solver steps a block.
-            guidance: weight of the conditional velocity, 1 for none.
-            stochasticity: share of the noise that is renewed at each step, from 0 to 1.
-            temperature: of the token choice, 0 takes the likeliest.
-            top_k: tokens to choose among, 0 for all.
-            top_p: share of probability to choose from, 1 for all.
-            repetition_penalty: 1 for none.
-            history: what later blocks read, "latents" or "reencoded".
-            solver: "euler", "midpoint" or "heun".
-            time_grid: where the steps lie, "linear", "cosine" or "quadratic".
-            time_shift: above 1, more steps at high noise.
-            stagger: how far each position of a block follows the one before it, 0 all at once, 1 one after another.
-            stop_at_end: stop where the model ends its text.
-            no_repeat_ngram_size: no word that completes an n-gram of so many tokens a second time, 0 for off.
 
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.

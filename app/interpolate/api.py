@@ -12,6 +12,7 @@ from coladlm.latent.interpolate import Interpolation, Waypoint
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
+from ..shared.api_docs import with_settings
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -23,6 +24,7 @@ def add_api(resident: Resident) -> None:
     """Adds the endpoint /interpolate to the current page."""
     start = resident.first.defaults
 
+    @with_settings
     def interpolate(
         texts: list[str], road: str = "through_flow", stops: int = 9, renoise: float = 0.5, profile: str = "arch",
         align: str = "pad", before: str = "", seed: int = start.seed, steps: int = start.steps,
@@ -39,13 +41,6 @@ def add_api(resident: Resident) -> None:
             profile: through the flow, "arch" re-noises less towards the texts, "flat" all waypoints alike.
             align: texts of different length, "pad" or "stretch".
             before: a text that stands before every waypoint and is no part of it.
-            seed: of all randomness; the same recipe on the same model gives the same texts.
-            steps: solver steps a block.
-            guidance: weight of the conditional velocity, 1 for none.
-            stochasticity: share of the noise that is renewed at each step, from 0 to 1.
-            max_new_tokens: prompt to prompt, the length of each continuation in tokens.
-            temperature: of the token choice, 0 takes the likeliest.
-            solver: "euler", "midpoint" or "heun".
 
         Returns:
             The waypoints, each with its text, whether it is complete and, at the end, its distances to the texts in

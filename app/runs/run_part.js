@@ -10,7 +10,8 @@ let onRunState = () => {};
 if (props.part) {
   const given = props, watchGiven = watch, drawn = [];
   // A tab that is shown for the first time is given its first values by gradio once more, a moment later.
-  const first = JSON.stringify(given.value), until = performance.now() + 3000;
+  const until = performance.now() + 3000;
+  let first = JSON.stringify(given.value ?? null);
   let last;            // what the run showed last, until another value takes its place
   props = new Proxy(given, {
     get: (_, name) => name === 'value' && frame !== undefined ? frame : given[name],
@@ -23,7 +24,8 @@ if (props.part) {
   watch = (names, draw) => {
     if ([names].flat().includes('value')) drawn.push(draw);
     watchGiven(names, () => {
-      if (last !== undefined && performance.now() < until && JSON.stringify(given.value) === first) {
+      if (last !== undefined && performance.now() < until && JSON.stringify(given.value ?? null) === first) {
+        first = '';    // once: gradio may answer with the same, null as undefined, and the two would take turns
         given.value = frame ??= last;
       } else frame = undefined;
       draw();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from app.shared.links import link_of
 from app.shared.token_pieces import pieces
@@ -44,12 +44,15 @@ def press_in_one_go(page: Page, *buttons: str) -> None:
 
 def state(page: Page, name: str | re.Pattern[str]) -> None:
     """Waits until the run client is in a state."""
-    expect(page.locator("#generate")).to_have_attribute("data-run-state", name)
+    pattern = name if isinstance(name, str) else name.pattern
+    page.wait_for_function(
+        "wanted => RegExp(`^(${wanted})$`).test(document.getElementById('generate').dataset.runState)", arg=pattern
+    )
 
 
 def came_to(page: Page, outcome: str) -> None:
     """Waits until the progress line says that the run has come to this."""
-    expect(page.locator("#generate")).to_have_attribute("data-run", outcome)
+    page.wait_for_function("outcome => document.getElementById('generate').dataset.run === outcome", arg=outcome)
 
 
 def note(page: Page) -> str:

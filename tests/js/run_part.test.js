@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {mount} from './snippets.js';
+
+const FIRST = {state: 'idle', run: '', fraction: 0, message: '', parts: [], tokens: 0, forming: 0};
+const SHOWN = {...FIRST, state: 'running', run: 'r1', fraction: 0.5, message: 'Writing', tokens: 3};
+
+function part() {
+  const page = mount('progress_line', {value: FIRST, part: 'progress'});
+  page.at('.line').scrollIntoView = () => {};
+  page.element.dispatchEvent(new page.window.CustomEvent('frame', {detail: SHOWN}));
+  return page;
+}
+
+test('a first value that gradio gives once more does not take the place of what a run shows', () => {
+  const page = part();
+  page.update(FIRST);
+  assert.equal(page.props.value.message, 'Writing');
+  assert.equal(page.at('.line').dataset.state, 'running');
+});
+
+// Gradio 6.31 answers a null with undefined, and so on without an end, while the page stands still.
+test('gradio has the last word when it gives its first value a second time', () => {
+  const page = part();
+  page.update(FIRST);
+  page.update(FIRST);
+  assert.equal(page.props.value.state, 'idle');
+  assert.equal(page.at('.line').dataset.state, 'idle');
+});
