@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -44,7 +45,8 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
-SCRIPTS = "".join(  # relative: the page may lie at a sub-path
+EARLY = (Path(__file__).parent / "runs" / "early_calls.js").read_text(encoding="utf-8")
+SCRIPTS = f"<script>{EARLY}</script>" + "".join(  # relative: the page may lie at a sub-path
     f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none

@@ -194,4 +194,8 @@ function newId() {
   return [...crypto.getRandomValues(new Uint8Array(22))].map(byte => letters[byte & 63]).join('');
 }
 
-if (globalThis.document) globalThis.window.runs = new Page(globalThis.window, new URL('.', import.meta.url));
+if (globalThis.document) {
+  const {calls = []} = globalThis.window.runs ?? {};
+  const runs = globalThis.window.runs = new Page(globalThis.window, new URL('.', import.meta.url));
+  for (const [name, values] of calls) runs[name](...values);
+}

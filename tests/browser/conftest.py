@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page
 
 from app.trajectories.cloud import CloudHolder
 
@@ -78,11 +78,6 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def asks_gradio(request: Request) -> bool:
-    """The first such request of a page is for its load events: gradio listens from then on."""
-    return request.method == "POST" and "/gradio_api/" in request.url
-
-
 class Pages:
     """Pages of the two sizes to lend, each in a context of its own.
 
@@ -137,8 +132,7 @@ def visit(server, pages) -> Iterator[Callable[..., Page]]:
         heard = pages.lend(size, server, options)
         visitors.append(heard)
         at_the_end.callback(pages.take_back, heard, size, options, again)
-        with heard.page.expect_request(asks_gradio):
-            heard.page.goto(server + path)
+        heard.page.goto(server + path)
         heard.page.wait_for_selector(".strip")
         heard.page.wait_for_selector("button.run")
         return heard.page

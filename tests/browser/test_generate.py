@@ -106,6 +106,18 @@ def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):
     state(page, "done")
 
 
+def test_run_pressed_before_its_script_has_come_is_taken(server, browser):
+    held = []
+    with browser.new_context(reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.route("**/runs/run_client.js", lambda route: held.append(route))
+        page.goto(server, wait_until="commit")
+        page.locator("#generate button.run").click()
+        assert page.evaluate("window.runs.calls.length") == 1
+        held[0].continue_()
+        state(page, "done")
+
+
 def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
     page = visit()
     set_up(page, seed="0")
