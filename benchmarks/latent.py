@@ -1,6 +1,6 @@
 """What interpolation, edits, inversion and directions do, on held-out sentences: the tables of docs/interpolation.md.
 
-    python -m benchmarks.latent --data FOLDER [--checkpoint FOLDER] [--baseline FOLDER] [--only roads edits ...]
+    python -m benchmarks.latent --data FOLDER [--checkpoint FOLDER] [--baseline FOLDER] [--only edits ...]
 
 FOLDER holds valid.jsonl, one story a line, which the model has not been trained on. Fluency is the perplexity per word
 under the autoregressive baseline, each text read from its start. Every table is printed as soon as it is there.
@@ -106,7 +106,7 @@ def trip_row(model: ColaDLM, held: Held, settings: SamplerSettings, iterations: 
     return f"{tokens:.2%}", f"{whole:.0%}", f"{error:.4f}", size, 1000 * seconds / len(trips)
 
 
-# roads
+# interpolations
 
 
 BEFORE = "One day they went to the park. They had a lot of fun.\n"  # sentences of a story do not stand at its start
@@ -124,7 +124,7 @@ ROADS: list[tuple[str, dict[str, object], dict[str, object]]] = [  # name, optio
 ]
 
 
-def roads(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
+def interpolations(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
     def rows() -> Iterator[Sequence[object]]:
         ends = fluency(baseline, held.sentences)
         yield "the sentences themselves", ends, "", "", "", "", "", ""
@@ -133,20 +133,22 @@ def roads(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
             start = time.perf_counter()
             found = [walk(model, pair, settings, options) for pair in held.pairs]
             seconds = (time.perf_counter() - start) / len(found)
-            middle = [stop.text for road in found for stop in road.waypoints[2:-2]]
-            new = [len({stop.text for stop in road.waypoints[1:-1]} - {road.waypoints[0].text, road.waypoints[-1].text})
-                   for road in found]  # fmt: skip
-            jumps = [text_jumps(model, road) for road in found]
+            middle = [waypoint.text for interpolation in found for waypoint in interpolation.waypoints[2:-2]]
+            new = [new_texts(interpolation) for interpolation in found]
+            jumps = [text_jumps(model, interpolation) for interpolation in found]
             total = [max(sum(steps), 1e-9) for steps in jumps]
             largest = [max(steps) / all_ for steps, all_ in zip(jumps, total, strict=True)]
             idle = [statistics.mean(step < 1e-6 for step in steps) for steps in jumps]
-            detour = [all_ / max(text_distance(model, road), 1e-9) for all_, road in zip(total, found, strict=True)]
-            kept = [reproduced(road, pair) for road, pair in zip(found, held.pairs, strict=True)]
+            detour = [
+                all_ / max(text_distance(model, interpolation), 1e-9)
+                for all_, interpolation in zip(total, found, strict=True)
+            ]
+            kept = [reproduced(interpolation, pair) for interpolation, pair in zip(found, held.pairs, strict=True)]
             yield (name, fluency(baseline, middle), statistics.mean(new), f"{statistics.mean(largest):.0%}",
                    f"{statistics.mean(idle):.0%}", statistics.mean(detour), f"{statistics.mean(kept):.1%}",
                    seconds)  # fmt: skip
 
-    head = ("road", "perplexity of the middle five", "new texts of 7", "largest jump", "steps that stay",
+    head = ("method", "perplexity of the middle five", "new texts of 7", "largest jump", "steps that stay",
             "length over the straight way", "ends reproduced", "s")  # fmt: skip
     table(f"Roads, {STOPS} stops, {len(held.pairs)} pairs", head, rows())
 
@@ -156,23 +158,29 @@ def walk(model: ColaDLM, pair: Sequence[str], settings: SamplerSettings, options
     return [event for event in run_interpolate(model, recipe) if isinstance(event, Interpolation)][-1]
 
 
-def text_jumps(model: ColaDLM, road: Interpolation) -> list[float]:
+def new_texts(interpolation: Interpolation) -> int:
+    """How many different texts stand between the two ends."""
+    first, *between, last = [waypoint.text for waypoint in interpolation.waypoints]
+    return len(set(between) - {first, last})
+
+
+def text_jumps(model: ColaDLM, interpolation: Interpolation) -> list[float]:
     """Latent distances between neighbouring stops as they read."""
-    ids = [stop.token_ids for stop in road.waypoints]
+    ids = [waypoint.token_ids for waypoint in interpolation.waypoints]
     distances = text_distances(model, ids[1:], ids[:-1])
     return [distances[i][i] for i in range(len(ids) - 1)]
 
 
-def text_distance(model: ColaDLM, road: Interpolation) -> float:
-    return text_distances(model, [road.waypoints[0].token_ids], [road.waypoints[-1].token_ids])[0][0]
+def text_distance(model: ColaDLM, interpolation: Interpolation) -> float:
+    return text_distances(model, [interpolation.waypoints[0].token_ids], [interpolation.waypoints[-1].token_ids])[0][0]
 
 
-def reproduced(road: Interpolation, pair: Sequence[str]) -> float:
-    """Share of the two ends that are their texts to the letter (on the road of prompts: begin with them)."""
-    ends = (road.waypoints[0], road.waypoints[-1])
-    if road.method == "prompt_to_prompt":
-        return statistics.mean(stop.text.startswith(text) for stop, text in zip(ends, pair, strict=True))
-    return statistics.mean(stop.text == text for stop, text in zip(ends, pair, strict=True))
+def reproduced(interpolation: Interpolation, pair: Sequence[str]) -> float:
+    """Share of the two ends that are their texts to the letter (prompt to prompt: begin with them)."""
+    ends = (interpolation.waypoints[0], interpolation.waypoints[-1])
+    if interpolation.method == "prompt_to_prompt":
+        return statistics.mean(waypoint.text.startswith(text) for waypoint, text in zip(ends, pair, strict=True))
+    return statistics.mean(waypoint.text == text for waypoint, text in zip(ends, pair, strict=True))
 
 
 # edits
@@ -321,7 +329,7 @@ def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
                     if (
                         seen is None
                         and isinstance(event, Interpolation)
-                        and any(stop.done for stop in event.waypoints[1:-1])
+                        and any(waypoint.done for waypoint in event.waypoints[1:-1])
                     ):
                         seen = time.perf_counter() - start
                 first.append(seen)
@@ -335,11 +343,11 @@ def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
             whole.append(time.perf_counter() - start)
         yield "edit of a span of 64 tokens, four candidates", statistics.median(whole), statistics.median(whole)
 
-    table(f"Speed with {torch.get_num_threads()} threads", ("operation", "first stop, s", "whole, s"), rows())
+    table(f"Speed with {torch.get_num_threads()} threads", ("operation", "first waypoint, s", "whole, s"), rows())
 
 
-PARTS = {"inversion": inversions, "roads": roads, "edits": edits, "ranking": ranking, "directions": turnings,
-         "speed": speed}  # fmt: skip
+PARTS = {"inversion": inversions, "interpolations": interpolations, "edits": edits, "ranking": ranking,
+         "directions": turnings, "speed": speed}  # fmt: skip
 
 
 def main() -> None:

@@ -74,15 +74,15 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
 
 
 def _options_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    road = values.get("road")
+    method = values.get("road")
     options = {
-        "road": road,
+        "road": method,
         "stops": whole(values.get("stops"), WORDS["options.stops"]),
         "before": values.get("before") or "",
     }
-    if road == "through_flow":
+    if method == "through_flow":
         options |= {"renoise": share(values.get("renoise"), "Noise"), "profile": values.get("profile")}
-    if road in ("through_flow", "decoder_only"):
+    if method in ("through_flow", "decoder_only"):
         options["align"] = values.get("align")
     return options
 

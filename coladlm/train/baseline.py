@@ -179,10 +179,10 @@ def run(args: argparse.Namespace) -> int:
             train(place, config, settings, _print, args.start_from)
         export(args.run, args.to or args.run / FOLDER / "checkpoint")
     except ValueError as error:
-        print(f"train_baseline: {error}", file=sys.stderr)
+        print(f"baseline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ntrain_baseline: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nbaseline: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 
