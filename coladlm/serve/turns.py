@@ -2,7 +2,7 @@
 
 Time is shared, not turns, as in start-time fair queueing (Goyal, Vin and Cheng 1996): a task whose turns are short gets
 more of them. Each task has a tag, the virtual time up to which it has had its share; the lowest is next. A turn moves
-virtual time by its seconds over all the requests that want one, and the task's tag by its seconds over its own requests.
+virtual time by its seconds over all the requests that want one, and the tag by its seconds over its own requests.
 """
 
 from __future__ import annotations
