@@ -37,9 +37,7 @@ class Task(Protocol):
 class Turns:
     """Gives tasks their turns, each request its share of the time. The thread starts with the first of them."""
 
-    def __init__(
-        self, lock: threading.RLock, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, lock: threading.RLock, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
         """clock: seconds."""
         self._lock, self._metrics, self._clock = lock, metrics, clock
         self._changed = threading.Condition(lock)
