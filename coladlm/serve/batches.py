@@ -70,10 +70,6 @@ class SharedBatch:
         self._preview_seconds = 0.0  # what the last preview took
 
     @property
-    def weight(self) -> int:
-        return len(self.members)
-
-    @property
     def size(self) -> int:
         """Sequences that are in it or about to come."""
         return sum(len(group.rows) for group in self.members.values())

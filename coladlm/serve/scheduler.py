@@ -1,9 +1,8 @@
-"""Scheduler: runs the requests of all visitors on one model thread, a step of each in turn.
+"""Scheduler: runs the requests of all visitors on one model thread, a step of each in turn, first come first served.
 
-A turn is one step of a run, and next is what has had the least time (see `turns.py`), so that a short request is done
-long before a long one that came first. Operations whose batches have the same flow share them (see `batch.py` and
-`shared_run.py`), and a shared batch takes one turn for all of them. Nothing else calls the model: work that is no
-operation uses `alone`, `call` or `look`. The model is an argument
+A turn is one step of a run, so that a short request is done long before a long one that came first. Operations whose
+batches have the same flow share them (see `batch.py` and `shared_run.py`), and a shared batch takes one turn for all of
+them. Nothing else calls the model: work that is no operation uses `alone`, `call` or `look`. The model is an argument
 of a request, so that it can be replaced while old requests end.
 """
 

@@ -23,8 +23,6 @@ Steps = Literal["all", "some", "none"]
 class OperationTask:
     """An operation: its own work takes turns of its own, its batches those of the batches that they have joined."""
 
-    weight = 1
-
     def __init__(self, scheduler: Scheduler, request: Request, model: ColaDLM, begin: Callable[[], OperationRun],
                  steps: Steps) -> None:  # fmt: skip
         self.scheduler, self.request, self.model, self.begin, self.steps = scheduler, request, model, begin, steps
@@ -115,8 +113,6 @@ class OperationTask:
 
 class AloneTask:
     """A run of its own. It takes a turn when its visitor wants the next event."""
-
-    weight = 1
 
     def __init__(self, scheduler: Scheduler, request: Request, begin: Callable[[], Iterator[Any]]) -> None:
         self.scheduler, self.request, self.begin = scheduler, request, begin

@@ -1,15 +1,10 @@
-"""Turns: the one thread that works on the model, and the order in which it does so.
-
-Time is shared, not turns, as in start-time fair queueing (Goyal, Vin and Cheng 1996): a task whose turns are short gets
-more of them. Each task has a tag, the virtual time up to which it has had its share; the lowest is next. A turn moves
-virtual time by its seconds over all the requests that want one, and the tag by its seconds over its own requests.
-"""
+"""Turns: the one thread that works on the model, and the order in which it does so."""
 
 from __future__ import annotations
 
+import collections
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,10 +18,6 @@ THREAD = "model"
 class Task(Protocol):
     """Work that takes turns on the model. Neither method is called from another thread than that of the model."""
 
-    @property
-    def weight(self) -> int:
-        """How many requests it works for."""
-
     def turn(self) -> None:
         """Works for one turn; a task that wants another adds itself again."""
 
@@ -35,23 +26,19 @@ class Task(Protocol):
 
 
 class Turns:
-    """Gives tasks their turns, each request its share of the time. The thread starts with the first of them."""
+    """Gives tasks their turns, first come first served. The thread starts with the first of them."""
 
-    def __init__(self, lock: threading.RLock, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        """clock: seconds."""
-        self._lock, self._metrics, self._clock = lock, metrics, clock
+    def __init__(self, lock: threading.RLock, metrics: Metrics) -> None:
+        self._lock, self._metrics = lock, metrics
         self._changed = threading.Condition(lock)
-        self._ready: list[Task] = []  # in the order in which they came
-        self._now = 0.0  # virtual time
-        self._tags: weakref.WeakKeyDictionary[Task, float] = weakref.WeakKeyDictionary()
+        self._ready: collections.deque[Task] = collections.deque()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def add(self, task: Task) -> None:
-        """Gives a task a turn when those have had theirs that have had less time; one turn where it is added twice."""
+        """Gives a task a turn after all that wait for one already; one turn where it is added twice."""
         with self._lock:
             if task not in self._ready:
-                self._tags[task] = max(self._now, self._tags.get(task, 0.0))  # nobody saves up time
                 self._ready.append(task)
                 self._changed.notify()
             if self._thread is None:
@@ -96,27 +83,18 @@ class Turns:
                 self._changed.wait_for(lambda: self._ready or self._stopped)
                 if self._stopped and not self._ready:
                     return
-                task = min(self._ready, key=self._tags.__getitem__)  # of equal ones the first that came
-                self._ready.remove(task)
-                weight = max(1, task.weight)
-                requests = weight + sum(max(1, other.weight) for other in self._ready)
-            begun, tag = self._clock(), self._tags[task]
+                task = self._ready.popleft()
+            begun = time.perf_counter()
             try:
                 task.turn()
             except Exception as error:  # the thread must go on for the others
                 task.fail(error)
-            seconds = self._clock() - begun
-            with self._lock:
-                self._now += seconds / requests
-                self._tags[task] = tag + seconds / weight
             del task  # nothing of a run that has ended stays while there is nothing to do
-            self._metrics.turn(seconds)
+            self._metrics.turn(time.perf_counter() - begun)
 
 
 class _Call:
     """A function that waits for a turn."""
-
-    weight = 1
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function, self.done = function, threading.Event()
