@@ -65,8 +65,12 @@ def pages(browser: Browser) -> Iterator[Pages]:
 
 @pytest.fixture(autouse=True, scope="module")
 def leave(pages: Pages) -> Iterator[None]:
-    """A page that is left on the screen would go on moving while the tests of other files run."""
+    """A page that is left on the screen would go on moving while the tests of other files run, and one that lies over
+    another in its window holds that one up: hidden, it draws once a second.
+    """
     yield
+    if beside := pages.made.pop("beside", None):
+        beside.page.close()
     for page in pages.made.values():
         page.leave()
 
