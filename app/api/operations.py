@@ -119,7 +119,7 @@ def invert_texts(
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, RoundTrips):
                 trips = [_plain_trip(trip) for trip in event.trips]
-            if isinstance(event, RoundTrips | Waiting):  # in the line too: a caller who left is noticed
+            if isinstance(event, RoundTrips | Waiting):  # in the queue too: a caller who left is noticed
                 yield trips, recipe.to_dict()
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

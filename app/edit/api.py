@@ -84,7 +84,7 @@ def edit_text(
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Edited):
                 plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
-            if isinstance(event, Edited | Waiting):  # in the line too: a caller who left is noticed
+            if isinstance(event, Edited | Waiting):  # in the queue too: a caller who left is noticed
                 yield plain, recipe.to_dict()
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

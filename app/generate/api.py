@@ -75,7 +75,7 @@ def generate_text(
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, BlockDone | Finished):
                 text = event.texts[0]
-            if isinstance(event, BlockDone | Finished | Waiting):  # in the line too: a caller who left is noticed
+            if isinstance(event, BlockDone | Finished | Waiting):  # in the queue too: a caller who left is noticed
                 yield text, plain
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

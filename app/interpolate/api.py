@@ -68,7 +68,7 @@ def interpolate_texts(
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Interpolation):
                 waypoints = [_plain(waypoint) for waypoint in event.waypoints]
-            if isinstance(event, Interpolation | Waiting):  # in the line too: a caller who left is noticed
+            if isinstance(event, Interpolation | Waiting):  # in the queue too: a caller who left is noticed
                 yield waypoints, plain
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error

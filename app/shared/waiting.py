@@ -14,4 +14,4 @@ def waiting_frame(frame: Any) -> Any:
 
 def waiting_parts(waiting: Waiting) -> list[str]:
     """A visitor's place in the queue, for a progress line."""
-    return [f"number {waiting.ahead} in the line", f"about {max(1, round(waiting.seconds))} s"]
+    return [f"number {waiting.ahead} in the queue", f"about {max(1, round(waiting.seconds))} s"]

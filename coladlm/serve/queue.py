@@ -55,7 +55,7 @@ class Queue:
                 self._metrics.refused("line")
                 seconds = self.expected(len(self._waiting))
                 raise BusyError(f"The queue is full: {_counted(len(self._running), 'request')} under way, "
-                                f"{len(self._waiting)} in the line. Try again in about {_rounded(seconds)}.",
+                                f"{len(self._waiting)} in the queue. Try again in about {_rounded(seconds)}.",
                                 seconds)  # fmt: skip
             self._waiting.append(request)
             self._admit()

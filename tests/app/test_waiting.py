@@ -54,7 +54,7 @@ def test_the_page_answers_at_once_then_says_where_one_stands_then_runs(model, on
     frames = handler(model, one_place)
     assert next(frames)[1]["state"] == "running"  # although there is no place yet
     parts = next(frames)[1]["parts"]
-    assert parts[0] == "number 1 in the line" and parts[1].startswith("about ")
+    assert parts[0] == "number 1 in the queue" and parts[1].startswith("about ")
     held.close()
     assert "done" in [frame[1].get("state") for frame in frames]
 

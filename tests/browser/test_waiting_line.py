@@ -52,7 +52,7 @@ def test_a_full_queue_says_so_in_the_page(visitor):
     came_to(first, "running")
     for number, page in enumerate(waiting, 1):
         press(page, "run")
-        expect(page.locator(".own-progress_line")).to_contain_text(f"number {number} in the line")
+        expect(page.locator(".own-progress_line")).to_contain_text(f"number {number} in the queue")
     press(refused, "run")
     expect(refused.locator(".own-progress_line")).to_contain_text("The queue is full")
     expect(refused.locator(".own-progress_line")).to_contain_text("Try again in about")

@@ -40,7 +40,7 @@ for (const [about, value, said] of [
   ['texts that it counts', {...RUNNING, stopped: 'Stopped: 3 of 9 texts are finished.'}, 'Stopped: 3 of 9 texts are finished.'],
   ['a share without a count', {...RUNNING, tokens: 0}, 'Stopped.'],
   ['nothing', {...RUNNING, tokens: 0, fraction: 0}, 'Stopped before it began.'],
-  ['a place in the line', {...RUNNING, state: 'waiting'}, 'Stopped before it began.'],
+  ['a place in the queue', {...RUNNING, state: 'waiting'}, 'Stopped before it began.'],
 ]) {
   test('stopped with ' + about + ', it says: ' + said, () => {
     const page = line();

@@ -160,7 +160,7 @@ def test_a_run_that_was_left_is_closed_by_the_next_turn(scheduler):
 def test_a_full_line_refuses_at_once_with_the_expected_wait(model, scheduler):
     one = scheduler(running=1, waiting=2)
     held = [one.run(model, recipe(settings=LONG)) for _ in range(3)]
-    with pytest.raises(BusyError, match=r"1 request under way, 2 in the line\. Try again in about") as refused:
+    with pytest.raises(BusyError, match=r"1 request under way, 2 in the queue\. Try again in about") as refused:
         one.run(model, recipe())
     assert refused.value.seconds > 0
     assert one.numbers() == {"running": 1, "waiting": 2}  # so it was not one of them that made room
