@@ -39,7 +39,7 @@ from coladlm.latent.fit import FIT_TIMES, velocity_error
 from coladlm.recipe import Recipe
 
 SENTENCE = re.compile(r"[A-Z][^.!?\n\"]+[.!?]")
-STOPS = 9
+WAYPOINTS = 9
 
 
 class Held:
@@ -110,7 +110,7 @@ def trip_row(model: ColaDLM, held: Held, settings: SamplerSettings, iterations: 
 
 
 BEFORE = "One day they went to the park. They had a lot of fun.\n"  # sentences of a story do not stand at its start
-ROADS: list[tuple[str, dict[str, object], dict[str, object]]] = [  # name, options, settings over the model's own
+METHODS: list[tuple[str, dict[str, object], dict[str, object]]] = [  # name, options, settings over the model's own
     ("decoder only", {"road": "decoder_only"}, {}),
     *((f"through the flow, noise {x:.0%}", {"renoise": x}, {}) for x in (0.2, 0.35, 0.5, 0.65)),
     ("the same at 35%, flat", {"renoise": 0.35, "profile": "flat"}, {}),
@@ -128,7 +128,7 @@ def interpolations(model: ColaDLM, baseline: Baseline | None, held: Held) -> Non
     def rows() -> Iterator[Sequence[object]]:
         ends = fluency(baseline, held.sentences)
         yield "the sentences themselves", ends, "", "", "", "", "", ""
-        for name, options, changes in ROADS:
+        for name, options, changes in METHODS:
             settings = dataclasses.replace(model.defaults, **changes)
             start = time.perf_counter()
             found = [walk(model, pair, settings, options) for pair in held.pairs]
@@ -150,11 +150,11 @@ def interpolations(model: ColaDLM, baseline: Baseline | None, held: Held) -> Non
 
     head = ("method", "perplexity of the middle five", "new texts of 7", "largest jump", "steps that stay",
             "length over the straight way", "ends reproduced", "s")  # fmt: skip
-    table(f"Roads, {STOPS} stops, {len(held.pairs)} pairs", head, rows())
+    table(f"Interpolations, {WAYPOINTS} waypoints, {len(held.pairs)} pairs", head, rows())
 
 
 def walk(model: ColaDLM, pair: Sequence[str], settings: SamplerSettings, options: dict[str, object]) -> Interpolation:
-    recipe = Recipe("interpolate", tuple(pair), settings, options={"stops": STOPS, **options})
+    recipe = Recipe("interpolate", tuple(pair), settings, options={"stops": WAYPOINTS, **options})
     return [event for event in run_interpolate(model, recipe) if isinstance(event, Interpolation)][-1]
 
 
@@ -165,7 +165,7 @@ def new_texts(interpolation: Interpolation) -> int:
 
 
 def text_jumps(model: ColaDLM, interpolation: Interpolation) -> list[float]:
-    """Latent distances between neighbouring stops as they read."""
+    """Latent distances between neighbouring waypoints as they read."""
     ids = [waypoint.token_ids for waypoint in interpolation.waypoints]
     distances = text_distances(model, ids[1:], ids[:-1])
     return [distances[i][i] for i in range(len(ids) - 1)]
@@ -323,7 +323,7 @@ def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
         for name, options in (("through the flow", {}), ("noise to noise", {"road": "noise_to_noise"})):
             first, whole = [], []
             for pair in held.pairs[:5]:
-                recipe = Recipe("interpolate", pair, model.defaults, options={"stops": STOPS, **options})
+                recipe = Recipe("interpolate", pair, model.defaults, options={"stops": WAYPOINTS, **options})
                 start, seen = time.perf_counter(), None
                 for event in run_interpolate(model, recipe):
                     if (
@@ -334,7 +334,7 @@ def speed(model: ColaDLM, baseline: Baseline | None, held: Held) -> None:
                         seen = time.perf_counter() - start
                 first.append(seen)
                 whole.append(time.perf_counter() - start)
-            yield f"{STOPS} stops {name}", statistics.median(first), statistics.median(whole)
+            yield f"{WAYPOINTS} waypoints {name}", statistics.median(first), statistics.median(whole)
         whole = []
         for text, first_token, last in spans(held, model)[:5]:
             start = time.perf_counter()

@@ -41,6 +41,15 @@ class Description:
     choices: Mapping[str, str] | None = None
     unit: str = ""
 
+    @property
+    def text(self) -> str:
+        """The help with the values that are allowed, for a command line or an API."""
+        if self.choices:
+            return f"{self.help} One of {', '.join(self.choices)}."
+        if self.low is None or self.high is None:
+            return self.help
+        return f"{self.help} {'Above ' if self.open_low else ''}{self.low:,} to {self.high:,}."
+
 
 DESCRIPTIONS: Mapping[str, Description] = {
     "steps": Description(

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from coladlm import ColaDLM
+
 from ..components import ProgressLine, ShareLink, TextRows, TokenPicker
 from ..runs.registry import Frame, RunContext
 from ..shared.event_options import EventOptions
@@ -29,7 +31,7 @@ from .handlers import (
     travel,
     typed,
 )
-from .history import push
+from .history import current, push
 
 MISFIT = (
     "Best first. The misfit says how badly the words that were kept go with the new ones: the squared error of the "
@@ -76,7 +78,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             ):
                 panel = SettingsPanel(resident.first.defaults)
         with gr.Column(elem_classes="results"):
-            text = lay_out_text()
+            text = lay_out_text(resident.first)
             candidates = lay_out_candidates()
 
     history = gr.State(first_history(resident.first))
@@ -128,12 +130,13 @@ def lay_out_question() -> Question:
     return Question(text, examples)
 
 
-def lay_out_text() -> Text:
-    """The text in large, token by token."""
+def lay_out_text(model: ColaDLM) -> Text:
+    """The text in large, token by token: from the start the first example, as Run may be pressed at once."""
     picker = TokenPicker(
         "The text, token by token",
         "No text yet. Write one into the box, or take an example.",
         "Select what to change: click a word and drag, tap the first and the last, or use arrows with Shift.",
+        tokens_of(model, *current(first_history(model))),
         elem_id="picker",
     )
     with gr.Row(elem_classes="small-buttons tools"):

@@ -41,6 +41,7 @@ def add_api(resident: Resident) -> None:
             profile: through the flow, "arch" re-noises less towards the texts, "flat" all waypoints alike.
             align: texts of different length, "pad" or "stretch".
             before: a text that stands before every waypoint and is no part of it.
+            max_new_tokens: prompt to prompt, the length of each continuation in tokens.
 
         Returns:
             The waypoints, each with its text, whether it is complete and, at the end, its distances to the texts in

@@ -87,6 +87,7 @@ class LiveInterpolation(LiveRows):
 
     def _final(self, waypoint: Waypoint) -> list[tuple[str, int]]:
         parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special)
+        parts = ["" if id_ in self.special else part for id_, part in zip(waypoint.token_ids, parts, strict=True)]
         changed = waypoint.changed or [False] * len(parts)
         flags, at = [], 0
         for part, new in zip(parts, changed, strict=True):

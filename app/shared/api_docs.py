@@ -1,4 +1,4 @@
-"""What the endpoints of the API say of their arguments, for the API's page, its schema and MCP."""
+"""What the endpoints of the API say of their arguments, which MCP hands on to its clients."""
 
 from __future__ import annotations
 
@@ -15,20 +15,13 @@ RETURNS = "\n\nReturns:\n"
 def with_settings(endpoint: Endpoint) -> Endpoint:
     """Describes those arguments of an endpoint that are settings, in its docstring, as the page describes them.
 
-    Returns the endpoint itself. Its docstring has the sections "Args:" and "Returns:", where gradio looks for them.
+    Returns the endpoint itself. Its docstring has the sections "Args:" and "Returns:", where gradio looks for them; a
+    setting that it describes itself, as what it means there, stays.
     """
     before, found, after = inspect.cleandoc(endpoint.__doc__ or "").partition(RETURNS)
     if not found or "\nArgs:\n" not in before:
         raise ValueError(f"the docstring of {endpoint.__name__} has no sections Args and Returns")
     names = [name for name in inspect.signature(endpoint).parameters if name in DESCRIPTIONS]
-    endpoint.__doc__ = "\n".join((before, *(f"    {name}: {_help(name)}" for name in names))) + found + after
+    missing = [f"    {name}: {DESCRIPTIONS[name].text}" for name in names if f"\n    {name}: " not in before]
+    endpoint.__doc__ = "\n".join((before, *missing)) + found + after
     return endpoint
-
-
-def _help(name: str) -> str:
-    about = DESCRIPTIONS[name]
-    if about.choices:
-        return f"{about.help} One of {', '.join(about.choices)}."
-    if about.low is None or about.high is None:
-        return about.help
-    return f"{about.help} {'Above ' if about.open_low else ''}{about.low:,} to {about.high:,}."

@@ -40,7 +40,7 @@ FILES = (
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
-RESUME, BRANCH = "Resume from here", "Branch from here"
+RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earlier step first"
 WHAT_IT_SHOWS = (
     "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
     "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
@@ -64,7 +64,6 @@ class _Controls:
 class _Branch:
     """What a branch from the opened point is made of: a bench of its own."""
 
-    place: gr.Column
     noise: gr.Radio
     seed: gr.Number
     guidance: SettingSlider
@@ -115,14 +114,14 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
 
     def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
         shown, card = now().path_of(visitor, run, block, token)
-        return [*shown, card, gr.Column(visible=True), gr.Button(interactive=False)]
+        return [*shown, card, gr.Button(AT_END, interactive=False)]
 
     branch = results.branch
     return TabLinks(
         take=lambda text: [text],
         outputs=[controls.prompt],
         take_run=take_run,
-        run_outputs=[*_outputs(controls, results), results.card, branch.place, branch.run],
+        run_outputs=[*_outputs(controls, results), results.card, branch.run],
         restore=Restore("generate", restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME),
         views={NAME: now.view(run_on_map), BRANCH_BENCH: now.view(branch_on_map)},
     )
@@ -177,9 +176,11 @@ def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
 
 
 def _lay_out_branch(resident: Resident) -> _Branch:
-    """A bench of its own, there from the start: it may have a run to show before a point is opened."""
+    """A bench of its own, mounted from the start: it may have a run to show before a point is opened, and the styles of
+    the page hide it where there is neither.
+    """
     start = resident.first.defaults
-    with gr.Column(visible="hidden", elem_classes="branch beside", elem_id=BRANCH_BENCH) as place:
+    with gr.Column(elem_classes="branch beside", elem_id=BRANCH_BENCH):
         noise = gr.Radio(
             [("the same noise", "same"), ("other noise", "other")],
             value="same",
@@ -198,7 +199,7 @@ def _lay_out_branch(resident: Resident) -> _Branch:
             stop = gr.Button("Stop", min_width=40, elem_classes="stop")
         ProgressLine(part="progress", elem_classes="fold-progress")
         kept = RunResult(part="kept")
-    return _Branch(place, noise, seed, guidance, steps, run, stop, kept)
+    return _Branch(noise, seed, guidance, steps, run, stop, kept)
 
 
 def _connect_runs(controls: _Controls, results: _Results) -> None:
@@ -252,35 +253,46 @@ def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
     card, branch = results.card, results.branch
     changes = [branch.noise, branch.guidance, branch.steps]
 
-    def on_select(event: gr.EventData, request: gr.Request) -> list[Any]:
-        visitor, closed = visitor_of(request.headers), gr.Button(interactive=False)
+    def on_select(noise: str, event: gr.EventData, request: gr.Request) -> list[Any]:
+        visitor = visitor_of(request.headers)
         try:
             value = now().open(visitor, event.run, event.block, event.step, event.place)
         except ValueError as error:
-            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), wrong(error).progress]
+            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), wrong(error).progress]
         run = now().run_of(visitor, value)
         if run is None:
-            return [value, gr.skip(), gr.skip(), gr.skip(), closed, gr.skip()]
+            return [value, gr.skip(), gr.skip(), gr.Button(interactive=False), gr.skip()]
         settings = run.trace.recipe.settings
-        before_end = gr.Button(interactive=value["point"]["step"] < settings.steps)
-        return [value, gr.Column(visible=True), settings.guidance, settings.steps, before_end, gr.skip()]
+        button = button_for(now(), visitor, value, noise, settings.guidance, settings.steps)
+        return [value, settings.guidance, settings.steps, button, gr.skip()]
 
     def on_changed(
         card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any, request: gr.Request
     ) -> list[Any]:
-        same = now().resumes(visitor_of(request.headers), card, noise, guidance, steps)
-        return [RESUME if same else BRANCH, gr.Number(visible=noise == "other")]
+        button = button_for(now(), visitor_of(request.headers), card, noise, guidance, steps)
+        return [button, gr.Number(visible=noise == "other")]
 
     gr.on([part.change for part in changes], on_changed, [card, *changes], [branch.run, branch.seed],
           queue=False, **QUICK)  # fmt: skip
     results.flow.select(
         on_select,
-        None,
-        [card, branch.place, branch.guidance, branch.steps, branch.run, results.progress],
+        branch.noise,
+        [card, branch.guidance, branch.steps, branch.run, results.progress],
         **EVERY,
         **QUICK,
         **UNLIMITED,
     )
+
+
+def button_for(
+    explorer: Explorer, visitor: str, card: dict[str, Any] | None, noise: str, guidance: Any, steps: Any
+) -> gr.Button:
+    """The button that goes on from the opened point, and what it says."""
+    run = explorer.run_of(visitor, card)
+    if run is not None and card is not None and card["point"]["step"] >= run.trace.recipe.settings.steps:
+        return gr.Button(AT_END, interactive=False)
+    same = explorer.resumes(visitor, card, noise, guidance, steps)
+    return gr.Button(RESUME if same else BRANCH, interactive=run is not None)
 
 
 def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:

@@ -63,9 +63,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _help(name: str) -> str:
     """What `--help` says of a setting."""
-    about = DESCRIPTIONS[name]
-    choices = f" One of {', '.join(about.choices)}." if about.choices else ""
-    return (about.help + choices).replace("%", "%%")  # argparse formats it
+    return DESCRIPTIONS[name].text.replace("%", "%%")  # argparse formats it
 
 
 def settings_from(args: argparse.Namespace, base: SamplerSettings) -> SamplerSettings:

@@ -21,7 +21,7 @@ class Limits:
     both together, 0 for no limit. batch: sequences that share a batch at most.
     """
 
-    running: int = 32  # a place is waited for by short requests, too
+    running: int = 32  # with fewer, short requests wait behind long ones for a place
     waiting: int = 32
     per_visitor: int = 8
     batch: int = 16

@@ -10,6 +10,7 @@ what is trained.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import json
@@ -77,12 +78,12 @@ def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
     return rate * min(1.0, (step + 1) / max(1, warmup))
 
 
-class Stage(nn.Module):
+class Stage(nn.Module, abc.ABC):
     """What is trained: ids (B, n) and a generator in, the loss and its parts out."""
 
+    @abc.abstractmethod
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
         """The numbers of held-out batches of ids."""
-        raise NotImplementedError
 
 
 class Training:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from playwright.sync_api import Page
 
 from app.shared.links import link_of
@@ -42,12 +40,9 @@ def press_in_one_go(page: Page, *buttons: str) -> None:
     )
 
 
-def state(page: Page, name: str | re.Pattern[str]) -> None:
-    """Waits until the run client is in a state."""
-    pattern = name if isinstance(name, str) else name.pattern
-    page.wait_for_function(
-        "wanted => RegExp(`^(${wanted})$`).test(document.getElementById('generate').dataset.runState)", arg=pattern
-    )
+def state(page: Page, *names: str) -> None:
+    """Waits until the run client is in one of the states."""
+    page.wait_for_function("names => names.includes(document.getElementById('generate').dataset.runState)", arg=names)
 
 
 def came_to(page: Page, outcome: str) -> None:

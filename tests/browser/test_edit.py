@@ -47,6 +47,17 @@ def change(page: Page) -> list[str]:
     return page.locator("#candidates .text").all_text_contents()[1:]
 
 
+def test_the_span_that_is_shown_is_changed_however_soon_it_is_asked_for(visit):
+    page = visit(NARROW)
+    page.route("**/gradio_api/run/predict*", lambda route: None)  # the answers of the page's load events never come
+    page.reload()
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    expect(page.locator("#picker .chosen")).to_contain_text("selected")
+    press_run(page, "edit")
+    state(page, "done", bench="edit")
+    page.unroute_all()
+
+
 def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
     page = visit(NARROW)
     open_tab(page, "Interpolate")

@@ -109,7 +109,7 @@ def test_run_stop_run_stop_however_slow_the_server_answers(tab, runs, delay):
     net.delay = delay
     press(page, "run")
     press(page, "stop")
-    state(page, re.compile("stopping|ended"))
+    state(page, "stopping", "ended")
     press(page, "run")
     words(page, 8)
     assert net.starts() == 2

@@ -99,7 +99,7 @@ def test_run_stop_run_stop_and_what_was_stopped_is_played_scrubbed_and_opened(vi
     net.delay = 0.25
     press(page, "run")
     press(page, "stop")
-    state(page, re.compile("stopping|ended"))
+    state(page, "stopping", "ended")
     press(page, "run")
     words(page, 16)
     assert net.starts() == 2

@@ -46,6 +46,10 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(visit)
     page = open_flow(visit, WIDE)
     press_run(page, BENCH)
     finished(page, runs=1)
+    expect(page.locator("#branch")).to_be_hidden()  # there is no point to go on from
+    page.get_by_role("button", name="Next path").click()
+    page.get_by_role("button", name="Look closer").click()  # at the end of a block
+    expect(page.get_by_role("button", name="Choose an earlier step first")).to_be_disabled()
     expect(page.get_by_role("checkbox", name=re.compile("^1 · "))).to_be_checked()
     scrub(page, 4)
     page.get_by_role("button", name="Next path").click()

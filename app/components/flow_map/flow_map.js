@@ -51,8 +51,14 @@ function show(index, anew = false) {
   const scrub = at('scrub');
   scrub.max = Math.max(0, frames.length - 1);
   scrub.value = now;
-  reading();
+  const drawn = refresh(anew);
   followWriting();
+  return drawn;
+}
+
+// Shows the moment anew, with what has been chosen since; the text stays where it is scrolled to.
+function refresh(anew = false) {
+  reading();
   telling();
   document.dispatchEvent(new CustomEvent('flow:frame', {detail: {map: props.name, data, frame: frames[now] ?? null, chosen: view.chosen}}));
   return draw(anew);
@@ -220,7 +226,8 @@ function choose(detail, jump = false) {
     const place = detail.place === null ? '' : ' place ' + (detail.place + 1);
     sayQuoting(at('which'), word + (data.runs.size > 1 ? run.label + ' ' : '') + 'block ' + (detail.block + 1) + place);
   } else say(at('which'), 'none');
-  show(now);
+  if (jump) show(now);
+  else refresh();
 }
 
 function another(step) {

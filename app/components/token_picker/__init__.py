@@ -12,15 +12,23 @@ class TokenPicker(OwnHTML):
     """Its value is made by `picker_value`; the browser changes `start` and `end` as a visitor selects.
 
     Triggers `undo` with `by`, -1 for back and 1 for forth, on Ctrl+Z and Ctrl+Shift+Z (or Ctrl+Y).
-    small: for a second text beside the first. none_words: what it means that no token is selected.
+    value: of the text that stands there first. small: for a second text beside the first.
+    none_words: what it means that no token is selected.
     """
 
     FILE = "token_picker"
 
-    def __init__(self, label: str, empty_text: str, none_words: str, small: bool = False, **kwargs: Any) -> None:
-        super().__init__(
-            picker_value("", ()), heading=label, empty_text=empty_text, none_words=none_words, small=small, **kwargs
-        )
+    def __init__(
+        self,
+        label: str,
+        empty_text: str,
+        none_words: str,
+        value: dict[str, Any] | None = None,
+        small: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        made_of = {"heading": label, "empty_text": empty_text, "none_words": none_words, "small": small}
+        super().__init__(value or picker_value("", ()), **made_of, **kwargs)
 
     def example_payload(self) -> Any:
         return picker_value("", ())

@@ -15,6 +15,7 @@ from app.server import Options, Served
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Limits
+from coladlm.settings import DESCRIPTIONS
 
 PAIR = ("The sun was warm", "The night was cold")
 QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
@@ -136,6 +137,12 @@ def test_an_mcp_client_lists_and_calls_the_tools(address, model, complete):
     assert {name.removeprefix("/") for name in CALLS} <= set(named)
     assert "prompt" in named["generate"].inputSchema["properties"]
     assert named["generate"].description.startswith("Continues a prompt")
+    for name in ("generate", "interpolate", "edit", "invert"):
+        about = {key: value["description"] for key, value in named[name].inputSchema["properties"].items()}
+        assert all(about.values()), name
+        for setting in set(about) & set(DESCRIPTIONS):
+            own = (name, setting) == ("interpolate", "max_new_tokens")  # which one of its methods alone reads
+            assert (about[setting] == DESCRIPTIONS[setting].text) != own, (name, setting)
     assert not answer.isError
     *_, finished = run(
         model, Recipe("generate", ("Once upon a time",), model.defaults.from_dict(QUICK, model.defaults))

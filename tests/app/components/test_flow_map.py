@@ -135,6 +135,18 @@ def test_a_run_plays_by_itself_where_movement_is_allowed(flow):
     expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
 
 
+def test_a_word_that_is_clicked_stays_where_it_is(flow):
+    page = flow()
+    reads = page.locator("#flow .reads")
+    reads.evaluate(
+        "reads => { reads.style.cssText = 'min-height: 0; max-height: 2em; width: 8em'; reads.scrollTop = 0; }"
+    )
+    assert reads.evaluate("reads => reads.scrollHeight > 2 * reads.clientHeight")
+    page.locator("#flow .reads .token").first.dispatch_event("click")
+    expect(page.locator("#flow .reads .token.chosen")).to_have_count(1)
+    assert reads.evaluate("reads => reads.scrollTop") == 0
+
+
 def test_a_click_on_a_path_opens_its_point(flow, flows):
     page = flow()
     scrub(page, 4)

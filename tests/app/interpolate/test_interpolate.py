@@ -22,7 +22,7 @@ from app.interpolate.tab import BEFORE, EXAMPLES, ROAD_CHOICES
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
 from coladlm import BlockDone, SamplerSettings, Step
-from coladlm.latent.interpolate import METHODS, Interpolation
+from coladlm.latent.interpolate import METHODS, Interpolation, Waypoint
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
@@ -52,6 +52,14 @@ def _last(model, **controls):
 
 def _note(piece):
     return "".join(text for text, _ in piece)
+
+
+def test_the_names_of_special_tokens_are_no_part_of_a_waypoint(model):
+    recipe = Recipe("interpolate", PAIR, model.defaults)
+    ids = [*model.tokenize("The sun"), model.pad_id, model.end_ids[0]]
+    waypoint = Waypoint(0, (0.5, 0.5), token_ids=tuple(ids), text=model.read(ids), done=True)
+    final = LiveInterpolation(model, recipe)._final(waypoint)
+    assert "".join(text for text, _ in final) == "The sun"
 
 
 @pytest.mark.parametrize("road", METHODS)
