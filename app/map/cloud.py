@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from coladlm.latent.projection import PCAMap, UMAPMap, fit_pca, trustworthiness
+from coladlm.latent.faithfulness import trustworthiness
+from coladlm.latent.projection import PCAMap, UMAPMap, fit_pca
 from coladlm.latent.text_map import cluster, cluster_words
 
 from ..components.text_map import text_map_value

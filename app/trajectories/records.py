@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.latent.projection import Faithfulness
+from coladlm.latent.faithfulness import Faithfulness
 from coladlm.latent.reference_cloud import ReferenceCloud
 from coladlm.trace import Trace
 

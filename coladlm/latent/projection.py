@@ -1,4 +1,4 @@
-"""Latents on a map of two or three dimensions: PCA, UMAP, and how far each of them can be believed.
+"""Latents on a map of two or three dimensions: PCA and UMAP.
 
 A UMAP is fitted once, by a process of its own (this file, run as a script: nothing else of the library is imported
 there), and lives on as plain arrays: the states it was fitted on and where they lie. New points are placed among their
@@ -54,14 +54,14 @@ class PCAMap:
 
     def place(self, points: ArrayLike) -> Array:
         """(..., d) -> (..., k), in latent units: an orthogonal projection, so no distance ever grows."""
-        return np.asarray((_points(points, len(self.mean)) - self.mean) @ self.components.T, np.float32)
+        return np.asarray((checked_points(points, len(self.mean)) - self.mean) @ self.components.T, np.float32)
 
 
 def fit_pca(points: ArrayLike, dimensions: int) -> PCAMap:
     """The first principal components of points (n, d), at most n and d of them. Raises ProjectionError."""
     from sklearn.decomposition import PCA  # imports slowly, and a stored map needs none
 
-    points = _points(points)
+    points = checked_points(points)
     if points.ndim != 2 or len(points) < 2 or points.shape[1] < dimensions or dimensions < 1:
         raise ProjectionError(f"points have shape {points.shape}, expected (n, d) with n >= 2 and d >= {dimensions}")
     with np.errstate(invalid="ignore"):  # points that are all one explain nothing of nothing
@@ -151,7 +151,7 @@ def fit_umap(
     ProjectionError.
     """
     settings = settings or UMAPSettings()
-    points = _points(points)
+    points = checked_points(points)
     least = settings.dimensions + 2
     if points.ndim != 2 or not least <= len(points) <= MAX_FITTED or points.shape[1] < settings.dimensions:
         wanted = f"(n, d) with n from {least} to {MAX_FITTED} and d from {settings.dimensions}"
@@ -298,84 +298,11 @@ def umap_of(arrays: dict[str, NDArray[Any]]) -> UMAPMap:
     return UMAPMap(PCAMap(mean, components, explained), states, embedding, int(arrays["placed_by"]))
 
 
-# honest numbers
-
-
-@dataclasses.dataclass(frozen=True)
-class Faithfulness:
-    """How far a map can be believed.
-
-    trustworthiness: in [0, 1], 1 if the nearest neighbours on the map are near in truth (Venna & Kaski 2001), of all
-    given points, or of as many as fit. steps_kept: drawn over true length of all steps of the paths together, None
-    where the map has units of its own (UMAP). steps_rank: rank correlation (Spearman) of drawn and true step lengths:
-    1 if a longer step is always drawn longer, 0 if the drawing says nothing. largest_step, largest_true_step: the
-    median over paths of the largest step as a share of the path's length, on the map and in truth.
-    """
-
-    trustworthiness: float
-    steps_kept: float | None
-    steps_rank: float
-    largest_step: float
-    largest_true_step: float
-
-
-def faithfulness(
-    chart: PCAMap | UMAPMap, paths: ArrayLike, cloud: ArrayLike | None = None, neighbours: int = 15, most: int = 1500
-) -> Faithfulness:
-    """Measures a map on paths (S, n, d) and, for the trustworthiness, a cloud (m, d) beside them.
-
-    most: points for the trustworthiness, whose time grows with their square; they are taken evenly. Paths that never
-    move are left out; NaN where nothing is left. Raises ProjectionError.
-    """
-    paths = _points(paths)
-    if paths.ndim != 3 or len(paths) < 2:
-        raise ProjectionError(f"paths have shape {paths.shape}, expected (states, paths, d) with two states or more")
-    drawn, true = (np.linalg.norm(np.diff(p, axis=0), axis=-1) for p in (chart.place(paths), paths))
-    moving = true.sum(0) > 0
-    drawn, true = drawn[:, moving], true[:, moving]
-    points = paths.reshape(-1, paths.shape[-1])
-    if cloud is not None:
-        points = np.concatenate((_points(cloud, paths.shape[-1]), points))
-    if len(points) > most:
-        points = points[np.linspace(0, len(points) - 1, most).astype(int)]
-    nothing = not moving.any()
-    return Faithfulness(
-        trustworthiness(points, chart.place(points), neighbours),
-        None if isinstance(chart, UMAPMap) else (float("nan") if nothing else float(drawn.sum() / true.sum())),
-        rank_correlation(drawn.ravel(), true.ravel()),
-        _largest_step(drawn),
-        _largest_step(true),
-    )
-
-
-def trustworthiness(points: ArrayLike, placed: ArrayLike, neighbours: int = 15) -> float:
-    """Trustworthiness of placed (n, k) for points (n, d); fewer neighbours where n is small, NaN below 3 points."""
-    from sklearn.manifold import trustworthiness as measured
-
-    neighbours = min(neighbours, (len(np.asarray(points)) - 1) // 2)
-    return float(measured(points, placed, n_neighbors=neighbours)) if neighbours > 0 else float("nan")
-
-
-def _largest_step(lengths: Array) -> float:
-    """The median over paths of the largest step's share; lengths: (steps, paths)."""
-    whole = lengths.sum(0)
-    shares = lengths.max(0)[whole > 0] / whole[whole > 0]
-    return float(np.median(shares)) if len(shares) else float("nan")
-
-
-def rank_correlation(a: Array, b: Array) -> float:
-    """Spearman's; NaN where all values of either are alike, or there are fewer than two."""
-    from scipy.stats import spearmanr
-
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(spearmanr(a, b).statistic)
-
-
 # shapes
 
 
-def _points(points: ArrayLike, channels: int | None = None) -> Array:
+def checked_points(points: ArrayLike, channels: int | None = None) -> Array:
+    """Points (..., d) in float32. Raises ProjectionError for another number of channels, and for what is not finite."""
     array = np.asarray(points, dtype=np.float32)
     if array.ndim == 0 or (channels is not None and array.shape[-1] != channels):
         raise ProjectionError(f"points have shape {array.shape}, expected (..., {channels or 'd'})")

@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 from ..assets import ASSETS
 from ..model import ColaDLM
 from ..sampling.events import BlockDone, Step
+from .faithfulness import Faithfulness, faithfulness
 from .projection import (
     MAX_FITTED,
-    Faithfulness,
     PCAMap,
     ProjectionError,
     UMAPMap,
     UMAPSettings,
-    faithfulness,
     fit_pca,
     fit_umap,
     umap_arrays,

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 
 from coladlm.latent import projection
+from coladlm.latent.faithfulness import faithfulness, rank_correlation, trustworthiness
 from coladlm.latent.projection import (
     PCAMap,
     ProjectionError,
     UMAPMap,
     UMAPSettings,
     cache_folder,
-    faithfulness,
     fit_pca,
     fit_umap,
     load_umap,
-    trustworthiness,
 )
 
 CHANNELS, STEPS, SPREAD = 16, 16, 0.15
@@ -321,12 +320,12 @@ def test_paths_that_never_move_are_left_out(paths):
 
 def test_equal_lengths_share_their_rank():
     lengths = np.array([2.0, 1.0, 2.0])  # ranks 2.5, 1, 2.5
-    assert projection.rank_correlation(lengths, np.array([5.0, 1.0, 5.0])) == pytest.approx(1.0)
-    assert projection.rank_correlation(lengths, np.array([1.0, 2.0, 3.0])) == pytest.approx(0.0, abs=1e-12)
+    assert rank_correlation(lengths, np.array([5.0, 1.0, 5.0])) == pytest.approx(1.0)
+    assert rank_correlation(lengths, np.array([1.0, 2.0, 3.0])) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_lengths_that_are_all_alike_have_no_rank_correlation():
-    assert np.isnan(projection.rank_correlation(np.ones(4), np.arange(4.0)))
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
 
 
 def test_trustworthiness_of_too_few_points_is_nothing():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from coladlm.latent import reference_cloud
-from coladlm.latent.projection import MAX_FITTED, ProjectionError, faithfulness, fit_pca
+from coladlm.latent.faithfulness import faithfulness
+from coladlm.latent.projection import MAX_FITTED, ProjectionError, fit_pca
 from coladlm.latent.reference_cloud import HELD_OUT, SHIPPED, ReferenceCloud
 
 
