@@ -293,7 +293,7 @@ def _check_unicode(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        found = Described(f"with half a character (U+{ord(text[error.start]):04X}) at {error.start}")
+        found = Described(f"a text with half a character (U+{ord(text[error.start]):04X}) at {error.start}")
         raise RecipeError(field, found, "whole Unicode characters") from error
 
 

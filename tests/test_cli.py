@@ -242,7 +242,7 @@ def test_help_lists_the_commands(argv, capsys):
             ["generate", "a", "--trace", "nowhere/run.npz"],
             "nowhere/run.npz: expected the name of a file in",
         ),
-        (["generate", "half \udcff"], "texts[0] is with half a character (U+DCFF) at 5"),
+        (["generate", "half \udcff"], "texts[0] is a text with half a character (U+DCFF) at 5"),
         (["replay"], "the following arguments are required: file"),
         (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["info", "nowhere"], "nowhere: found nothing"),

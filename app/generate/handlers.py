@@ -94,7 +94,7 @@ class GenerateHandlers:
             recipe = recipe_of(self.model, controls.get("prompt"), controls.get("variations"), controls.get("settings"))
             yield from _Writing(self, context, recipe).frames()
         except ValueError as error:
-            raise ValueError(in_labels(sentence(error))) from error
+            raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error
 
     def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
         """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError for one that is gone, or

@@ -64,6 +64,11 @@ def test_the_same_settings_give_the_same_text(model):
     assert _last(model, PROMPTS[0])[0]["settled"] == _last(model, PROMPTS[0])[0]["settled"]
 
 
+def test_a_prompt_that_is_no_text_is_called_the_prompt(model):
+    with pytest.raises(ValueError, match=r"^The prompt is a text with half a character \(U\+D83D\) at 5, expected"):
+        list(generate(model, "half \ud83d"))
+
+
 def test_another_seed_gives_another_text(model):
     other = SamplerSettings(steps=3, max_new_tokens=8, seed=6)
     assert _last(model, PROMPTS[0])[0]["settled"] != _last(model, PROMPTS[0], other)[0]["settled"]

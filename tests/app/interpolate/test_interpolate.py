@@ -186,7 +186,7 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"texts": ("", PAIR[1])}, "Text 1 is empty, expected at least one token."),
         ({"texts": (PAIR[0], "")}, "Text 2 is empty"),
         ({"texts": (PAIR[0], "word " * 2000)}, "tokens"),
-        ({"texts": (PAIR[0], "broken \ud800")}, "Text 2 is with half a character"),
+        ({"texts": (PAIR[0], "broken \ud800")}, "Text 2 is a text with half a character"),
         ({"texts": (PAIR[0], None)}, "Text 2 is None, expected a text."),
         ({"road": "ferry"}, "How to interpolate is 'ferry'"),
         ({"stops": 1}, "The number of waypoints is 1"),
