@@ -103,7 +103,8 @@ def span_of(parts: list[str], words: str) -> tuple[int, int]:
 
 def travel(model: ColaDLM, picker: dict[str, Any], history: dict[str, Any], by: int) -> list[Any]:
     """The same one text back (by -1) or forth (by 1), with the words that were selected in it."""
-    history = leave(history, picker["start"], picker["end"])
+    if picker["text"] == current(history).text:  # a second press may come before the first one's text is shown
+        history = leave(history, picker["start"], picker["end"])
     there = step(history, by)
     if there["at"] == history["at"]:
         note = "There is nothing more to undo." if by < 0 else "There is nothing more to redo."
@@ -169,15 +170,19 @@ def check_size(recipe: Recipe) -> None:
         raise RecipeError("variations", recipe.variations, f"at most {MAX_CANDIDATES} on this page")
 
 
-def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
-    """Values of the text, its history, all controls and the progress line for the query of the opened address."""
+def restore(model: ColaDLM, query: Mapping[str, str], first: ColaDLM) -> list[Any]:
+    """Values of the text, its history, all controls and the progress line for the query of the opened address.
+
+    first: the model for which the page was laid out. What does not change is not written: a visitor may be typing.
+    """
     settings = [gr.skip()] * len(values_of(model.defaults))
     other = tokens_of(model, OTHER)
+    text = [gr.skip()] * 5 if model is first else show(model, first_history(model))
+    unchanged = [*text, *unchanged_controls(other), *settings]
     try:
         recipe = recipe_from(query, OPERATION)
         if recipe is None:
-            first = [*show(model, first_history(model)), *unchanged_controls(other), *settings]
-            return [*first, progress_value("idle")]
+            return [*unchanged, gr.skip()]
         options = check_options(recipe.options, OPTIONS)
         check_size(recipe)
         history = leave(new_history(recipe.texts[0]), options["start"] or 0, options["end"] or 0)
@@ -190,5 +195,4 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
         return [*shown, *chosen, *values_of(recipe.settings), progress_value("idle", message=note)]
     except ValueError as error:
         note = f"The link could not be read: {in_words(sentence(error), WORDS, start=False)}"
-        first = [*show(model, first_history(model)), *unchanged_controls(other), *settings]
-        return [*first, progress_value("error", message=note)]
+        return [*unchanged, progress_value("error", message=note)]

@@ -11,7 +11,7 @@ from coladlm import ColaDLM
 
 from ..components import ProgressLine, ShareLink, TextRows, TokenPicker
 from ..runs.registry import Frame, RunContext
-from ..shared.event_options import EventOptions
+from ..shared.event_options import EVERY, EventOptions
 from ..shared.operation_controls import fold_button
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls
@@ -105,7 +105,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         list_outputs=edit_controls.lists,
         restore=Restore(
             OPERATION,
-            lambda query: restore(resident.model, query),
+            lambda query: restore(resident.model, query, resident.first),
             [*shown, *options.values(), *panel.inputs, candidates.progress],
             bench="edit",
         ),
@@ -184,6 +184,6 @@ def connect_text(resident: Resident, question: Question, text: Text, rows: TextR
     for button, example in zip(question.examples, EXAMPLES, strict=True):
         button.click(lambda h, example=example: take_example(resident.model, example, h), history, shown, **QUICK)
     for button, by in ((text.undo, -1), (text.redo, 1)):
-        button.click(lambda p, h, by=by: travel(resident.model, p, h, by), [picker, history], shown, **QUICK)
-    picker.undo(on_undo, [picker, history], shown, **QUICK)
-    rows.select(on_select, [picker, history], shown, **QUICK)
+        button.click(lambda p, h, by=by: travel(resident.model, p, h, by), [picker, history], shown, **EVERY, **QUICK)
+    picker.undo(on_undo, [picker, history], shown, **EVERY, **QUICK)
+    rows.select(on_select, [picker, history], shown, **EVERY, **QUICK)

@@ -30,9 +30,11 @@ function show(node, text) {
 function draw() {
   const v = props.value;
   if (!v) return;
+  let focused = false;  // the token with the focus goes, and the next key is meant for the one in its place
   const now = JSON.stringify(v.tokens);
   if (now !== drawn) {
     drawn = now;
+    focused = tokens.contains(document.activeElement);
     tokens.replaceChildren(...v.tokens.map((text, i) => {
       const node = document.createElement('span');
       show(node, text);
@@ -50,6 +52,7 @@ function draw() {
     node.setAttribute('aria-selected', i >= v.start && i < v.end);
     node.tabIndex = i === at ? 0 : -1;
   }
+  if (focused) tokens.children[at]?.focus({preventScroll: true});
   const n = v.end - v.start;
   const count = n > 0 ? n + (n === 1 ? ' token' : ' tokens') + ' of ' + v.tokens.length + ' selected.' : props.none_words;
   chosen.textContent = (v.note ? v.note + ' ' : '') + count;

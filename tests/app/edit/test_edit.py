@@ -1,5 +1,6 @@
 """The handlers of the tab Edit: the text and its history, and running an edit as the plain generator that it is."""
 
+import copy
 import json
 
 import gradio as gr
@@ -345,7 +346,7 @@ def test_a_direction_needs_two_sentences_on_each_side(model, lines):
 
 def test_a_link_fills_in_text_selection_controls_and_settings(model):
     *_, link = _last(model, {METHOD: "mix", MIXED: 70, MANY: 3})
-    values = restore(model, {"r": link["query"][3:]})
+    values = restore(model, {"r": link["query"][3:]}, model)
     text, picker = values[:2]
     assert (text, picker["start"], picker["end"]) == (TEXT, 5, 9)
     controls = dict(zip(NAMES, values[5:], strict=False))
@@ -364,9 +365,9 @@ def test_a_link_fills_in_text_selection_controls_and_settings(model):
     ],
 )
 def test_a_link_that_cannot_be_shown_says_so(model, query):
-    values = restore(model, query)
+    values = restore(model, query, model)
     assert values[-1]["state"] == "error" and "link" in values[-1]["message"]
-    assert values[0] == EXAMPLES[0][0]
+    assert values[0] == gr.skip()
 
 
 # the API
@@ -399,7 +400,13 @@ def test_the_api_refuses_with_a_sentence(model, options, candidates, given, note
 
 
 def test_a_page_without_a_link_leaves_the_controls_as_the_visitor_has_set_them_meanwhile(model):
-    shown = restore(model, {})[5:-1]
-    chosen = dict(zip(NAMES, shown, strict=False))
+    values = restore(model, {}, model)
+    chosen = dict(zip(NAMES, values[5:], strict=False))
     assert chosen.pop("other_picker")["tokens"]
-    assert all(value == gr.skip() for value in [*chosen.values(), *shown[len(NAMES) :]])
+    assert all(value == gr.skip() for value in [*values[:5], *chosen.values(), *values[5 + len(NAMES) :]])
+
+
+def test_a_page_that_was_laid_out_for_another_model_gets_the_tokens_of_the_one_now(model):
+    text, picker = restore(model, {}, copy.copy(model))[:2]
+    assert text == EXAMPLES[0][0] and picker == tokens_of(model, text, picker["start"], picker["end"])
+    assert picker["end"] > picker["start"]
