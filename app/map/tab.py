@@ -109,12 +109,12 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         yield from maps().take_waypoints(visitor, texts)
 
     fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
-    texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED).then(
-        on_fit, None, [texts, fitted], **fitting
-    )
-    file.upload(on_file, file, [texts, progress, file], **EVERY, **QUICK, **UNLIMITED).then(
-        on_fit, None, [texts, fitted], **fitting
-    )
+
+    def then_fit(listener: Any) -> None:
+        listener.then(on_fit, None, [texts, fitted], **fitting)
+
+    then_fit(texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED))
+    then_fit(file.upload(on_file, file, [texts, progress, file], **EVERY, **QUICK, **UNLIMITED))
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.like(on_end, [first, second], [first, second, note, to_edit], **QUICK, **UNLIMITED)
     saver.select(on_save, None, saver, **QUICK)
@@ -123,6 +123,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_texts=take_waypoints,
         texts_outputs=[texts, progress],
         texts_options=READS,
+        texts_then=then_fit,
         texts_sends=[TextsSender(texts.select, "interpolate")],
         list_sends=[ListSender(to_edit.click, "edit", first, second)],
     )

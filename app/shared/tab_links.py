@@ -80,7 +80,7 @@ TakeRun = Callable[[str, Run, int, int], Sequence[Any]]
 class TabLinks(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
     comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
-    listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
+    listener; texts_then: connects what follows it, given the listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
     block, token) -> values for `run_outputs`. restore: of a recipe from a link, a file or the history. loaded:
     registers a listener for when another model may have taken its place. views: of its runs, by name.
     """
@@ -92,6 +92,7 @@ class TabLinks(NamedTuple):
     take_texts: TakeTexts | None = None
     texts_outputs: Sequence[Any] = ()
     texts_options: Mapping[str, Any] = QUICK
+    texts_then: Callable[[Any], Any] | None = None
     texts_sends: Sequence[TextsSender] = ()
     take_lists: TakeLists | None = None
     list_outputs: Sequence[Any] = ()
@@ -148,7 +149,10 @@ def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: TabLinks, take: T
         yield from deliver(sender.texts(value), session_of(request))
 
     handler, inputs = (deliver_own, []) if sender.source is None else (deliver_source, [sender.source])
-    _opened(sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options))
+    sent = sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options)
+    _opened(sent)
+    if target.texts_then is not None:
+        target.texts_then(sent)
 
 
 def _connect_lists(tabs: gr.Tabs, sender: ListSender, target: TabLinks, take: TakeLists) -> None:

@@ -56,6 +56,12 @@ class TraceStore:
             number = self._counts[visitor] = self._counts.get(visitor, 0) + 1
             return number
 
+    def give_back(self, visitor: str, number: int) -> None:
+        """Lets the next run have a number of `next_number` whose run came to nothing, if none has been given since."""
+        with self._lock:
+            if self._counts.get(visitor) == number:
+                self._counts[visitor] = number - 1
+
     def add(self, visitor: str, label: str, trace: Trace, sequence: int = 0, branch: dict[str, Any] | None = None,
             id_: str = "", number: int = 0) -> Run:  # fmt: skip
         """Keeps a run of a visitor under its id, or a new one; its label gets its number, or the next one."""

@@ -177,6 +177,8 @@ class _Drawing:
     def _last(self, done: bool) -> Frame:
         """What stands at the end. The run is kept under its id, in the list and to look into."""
         frame, start = dict(self.frame), self.start
+        if not start.live.states:
+            self.explorer.store.give_back(self.context.visitor, start.number)
         if not frame:
             return frame
         frame["progress"] = start.live.done().progress if done else stopped_value(frame["progress"])

@@ -58,7 +58,8 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
 
     A word scores p ln(p / q), what it adds to the divergence of the cluster's words from all words (Kullback and
     Leibler 1951); p and q are its frequencies here and everywhere. It must be commoner here, and stand in two texts of
-    the cluster, where that has as many. Where no other cluster has words, the most frequent are named.
+    the cluster, where that has as many. Where no other cluster has words, the most frequent are named. Where the best
+    words are those of another cluster already, in whatever order, the last gives way to the next that tells them apart.
     """
     number = int(clusters.max()) + 1 if len(clusters) else 0
     words: list[Counter[str]] = [Counter() for _ in range(number)]
@@ -71,7 +72,7 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
     common = {word for word, times in standing.items() if times > COMMON * len(texts)}
     all_words = max(1, everywhere.total())
     sizes = np.bincount(clusters, minlength=number)
-    named = []
+    named: list[list[str]] = []
     for which in range(number):
         here = max(1, words[which].total())
         alone = here == all_words
@@ -80,5 +81,8 @@ def cluster_words(texts: Sequence[str], clusters: NDArray[np.int64], count: int 
             p, q = times / here, everywhere[word] / all_words
             if spread[which][word] >= min(2, sizes[which]) and (p > q or alone):
                 scores[word] = p if alone else p * np.log(p / q)
-        named.append(sorted(scores, key=lambda word: (word in common, -scores[word], word))[:count])
+        ranked = sorted(scores, key=lambda word: (word in common, -scores[word], word))
+        choices = [ranked[:count], *([*ranked[: count - 1], word] for word in ranked[count:])]
+        taken = [set(words) for words in named]
+        named.append(next((words for words in choices if set(words) not in taken), ranked[:count]))
     return named

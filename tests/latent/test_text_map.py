@@ -75,3 +75,12 @@ def test_a_cluster_is_named_by_what_it_is_about_before_common_words():
 
 def test_words_of_other_scripts_and_none_at_all():
     assert cluster_words(["кот спит", "кот ест", "123 !"], np.array([0, 0, 1])) == [["кот"], []]
+
+
+def test_no_two_clusters_have_the_same_name_where_their_words_differ():
+    texts = ["cat runs", "cat runs", "runs cat far", "cat runs far", "dog", "dog"]
+    first, second, third = cluster_words(texts, np.array([0, 0, 1, 1, 2, 2]), 2)
+    assert set(first) == {"cat", "runs"} and second == ["far", *second[1:]] and set(second) != set(first)
+    assert third == ["dog"]
+    twins = cluster_words(["cat runs far"] * 2 + ["far cat runs"] * 2 + ["dog"] * 2, np.array([0, 0, 1, 1, 2, 2]), 2)
+    assert set(twins[0]) != set(twins[1])

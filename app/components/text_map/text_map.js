@@ -6,6 +6,7 @@ const at = name => root.querySelector('.' + name);
 const MOST_ROWS = 100;
 const MOST_SENT = 6;   // texts that Interpolate has boxes for
 const MOST_END = 256;  // texts of an end of a direction
+const FEW = 4;         // texts of a cluster that its name would cover
 let Plotly = null;
 let data = null;
 let raw = '';
@@ -86,10 +87,11 @@ function names(c, x, y) {
   return data.names.flatMap((words, k) => {
     const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
     const spot = [median(mine.map(i => x[i])), median(mine.map(i => y[i]))], text = words.join(', ');
-    const box = {x: xaxis.d2p(spot[0]), y: yaxis.d2p(spot[1]), half: 3.6 * text.length + 6};
+    const above = mine.length < FEW ? 18 : 0;  // it would hide all there is of a small cluster
+    const box = {x: xaxis.d2p(spot[0]), y: yaxis.d2p(spot[1]) - above, half: 3.6 * text.length + 6};
     if (taken.some(other => Math.abs(other.x - box.x) < other.half + box.half && Math.abs(other.y - box.y) < 22)) return [];
     taken.push(box);
-    return [{x: spot[0], y: spot[1], text: plain(text), showarrow: false, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2}];
+    return [{x: spot[0], y: spot[1], text: plain(text), showarrow: false, yshift: above, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2}];
   });
 }
 

@@ -184,6 +184,18 @@ def test_a_run_that_is_stopped_before_its_first_step_leaves_the_map_as_it_was(ex
     assert explorer.store.choices(ME) == []
 
 
+def test_runs_that_come_to_nothing_take_no_number(explorer):
+    shown = run(explorer)
+    view = run_on_map(explorer, viewer(), controls_of(SETTINGS, prompt="The cat", add=False, chosen=[]))
+    while "flow" not in next(view):
+        continue
+    view.close()
+    with pytest.raises(ValueError, match="half"):
+        run(explorer, prompt="half a character: \ud800")
+    labels = [records(one["flow"])[0]["label"] for one in (shown[-1], run(explorer)[-1])]
+    assert [int(label.split(" · ")[0]) for label in labels] == [1, 2]
+
+
 def test_each_run_has_an_id_of_its_own_from_its_first_frame_on(explorer):
     """The map takes frames of a run that was stopped for late ones: it knows them by the id."""
     first, second = run(explorer), run(explorer)
