@@ -36,7 +36,7 @@ from .shared.generation import MOST_VARIATIONS
 from .shared.links import KEY, recipe_from
 from .shared.resident import Resident
 from .shared.tab_links import QUICK, Restore, TabLinks, connect
-from .theme import CSS, CSS_OPERATIONS, FAVICON, HEAD, make_theme
+from .theme import CSS, CSS_OPERATIONS, FAVICON, FRAME, HEAD, make_theme
 from .tour.scenes import scenes
 from .trajectories import tab as trajectories
 
@@ -205,7 +205,7 @@ def page_options() -> dict[str, Any]:
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": f"{ICON}{HEAD}{SCRIPTS}<style>{OwnHTML.styles()}</style>",
+        "head": f"{ICON}{HEAD}{SCRIPTS}<style>{FRAME}{OwnHTML.styles()}</style>",
         "footer_links": ["api", "settings"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,

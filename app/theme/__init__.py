@@ -15,6 +15,7 @@ from gradio.themes.utils import colors, fonts, sizes
 HERE = Path(__file__).parent
 CSS = HERE / "page.css"
 CSS_OPERATIONS = HERE / "operations.css"
+FRAME = (HERE / "frame.css").read_text(encoding="utf-8")  # for the head
 FAVICON = HERE / "favicon.svg"
 FONTS = "".join(  # asked for early, so that the words do not change their shape under the reader
     f'<link rel="preload" as="font" type="font/woff2" href="static/fonts/{file}.woff2" crossorigin>'
