@@ -23,18 +23,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..assets import ASSETS
-from ..checkpoint import (
-    DOCUMENTS,
-    WEIGHTS,
-    CheckpointError,
-    check_tokenizer,
-    json_object,
-    norm_keys,
-    stored_tensors,
-    weight_files,
-    write_json,
-)
+from ..checkpoint import CheckpointError, check_tokenizer, json_object, stored_tensors, weight_files
+from ..checkpoint.form import DOCUMENTS, WEIGHTS, norm_keys
 from ..checkpoint.replaced_folder import found_at, replaced_folder, standing_folder
+from ..checkpoint.saving import write_json
 from ..checkpoint.weights import read_buffer
 from ..hardware.devices import choose_device, choose_dtype
 from ..sampling.events import Finished

@@ -1,4 +1,4 @@
-"""Finds, checks, loads and saves checkpoints of the published form; knows nothing about sampling.
+"""Finds, checks and loads checkpoints of the published form; knows nothing about sampling.
 
     <root>/ or <root>/cola_dlm/
       cola_dit/  config.json + model.safetensors   (or model.safetensors.index.json + shards)
@@ -17,39 +17,30 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..assets import ASSETS
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
-from ..networks.layers import LayerNorm, rotary_angles
 from ..networks.text_vae import TextVAE
+from .form import CONFIGS, INDEX, LEVEL, ROTARY, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
 from .hub import download, is_repository_id
-from .replaced_folder import found_at, replaced_folder, standing_folder
+from .replaced_folder import found_at, standing_folder
+from .saving import save_checkpoint
 from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 
 __all__ = ["BUNDLED", "Checkpoint", "CheckpointError", "find_checkpoint", "load_networks", "save_checkpoint"]
 
 BUNDLED = ASSETS / "model"
-CONFIGS = {"cola_vae": TextVAEConfig, "cola_dit": DiTConfig}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|pad|>")
-LEVEL = "cola_dlm"
-DOCUMENTS = {".md", ".png", ".svg", ".json"}  # endings of what may lie beside a checkpoint in its folder
-PARTS = {*CONFIGS, "tokenizer.json", "sampler.json"}
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-# The frequencies of the rotary embedding: a checkpoint may carry them in every layer of its DiT, or leave them out.
-ROTARY = re.compile(r"blocks\.\d+\.msa\.rope\.rope\.freqs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,19 +249,21 @@ def _skeleton(
     except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(
             f"{place.parent if len(files) == 1 else place}/config.json: found sizes that no tensor can have "
-            f"({_first_line(error)}), expected those of the weights"
+            f"({first_line(error)}), expected those of the weights"
         ) from error
     wanted = {key: tuple(parameter.shape) for key, parameter in skeleton.state_dict().items()}
     missing = [key for key in wanted if key not in tensors]
     if missing:
-        raise CheckpointError(f"{place}: {missing[0]} is missing{_more(missing)}, expected shape {wanted[missing[0]]}")
+        raise CheckpointError(
+            f"{place}: {missing[0]} is missing{more_of(missing)}, expected shape {wanted[missing[0]]}"
+        )
     for key, tensor in tensors.items():
         if isinstance(config, DiTConfig) and ROTARY.fullmatch(key):
             _check_rotary(tensor, config)
         elif key not in wanted:
             extra = [k for k in tensors if k not in wanted and not ROTARY.fullmatch(k)]
             raise CheckpointError(
-                f"{tensor.file}: {key} belongs to no layer of this config{_more(extra)}, expected none"
+                f"{tensor.file}: {key} belongs to no layer of this config{more_of(extra)}, expected none"
             )
         elif tensor.shape != wanted[key]:
             raise CheckpointError(f"{tensor.file}: {key} has shape {tensor.shape}, expected {wanted[key]}")
@@ -278,7 +271,7 @@ def _skeleton(
 
 
 def _check_rotary(tensor: StoredTensor, config: DiTConfig) -> None:
-    wanted = _rotary_frequencies(config)
+    wanted = rotary_frequencies(config)
     if tensor.shape != tuple(wanted.shape):
         raise CheckpointError(f"{tensor.file}: {tensor.key} has shape {tensor.shape}, expected {tuple(wanted.shape)}")
     found = tensor.load("cpu", torch.float32)
@@ -289,18 +282,13 @@ def _check_rotary(tensor: StoredTensor, config: DiTConfig) -> None:
         )
 
 
-def _rotary_frequencies(config: DiTConfig) -> Tensor:
-    """(rope_dim / 2,) float32: the angles of position 1."""
-    return rotary_angles(torch.tensor(1), config.rope_dim, ROPE_THETA).float()
-
-
 def check_tokenizer(file: Path, vocab_size: int) -> None:
     """Raises CheckpointError unless the file is a tokenizer whose ids a network of this vocabulary can take."""
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(
-            f"{file}: found no tokenizer ({_first_line(error)}), expected a tokenizers file"
+            f"{file}: found no tokenizer ({first_line(error)}), expected a tokenizers file"
         ) from error
     for token in SPECIAL_TOKENS:
         if tokenizer.token_to_id(token) is None:
@@ -322,14 +310,6 @@ def _fingerprint(configs: Iterable[Any], networks: Iterable[dict[str, StoredTens
             digest.update(tensor.sample())
     digest.update(tokenizer_file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _more(keys: list[str]) -> str:
-    return f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 # loading
@@ -373,81 +353,3 @@ def _load(network: str, config: Any, files: list[Path], device: torch.device | s
         read(tensors[key].nbytes)
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
-
-
-def norm_keys(module: nn.Module) -> set[str]:
-    """The keys of the LayerNorms, which are float32 in every compute dtype."""
-    norms = [(name, norm) for name, norm in module.named_modules() if isinstance(norm, LayerNorm)]
-    return {f"{name}.{key}" for name, norm in norms for key in norm.state_dict()}
-
-
-# saving
-
-
-def save_checkpoint(
-    folder: str | Path,
-    vae: TextVAE,
-    dit: BlockCausalDiT,
-    tokenizer: Tokenizer,
-    sampler: dict[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Writes a checkpoint of the published form, whole or not at all, and replaces the one that `folder` may hold.
-
-    Matrices are stored in `dtype` (float32 or bfloat16), LayerNorms in float32. sampler: the content of sampler.json.
-    Documents beside the checkpoint (a model card, its pictures, measured numbers) stay.
-    Raises CheckpointError where a weight is not finite, where `folder` holds anything but a checkpoint, or where the
-    files cannot be written; whatever was there before is then as it was.
-    """
-    folder = Path(folder)
-    if dtype not in (torch.float32, torch.bfloat16):
-        raise CheckpointError(f"{folder}: dtype is {dtype}, expected torch.float32 or torch.bfloat16")
-    check_pair(vae.config, dit.config)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: found a file, expected a folder or nothing")
-    others = [entry for entry in folder.iterdir() if entry.name not in PARTS] if folder.is_dir() else []
-    documents = [entry for entry in others if entry.suffix in DOCUMENTS and entry.is_file()]
-    foreign = sorted(entry.name for entry in others if entry not in documents)
-    if foreign:
-        raise CheckpointError(
-            f"{folder}: found {foreign[0]}{_more(foreign)}, expected nothing but a checkpoint to replace"
-        )
-    try:
-        with replaced_folder(folder) as partial:
-            for network, module in (("cola_vae", vae), ("cola_dit", dit)):
-                (partial / network).mkdir()
-                write_json(partial / network / "config.json", module.config.to_dict())
-                state = _published_state(module, dtype, folder / network / WEIGHTS)
-                save_file(state, partial / network / WEIGHTS, metadata={"format": "pt"})
-            tokenizer.save(str(partial / "tokenizer.json"))
-            if sampler is not None:
-                write_json(partial / "sampler.json", sampler)
-            for document in documents:
-                shutil.copy2(document, partial)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: cannot be written ({_first_line(error)}), expected free space and permission"
-        ) from error
-
-
-def _published_state(module: nn.Module, dtype: torch.dtype, file: Path) -> dict[str, Tensor]:
-    """What a file of weights holds, on the CPU. With the rotary frequencies, which the published code asks for."""
-    norms = norm_keys(module)
-    state = {}
-    for key, tensor in module.state_dict().items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{file}: {key} would hold NaN or infinity, expected finite numbers")
-        state[key] = tensor.to("cpu", torch.float32 if key in norms else dtype).contiguous()
-    if isinstance(module, BlockCausalDiT):
-        for layer in range(module.config.num_layers):
-            state[f"blocks.{layer}.msa.rope.rope.freqs"] = _rotary_frequencies(module.config)
-    return state
-
-
-def write_json(file: Path, data: dict[str, Any]) -> None:
-    """Writes an object as JSON. Raises CheckpointError for what JSON does not know, such as NaN."""
-    try:
-        text = json.dumps(data, indent=2, allow_nan=False)
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{file.name}: {error}, expected plain data with finite numbers") from error
-    file.write_text(text + "\n", encoding="utf-8")
