@@ -11,13 +11,14 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format browser nginx clean
+.PHONY: help run test lint format assets browser nginx clean
 
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
 	@echo "make test     lint, then every test, those in a real browser among them"
 	@echo "make lint     ruff: rules and format; pyrefly: types; eslint: the JavaScript of the page"
 	@echo "make format   let ruff write the format"
+	@echo "make assets   make anew what ships beside the bundled weights and no longer fits them, pictures too"
 	@echo "make clean    remove the virtual environment and everything else that was built"
 
 run: $(VENV)/installed
@@ -37,6 +38,10 @@ lint: $(VENV)/installed-dev node_modules/installed
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+assets: $(VENV)/installed-dev browser
+	$(BIN)/python -m coladlm.train.assets
+	$(BIN)/python docs/pictures/take.py
 
 # The browser that the tests of the page drive; tests/conftest.py looks for it under the same names.
 browser:

@@ -96,8 +96,9 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
         longest += recipe.settings.max_new_tokens
     waypoints = waypoint_count(recipe)
     if waypoints * longest > MAX_PAGE_TOKENS:
-        raise RecipeError("the interpolation", Described(f"{waypoints} waypoints of up to {longest:,} tokens"),
-                          f"at most {MAX_PAGE_TOKENS:,} tokens in all on this page")  # fmt: skip
+        note = f"{waypoints} waypoints of up to {longest:,} tokens are {waypoints * longest:,} in all, expected at "
+        note += f"most {MAX_PAGE_TOKENS:,} tokens on this page."
+        raise RecipeError("the interpolation", Described("too long"), f"at most {MAX_PAGE_TOKENS:,} tokens", note)
 
 
 # what the controls show

@@ -26,6 +26,7 @@ from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.session import current_visitor
+from ..shared.settings_panel import in_labels
 from ..shared.tab_links import TabLinks
 from ..shared.waiting import waiting_parts
 from .round_trip import latent_file, round_trip
@@ -183,7 +184,7 @@ def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any
     try:
         return scheduler.look(lambda: round_trip(model, text)), progress_value("idle")
     except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-        return None, progress_value("error", message=sentence(error))
+        return None, progress_value("error", message=in_labels(sentence(error)))
 
 
 def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> 
     try:
         return scheduler.look(lambda: latent_file(model, kind, text))
     except ClosingError as error:
-        return not_saved(sentence(error))
+        return not_saved(in_labels(sentence(error)))
 
 
 def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, Any]]:
@@ -206,7 +207,7 @@ def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, A
                 if isinstance(event, Speed):
                     found = event
     except Exception as error:
-        yield gr.skip(), progress_value("error", message=sentence(error))
+        yield gr.skip(), progress_value("error", message=in_labels(sentence(error)))
         return
     assert found is not None  # the last event of every measurement
     step, products = 1000 * found.step, 1000 * found.products

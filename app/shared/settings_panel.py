@@ -76,7 +76,7 @@ PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("a block at once", {"stagger": 0.0}),
     ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
-    ("no fresh noise", {"stochasticity": 0.0}),
+    ("fresh noise at every step", {"stochasticity": 1.0, "guidance": 1.4, "stagger": 1.0}),
     ("as published", {name: value for name, value in SamplerSettings().to_dict().items()
                       if name not in ("seed", "max_new_tokens")}),
 )  # fmt: skip

@@ -80,9 +80,10 @@ TakeRun = Callable[[str, Run, int, int], Sequence[Any]]
 class TabLinks(NamedTuple):
     """How texts leave a tab and come in. take: (text, values of `inputs`) -> values for `outputs`; None where no text
     comes in. take_texts: (visitor, texts) -> values for `texts_outputs`, once or as they come; texts_options: of its
-    listener; texts_then: connects what follows it, given the listener. take_lists: (first list, second list) -> values for `list_outputs`, likewise. take_run: (visitor, run,
-    block, token) -> values for `run_outputs`. restore: of a recipe from a link, a file or the history. loaded:
-    registers a listener for when another model may have taken its place. views: of its runs, by name.
+    listener; texts_then: connects what follows it, given the listener. take_lists: (first list, second list) -> values
+    for `list_outputs`, likewise. take_run: (visitor, run, block, token) -> values for `run_outputs`. restore: of a
+    recipe from a link, a file or the history. loaded: registers a listener for when another model may have taken its
+    place. views: of its runs, by name.
     """
 
     take: Callable[..., Sequence[Any]] | None = None

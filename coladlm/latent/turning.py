@@ -9,8 +9,11 @@ end uses. Words of an end: those of its sentences, fit and held out, that no sen
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from ..model import ColaDLM
 from ..settings import SamplerSettings
@@ -19,6 +22,7 @@ from .edit import SpanEdit, edited_tokens
 from .layout import LatentSpace, lay_out
 
 MEASURED = FOLDER / "measured"  # a file for each model that was measured, by its fingerprint
+STRENGTHS, NOISES = (0.5, 1.0, 1.5, 2.0), (0.0, 0.2, 0.4, 0.6)  # what a direction is measured with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +84,16 @@ def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: floa
     return Turning(turned / len(keys), reached / len(keys), len(keys), strength, renoise)
 
 
-def save_measured(model: ColaDLM, turnings: dict[str, Turning]) -> None:
-    """Keeps what was measured with a model beside the directions. Raises OSError."""
-    MEASURED.mkdir(exist_ok=True)
+def survey(model: ColaDLM, name: str) -> Iterator[Turning]:
+    """A shipped direction by every strength and noise of the table, with the model's own settings."""
+    for strength, renoise in itertools.product(STRENGTHS, NOISES):
+        yield measure(model, name, model.defaults, strength, renoise)
+
+
+def save_measured(turnings: Mapping[str, Turning], file: Path) -> None:
+    """Keeps what was measured, by the name of the direction. Raises OSError."""
     data = {name: dataclasses.asdict(turning) for name, turning in turnings.items()}
-    (MEASURED / f"{model.fingerprint}.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def measured(model: ColaDLM) -> dict[str, Turning]:
