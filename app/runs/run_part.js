@@ -13,6 +13,7 @@ if (props.part) {
   const until = performance.now() + 3000;
   let first = JSON.stringify(given.value ?? null);
   let last;            // what the run showed last, until another value takes its place
+  const underWay = new Set();  // ids of runs; what gradio gives meanwhile answers to something before them
   props = new Proxy(given, {
     get: (_, name) => name === 'value' && frame !== undefined ? frame : given[name],
     set(_, name, value) {
@@ -24,6 +25,7 @@ if (props.part) {
   watch = (names, draw) => {
     if ([names].flat().includes('value')) drawn.push(draw);
     watchGiven(names, () => {
+      if (underWay.size && frame !== undefined) return;
       if (last !== undefined && performance.now() < until && JSON.stringify(given.value ?? null) === first) {
         first = '';    // once: gradio may answer with the same, null as undefined, and the two would take turns
         given.value = frame ??= last;
@@ -43,7 +45,12 @@ if (props.part) {
     last = shown;
   }];
   onRunState = callback => heard.unshift(callback);
-  const hear = event => heard.forEach(callback => callback(event.detail));
+  const hear = event => {
+    const {name, id} = event.detail;
+    if (['starting', 'running', 'stopping'].includes(name)) underWay.add(id);
+    else underWay.delete(id);
+    heard.forEach(callback => callback(event.detail));
+  };
   runBench?.addEventListener('run-state', hear);  // none where a component stands by itself
   element.dataset.runPart = props.part;
   if (props.also) {

@@ -27,3 +27,18 @@ test('gradio has the last word when it gives its first value a second time', () 
   assert.equal(page.props.value.state, 'idle');
   assert.equal(page.at('.line').dataset.state, 'idle');
 });
+
+// The first recorded run of a tab may come from the server after Run has been pressed.
+test('what gradio gives while a run is under way does not take the place of its frames', () => {
+  const page = part();
+  const say = (name, id) => page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name, id, shown: true}}));
+  say('running', 'r1');
+  page.update({...FIRST, message: 'A recorded run.'});
+  assert.equal(page.at('.line').dataset.state, 'running');
+  assert.equal(page.props.value.message, 'A recorded run.');
+  page.element.dispatchEvent(new page.window.CustomEvent('frame', {detail: {...SHOWN, state: 'done', message: 'Done'}}));
+  say('ended', 'r1');
+  assert.equal(page.props.value.message, 'Done');
+  page.update({...FIRST, message: 'Another run was chosen.'});
+  assert.equal(page.at('.line').dataset.state, 'idle');
+});

@@ -303,6 +303,7 @@ function take() {
   }
   const other = !grown || (!before && data.runs.size > 0);
   if (other) {
+    stop();
     if (!picked) view.clean = data.list.some(run => run.stochasticity > 0);
     follow = true;
   }

@@ -128,11 +128,15 @@ def test_playing_asks_for_nothing_and_comes_to_the_end(flow):
     assert asked == [] and page.triggered("flow") == []
 
 
-def test_a_run_plays_by_itself_where_movement_is_allowed(flow):
+def test_a_run_plays_by_itself_where_movement_is_allowed_until_another_begins(flow, flows):
     still = flow(play=True)
     expect(still.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     page = flow(play=True, movement=True)
     expect(page.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    [own] = growing(flows, (9,), "a-run-of-ones-own")  # ends the playing of what stood there, and is followed
+    page.frame("flow", own)
+    page.locator(f".flow[data-state=running][data-frame='{moment(own)}']").wait_for()
+    expect(page.page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
 def test_a_word_that_is_clicked_stays_where_it_is(flow):
