@@ -15,9 +15,11 @@ def describe(value: object) -> str:
         return value
     if isinstance(value, (str, bytes)):
         value = value[:60]
-    elif isinstance(value, (Mapping, list, tuple, set)):
-        return f"{type(value).__name__} of {len(value)}"
+    elif isinstance(value, Mapping):
+        return f"an object with {len(value)} field" + ("" if len(value) == 1 else "s")
+    elif isinstance(value, (list, tuple, set)):
+        return f"a list of {len(value)}"
     elif isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
+        return "a number beyond 10^20"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

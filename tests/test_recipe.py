@@ -262,7 +262,7 @@ def test_options_get_the_defaults_of_their_schema():
         ({"stops": True}, "options.stops is True"),
         ({"time": 1000.5}, "options.time"),
         ({"kept": 1}, "options.kept is 1, expected true or false"),
-        ({"span": [1]}, "options.span is list of 1, expected a list of 2 values"),
+        ({"span": [1]}, "options.span is a list of 1, expected a list of 2 values"),
         ({"span": [1, -1]}, "options.span is -1"),
         ({"name": "a" * 11}, "a text of length at most 10"),
     ],

@@ -168,7 +168,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     path, allowed = request.url.path[:80], (error.headers or {}).get("Allow")
     if error.status_code == 405 and allowed:
         methods = " or ".join(sorted(allowed.split(", ")))
-        error = HTTPException(405, f"{request.method} is not for {path}, expected {methods}", error.headers)
+        error = HTTPException(405, f"{path} does not take {request.method}, expected {methods}", error.headers)
     elif error.status_code == 404:
         error = HTTPException(404, f"there is nothing at {path}", error.headers)
     return error_response(error)

@@ -140,7 +140,7 @@ def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> st
     others = len(dict.fromkeys(read[:step].tolist()))
     noise = float(trace.t[s, block, steps[step], token // model.patch_size]) / 10
     before = f", after {others} other word{'s' * (others != 1)}" if others else ""
-    return f"It stands since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
+    return f"Unchanged since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
 
 
 def _percent(p: float) -> str:

@@ -183,7 +183,7 @@ def lay_out_options() -> dict[str, gr.components.Component]:
             "How much noise the mixed latents get. Less stays closer to the mixture, more to what the model would "
             "write.",
             (0, 100, 1),
-            50,
+            80,
             "when road-through_flow",
         ),
     )

@@ -81,6 +81,7 @@ class LiveRows:
         self.more: dict[str, Any] = {}  # further parts of the frames, beside rows and progress
         self.read: Callable[[Step], Preview] = lambda step: preview(step.preview())
         self.phase = ""  # what comes before the numbers while something else than the run itself goes on
+        self.began = False  # has the run itself had its say: one that is refused leaves what stood there before
         self.started = clock()
 
     def frames(self, events: Iterable[Any]) -> Generator[Frame]:
@@ -90,6 +91,7 @@ class LiveRows:
         try:
             for event in events:
                 begun = self.clock()
+                self.began = self.began or not isinstance(event, Waiting)
                 if isinstance(event, Step) and any(row.skip is None for row in self.rows):
                     self._note_leads(event)  # also where this step is not shown
                 if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
@@ -223,17 +225,21 @@ class LiveRows:
 
 
 def shown_rows(context: RunContext, live: LiveRows, events: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """The parts of a run's frames: rows, progress and `live.more`. One that is stopped ends with what there is."""
+    """The parts of a run's frames: rows, progress and `live.more`. One that is stopped ends with what there is.
+
+    Until the run has begun there is its progress alone.
+    """
     live.run = context.id
     latest, done = None, False
     try:
         with contextlib.closing(live.frames(events)) as frames:
             for latest in frames:
-                yield {**latest._asdict(), **live.more}
+                yield {**latest._asdict(), **live.more} if live.began else {"progress": latest.progress}
         done = True
     finally:
         if latest is not None and not done:
-            context.show({"rows": live.stopped_rows(), "progress": stopped_value(latest.progress)})
+            rows = {"rows": live.stopped_rows()} if live.began else {}
+            context.show({**rows, "progress": stopped_value(latest.progress)})
 
 
 def _leading(stays: Sequence[bool]) -> int:

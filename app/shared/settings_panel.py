@@ -113,7 +113,7 @@ class SettingsPanel:
             made[setting.name] = _control(setting, start[setting.name])
         preset = ChoiceBox(
             "Preset",
-            "Sets the controls below at once, but not the seed and the length.",
+            "Sets the steps, the guidance and what is below at once, but not the seed and the length.",
             [(name, name) for name, _ in PRESETS],
             "",
             placeholder="Choose one",

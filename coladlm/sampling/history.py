@@ -28,10 +28,11 @@ class History:
     seen: (rows, vocab) bool, the tokens decoded so far, for the repetition penalty; at a pinned position that is what
     the decoder chose there, as in the published sampler, and not the token that stands in the text.
     context: (rows, capacity * patch_size), all tokens so far, for the rule against repeated n-grams.
+    unread: passes that `prefill` has still to make, before which nothing else may be asked of it.
     """
 
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int):
-        """The prefixes of these plans. reencoded: whether later blocks read encoded tokens in place of latents."""
+        """For the prefixes of these plans. reencoded: whether later blocks read encoded tokens in place of latents."""
         self.vae, self.dit, self.device = vae, dit, dit.device
         self.block_size, self.patch_size = vae.config.block_size, vae.config.patch_size
         lengths = torch.tensor([len(plan.prefix) for plan in plans])
@@ -50,11 +51,12 @@ class History:
         for row, plan in enumerate(plans):
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
-        if self.position:
-            self._prefill(plans, pad_id)
+        self.piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
+        self.unread = -(-self.position // self.piece)
+        self._prefix = self._prefix_of(plans, pad_id) if self.unread else None
 
-    def _prefill(self, plans: Sequence[Plan], pad_id: int) -> None:
-        """Fills the caches with the prefixes, in pieces of whole blocks."""
+    def _prefix_of(self, plans: Sequence[Plan], pad_id: int) -> tuple[Tensor, Tensor]:
+        """The prefixes of all rows, at the end of their slots: latents (rows, n, d), ids (rows, n * patch_size)."""
         latents = torch.zeros(len(plans), self.position, self.vae.config.latent_dim)
         ids = torch.full((len(plans), self.position * self.patch_size), pad_id)
         for row, plan in enumerate(plans):
@@ -62,13 +64,23 @@ class History:
                 latents[row, -len(plan.prefix) :] = plan.prefix
                 ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
                 self.context[row, : ids.shape[1]][-len(plan.prefix_ids) :] = plan.prefix_ids.to(self.device)
-        piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
-        for start in range(0, self.position, piece):
-            end = min(start + piece, self.position)
+        return latents, ids
+
+    @torch.inference_mode()
+    def prefill(self, passes: int | None = None) -> None:
+        """Fills the caches with the prefixes, in passes of whole blocks: all that are left, or so many of them."""
+        for _ in range(self.unread if passes is None else min(passes, self.unread)):
+            assert self._prefix is not None  # as long as there is anything unread
+            (latents, ids), ps = self._prefix, self.patch_size
+            start = (-(-self.position // self.piece) - self.unread) * self.piece
+            end = min(start + self.piece, self.position)
             self._place(start, end)
             if self.encoder_cache is not None:
-                self.encode(ids[:, start * self.patch_size : end * self.patch_size].to(self.device))
+                self.encode(ids[:, start * ps : end * ps].to(self.device))
             self.remember(latents[:, start:end].to(self.device))
+            self.unread -= 1
+        if not self.unread:
+            self._prefix = None
 
     # passes
 

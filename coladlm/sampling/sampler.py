@@ -55,7 +55,7 @@ class Sampler:
         return [RowState(plan, plan.settings or settings) for plan in plans]
 
     def history(self, rows: Sequence[RowState], settings: SamplerSettings) -> History:
-        """What stands before the first block of these rows."""
+        """What stands before the first block of these rows, once its prefill has been made."""
         plans = [row.plan for row in rows]
         return History(self.vae, self.dit, plans, settings.history == "reencoded", self.pad_id)
 
@@ -78,7 +78,7 @@ class Run:
 
     @torch.inference_mode()
     def events(self) -> Generator[Event]:
-        self.history = self.sampler.history(self.rows, self.settings)
+        self.history = self._first_history()
         self.velocity.tabulate(self.rows)
         block = 0
         while self._between_blocks(block):
@@ -92,6 +92,11 @@ class Run:
         yield Finished([row.reason for row in rows], [row.text for row in rows], [row.answer for row in rows])
 
     # rows
+
+    def _first_history(self) -> History:
+        history = self.sampler.history(self.rows, self.settings)
+        history.prefill()
+        return history
 
     def _between_blocks(self, block: int) -> bool:
         """Leaves out the rows that have ended; are there rows with this block to write?"""

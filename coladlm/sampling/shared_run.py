@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..settings import SamplerSettings
 from .events import BlockDone, Event, Finished, Step
+from .history import PREFILL_LATENTS, History
 from .plan import Plan
 from .rows import RowState
 from .sampler import Run, Sampler
@@ -25,6 +26,7 @@ class Group:
     """Sequences of one visitor that joined together."""
 
     rows: list[RowState]
+    history: History | None = None  # of a long prefix, until the group has joined
     blocks: int = 0  # that it has written
     finished: bool = False
     left: bool = False
@@ -61,6 +63,7 @@ class SharedRun:
         """settings: whose flow all plans have. invert, inverse_iterations: as in `Sampler.run`."""
         self.sampler, self.settings, self.invert, self.iterations = sampler, settings, invert, inverse_iterations
         self.event: Event | None = None
+        self._reading: list[Group] = []  # whose prefix is too long for one pass, and has not been read yet
         self._waiting: list[Group] = []
         self._run: _JoinedRun | None = None
         self._events: Generator[Event] | None = None
@@ -69,17 +72,20 @@ class SharedRun:
     def join(self, plans: Sequence[Plan]) -> Group:
         """Takes a group in; it begins with the next block, or in the middle of that if it resumes there.
 
+        A long prefix is read first, a pass at each `advance`, so that others need not wait for all of it.
         Raises PlanError.
         """
         group = Group(self.sampler.rows(plans, self.settings, self.invert))
-        self._waiting.append(group)
+        long = max(len(plan.prefix) for plan in plans) > PREFILL_LATENTS
+        (self._reading if long else self._waiting).append(group)
         return group
 
     def leave(self, group: Group) -> None:
         """Takes a group out; nothing is computed for it after the step under way."""
         group.leave()
-        if group in self._waiting:
-            self._waiting.remove(group)
+        for groups in (self._reading, self._waiting):
+            if group in groups:
+                groups.remove(group)
 
     @property
     def rows(self) -> int:
@@ -87,15 +93,17 @@ class SharedRun:
         run = self._run
         written = set() if run is None else set(run.rows)
         groups = [] if run is None else [group for group in run.groups if not (group.left or group.finished)]
-        waiting = sum(len(group.rows) for group in self._waiting)
+        waiting = sum(len(group.rows) for group in (*self._reading, *self._waiting))
         return waiting + sum(row in written for group in groups for row in group.rows)
 
     def advance(self) -> list[Group]:
         """One step of the batch, or the end of a block; returns the groups that it was about (see `of`).
 
-        An empty list and `rows` 0 mean that no group is left; the caches are freed then.
+        Before it, one pass over a long prefix, which may be all there is to do: an empty list. With `rows` 0 that
+        means that no group is left; the caches are freed then.
         """
         self._logits = None
+        self._read()
         while True:
             self.event = None if self._events is None else next(self._events, None)
             if self.event is not None and not isinstance(self.event, Finished):
@@ -113,6 +121,17 @@ class SharedRun:
                 run.finish_block(group)
             return groups
         return [group for group in groups if group.blocks or group.rows[0].plan.first_step <= self.event.index]
+
+    def _read(self) -> None:
+        """One pass over the prefix of the first group that has a long one; a group whose prefix is read may begin."""
+        if not self._reading:
+            return
+        group = self._reading[0]
+        if group.history is None:
+            group.history = self.sampler.history(group.rows, self.settings)
+        group.history.prefill(1)
+        if not group.history.unread:
+            self._waiting.append(self._reading.pop(0))
 
     @property
     def _under_way(self) -> _JoinedRun:
@@ -153,16 +172,36 @@ class SharedRun:
         """Ends the run and frees its caches."""
         if self._events is not None:
             self._events.close()
-        self._run, self._events, self._waiting[:] = None, None, []
+        self._run, self._events, self._waiting[:], self._reading[:] = None, None, [], []
 
 
 class _JoinedRun(Run):
     """A run whose rows come from groups. groups: those in its batch. waiting: those that join with the next block."""
 
     def __init__(self, shared: SharedRun, groups: list[Group], waiting: list[Group]) -> None:
+        groups = sorted(groups, key=_has_read)
         rows = [row for group in groups for row in group.rows]
         super().__init__(shared.sampler, rows, shared.settings, shared.invert, shared.iterations)
         self.groups, self.waiting = groups, waiting
+
+    def _first_history(self) -> History:
+        return self._history_of(self.groups)
+
+    def _history_of(self, groups: Sequence[Group]) -> History:
+        """What stands before the first block of these groups, of which those with a history of their own come last."""
+        rows = [row for group in groups if not _has_read(group) for row in group.rows]
+        parts = [self.sampler.history(rows, self.settings)] if rows else []
+        for history in parts:
+            history.prefill()
+        for group in filter(_has_read, groups):
+            assert group.history is not None
+            parts.append(group.history)
+            group.history = None
+        first, *more = parts
+        joined = [row for group in groups for row in group.rows]
+        for history in more:
+            first.join(history, max(row.blocks_left(row.joined) for row in joined))
+        return first
 
     def present(self) -> list[Group]:
         """The groups with a row in the block under way."""
@@ -199,11 +238,17 @@ class _JoinedRun(Run):
 
     def _take_in(self, groups: list[Group], block: int) -> None:
         """Adds groups whose first block is the one to come, and forgets the rows that have ended."""
+        groups = sorted(groups, key=_has_read)
         new = [row for group in groups for row in group.rows]
         for row in new:
             row.joined = block
-        history = self.sampler.history(new, self.settings)
+        history = self._history_of(groups)
         self.batch = self.rows + new
         self.history.join(history, max(row.blocks_left(block) for row in self.batch))
         self.rows, self.groups = list(self.batch), self.groups + groups
         self.velocity.tabulate(self.rows)
+
+
+def _has_read(group: Group) -> bool:
+    """Has it a history of its own already?"""
+    return group.history is not None

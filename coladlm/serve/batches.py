@@ -120,7 +120,8 @@ class SharedBatch:
         return any(task in self.members for task in slow)
 
     def _count(self, there: list[Group]) -> None:
-        self.batches.metrics.stepped(sum(len(group.rows) for group in there))
+        if there:  # not where a long prefix was read
+            self.batches.metrics.stepped(sum(len(group.rows) for group in there))
         if len(there) > 1:
             for task, group in self.members.items():
                 if group in there and not task.shares:

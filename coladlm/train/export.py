@@ -13,8 +13,8 @@ from ..settings import SamplerSettings
 from ..tokenizer import load_tokenizer
 from .stages import load_dit, load_vae
 
-# What suits small models of this make: strong guidance, a re-encoded history, which keeps their errors from building up,
-# and words that follow each other through the noise, so that the later ones fit the earlier (docs/training.md).
+# What suits small models of this make (docs/training.md): strong guidance; a re-encoded history, which keeps their
+# errors from building up; words that follow each other through the noise, so that the later ones fit the earlier.
 SMALL_MODEL_SAMPLER = SamplerSettings(
     steps=16,
     stagger=0.5,

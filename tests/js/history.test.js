@@ -120,7 +120,7 @@ test('of a file with a history, what is not there yet is added, and of unknown f
 });
 
 test('a file that holds neither is refused in a sentence', async () => {
-  for (const [text, said] of [['{', 'The file is empty or no JSON'], ['[]', 'neither a recipe nor a history'], ['null', 'neither a recipe nor a history']]) {
+  for (const [text, said] of [['{', 'The file is empty or is not JSON'], ['[]', 'neither a recipe nor a history'], ['null', 'neither a recipe nor a history']]) {
     const page = history([]);
     await page.open(text);
     assert.match(page.at('.outcome').textContent, new RegExp(said));

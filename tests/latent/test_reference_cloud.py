@@ -79,9 +79,8 @@ def test_a_file_that_holds_no_cloud_is_refused(cloud, tmp_path, change):
 
 def test_the_cloud_that_ships_is_that_of_the_bundled_model(bundled):
     cloud = ReferenceCloud.load(SHIPPED)
-    assert cloud.fingerprint == bundled.fingerprint, "make it anew: python -m coladlm.latent.reference_cloud"
+    assert cloud.fingerprint == bundled.fingerprint, "make it anew: make assets"
     assert set(cloud.umaps) == {2, 3}
-    for name in ("umap2", "umap3"):
-        assert cloud.numbers[name].largest_step <= 0.25
-        clean = cloud.numbers[f"{name}.clean"]  # these leap in truth too, where a word is decided
-        assert clean.largest_step <= 2 * clean.largest_true_step
+    for name in ("umap2", "umap2.clean", "umap3", "umap3.clean"):
+        found = cloud.numbers[name]  # a path is a few steps, so the largest of them is a good part of it in truth too
+        assert found.largest_step <= 2 * found.largest_true_step

@@ -198,7 +198,7 @@ def repeated_words(model, ids, size):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_no_word_completes_an_n_gram_a_second_time(bundled, temperature):
-    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=40, temperature=temperature, top_k=4,
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=80, temperature=temperature, top_k=4,
                                    stop_at_end=False, no_repeat_ngram_size=0)  # fmt: skip
     prompts = ["The cat and the cat and the", "Once there was a dog."]
     counts = []

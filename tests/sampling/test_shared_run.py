@@ -16,6 +16,7 @@ from coladlm import (
 )
 from coladlm.latent import exact_settings, lay_out
 from coladlm.latent.invert import text_plan
+from coladlm.sampling import history, shared_run
 from coladlm.sampling.shared_run import SharedRun
 
 SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=10, stop_at_end=False)
@@ -44,10 +45,10 @@ def own_settings(base, index):
     )
 
 
-@pytest.mark.parametrize("history", ["latents", "reencoded"])
+@pytest.mark.parametrize("kind", ["latents", "reencoded"])
 @pytest.mark.parametrize("stochasticity", [0.0, 1.0])
-def test_whoever_joins_when_gets_what_it_gets_alone(model, history, stochasticity):
-    base = dataclasses.replace(SHORT, history=history, stochasticity=stochasticity)
+def test_whoever_joins_when_gets_what_it_gets_alone(model, kind, stochasticity):
+    base = dataclasses.replace(SHORT, history=kind, stochasticity=stochasticity)
     shared = SharedRun(model.sampler, base)
     asked, groups = [], []
     draw = random.Random(7)
@@ -108,6 +109,50 @@ def test_who_leaves_before_its_first_block_is_never_computed(model):
     shared = SharedRun(model.sampler, SHORT)
     shared.leave(shared.join(plans_of(model, PROMPTS[:1], SHORT)))
     assert shared.advance() == [] and shared.rows == 0
+
+
+@pytest.fixture
+def short_passes(monkeypatch):
+    """A prefix of more than 8 latents is a long one."""
+    for module in (history, shared_run):
+        monkeypatch.setattr(module, "PREFILL_LATENTS", 8)
+
+
+LONG_PROMPT = "Once upon a time there was a little dog. One day it went away and the cat sat and said hello. " * 2
+
+
+@pytest.mark.parametrize("kind", ["latents", "reencoded"])
+def test_while_a_long_prompt_is_read_the_others_go_on(model, short_passes, kind):
+    base = dataclasses.replace(SHORT, history=kind, max_new_tokens=60)
+    shared = SharedRun(model.sampler, base)
+    first = shared.join(plans_of(model, PROMPTS[1:2], base))
+    shared.advance()
+    plans = plans_of(model, [LONG_PROMPT, PROMPTS[3]], own_settings(base, 3))
+    passes = -(-len(plans[0].prefix) // 8)
+    assert passes > 5
+    long, beside = shared.join(plans), shared.join(plans_of(model, PROMPTS[2:3], own_settings(base, 4)))
+    for _ in range(passes - 1):
+        there = shared.advance()
+        assert first in there and long not in there
+    assert beside.blocks > 0  # it did not wait
+    while shared.rows:
+        shared.advance()
+    assert first.texts == model.generate(PROMPTS[1:2], base)
+    assert long.texts == model.generate([LONG_PROMPT, PROMPTS[3]], own_settings(base, 3))
+    assert beside.texts == model.generate(PROMPTS[2:3], own_settings(base, 4))
+
+
+def test_long_prompts_alone_begin_together_and_whoever_leaves_is_not_read_on(model, short_passes):
+    shared = SharedRun(model.sampler, SHORT)
+    left, mine = (shared.join(plans_of(model, [LONG_PROMPT], own_settings(SHORT, i))) for i in (1, 2))
+    other = shared.join(plans_of(model, [LONG_PROMPT[40:]], own_settings(SHORT, 3)))
+    assert shared.advance() == [] and shared.rows == 3
+    shared.leave(left)
+    assert shared.rows == 2
+    while shared.rows:
+        assert left not in shared.advance()
+    assert mine.texts == model.generate([LONG_PROMPT], own_settings(SHORT, 2))
+    assert other.texts == model.generate([LONG_PROMPT[40:]], own_settings(SHORT, 3))
 
 
 def test_when_all_have_left_the_run_ends_and_begins_anew_for_the_next(model):

@@ -158,7 +158,7 @@ async function take(file) {
   try {
     data = JSON.parse(await file.text());
   } catch {
-    return void (outcome.textContent = 'The file is empty or no JSON, expected a recipe or an exported history.');
+    return void (outcome.textContent = 'The file is empty or is not JSON, expected a recipe or an exported history.');
   }
   if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
   const found = data && Array.isArray(data.history) ? data.history.filter(sound) : null;

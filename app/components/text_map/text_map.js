@@ -111,7 +111,7 @@ function legend() {
     const button = Object.assign(document.createElement('button'), {type: 'button', className: 'cluster', title: 'Select these texts'});
     const dot = button.appendChild(Object.assign(document.createElement('span'), {className: 'dot'}));
     dot.style.background = PALETTE[k % PALETTE.length];
-    button.append((words.join(', ') || 'nothing in particular') + ' · ' + mine.length);
+    button.append((words.join(', ') || 'no word in common') + ' · ' + mine.length);
     button.addEventListener('click', () => select(mine));
     return button;
   }));

@@ -295,7 +295,7 @@ def test_other_paths_and_methods_get_an_error_of_the_same_form(client, method, p
 
 def test_a_wrong_method_is_told_the_right_one(client):
     answer = client.options("/v1/completions")
-    assert answer.json()["error"]["message"] == "OPTIONS is not for /v1/completions, expected POST"
+    assert answer.json()["error"]["message"] == "/v1/completions does not take OPTIONS, expected POST"
     assert answer.headers["allow"] == "POST"
 
 

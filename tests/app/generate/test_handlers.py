@@ -94,7 +94,7 @@ def test_a_token_says_what_else_it_could_have_been(desk, model):
     assert all(0 <= p <= 1 for p in shares)
     assert [chosen for *_, chosen in card["read"]].count(1) == 1
     assert "Chosen with" in card["note"]
-    assert "stands since" in card["note"] or "settled only" in card["note"]
+    assert "Unchanged since" in card["note"] or "settled only" in card["note"]
 
 
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
