@@ -28,7 +28,7 @@ Closing the iterator stops the run; what is to be shown of it then goes through 
 """
 
 Outcome = Literal["done", "stopped", "error", "lost"]
-HEARTBEAT_SECONDS = 5.0  # between two signs of life of a stream that has nothing to say
+HEARTBEAT_SECONDS = 2.5  # between two signs of life of a stream that has nothing to say
 TICK_SECONDS = 0.25  # how often it is looked for runs that nobody follows
 MEASURE_SECONDS = 1.0  # between two looks at how large a run under way has become
 KNOWN = 8  # states of a run that a broken connection can go on from

@@ -2,7 +2,7 @@
 // `reduce` is (state, event) -> [state, effects]; RunClient of run_client.js carries out the effects.
 
 export const BACKOFF = [250, 500, 1000, 2000, 4000];  // ms between attempts to reach the server
-export const SILENCE = 20000;                         // ms without a sign of life after which a run counts as lost
+export const SILENCE = 8000;                          // ms without a sign of life after which a run counts as lost
 export const MOST_ATTEMPTS = 60;                      // attempts to find a lost run again: some minutes
 
 export const SENTENCES = {
