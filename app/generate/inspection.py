@@ -37,6 +37,17 @@ def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int
     return places
 
 
+def _forming_tokens(model: ColaDLM, trace: Trace, sequence: int, written: int) -> tuple[int, list[int]] | None:
+    """(block, tokens of it that belong to the answer) of the block in whose middle a run was stopped, if it was."""
+    under_way = np.flatnonzero(trace.active[sequence] & ~trace.finished & trace.recorded.any(1))
+    if not len(under_way):
+        return None
+    block, size = int(under_way[0]), model.block_size * model.patch_size
+    skip = -(-len(model.tokenize(trace.prompts[sequence])) // model.patch_size) % model.block_size * model.patch_size
+    tokens = list(range(skip if block == 0 else 0, size))[: trace.recipe.settings.max_new_tokens - written]
+    return (block, tokens) if tokens else None
+
+
 def with_answers(model: ColaDLM, trace: Trace) -> Trace:
     """A trace that has the answers of a run that was stopped, too, so that it can be looked into like any other."""
     if trace.answers is not None:
@@ -47,7 +58,9 @@ def with_answers(model: ColaDLM, trace: Trace) -> Trace:
 
 
 def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
-    """The value of a TokenStrip for a sequence of a run that is over, with its steps."""
+    """The value of a TokenStrip for a sequence of a run that is over, with its steps, those of a block that it has not
+    finished too.
+    """
     places = answer_tokens(model, trace, sequence)
     special = frozenset((*model.end_ids, model.pad_id))
     prompt_ids = model.tokenize(trace.prompts[sequence])
@@ -65,6 +78,10 @@ def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: Sta
             before = [*prompt_ids, *ids[:at]][-8:]
             blocks.append(_block(model, trace, sequence, block, tokens, before, special, len(places)))
         at += len(tokens)
+    forming = _forming_tokens(model, trace, sequence, len(places))
+    if forming is not None and trace.preview_ids is not None:
+        before = [*prompt_ids, *ids][-8:]
+        blocks.append(_block(model, trace, sequence, *forming, before, special, len(places) + len(forming[1])))
     value = strip_value(run, state, shown_prompt(trace.prompts[sequence]), lines)
     value["look"] = json.dumps(blocks, ensure_ascii=False, separators=(",", ":")) if blocks else ""
     return value

@@ -107,7 +107,8 @@ def stopped(model, steps_seen, settings=LONG, variations=1):
     parts = {}
     for frame in running:
         parts |= frame
-        if parts.get("strip", {}).get("settled", "").count("\n") >= steps_seen and parts["strip"]["live"]:
+        strip = parts.get("strip", {"settled": "", "live": []})
+        if strip["settled"].count("\n") >= steps_seen and strip["live"]:
             break
     running.close()
     for frame in context.shown:
@@ -120,11 +121,23 @@ def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model, every_s
     assert parts["strip"]["state"] == parts["progress"]["state"] == "stopped"
     lines = parts["strip"]["settled"].count("\n")
     assert lines >= 2 and parts["strip"]["live"], "the words that were still forming stay"
-    assert len(json.loads(parts["strip"]["look"])) == lines
+    *_, forming = blocks = json.loads(parts["strip"]["look"])
+    assert len(blocks) == lines + 1
+    assert forming["count"] == len(parts["strip"]["live"]) and 0 < len(forming["steps"]) < forming["of"]
+    last = forming["ids"][-forming["count"] :]
+    assert [forming["words"][i][0] for i in last] == [text for text, *_ in parts["strip"]["live"]]
     desk = desk_of(model, store)
     assert desk.inspect("visitor", 0, 2, parts["kept"]).card["read"]
     trace = desk.kept("visitor", parts["kept"]).trace
     assert trace.reasons == ["stopped"] and len(trace.answers[0]) > 0
+
+
+def test_a_run_that_was_stopped_in_its_first_block_can_be_played(model, every_step):
+    parts, _ = stopped(model, 0)
+    [block] = json.loads(parts["strip"]["look"])
+    assert parts["strip"]["settled"] == "" and block["block"] == 0
+    assert block["count"] == len(parts["strip"]["live"]) and len(block["steps"]) > 0
+    assert parts["kept"] is not None
 
 
 def test_variations_that_were_stopped_can_be_read(model, every_step):
