@@ -207,6 +207,19 @@ def test_what_is_wrong_comes_as_a_sentence(model, controls, note):
     assert note in sentence and sentence.endswith(".") and "options." not in sentence
 
 
+def test_an_interpolation_that_is_refused_or_stopped_at_once_leaves_what_stood_there(model):
+    refused, stopped, shown = Viewer(), Viewer(), []
+    with pytest.raises(ValueError, match="Text 1 is empty"):
+        shown.extend(_view(model)(refused, _controls(texts=("", PAIR[1]))))
+    running = _view(model)(stopped, _controls())
+    while "progress" not in (frame := next(running)):
+        continue
+    running.close()
+    frames = [frame, *shown, *refused.shown, *stopped.shown]
+    assert stopped.shown[-1]["progress"]["message"] == "Stopped before it began."
+    assert not any({"rows", "distances"} & set(frame) for frame in frames)
+
+
 @pytest.mark.parametrize("name", ["count", "texts", "options", "settings"])
 def test_controls_that_are_missing_are_a_sentence(model, name):
     controls = _controls()
