@@ -32,7 +32,7 @@ from .records import RunWriter
 
 class _Start(NamedTuple):
     """A run that is about to begin. events: of the model. watcher: records them into `record`. trace: of what was
-    recorded. others: runs that stay on the map. link: for a ShareLink, if there is one.
+    recorded. before: runs that are on the map now; others: those of them that stay. link: for a ShareLink, if any.
     """
 
     live: LiveFlow
@@ -40,6 +40,7 @@ class _Start(NamedTuple):
     watcher: TraceRecorder | BranchRecorder
     record: TraceRecorder
     trace: Callable[[], Trace]
+    before: Sequence[Run]
     others: Sequence[Run]
     number: int
     label: str
@@ -78,13 +79,14 @@ def _sentences() -> Iterator[None]:
 def _start_run(explorer: Explorer, context: RunContext, recipe: Recipe, controls: Mapping[str, Any]) -> _Start:
     model, (prompt,), settings = explorer.model, recipe.texts, recipe.settings
     blocks, _ = model.new_blocks(len(model.tokenize(prompt)), settings)
+    before = explorer.runs(context.visitor, controls.get("chosen"))
     others = explorer.others(context.visitor, controls.get("chosen")) if controls.get("add") else []
     count, label = explorer.store.next_number(context.visitor), name_of(prompt)
     record = recorder(recipe, dtype="float32")
     writer = RunWriter(explorer.charts, context.id, f"{count} · {label}", prompt, settings)
     live = LiveFlow(writer, settings.steps, blocks, explorer.lines(others) + writer.head)
     events = explorer.scheduler.run(model, recipe, context.visitor)
-    return _Start(live, events, record, record, record.trace, others, count, label, link=link_of(recipe))
+    return _Start(live, events, record, record, record.trace, before, others, count, label, link=link_of(recipe))
 
 
 def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str, Any]) -> _Start:
@@ -103,6 +105,7 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
     key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
     recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=model.fingerprint)
     blocks, _ = model.new_blocks(len(model.tokenize(prompt)), settings)
+    before = explorer.runs(context.visitor, controls.get("chosen"))
     others = explorer.others(context.visitor, controls.get("chosen"))
     count = explorer.store.next_number(context.visitor)
     label = f"branch of {parent.label.split(' · ')[0]}, block {spot.block + 1}, step {spot.step + 1}"
@@ -115,7 +118,7 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
         model, lambda: start_branch(model, parent.trace, spot, settings, fresh), context.visitor, "branch"
     )
     trace = lambda: record.trace(model)  # noqa: E731
-    return _Start(live, events, record, record.recorder, trace, others, count, label, left)
+    return _Start(live, events, record, record.recorder, trace, before, others, count, label, left)
 
 
 def _spot(explorer: Explorer, visitor: str, card: Any) -> tuple[Run, Spot]:
@@ -183,7 +186,7 @@ class _Drawing:
             return frame
         frame["progress"] = start.live.done().progress if done else stopped_value(frame["progress"])
         if not start.live.states:  # stopped before its first step: there is nothing of it
-            lines = self.explorer.lines(start.others)
+            lines = self.explorer.lines(start.before)
             flow = flow_value("done", lines) if lines else flow_value("empty", message=NOTHING_YET)
             frame["flow"] = {**flow, "cloud": self.cloud}
             return frame

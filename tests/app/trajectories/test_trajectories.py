@@ -182,6 +182,9 @@ def test_a_run_that_is_stopped_before_its_first_step_leaves_the_map_as_it_was(ex
     assert last["progress"]["message"] == "Stopped before it began."
     assert "kept" not in last
     assert explorer.store.choices(ME) == []
+    own = run(explorer)[-1]
+    _, last = stopped(run_on_map, explorer, {**START, "chosen": chosen(own)}, 1)
+    assert last["flow"]["state"] == "done" and records(last["flow"])[0]["run"] == chosen(own)[0]
 
 
 def test_runs_that_come_to_nothing_take_no_number(explorer):
