@@ -40,13 +40,13 @@ def writing(model, scheduler):
 
 
 def interpolating(model, scheduler):
-    """(the rows, the progress line) of every frame of a run."""
+    """(the rows, None before the run has begun, the progress line) of every frame of a run."""
     texts = dict(zip("12", EXAMPLES[0], strict=True))
     options = {"road": "through_flow", "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
     controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
     for frame in interpolate(model, scheduler, Viewer(), controls):
-        if "rows" in frame:
-            yield frame["rows"], frame["progress"]
+        if "progress" in frame:
+            yield frame.get("rows"), frame["progress"]
 
 
 @pytest.mark.parametrize("handler", [writing, interpolating])
