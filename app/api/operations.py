@@ -137,13 +137,13 @@ def replay_recipe(
     try:
         recipe = Recipe.from_dict(plain, base=model.defaults)
         check_size(model, recipe)
-        told = {**recipe.to_dict(), "note": check_model(model, recipe) or ""}
+        described = {**recipe.to_dict(), "note": check_model(model, recipe) or ""}
         texts: list[str] = []
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Finished):
                 texts = event.texts
             if isinstance(event, Finished | Waiting):
-                yield texts, told
+                yield texts, described
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error
 

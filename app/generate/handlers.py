@@ -135,9 +135,9 @@ class GenerateHandlers:
 class _Writing:
     """A run of the tab, from its recipe to its last frame, which comes however it ends."""
 
-    def __init__(self, desk: GenerateHandlers, context: RunContext, recipe: Recipe) -> None:
-        self.desk, self.context, self.recipe = desk, context, recipe
-        model = desk.model
+    def __init__(self, handlers: GenerateHandlers, context: RunContext, recipe: Recipe) -> None:
+        self.handlers, self.context, self.recipe = handlers, context, recipe
+        model = handlers.model
         self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
         record = self.record
         if record is None:
@@ -150,7 +150,7 @@ class _Writing:
 
     def frames(self) -> Iterator[Frame]:
         yield {"link": link_of(self.recipe), "card": None, "kept": None, "rows": NO_ROWS}
-        events = self.desk.scheduler.run(self.desk.model, self.recipe, self.context.visitor)
+        events = self.handlers.scheduler.run(self.handlers.model, self.recipe, self.context.visitor)
         follow = _Follow(events if self.record is None else self.record.watch(events), self.rows)
         done = False
         try:
@@ -172,10 +172,10 @@ class _Writing:
             frame["strip"] = {**frame["strip"], "state": "stopped"}
         if self.record is None or not (live.answer or live.live):
             return frame
-        trace = with_answers(self.desk.model, self.record.trace())
-        self.desk.store.add(self.context.visitor, "written", trace, id_=self.context.id)
+        trace = with_answers(self.handlers.model, self.record.trace())
+        self.handlers.store.add(self.context.visitor, "written", trace, id_=self.context.id)
         state = "done" if done else "stopped"
-        frame["strip"] = {**look_value(self.desk.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
+        frame["strip"] = {**look_value(self.handlers.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
         if self.rows is not None and not done:
             frame["rows"] = self.rows.stopped(trace)
         frame["kept"] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}

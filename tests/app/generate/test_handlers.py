@@ -25,13 +25,13 @@ VISITOR = "visitor"
 
 
 @pytest.fixture
-def desk(model, scheduler, baseline) -> GenerateHandlers:
+def handlers(model, scheduler, baseline) -> GenerateHandlers:
     return GenerateHandlers(model, TraceStore(), scheduler, baseline)
 
 
-def written(desk, variations=1, settings=SETTINGS, prompt=PROMPT):
+def written(handlers, variations=1, settings=SETTINGS, prompt=PROMPT):
     """The parts of a run as they stand at its end."""
-    return parts_of(desk.write, controls_of(settings, prompt=prompt, variations=variations), Viewer(VISITOR))
+    return parts_of(handlers.write, controls_of(settings, prompt=prompt, variations=variations), Viewer(VISITOR))
 
 
 def words_of(row: dict) -> str:
@@ -43,8 +43,8 @@ def texts_of(model, settings=SETTINGS, variations=1):
     return finished.texts
 
 
-def test_variations_are_one_batch_of_different_texts(desk, model):
-    last = written(desk, 3)
+def test_variations_are_one_batch_of_different_texts(handlers, model):
+    last = written(handlers, 3)
     assert [row["text"] for row in last["rows"]["rows"]] == texts_of(model, variations=3)
     assert last["rows"]["state"] == last["progress"]["state"] == "done"
     assert last["progress"]["parts"][0] == "3 texts"
@@ -53,13 +53,13 @@ def test_variations_are_one_batch_of_different_texts(desk, model):
 
 
 @pytest.mark.parametrize("variations", [0, MOST_VARIATIONS + 1, 1.5, None, "x"])
-def test_a_wrong_number_of_variations_gets_a_sentence(desk, variations):
+def test_a_wrong_number_of_variations_gets_a_sentence(handlers, variations):
     with pytest.raises(ValueError, match=r"^Variations is"):
-        written(desk, variations)
+        written(handlers, variations)
 
 
-def test_a_finished_run_brings_all_its_steps(desk, model):
-    value = written(desk)["strip"]
+def test_a_finished_run_brings_all_its_steps(handlers, model):
+    value = written(handlers)["strip"]
     blocks = json.loads(value["look"])
     lines = [json.loads(line) for line in value["settled"].split("\n") if line]
     assert "".join(text for line in lines for text, *_ in line) == texts_of(model)[0]
@@ -71,24 +71,24 @@ def test_a_finished_run_brings_all_its_steps(desk, model):
         assert block["steps"] == [0, 1, 2]
 
 
-def test_another_variation_can_be_read(desk, model):
-    kept = written(desk, 3)["kept"]
-    read = desk.read(VISITOR, 2, kept)
+def test_another_variation_can_be_read(handlers, model):
+    kept = written(handlers, 3)["kept"]
+    read = handlers.read(VISITOR, 2, kept)
     lines = [json.loads(line) for line in read.strip["settled"].split("\n") if line]
     assert "".join(text for line in lines for text, *_ in line) == texts_of(model, variations=3)[2]
     assert read.kept["sequence"] == 2
 
 
 @pytest.mark.parametrize("row", [-1, 3, "x", None])
-def test_a_variation_that_is_not_there_gets_a_sentence(desk, row):
-    kept = written(desk, 3)["kept"]
-    assert desk.read(VISITOR, row, kept).progress["state"] == "error"
+def test_a_variation_that_is_not_there_gets_a_sentence(handlers, row):
+    kept = written(handlers, 3)["kept"]
+    assert handlers.read(VISITOR, row, kept).progress["state"] == "error"
 
 
-def test_a_token_says_what_else_it_could_have_been(desk, model):
-    last = written(desk)
+def test_a_token_says_what_else_it_could_have_been(handlers, model):
+    last = written(handlers)
     block = json.loads(last["strip"]["look"])[0]
-    card = desk.inspect(VISITOR, block["block"], block["first"], last["kept"]).card
+    card = handlers.inspect(VISITOR, block["block"], block["first"], last["kept"]).card
     assert len(card["latent"]) == model.latent_dim
     shares = [p for _, p, _ in card["read"]]
     assert all(0 <= p <= 1 for p in shares)
@@ -98,40 +98,40 @@ def test_a_token_says_what_else_it_could_have_been(desk, model):
 
 
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
-def test_a_token_that_is_not_in_the_answer_gets_a_sentence(desk, at):
-    kept = written(desk, prompt=PROMPT)["kept"]
-    shown = desk.inspect(VISITOR, *at, kept)
+def test_a_token_that_is_not_in_the_answer_gets_a_sentence(handlers, at):
+    kept = written(handlers, prompt=PROMPT)["kept"]
+    shown = handlers.inspect(VISITOR, *at, kept)
     assert "not part of the answer" in shown.progress["message"]
 
 
-def test_runs_of_others_are_not_shown(desk):
-    kept = written(desk)["kept"]
-    assert "not there" in desk.inspect("another", 0, 0, kept).progress["message"]
-    assert "press Run first" in desk.inspect(VISITOR, 0, 0, None).progress["message"]
+def test_runs_of_others_are_not_shown(handlers):
+    kept = written(handlers)["kept"]
+    assert "not there" in handlers.inspect("another", 0, 0, kept).progress["message"]
+    assert "press Run first" in handlers.inspect(VISITOR, 0, 0, None).progress["message"]
 
 
-def beside_frames(view, desk, kept, context=None, **controls):
+def beside_frames(view, handlers, kept, context=None, **controls):
     """The frames of a fold's view, what it shows at the end of a stopped run not included."""
-    return list(view(desk, context or Viewer(VISITOR, "run-of-the-fold"), {"kept": kept, **controls}))
+    return list(view(handlers, context or Viewer(VISITOR, "run-of-the-fold"), {"kept": kept, **controls}))
 
 
-def run_b(desk, kept, settings):
-    return beside_frames(run_beside, desk, kept, **controls_of(settings))
+def run_b(handlers, kept, settings):
+    return beside_frames(run_beside, handlers, kept, **controls_of(settings))
 
 
-def decoded(desk, kept, temperature=0.0, top_k=0, top_p=1.0, penalty=1.0):
+def decoded(handlers, kept, temperature=0.0, top_k=0, top_p=1.0, penalty=1.0):
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": penalty}
-    return beside_frames(decode_again, desk, kept, **controls)[-1]
+    return beside_frames(decode_again, handlers, kept, **controls)[-1]
 
 
-def by_the_baseline(desk, kept, context=None):
-    return beside_frames(write_baseline, desk, kept, context, temperature=0.8, top_p=0.95)
+def by_the_baseline(handlers, kept, context=None):
+    return beside_frames(write_baseline, handlers, kept, context, temperature=0.8, top_p=0.95)
 
 
-def test_b_runs_with_the_same_noise_and_says_what_differs(desk, model):
-    kept = written(desk)["kept"]
+def test_b_runs_with_the_same_noise_and_says_what_differs(handlers, model):
+    kept = written(handlers)["kept"]
     other = dataclasses.replace(SETTINGS, guidance=1.5, seed=99)
-    last = run_b(desk, kept, other)[-1]
+    last = run_b(handlers, kept, other)[-1]
     assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
     assert [words_of(row) for row in last["rows"]["rows"]] == [
         texts_of(model)[0],
@@ -149,21 +149,21 @@ def test_the_space_before_a_word_that_differs_is_not_marked(model):
     assert not any(flag and text[0].isspace() for text, flag in parts)
 
 
-def test_b_with_the_settings_of_a_is_refused(desk):
-    kept = written(desk)["kept"]
+def test_b_with_the_settings_of_a_is_refused(handlers):
+    kept = written(handlers)["kept"]
     with pytest.raises(ValueError, match="B would be A"):
-        run_b(desk, kept, SETTINGS)
+        run_b(handlers, kept, SETTINGS)
 
 
-def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
-    kept = written(desk)["kept"]
+def test_decoding_again_takes_no_step_of_the_sampler(handlers, model, monkeypatch):
+    kept = written(handlers)["kept"]
     monkeypatch.setattr(model.sampler, "run", None)
-    last = decoded(desk, kept, 2.0)
+    last = decoded(handlers, kept, 2.0)
     assert last["progress"]["state"] == "done"
     before, again = last["rows"]["rows"]
     assert words_of(before) != words_of(again)
     assert any(flags & CHANGED for _, flags in again["final"])
-    same = decoded(desk, kept, 0.0, SETTINGS.top_k, SETTINGS.top_p, SETTINGS.repetition_penalty)
+    same = decoded(handlers, kept, 0.0, SETTINGS.top_k, SETTINGS.top_p, SETTINGS.repetition_penalty)
     assert words_of(same["rows"]["rows"][1]) == words_of(before)
 
 
@@ -176,16 +176,16 @@ def test_decoding_again_takes_no_step_of_the_sampler(desk, model, monkeypatch):
         ((0, 1.5, 1, 1), "Top-k is 1.5"),
     ],
 )
-def test_absurd_decoding_gets_a_sentence(desk, values, note):
-    kept = written(desk)["kept"]
+def test_absurd_decoding_gets_a_sentence(handlers, values, note):
+    kept = written(handlers)["kept"]
     with pytest.raises(ValueError, match=rf"^{re.escape(note)}.*\.$"):
-        decoded(desk, kept, *values)
+        decoded(handlers, kept, *values)
 
 
-def test_the_baseline_writes_beside_the_model_with_numbers(desk):
-    kept = written(desk)["kept"]
-    last = by_the_baseline(desk, kept)[-1]
-    again = by_the_baseline(desk, kept)[-1]
+def test_the_baseline_writes_beside_the_model_with_numbers(handlers):
+    kept = written(handlers)["kept"]
+    last = by_the_baseline(handlers, kept)[-1]
+    again = by_the_baseline(handlers, kept)[-1]
     assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
     assert len(last["rows"]["rows"]) == 2 and words_of(last["rows"]["rows"][1])
     assert last["rows"]["rows"] == again["rows"]["rows"]
@@ -197,26 +197,28 @@ def test_the_baseline_writes_beside_the_model_with_numbers(desk):
     assert not any("nan" in cell for *_, cells in table["rows"] for cell in cells)
 
 
-def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(desk):
-    kept = written(desk)["kept"]
-    assert by_the_baseline(desk, kept)[0]["measures"] is None
+def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(handlers):
+    kept = written(handlers)["kept"]
+    assert by_the_baseline(handlers, kept)[0]["measures"] is None
 
 
 FOLDS = {
-    "ab": lambda desk, kept, context: run_beside(
-        desk, context, controls_of(dataclasses.replace(SETTINGS, guidance=1.5), kept=kept)
+    "ab": lambda handlers, kept, context: run_beside(
+        handlers, context, controls_of(dataclasses.replace(SETTINGS, guidance=1.5), kept=kept)
     ),
-    "baseline": lambda desk, kept, context: write_baseline(
-        desk, context, {"kept": kept, "temperature": 0.8, "top_p": 0.95}
+    "baseline": lambda handlers, kept, context: write_baseline(
+        handlers, context, {"kept": kept, "temperature": 0.8, "top_p": 0.95}
     ),
-    "sweep": lambda desk, kept, context: sweep(desk.model, desk.scheduler, desk.baseline, context, swept()),
+    "sweep": lambda handlers, kept, context: sweep(
+        handlers.model, handlers.scheduler, handlers.baseline, context, swept()
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FOLDS)
-def test_a_fold_that_is_stopped_keeps_what_there_is(desk, name):
-    kept, context = written(desk)["kept"], Viewer(VISITOR, "a-stopped-run")
-    frames = FOLDS[name](desk, kept, context)
+def test_a_fold_that_is_stopped_keeps_what_there_is(handlers, name):
+    kept, context = written(handlers)["kept"], Viewer(VISITOR, "a-stopped-run")
+    frames = FOLDS[name](handlers, kept, context)
     part = "grid" if name == "sweep" else "rows"
     latest = {}
     for frame in frames:
@@ -232,34 +234,34 @@ def test_a_fold_that_is_stopped_keeps_what_there_is(desk, name):
 
 
 @pytest.mark.parametrize("name", ["ab", "baseline"])
-def test_the_rows_of_a_fold_carry_the_id_of_their_run(desk, name):
-    kept = written(desk)["kept"]
+def test_the_rows_of_a_fold_carry_the_id_of_their_run(handlers, name):
+    kept = written(handlers)["kept"]
     for id_ in ("the-first-run", "the-second-run"):
-        frames = list(FOLDS[name](desk, kept, Viewer(VISITOR, id_)))
+        frames = list(FOLDS[name](handlers, kept, Viewer(VISITOR, id_)))
         assert {frame["rows"]["run"] for frame in frames if "rows" in frame} == {id_}
 
 
 @pytest.mark.parametrize("name", ["ab", "baseline"])
 @pytest.mark.parametrize("kept", [None, "a run", {"run": 3}, {"run": "r"}, {"sequence": 0}])
-def test_a_fold_without_a_run_says_so(desk, name, kept):
+def test_a_fold_without_a_run_says_so(handlers, name, kept):
     with pytest.raises(ValueError, match="press Run"):
-        next(FOLDS[name](desk, kept, Viewer(VISITOR)))
+        next(FOLDS[name](handlers, kept, Viewer(VISITOR)))
 
 
 @pytest.mark.parametrize("sequence", [1, -1, None, 0.5])
-def test_a_fold_refuses_a_variation_that_is_not_there(desk, sequence):
-    kept = {**written(desk)["kept"], "sequence": sequence}
+def test_a_fold_refuses_a_variation_that_is_not_there(handlers, sequence):
+    kept = {**written(handlers)["kept"], "sequence": sequence}
     with pytest.raises(ValueError, match=r"[Vv]ariation"):
-        next(FOLDS["ab"](desk, kept, Viewer(VISITOR)))
+        next(FOLDS["ab"](handlers, kept, Viewer(VISITOR)))
 
 
-def test_a_fold_finds_the_run_of_a_browser_without_cookies(desk):
+def test_a_fold_finds_the_run_of_a_browser_without_cookies(handlers):
     context = Viewer("run the-run-itself", "the-run-itself")
-    kept = parts_of(desk.write, controls_of(SETTINGS, prompt=PROMPT, variations=1), context)["kept"]
+    kept = parts_of(handlers.write, controls_of(SETTINGS, prompt=PROMPT, variations=1), context)["kept"]
     fold = Viewer("run the-fold", "the-fold")
-    assert list(FOLDS["baseline"](desk, kept, fold))[-1]["progress"]["state"] == "done"
+    assert list(FOLDS["baseline"](handlers, kept, fold))[-1]["progress"]["state"] == "done"
     with pytest.raises(ValueError, match="not there"):
-        next(FOLDS["baseline"](desk, kept, Viewer(VISITOR, "the-fold")))
+        next(FOLDS["baseline"](handlers, kept, Viewer(VISITOR, "the-fold")))
 
 
 def swept(down=("guidance", "1, 3"), across=("repetition_penalty", "1, 1.5"), settings=SETTINGS):

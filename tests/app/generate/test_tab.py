@@ -23,7 +23,7 @@ SCHEDULER = Scheduler()
 BASELINE = BundledBaseline()
 
 
-def desk_of(model, store=None) -> GenerateHandlers:
+def handlers_of(model, store=None) -> GenerateHandlers:
     return GenerateHandlers(model, store or TraceStore(), SCHEDULER, BASELINE)
 
 
@@ -43,12 +43,12 @@ PROMPTS = [
 
 def generate(model, prompt, settings=SETTINGS, context=None):
     """The frames of a run."""
-    return desk_of(model).write(context or Viewer(), controls_of(settings, prompt=prompt, variations=1))
+    return handlers_of(model).write(context or Viewer(), controls_of(settings, prompt=prompt, variations=1))
 
 
 def _last(model, prompt, settings=SETTINGS):
     """The strip, the progress line and the link as they stand at the end."""
-    parts = parts_of(desk_of(model).write, controls_of(settings, prompt=prompt, variations=1))
+    parts = parts_of(handlers_of(model).write, controls_of(settings, prompt=prompt, variations=1))
     return [parts[name] for name in ("strip", "progress", "link")]
 
 
@@ -103,7 +103,7 @@ def test_a_closed_run_leaves_the_model_as_it_was(model):
 def stopped(model, steps_seen, settings=LONG, variations=1):
     """(the parts, the store) of a run that is stopped after so many frames with settled words."""
     store, context = TraceStore(), Viewer()
-    running = desk_of(model, store).write(context, controls_of(settings, prompt="x", variations=variations))
+    running = handlers_of(model, store).write(context, controls_of(settings, prompt="x", variations=variations))
     parts = {}
     for frame in running:
         parts |= frame
@@ -126,9 +126,9 @@ def test_a_run_that_was_stopped_can_be_looked_into_like_any_other(model, every_s
     assert forming["count"] == len(parts["strip"]["live"]) and 0 < len(forming["steps"]) < forming["of"]
     last = forming["ids"][-forming["count"] :]
     assert [forming["words"][i][0] for i in last] == [text for text, *_ in parts["strip"]["live"]]
-    desk = desk_of(model, store)
-    assert desk.inspect("visitor", 0, 2, parts["kept"]).card["read"]
-    trace = desk.kept("visitor", parts["kept"]).trace
+    handlers = handlers_of(model, store)
+    assert handlers.inspect("visitor", 0, 2, parts["kept"]).card["read"]
+    trace = handlers.kept("visitor", parts["kept"]).trace
     assert trace.reasons == ["stopped"] and len(trace.answers[0]) > 0
 
 
@@ -143,7 +143,7 @@ def test_a_run_that_was_stopped_in_its_first_block_can_be_played(model, every_st
 def test_variations_that_were_stopped_can_be_read(model, every_step):
     parts, store = stopped(model, 1, variations=3)
     assert parts["rows"]["state"] == "stopped" and all(row["text"].strip() for row in parts["rows"]["rows"])
-    assert desk_of(model, store).read("visitor", 2, parts["kept"]).strip["settled"]
+    assert handlers_of(model, store).read("visitor", 2, parts["kept"]).strip["settled"]
 
 
 def test_how_much_was_written_is_said_when_a_run_is_stopped(model, every_step):
@@ -204,9 +204,9 @@ def test_the_api_refuses_with_a_sentence(model, given):
 
 def test_a_run_of_the_model_that_was_loaded_before_is_refused_in_a_sentence(model, bundled):
     store = TraceStore()
-    kept = parts_of(desk_of(model, store).write, controls_of(SETTINGS, prompt="A cat", variations=1))["kept"]
-    assert desk_of(model, store).kept("visitor", kept).trace.recipe.model == model.fingerprint
-    later = desk_of(bundled, store)
+    kept = parts_of(handlers_of(model, store).write, controls_of(SETTINGS, prompt="A cat", variations=1))["kept"]
+    assert handlers_of(model, store).kept("visitor", kept).trace.recipe.model == model.fingerprint
+    later = handlers_of(bundled, store)
     with pytest.raises(RecipeError, match="model that was loaded before"):
         later.kept("visitor", kept)
     for shown in (later.read("visitor", 0, kept), later.inspect("visitor", 0, 0, kept)):

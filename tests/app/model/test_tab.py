@@ -97,16 +97,16 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     folder = tmp_path / "other"
     shutil.copytree(golden_folder, folder)
     resident = Resident(model, may_load=True)
-    desk = resident.per_model(
+    handlers = resident.per_model(
         lambda model: GenerateHandlers(model, TraceStore(), resident.scheduler, resident.baseline)
     )
     settings = SamplerSettings(steps=2, max_new_tokens=8)
-    running = desk().write(Viewer(), controls_of(settings, prompt="A cat", variations=1))
+    running = handlers().write(Viewer(), controls_of(settings, prompt="A cat", variations=1))
     next(running)
     frames = list(load_model(resident, str(folder), resident.may_load))
     assert frames[-1][1]["state"] == "done"
     assert resident.model is not model and resident.model.name == "other"
-    assert desk().model is resident.model
+    assert handlers().model is resident.model
     parts = {}
     for frame in running:
         parts |= frame
