@@ -45,10 +45,9 @@ class LiveRun:
         self.run = secrets.token_hex(4)
         self.prompt = shown_prompt(recipe.texts[0])
         self.special = frozenset((*model.end_ids, model.pad_id))
-        per_block, patch = model.block_size * model.patch_size, model.patch_size
+        per_block = model.block_size * model.patch_size
         self.prompt_ids = model.tokenize(recipe.texts[0])
-        # tokens of the first new block that belong to the prompt: what its whole blocks leave over
-        self.skip = -(-len(self.prompt_ids) // patch) % model.block_size * patch
+        self.skip = tokens_of_first_block(model, len(self.prompt_ids))
         self.blocks = -(-(self.skip + self.settings.max_new_tokens) // per_block)
         self.answer: list[int] = []
         self.settled = ""
@@ -128,6 +127,11 @@ class LiveRun:
             strip_value(self.run, state, self.prompt, self.settled, self.live),
             progress_value(state, parts, fraction, message, self.run, tokens, len(self.live)),
         )
+
+
+def tokens_of_first_block(model: ColaDLM, prompt_tokens: int) -> int:
+    """Tokens of the first new block that belong to a prompt: what its whole blocks leave over."""
+    return -(-prompt_tokens // model.patch_size) % model.block_size * model.patch_size
 
 
 def shown_prompt(prompt: str) -> str:

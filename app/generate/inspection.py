@@ -17,7 +17,7 @@ from coladlm.trace.measures import settled_step
 
 from ..components.token_strip import State, Token, settled_line, strip_value
 from ..shared.token_pieces import pieces, word_of
-from .frames import shown_prompt
+from .frames import shown_prompt, tokens_of_first_block
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
 ALTERNATIVES = 8
@@ -25,7 +25,7 @@ ALTERNATIVES = 8
 
 def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
     """(block, token of the block) of every token of the answer of a sequence, as far as it was written."""
-    skip = -(-len(model.tokenize(trace.prompts[sequence])) // model.patch_size) % model.block_size * model.patch_size
+    skip = tokens_of_first_block(model, len(model.tokenize(trace.prompts[sequence])))
     blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
     places = [(int(b), w) for b in blocks for w in range(skip if b == 0 else 0, model.block_size * model.patch_size)]
     if trace.answers is not None:
@@ -43,7 +43,7 @@ def _forming_tokens(model: ColaDLM, trace: Trace, sequence: int, written: int) -
     if not len(under_way):
         return None
     block, size = int(under_way[0]), model.block_size * model.patch_size
-    skip = -(-len(model.tokenize(trace.prompts[sequence])) // model.patch_size) % model.block_size * model.patch_size
+    skip = tokens_of_first_block(model, len(model.tokenize(trace.prompts[sequence])))
     tokens = list(range(skip if block == 0 else 0, size))[: trace.recipe.settings.max_new_tokens - written]
     return (block, tokens) if tokens else None
 
@@ -108,11 +108,10 @@ def _block(
         ids += [words.setdefault((t, i in special), len(words)) for t, i in zip(texts, read, strict=True)]
         sure += np.rint(100 * trace.preview_confidence[s, block, step, tokens].astype(np.float64)).astype(int).tolist()
         noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1))
-    settled = settled_step(trace.preview_ids[s, block][steps][:, tokens], trace.token_ids[s, block, tokens])
     return {
         "block": int(block), "first": tokens[0], "count": len(tokens), "steps": [int(step) for step in steps],
         "of": len(trace.recorded[block]), "words": [[text, int(end)] for text, end in words], "ids": ids, "sure": sure,
-        "noise": noise, "settled": [int(step) for step in settled],
+        "noise": noise,
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """How the page looks: gradio's theme for its own parts, `page.css` for the layout and the colours of ours. And what its
-head holds: the fonts, and `composition.js`, which keeps the keys of an input method from every key handler of the page.
+head holds: the fonts, `frame.css` for what is around the page, and `composition.js`, which keeps the keys of an input
+method from every key handler of the page.
 
 The font comes with gradio and is served from where the page is: Source Sans Pro, a humanist face, in the two weights
 that gradio 6.31 ships whole (its files of Lora and Source Sans 3, for instance, have no Latin letters).

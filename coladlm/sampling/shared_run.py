@@ -189,18 +189,16 @@ class _JoinedRun(Run):
 
     def _history_of(self, groups: Sequence[Group]) -> History:
         """What stands before the first block of these groups, of which those with a history of their own come last."""
-        rows = [row for group in groups if not _has_read(group) for row in group.rows]
-        parts = [self.sampler.history(rows, self.settings)] if rows else []
-        for history in parts:
-            history.prefill()
-        for group in filter(_has_read, groups):
-            assert group.history is not None
-            parts.append(group.history)
+        rows = [row for group in groups if group.history is None for row in group.rows]
+        histories = [group.history for group in groups if group.history is not None]
+        if rows:
+            histories.insert(0, self.sampler.history(rows, self.settings))
+            histories[0].prefill()
+        for group in groups:
             group.history = None
-        first, *more = parts
-        joined = [row for group in groups for row in group.rows]
+        first, *more = histories
         for history in more:
-            first.join(history, max(row.blocks_left(row.joined) for row in joined))
+            first.join(history, max(row.blocks_left(row.joined) for group in groups for row in group.rows))
         return first
 
     def present(self) -> list[Group]:

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -74,12 +75,17 @@ def stale(model: ColaDLM, assets: Sequence[Asset], folder: Path = ASSETS) -> lis
 
 
 def make(model: ColaDLM, assets: Sequence[Asset], folder: Path = ASSETS) -> Iterator[Asset]:
-    """Makes files, yielding each as it is begun. Raises OSError."""
+    """Makes files, each whole or not at all, yielding it as it is begun. Raises OSError."""
     for asset in assets:
         yield asset
         file = folder / asset.name
         file.parent.mkdir(parents=True, exist_ok=True)
-        asset.make(model, file)
+        partial = file.with_name(f"partial-{file.name}")
+        try:
+            asset.make(model, partial)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
         _write_made_of(folder, {**_made_of(folder), asset.name: asset.digest(model)})
 
 
@@ -127,7 +133,9 @@ def _made_of(folder: Path) -> dict[str, str]:
 
 def _write_made_of(folder: Path, digests: dict[str, str]) -> None:
     text = json.dumps(dict(sorted(digests.items())), indent=2) + "\n"
-    (folder / MADE_OF).write_text(text, encoding="utf-8")
+    partial = folder / f"partial-{MADE_OF}"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / MADE_OF)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

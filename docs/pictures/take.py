@@ -1,19 +1,13 @@
-"""Takes the pictures of the page that README and docs show, from `python app.py` in a headless Chromium.
+"""Takes the pictures that README and docs show: the bundled model's page in a headless Chromium.
 
 python docs/pictures/take.py          takes those anew that were taken with other weights or settings
 python docs/pictures/take.py --all    takes them all
 """
 
-import contextlib
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
@@ -22,7 +16,12 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from coladlm import ColaDLM  # noqa: E402  (found by the line above)
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+from app.api.openai_api import ApiOptions  # noqa: E402  (found by the line above)
+from app.server import Options, Served  # noqa: E402
+from coladlm import ColaDLM  # noqa: E402
+from coladlm.serve import Limits  # noqa: E402
 from coladlm.train.assets import Asset, make, stale  # noqa: E402
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -69,45 +68,32 @@ SCENES: dict[str, tuple[tuple[int, int], Callable[[Page], None]]] = {
 }
 
 
-def take(name: str, file: Path) -> None:
+def take(model: ColaDLM, name: str, file: Path) -> None:
+    """Takes one picture, of a page that nobody has looked at before."""
     (width, height), scene = SCENES[name]
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        page.set_default_timeout(WAIT)
-        page.add_init_script("localStorage.setItem('coladlm-tour', 'seen')")
-        page.goto(address)
-        page.wait_for_selector("button.run")
-        scene(page)
-        page.screenshot(path=file)
-        browser.close()
-
-
-@contextlib.contextmanager
-def served() -> Iterator[str]:
-    """The address of the page with the bundled model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([sys.executable, str(ROOT / "app.py"), "--port", str(port)], stdout=subprocess.DEVNULL)
+    browser_path = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CHROMIUM"), *BROWSERS)))), None)
+    if browser_path is None:
+        sys.exit(f"found no browser by the names {', '.join(BROWSERS)}: install one (`make browser`) or set CHROMIUM")
+    served = Served(model, Limits(), ApiOptions(), Options(quiet=True))
     try:
-        while process.poll() is None:
-            with contextlib.suppress(urllib.error.URLError):
-                urllib.request.urlopen(address)
-                break
-            time.sleep(0.2)
-        yield address
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
+            page.set_default_timeout(WAIT)
+            page.add_init_script("localStorage.setItem('coladlm-tour', 'seen')")
+            page.goto(served.address)
+            page.wait_for_selector("button.run")
+            scene(page)
+            page.screenshot(path=file)
+            browser.close()
     finally:
-        process.terminate()
-        process.wait()
+        served.close()
 
 
 def main() -> None:
     model = ColaDLM.from_pretrained()
     settings = model.defaults.to_dict()
-    pictures = [Asset(name, settings, lambda _, file, name=name: take(name, file)) for name in SCENES]
+    pictures = [Asset(name, settings, lambda model, file, name=name: take(model, name, file)) for name in SCENES]
     wanted = pictures if "--all" in sys.argv[1:] else stale(model, pictures, FOLDER)
     for picture in make(model, wanted, FOLDER):
         print(f"taking docs/pictures/{picture.name}", file=sys.stderr, flush=True)

@@ -99,3 +99,10 @@ test('a run that is not finished cannot be looked into', () => {
   page.press('Enter');
   assert.deepEqual(page.triggered, []);
 });
+
+test('a run that was stopped in its first block is played, and none of its words looked into', () => {
+  const page = strip({...DONE, state: 'stopped', settled: '', live: [[' f', 0.5, false]], look: JSON.stringify(LOOK.slice(0, 1))});
+  assert.equal(page.at('.look').classList.contains('ready'), true);
+  assert.equal(page.at('.strip').classList.contains('inspectable'), false);
+  assert.equal(page.where(), 'the text as it was stopped');
+});

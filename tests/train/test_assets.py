@@ -52,3 +52,15 @@ def test_what_another_model_has_left_goes_and_what_nobody_made_stays(quick, tmp_
     remove_others([asset], tmp_path)
     assert not left.exists() and stays.exists() and (tmp_path / "made.txt").read_bytes() == b"made"
     assert json.loads((tmp_path / MADE_OF).read_text()) == {"made.txt": asset.digest(quick)}
+
+
+def test_a_file_that_cannot_be_made_leaves_the_one_that_was_there(quick, tmp_path):
+    (tmp_path / "made.txt").write_text("before")
+
+    def fail(model, file):
+        file.write_text("half")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        list(make(quick, [Asset("made.txt", "sources", fail)], tmp_path))
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("made.txt", "before")]

@@ -68,14 +68,14 @@ function open() {
   slider.max = states.length;
   slider.value = states.length;
   cursor = -1;
-  strip.classList.toggle('inspectable', states.length > 0);
+  strip.classList.toggle('inspectable', states.length > 0 && lines.length > 0);
   mark([...answer.children]);
   tell();
 }
 
 function tell() {
   const at = Number(slider.value);
-  let note = 'the finished text';
+  let note = props.value.state === 'stopped' ? 'the text as it was stopped' : 'the finished text';
   if (at < states.length) {
     const [b, s] = states[at];
     const block = blocks[b];
