@@ -24,8 +24,8 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from app.components.flow_map import FlowMap
 from app.page import build_page, launch_options
-from app.trajectories.cloud import CloudHolder
-from app.trajectories.records import Charts
+from app.shared.charts import Charts
+from app.shared.cloud_holder import CloudHolder
 from coladlm import ColaDLM
 from coladlm.latent.reference_cloud import ReferenceCloud
 

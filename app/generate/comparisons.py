@@ -252,7 +252,8 @@ def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Ma
             seed=recipe.seed,
             stop_at_end=recipe.stop_at_end,
         )
-        seconds = number(kept.get("seconds") if kept else None, "The time of the run")
+        taken = kept.get("seconds") if kept else None  # None of a recorded run
+        seconds = None if taken is None else number(taken, "The time of the run")
         writing = _BaselineWriting(handlers, found, settings, seconds)
         yield from with_stopped_frame(context, writing.frames(context), "rows")
 
@@ -261,7 +262,7 @@ class _BaselineWriting:
     """The baseline's text on its way, beside that of a kept run, which took so many seconds."""
 
     def __init__(
-        self, handlers: GenerateHandlers, found: Run, settings: BaselineSettings, seconds: float
+        self, handlers: GenerateHandlers, found: Run, settings: BaselineSettings, seconds: float | None
     ) -> None:  # fmt: skip
         self.handlers, self.found, self.settings, self.seconds_kept = handlers, found, settings, seconds
         self.baseline = handlers.baseline.get(handlers.model.device)
@@ -323,7 +324,8 @@ class _BaselineWriting:
         note = f"The model has {model}, the baseline {baseline} parameters."
         if texts > 1:
             note += f" The model's time is a share of a batch of {texts}."
-        columns = [("Model", scores[0], self.seconds_kept / texts, mine[2]), ("Baseline", scores[1], seconds, count)]
+        own = None if self.seconds_kept is None else self.seconds_kept / texts
+        columns = [("Model", scores[0], own, mine[2]), ("Baseline", scores[1], seconds, count)]
         return measures_of(columns, note)
 
 

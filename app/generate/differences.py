@@ -71,13 +71,13 @@ def numbers_in_words(found: Mapping[str, Any]) -> list[str]:
     return [note.format(_cell(shapes[name], found.get(name))) for name, note in words.items() if name in found]
 
 
-def measures_of(columns: Sequence[tuple[str, Mapping[str, Any], float, int]], note: str) -> dict[str, Any]:
+def measures_of(columns: Sequence[tuple[str, Mapping[str, Any], float | None, int]], note: str) -> dict[str, Any]:
     """The value of a MeasuresTable for texts side by side.
 
-    columns: (name, measures, seconds, tokens). note: stands below.
+    columns: (name, measures, seconds or None where they are not known, tokens). note: stands below.
     """
-    seconds = [f"{seconds:.1f} s" for _, _, seconds, _ in columns]
-    speeds = [f"{tokens / seconds:.0f}" if seconds > 0 else "-" for _, _, seconds, tokens in columns]
+    seconds = ["-" if seconds is None else f"{seconds:.1f} s" for _, _, seconds, _ in columns]
+    speeds = [f"{tokens / seconds:.0f}" if seconds else "-" for _, _, seconds, tokens in columns]
     rows = [("Time", "How long it took here, each step shown on the way.", seconds), ("Tokens a second", "", speeds)]
     for name, label, shape, about in MEASURES:
         rows.append((label, about, [_cell(shape, found.get(name)) for _, found, _, _ in columns]))

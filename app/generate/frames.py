@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
@@ -18,6 +22,7 @@ from ..components.token_strip import Token, settled_line, strip_value
 from ..shared.token_pieces import pieces
 from ..shared.views import FRAME_SECONDS
 from ..shared.waiting import waiting_frame, waiting_parts
+from .paths import PathWriter, joined, least
 
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 
@@ -38,10 +43,11 @@ class LiveRun:
 
     def __init__(
         self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter,
-        read: Callable[[Step], Preview] = lambda step: preview(step.preview()),
+        read: Callable[[Step], Preview] = lambda step: preview(step.preview()), paths: PathWriter | None = None,
     ) -> None:  # fmt: skip
-        """read: what the decoder reads at a step, for who knows it already."""
+        """read: what the decoder reads at a step, for who knows it already. paths: gets the states that are shown."""
         self.model, self.settings, self.clock, self.read = model, recipe.settings, clock, read
+        self.paths = paths
         self.run = secrets.token_hex(4)
         self.prompt = shown_prompt(recipe.texts[0])
         self.special = frozenset((*model.end_ids, model.pad_id))
@@ -79,7 +85,10 @@ class LiveRun:
         read = self.read(step)
         start = self.skip if step.block == 0 else 0
         room = self.settings.max_new_tokens - len(self.answer)
-        self.live = self._tokens(read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room])
+        times = step.t[0].cpu().numpy()
+        ids, sure = read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room]
+        self.live = self._tokens(ids, sure, np.repeat(times / 1000, self.model.patch_size).tolist()[start:])
+        self._add_path(step.block, step.index, step.steps, times, step.z[0].float().cpu().numpy())
         noise = step.noise[0].item()
         return self._running(step.block, step.index, step.steps, noise)
 
@@ -90,7 +99,10 @@ class LiveRun:
         if self.settings.stop_at_end:
             ends = [i for i, token in enumerate(ids) if token in self.model.end_ids]
             ids = ids[: ends[0]] if ends else ids
-        self.settled += settled_line(self._tokens(ids, confidence))
+        self.live = self._tokens(ids, confidence)
+        latents, steps = done.latents[0].float().cpu().numpy(), self.settings.steps
+        self._add_path(done.block, steps, steps, np.zeros(len(latents)), latents)
+        self.settled += settled_line(self.live)
         self.answer += ids
         self.live = []
         return self._running(done.block, self.settings.steps, self.settings.steps, 0.0)
@@ -101,9 +113,19 @@ class LiveRun:
         parts = [_count(count), *self._speed(count), how]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
-    def _tokens(self, ids: list[int], confidence: list[float]) -> list[Token]:
+    def _tokens(
+        self, ids: list[int], confidence: list[float], noise: Iterable[float] = itertools.repeat(0.0)
+    ) -> list[Token]:
         texts = pieces(self.model.tokenizer, ids, [*self.prompt_ids[-8:], *self.answer][-8:], self.special)
-        return [Token(text, p, token in self.special) for text, p, token in zip(texts, confidence, ids, strict=False)]
+        found = zip(texts, confidence, ids, noise, strict=False)
+        return [Token(text, p, token in self.special, share) for text, p, token, share in found]
+
+    def _add_path(self, block: int, step: int, of: int, times: ArrayLike, latents: ArrayLike) -> None:
+        if self.paths is None:
+            return
+        size = self.model.patch_size
+        words, sure = [token.text for token in self.live], [token.confidence for token in self.live]
+        self.paths.add(block, step, of, times, latents, joined(words, size), least(sure, size))
 
     def _running(self, block: int, index: int, steps: int, noise: float) -> Frame:
         parts = [

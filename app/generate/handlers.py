@@ -17,9 +17,13 @@ from coladlm.serve import Scheduler, Waiting
 from coladlm.serve.requests import Events
 from coladlm.trace import Trace
 
+from ..components.flow_view import paths_value
 from ..components.progress_line import progress_value, stopped_value
 from ..components.text_rows import rows_value
+from ..components.token_strip import State
 from ..runs.registry import Frame, RunContext
+from ..shared.charts import Charts
+from ..shared.cloud_holder import CloudHolder
 from ..shared.errors import sentence
 from ..shared.generation import recipe_of
 from ..shared.links import link_of
@@ -29,7 +33,9 @@ from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
 from .frames import LiveRun
-from .inspection import look_value, token_value, with_answers
+from .inspection import look_value, paths_of, token_value, with_answers
+from .paths import NO_MAP, TOO_LONG, PathWriter
+from .recorded import RECORDED
 
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
@@ -45,6 +51,7 @@ class Shown(NamedTuple):
     """
 
     strip: Any = gr.skip()
+    flow: Any = gr.skip()
     progress: Any = gr.skip()
     card: Any = gr.skip()
     kept: Any = gr.skip()
@@ -82,17 +89,41 @@ class LiveVariations(LiveRows):
 class GenerateHandlers:
     """The handlers of a model. Runs are known by their ids in the store."""
 
-    def __init__(self, model: ColaDLM, store: TraceStore, scheduler: Scheduler, baseline: BundledBaseline) -> None:
-        self.model, self.store, self.scheduler, self.baseline = model, store, scheduler, baseline
+    def __init__(
+        self,
+        model: ColaDLM,
+        store: TraceStore,
+        scheduler: Scheduler,
+        baseline: BundledBaseline,
+        cloud: CloudHolder | None = None,
+        recorded: Run | None = None,
+    ) -> None:
+        """cloud: the model's map, on which the paths of runs are drawn. recorded: the run that the tab opens with."""
+        self.recorded = recorded
+        self.model, self.store, self.scheduler, self.baseline, self.cloud = model, store, scheduler, baseline, cloud
+
+    @property
+    def charts(self) -> Charts | None:
+        return None if self.cloud is None else self.cloud.charts
+
+    def first(self) -> Shown | None:
+        """What the tab opens with: the recorded run, if there is one."""
+        if self.recorded is None:
+            return None
+        trace = self.recorded.trace
+        strip = look_value(self.model, trace, 0, RECORDED)
+        strip["recorded"] = f"a recorded run, seed {trace.recipe.settings.seed}, unedited"
+        kept = {"run": RECORDED, "sequence": 0, "seconds": None}
+        return Shown(strip, self.paths(trace, 0, RECORDED, "done"), kept=kept)
 
     def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
         """The view of a run: what the controls `prompt`, `variations` and `settings` say.
 
-        Parts: strip, progress, link, rows, card and kept. Raises ValueError with a sentence.
+        Parts: strip, flow, progress, link, rows, card and kept. Raises ValueError with a sentence.
         """
         try:
             recipe = recipe_of(self.model, controls.get("prompt"), controls.get("variations"), controls.get("settings"))
-            yield from _Writing(self, context, recipe).frames()
+            yield from Writing(self, context, recipe).frames()
         except ValueError as error:
             raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error
 
@@ -103,20 +134,32 @@ class GenerateHandlers:
         named = kept if isinstance(kept, Mapping) else {}
         id_, sequence = named.get("run"), named.get("sequence")
         found = self.store.get(visitor, id_) if isinstance(id_, str) else None
+        if self.recorded is not None and id_ == RECORDED:
+            found = self.recorded
         if found is None:
             raise RecipeError("a finished run", Described("missing"), "one", GONE if kept else NONE_YET)
         if found.trace.recipe.model != self.model.fingerprint:
             raise RecipeError("the run's model", found.trace.recipe.model, self.model.fingerprint, OTHER_MODEL)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
+    def paths(self, trace: Trace, sequence: int, run: str, state: State) -> dict[str, Any]:
+        """The value of a FlowView for a run that is over."""
+        charts = self.charts
+        return paths_value(run, state, note=NO_MAP) if charts is None else paths_of(charts, trace, sequence, run, state)
+
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
-        """Another variation in the strip, to scrub and to look into."""
+        """Another text of the rows in the strip, to scrub and to look into: a variation, or one from before it was
+        steered.
+        """
         try:
+            kept = _of_rows(kept, row)
             found = self.kept(visitor, kept)
-            sequence = _sequence_of(found, row)
+            sequence = found.sequence if kept and "rows" in kept else _sequence_of(found, row)
             strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
-            note = progress_value("done", [f"no. {sequence + 1} of {len(found.trace.texts)}"], 1.0)
-            return Shown(strip, note, card=None, kept={**(kept or {}), "sequence": sequence})
+            said = f"no. {sequence + 1} of {len(found.trace.texts)}" if "rows" not in (kept or {}) else "its own steps"
+            note = progress_value("done", [said], 1.0)
+            flow = self.paths(found.trace, sequence, f"{found.id}-{sequence}", "done")
+            return Shown(strip, flow, note, card=None, kept={**(kept or {}), "sequence": sequence})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 
@@ -132,7 +175,7 @@ class GenerateHandlers:
             return Shown(progress=progress_value("error", message=sentence(error)))
 
 
-class _Writing:
+class Writing:
     """A run of the tab, from its recipe to its last frame, which comes however it ends."""
 
     def __init__(self, handlers: GenerateHandlers, context: RunContext, recipe: Recipe) -> None:
@@ -140,15 +183,19 @@ class _Writing:
         model = handlers.model
         self.record = recorder(recipe, dtype="float32") if recorded_bytes(model, recipe) <= MOST_BYTES else None
         record = self.record
+        charts = handlers.charts
         if record is None:
             self.live = LiveRun(model, recipe)
         else:
             self.live = LiveRun(model, recipe, read=lambda step: record.read())
+            if charts is not None:
+                self.live.paths = PathWriter(charts, self.live.skip // model.patch_size)
+        self.note = TOO_LONG if record is None else NO_MAP
         self.live.run = context.id
         self.rows = LiveVariations(model, recipe, self.live) if recipe.variations > 1 else None
         self.frame: dict[str, Any] = {}
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame]:
         yield {"link": link_of(self.recipe), "card": None, "kept": None, "rows": NO_ROWS}
         events = self.handlers.scheduler.run(self.handlers.model, self.recipe, self.context.visitor)
         follow = _Follow(events if self.record is None else self.record.watch(events), self.rows)
@@ -156,13 +203,23 @@ class _Writing:
         try:
             with contextlib.closing(self.live.frames(iter(follow))) as frames:
                 for strip, progress in frames:
-                    self.frame = {"strip": strip, "progress": progress}
+                    self.frame = {"strip": strip, "flow": self._flow(strip["state"]), "progress": progress}
                     if self.rows is not None:
                         self.frame["rows"], self.frame["progress"] = follow.frame()
                     yield self.frame
             done = True
         finally:
-            self.context.show(self._last(done))
+            self.frame = dict(self._last(done))
+            self.context.show(self.frame)
+
+    @property
+    def text(self) -> str:
+        """The first text, as far as it has been written."""
+        return self.live.model.read(self.live.answer)
+
+    def _flow(self, state: State) -> dict[str, Any]:
+        paths = self.live.paths
+        return paths_value(self.live.run, state, note=self.note) if paths is None else paths.value(self.live.run, state)
 
     def _last(self, done: bool) -> Frame:
         """What stands at the end. The run is kept under its id, so that it can be looked into."""
@@ -170,12 +227,14 @@ class _Writing:
         if not done and frame:
             frame["progress"] = stopped_value(frame["progress"])
             frame["strip"] = {**frame["strip"], "state": "stopped"}
+            frame["flow"] = {**frame["flow"], "state": "stopped"}
         if self.record is None or not (live.answer or live.live):
             return frame
         trace = with_answers(self.handlers.model, self.record.trace())
         self.handlers.store.add(self.context.visitor, "written", trace, id_=self.context.id)
         state = "done" if done else "stopped"
         frame["strip"] = {**look_value(self.handlers.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
+        frame["flow"] = self.handlers.paths(trace, 0, live.run, state)
         if self.rows is not None and not done:
             frame["rows"] = self.rows.stopped(trace)
         frame["kept"] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}
@@ -207,6 +266,17 @@ class _Follow:
         if self._step is not None and self.rows is not None:
             self._frame, self._step = self.rows.after(self._step), None
         return self._frame
+
+
+def _of_rows(kept: Mapping[str, Any] | None, row: Any) -> Mapping[str, Any] | None:
+    """The value of a RunResult for a row, where it names a run for each of them. Raises RecipeError."""
+    rows = kept.get("rows") if isinstance(kept, Mapping) else None
+    if rows is None:
+        return kept
+    number = whole(row, "The text")
+    if not isinstance(rows, list) or not 0 <= number < len(rows) or not isinstance(rows[number], Mapping):
+        raise RecipeError("the text", number, "one of those below")
+    return {**rows[number], "rows": rows}
 
 
 def _sequence_of(run: Run, number: Any) -> int:

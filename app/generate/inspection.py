@@ -7,17 +7,21 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
-from coladlm.latent.point import read_token
+from coladlm.latent.point import TokenReading, read_token
 from coladlm.recipe import Described, RecipeError
 from coladlm.trace import Trace, TraceError
 from coladlm.trace.measures import settled_step
 
+from ..components.flow_view import paths_value
 from ..components.token_strip import State, Token, settled_line, strip_value
+from ..shared.charts import Charts
 from ..shared.token_pieces import pieces, word_of
 from .frames import shown_prompt, tokens_of_first_block
+from .paths import TOO_LONG, PathWriter, joined, least
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
 ALTERNATIVES = 8
@@ -94,25 +98,60 @@ def _block(
     """The steps of a block: what the decoder reads in the clean estimate before each, and how sure it is.
 
     first: its first token of the answer. words: [text, is special] that `ids` point to. noise: per cent, a step each.
-    ids, sure (per cent), free: a list of a step's tokens, all steps one after the other.
+    ids, sure and t (per cent; t: of noise): a list of a step's tokens, all steps one after the other.
     """
     if trace.preview_ids is None or trace.preview_confidence is None:
         raise TraceError("the run was recorded without previews, expected one with them")
-    steps = np.flatnonzero(trace.recorded[block])
-    steps = steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
+    steps = _steps_shown(trace, block, length)
     words: dict[tuple[str, bool], int] = {}
-    ids, sure, noise, free = [], [], [], trace.free()[s, block]
+    ids, sure, times, noise, free = [], [], [], [], trace.free()[s, block]
+    places = [token // model.patch_size for token in tokens]
     for step in steps:
         read = trace.preview_ids[s, block, step, tokens].tolist()
         texts = pieces(model.tokenizer, read, before, special)
         ids += [words.setdefault((t, i in special), len(words)) for t, i in zip(texts, read, strict=True)]
         sure += np.rint(100 * trace.preview_confidence[s, block, step, tokens].astype(np.float64)).astype(int).tolist()
+        times += np.rint(trace.t[s, block, step][places] / 10).astype(int).tolist()
         noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1))
     return {
         "block": int(block), "first": tokens[0], "count": len(tokens), "steps": [int(step) for step in steps],
         "of": len(trace.recorded[block]), "words": [[text, int(end)] for text, end in words], "ids": ids, "sure": sure,
-        "noise": noise,
+        "t": times, "noise": noise,
     }  # fmt: skip
+
+
+def paths_of(charts: Charts, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
+    """The value of a FlowView for a sequence of a run that is over: the states that `look_value` goes through."""
+    if trace.preview_ids is None or trace.preview_confidence is None:
+        return paths_value(run, state, note=TOO_LONG)
+    model = charts.model
+    special, size = frozenset((*model.end_ids, model.pad_id)), model.patch_size
+    context = model.tokenize(trace.prompts[sequence])
+    writer = PathWriter(charts, tokens_of_first_block(model, len(context)) // size)
+    places = answer_tokens(model, trace, sequence)
+    forming = _forming_tokens(model, trace, sequence, len(places))
+    length = len(places) + (len(forming[1]) if forming else 0)
+    blocks = {b: [w for at, w in places if at == b] for b in dict.fromkeys(b for b, _ in places)}
+    blocks |= [forming] if forming else []
+    for block, tokens in blocks.items():
+        before, steps, of = context[-8:], _steps_shown(trace, block, length), len(trace.recorded[block])
+        for step in map(int, steps):
+            at = (sequence, block, step)
+            read, sure = trace.preview_ids[at][tokens].tolist(), trace.preview_confidence[at][tokens]
+            words = joined(pieces(model.tokenizer, read, before, special), size)
+            writer.add(block, step, of, trace.t[at], trace.z[at], words, least(sure, size))
+        if trace.finished[block]:
+            ids, latents = trace.token_ids[sequence, block][tokens].tolist(), trace.latents[sequence, block]
+            words, sure = joined(pieces(model.tokenizer, ids, before, special), size), trace.logprobs[sequence, block]
+            writer.add(block, of, of, np.zeros(len(latents)), latents, words, least(np.exp(sure[tokens]), size))
+            context = [*context, *ids]
+    return writer.value(run, state)
+
+
+def _steps_shown(trace: Trace, block: int, length: int) -> NDArray[np.intp]:
+    """The steps of a block that a browser is sent, of a text of so many tokens."""
+    steps = np.flatnonzero(trace.recorded[block])
+    return steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
 
 
 def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: Any) -> dict[str, Any]:
@@ -124,25 +163,42 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     chosen = int(trace.token_ids[sequence, block, token])
     history, latents = history_of(model, trace, sequence, block), trace.latents[sequence, block]
     reading = read_token(model, history, latents, token, chosen, ALTERNATIVES)
-    ids, p, margin = list(reading.token_ids), list(reading.probabilities), reading.margin
-    if chosen not in ids:
-        ids[-1], p[-1] = chosen, reading.chosen
-    rows = [[word_of(model, i), share, int(i == chosen)] for i, share in zip(ids, p, strict=True)]
+    ids, margin = list(reading.token_ids), reading.margin
+    others, noise = _most_open(model, trace, sequence, block, token) or (reading, 0.0)
+    shares = dict(zip(others.token_ids, others.probabilities, strict=True))
+    shares.setdefault(chosen, others.chosen)
+    rows = [[word_of(model, i), share, int(i == chosen), i] for i, share in shares.items()]
     note = [f"Chosen with {_percent(reading.chosen)}."]
     if chosen == ids[0]:
-        note.append(f"Its logit is {margin:.1f} nats above that of “{rows[1][0]}”: {_how_sure(margin)}.")
+        note.append(f"Its logit is {margin:.1f} nats above that of “{word_of(model, ids[1])}”: {_how_sure(margin)}.")
     else:
-        note.append(f"The decoder would rather have read “{rows[0][0]}”; chance or a rule against repetition decided.")
+        first = word_of(model, ids[0])
+        note.append(f"The decoder would rather have read “{first}”; chance or a rule against repetition decided.")
     settled = _settled(model, trace, sequence, block, token)
     return {
         "title": word_of(model, chosen),
         "where": f"token {token + 1} of block {block + 1}",
         "note": " ".join([*note, settled]),
         "read": rows,
+        "noise": round(noise),
         "latent": [round(float(x), 4) for x in latents[place]],
         "size": f"{float(np.linalg.norm(latents[place])):.2f}",
         "point": [int(block), int(token)],
     }
+
+
+def _most_open(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> tuple[TokenReading, float] | None:
+    """What the decoder read at the step at which it was least decided, and the noise there, in per cent: what the token
+    could have become. None where no step is recorded.
+    """
+    place, steps = token // model.patch_size, np.flatnonzero(trace.recorded[block])
+    if trace.preview_entropy is None or not len(steps) or not trace.t[s, block, steps[0], place]:
+        return None
+    step = steps[int(trace.preview_entropy[s, block, steps, token].argmax())]
+    clean = trace.z[s, block, step] - trace.t[s, block, step][:, None] / 1000 * trace.velocity[s, block, step]
+    history, chosen = history_of(model, trace, s, block), int(trace.token_ids[s, block, token])
+    reading = read_token(model, history, clean.astype(np.float32), token, chosen, ALTERNATIVES)
+    return reading, float(trace.t[s, block, step, place]) / 10
 
 
 def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> str:

@@ -10,25 +10,41 @@ import gradio as gr
 from coladlm import SamplerSettings
 
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
+from ..components.flow_line import FlowLine
+from ..components.flow_view import FlowView
+from ..components.setting_chips import SettingChips
 from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, MOST_VARIATIONS, OPERATION, restore
-from ..shared.operation_controls import fold_button
 from ..shared.resident import PerModel, Resident
-from ..shared.run_controls import RunControls, visitor_of_run
-from ..shared.settings_panel import SettingSlider, SettingsPanel
+from ..shared.run_controls import RunControls, connect_view, visitor_of_run
+from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
 from ..shared.tab_links import Restore, RunSender, TabLinks
 from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
 from . import sweep
 from .handlers import GenerateHandlers, Shown
+from .recorded import recorded_run
+from .steering import write_on
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
+CHIPS = (  # settings that have a button of their own: name, words before and after the value
+    ("seed", "seed ", ""),
+    ("max_new_tokens", "", " tokens"),
+    ("variations", "", " texts"),
+    ("guidance", "guidance ", ""),
+    ("steps", "", " steps a block"),
+    ("stagger", "words follow one another ", ""),
+)
+EXPLAINED = (
+    "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "
+    "other on the way, until the decoder can say which word it has become; then the next ones begin."
+)
 
 
 class _Controls(NamedTuple):
-    """What stands at the left of the tab."""
+    """What is below the stage: the prompt, Run, and the settings."""
 
     prompt: gr.Textbox
     variations: gr.Slider
@@ -37,9 +53,10 @@ class _Controls(NamedTuple):
 
 
 class _Results(NamedTuple):
-    """What stands at the right: of the run itself, and the views of what can be done with it."""
+    """The stage, on which a run plays, and the views of what can be done with it."""
 
     strip: TokenStrip
+    flow: FlowView
     progress: ProgressLine
     card: TokenCard
     rows: TextRows
@@ -50,14 +67,20 @@ class _Results(NamedTuple):
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts and runs leave and come."""
     store = TraceStore()
-    handlers = resident.per_model(lambda model: GenerateHandlers(model, store, resident.scheduler, resident.baseline))
-    with gr.Row(elem_classes="workbench", elem_id="generate"):
+    handlers = resident.per_model(
+        lambda model: GenerateHandlers(
+            model, store, resident.scheduler, resident.baseline, resident.clouds(), recorded_run(model)
+        )
+    )
+    with gr.Column(elem_classes="workbench on-stage", elem_id="generate"):
+        stage = _stage(handlers().first())
         controls = _controls(resident.first.defaults)
-        results = _results(resident, handlers, controls)
+        results = _results(resident, handlers, controls, stage)
     prompt, variations, panel, buttons = controls
 
     named = {"prompt": prompt, "variations": variations, **panel.by_name}
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
+    connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
     return TabLinks(
         take=lambda text: [text],
         outputs=[prompt],
@@ -68,15 +91,22 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             [prompt, variations, *panel.inputs, results.progress],
             bench="generate",
         ),
-        views={"generate": handlers.view(GenerateHandlers.write), **results.views},
+        views={
+            "generate": handlers.view(GenerateHandlers.write),
+            "steer": handlers.view(write_on),
+            **results.views,
+        },
     )
 
 
 def _controls(defaults: SamplerSettings) -> _Controls:
     with gr.Column(elem_classes="controls"):
-        prompt = _prompt()
-        buttons = RunControls("generate")
-        fold_button("generate")
+        with gr.Row(elem_classes="yours"):
+            prompt = _prompt()
+            buttons = RunControls("generate")
+        _examples(prompt)
+        start = {**dict(zip(SettingsPanel.names_of(), values_of(defaults), strict=True)), "variations": 1}
+        chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
         with gr.Column(elem_classes="setting-list"):
             variations = SettingSlider(
                 1,
@@ -86,55 +116,83 @@ def _controls(defaults: SamplerSettings) -> _Controls:
                 label="Variations",
                 info="How many texts to write at once, each from its own noise.",
                 buttons=["reset"],
-                elem_classes="setting",
+                elem_classes="setting set-variations",
             )
             panel = SettingsPanel(defaults)
+        named = {
+            **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
+            "variations": variations,
+        }
+        shown = [named[name] for name, *_ in CHIPS]
+        gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
     return _Controls(prompt, variations, panel, buttons)
 
 
 def _prompt() -> gr.Textbox:
-    """The prompt, with examples below it."""
-    with gr.Group(elem_classes="ask"):
-        prompt = gr.Textbox(
-            EXAMPLES[0],
-            label="Prompt",
-            info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
-            lines=3,
-            max_lines=10,
-            elem_classes="prompt-box",
-            html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-        )
-        with gr.Row(elem_classes="examples notranslate"):
-            for text in EXAMPLES:
-                example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
-                example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
-    return prompt
+    return gr.Textbox(
+        EXAMPLES[0],
+        label="Prompt",
+        info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
+        lines=1,
+        max_lines=10,
+        elem_classes="prompt-box ask",
+        html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+    )
 
 
-def _results(resident: Resident, handlers: PerModel[GenerateHandlers], controls: _Controls) -> _Results:
-    with gr.Column(elem_classes="results"):
+def _examples(prompt: gr.Textbox) -> None:
+    with gr.Row(elem_classes="examples notranslate"):
+        for text in EXAMPLES:
+            example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
+            example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
+
+
+class _Stage(NamedTuple):
+    """What a run plays on."""
+
+    strip: TokenStrip
+    flow: FlowView
+    progress: ProgressLine
+    card: TokenCard
+    kept: RunResult
+
+
+def _stage(first: Shown | None) -> _Stage:
+    """Text, map and player. first: what stands there before anything was run."""
+    with gr.Column(elem_classes="results stage"):
+        with gr.Column(elem_classes="stage-views"):
+            strip = TokenStrip(
+                "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
+                "Write something",
+                part="strip",
+                elem_id="text",
+                value=first.strip if first else None,
+            )
+            flow = FlowView(first.flow if first else None, part="flow", elem_id="flow-view")
         with gr.Row(elem_classes="over"):
             progress = ProgressLine(part="progress", elem_classes="progress")
             ShareLink(part="link", elem_classes="link")
-        strip = TokenStrip(
-            "Nothing written yet. Press Run, and watch a text come out of noise, block by block.",
-            "Write something",
-            part="strip",
-            elem_id="text",
-        )
         card = TokenCard(part="card", elem_id="token")
+        kept = RunResult(part="kept", value=first.kept if first else None)
+    FlowLine(EXPLAINED, elem_classes="explanation")
+    return _Stage(strip, flow, progress, card, kept)
+
+
+def _results(
+    resident: Resident, handlers: PerModel[GenerateHandlers], controls: _Controls, stage: _Stage
+) -> _Results:  # fmt: skip
+    with gr.Column(elem_classes="views"):
         rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
-        kept = RunResult(part="kept")
-        views = beside.build(resident, handlers, controls.panel, kept)
+        views = beside.build(resident, handlers, controls.panel, stage.kept)
         views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel)
-    results = _Results(strip, progress, card, rows, kept, views)
+    results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
     _connect_looks(handlers, results)
     return results
 
 
 def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> None:
     """Shows another variation, and what is to know of a token, when it is chosen."""
-    outputs, kept = [results.strip, results.progress, results.card, results.kept], results.kept
+    outputs, kept = [results.strip, results.flow, results.progress, results.card, results.kept], results.kept
 
     def on_read(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
         return handlers().read(visitor_of_run(request, kept), event.row, kept)

@@ -12,6 +12,7 @@ from coladlm.baseline.bundled import BundledBaseline
 from coladlm.serve import Scheduler
 
 from ..runs.registry import Frame, RunContext, View
+from .cloud_holder import CloudHolder
 
 Made = TypeVar("Made")
 Progress = Callable[[float], None]
@@ -41,6 +42,7 @@ class Resident:
         self.first = self.model = model  # `first` is the one that the page was laid out for
         self.loading: Loading | None = None
         self._lock = threading.Lock()
+        self.clouds = self.per_model(CloudHolder)  # the maps on which every tab draws
 
     def per_model(self, make: Callable[[ColaDLM], Made]) -> PerModel[Made]:
         """What belongs to a model, made once for each that is resident; the result, called, gives the present one's."""

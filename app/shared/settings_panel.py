@@ -42,7 +42,7 @@ def _described(name: str, more: bool = True) -> Setting:
 
 
 SETTINGS = (
-    *(_described(name, more=False) for name in ("max_new_tokens", "steps", "guidance")),
+    *(_described(name, more=False) for name in ("max_new_tokens", "steps", "guidance", "stagger")),
     *map(
         _described,
         (
@@ -56,7 +56,6 @@ SETTINGS = (
             "solver",
             "time_grid",
             "time_shift",
-            "stagger",
         ),
     ),
     # the guidance interval, as two shares of noise
@@ -96,9 +95,9 @@ class SettingsPanel:
     """The controls, built where it is made. `inputs` are their components; `settings` reads their values."""
 
     def __init__(self, defaults: SamplerSettings) -> None:
-        self.names = ["seed", *(setting.name for setting in SETTINGS)]
+        self.names = self.names_of()
         start = dict(zip(self.names, values_of(defaults), strict=True))
-        with gr.Row(elem_classes="seed", equal_height=False):
+        with gr.Row(elem_classes="seed set-seed", equal_height=False):
             seed = gr.Number(
                 start["seed"],
                 label=DESCRIPTIONS["seed"].label,
@@ -130,6 +129,11 @@ class SettingsPanel:
         controls = [made[name] for name in changed]
         by_hand = [control.select if isinstance(control, ChoiceBox) else control.input for control in controls]
         gr.on(by_hand, None, None, preset, js="() => ''", api_visibility="private")
+
+    @staticmethod
+    def names_of() -> list[str]:
+        """The names of all controls, in the order of their values."""
+        return ["seed", *(setting.name for setting in SETTINGS)]
 
     def updates(self, settings: SamplerSettings) -> list[Any]:
         """Values for `inputs`."""
@@ -206,7 +210,7 @@ def in_labels(sentence: str) -> str:
 def _control(setting: Setting, value: Any) -> Control:
     if setting.choices is not None:
         return ChoiceBox(setting.label, setting.hint, setting.choices, value, elem_classes="setting")
-    about = {"label": setting.label, "info": setting.hint, "elem_classes": "setting"}
+    about = {"label": setting.label, "info": setting.hint, "elem_classes": f"setting set-{setting.name}"}
     if setting.bounds is None:
         return gr.Checkbox(value, **about)
     low, high, step = setting.bounds

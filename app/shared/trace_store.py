@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from coladlm.assets import ASSETS
 from coladlm.trace import Trace
 
 from .bounded_store import BoundedStore
 
+TRACES = ASSETS / "traces"  # runs that ship with the app
 MAX_BYTES = 256 << 20  # of all traces together
 MAX_RUNS = 12  # of one visitor
 MAX_ALL = 512  # of all visitors

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from coladlm.assets import ASSETS
 from coladlm.checkpoint import BUNDLED
 from coladlm.model import END_TOKENS, PAD_TOKEN
 from coladlm.tokenizer import load_tokenizer
@@ -16,8 +15,8 @@ from coladlm.trace import Trace
 
 from ..components.tour import scene
 from ..shared.token_pieces import pieces
+from ..shared.trace_store import TRACES
 
-TRACES = ASSETS / "traces"
 FORMING = 3  # the block that is watched on its way
 TEXTS = (
     ("It starts as noise", "You give the beginning. The model does not write the next word: it takes a block of pure "

@@ -16,11 +16,11 @@ from coladlm.trace.measures import measure
 from ..components.curves import Curves
 from ..components.flow_map import FlowMap, flow_value
 from ..components.heat_map import HeatMap
+from ..shared.charts import Charts
 from ..shared.encoding import safe_cell
 from ..shared.standalone_page import standalone_page
 from ..shared.token_pieces import pieces
 from ..shared.trace_store import Run
-from .records import Charts
 
 COLUMNS = (
     *("run", "block", "place", "step", "t", "word", "confidence", "margin_nats", "entropy_nats", "settled"),

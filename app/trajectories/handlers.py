@@ -20,13 +20,14 @@ from ..components.flow_map import flow_value
 from ..components.progress_line import progress_value
 from ..components.saver import not_saved, saved
 from ..runs.access import owner_of
+from ..shared.charts import Charts
+from ..shared.cloud_holder import CloudHolder
 from ..shared.errors import sentence
 from ..shared.settings_panel import check_limits, in_labels
 from ..shared.trace_store import Run, TraceStore
-from .cloud import CloudHolder
 from .exports import measures_table, playable_page, trace_file
 from .measures import curves_value, point_value
-from .records import Charts, trace_lines
+from .records import trace_lines
 
 MOST_SHOWN = 4  # runs on one map
 MOST_TOKENS = 256  # new ones of a run on the map: what a browser draws at once

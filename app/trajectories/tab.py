@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.assets import ASSETS
 
 from ..components import ProgressLine, RunResult, ShareLink
 from ..components.curves import Curves
@@ -27,13 +26,11 @@ from ..shared.resident import Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.settings_panel import SettingSlider, SettingsPanel
 from ..shared.tab_links import Restore, TabLinks
-from ..shared.trace_store import Run, TraceStore
-from .cloud import CloudHolder
+from ..shared.trace_store import TRACES, Run, TraceStore
 from .handlers import NOTHING_YET, Explorer, Shown, wrong
 from .views import branch_on_map, run_on_map
 
 NAME, BRANCH_BENCH = "trajectories", "branch"
-TRACES = ASSETS / "traces"
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 FILES = (
     ("html", "Page (HTML)", "The map and the heat map in one file that plays without a server or a network"),
@@ -90,11 +87,10 @@ class _Results:
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it and come in."""
     store = TraceStore(TRACES)
-    first = CloudHolder(resident.first)
-    laid_out_with = first.charts
+    laid_out_with = resident.clouds().charts
 
     def make(model: ColaDLM) -> Explorer:
-        explorer = Explorer(model, first if model is resident.first else CloudHolder(model), store, resident.scheduler)
+        explorer = Explorer(model, resident.clouds(), store, resident.scheduler)
         explorer.built_with = laid_out_with  # what the page brings to every visitor, whatever model comes later
         return explorer
 

@@ -24,9 +24,9 @@ from app.interpolate.handlers import interpolate
 from app.map.handlers import Maps
 from app.model.tab import measure_speed, save_latents, there_and_back
 from app.page import build_page
+from app.shared.cloud_holder import CloudHolder
 from app.shared.resident import Resident
 from app.shared.trace_store import TraceStore
-from app.trajectories.cloud import CloudHolder
 from app.trajectories.handlers import Explorer
 from app.trajectories.views import branch_on_map, run_on_map
 from coladlm import SamplerSettings

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from app.trajectories.cloud import CloudHolder
+from app.shared.cloud_holder import CloudHolder
 
 from ..conftest import PATIENCE, STAND_IN
 from .heard import Heard

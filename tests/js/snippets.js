@@ -16,11 +16,11 @@ export function defined(files, names, given = {}) {
 }
 
 // A component on a page of its own, in an element of class `workbench` with the two buttons. script: its file of
-// JavaScript, if it has not the name of its HTML.
+// JavaScript, if it has not the name of its HTML. parts: files that it is put together with.
 //
 // Answers with the window, the element, the props, what was triggered as [event, data], and `update`, which gives the
 // component a new value as the server does. Timers are those of node, so that a test can move them.
-export function mount(name, props, {storage = {}, script = name} = {}) {
+export function mount(name, props, {storage = {}, script = name, parts = []} = {}) {
   const window = new Window({url: 'http://localhost/'});
   const {document, localStorage} = window;
   for (const [key, value] of Object.entries(storage)) localStorage.setItem(key, value);
@@ -30,9 +30,10 @@ export function mount(name, props, {storage = {}, script = name} = {}) {
   const triggered = [], watchers = [];
   const given = {
     window, document, localStorage, Event: window.Event, CustomEvent: window.CustomEvent, getComputedStyle: window.getComputedStyle.bind(window),
-    element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act),
+    ResizeObserver: window.ResizeObserver, MutationObserver: window.MutationObserver, IntersectionObserver: window.IntersectionObserver,
+    matchMedia: window.matchMedia.bind(window), element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act),
   };
-  defined(['runs/run_part.js', `components/${name}/${script}.js`], [], given);
+  defined(['runs/run_part.js', ...parts.map(part => `components/${part}`), `components/${name}/${script}.js`], [], given);
   const update = value => {
     props.value = value;
     for (const act of watchers) act();

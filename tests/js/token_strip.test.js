@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {mount} from './snippets.js';
+import {defined, mount} from './snippets.js';
 
 const lines = (...blocks) => blocks.map(tokens => JSON.stringify(tokens)).join('\n');
 const FIRST = [['One', 0.9, false], [' day', 0.5, false]], SECOND = [[' end', 0.8, false], ['<|pad|>', 1, true]];
@@ -13,7 +13,7 @@ const LOOK = [
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
 function strip(value, part = '') {
-  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'});
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['token_strip/roll.js']});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
@@ -105,4 +105,29 @@ test('a run that was stopped in its first block is played, and none of its words
   assert.equal(page.at('.look').classList.contains('ready'), true);
   assert.equal(page.at('.strip').classList.contains('inspectable'), false);
   assert.equal(page.where(), 'the text as it was stopped');
+});
+
+test('the bench hears which state is shown, and where the finished text is', () => {
+  const page = strip(DONE), told = [];
+  page.bench.addEventListener('playhead', event => told.push(event.detail));
+  page.scrub(1);
+  page.scrub(3);
+  assert.deepEqual(told, [{run: 'r', block: 0, step: 1, noise: 50.4}, {run: 'r', block: null}]);
+});
+
+test('a word on its way is blurred by its own noise', () => {
+  const page = strip({...DONE, look: JSON.stringify([{...LOOK[0], t: [100, 80, 60, 40]}, LOOK[1]])});
+  page.scrub(1);
+  assert.deepEqual([...page.at('.live').children].map(node => node.style.getPropertyValue('--noise')), ['0.6', '0.4']);
+});
+
+test('the strip of steps is gold from the state on at which a word stays', () => {
+  const observer = class { observe() {} };
+  const {Roll} = defined(['components/token_strip/roll.js'], ['Roll'], {
+    ResizeObserver: observer, MutationObserver: observer, document: {body: null}, window: {},
+  });
+  const roll = new Roll({clientWidth: 0, clientHeight: 0});
+  roll.open(LOOK, [FIRST, SECOND]);
+  assert.deepEqual(roll.columns, [[[false, 0.1], [true, 0.2]], [[true, 0.9], [true, 0.5]], [[false, 0.8]]]);
+  assert.deepEqual([roll.starts, roll.rows, roll.at], [[0, 2], 2, 3]);
 });

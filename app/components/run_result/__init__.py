@@ -15,8 +15,8 @@ class RunResult(OwnHTML):
 
     FILE = "run_result"
 
-    def __init__(self, part: str, **kwargs: Any) -> None:
-        super().__init__(None, part=part, **kwargs)
+    def __init__(self, part: str, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(value, part=part, **kwargs)
 
     def example_payload(self) -> Any:
         return None

@@ -24,13 +24,22 @@ function draw() {
   part('title').textContent = v.title;
   part('where').textContent = v.where;
   sayQuoting(part('tells'), v.note);
-  part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen]) => {
+  part('read').querySelector('caption').textContent = v.noise ? 'What it could have become, at ' + v.noise + ' % noise' : 'What the decoder reads here';
+  part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen, id]) => {
     const row = make('tr', chosen ? 'chosen' : '');
     const bar = make('span', 'bar');
     bar.style.width = Math.max(1, 100 * p) + '%';
     const track = make('td', 'track');
     track.append(bar);
-    row.append(make('th', 'word', word), track, make('td', 'p', percent(p) + (chosen ? ', chosen' : '')));
+    const head = make('th', 'word', chosen ? word : undefined);
+    if (!chosen) {
+      const pick = make('button', 'pick', word);
+      pick.type = 'button';
+      pick.title = 'Write on from “' + word + '”';
+      pick.addEventListener('click', () => pin({id}));
+      head.append(pick);
+    }
+    row.append(head, track, make('td', 'p', percent(p) + (chosen ? ', chosen' : '')));
     row.firstChild.scope = 'row';
     return row;
   }));
@@ -70,6 +79,18 @@ function floor() {
   const bar = bench.querySelector('.run-controls');
   return bar && getComputedStyle(bar).position === 'fixed' ? bar.getBoundingClientRect().top : window.innerHeight;
 }
+
+// Another word in this place: what follows is written anew.
+function pin(word) {
+  props.value = {...props.value, pin: word};
+  trigger('input');
+}
+part('other').addEventListener('submit', event => {
+  event.preventDefault();
+  const box = part('other').querySelector('input');
+  if (box.value.trim()) pin({text: box.value});
+  box.value = '';
+});
 
 part('path').addEventListener('click', () => trigger('select', {point: props.value.point}));
 part('close').addEventListener('click', () => {

@@ -1,4 +1,4 @@
-"""TokenStrip: a text as it crystallises, token by token, each on the colour of its confidence."""
+"""TokenStrip: a text as it crystallises, token by token: noise is blur, doubt is pale, certainty is ink."""
 
 from __future__ import annotations
 
@@ -12,27 +12,34 @@ State = Literal["empty", "running", "done", "stopped", "error"]
 
 
 class Token(NamedTuple):
-    """What the strip shows of one token: its text, its confidence in [0, 1], and whether it is a special token."""
+    """What the strip shows of one token: its text, its confidence in [0, 1], whether it is a special token, and its
+    noise in [0, 1] while it is being decided.
+    """
 
     text: str
     confidence: float
     special: bool = False
+    noise: float = 0.0
 
 
 class TokenStrip(OwnHTML):
     """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
 
-    A run that is over, with `look` (see look.py), can be scrubbed through; a click on one of its words triggers
-    `select` with `block` and `token`.
+    A run that is over, with `look` (see app/generate/inspection.py), can be played and scrubbed through; a click on one
+    of its words triggers `select` with `block` and `token`. Its bench gets an event `playhead` with {block, step,
+    noise}, those of the state that is shown, or {block: null} where the finished text is.
 
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
     that only grows by a line a block, of which the new part alone is sent.
     """
 
     FILE = "token_strip"
+    SCRIPTS = ("token_strip/roll.js", "token_strip/token_strip.js")
 
-    def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
-        super().__init__(strip_value("", "empty"), empty_text=empty_text, start_label=start_label, **kwargs)
+    def __init__(
+        self, empty_text: str, start_label: str, value: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:  # fmt: skip
+        super().__init__(value or strip_value("", "empty"), empty_text=empty_text, start_label=start_label, **kwargs)
 
     def example_payload(self) -> Any:
         return strip_value("", "empty")
@@ -41,14 +48,23 @@ class TokenStrip(OwnHTML):
 
 
 def strip_value(
-    run: str, state: State, prompt: str = "", settled: str = "", live: Iterable[Token] = ()
+    run: str, state: State, prompt: str = "", settled: str = "", live: Iterable[Token] = (), recorded: str = ""
 ) -> dict[str, Any]:
     """What a TokenStrip shows.
 
-    run: names the run. prompt: what stands before the
-    answer. settled: finished blocks, each a line made by `settled_line`. live: the block under way.
+    run: names the run. prompt: what stands before the answer. settled: finished blocks, each a line made by
+    `settled_line`. live: the block under way. recorded: of a run that ships with the page, what is said of it; it
+    plays by itself, once, where the visitor wants to see movement.
     """
-    return {"run": run, "state": state, "prompt": prompt, "settled": settled, "live": _plain(live), "look": ""}
+    return {
+        "run": run,
+        "state": state,
+        "prompt": prompt,
+        "settled": settled,
+        "live": _plain(live),
+        "look": "",
+        "recorded": recorded,
+    }
 
 
 def settled_line(tokens: Iterable[Token]) -> str:
@@ -57,4 +73,7 @@ def settled_line(tokens: Iterable[Token]) -> str:
 
 
 def _plain(tokens: Iterable[Token]) -> list[list[Any]]:
-    return [[text, round(confidence, 3), int(special)] for text, confidence, special in tokens]
+    return [
+        [text, round(confidence, 3), int(special), *([round(noise, 2)] if noise else [])]
+        for text, confidence, special, noise in tokens
+    ]

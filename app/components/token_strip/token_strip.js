@@ -1,3 +1,4 @@
+/* global Roll */
 const strip = element.querySelector('.strip');
 const answer = strip.querySelector('.answer');
 const live = strip.querySelector('.live');
@@ -12,11 +13,12 @@ let run = null;        // the run that is drawn
 let drawn = '';        // its settled lines that are drawn
 
 function span(token) {
-  const [text, confidence, special] = token;
+  const [text, confidence, special, noise = 0] = token;
   const node = document.createElement('span');
   node.className = special ? 'token special' : 'token';
   node.textContent = special ? '∎' : text;
   node.style.setProperty('--confidence', confidence);
+  if (noise) node.style.setProperty('--noise', noise);
   node.title = (special ? text + ' · ' : '') + Math.round(confidence * 100) + ' %';
   return node;
 }
@@ -41,10 +43,12 @@ const look = strip.querySelector('.look');
 const slider = look.querySelector('input');
 const play = look.querySelector('.play');
 const where = look.querySelector('.where');
+const roll = new Roll(look.querySelector('canvas'));
 let blocks = [];       // as `look_value` makes them
 let states = [];       // [block, step] of every place of the slider but the last, which is the finished text
 let lines = [];        // the finished tokens of each block
 let timer = null;
+let arrived = false;   // has a recorded run begun to play by itself
 let cursor = -1;       // the token that the arrow keys have come to
 
 function mark(spans) {
@@ -70,12 +74,28 @@ function open() {
   cursor = -1;
   strip.classList.toggle('inspectable', states.length > 0 && lines.length > 0);
   mark([...answer.children]);
+  roll.open(blocks, lines);
   tell();
+  if (v.recorded && states.length && !arrived && !matchMedia('(prefers-reduced-motion: reduce)').matches) playOnArrival();
+}
+
+// A recorded run plays when it comes into sight, unless the visitor has begun something by then.
+function playOnArrival() {
+  arrived = true;
+  const recorded = run;
+  show(0);
+  const sight = new IntersectionObserver(seen => {
+    if (!seen.some(one => one.isIntersecting)) return;
+    sight.disconnect();
+    if (run === recorded && !timer && Number(slider.value) === 0) startPlaying();
+  });
+  sight.observe(strip);
 }
 
 function tell() {
   const at = Number(slider.value);
-  let note = props.value.state === 'stopped' ? 'the text as it was stopped' : 'the finished text';
+  const v = props.value;
+  let note = v.recorded || (v.state === 'stopped' ? 'the text as it was stopped' : 'the finished text');
   if (at < states.length) {
     const [b, s] = states[at];
     const block = blocks[b];
@@ -83,6 +103,13 @@ function tell() {
   }
   where.textContent = states.length ? note : '';
   slider.setAttribute('aria-valuetext', note);
+  roll.move(at);
+  const [b, s] = states[at] ?? [];
+  sayPlayhead(b === undefined ? {block: null} : {block: blocks[b].block, step: blocks[b].steps[s], noise: blocks[b].noise[s]});
+}
+
+function sayPlayhead(moment) {
+  runBench?.dispatchEvent(new CustomEvent('playhead', {detail: {run, ...moment}}));
 }
 
 function show(at) {
@@ -102,7 +129,10 @@ function show(at) {
     mark([...answer.children]);
   }
   const from = s * block.count;
-  redraw(live, block.ids.slice(from, from + block.count).map((id, i) => [block.words[id][0], block.sure[from + i] / 100, block.words[id][1]]));
+  redraw(live, block.ids.slice(from, from + block.count).map((id, i) => [
+    block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100,
+  ]));
+  follow();
 }
 
 function stopPlaying() {
@@ -111,8 +141,16 @@ function stopPlaying() {
   play.textContent = 'Play';
 }
 
-play.addEventListener('click', () => {
-  if (timer) return stopPlaying();
+// Keeps the words under way in sight where the text is longer than its place.
+function follow() {
+  const scroll = strip.querySelector('.page');
+  const word = live.lastElementChild ?? answer.lastElementChild;
+  if (!word || scroll.scrollHeight <= scroll.clientHeight) return;
+  const below = word.getBoundingClientRect().bottom - scroll.getBoundingClientRect().bottom;
+  if (below > 0 || live.childElementCount) scroll.scrollTop += below + 12;
+}
+
+function startPlaying() {
   let at = Number(slider.value) >= states.length ? 0 : Number(slider.value);
   show(at);
   play.textContent = 'Pause';
@@ -122,7 +160,8 @@ play.addEventListener('click', () => {
     show(at);
     if (at >= states.length) stopPlaying();
   }, pause);
-});
+}
+play.addEventListener('click', () => timer ? stopPlaying() : startPlaying());
 slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value)); });
 
 function inspect(node) {
@@ -167,6 +206,7 @@ function draw() {
   strip.dataset.state = v.state;
   strip.setAttribute('aria-busy', v.state === 'running');
   open();
+  if (v.state === 'running') follow();
 }
 
 stopWithRun(draw);

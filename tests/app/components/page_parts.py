@@ -10,13 +10,16 @@ import gradio as gr
 from app import components
 from app.components.curves import Curves
 from app.components.distances import Distances
+from app.components.flow_line import FlowLine
 from app.components.flow_map import FlowMap
+from app.components.flow_view import FlowView
 from app.components.heat_map import HeatMap
 from app.components.help import Help
 from app.components.history import History
 from app.components.own_html import OwnHTML
 from app.components.plotly_html import PLOTLY_JS
 from app.components.point_card import PointCard
+from app.components.setting_chips import SettingChips
 from app.components.text_grid import TextGrid
 from app.components.text_map import TextMap
 from app.components.token_card import TokenCard
@@ -27,10 +30,13 @@ from app.shared.resident import Resident
 from coladlm import ColaDLM
 
 KINDS = {
+    "chips": SettingChips,
     "choices": components.ChoiceList,
     "curves": Curves,
     "distances": Distances,
     "flow": FlowMap,
+    "paths": FlowView,
+    "way": FlowLine,
     "grid": TextGrid,
     "heat": HeatMap,
     "help": Help,

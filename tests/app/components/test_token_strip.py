@@ -110,7 +110,7 @@ def test_frames_of_a_run_are_drawn_as_they_come_and_a_stopped_one_is_kept(parts,
     page = bare({"text": parts.part("strip")}, bench="generate")
     for value in forming[:2]:
         page.frame("text", value)
-        shown = ["∎" if special else text for text, _, special in value["live"]]
+        shown = ["∎" if special else text for text, _, special, *_ in value["live"]]
         assert page.locator(".live .token").all_text_contents() == shown
     kept = page.locator(".text").text_content()
     page.run_state("stopping")
@@ -124,6 +124,7 @@ def test_frames_of_a_run_are_drawn_as_they_come_and_a_stopped_one_is_kept(parts,
 def test_words_can_be_read_on_every_confidence(strip, dark):
     """Contrast (WCAG 2) of settled words at least 7, of words still being decided at least 4.5."""
     page = strip(dark=dark)
+    page.locator(".colours").check()
     ratios = page.page.evaluate(
         """() => {
         const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});

@@ -16,19 +16,19 @@ from app.interpolate import handlers as interpolate_handlers
 from app.interpolate.frames import LiveInterpolation
 from app.interpolate.tab import BEFORE
 from app.map import handlers as text_map
+from app.shared.cloud_holder import CloudHolder
 from app.shared.links import link_of
 from app.shared.settings_panel import SETTINGS as SETTINGS_OF_THE_PAGE
 from app.shared.settings_panel import values_of
-from app.shared.trace_store import TraceStore
+from app.shared.trace_store import TRACES, TraceStore
 from app.trajectories import handlers as explorer
-from app.trajectories.cloud import CloudHolder
-from app.trajectories.tab import TRACES
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.latent.projection import PCAMap
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Scheduler
+from coladlm.trace import Trace
 
 VISITOR = "visitor"
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=24, seed=3, guidance=2.0, stop_at_end=False)
@@ -86,6 +86,10 @@ class Generated:
         """{"block", "token"} of every token of the answer."""
         blocks = json.loads(self.strips[-1]["look"])
         return [{"block": b["block"], "token": b["first"] + i} for b in blocks for i in range(b["count"])]
+
+    @property
+    def trace(self) -> Trace:
+        return self._generate.kept(VISITOR, self._parts["kept"]).trace
 
     def card(self, block: int, token: int) -> dict[str, Any]:
         """What the tab says of a token of the answer."""

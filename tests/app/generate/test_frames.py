@@ -50,7 +50,7 @@ def test_the_settled_words_are_the_answer(model, prompt):
 
 def test_confidences_of_settled_words_are_probabilities(model):
     _, frames = _frames(model, _recipe())
-    assert all(0 <= confidence <= 1 for _, confidence, _ in _settled(frames[-1].strip))
+    assert all(0 <= confidence <= 1 for _, confidence, *_ in _settled(frames[-1].strip))
 
 
 def test_the_first_frame_comes_before_the_first_event(model):

@@ -90,9 +90,10 @@ def test_a_token_says_what_else_it_could_have_been(handlers, model):
     block = json.loads(last["strip"]["look"])[0]
     card = handlers.inspect(VISITOR, block["block"], block["first"], last["kept"]).card
     assert len(card["latent"]) == model.latent_dim
-    shares = [p for _, p, _ in card["read"]]
+    shares = [p for _, p, *_ in card["read"]]
     assert all(0 <= p <= 1 for p in shares)
-    assert [chosen for *_, chosen in card["read"]].count(1) == 1
+    assert [chosen for *_, chosen, _ in card["read"]].count(1) == 1
+    assert 0 < card["noise"] <= 100, "not at a step at which the word was open"
     assert "Chosen with" in card["note"]
     assert "Unchanged since" in card["note"] or "settled only" in card["note"]
 

@@ -11,7 +11,8 @@ from app.components.history import History
 from app.components.own_html import HERE
 from app.page import TABS, tab_of
 from app.shared.links import link_of
-from app.tour.scenes import TRACES, scenes
+from app.shared.trace_store import TRACES
+from app.tour.scenes import scenes
 from coladlm.recipe import Recipe
 from coladlm.trace import Trace
 

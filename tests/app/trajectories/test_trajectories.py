@@ -14,12 +14,11 @@ from app.components.curves import Curves
 from app.components.flow_map import FlowMap
 from app.components.heat_map import HeatMap
 from app.generate.handlers import GenerateHandlers
+from app.shared.cloud_holder import CloudHolder
 from app.shared.settings_panel import values_of
-from app.shared.trace_store import TraceStore
-from app.trajectories.cloud import CloudHolder
+from app.shared.trace_store import TRACES, TraceStore
 from app.trajectories.handlers import MOST_SHOWN, Explorer, Shown
 from app.trajectories.records import RunWriter
-from app.trajectories.tab import TRACES
 from app.trajectories.views import branch_on_map, run_on_map
 from coladlm import SamplerSettings
 from coladlm.latent.branch import check_fits

@@ -19,7 +19,7 @@ from coladlm.latent.reference_cloud import (
     with_umap,
 )
 
-from .records import Charts
+from .charts import Charts
 
 
 class CloudHolder:

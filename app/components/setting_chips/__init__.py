@@ -1,0 +1,28 @@
+"""SettingChips: settings as a row of words with their values, each of which opens its control where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..own_html import OwnHTML
+
+MORE = "all"
+
+
+class SettingChips(OwnHTML):
+    """Buttons over the list of settings (`.setting-list`) of the bench. Its value is that of the controls, in order.
+
+    A button shows the one control of class `set-NAME`; the last one shows all.
+    """
+
+    FILE = "setting_chips"
+
+    def __init__(self, chips: Sequence[tuple[str, str, str]], value: Sequence[Any], **kwargs: Any) -> None:
+        """chips: (name, words before the value, words after it)."""
+        super().__init__(list(value), chips=[list(chip) for chip in chips], **kwargs)
+
+    def example_payload(self) -> Any:
+        return []
+
+    example_value = example_payload

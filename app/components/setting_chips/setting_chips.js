@@ -1,0 +1,48 @@
+const chips = element.querySelector('.chips');
+const bench = element.closest('.workbench');
+const list = () => bench.querySelector('.setting-list');
+const buttons = new Map();
+let open = null;       // the name of the setting that is shown
+
+function button(name, ...parts) {
+  const node = document.createElement('button');
+  node.type = 'button';
+  node.className = 'chip';
+  node.setAttribute('aria-expanded', 'false');
+  node.append(...parts);
+  node.addEventListener('click', () => show(open === name ? null : name));
+  buttons.set(name, node);
+  chips.append(node);
+}
+
+function show(name) {
+  const settings = list();
+  open = name;
+  settings.classList.toggle('unfolded', name !== null);
+  settings.classList.toggle('one', name !== null && name !== 'all');
+  settings.querySelectorAll('.shown').forEach(node => node.classList.remove('shown'));
+  if (name) settings.querySelectorAll('.set-' + name).forEach(node => node.classList.add('shown'));
+  buttons.forEach((node, one) => node.setAttribute('aria-expanded', String(one === name)));
+  if (name && name !== 'all') settings.querySelector('.shown input')?.focus({preventScroll: true});
+}
+
+bench.addEventListener('keydown', event => {
+  if (event.key !== 'Escape' || !open || !list().contains(event.target)) return;
+  const last = buttons.get(open);
+  show(null);
+  last.focus();
+});
+
+props.chips.forEach(([name, before, after]) => button(name, before, document.createElement('b'), after));
+button('all', 'All settings');
+
+function draw() {
+  props.chips.forEach(([name,, after], i) => {
+    const value = props.value?.[i];
+    buttons.get(name).querySelector('b').textContent = value ?? '–';
+    if (after === ' texts' || after === ' tokens') buttons.get(name).lastChild.textContent = value === 1 ? after.slice(0, -1) : after;
+  });
+}
+
+watch('value', draw);
+draw();

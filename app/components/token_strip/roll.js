@@ -1,0 +1,71 @@
+// The steps of a run as a strip: a column for each state, a row for each place of a block. Grey while a place does not
+// read what it will read in the end, gold from the state on at which that stays, the brighter the surer.
+
+class Roll {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.columns = [];  // of each state: [place, is it settled, its confidence] of every place
+    this.starts = [];   // columns with which a block begins
+    this.rows = 1;
+    this.at = 0;
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    const themes = new MutationObserver(() => this.draw());
+    themes.observe(document.body, {attributes: true, attributeFilter: ['class']});
+  }
+
+  // blocks: as `look_value` makes them. lines: the finished tokens of each block.
+  open(blocks, lines) {
+    this.columns = [];
+    this.starts = [];
+    this.rows = Math.max(1, ...blocks.map(block => block.count));
+    blocks.forEach((block, b) => {
+      this.starts.push(this.columns.length);
+      const word = (s, i) => block.words[block.ids[s * block.count + i]][0];
+      const last = block.steps.length - 1;
+      const from = Array.from({length: block.count}, (_, i) => {
+        const end = lines[b]?.[i]?.[0] ?? word(last, i);
+        let step = last + 1;
+        while (step > 0 && word(step - 1, i) === end) step -= 1;
+        return step;
+      });
+      block.steps.forEach((_, s) => this.columns.push(from.map((step, i) => [s >= step, block.sure[s * block.count + i] / 100])));
+    });
+    this.at = this.columns.length;
+    this.draw();
+  }
+
+  move(at) {
+    this.at = at;
+    this.draw();
+  }
+
+  draw() {
+    const {canvas, columns} = this, width = canvas.clientWidth, height = canvas.clientHeight;
+    if (!width || !height) return;
+    const scale = window.devicePixelRatio || 1, pen = canvas.getContext('2d'), style = getComputedStyle(canvas);
+    canvas.width = Math.round(width * scale);
+    canvas.height = Math.round(height * scale);
+    pen.scale(scale, scale);
+    const colour = name => style.getPropertyValue(name).trim();
+    const [low, high, ink, sheet] = ['--roll-low', '--roll-high', '--ink', '--sheet'].map(colour);
+    const wide = width / Math.max(1, columns.length), tall = height / this.rows;
+    columns.forEach((column, x) => column.forEach(([settled, sure], y) => {
+      const gold = settled ? 30 + 70 * sure : 22 * sure;
+      pen.fillStyle = low;
+      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - 1.5);
+      pen.globalAlpha = gold / 100;
+      pen.fillStyle = high;
+      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - 1.5);
+      pen.globalAlpha = 1;
+    }));
+    pen.fillStyle = sheet;
+    for (const start of this.starts.slice(1)) pen.fillRect(start * wide - 1, 0, 2, height);
+    if (!columns.length) return;
+    const x = Math.min(width - 2, this.at * wide);
+    pen.globalAlpha = 0.55;
+    pen.fillRect(x, 0, width - x, height);
+    pen.globalAlpha = 1;
+    pen.fillStyle = ink;
+    pen.fillRect(x - 1, 0, 2, height);
+  }
+}

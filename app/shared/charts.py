@@ -1,0 +1,48 @@
+"""A reference cloud and its maps in the form in which the page draws on them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from coladlm import ColaDLM
+from coladlm.latent.faithfulness import Faithfulness
+from coladlm.latent.reference_cloud import ReferenceCloud
+
+from .encoding import INT16, compact, packed_int16
+
+ROOM = 4.0  # how far beyond the cloud's own extent a point can lie; what goes farther is drawn at that edge
+
+
+class Charts:
+    """A reference cloud as the page draws on it. text: the cloud for a FlowMap's `cloud`."""
+
+    def __init__(self, model: ColaDLM, cloud: ReferenceCloud) -> None:
+        self.model, self.cloud = model, cloud
+        self.by_name = {"pca": cloud.pca, **{f"umap{k}": fitted for k, fitted in cloud.umaps.items()}}
+        placed = {name: chart.place(cloud.latents) for name, chart in self.by_name.items()}
+        self.units = {name: float(np.abs(points).max()) * ROOM / INT16 for name, points in placed.items()}
+        words = [model.tokenizer.decode([int(token)], skip_special_tokens=False) for token in cloud.token_ids]
+        self.text = compact(
+            {
+                "words": words,
+                "units": self.units,
+                "at": {name: self._packed(name, points) for name, points in placed.items()},
+                "explained": [round(float(share), 4) for share in cloud.pca.explained],
+                "numbers": {name: _plain_numbers(found) for name, found in cloud.numbers.items()},
+            }
+        )
+
+    def coordinates(self, points: ArrayLike) -> dict[str, str]:
+        """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""
+        return {name: self._packed(name, chart.place(points)) for name, chart in self.by_name.items()}
+
+    def _packed(self, name: str, points: np.ndarray) -> str:
+        return packed_int16(points, self.units[name])
+
+
+def _plain_numbers(found: Faithfulness) -> dict[str, float | None]:
+    values = dataclasses.asdict(found)
+    return {name: None if v is None or not np.isfinite(v) else round(v, 3) for name, v in values.items()}

@@ -1,0 +1,98 @@
+"""The stage of Generate: the paths beside the text, the line of what is at work, and settings as chips."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from app.generate.inspection import look_value, paths_of
+from app.shared.charts import Charts
+
+from .conftest import NARROW, WIDE
+
+INK = """() => { const canvas = document.querySelector('#paths canvas');
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  let ink = 0; for (let i = 3; i < data.length; i += 4) ink += data[i] > 0; return ink; }"""
+SIZED = "document.querySelector('#paths .flow-view').style.height = '300px'"
+
+
+@pytest.fixture(scope="module")
+def run_shown(model, golden_cloud, generated):
+    """The values of the strip and of the paths for a finished run."""
+    trace = generated.trace
+    return look_value(model, trace, 0, "r"), paths_of(Charts(model, golden_cloud), trace, 0, "r")
+
+
+@pytest.fixture
+def stage(parts, bare, run_shown):
+    def show(size=WIDE, recorded="", **options):
+        strip, flow = run_shown
+        strip = {**strip, "recorded": recorded}
+        shown = bare(
+            {
+                "paths": parts.part("paths", value=flow),
+                "text": parts.part("strip", value=strip),
+                "way": parts.part("way"),
+            },
+            size,
+            "generate",
+            **options,
+        )
+        shown.page.evaluate(SIZED)
+        return shown
+
+    return show
+
+
+def scrub(page, at) -> None:
+    page.locator("#text input[type=range]").evaluate(
+        "(x, at) => { x.value = at; x.dispatchEvent(new Event('input')); }", at
+    )
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+def test_the_paths_follow_the_slider_of_the_text(stage, run_shown, size):
+    page = stage(size)
+    expect(page.locator("#paths canvas")).to_have_attribute("aria-label", re.compile("^Paths of 24 words"))
+    whole = page.page.evaluate(INK)
+    look = json.loads(run_shown[0]["look"])
+    scrub(page, len(look[0]["steps"]))  # the first step of the second block
+    expect(page.locator("#paths canvas")).to_have_attribute("aria-label", re.compile("^Block 2: "))
+    assert 0 < page.page.evaluate(INK) != whole
+    expect(page.locator("#way .lit")).to_have_text("noise")
+    scrub(page, 10**6)
+    expect(page.locator("#paths canvas")).to_have_attribute("aria-label", re.compile("^Paths of"))
+    expect(page.locator("#way .lit")).to_have_text("words")
+    assert page.overflow() <= 0
+
+
+def test_a_recorded_run_plays_by_itself_where_movement_is_wanted(stage):
+    page = stage(recorded="a recorded run, seed 1, unedited", movement=True)
+    expect(page.locator(".play")).to_have_text("Pause")
+    expect(page.locator(".where")).to_contain_text("noise")
+    expect(page.locator(".where")).to_have_text("a recorded run, seed 1, unedited")  # and comes to its end
+    expect(page.locator(".play")).to_have_text("Play")
+
+
+def test_without_movement_a_recorded_run_shows_its_last_frame(stage):
+    page = stage(recorded="a recorded run, seed 1, unedited")
+    expect(page.locator(".where")).to_have_text("a recorded run, seed 1, unedited")
+    expect(page.locator(".play")).to_have_text("Play")
+
+
+def test_a_run_that_has_no_paths_says_why(parts, bare):
+    page = bare({"paths": parts.part("paths")}, bench="generate")
+    page.update("paths", {"run": "r", "state": "done", "lines": "", "cloud": "", "note": "No map yet."})
+    expect(page.locator(".note")).to_have_text("No map yet.")
+
+
+def test_a_chip_opens_its_setting_and_says_its_value(parts, bare):
+    page = bare({"chips": parts.part("chips")}, bench="generate")
+    chips = page.locator(".chip")
+    expect(chips.last).to_have_text("All settings")
+    value = page.value("chips")
+    page.update("chips", [7, 1, *value[2:]])
+    expect(chips.nth(0)).to_have_text("seed 7")
+    expect(chips.nth(1)).to_have_text("1 token")
+    expect(chips.nth(0)).to_have_attribute("aria-expanded", "false")

@@ -1,0 +1,112 @@
+"""A word of a text becomes another one, and what follows is written anew."""
+
+import re
+
+import pytest
+
+from app.components.text_rows import CHANGED
+from app.generate.handlers import GenerateHandlers
+from app.generate.inspection import answer_tokens
+from app.generate.steering import write_on
+from app.shared.trace_store import TraceStore
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+from ..viewing import Viewer, controls_of, parts_of
+
+SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False)
+PROMPT = "Once upon a time there was a cat and"
+VISITOR = "visitor"
+
+
+@pytest.fixture
+def handlers(bundled, scheduler, baseline) -> GenerateHandlers:
+    return GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
+
+
+@pytest.fixture
+def first(handlers) -> dict:
+    """The parts of a run, with its trace and the places of its tokens."""
+    controls = controls_of(SETTINGS, prompt=PROMPT, variations=1)
+    parts = parts_of(handlers.write, controls, Viewer(VISITOR, "first"))
+    trace = handlers.kept(VISITOR, parts["kept"]).trace
+    return {**parts, "trace": trace, "text": trace.texts[0], "ids": trace.answer(0)}
+
+
+def whole_tokens(model, first) -> list[int]:
+    """Tokens of the answer that begin and end with whole characters."""
+    texts = [model.read(first["ids"][:n]) for n in range(len(first["ids"]) + 1)]
+    return [i for i in range(len(first["ids"])) if all("\ufffd" not in text for text in texts[i : i + 2])]
+
+
+def place_of(handlers, first, number: int) -> list[int]:
+    return list(answer_tokens(handlers.model, first["trace"], 0)[number])
+
+
+def steered(handlers, first, number, pin, viewer=None):
+    controls = {"kept": first["kept"], "card": {"point": place_of(handlers, first, number), "pin": pin}}
+    view = lambda context, controls: write_on(handlers, context, controls)  # noqa: E731
+    return parts_of(view, controls, viewer or Viewer(VISITOR, "second"))
+
+
+def test_what_stands_before_the_word_stays_and_what_follows_is_the_run_of_the_longer_prompt(handlers, bundled, first):
+    at = whole_tokens(bundled, first)[2]
+    before, old = bundled.read(first["ids"][:at]), bundled.read(first["ids"][: at + 1])
+    last = steered(handlers, first, at, {"text": "hat"})
+    prompt = PROMPT + before + re.match(r"\s*", old[len(before) :])[0] + "hat"
+    recipe = Recipe.from_url(last["link"]["query"].removeprefix("?r="))
+    assert recipe.texts == (prompt,)
+    assert recipe.settings.max_new_tokens == SETTINGS.max_new_tokens - at - 1
+    *_, finished = run(bundled, recipe)
+    was, now = last["rows"]["rows"]
+    assert was["text"] == PROMPT + first["text"]
+    assert now["text"] == prompt + finished.texts[0]
+    assert [text.strip() for text, flag in now["final"] if flag == CHANGED] == ["hat"]
+    assert last["progress"]["state"] == "done"
+
+
+def test_an_alternative_is_taken_by_its_token(handlers, bundled, first):
+    at = whole_tokens(bundled, first)[1]
+    token = bundled.tokenize(" dog")[0]
+    last = steered(handlers, first, at, {"id": token})
+    assert last["rows"]["rows"][1]["final"][0] == [bundled.read([token]), CHANGED]
+
+
+def test_the_text_before_and_the_new_one_are_opened_by_their_rows(handlers, bundled, first):
+    last = steered(handlers, first, whole_tokens(bundled, first)[2], {"text": "hat"})
+    opened = handlers.read(VISITOR, 0, last["kept"])
+    assert opened.kept["run"] == first["kept"]["run"]
+    assert handlers.kept(VISITOR, opened.kept).trace.texts[0] == first["text"]
+    again = handlers.read(VISITOR, 1, opened.kept)
+    assert again.kept["run"] == last["kept"]["run"]
+    assert handlers.read(VISITOR, 2, opened.kept).progress["state"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("pin", "sentence"),
+    [
+        ({"text": "  "}, "the word is empty"),
+        ({"text": "x" * 201}, "the word is 201 characters"),
+        ({"text": 3}, "the word is 3"),
+        ({"id": 10**9}, "the word is 1000000000"),
+        ({"id": True}, "the word is True"),
+        (None, "the word is None"),
+    ],
+)
+def test_what_is_no_word_gets_a_sentence(handlers, bundled, first, pin, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence[4:])):
+        steered(handlers, first, whole_tokens(bundled, first)[1], pin)
+
+
+@pytest.mark.parametrize("card", [None, {}, {"point": [99, 0], "pin": {"text": "a"}}, {"point": "x", "pin": {}}])
+def test_a_place_that_is_not_in_the_answer_gets_a_sentence(handlers, first, card):
+    view = write_on(handlers, Viewer(VISITOR, "second"), {"kept": first["kept"], "card": card})
+    with pytest.raises(ValueError, match="place is not part of the answer"):
+        list(view)
+
+
+def test_a_run_that_is_gone_gets_a_sentence(handlers):
+    view = write_on(handlers, Viewer(VISITOR), {"kept": {"run": "gone", "sequence": 0}, "card": {}})
+    with pytest.raises(ValueError, match="not there any more"):
+        list(view)
