@@ -133,7 +133,7 @@ def _prompt() -> gr.Textbox:
         EXAMPLES[0],
         label="Prompt",
         info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
-        lines=1,
+        lines=2,
         max_lines=10,
         elem_classes="prompt-box ask",
         html_attributes=gr.InputHTMLAttributes(spellcheck=False),

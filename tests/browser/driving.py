@@ -40,12 +40,12 @@ def run(page: Page, bench: str = "generate") -> str:
 
 
 def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, seed: str | None = None) -> None:
-    """Fills in the prompt and the settings of Generate that are named; on a phone the settings are unfolded for it."""
+    """Fills in the prompt and the settings of Generate that are named; the settings are unfolded for it."""
     bench = page.locator("#generate")
     if prompt is not None:
         page.get_by_label("Prompt").first.fill(prompt)
-    if (tokens is not None or seed is not None) and bench.locator(".setting-list").is_hidden():
-        bench.locator(".fold").click()
+    if tokens is not None or seed is not None:
+        unfold(bench)
     if tokens is not None:
         number(bench, "New tokens", tokens)
     if seed is not None:
@@ -53,9 +53,19 @@ def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, s
         bench.get_by_label("Seed", exact=True).blur()
 
 
+def unfold(bench: Locator) -> None:
+    """Shows all settings of a tab: those of Generate are folded everywhere, those of the others on a phone."""
+    if bench.locator(".setting-list").is_hidden():
+        chips = bench.get_by_role("button", name="All settings")
+        (chips if chips.count() else bench.locator(".fold")).click()
+
+
 def number(within: Page | Locator, label: str, value: float) -> None:
-    """Fills in the number of a slider."""
+    """Fills in the number of a slider, unfolded if it is one of Generate's."""
     box = within.get_by_label(f"number input for {label}", exact=True).first
+    page = within if isinstance(within, Page) else within.page
+    if box.is_hidden() and page.locator("#generate").is_visible():
+        unfold(page.locator("#generate"))
     box.fill(str(value))
     box.blur()
 

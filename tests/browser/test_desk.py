@@ -17,6 +17,7 @@ from .driving import (
     run,
     set_up,
     state,
+    unfold,
     write,
 )
 
@@ -110,6 +111,7 @@ def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
 def test_a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(visit):
     page = visit()
     bench = page.locator("#generate")
+    unfold(bench)
     preset, steps = bench.get_by_label("Preset"), bench.get_by_label("number input for Steps a block")
     bench.get_by_label("number input for Guidance", exact=True).focus()
     page.keyboard.press("Tab")

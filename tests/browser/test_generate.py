@@ -17,6 +17,10 @@ from .driving import be_still, overflow, run, set_up, state
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
+# on the page: Run brings the text into the window where it was scrolled away
+PLACE = """() => { const {top, left, width, height} = document.querySelector('#text .strip').getBoundingClientRect();
+  return [top + window.scrollY, left, width, height].map(Math.round); }"""
+
 
 def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
     """Opens the page with the settings of a long run, by a link."""
@@ -29,7 +33,7 @@ def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
 def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size):
     page = visit(size)
     set_up(page, "The moon 🌙", tokens=40, seed="42")
-    before = page.locator("#text .strip").bounding_box()
+    before = page.evaluate(PLACE)
     page.evaluate(
         """() => { window.seen = new Set();
         new MutationObserver(() => window.seen.add(document.querySelector('.text').textContent))
@@ -44,7 +48,7 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     expect(page.locator("#generate .numbers").first).to_contain_text("40 tokens")
     assert overflow(page) <= 0
     if size is WIDE:
-        assert page.locator("#text .strip").bounding_box() == before, "the place of the text jumped"
+        assert page.evaluate(PLACE) == before, "the place of the text jumped"
     assert "r=" in page.url
     page.reload()
     state(page, "done")
@@ -148,21 +152,26 @@ def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
     expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()
 
 
-def test_on_a_phone_the_result_comes_first_and_run_brings_it_into_view(visit):
+def test_on_a_phone_the_prompt_comes_first_and_run_brings_the_text_into_view(visit):
     page = visit(NARROW)
-    tops = page.evaluate("['.results', '.controls'].map(x => document.querySelector(x).getBoundingClientRect().top)")
-    assert tops[0] < tops[1]
+    tops = page.evaluate(
+        "['.prompt-box', '.stage', '.chips', '.views'].map(x => document.querySelector(x).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops)
     expect(page.locator("#generate .setting-list")).to_be_hidden()
     expect(page.locator("#generate button.run")).to_be_in_viewport()
-    page.get_by_role("button", name="Settings").first.click()
-    expect(page.locator("#generate .setting-list")).to_be_visible()
+    page.get_by_role("button", name="guidance").click()
+    expect(page.get_by_label("number input for Guidance").first).to_be_visible()
+    expect(page.get_by_label("number input for Steps a block").first).to_be_hidden()
+    page.get_by_role("button", name="All settings").click()
+    expect(page.get_by_label("number input for Steps a block").first).to_be_visible()
     assert overflow(page) <= 0
     set_up(page, "", tokens=8)
     page.get_by_role("button", name="Write something").click()  # an empty prompt writes from nothing
     state(page, "done")
     expect(page.locator(".answer .token")).to_have_count(8)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    line = page.locator("#generate .line").first
-    expect(line).not_to_be_in_viewport()
+    text = page.locator("#text .text")
+    expect(text).not_to_be_in_viewport()
     run(page)
-    expect(line).to_be_in_viewport()
+    expect(text).to_be_in_viewport()

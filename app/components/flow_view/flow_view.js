@@ -2,8 +2,9 @@
 
 const root = element.querySelector('.flow-view');
 const canvas = root.querySelector('canvas');
-const note = root.querySelector('.note');
-const [MARGIN, GLIDE, LABELS] = [26, 90, 26];  // px; ms in which heads come to a new state; words of the cloud with names
+const note = root.querySelector('.why');
+// px; ms in which heads come to a new state; words of the cloud with names; blocks whose paths fade behind the one that moves
+const [MARGIN, GLIDE, LABELS, TRAIL] = [26, 90, 26, 8];
 const still = matchMedia('(prefers-reduced-motion: reduce)');
 
 let cloud = null;      // {unit, box, at, words}
@@ -114,6 +115,7 @@ function size() {
 
 function clear() {
   size();
+  canvas.setAttribute('aria-label', 'No paths yet');
 }
 
 function scales(width, height) {
@@ -189,6 +191,7 @@ function paint() {
   pen.lineCap = 'round';
   const faded = Math.min(0.45, Math.max(0.12, 14 / count(blocks)));
   blocks.slice(0, now + 1).forEach((block, b) => {
+    if (!over && now - b > TRAIL) return;
     const states = block.states, moving = b === now, until = moving ? state : states.length - 1;
     const alpha = over ? faded : moving ? 0.9 : Math.max(0.1, 0.62 - 0.2 * (now - b));
     states.at(-1).words.forEach((_, i) => {

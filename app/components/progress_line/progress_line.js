@@ -52,9 +52,10 @@ const STATES = {
   starting() {
     latest = null;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
-    // On a phone Run is always at hand, and the result may have been scrolled away.
-    const {top, bottom} = line.getBoundingClientRect();
-    if (top < 0 || bottom > window.innerHeight) line.scrollIntoView({block: 'start'});
+    // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text.
+    const result = element.closest('.stage')?.querySelector('.strip .page') ?? line;
+    const {top, bottom} = result.getBoundingClientRect();
+    if (top < 0 || bottom > window.innerHeight) result.scrollIntoView({block: 'start'});
   },
   running() {
     if (latest && line.dataset.state === 'error') showFrame(latest);

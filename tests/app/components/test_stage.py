@@ -84,7 +84,7 @@ def test_without_movement_a_recorded_run_shows_its_last_frame(stage):
 def test_a_run_that_has_no_paths_says_why(parts, bare):
     page = bare({"paths": parts.part("paths")}, bench="generate")
     page.update("paths", {"run": "r", "state": "done", "lines": "", "cloud": "", "note": "No map yet."})
-    expect(page.locator(".note")).to_have_text("No map yet.")
+    expect(page.locator(".why")).to_have_text("No map yet.")
 
 
 def test_a_chip_opens_its_setting_and_says_its_value(parts, bare):
