@@ -206,7 +206,7 @@ def page_options() -> dict[str, Any]:
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
         "head": f"{ICON}{HEAD}{SCRIPTS}<style>{FRAME}{OwnHTML.styles()}</style>",
-        "footer_links": ["api", "settings"],
+        "footer_links": ["api"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,

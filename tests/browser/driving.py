@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Locator, Page, expect
@@ -12,7 +12,12 @@ STILL_SECONDS = 0.4
 
 
 def press_run(page: Page, bench: str) -> None:
-    """Presses Run of a tab and returns when the page has taken it.
+    """Presses Run of a tab and returns when the page has taken it."""
+    press(page, page.locator(f"#{bench} button.run").click, bench)
+
+
+def press(page: Page, start: Callable[[], None], bench: str = "generate") -> None:
+    """Does what starts a run of a tab, and returns when the page has taken it.
 
     What the page says from then on is about this run, not about the one before, which may have come to the same end.
     """
@@ -21,7 +26,7 @@ def press_run(page: Page, bench: str) -> None:
         document.getElementById(id).addEventListener('run-state', () => { window.taken = true; }, {once: true}); }""",
         bench,
     )
-    page.locator(f"#{bench} button.run").click()
+    start()
     page.wait_for_function("window.taken")
 
 

@@ -11,7 +11,7 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, overflow, run, set_up, state
+from .driving import be_still, overflow, press, run, set_up, state, write
 
 # a run of half a minute and more, for those that are stopped
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
@@ -87,6 +87,26 @@ def test_run_and_stop_by_keyboard_alone(visit):
     assert outline == "solid", "the button with the focus shows nothing of it"
     page.keyboard.press("Enter")
     state(page, "stopped")
+
+
+def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
+    page = visit()
+    before = write(page, tokens=16)
+    expect(page.locator("#flow-view canvas")).to_have_attribute("aria-label", re.compile("^Paths of 16 words"))
+    page.locator("#text .answer .token").nth(5).dispatch_event("click")  # a random model's tokens may take no room
+    card = page.locator("#token")
+    expect(card.locator("caption")).to_have_text(re.compile(r"^What it could have become, at \d+ % noise$"))
+    card.get_by_label("Another word").fill("moon")
+    press(page, lambda: card.get_by_role("button", name="Write on").click())
+    state(page, "done")
+    rows = page.locator("#variations .list li")
+    expect(rows).to_have_count(2)
+    expect(rows.locator("mark").last).to_have_text("moon")
+    expect(page.locator("#text .prompt")).to_have_text(re.compile("^Once upon a time.*moon$", re.DOTALL))
+    expect(page.locator("#text .answer .token")).to_have_count(10)
+    rows.first.get_by_role("button", name="Look into it").click()
+    expect(page.locator("#text .answer .token")).to_have_count(16)
+    assert page.locator("#text .answer").inner_text() == before
 
 
 def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):

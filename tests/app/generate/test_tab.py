@@ -7,6 +7,7 @@ import pytest
 
 from app.generate.api import generate_text
 from app.generate.handlers import GenerateHandlers
+from app.page import build_page
 from app.shared.generation import restore
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
@@ -212,3 +213,13 @@ def test_a_run_of_the_model_that_was_loaded_before_is_refused_in_a_sentence(mode
     for shown in (later.read("visitor", 0, kept), later.inspect("visitor", 0, 0, kept)):
         assert shown.progress["state"] == "error" and "loaded before" in shown.progress["message"]
         assert shown.card == shown.strip == gr.skip()
+
+
+def test_the_page_opens_with_the_recorded_run_of_its_model_and_stays_light(bundled):
+    page = build_page(bundled)
+    config = page.get_config_file()
+    values = [part["props"].get("value") for part in config["components"]]
+    (strip,) = [value for value in values if isinstance(value, dict) and value.get("recorded")]
+    (flow,) = [value for value in values if isinstance(value, dict) and value.get("lines") and "cloud" in value]
+    assert strip["run"] == flow["run"] and json.loads(strip["look"])
+    assert len(json.dumps(strip)) + len(json.dumps(flow)) < 100_000
