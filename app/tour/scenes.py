@@ -25,9 +25,9 @@ TEXTS = (
      "their minds and make room for each other, all at once rather than from left to right."),
     ("A block has settled", "The words are in ink now and what stands there is read by the next block. So the text "
      "goes on, block by block."),
-    ("How sure it was", "Yellowish where the decoder had hardly a doubt, blue where it could have been another word. In a "
-     "finished text, click a word: you see the others, and can write on from one of them. Drag along the strip of steps "
-     "to go back in time."),
+    ("How sure it was", "Yellowish where the decoder had hardly a doubt, blue where it could have been another word. "
+     "In a finished text, click a word: you see the others, and can write on from one of them. Drag along the strip "
+     "of steps to go back in time."),
     ("Now your own", "Press Run and watch. Then change the seed or the guidance and compare; the other tabs mix texts, "
      "edit them, and show the paths from noise to word. A question mark at the top explains the words used here."),
 )  # fmt: skip

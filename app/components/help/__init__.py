@@ -33,10 +33,11 @@ GLOSSARY = (
     ("Block", "A few latents that are written together. A text is written block after block."),
     ("Noise", "Where a block starts: random numbers, 100 %. At 0 % it has become latents of words."),
     ("Step", "One move of a block along the flow, from more noise to less."),
-    ("Clean estimate", "Where a block would land if it went straight on: what you see as pale, grainy words."),
+    ("Clean estimate", "Where a block would land if it went straight on: what you see as blurred, pale words."),
     (
         "Confidence",
-        "How probable the decoder finds the word that it reads. The underline of a word on its way is as long as it is sure; colours show it too, where they are asked for.",
+        "How probable the decoder finds the word that it reads. The underline of a word on its way is as long as it is "
+        "sure; colours show it too, where they are asked for.",
     ),
     (
         "Margin",
