@@ -65,7 +65,7 @@ test('Stop keeps what there is', () => {
 test('the slider goes through all steps to the finished text', () => {
   const page = strip(DONE);
   assert.equal(page.at('input[type=range]').max, '3');
-  assert.equal(page.where(), 'the finished text');
+  assert.equal(page.where(), 'the finished text, after 1 change of mind');
   page.scrub(1);
   assert.deepEqual([page.answer(), page.live(), page.where()], ['', 'One day', 'block 1 of 2, step 2 of 2, noise 50 %']);
   page.scrub(2);

@@ -1,6 +1,7 @@
 const MOST = 50000;     // characters of a recipe in the history
 const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
+const code = element.querySelector('.code');
 const bench = element.closest('.workbench');
 let kept = null;       // the recipe that is in the history, as JSON
 const outcome = element.querySelector('.outcome');
@@ -16,7 +17,7 @@ function address() {
 function show() {
   const v = props.value;
   copy.disabled = !(v && v.query);
-  save.disabled = !(v && v.recipe);
+  save.disabled = code.disabled = !(v && v.recipe);
   outcome.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
   if (v) window.history.replaceState(window.history.state, '', address());
 }
@@ -40,6 +41,35 @@ copy.addEventListener('click', async () => {
     outcome.textContent = 'Copied';
   } catch (error) {
     outcome.textContent = 'Not copied (' + error.message + '): take it from the address bar';
+  }
+});
+
+// A script that runs the recipe. JSON's way to write a string is one of Python's.
+function script(recipe) {
+  return [
+    'from coladlm import ColaDLM',
+    'from coladlm.recipe import Recipe',
+    'from coladlm.run import check_model, run',
+    '',
+    'recipe = Recipe.from_json(',
+    '    ' + JSON.stringify(recipe),
+    ')',
+    'model = ColaDLM.from_pretrained()  # the bundled model; or a folder, or a repository of the Hub',
+    'print(check_model(model, recipe) or "The model of the recipe.")',
+    'texts = []',
+    'for event in run(model, recipe):',
+    '    texts = getattr(event, "texts", texts)  # so far',
+    'print(*texts, sep="\\n\\n")',
+    '',
+  ].join('\n');
+}
+
+code.addEventListener('click', async () => {
+  try {
+    await put(script(props.value.recipe));
+    outcome.textContent = 'Copied';
+  } catch (error) {
+    outcome.textContent = 'Not copied: ' + error.message;
   }
 });
 

@@ -7,6 +7,7 @@ class Roll {
     this.columns = [];  // of each state: [place, is it settled, its confidence] of every place
     this.starts = [];   // columns with which a block begins
     this.rows = 1;
+    this.changes = 0;   // how often a word on its way became another one
     this.at = 0;
     new ResizeObserver(() => this.draw()).observe(canvas);
     const themes = new MutationObserver(() => this.draw());
@@ -17,6 +18,7 @@ class Roll {
   open(blocks, lines) {
     this.columns = [];
     this.starts = [];
+    this.changes = 0;
     this.rows = Math.max(1, ...blocks.map(block => block.count));
     blocks.forEach((block, b) => {
       this.starts.push(this.columns.length);
@@ -26,6 +28,7 @@ class Roll {
         const end = lines[b]?.[i]?.[0] ?? word(last, i);
         let step = last + 1;
         while (step > 0 && word(step - 1, i) === end) step -= 1;
+        for (let s = 1; s <= last; s++) this.changes += word(s, i) !== word(s - 1, i);
         return step;
       });
       block.steps.forEach((_, s) => this.columns.push(from.map((step, i) => [s >= step, block.sure[s * block.count + i] / 100])));

@@ -5,7 +5,14 @@ import json
 import pytest
 from playwright.sync_api import expect
 
+from app.shared.links import link_of
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
 from .values import Generated, link
+
+SETTINGS = SamplerSettings(steps=3, max_new_tokens=8)
 
 
 @pytest.fixture
@@ -195,6 +202,34 @@ def test_the_address_holds_the_recipe_and_is_copied(desk, ran):
     copy.click()
     expect(page.page.get_by_text("Copied")).to_be_visible()
     assert page.page.evaluate("navigator.clipboard.readText()") == page.page.url
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("generate", ("He said: \"the moon 🌙\\n'",), SETTINGS, 2),
+        Recipe(
+            "interpolate",
+            ("The sun was warm.", "The night was cold."),
+            SETTINGS,
+            1,
+            {"road": "decoder_only", "stops": 3},
+        ),
+    ],
+    ids=["generate", "interpolate"],
+)
+def test_a_script_is_copied_that_gives_the_texts_of_the_run(desk, model, recipe, monkeypatch, capsys):
+    page = desk(clipboard=True)
+    page.update("link", link_of(recipe))
+    page.page.get_by_role("button", name="Copy as Python").click()
+    expect(page.page.get_by_text("Copied")).to_be_visible()
+    script = page.page.evaluate("navigator.clipboard.readText()")
+    monkeypatch.setattr(ColaDLM, "from_pretrained", lambda: model)
+    exec(script, {})
+    texts = []
+    for event in run(model, recipe):
+        texts = getattr(event, "texts", texts)
+    assert texts and capsys.readouterr().out == "The model of the recipe.\n" + "\n\n".join(texts) + "\n"
 
 
 def test_a_prompt_that_no_link_holds_says_so_and_is_saved_all_the_same(desk, tmp_path):
