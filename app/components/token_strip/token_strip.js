@@ -96,7 +96,7 @@ function tell() {
   const at = Number(slider.value);
   const v = props.value;
   let note = v.recorded || (v.state === 'stopped' ? 'the text as it was stopped' : 'the finished text');
-  if (!v.recorded && roll.changes) note += ', after ' + roll.changes + (roll.changes === 1 ? ' change of mind' : ' changes of mind');
+  if (!v.recorded && v.state === 'done' && roll.changes) note += ', after ' + roll.changes + (roll.changes === 1 ? ' change of mind' : ' changes of mind');
   if (at < states.length) {
     const [b, s] = states[at];
     const block = blocks[b];
