@@ -21,8 +21,8 @@ FORMING = 3  # the block that is watched on its way
 TEXTS = (
     ("It starts as noise", "You give the beginning. The model does not write the next word: it takes a block of pure "
      "noise, a few places at once, and asks what text might be hidden in it. Pale and grainy: still being decided."),
-    ("Step by step it clears", "Each step carries the block a little way from noise to text. Words appear, change "
-     "their minds and make room for each other, all at once rather than from left to right."),
+    ("Step by step it clears", "Each step carries the block a little way from noise to text. Words appear and change "
+     "their minds; each is a little behind the one before it, and all of them read each other on the way."),
     ("A block has settled", "The words are in ink now and what stands there is read by the next block. So the text "
      "goes on, block by block."),
     ("How sure it was", "Yellowish where the decoder had hardly a doubt, blue where it could have been another word. "

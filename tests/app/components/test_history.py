@@ -210,7 +210,7 @@ def test_the_address_holds_the_recipe_and_is_copied(desk, ran):
         Recipe("generate", ("He said: \"the moon 🌙\\n'",), SETTINGS, 2),
         Recipe(
             "interpolate",
-            ("The sun was warm.", "The night was cold."),
+            ("The sun was warm.", "It was cold."),
             SETTINGS,
             1,
             {"road": "decoder_only", "stops": 3},
