@@ -51,14 +51,14 @@ class Roll {
     pen.scale(scale, scale);
     const colour = name => style.getPropertyValue(name).trim();
     const [low, high, ink, sheet] = ['--roll-low', '--roll-high', '--ink', '--sheet'].map(colour);
-    const wide = width / Math.max(1, columns.length), tall = height / this.rows;
+    const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = Math.min(1.5, tall / 4);
     columns.forEach((column, x) => column.forEach(([settled, sure], y) => {
       const gold = settled ? 30 + 70 * sure : 22 * sure;
       pen.fillStyle = low;
-      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - 1.5);
+      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - gap);
       pen.globalAlpha = gold / 100;
       pen.fillStyle = high;
-      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - 1.5);
+      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - gap);
       pen.globalAlpha = 1;
     }));
     pen.fillStyle = sheet;
