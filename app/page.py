@@ -46,7 +46,8 @@ PURPOSE = "See a language model write: continuous noise flows, block by block, u
 
 ICON = '<link rel="icon" type="image/svg+xml" href="favicon.ico">'  # else browsers ask the root of the host for it
 EARLY = (Path(__file__).parent / "runs" / "early_calls.js").read_text(encoding="utf-8")
-SCRIPTS = f"<script>{EARLY}</script>" + "".join(  # relative: the page may lie at a sub-path
+TOURED = (Path(__file__).parent / "components" / "tour" / "toured.js").read_text(encoding="utf-8")
+SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page may lie at a sub-path
     f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none

@@ -56,7 +56,7 @@ def build(
 
 def _ab_fold(panel: SettingsPanel, kept: RunResult) -> None:
     with fold("Same noise, other settings (A and B)", "ab"):
-        about("Change settings at the left, then run B: the same prompt and the same noise as the "
+        about("Change settings above, then run B: the same prompt and the same noise as the "
               "finished run A, so that what differs comes from the settings.")  # fmt: skip
         start, stop = run_and_stop("Run B")
         ProgressLine(part="progress", elem_classes="fold-progress")
@@ -135,7 +135,7 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
         changed = differences(old, settings)
         if not changed:
-            note = "Change a setting at the left first: with the same settings B would be A."
+            note = "Change a setting above first: with the same settings B would be A."
             raise RecipeError("the settings", Described("those of A"), "others", note)
         comparison = _Comparison(handlers, found, settings, changed)
         yield from with_stopped_frame(context, comparison.frames(context), "rows")

@@ -13,7 +13,7 @@ from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
 from coladlm.latent.point import TokenReading, read_token
 from coladlm.recipe import Described, RecipeError
-from coladlm.trace import Trace, TraceError
+from coladlm.trace import NOISE_TIME, Trace, TraceError
 from coladlm.trace.measures import settled_step
 
 from ..components.flow_view import paths_value
@@ -24,7 +24,7 @@ from .frames import shown_prompt, tokens_of_first_block
 from .paths import TOO_LONG, PathWriter, joined, least
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
-ALTERNATIVES = 8
+ALTERNATIVES = 6
 
 
 def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
@@ -162,11 +162,10 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     place = token // model.patch_size
     chosen = int(trace.token_ids[sequence, block, token])
     history, latents = history_of(model, trace, sequence, block), trace.latents[sequence, block]
-    reading = read_token(model, history, latents, token, chosen, ALTERNATIVES)
+    reading = read_token(model, history, latents, token, chosen, 4 * ALTERNATIVES)
     ids, margin = list(reading.token_ids), reading.margin
-    others, noise = _most_open(model, trace, sequence, block, token) or (reading, 0.0)
-    shares = dict(zip(others.token_ids, others.probabilities, strict=True))
-    shares.setdefault(chosen, others.chosen)
+    others, noise = _when_open(model, trace, sequence, block, token) or (reading, 0.0)
+    shares = _offered(model, others, chosen)
     rows = [[word_of(model, i), share, int(i == chosen), i] for i, share in shares.items()]
     note = [f"Chosen with {_percent(reading.chosen)}."]
     if chosen == ids[0]:
@@ -187,18 +186,36 @@ def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: 
     }
 
 
-def _most_open(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> tuple[TokenReading, float] | None:
-    """What the decoder read at the step at which it was least decided, and the noise there, in per cent: what the token
-    could have become. None where no step is recorded.
+def _when_open(
+    model: ColaDLM, trace: Trace, s: int, block: int, token: int
+) -> tuple[TokenReading, float] | None:  # fmt: skip
+    """What the decoder read at the last step at which it did not read the token that came of it, and the noise there,
+    in per cent: what the token could still have become. None where it read nothing else at any recorded step.
     """
-    place, steps = token // model.patch_size, np.flatnonzero(trace.recorded[block])
-    if trace.preview_entropy is None or not len(steps) or not trace.t[s, block, steps[0], place]:
+    steps = np.flatnonzero(trace.recorded[block])
+    if trace.preview_ids is None or not len(steps):
         return None
-    step = steps[int(trace.preview_entropy[s, block, steps, token].argmax())]
-    clean = trace.z[s, block, step] - trace.t[s, block, step][:, None] / 1000 * trace.velocity[s, block, step]
-    history, chosen = history_of(model, trace, s, block), int(trace.token_ids[s, block, token])
-    reading = read_token(model, history, clean.astype(np.float32), token, chosen, ALTERNATIVES)
+    chosen = int(trace.token_ids[s, block, token])
+    others = steps[trace.preview_ids[s, block, steps, token] != chosen]
+    if not len(others):
+        return None
+    step, place = others[-1], token // model.patch_size
+    clean = trace.z[s, block, step] - trace.t[s, block, step][:, None] / NOISE_TIME * trace.velocity[s, block, step]
+    history = history_of(model, trace, s, block)
+    reading = read_token(model, history, clean.astype(np.float32), token, chosen, 4 * ALTERNATIVES)
     return reading, float(trace.t[s, block, step, place]) / 10
+
+
+def _offered(model: ColaDLM, reading: TokenReading, chosen: int) -> dict[int, float]:
+    """Tokens that can stand in the place of the chosen one, with their probabilities, most likely first, and that one:
+    where it begins a word only such as do, else words would be torn.
+    """
+    text = model.tokenizer.decode
+    begins = text([chosen]).startswith(" ")
+    shares = dict(zip(reading.token_ids, reading.probabilities, strict=True))
+    fit = [i for i in shares if i != chosen and (not begins or text([i]).startswith(" ")) and text([i]).strip()]
+    kept = {**{i: shares[i] for i in fit[: ALTERNATIVES - 1]}, chosen: shares.get(chosen, reading.chosen)}
+    return dict(sorted(kept.items(), key=lambda item: -item[1]))
 
 
 def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> str:

@@ -19,7 +19,7 @@ from ..shared.charts import Charts
 from ..shared.encoding import compact, packed_int16
 
 CLOUD_WORDS = 600
-NOISE_SHOWN = 2.2  # standard deviations of the noise that are in sight around its middle
+NOISE_SHOWN = 2.6  # standard deviations of the noise that are in sight around its middle
 NO_MAP = "The map of this model has not been made yet: the tab Trajectories makes it."
 TOO_LONG = "This text is too long for its paths to be recorded."
 
@@ -65,8 +65,7 @@ def cloud_text(charts: Charts) -> str:
     chosen = np.unique(np.linspace(0, len(cloud.latents) - 1, min(CLOUD_WORDS, len(cloud.latents))).astype(int))
     at = cloud.pca.place(cloud.latents)[:, :2]
     middle = cloud.pca.place(np.zeros((1, cloud.latents.shape[1]), np.float32))[0, :2]
-    low = np.minimum(np.percentile(at, 1, axis=0), middle - NOISE_SHOWN)
-    high = np.maximum(np.percentile(at, 99, axis=0), middle + NOISE_SHOWN)
+    low, high = np.minimum(at.min(0), middle - NOISE_SHOWN), np.maximum(at.max(0), middle + NOISE_SHOWN)
     words = [charts.model.tokenizer.decode([int(cloud.token_ids[i])], skip_special_tokens=False) for i in chosen]
     return compact(
         {

@@ -22,6 +22,8 @@ from .handlers import GenerateHandlers, Writing
 from .inspection import answer_tokens
 
 WORD = "the word"
+BELOW = "the text before is below"
+MOST_EARLIER = 8  # texts that stay below a steered one
 LONGEST = 200  # characters of what is put in the place of a word
 
 
@@ -52,18 +54,49 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
         settings = dataclasses.replace(found.trace.recipe.settings, max_new_tokens=steered.new_tokens)
         recipe = Recipe(OPERATION, (steered.before + steered.new,), settings, model=handlers.model.fingerprint)
         writing = Writing(handlers, context, recipe)
-        rows = [_row("before", steered, steered.old, steered.rest)]
+        old = {"run": found.id, "sequence": found.sequence, "seconds": (kept or {}).get("seconds")}
+        refs, rows = _earlier(handlers, context, kept, found)
+        refs, rows = [*refs, old], [*rows, _row("before", steered, steered.old, steered.rest)]
         try:
             with contextlib.closing(writing.frames()) as frames:
                 for frame in frames:
-                    yield {**frame, "rows": rows_value(context.id, "running", rows)}
+                    yield {**_marked(frame, steered), "rows": rows_value(context.id, "running", rows)}
         finally:
-            rows.append(_row("now", steered, steered.new, writing.text))
-            last: dict[str, Any] = {"rows": rows_value(context.id, "done", rows)}
+            rows = [*rows, _row("now", steered, steered.new, writing.text)]
+            last: dict[str, Any] = {**_marked(writing.frame, steered), "rows": rows_value(context.id, "done", rows)}
             if new := writing.frame.get("kept"):  # what "Look into it" opens, row by row
-                before = {"run": found.id, "sequence": found.sequence, "seconds": (kept or {}).get("seconds")}
-                last["kept"] = {**new, "rows": [before, new]}
+                last["kept"] = {**new, "rows": [*refs, new]}
             context.show(last)
+
+
+def _earlier(
+    handlers: GenerateHandlers, context: RunContext, kept: Any, found: Run
+) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:  # fmt: skip
+    """What names the other texts that stand below the run, those it was steered from or its variations; their rows."""
+    refs = kept.get("rows") if isinstance(kept, Mapping) else None
+    if not isinstance(refs, list):
+        refs = [{**kept, "sequence": i} for i in range(len(found.trace.texts))] if isinstance(kept, Mapping) else []
+    named, rows = [], []
+    for ref in refs[-MOST_EARLIER:]:
+        try:
+            run = handlers.kept(owner_of(context, kept), ref)
+        except RecipeError:
+            continue  # the store has forgotten it
+        if (run.id, run.sequence) != (found.id, found.sequence):
+            prompt, text = run.trace.prompts[run.sequence], run.trace.texts[run.sequence]
+            named.append(ref)
+            rows.append(row_value("earlier", shown_prompt(prompt), final=[(text, 0)], text=prompt + text))
+    return named, rows
+
+
+def _marked(frame: Frame, steered: Steered) -> Frame:
+    """A frame whose text has the word marked, and whose last line says where the text before is."""
+    marked = dict(frame)
+    if "strip" in frame:
+        marked["strip"] = {**frame["strip"], "pinned": len(steered.new.strip())}
+    if "progress" in frame and frame["progress"]["state"] == "done":
+        marked["progress"] = {**frame["progress"], "parts": [*frame["progress"]["parts"], BELOW]}
+    return marked
 
 
 def steer(model: ColaDLM, run: Run, card: Any) -> Steered:

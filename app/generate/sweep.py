@@ -58,7 +58,7 @@ def build(
 ) -> dict[str, View]:  # fmt: skip
     """The sweep in a fold; a click on a text puts its settings into the panel. Returns its view by name."""
     with fold("Sweep over two settings", "sweep"):
-        about("The prompt at the left, written once for every pair of values. What shares the same "
+        about("The prompt above, written once for every pair of values. What shares the same "
               "flow (seeds, lengths, choices of words) runs as one batch.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
             down = ChoiceBox("Down", "What changes from row to row.", SWEPT, "guidance", elem_classes="setting")

@@ -35,7 +35,7 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("variations", "", " texts"),
     ("guidance", "guidance ", ""),
     ("steps", "", " steps a block"),
-    ("stagger", "words follow one another ", ""),
+    ("stagger", "stagger ", ""),
 )
 EXPLAINED = (
     "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "

@@ -98,7 +98,10 @@ part('close').addEventListener('click', () => {
   draw();
   bench?.querySelector('.strip .text')?.focus({preventScroll: true});
 });
-card.addEventListener('keydown', event => event.key === 'Escape' && part('close').click());
+// From anywhere: Tab leads out of the card while it stays open.
+document.addEventListener('keydown', event => {
+  if (event.key === 'Escape' && !card.hidden && card.checkVisibility() && !document.querySelector('dialog[open]')) part('close').click();
+});
 
 window.addEventListener('resize', () => card.hidden || place());
 

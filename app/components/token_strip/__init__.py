@@ -54,7 +54,8 @@ def strip_value(
 
     run: names the run. prompt: what stands before the answer. settled: finished blocks, each a line made by
     `settled_line`. live: the block under way. recorded: of a run that ships with the page, what is said of it; it
-    plays by itself, once, where the visitor wants to see movement.
+    plays by itself, once, where the visitor wants to see movement. A key `pinned` may be added: how many characters at
+    the end of the prompt are a word that the visitor put there.
     """
     return {
         "run": run,

@@ -23,6 +23,14 @@ function span(token) {
   return node;
 }
 
+// A settled token: the space before its word is beside it, so that a ring around the word is one.
+function settled(token) {
+  const node = span(token), space = node.textContent.match(/^\s+(?=\S)/)?.[0];
+  if (!space) return [node];
+  node.textContent = node.textContent.slice(space.length);
+  return [space, node];
+}
+
 // Reuses the spans that stand there, so that a token changes its words and its colour in place.
 function redraw(parent, tokens) {
   tokens.forEach((token, i) => {
@@ -117,7 +125,7 @@ function show(at) {
   slider.value = at;
   tell();
   if (at >= states.length) {
-    answer.replaceChildren(...lines.flat().map(span));
+    answer.replaceChildren(...lines.flat().flatMap(settled));
     mark([...answer.children]);
     redraw(live, props.value.live);
     return;
@@ -126,7 +134,7 @@ function show(at) {
   const block = blocks[b];
   const before = lines.slice(0, b).flat();
   if (answer.children.length !== before.length) {
-    answer.replaceChildren(...before.map(span));
+    answer.replaceChildren(...before.flatMap(settled));
     mark([...answer.children]);
   }
   const from = s * block.count;
@@ -166,6 +174,7 @@ play.addEventListener('click', () => timer ? stopPlaying() : startPlaying());
 slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value)); });
 
 function inspect(node) {
+  stopPlaying();
   answer.querySelectorAll('.chosen').forEach(old => old.classList.remove('chosen'));
   node.classList.add('chosen');
   trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token), requested: performance.now()});
@@ -199,10 +208,16 @@ function draw() {
     run = v.run;
   }
   for (const line of v.settled.slice(drawn.length).split('\n')) {
-    if (line) answer.append(...JSON.parse(line).map(span));
+    if (line) answer.append(...JSON.parse(line).flatMap(settled));
   }
   drawn = v.settled;
-  prompt.textContent = v.prompt;
+  const pinned = v.prompt.length - (v.pinned ?? 0);
+  prompt.textContent = v.prompt.slice(0, pinned);
+  if (v.pinned) {
+    const word = document.createElement('mark');
+    word.textContent = v.prompt.slice(pinned);
+    prompt.append(word);
+  }
   redraw(live, v.live);
   strip.dataset.state = v.state;
   strip.setAttribute('aria-busy', v.state === 'running');

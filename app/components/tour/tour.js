@@ -10,6 +10,7 @@ function remembered() {
 
 function remember() {
   invite.hidden = true;
+  document.documentElement.classList.add('toured');
   try { localStorage.setItem(KEY, 'seen'); } catch { return; }
 }
 

@@ -83,6 +83,29 @@ def test_the_text_before_and_the_new_one_are_opened_by_their_rows(handlers, bund
     assert handlers.read(VISITOR, 2, opened.kept).progress["state"] == "error"
 
 
+def test_every_text_on_the_way_stays_below(handlers, bundled, first):
+    second = steered(handlers, first, whole_tokens(bundled, first)[4], {"text": "hat"})
+    trace = handlers.kept(VISITOR, second["kept"]).trace
+    again = {**second, "trace": trace, "ids": trace.answer(0)}
+    third = steered(handlers, again, whole_tokens(bundled, again)[1], {"text": "coat"}, Viewer(VISITOR, "third"))
+    texts = [row["text"] for row in third["rows"]["rows"]]
+    assert [row["label"] for row in third["rows"]["rows"]] == ["earlier", "before", "now"]
+    assert texts[:2] == [row["text"] for row in second["rows"]["rows"]]
+    assert handlers.read(VISITOR, 0, third["kept"]).kept["run"] == first["kept"]["run"]
+    assert third["strip"]["pinned"] == 4 and third["strip"]["prompt"].endswith("coat")
+
+
+def test_variations_stay_below_a_text_that_was_steered(handlers, bundled):
+    controls = controls_of(SETTINGS, prompt=PROMPT, variations=3)
+    parts = parts_of(handlers.write, controls, Viewer(VISITOR, "three"))
+    trace = handlers.kept(VISITOR, parts["kept"]).trace
+    first = {**parts, "trace": trace, "ids": trace.answer(0)}
+    last = steered(handlers, first, whole_tokens(bundled, first)[1], {"text": "hat"})
+    assert [row["label"] for row in last["rows"]["rows"]] == ["earlier", "earlier", "before", "now"]
+    assert last["rows"]["rows"][1]["text"] == PROMPT + trace.texts[2]
+    assert handlers.read(VISITOR, 1, last["kept"]).kept["sequence"] == 2
+
+
 @pytest.mark.parametrize(
     ("pin", "sentence"),
     [
