@@ -38,6 +38,7 @@ FILES = (
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
 RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earlier step first"
+LOADING = "A recorded run is on its way. Or press Run for one of your own."
 WHAT_IT_SHOWS = (
     "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
     "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
@@ -157,8 +158,9 @@ def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
     with gr.Row(elem_classes="over"):
         progress = ProgressLine(part="progress", elem_classes="progress")
         ShareLink(part="link", elem_classes="link")
+    message = LOADING if charts and explorer.recorded() else NOTHING_YET
     flow = FlowMap(
-        NAME, charts.text if charts else "", NOTHING_YET, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
+        NAME, charts.text if charts else "", message, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
     )
     gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
     fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
