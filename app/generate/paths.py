@@ -18,8 +18,6 @@ from ..components.token_strip import State
 from ..shared.charts import Charts
 from ..shared.encoding import compact, packed_int16
 
-CLOUD_WORDS = 600
-NOISE_SHOWN = 2.6  # standard deviations of the noise that are in sight around its middle
 NO_MAP = "The map of this model has not been made yet: the tab Trajectories makes it."
 TOO_LONG = "This text is too long for its paths to be recorded."
 
@@ -32,7 +30,7 @@ class PathWriter:
     def __init__(self, charts: Charts, skip: int) -> None:
         self.charts, self.skip = charts, skip
         self.unit = charts.units["pca"]
-        self.lines, self.cloud = "", cloud_text(charts)
+        self.lines = ""
 
     def add(
         self, block: int, step: int, of: int, noise: ArrayLike, latents: ArrayLike, words: list[str], sure: ArrayLike
@@ -53,28 +51,7 @@ class PathWriter:
         self.lines += compact(record) + "\n"
 
     def value(self, run: str, state: State) -> dict[str, Any]:
-        return paths_value(run, state, self.lines, self.cloud)
-
-
-def cloud_text(charts: Charts) -> str:
-    """The words behind the paths and the part of the plane that is in sight, as JSON.
-
-    "unit": of all packed places. "box": [left, right, bottom, top]. "at": places of "words".
-    """
-    cloud = charts.cloud
-    chosen = np.unique(np.linspace(0, len(cloud.latents) - 1, min(CLOUD_WORDS, len(cloud.latents))).astype(int))
-    at = cloud.pca.place(cloud.latents)[:, :2]
-    middle = cloud.pca.place(np.zeros((1, cloud.latents.shape[1]), np.float32))[0, :2]
-    low, high = np.minimum(at.min(0), middle - NOISE_SHOWN), np.maximum(at.max(0), middle + NOISE_SHOWN)
-    words = [charts.model.tokenizer.decode([int(cloud.token_ids[i])], skip_special_tokens=False) for i in chosen]
-    return compact(
-        {
-            "unit": charts.units["pca"],
-            "box": [round(float(x), 3) for x in (low[0], high[0], low[1], high[1])],
-            "at": packed_int16(at[chosen], charts.units["pca"]),
-            "words": words,
-        }
-    )
+        return paths_value(run, state, self.lines, self.charts.plane)
 
 
 def joined(words: list[str], patch_size: int) -> list[str]:

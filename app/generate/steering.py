@@ -45,7 +45,7 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
 
     Controls: kept, and card: {"point": [block, token], "pin": {"id": of a token} or {"text": a word}}. The recipe is a
     run whose prompt ends with that word, so its link brings it back. Parts: those of `GenerateHandlers.write`; the rows
-    are both texts, the old one first. Raises ValueError with a sentence.
+    are the texts on the way, the new one last. Raises ValueError with a sentence.
     """
     with labelled_errors():
         kept = controls.get("kept")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,8 @@ from coladlm.latent.reference_cloud import ReferenceCloud
 
 from .encoding import INT16, compact, packed_int16
 
+PLANE_WORDS = 600
+NOISE_SHOWN = 2.6  # standard deviations of the noise that are in sight around its middle
 ROOM = 4.0  # how far beyond the cloud's own extent a point can lie; what goes farther is drawn at that edge
 
 
@@ -34,6 +37,21 @@ class Charts:
                 "numbers": {name: _plain_numbers(found) for name, found in cloud.numbers.items()},
             }
         )
+
+    @functools.cached_property
+    def plane(self) -> str:
+        """Words of the cloud on the first two principal components, for a FlowView, as JSON: made once for all runs.
+
+        "unit": of all packed places. "box": [left, right, bottom, top] of what is in sight. "at": places of "words".
+        """
+        cloud, unit = self.cloud, self.units["pca"]
+        chosen = np.unique(np.linspace(0, len(cloud.latents) - 1, min(PLANE_WORDS, len(cloud.latents))).astype(int))
+        at = cloud.pca.place(cloud.latents)[:, :2]
+        middle = cloud.pca.place(np.zeros((1, cloud.latents.shape[1]), np.float32))[0, :2]
+        low, high = np.minimum(at.min(0), middle - NOISE_SHOWN), np.maximum(at.max(0), middle + NOISE_SHOWN)
+        words = [self.model.tokenizer.decode([int(cloud.token_ids[i])], skip_special_tokens=False) for i in chosen]
+        box = [round(float(x), 3) for x in (low[0], high[0], low[1], high[1])]
+        return compact({"unit": unit, "box": box, "at": packed_int16(at[chosen], unit), "words": words})
 
     def coordinates(self, points: ArrayLike) -> dict[str, str]:
         """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""

@@ -28,7 +28,7 @@ class FlowView(OwnHTML):
 def paths_value(run: str, state: State, lines: str = "", cloud: str = "", note: str = "") -> dict[str, Any]:
     """What a FlowView shows.
 
-    run: names the run. lines: its states, see app/generate/paths.py. cloud: the words behind the paths, of the same
-    file. note: a sentence in place of paths.
+    run: names the run. lines: its states, see app/generate/paths.py. cloud: the words behind the paths,
+    `Charts.plane`. note: a sentence in place of paths.
     """
     return {"run": run, "state": state, "lines": lines, "cloud": cloud, "note": note}

@@ -9,9 +9,9 @@ import pytest
 
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens, look_value, paths_of
-from app.generate.paths import CLOUD_WORDS, NO_MAP, cloud_text
+from app.generate.paths import NO_MAP
 from app.generate.recorded import RECORDED, recorded_run
-from app.shared.charts import Charts
+from app.shared.charts import PLANE_WORDS, Charts
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 
@@ -87,9 +87,9 @@ def test_a_model_without_a_map_says_who_makes_one(model, scheduler, baseline):
 
 
 def test_the_cloud_is_small_and_in_sight(charts):
-    cloud = json.loads(cloud_text(charts))
+    cloud = json.loads(charts.plane)
     at = np.frombuffer(base64.b64decode(cloud["at"]), "<i2").reshape(-1, 2) * cloud["unit"]
-    assert len(at) == len(cloud["words"]) <= CLOUD_WORDS
+    assert len(at) == len(cloud["words"]) <= PLANE_WORDS
     left, right, bottom, top = cloud["box"]
     inside = (at[:, 0] >= left) & (at[:, 0] <= right) & (at[:, 1] >= bottom) & (at[:, 1] <= top)
     assert inside.mean() > 0.9
