@@ -63,14 +63,14 @@ class Tab(NamedTuple):
     name: str
     build: Callable[[Resident, gr.Blocks], TabLinks]
     add_api: Callable[[Resident], None] | None = None
-    operation: str = ""
+    operations: tuple[str, ...] = ()
 
 
 TABS = (
-    Tab("Generate", "generate", generate.build, generate_api.add_api, "generate"),
-    Tab("Interpolate", "interpolate", interpolate.build, interpolate_api.add_api, "interpolate"),
-    Tab("Edit", "edit", edit.build, edit_api.add_api, "edit"),
-    Tab("Trajectories", "trajectories", trajectories.build, None, "generate"),
+    Tab("Generate", "generate", generate.build, generate_api.add_api, ("generate", "fill")),
+    Tab("Interpolate", "interpolate", interpolate.build, interpolate_api.add_api, ("interpolate",)),
+    Tab("Edit", "edit", edit.build, edit_api.add_api, ("edit",)),
+    Tab("Trajectories", "trajectories", trajectories.build, None, ("generate",)),
     Tab("Map", "map", map.build),
     Tab("Model", "model", model_card.build),
 )
@@ -88,7 +88,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
         with gr.Row(elem_id="tools"):
             if recorded := scenes():
                 Tour(recorded)
-            openers = [[tab.name, tab.label, tab.operation] for tab in TABS if tab.operation]
+            openers = [[tab.name, tab.label, list(tab.operations)] for tab in TABS if tab.operations]
             history = History(resident.model.fingerprint, openers)
             Help([tab.label for tab in TABS])
         links = {}
@@ -167,7 +167,7 @@ def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.R
         query = request.query_params
         opened = tab_of(query)
         *values, progress = restore.values(query if opened in (None, name) else {})
-        if opened == name and repeats(resident.model, recipe_from(query, restore.operation)):
+        if opened == name and repeats(resident.model, recipe_from(query, *restore.operations)):
             progress = again(progress)
         return [*values, progress]
 
@@ -180,6 +180,8 @@ def repeats(model: ColaDLM, recipe: Recipe | None) -> bool:
     """
     if recipe is None or not recipe.model or recipe.model != model.fingerprint:
         return False
+    if recipe.operation == "fill":
+        return 1 < recipe.variations <= MOST_VARIATIONS and not recipe.options
     return recipe.operation != "generate" or (len(recipe.texts) == 1 and recipe.variations <= MOST_VARIATIONS)
 
 
@@ -191,7 +193,7 @@ def tab_of(query: Mapping[str, str]) -> str | None:
     if named in [tab.name for tab in TABS] and not query.get(KEY):
         return named
     try:
-        fits = [tab.name for tab in TABS if tab.operation and recipe_from(query, tab.operation) is not None]
+        fits = [tab.name for tab in TABS if tab.operations and recipe_from(query, *tab.operations) is not None]
     except ValueError:
         return None
     return named if named in fits else next(iter(fits), None)

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Generator
 
 from .batch import Batch, OperationRun, pass_on, run_alone
-from .latent import edit, interpolate, invert
+from .latent import edit, fill, interpolate, invert
 from .model import ColaDLM
 from .recipe import (
     MAX_TEXTS,
@@ -46,6 +46,8 @@ def _generate(model: ColaDLM, recipe: Recipe) -> OperationRun:
 
 OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if wanted, all as one batch.", _generate),
+    "fill": Operation(fill.DESCRIPTION, fill.start_fill, fill.OPTIONS, fill.TEXTS,
+                      lambda recipe: [fill.lead_of(recipe.texts[0])] * recipe.variations),
     # texts of these are whole texts, so there is nothing that they start from
     "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
                              interpolate.TEXTS, lambda recipe: [""] * interpolate.waypoint_count(recipe)),

@@ -104,7 +104,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_lists=lambda first, second: ["direction", OWN, "\n".join(first), "\n".join(second)],
         list_outputs=edit_controls.lists,
         restore=Restore(
-            OPERATION,
+            (OPERATION,),
             lambda query: restore(resident.model, query, resident.first),
             [*shown, *options.values(), *panel.inputs, candidates.progress],
             bench="edit",

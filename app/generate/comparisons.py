@@ -130,7 +130,7 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.kept(owner_of(context, kept), kept)
+        found = handlers.continued(owner_of(context, kept), kept)
         old = found.trace.recipe.settings
         settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
         changed = differences(old, settings)
@@ -213,7 +213,7 @@ def decode_again(handlers: GenerateHandlers, context: RunContext, controls: Mapp
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.kept(owner_of(context, kept), kept)
+        found = handlers.continued(owner_of(context, kept), kept)
         trace, sequence, model = found.trace, found.sequence, handlers.model
         settings = dataclasses.replace(
             trace.recipe.settings,
@@ -243,7 +243,7 @@ def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Ma
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.kept(owner_of(context, kept), kept)
+        found = handlers.continued(owner_of(context, kept), kept)
         recipe = found.trace.recipe.settings
         settings = BaselineSettings(
             max_new_tokens=recipe.max_new_tokens,

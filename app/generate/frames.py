@@ -14,17 +14,18 @@ from numpy.typing import ArrayLike
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
+from coladlm.sampling.tokens import NO_TOKEN
 from coladlm.serve import Waiting
 from coladlm.trace.recorder import Preview, preview
 
 from ..components.progress_line import RunState, progress_value
 from ..components.token_strip import Token, settled_line, strip_value
+from ..shared.generation import OPERATION
 from ..shared.token_pieces import pieces
 from ..shared.views import FRAME_SECONDS
 from ..shared.waiting import waiting_frame, waiting_parts
+from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
-
-PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 
 
 class Frame(NamedTuple):
@@ -35,7 +36,8 @@ class Frame(NamedTuple):
 
 
 class LiveRun:
-    """Follows the first sequence of a run and makes frames of its events.
+    """Follows the first sequence of a run and makes frames of its events. Words that stood there already are shown as
+    they are, whatever the decoder reads in their place.
 
     `frames` yields at once and at the first step, then at most every FRAME_SECONDS, at the end of every block and at
     the end of the run.
@@ -49,12 +51,15 @@ class LiveRun:
         self.model, self.settings, self.clock, self.read = model, recipe.settings, clock, read
         self.paths = paths
         self.run = secrets.token_hex(4)
-        self.prompt = shown_prompt(recipe.texts[0])
+        start = start_of(model, recipe)
+        self.prompt = shown_prompt(start.prompt)
+        self.room = start.answers[0]
         self.special = frozenset((*model.end_ids, model.pad_id))
         per_block = model.block_size * model.patch_size
-        self.prompt_ids = model.tokenize(recipe.texts[0])
+        self.prompt_ids = model.tokenize(start.prompt)
         self.skip = tokens_of_first_block(model, len(self.prompt_ids))
-        self.blocks = -(-(self.skip + self.settings.max_new_tokens) // per_block)
+        self.blocks = -(-(self.skip + max(map(len, start.answers))) // per_block)
+        self.ends = frozenset(model.end_ids if recipe.operation == OPERATION and self.settings.stop_at_end else ())
         self.answer: list[int] = []
         self.settled = ""
         self.live: list[Token] = []
@@ -84,9 +89,11 @@ class LiveRun:
     def _step(self, step: Step) -> Frame:
         read = self.read(step)
         start = self.skip if step.block == 0 else 0
-        room = self.settings.max_new_tokens - len(self.answer)
+        given = self.room[len(self.answer) :]
         times = step.t[0].cpu().numpy()
-        ids, sure = read.ids[0].tolist()[start:][:room], read.confidence[0].tolist()[start:][:room]
+        read_ids = zip(given, read.ids[0].tolist()[start:], strict=False)
+        ids = [found if token == NO_TOKEN else token for token, found in read_ids]
+        sure = read.confidence[0].tolist()[start:][: len(ids)]
         self.live = self._tokens(ids, sure, np.repeat(times / 1000, self.model.patch_size).tolist()[start:])
         self._add_path(step.block, step.index, step.steps, times, step.z[0].float().cpu().numpy())
         noise = step.noise[0].item()
@@ -95,10 +102,9 @@ class LiveRun:
     def _block(self, done: BlockDone) -> Frame:
         start = self.skip if done.block == 0 else 0
         ids, confidence = done.token_ids[0].tolist()[start:], done.logprobs[0].exp().tolist()[start:]
-        ids = ids[: self.settings.max_new_tokens - len(self.answer)]
-        if self.settings.stop_at_end:
-            ends = [i for i, token in enumerate(ids) if token in self.model.end_ids]
-            ids = ids[: ends[0]] if ends else ids
+        ids = ids[: len(self.room) - len(self.answer)]
+        ends = [i for i, token in enumerate(ids) if token in self.ends]
+        ids = ids[: ends[0]] if ends else ids
         self.live = self._tokens(ids, confidence)
         latents, steps = done.latents[0].float().cpu().numpy(), self.settings.steps
         self._add_path(done.block, steps, steps, np.zeros(len(latents)), latents)
@@ -154,13 +160,6 @@ class LiveRun:
 def tokens_of_first_block(model: ColaDLM, prompt_tokens: int) -> int:
     """Tokens of the first new block that belong to a prompt: what its whole blocks leave over."""
     return -(-prompt_tokens // model.patch_size) % model.block_size * model.patch_size
-
-
-def shown_prompt(prompt: str) -> str:
-    """The end of a prompt, as much of it as stands before its answer."""
-    if len(prompt) <= PROMPT_SHOWN:
-        return prompt
-    return "… " + prompt[-PROMPT_SHOWN:].split(" ", 1)[-1]
 
 
 def _count(tokens: int) -> str:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
+from coladlm.latent import Filled
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import recorder
 from coladlm.sampling.events import BlockDone, Event, Finished, Step
@@ -25,13 +26,14 @@ from ..runs.registry import Frame, RunContext
 from ..shared.charts import Charts
 from ..shared.cloud_holder import CloudHolder
 from ..shared.errors import sentence
-from ..shared.generation import recipe_of
+from ..shared.generation import FILL, recipe_of
 from ..shared.links import link_of
 from ..shared.operation_controls import whole
 from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
+from .filling import NOTE, check_continues, filling_rows, references, segments_of, start_of
 from .frames import LiveRun
 from .inspection import look_value, paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
@@ -58,15 +60,17 @@ class Shown(NamedTuple):
 
 
 class LiveVariations(LiveRows):
-    """All sequences of a run below each other."""
+    """All sequences of a run below each other; those of a prompt with holes at the end as whole texts, best first."""
 
     def __init__(self, model: ColaDLM, recipe: Recipe, first: LiveRun) -> None:
-        before = first.prompt_ids[-8:]
-        rows = [
-            Row(f"no. {i + 1}", context=before, room=recipe.settings.max_new_tokens, skip=first.skip)
-            for i in range(recipe.variations)
-        ]
-        super().__init__(model, recipe, rows, first.blocks, recipe.settings.stop_at_end, first.clock)
+        self.filled: Filled | None = None
+        self.best: list[Row] = []
+        if recipe.operation == FILL:
+            rows = filling_rows(model, recipe)
+        else:
+            before, room = first.prompt_ids[-8:], recipe.settings.max_new_tokens
+            rows = [Row(f"no. {i + 1}", context=before, room=room, skip=first.skip) for i in range(recipe.variations)]
+        super().__init__(model, recipe, rows, first.blocks, bool(first.ends), first.clock)
         self.run, self.read = first.run, first.read
 
     def stopped(self, trace: Trace) -> Any:
@@ -76,13 +80,23 @@ class LiveVariations(LiveRows):
         return self.frame("stopped", [], 0.0, "").rows
 
     def after(self, event: Any) -> Any:
-        if isinstance(event, Finished):
+        if isinstance(event, Filled):
+            self.filled, self.notes = event, [NOTE]
+            self.best = [self.rows[found.row] for found in event.candidates]
+            for rank, (row, found) in enumerate(zip(self.best, event.candidates, strict=True), 1):
+                row.label = f"no. {rank}"
+                row.text, row.score, row.final = found.text, f"misfit {found.misfit:.2f}", segments_of(found)
+            return None
+        if isinstance(event, Finished) and self.filled is None:
             for row, text, ids in zip(self.rows, event.texts, event.token_ids, strict=True):
                 row.text, row.score, row.live = text or " ", f"{len(ids)} tokens", []
         return super().after(event)
 
+    def shown(self) -> list[Row]:
+        return self.rows if self.filled is None else self.best
+
     def outcome(self) -> list[str]:
-        different = len({row.text for row in self.rows})
+        different = len({row.text for row in self.shown()})
         return [f"{len(self.rows)} texts", f"{different} of them different"]
 
 
@@ -142,6 +156,10 @@ class GenerateHandlers:
             raise RecipeError("the run's model", found.trace.recipe.model, self.model.fingerprint, OTHER_MODEL)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
 
+    def continued(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
+        """The same, of a run that went on from a prompt. Raises RecipeError."""
+        return check_continues(self.kept(visitor, kept))
+
     def paths(self, trace: Trace, sequence: int, run: str, state: State) -> dict[str, Any]:
         """The value of a FlowView for a run that is over."""
         charts = self.charts
@@ -192,7 +210,8 @@ class Writing:
                 self.live.paths = PathWriter(charts, self.live.skip // model.patch_size)
         self.note = TOO_LONG if record is None else NO_MAP
         self.live.run = context.id
-        self.rows = LiveVariations(model, recipe, self.live) if recipe.variations > 1 else None
+        several = recipe.variations > 1 or recipe.operation == FILL
+        self.rows = LiveVariations(model, recipe, self.live) if several else None
         self.frame: dict[str, Any] = {}
 
     def frames(self) -> Generator[Frame]:
@@ -233,11 +252,15 @@ class Writing:
         trace = with_answers(self.handlers.model, self.record.trace())
         self.handlers.store.add(self.context.visitor, "written", trace, id_=self.context.id)
         state = "done" if done else "stopped"
-        frame["strip"] = {**look_value(self.handlers.model, trace, 0, live.run, state), "live": frame["strip"]["live"]}
-        frame["flow"] = self.handlers.paths(trace, 0, live.run, state)
+        kept: dict[str, Any] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}
+        if self.rows is not None and self.rows.filled is not None:
+            kept = references(kept, self.rows.filled)
+        at = kept["sequence"]
+        frame["strip"] = {**look_value(self.handlers.model, trace, at, live.run, state), "live": frame["strip"]["live"]}
+        frame["flow"] = self.handlers.paths(trace, at, live.run, state)
         if self.rows is not None and not done:
             frame["rows"] = self.rows.stopped(trace)
-        frame["kept"] = {"run": self.context.id, "sequence": 0, "seconds": live.clock() - live.started}
+        frame["kept"] = kept
         return frame
 
 
@@ -255,8 +278,8 @@ class _Follow:
                 self._step = event if isinstance(event, Step) else None
                 if self.rows is not None and isinstance(event, Waiting) and event.ahead:
                     self._frame = self.rows.frame("running", waiting_parts(event), 0.0, "Waiting")
-                if self.rows is not None and isinstance(event, BlockDone | Finished):
-                    self._frame = self.rows.after(event)
+                if self.rows is not None and isinstance(event, BlockDone | Filled | Finished):
+                    self._frame = self.rows.after(event) or self._frame
                 yield event
         finally:
             self.events.close()
@@ -290,6 +313,7 @@ def _sequence_of(run: Run, number: Any) -> int:
 def recorded_bytes(model: ColaDLM, recipe: Recipe) -> int:
     """About how large the trace of a run gets, in bytes."""
     settings: SamplerSettings = recipe.settings
-    places = -(-settings.max_new_tokens // model.patch_size) + model.block_size
+    longest = max(map(len, start_of(model, recipe).answers))
+    places = -(-longest // model.patch_size) + model.block_size
     a_place = settings.steps * (4 * 4 * model.latent_dim + 16 * model.patch_size + 8)
     return recipe.variations * places * a_place

@@ -19,7 +19,9 @@ from coladlm.trace.measures import settled_step
 from ..components.flow_view import paths_value
 from ..components.token_strip import State, Token, settled_line, strip_value
 from ..shared.charts import Charts
+from ..shared.generation import FILL
 from ..shared.token_pieces import pieces, word_of
+from .filling import start_of
 from .frames import shown_prompt, tokens_of_first_block
 from .paths import TOO_LONG, PathWriter, joined, least
 
@@ -34,11 +36,18 @@ def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int
     places = [(int(b), w) for b in blocks for w in range(skip if b == 0 else 0, model.block_size * model.patch_size)]
     if trace.answers is not None:
         return places[: len(trace.answers[sequence])]
-    places = places[: trace.recipe.settings.max_new_tokens]
-    if trace.recipe.settings.stop_at_end:  # others of the batch went on after the end of this one
+    places = places[: _room(model, trace, sequence)]
+    if trace.recipe.operation != FILL and trace.recipe.settings.stop_at_end:  # others of the batch went on after it
         ends = (i for i, (b, w) in enumerate(places) if trace.token_ids[sequence, b, w] in model.end_ids)
         places = places[: next(ends, None)]
     return places
+
+
+def _room(model: ColaDLM, trace: Trace, sequence: int) -> int:
+    """How many tokens an answer has at most."""
+    if trace.recipe.operation == FILL:
+        return len(start_of(model, trace.recipe).answers[sequence])
+    return trace.recipe.settings.max_new_tokens
 
 
 def _forming_tokens(model: ColaDLM, trace: Trace, sequence: int, written: int) -> tuple[int, list[int]] | None:
@@ -48,7 +57,8 @@ def _forming_tokens(model: ColaDLM, trace: Trace, sequence: int, written: int) -
         return None
     block, size = int(under_way[0]), model.block_size * model.patch_size
     skip = tokens_of_first_block(model, len(model.tokenize(trace.prompts[sequence])))
-    tokens = list(range(skip if block == 0 else 0, size))[: trace.recipe.settings.max_new_tokens - written]
+    tokens = list(range(skip if block == 0 else 0, size))
+    tokens = tokens[: max(0, _room(model, trace, sequence) - written)]
     return (block, tokens) if tokens else None
 
 
@@ -108,11 +118,13 @@ def _block(
     places = [token // model.patch_size for token in tokens]
     for step in steps:
         read = trace.preview_ids[s, block, step, tokens].tolist()
+        if trace.finished[block]:  # words that stood there are shown as they are, whatever the decoder reads there
+            read = np.where(free[places], read, trace.token_ids[s, block, tokens]).tolist()
         texts = pieces(model.tokenizer, read, before, special)
         ids += [words.setdefault((t, i in special), len(words)) for t, i in zip(texts, read, strict=True)]
         sure += np.rint(100 * trace.preview_confidence[s, block, step, tokens].astype(np.float64)).astype(int).tolist()
         times += np.rint(trace.t[s, block, step][places] / 10).astype(int).tolist()
-        noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1))
+        noise.append(round(float(trace.t[s, block, step][free].mean()) / 10, 1) if free.any() else 0.0)
     return {
         "block": int(block), "first": tokens[0], "count": len(tokens), "steps": [int(step) for step in steps],
         "of": len(trace.recorded[block]), "words": [[text, int(end)] for text, end in words], "ids": ids, "sure": sure,

@@ -49,7 +49,7 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.kept(owner_of(context, kept), kept)
+        found = handlers.continued(owner_of(context, kept), kept)
         steered = steer(handlers.model, found, controls.get("card"))
         settings = dataclasses.replace(found.trace.recipe.settings, max_new_tokens=steered.new_tokens)
         recipe = Recipe(OPERATION, (steered.before + steered.new,), settings, model=handlers.model.fingerprint)

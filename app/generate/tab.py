@@ -16,7 +16,7 @@ from ..components.setting_chips import SettingChips
 from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
-from ..shared.generation import EXAMPLES, MOST_VARIATIONS, OPERATION, restore
+from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore
 from ..shared.resident import PerModel, Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
 from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
@@ -86,7 +86,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         outputs=[prompt],
         run_sends=[_sender(handlers, results)],
         restore=Restore(
-            OPERATION,
+            (OPERATION, FILL),
             lambda query: restore(resident.model, query),
             [prompt, variations, *panel.inputs, results.progress],
             bench="generate",
@@ -132,7 +132,7 @@ def _prompt() -> gr.Textbox:
     return gr.Textbox(
         EXAMPLES[0],
         label="Prompt",
-        info="The model goes on from here. Empty is fine: then it begins by itself. Shift + Enter runs.",
+        info="The model goes on from here, or fills the holes of a text that has \\_\\_\\_ in it. Shift + Enter runs.",
         lines=2,
         max_lines=10,
         elem_classes="prompt-box ask",
@@ -142,7 +142,7 @@ def _prompt() -> gr.Textbox:
 
 def _examples(prompt: gr.Textbox) -> None:
     with gr.Row(elem_classes="examples notranslate"):
-        for text in EXAMPLES:
+        for text in (*EXAMPLES, HOLES):
             example = gr.Button(text, size="sm", elem_classes="example", min_width=40)
             example.click(None, None, prompt, js=f"() => {json.dumps(text)}", api_visibility="private")
 

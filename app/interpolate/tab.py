@@ -132,7 +132,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_texts=lambda visitor, sent: [several(sent)],
         texts_outputs=texts.shown,
         texts_sends=[TextsSender(results.to_map.click, "map", results.rows, texts_of)],
-        restore=Restore(OPERATION, lambda query: restore(resident.model, query), shown, bench="interpolate"),
+        restore=Restore((OPERATION,), lambda query: restore(resident.model, query), shown, bench="interpolate"),
         views={"interpolate": on_run},
     )
 

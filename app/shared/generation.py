@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
+from coladlm.latent import has_holes
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import check_model
 
@@ -18,6 +19,8 @@ from .operation_controls import whole
 from .settings_panel import check_limits, settings_of, values_of
 
 OPERATION = "generate"
+FILL = "fill"  # of a prompt that has holes
+CANDIDATES = 8  # texts of a prompt with holes, unless more variations than one are wanted
 MOST_VARIATIONS = 8
 MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for a minute or so
 EXAMPLES = (
@@ -25,14 +28,19 @@ EXAMPLES = (
     "Tom and Lily went to the beach. They found",
     "One day, the moon did not come up.",
 )
+HOLES = "The ___ ran to the ___."
 
 
 def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
-    """The recipe that the controls stand for. Raises RecipeError, SettingsError."""
+    """The recipe that the controls stand for; of a prompt with holes one that fills them. Raises RecipeError,
+    SettingsError.
+    """
     count = whole(variations, "Variations")
     if not 1 <= count <= MOST_VARIATIONS:
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
     settings = settings_of(settings)
+    if isinstance(prompt, str) and has_holes(prompt):
+        return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, model=model.fingerprint)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
         found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
@@ -43,7 +51,7 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     """Values of the prompt, the variations, the settings and the progress line for the query of an address."""
     unchanged = [gr.skip()] * (2 + len(values_of(model.defaults)))
     try:
-        recipe = recipe_from(query, OPERATION)
+        recipe = recipe_from(query, OPERATION, FILL)
         if recipe is None:
             return [*unchanged, gr.skip()]
         check_limits(recipe.settings)
@@ -52,6 +60,8 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     note = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
     if len(recipe.texts) > 1:
         note += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
+    if recipe.options:
+        note += " It has options that this page does not show; it fills holes with one token or two."
     variations = min(recipe.variations, MOST_VARIATIONS)
     if variations < recipe.variations:
         note += f" It asks for {recipe.variations} variations; this page writes {variations}."

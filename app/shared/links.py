@@ -22,10 +22,10 @@ def link_of(recipe: Recipe) -> dict[str, Any]:
     return {"query": query if len(query) <= MAX_LINK else "", "recipe": recipe.to_json()}
 
 
-def recipe_from(query: Mapping[str, str], operation: str) -> Recipe | None:
-    """The recipe in the query of a link, or None if there is none for this operation. Raises RecipeError."""
+def recipe_from(query: Mapping[str, str], *operations: str) -> Recipe | None:
+    """The recipe in the query of a link, or None if there is none for these operations. Raises RecipeError."""
     word = query.get(KEY)
     if not word:
         return None
     recipe = Recipe.from_url(word)
-    return recipe if recipe.operation == operation else None
+    return recipe if recipe.operation in operations else None

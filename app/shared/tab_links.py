@@ -62,11 +62,11 @@ class RunSender(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """How a recipe comes in. operation: of its recipes. values: query of an address -> values for `outputs`, of which
+    """How a recipe comes in. operations: of its recipes. values: query of an address -> values for `outputs`, of which
     the last is that of a ProgressLine. bench: whose Run brings the result of a link, for runs by id.
     """
 
-    operation: str
+    operations: Sequence[str]
     values: Callable[[Mapping[str, str]], Sequence[Any]]
     outputs: Sequence[Any]
     bench: str = ""

@@ -119,7 +119,9 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         outputs=[controls.prompt],
         take_run=take_run,
         run_outputs=[*_outputs(controls, results), results.card, branch.run],
-        restore=Restore("generate", restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME),
+        restore=Restore(
+            ("generate",), restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME
+        ),
         views={NAME: now.view(run_on_map), BRANCH_BENCH: now.view(branch_on_map)},
     )
 

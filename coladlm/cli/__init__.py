@@ -19,6 +19,7 @@ PROGRAM = "python -m coladlm"
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("coladlm.cli.generate", "continue a text, or several"),
     "interpolate": ("coladlm.cli.interpolate", "interpolate between texts in latent space"),
+    "fill": ("coladlm.cli.fill", "fill the holes ___ of a text"),
     "edit": ("coladlm.cli.edit", "change a span of a text and keep the rest"),
     "invert": ("coladlm.cli.invert", "carry texts to their noise and back"),
     "replay": ("coladlm.cli.replay", "run a recipe or a trace again and compare"),

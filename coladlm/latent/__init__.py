@@ -1,7 +1,8 @@
 """Operations on latents: interpolation, edits of a span, directions, inversion; all are plans for the sampler.
 
 Each operation is a function (model, recipe) -> events beside its OPTIONS and its DESCRIPTION. What it adds to the
-sampler's events comes as an event of its own (Inverting, RoundTrips, Interpolation, Edited), always before Finished.
+sampler's events comes as an event of its own (Inverting, RoundTrips, Interpolation, Edited, Filled), always before
+Finished.
 """
 
 from .directions import (
@@ -21,6 +22,7 @@ from .edit import (
     edited_tokens,
     run_edit,
 )
+from .fill import Filled, FilledText, has_holes
 from .geometry import GeometryError
 from .interpolate import Interpolation, Waypoint, run_interpolate
 from .invert import (
@@ -39,6 +41,8 @@ __all__ = [
     "Direction",
     "DirectionError",
     "Edited",
+    "Filled",
+    "FilledText",
     "GeometryError",
     "Interpolation",
     "Inverting",
@@ -54,6 +58,7 @@ __all__ = [
     "edit_events",
     "edited_tokens",
     "exact_settings",
+    "has_holes",
     "lay_out",
     "load_pairs",
     "principal_components",

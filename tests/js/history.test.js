@@ -3,7 +3,7 @@ import {test} from 'node:test';
 import {mount} from './snippets.js';
 
 const KEY = 'coladlm-history';
-const TABS = [['generate', 'Generate', 'generate'], ['edit', 'Edit', 'edit'], ['trajectories', 'Trajectories', 'generate']];
+const TABS = [['generate', 'Generate', ['generate', 'fill']], ['edit', 'Edit', ['edit']], ['trajectories', 'Trajectories', ['generate']]];
 
 function entry(id, more = {}) {
   const recipe = {operation: 'generate', texts: ['Once ' + id], settings: {seed: 3, steps: 8, guidance: 2}, model: 'abc', variations: 1};

@@ -12,13 +12,13 @@ class History(OwnHTML):
     `source`, "history" or "file".
 
     It keeps the recipes that the ShareLinks of the page show, and says so where the browser does not keep them.
-    fingerprint: that of the model, to say so where an entry was made with another. tabs: [tab, label, operation], those
-    that open recipes.
+    fingerprint: that of the model, to say so where an entry was made with another. tabs: [tab, label, operations],
+    those that open recipes.
     """
 
     FILE = "history"
 
-    def __init__(self, fingerprint: str, tabs: list[list[str]], **kwargs: Any) -> None:
+    def __init__(self, fingerprint: str, tabs: list[list[Any]], **kwargs: Any) -> None:
         super().__init__({"fingerprint": fingerprint}, tabs=tabs, **kwargs)
 
     def example_payload(self) -> Any:

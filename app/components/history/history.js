@@ -88,7 +88,7 @@ function facts(entry) {
 }
 
 function ask(recipe, tab, source) {
-  const fits = props.tabs.filter(known => known[2] === recipe.operation).map(known => known[0]);
+  const fits = props.tabs.filter(known => known[2].includes(recipe.operation)).map(known => known[0]);
   const to = fits.includes(tab) ? tab : fits[0];
   if (!to) {
     outcome.textContent = 'This page has no tab for the operation ' + recipe.operation + '.';

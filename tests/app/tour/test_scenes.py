@@ -55,7 +55,7 @@ def test_every_tab_that_opens_recipes_has_its_event():
         assert (f"'open_{tab.name}'" in script) == bool(tab.operation)
 
 
-@pytest.mark.parametrize("kind", [lambda: Help(["a"]), lambda: History("x", [["generate", "Generate", "generate"]])])
+@pytest.mark.parametrize("kind", [lambda: Help(["a"]), lambda: History("x", [["generate", "Generate", ["generate"]]])])
 def test_components_of_the_header_are_plain_data(kind):
     component = kind()
     assert component.postprocess(component.example_payload()) == component.example_payload()

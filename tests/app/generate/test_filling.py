@@ -1,0 +1,141 @@
+"""A prompt with holes on the page: its texts below the stage, the best of them on it, its link, and what it refuses."""
+
+import contextlib
+import json
+
+import pytest
+
+from app.components.text_rows import CHANGED
+from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.filling import filling_rows, segments_of, start_of
+from app.generate.handlers import GenerateHandlers
+from app.generate.steering import write_on
+from app.page import repeats, tab_of
+from app.shared.generation import CANDIDATES, FILL, recipe_of, restore
+from app.shared.trace_store import TraceStore
+from coladlm import SamplerSettings
+from coladlm.latent import Filled
+from coladlm.latent.fill import FilledText
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from coladlm.sampling.tokens import NO_TOKEN
+
+from ..viewing import Viewer, controls_of, parts_of
+
+SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5)
+PROMPT = "Once upon a time there was a ___ who ran to the ___."
+VISITOR = "visitor"
+
+
+@pytest.fixture
+def handlers(bundled, scheduler, baseline) -> GenerateHandlers:
+    return GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
+
+
+@pytest.fixture
+def parts(handlers):
+    return parts_of(handlers.write, controls_of(SETTINGS, prompt=PROMPT, variations=3), Viewer(VISITOR, "filled"))
+
+
+def recipe_for(model, prompt: str, variations: int) -> Recipe:
+    return recipe_of(model, prompt, variations, controls_of(SETTINGS)["settings"])
+
+
+def filled_of(model, recipe: Recipe) -> Filled:
+    return next(event for event in run(model, recipe) if isinstance(event, Filled))
+
+
+def shown(strip) -> str:
+    """What the stage shows."""
+    lines = [line for line in strip["settled"].split("\n") if line]
+    return strip["prompt"] + "".join(token[0] for line in lines for token in json.loads(line) if not token[2])
+
+
+def test_rows_are_the_candidates_best_first_and_the_stage_has_the_best(parts, bundled):
+    recipe = recipe_for(bundled, PROMPT, 3)
+    filled = filled_of(bundled, recipe)
+    assert [row["text"] for row in parts["rows"]["rows"]] == [found.text for found in filled.candidates]
+    assert shown(parts["strip"]) == filled.candidates[0].text
+    assert parts["kept"]["sequence"] == filled.candidates[0].row
+
+
+def test_every_row_opens_on_the_stage(handlers, parts):
+    for number, row in enumerate(parts["rows"]["rows"]):
+        assert shown(handlers.read(VISITOR, number, parts["kept"]).strip) == row["text"]
+
+
+def test_the_words_of_the_prompt_stand_in_every_step_of_the_recorded_run(handlers, parts, bundled):
+    start = start_of(bundled, handlers.kept(VISITOR, parts["kept"]).trace.recipe)
+    given = start.answers[parts["kept"]["sequence"]]
+    at = 0
+    for block in json.loads(parts["strip"]["look"]):
+        words, count = block["words"], block["count"]
+        for step in range(len(block["steps"])):
+            for place, token in enumerate(given[at : at + count]):
+                if token != NO_TOKEN:
+                    assert words[block["ids"][step * count + place]][0] == bundled.read([token])
+        at += count
+    assert at == len(given)
+
+
+def test_what_stands_in_the_holes_is_marked(parts):
+    for row in parts["rows"]["rows"]:
+        assert "".join(text for text, _ in row["final"]) == row["text"]
+        assert 1 <= sum(flag == CHANGED for _, flag in row["final"]) <= 2
+
+
+def test_equal_fills_are_marked_each_in_its_place():
+    found = FilledText(0, "a b b b.", (), (" b", " b"), (), True, 0.0)
+    assert segments_of(found) == [("a", 0), (" b", CHANGED), (" b", CHANGED), (" b.", 0)]
+
+
+def test_a_row_begins_with_what_its_first_block_has_of_the_prompt(bundled):
+    recipe = recipe_for(bundled, PROMPT, 3)
+    text = start_of(bundled, recipe)
+    for row, answer in zip(filling_rows(bundled, recipe), text.answers, strict=True):
+        known = len(row.before) - len(answer)
+        assert 0 <= known < bundled.block_size
+        assert row.lead + bundled.read(row.before[:known]) == text.prompt
+
+
+def test_one_variation_stands_for_several_candidates(bundled):
+    assert recipe_for(bundled, PROMPT, 1).variations == CANDIDATES
+    assert recipe_for(bundled, PROMPT, 2).variations == 2
+    assert recipe_for(bundled, "two __ only", 1).operation == "generate"
+
+
+def test_the_link_opens_generate_with_the_same_run(bundled, parts):
+    query = {"r": parts["link"]["query"].removeprefix("?r=")}
+    assert tab_of(query) == "generate"
+    prompt, variations, *_ = restore(bundled, query)
+    assert (prompt, variations) == (PROMPT, 3)
+    assert repeats(bundled, Recipe.from_url(query["r"]))
+
+
+@pytest.mark.parametrize("given", [{"options": {"longest": 3}}, {"variations": 9}, {"variations": 1}])
+def test_a_recipe_that_the_page_would_run_otherwise_is_not_run_by_itself(bundled, given):
+    recipe = {"operation": FILL, "texts": (PROMPT,), "variations": 4, "model": bundled.fingerprint, **given}
+    assert not repeats(bundled, Recipe(**recipe))
+
+
+@pytest.mark.parametrize("view", [run_beside, decode_again, write_baseline, write_on])
+def test_what_goes_on_from_a_prompt_refuses_a_filled_text_in_a_sentence(handlers, parts, view):
+    controls = controls_of(SETTINGS, kept=parts["kept"], temperature=0, top_k=0, top_p=1, repetition_penalty=1)
+    with pytest.raises(ValueError, match="fills the holes of"):
+        parts_of(lambda context, controls: view(handlers, context, controls), controls, Viewer(VISITOR, "next"))
+
+
+def test_a_prompt_with_too_many_holes_is_refused_in_a_sentence(handlers):
+    with pytest.raises(ValueError, match="17 holes"):
+        parts_of(handlers.write, controls_of(SETTINGS, prompt="___ " * 17, variations=1), Viewer(VISITOR, "many"))
+
+
+def test_a_stopped_run_keeps_what_there_is(handlers):
+    viewer = Viewer(VISITOR, "stopped")
+    with contextlib.closing(handlers.write(viewer, controls_of(SETTINGS, prompt=PROMPT, variations=2))) as frames:
+        for frame in frames:
+            if frame.get("strip", {}).get("settled"):
+                break
+    last = viewer.shown[-1]
+    assert (last["strip"]["state"], last["rows"]["state"]) == ("stopped", "stopped")
+    assert shown(last["strip"]).startswith("Once upon a time there was a")
