@@ -167,8 +167,9 @@ def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.R
         query = request.query_params
         opened = tab_of(query)
         *values, progress = restore.values(query if opened in (None, name) else {})
-        if opened == name and repeats(resident.model, recipe_from(query, *restore.operations)):
-            progress = again(progress)
+        if opened == name and (recipe := recipe_from(query, *restore.operations)) is not None:
+            shown = restore.options is None or recipe.options.keys() <= set(restore.options)
+            progress = again(progress) if shown and repeats(resident.model, recipe) else progress
         return [*values, progress]
 
     return on_load
@@ -181,7 +182,7 @@ def repeats(model: ColaDLM, recipe: Recipe | None) -> bool:
     if recipe is None or not recipe.model or recipe.model != model.fingerprint:
         return False
     if recipe.operation == "fill":
-        return 1 < recipe.variations <= MOST_VARIATIONS and not recipe.options
+        return 1 < recipe.variations <= MOST_VARIATIONS
     return recipe.operation != "generate" or (len(recipe.texts) == 1 and recipe.variations <= MOST_VARIATIONS)
 
 

@@ -14,6 +14,7 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.latent.redecode import redecode
+from coladlm.latent.towards import pull_of
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
@@ -164,7 +165,7 @@ class _Comparison:
         self.handlers, self.found, self.settings = handlers, found, settings
         model, old = handlers.model, found.trace.recipe
         self.prompt = old.texts[0]
-        recipe = Recipe(old.operation, old.texts, settings, old.variations, model=model.fingerprint)
+        recipe = Recipe(old.operation, old.texts, settings, old.variations, old.options, model.fingerprint)
         before = model.tokenize(self.prompt)
         blocks, rest = model.new_blocks(len(before), settings)
         row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
@@ -188,8 +189,10 @@ class _Comparison:
         yield {"rows": self._finished_rows(end, "done", self._measures(end)), "progress": progress}
 
     def _operation(self) -> OperationRun:
-        plans = self.handlers.model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
-        return pass_on(Batch(plans, self.settings))
+        model = self.handlers.model
+        (plan,) = model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
+        plan.pull = pull_of(model, self.found.trace.recipe.options)
+        return pass_on(Batch([plan], self.settings))
 
     def _finished_rows(self, end: Finished, state: RunState, notes: list[str]) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)

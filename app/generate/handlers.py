@@ -38,6 +38,7 @@ from .frames import LiveRun
 from .inspection import look_value, paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
 from .recorded import RECORDED
+from .towards import options_of
 
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
@@ -131,12 +132,14 @@ class GenerateHandlers:
         return Shown(strip, self.paths(trace, 0, RECORDED, "done"), kept=kept)
 
     def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
-        """The view of a run: what the controls `prompt`, `variations` and `settings` say.
+        """The view of a run: what the controls `prompt`, `variations`, `settings` and `towards` say.
 
         Parts: strip, flow, progress, link, rows, card and kept. Raises ValueError with a sentence.
         """
         try:
-            recipe = recipe_of(self.model, controls.get("prompt"), controls.get("variations"), controls.get("settings"))
+            prompt, variations, settings = (controls.get(name) for name in ("prompt", "variations", "settings"))
+            options = options_of(controls.get("towards"))
+            recipe = recipe_of(self.model, prompt, variations, settings, options)
             yield from Writing(self, context, recipe).frames()
         except ValueError as error:
             raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error

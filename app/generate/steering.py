@@ -52,7 +52,14 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
         found = handlers.continued(owner_of(context, kept), kept)
         steered = steer(handlers.model, found, controls.get("card"))
         settings = dataclasses.replace(found.trace.recipe.settings, max_new_tokens=steered.new_tokens)
-        recipe = Recipe(OPERATION, (steered.before + steered.new,), settings, model=handlers.model.fingerprint)
+        recipe = Recipe(
+            OPERATION,
+            (steered.before + steered.new,),
+            settings,
+            1,
+            found.trace.recipe.options,
+            handlers.model.fingerprint,
+        )
         writing = Writing(handlers, context, recipe)
         old = {"run": found.id, "sequence": found.sequence, "seconds": (kept or {}).get("seconds")}
         refs, rows = _earlier(handlers, context, kept, found)

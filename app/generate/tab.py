@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from coladlm import SamplerSettings
+from coladlm.recipe import RecipeError, check_options
+from coladlm.run import OPERATIONS
 
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from ..components.flow_line import FlowLine
@@ -17,9 +20,11 @@ from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore
+from ..shared.links import recipe_from
 from ..shared.resident import PerModel, Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
-from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
+from ..shared.settings_panel import SettingSlider, SettingsPanel
+from ..shared.settings_panel import values_of as settings_values
 from ..shared.tab_links import Restore, RunSender, TabLinks
 from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
@@ -27,6 +32,8 @@ from . import sweep
 from .handlers import GenerateHandlers, Shown
 from .recorded import recorded_run
 from .steering import write_on
+from .towards import DEFAULTS, Towards, values_of
+from .towards import build as build_towards
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
@@ -36,6 +43,7 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("guidance", "guidance ", ""),
     ("steps", "", " steps a block"),
     ("stagger", "stagger ", ""),
+    ("towards", "towards ", ""),
 )
 EXPLAINED = (
     "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "
@@ -49,6 +57,7 @@ class _Controls(NamedTuple):
     prompt: gr.Textbox
     variations: gr.Slider
     panel: SettingsPanel
+    towards: Towards
     buttons: RunControls
 
 
@@ -76,9 +85,9 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         stage = _stage(handlers().first())
         controls = _controls(resident.first.defaults)
         results = _results(resident, handlers, controls, stage)
-    prompt, variations, panel, buttons = controls
+    prompt, variations, panel, towards, buttons = controls
 
-    named = {"prompt": prompt, "variations": variations, **panel.by_name}
+    named = {"prompt": prompt, "variations": variations, **panel.by_name, **towards.by_name}
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
     return TabLinks(
@@ -87,9 +96,10 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         run_sends=[_sender(handlers, results)],
         restore=Restore(
             (OPERATION, FILL),
-            lambda query: restore(resident.model, query),
-            [prompt, variations, *panel.inputs, results.progress],
+            lambda query: [*_restored_towards(query), *restore(resident.model, query)],
+            [*towards, prompt, variations, *panel.inputs, results.progress],
             bench="generate",
+            options=DEFAULTS,
         ),
         views={
             "generate": handlers.view(GenerateHandlers.write),
@@ -105,7 +115,11 @@ def _controls(defaults: SamplerSettings) -> _Controls:
             prompt = _prompt()
             buttons = RunControls("generate")
         _examples(prompt)
-        start = {**dict(zip(SettingsPanel.names_of(), values_of(defaults), strict=True)), "variations": 1}
+        start = {
+            "towards": "",
+            **dict(zip(SettingsPanel.names_of(), settings_values(defaults), strict=True)),
+            "variations": 1,
+        }
         chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
         with gr.Column(elem_classes="setting-list"):
             variations = SettingSlider(
@@ -119,13 +133,15 @@ def _controls(defaults: SamplerSettings) -> _Controls:
                 elem_classes="setting set-variations",
             )
             panel = SettingsPanel(defaults)
+            towards = build_towards()
         named = {
             **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
             "variations": variations,
+            "towards": towards.text,
         }
         shown = [named[name] for name, *_ in CHIPS]
         gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
-    return _Controls(prompt, variations, panel, buttons)
+    return _Controls(prompt, variations, panel, towards, buttons)
 
 
 def _prompt() -> gr.Textbox:
@@ -212,3 +228,13 @@ def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSende
         return handlers().kept(visitor_of_run(request, kept), kept), block, token
 
     return RunSender(results.card.select, "trajectories", results.kept, find)
+
+
+def _restored_towards(query: Mapping[str, str]) -> list[Any]:
+    """Values of the controls of another text for the query of an address."""
+    unchanged = [gr.skip()] * len(Towards._fields)
+    try:
+        recipe = recipe_from(query, OPERATION, FILL)
+        return unchanged if recipe is None else values_of(check_options(recipe.options, OPERATIONS[FILL].options))
+    except RecipeError:
+        return unchanged  # the progress line says so

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.latent import has_holes
-from coladlm.recipe import Described, Recipe, RecipeError
-from coladlm.run import check_model
+from coladlm.recipe import Described, Recipe, RecipeError, check_options
+from coladlm.run import OPERATIONS, check_model
 
 from ..components.progress_line import progress_value
 from .errors import sentence
@@ -31,20 +32,23 @@ EXAMPLES = (
 HOLES = "The ___ ran to the ___."
 
 
-def recipe_of(model: ColaDLM, prompt: Any, variations: Any, settings: Any) -> Recipe:
+def recipe_of(
+    model: ColaDLM, prompt: Any, variations: Any, settings: Any, options: Mapping[str, Any] = MappingProxyType({})
+) -> Recipe:
     """The recipe that the controls stand for; of a prompt with holes one that fills them. Raises RecipeError,
     SettingsError.
     """
+    options = dict(options)
     count = whole(variations, "Variations")
     if not 1 <= count <= MOST_VARIATIONS:
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
     settings = settings_of(settings)
     if isinstance(prompt, str) and has_holes(prompt):
-        return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, model=model.fingerprint)
+        return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, options, model.fingerprint)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
         found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
-    return Recipe(OPERATION, (prompt,), settings, count, model=model.fingerprint)
+    return Recipe(OPERATION, (prompt,), settings, count, options, model.fingerprint)
 
 
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
@@ -55,13 +59,14 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
         if recipe is None:
             return [*unchanged, gr.skip()]
         check_limits(recipe.settings)
+        check_options(recipe.options, OPERATIONS[recipe.operation].options)
     except ValueError as error:
         return [*unchanged, progress_value("error", message=f"The link could not be read: {sentence(error)}")]
     note = check_model(model, recipe) or "Restored from the link: press Run to repeat it."
     if len(recipe.texts) > 1:
         note += f" It asks for {len(recipe.texts)} prompts; this page writes the first."
-    if recipe.options:
-        note += " It has options that this page does not show; it fills holes with one token or two."
+    if "longest" in recipe.options:
+        note += " It has another longest hole; this page fills holes with one token or two."
     variations = min(recipe.variations, MOST_VARIATIONS)
     if variations < recipe.variations:
         note += f" It asks for {recipe.variations} variations; this page writes {variations}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -63,13 +63,15 @@ class RunSender(NamedTuple):
 
 class Restore(NamedTuple):
     """How a recipe comes in. operations: of its recipes. values: query of an address -> values for `outputs`, of which
-    the last is that of a ProgressLine. bench: whose Run brings the result of a link, for runs by id.
+    the last is that of a ProgressLine. bench: whose Run brings the result of a link, for runs by id. options: those of
+    a recipe that its controls show, all if None; a link with others is not run by itself.
     """
 
     operations: Sequence[str]
     values: Callable[[Mapping[str, str]], Sequence[Any]]
     outputs: Sequence[Any]
     bench: str = ""
+    options: Collection[str] | None = None
 
 
 TakeTexts = Callable[[str, list[str]], Iterable[Sequence[Any]]]

@@ -21,6 +21,7 @@ from ..runs.access import visitor_of
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
 from ..shared.generation import restore as restore_generate
+from ..shared.links import recipe_from
 from ..shared.operation_controls import fold_button, sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
@@ -37,6 +38,7 @@ FILES = (
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
+NO_OPTIONS = "It is drawn towards another text there, which this tab leaves out: Generate has it."
 RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earlier step first"
 LOADING = "A recorded run is on its way. Or press Run for one of your own."
 WHAT_IT_SHOWS = (
@@ -106,8 +108,11 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     _connect_points(now, results)
 
     def restore(query: Mapping[str, str]) -> list[Any]:
-        values = restore_generate(resident.model, query)
-        return [values[0], *values[2:]]  # one text a run here: no variations
+        prompt, _, *settings, progress = restore_generate(resident.model, query)  # one text a run here: no variations
+        recipe = recipe_from(query, "generate") if isinstance(progress, dict) and progress["state"] == "idle" else None
+        if recipe is not None and recipe.options:
+            progress = {**progress, "message": f"{progress['message']} {NO_OPTIONS}"}
+        return [prompt, *settings, progress]
 
     def take_run(visitor: str, run: Run, block: int, token: int) -> list[Any]:
         shown, card = now().path_of(visitor, run, block, token)
@@ -120,7 +125,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_run=take_run,
         run_outputs=[*_outputs(controls, results), results.card, branch.run],
         restore=Restore(
-            ("generate",), restore, [controls.prompt, *controls.panel.inputs, results.progress], bench=NAME
+            ("generate",), restore, [controls.prompt, *controls.panel.inputs, results.progress], NAME, options=()
         ),
         views={NAME: now.view(run_on_map), BRANCH_BENCH: now.view(branch_on_map)},
     )

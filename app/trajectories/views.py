@@ -103,7 +103,13 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
         fresh = dataclasses.replace(old, seed=whole(controls.get("seed"), "Seed of the noise")).seed
     left = {"run": parent.id, "block": spot.block, "step": spot.step}
     key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
-    recipe = Recipe("branch", (prompt,), settings, options={**left, "key": key}, model=model.fingerprint)
+    recipe = Recipe(
+        "branch",
+        (prompt,),
+        settings,
+        options={**parent.trace.recipe.options, **left, "key": key},
+        model=model.fingerprint,
+    )
     blocks, _ = model.new_blocks(len(model.tokenize(prompt)), settings)
     before = explorer.runs(context.visitor, controls.get("chosen"))
     others = explorer.others(context.visitor, controls.get("chosen"))

@@ -9,6 +9,7 @@ from ..recipe import MAX_VARIATIONS, Recipe
 from ..run import OPERATIONS, recorder
 from ..settings import SamplerSettings
 from . import STOPPED
+from .operation import add_option_arguments, options_of
 from .options import (
     add_model_arguments,
     add_settings_arguments,
@@ -24,6 +25,7 @@ examples:
   python -m coladlm generate "Once upon a time"
   python -m coladlm generate "The cat" "The dog" --variations 3 --seed 7 --json
   cat prompts.txt | python -m coladlm generate --lines --max-new-tokens 40
+  python -m coladlm generate "Once upon a time there was a little" --towards "The dog barked. The big dog ran."
   python -m coladlm generate "Once upon a time" --trace run.npz --recipe run.json
   python -m coladlm replay run.npz"""
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", action="store_true", help="every line of stdin is a text of its own")
     parser.add_argument("--variations", type=int, default=1, metavar="N",
                         help=f"how many answers to each text, up to {MAX_VARIATIONS} (%(default)s)")  # fmt: skip
+    add_option_arguments(parser, OPERATIONS["generate"].options)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print the answers and the recipe as JSON")
     output.add_argument("--recipe", type=Path, metavar="FILE.json", help="save what was run, for `replay`")
@@ -50,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     texts = texts_from(args)
     model = load_model(args)
     settings = settings_from(args, model.defaults)
-    recipe = Recipe("generate", tuple(texts), settings, args.variations, model=model.fingerprint)
+    recipe = Recipe("generate", tuple(texts), settings, args.variations,
+                    options_of(args, OPERATIONS["generate"].options), model.fingerprint)  # fmt: skip
     recording = recorder(recipe) if args.trace else None
     if args.recipe:
         write_json(args.recipe, recipe.to_dict())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..model import ColaDLM
-from ..recipe import Recipe, RecipeError
+from ..recipe import Option, Recipe, RecipeError
 from ..run import OPERATIONS, recorder
 from ..settings import SamplerSettings
 from ..trace.recorder import TraceRecorder
@@ -25,8 +25,19 @@ def add_operation_arguments(parser: argparse.ArgumentParser, name: str, examples
     parser.description, parser.epilog = operation.description, examples
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="the texts to work on")
+    add_option_arguments(parser, operation.options)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print the texts, the outcome and the recipe as JSON")
+    output.add_argument("--recipe", type=Path, metavar="FILE.json", help="save what was run, for `replay`")
+    output.add_argument("--trace", type=Path, metavar="FILE.npz", help="save everything that happened, step by step")
+    add_model_arguments(parser)
+    add_settings_arguments(parser)
+
+
+def add_option_arguments(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    """Adds an argument for each option of an operation."""
     group = parser.add_argument_group("operation")
-    for option in operation.options:
+    for option in options:
         how: dict[str, Any] = {"type": option.kind, "default": None}
         if option.kind is bool:
             how = {"action": argparse.BooleanOptionalAction, "default": None}
@@ -39,12 +50,12 @@ def add_operation_arguments(parser: argparse.ArgumentParser, name: str, examples
         default = "" if option.default is None else f" ({option.default})"
         flag = "--" + option.name.replace("_", "-")
         group.add_argument(flag, dest=f"option_{option.name}", help=option.help.replace("%", "%%") + default, **how)
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="print the texts, the outcome and the recipe as JSON")
-    output.add_argument("--recipe", type=Path, metavar="FILE.json", help="save what was run, for `replay`")
-    output.add_argument("--trace", type=Path, metavar="FILE.npz", help="save everything that happened, step by step")
-    add_model_arguments(parser)
-    add_settings_arguments(parser)
+
+
+def options_of(args: argparse.Namespace, options: Sequence[Option]) -> dict[str, Any]:
+    """Those options that were given."""
+    given = {option.name: getattr(args, f"option_{option.name}") for option in options}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def run_operation(args: argparse.Namespace, name: str, outcome: type, variations: int = 1,
@@ -56,8 +67,7 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     for path in (args.recipe, args.trace):
         check_folder(path)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
-    given = {option.name: getattr(args, f"option_{option.name}") for option in OPERATIONS[name].options}
-    options = {key: value for key, value in given.items() if value is not None}
+    options = options_of(args, OPERATIONS[name].options)
     model = load_model(args)
     settings = settings_from(args, model.defaults)
     try:

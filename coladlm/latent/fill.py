@@ -22,7 +22,7 @@ from ..sampling.events import Finished
 from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..sampling.tokens import NO_TOKEN
-from ..settings import SamplerSettings
+from . import towards
 from .fit import velocity_error
 from .layout import lay_out
 
@@ -34,6 +34,7 @@ MAX_TOKENS = 512  # from the first hole to the end of the text
 DESCRIPTION = "Fills the holes ___ of a text, several times if wanted, and ranks the texts by how well they fit."
 OPTIONS = (
     Option("longest", int, 2, "Tokens that a hole has at most; candidates try every number up to it.", low=1, high=16),
+    *towards.OPTIONS,
 )
 TEXTS = (1, 1)
 
@@ -131,15 +132,15 @@ def start_fill(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """
     text = read_holes(model, recipe.texts[0])
     settings = dataclasses.replace(recipe.settings, stop_at_end=False)
-    return _fill_and_rank(model, text, recipe.variations, recipe.options["longest"], settings)
+    longest, pull = recipe.options["longest"], towards.pull_of(model, recipe.options)
+    plans = [dataclasses.replace(plan(model, text, row, longest), pull=pull) for row in range(recipe.variations)]
+    return _fill_and_rank(model, text, longest, Batch(plans, settings))
 
 
-def _fill_and_rank(model: ColaDLM, text: HoledText, rows: int, longest: int,
-                   settings: SamplerSettings) -> OperationRun:  # fmt: skip
-    batch = Batch([plan(model, text, row, longest) for row in range(rows)], settings)
+def _fill_and_rank(model: ColaDLM, text: HoledText, longest: int, batch: Batch) -> OperationRun:
     while not isinstance(event := (yield batch), Finished):
         yield event
-    candidates = _with_misfits(model, _candidates(model, text, longest, event.token_ids), settings.seed)
+    candidates = _with_misfits(model, _candidates(model, text, longest, event.token_ids), batch.settings.seed)
     candidates.sort(key=lambda found: (not found.whole, found.misfit, found.row))
     best = {found.text: found for found in reversed(candidates)}
     yield Filled(tuple(found for found in candidates if best[found.text] is found))

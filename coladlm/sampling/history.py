@@ -93,7 +93,8 @@ class History:
         positions = (torch.arange(start, end) - self.padding[:, None]).clamp(min=0)
         alone = torch.arange(end - start).expand_as(positions)
         self.flow_rope = self.dit.rope(positions.to(self.device))
-        self.flow_rope_guided = torch.cat((self.flow_rope, self.dit.rope(alone.to(self.device))))
+        self.alone_rope = self.dit.rope(alone.to(self.device))
+        self.flow_rope_guided = torch.cat((self.flow_rope, self.alone_rope))
         self.text_rope = self.vae.rope(positions.to(self.device))
         for cache in self._caches():
             cache.place(start, end)

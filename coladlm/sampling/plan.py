@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..networks.config import TextVAEConfig
 from ..settings import SamplerSettings
+from .pull import Pull
 
 
 class PlanError(ValueError):
@@ -27,7 +28,8 @@ class Plan:
     (blocks, b, d) in place of drawn noise. first_block: the number of its first new block in the keys of randomness.
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
     written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
-    own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`).
+    own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`). pull: a text
+    that its flow is drawn towards.
     """
 
     prefix: Tensor
@@ -44,6 +46,7 @@ class Plan:
     first_step: int = 0
     written: Tensor | None = None
     settings: SamplerSettings | None = None
+    pull: Pull | None = None
 
     @property
     def blocks(self) -> int:
@@ -83,3 +86,6 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig) -> None:
         value = getattr(plan, name)
         if value is not None and tuple(value.shape) != shape:
             raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")
+    length = b if plan.pull is None else len(plan.pull.latents)
+    if not length or length % b:
+        raise PlanError(f"plan {index}: the text of its pull has {length} latents, expected whole blocks")

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ..networks.dit import BlockCausalDiT, Modulations
-from ..networks.layers import angle_dtype, attend_guided
+from ..networks.layers import angle_dtype, attend_guided, attend_under
 from ..settings import SamplerSettings
 from . import flow
 from .history import History
+from .pull import Pull, Pulls
 from .rows import RowState
 
 
@@ -31,6 +32,7 @@ class BlockVelocity:
         self.dit, self.device, self.settings, self.invert = dit, dit.device, settings, invert
         self.interval = flow.Interval(*settings.guidance_interval)
         self.grid = self._grid(settings)
+        self.pulls: Pulls | None = None
 
     def _grid(self, s: SamplerSettings) -> list[flow.Time]:
         positions = self.dit.config.block_size if s.stagger else 1
@@ -67,9 +69,35 @@ class BlockVelocity:
         guidance = [self.settings.guidance if row.has_history(block) else 1.0 for row in rows]
         self.is_guided = any(g != 1.0 for g in guidance)
         self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
+        self._draw_towards([(i, row.plan.pull) for i, row in enumerate(rows) if row.plan.pull is not None])
+
+    def _draw_towards(self, pulled: list[tuple[int, Pull]]) -> None:
+        """The pulls of these rows, read once as long as the rows stay."""
+        known = () if self.pulls is None else zip(self.pulls.rows.tolist(), self.pulls.pulls, strict=True)
+        if [(i, id(pull)) for i, pull in pulled] != [(i, id(pull)) for i, pull in known]:
+            self.pulls = Pulls(self.dit, pulled) if pulled else None
 
     def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """(guided) velocity, conditional, unconditional; the two are None where a single pass is enough."""
+        """(guided) velocity with what pulls add, conditional, unconditional; the two are None where a single pass is
+        enough.
+        """
+        velocity, conditional, unconditional = self._guided(z, t)
+        pulls = self.pulls
+        if pulls is None:
+            return velocity, conditional, unconditional
+        modulations = self._modulations(t, 1, pulls.rows)
+
+        def alone() -> Tensor:
+            if unconditional is not None:
+                return unconditional[pulls.rows]
+            block = z[pulls.rows]
+            hidden = self.dit.hidden(block, modulations, self.history.alone_rope[: len(block)], attend_under(None))
+            return self.dit.output(hidden, modulations)
+
+        drawn = pulls.drawn(velocity, alone, z, self.scale[..., None] * t, modulations)
+        return drawn, conditional, unconditional
+
+    def _guided(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
         guidance, history = self._guidance(t), self.history
         if guidance is None:
             modulations = self._modulations(t, 1)
@@ -81,7 +109,8 @@ class BlockVelocity:
         conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
-    def _modulations(self, t: flow.Time, halves: int) -> Modulations:
+    def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations:
+        """Of all rows, or of some of them."""
         nominal: Tensor | int
         if isinstance(t, Tensor):
             nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
@@ -89,7 +118,8 @@ class BlockVelocity:
             return self.table.at(self.nominal[t] * len(self.scales) + self.one_scale)
         else:
             nominal = self.nominal[t]
-        return self.table.at((nominal * len(self.scales) + self.scale_index).repeat(halves, 1))
+        index = self.scale_index if rows is None else self.scale_index[rows]
+        return self.table.at((nominal * len(self.scales) + index).repeat(halves, 1))
 
     def _guidance(self, t: flow.Time) -> Tensor | None:
         """The guidance of each position at this time, or None where none acts."""

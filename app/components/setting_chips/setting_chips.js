@@ -2,6 +2,7 @@ const chips = element.querySelector('.chips');
 const bench = element.closest('.workbench');
 const list = () => bench.querySelector('.setting-list');
 const buttons = new Map();
+const LONGEST = 18;    // letters of a text
 let open = null;       // the name of the setting that is shown
 
 function button(name, ...parts) {
@@ -23,7 +24,7 @@ function show(name) {
   settings.querySelectorAll('.shown').forEach(node => node.classList.remove('shown'));
   if (name) settings.querySelectorAll('.set-' + name).forEach(node => node.classList.add('shown'));
   buttons.forEach((node, one) => node.setAttribute('aria-expanded', String(one === name)));
-  if (name && name !== 'all') settings.querySelector('.shown input')?.focus({preventScroll: true});
+  if (name && name !== 'all') settings.querySelector('.shown input, .shown textarea')?.focus({preventScroll: true});
 }
 
 bench.addEventListener('keydown', event => {
@@ -36,10 +37,16 @@ bench.addEventListener('keydown', event => {
 props.chips.forEach(([name, before, after]) => button(name, before, document.createElement('b'), after));
 button('all', 'All settings');
 
+function shown(value) {
+  if (value === '') return 'nothing';
+  const letters = Array.from(String(value ?? '–'));
+  return letters.length > LONGEST ? letters.slice(0, LONGEST).join('') + '…' : letters.join('');
+}
+
 function draw() {
   props.chips.forEach(([name,, after], i) => {
     const value = props.value?.[i];
-    buttons.get(name).querySelector('b').textContent = value ?? '–';
+    buttons.get(name).querySelector('b').textContent = shown(value);
     if (after === ' texts' || after === ' tokens') buttons.get(name).lastChild.textContent = value === 1 ? after.slice(0, -1) : after;
   });
 }

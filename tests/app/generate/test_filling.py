@@ -2,16 +2,20 @@
 
 import contextlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from app.components.progress_line import progress_value
 from app.components.text_rows import CHANGED
 from app.generate.comparisons import decode_again, run_beside, write_baseline
 from app.generate.filling import filling_rows, segments_of, start_of
 from app.generate.handlers import GenerateHandlers
 from app.generate.steering import write_on
-from app.page import repeats, tab_of
+from app.generate.towards import DEFAULTS
+from app.page import _restored, repeats, tab_of
 from app.shared.generation import CANDIDATES, FILL, recipe_of, restore
+from app.shared.tab_links import Restore
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.latent import Filled
@@ -112,10 +116,19 @@ def test_the_link_opens_generate_with_the_same_run(bundled, parts):
     assert repeats(bundled, Recipe.from_url(query["r"]))
 
 
-@pytest.mark.parametrize("given", [{"options": {"longest": 3}}, {"variations": 9}, {"variations": 1}])
+@pytest.mark.parametrize("given", [{"variations": 9}, {"variations": 1}])
 def test_a_recipe_that_the_page_would_run_otherwise_is_not_run_by_itself(bundled, given):
     recipe = {"operation": FILL, "texts": (PROMPT,), "variations": 4, "model": bundled.fingerprint, **given}
     assert not repeats(bundled, Recipe(**recipe))
+
+
+@pytest.mark.parametrize(("options", "pressed"), [({}, True), ({"pull": 2.0}, True), ({"longest": 3}, False)])
+def test_a_link_with_options_that_the_page_does_not_show_waits_for_run(bundled, options, pressed):
+    recipe = Recipe(FILL, (PROMPT,), SETTINGS, 4, options, bundled.fingerprint)
+    restored = Restore((FILL,), lambda query: [progress_value("idle")], [None], "generate", DEFAULTS)
+    request = SimpleNamespace(query_params={"r": recipe.to_url()})
+    (progress,) = _restored(SimpleNamespace(model=bundled), "generate", restored)(request)
+    assert bool(progress.get("press")) == pressed
 
 
 @pytest.mark.parametrize("view", [run_beside, decode_again, write_baseline, write_on])
