@@ -148,7 +148,7 @@ def _prompt() -> gr.Textbox:
     return gr.Textbox(
         EXAMPLES[0],
         label="Prompt",
-        info="The model goes on from here, or fills the holes of a text that has \\_\\_\\_ in it. Shift + Enter runs.",
+        info="The model goes on from here, or fills the holes of a text: three underscores each. Shift + Enter runs.",
         lines=2,
         max_lines=10,
         elem_classes="prompt-box ask",

@@ -109,7 +109,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
 
     def restore(query: Mapping[str, str]) -> list[Any]:
         prompt, _, *settings, progress = restore_generate(resident.model, query)  # one text a run here: no variations
-        recipe = recipe_from(query, "generate") if isinstance(progress, dict) and progress["state"] == "idle" else None
+        recipe = recipe_from(query, "generate") if progress.get("state") == "idle" else None
         if recipe is not None and recipe.options:
             progress = {**progress, "message": f"{progress['message']} {NO_OPTIONS}"}
         return [prompt, *settings, progress]

@@ -1,0 +1,99 @@
+"""What a pull towards another text does, and what fills holes: the tables of docs/page.md.
+
+    python -m benchmarks.steering [--data FOLDER] [--checkpoint FOLDER] [--only pulls | holes]
+
+FOLDER holds valid.jsonl, one story a line, which the model has not been trained on; holes need it. Fluency is the
+perplexity per word under the autoregressive baseline, each text read from its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import re
+import time
+from pathlib import Path
+
+from coladlm import ColaDLM, Finished
+from coladlm.baseline.baseline import BUNDLED, Baseline, perplexities
+from coladlm.latent import Filled
+from coladlm.recipe import Recipe
+from coladlm.run import run
+
+PROMPT = "Once upon a time, there was a little"
+TOWARDS = (
+    ("dog", "The dog barked. The big dog ran."),
+    ("bird", "The bird sang. The bird had a nest."),
+    ("rain", "The rain fell. It was wet in the rain."),
+    ("cake", "They ate cake. The cake was sweet."),
+    ("sad", "She was very sad. The boy was sad."),
+)
+STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
+TEXTS, TOKENS = 32, 40
+SENTENCES, CANDIDATES = 100, 8
+SENTENCE = re.compile(r"[A-Z][a-z' ,]{20,80}[.!?]")
+
+
+def answers(model: ColaDLM, recipe: Recipe) -> list[str]:
+    return next(event for event in run(model, recipe) if isinstance(event, Finished)).texts
+
+
+def pulls(model: ColaDLM, baseline: Baseline) -> None:
+    """For each text and strength: the share of answers that have its word, and their perplexity."""
+    settings = dataclasses.replace(model.defaults, max_new_tokens=TOKENS)
+    print("| pulled by | " + " | ".join(f"{s:g}" for s in STRENGTHS) + " |")
+    print("| --- |" + " --- |" * len(STRENGTHS))
+    for word, text in TOWARDS:
+        cells = []
+        for strength in STRENGTHS:
+            options = {"towards": text, "pull": strength}
+            found = answers(model, Recipe("generate", (PROMPT,), settings, TEXTS, options))
+            share = sum(bool(re.search(rf"\b{word}", answer)) for answer in found) / TEXTS
+            fluency = perplexities(baseline.log_likelihood([PROMPT + answer for answer in found]))["per_word"]
+            cells.append(f"{100 * share:.0f} %, {fluency:.0f}")
+        print(f"| {word} | " + " | ".join(cells) + " |", flush=True)
+
+
+def holes(model: ColaDLM, data: Path) -> None:
+    """How often the word that stood in a hole is the first candidate, or any, and how long it takes."""
+    stories = [json.loads(line)["text"] for line in (data / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
+    draw = random.Random(0)
+    sentences = [found.group() for story in stories if (found := SENTENCE.search(story))][:SENTENCES]
+    first = any_ = chance = 0.0
+    begun = time.perf_counter()
+    for sentence in sentences:
+        words = sentence.split(" ")
+        place = draw.randrange(1, len(words) - 1)
+        text = " ".join([*words[:place], "___", *words[place + 1 :]])
+        recipe = Recipe("fill", (text,), model.defaults, CANDIDATES)
+        events = list(run(model, recipe))
+        filled = next(event for event in events if isinstance(event, Filled))
+        lead = text.split("___")[0].removesuffix(" ")
+        drawn = [lead + answer for answer in events[-1].texts]
+        first += filled.candidates[0].text == sentence
+        any_ += sentence in drawn
+        chance += drawn.count(sentence) / len(drawn)
+    n = len(sentences)
+    seconds = (time.perf_counter() - begun) / n
+    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in {100 * first / n:.0f} %, "
+          f"one of them in {100 * any_ / n:.0f} %; a candidate drawn at random has it in {100 * chance / n:.0f} %. "
+          f"{seconds:.2f} s each.")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--only", choices=("pulls", "holes"))
+    args = parser.parse_args()
+    model = ColaDLM.from_pretrained(args.checkpoint)
+    if args.only != "holes":
+        pulls(model, Baseline.from_pretrained(BUNDLED))
+    if args.only != "pulls" and args.data is not None:
+        holes(model, args.data)
+
+
+if __name__ == "__main__":
+    main()
