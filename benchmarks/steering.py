@@ -77,8 +77,8 @@ def holes(model: ColaDLM, data: Path) -> None:
         chance += drawn.count(sentence) / len(drawn)
     n = len(sentences)
     seconds = (time.perf_counter() - begun) / n
-    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in {100 * first / n:.0f} %, "
-          f"one of them in {100 * any_ / n:.0f} %; a candidate drawn at random has it in {100 * chance / n:.0f} %. "
+    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in "
+          f"{100 * first / n:.0f} %, one of them in {100 * any_ / n:.0f} %; a candidate drawn at random has it in {100 * chance / n:.0f} %. "
           f"{seconds:.2f} s each.")  # fmt: skip
 
 
