@@ -45,6 +45,10 @@ class ApiOptions:
     api_key: str | None = dataclasses.field(default=None, repr=False)
     origins: tuple[str, ...] = ()
 
+    def for_page(self) -> dict[str, Any]:
+        """What the page has to know to write a command for /v1/completions: its limits, and whether it wants a key."""
+        return {"key": self.api_key is not None, **dataclasses.asdict(self.limits)}
+
 
 class OpenAIApi:
     """The endpoints. model: gives the resident model of the moment."""
