@@ -200,16 +200,20 @@ def tab_of(query: Mapping[str, str]) -> str | None:
     return named if named in fits else next(iter(fits), None)
 
 
-def page_options() -> dict[str, Any]:
+def page_options(api: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """How the page looks and what it may do, wherever it is mounted.
+
+    api: what the page is to know of /v1/completions beside it, as plain data; None where there is none.
 
     Without gradio's history of runs: the server keeps nobody's text.
     """
+    about = html.escape(json.dumps(api))
+    beside = "" if api is None else f'<meta name="coladlm-api" content="{about}">'
     return {
         "theme": make_theme(),
         "css_paths": [CSS, CSS_OPERATIONS],
         "favicon_path": FAVICON,
-        "head": f"{ICON}{HEAD}{SCRIPTS}<style>{FRAME}{OwnHTML.styles()}</style>",
+        "head": f"{ICON}{beside}{HEAD}{SCRIPTS}<style>{FRAME}{OwnHTML.styles()}</style>",
         "footer_links": ["api"],
         "run_history": False,
         "max_file_size": MAX_UPLOAD,

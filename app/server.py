@@ -93,7 +93,8 @@ def make_app(
     app.add_middleware(AllowedHosts, names=allowed_hosts(options.host, options.names, options.share))
     gr.mount_gradio_app(
         app, page, "/", server_name=options.host, server_port=options.port, root_path=options.root_path or None,
-        mcp_server=options.mcp, app_kwargs={"exception_handlers": {OSError: _on_system_error}}, **page_options(),
+        mcp_server=options.mcp, app_kwargs={"exception_handlers": {OSError: _on_system_error}},
+        **page_options(api.for_page()),
     )  # fmt: skip
     return app, page, registry
 

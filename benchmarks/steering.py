@@ -77,9 +77,9 @@ def holes(model: ColaDLM, data: Path) -> None:
         chance += drawn.count(sentence) / len(drawn)
     n = len(sentences)
     seconds = (time.perf_counter() - begun) / n
-    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in "
-          f"{100 * first / n:.0f} %, one of them in {100 * any_ / n:.0f} %; a candidate drawn at random has it in {100 * chance / n:.0f} %. "
-          f"{seconds:.2f} s each.")  # fmt: skip
+    shares = [f"{100 * count / n:.0f} %" for count in (first, any_, chance)]
+    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in {shares[0]}, one of "
+          f"them in {shares[1]}; a candidate drawn at random has it in {shares[2]}. {seconds:.2f} s each.")  # fmt: skip
 
 
 def main() -> None:

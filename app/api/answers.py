@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from coladlm import ColaDLM
-from coladlm.sampling.events import BlockDone, Finished
+from coladlm.sampling.events import BlockDone, Finished, Step
 
 from ..shared.token_pieces import BROKEN, pieces
 from .parsed_request import ParsedRequest
@@ -48,6 +49,8 @@ class Answer:
         # tokens of the first block that belong to the prompt: what its whole blocks leave over
         skips = [-(-count // per_latent) % per_block * per_latent for count in request.prompt_tokens]
         self.skips = [skip for skip in skips for _ in range(recipe.variations)]
+        counts = [model.new_blocks(count, recipe.settings)[0] for count in request.prompt_tokens]
+        self.blocks = [count for count in counts for _ in range(recipe.variations)]
         self.special = frozenset((*model.end_ids, model.pad_id))
 
     @property
@@ -93,6 +96,24 @@ class Answer:
                         ids, values, taken = likeliest[place]
                         top_tokens = [(self._name(i), value) for i, value in zip(ids, values, strict=True)]
                         choice.tokens.append(Token(token, taken, top_tokens))
+
+    def drafts(self, step: Step) -> dict[int, str]:
+        """By number, the answers that a step works on, as they would stand if its clean estimate were the end of it:
+        what is written, and the likeliest tokens of the estimate after it, cut as the text will be.
+        """
+        settings, ends = self.request.recipe.settings, self.model.end_ids
+        likeliest, found = step.preview().argmax(-1).tolist(), {}
+        for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
+            if choice.reason is not None or not step.active[row]:
+                continue
+            new = likeliest[row][skip if step.block == 0 else 0 :]
+            if settings.stop_at_end:
+                new = list(itertools.takewhile(lambda token: token not in ends, new))
+            ids = [token.id for token in choice.tokens] + new
+            text = self.model.read(ids[: settings.max_new_tokens]).rstrip(BROKEN)
+            cuts = [text.index(stop) for stop in self.request.stops if stop in text]
+            found[row] = text[: min(cuts, default=len(text))]
+        return found
 
     def _name(self, token: int) -> str:
         return pieces(self.model.tokenizer, [token], special=self.special)[0] or str(
@@ -206,6 +227,18 @@ class ResponseWriter:
             if choice.reason is not None and choice.sent >= 0:
                 out.append(self._chunk(index, {} if self.chat else "", choice.reason, None))
                 choice.sent = -1
+        return out
+
+    def draft_chunks(self, step: Step) -> list[dict[str, Any]]:
+        """The chunks of a step: nothing new in the text, and beside it a draft of the whole. Counts begin at 1."""
+        out = []
+        for index, text in self.answer.drafts(step).items():
+            chunk = self._chunk(index, {} if self.chat else "", None, None)
+            chunk["choices"][0]["draft"] = {
+                "text": self.answer.echo(index) + text, "block": step.block + 1, "blocks": self.answer.blocks[index],
+                "step": step.index + 1, "steps": step.steps,
+            }  # fmt: skip
+            out.append(chunk)
         return out
 
     def _chunk(self, index: int, part: Any, reason: str | None, logprobs: Any) -> dict[str, Any]:

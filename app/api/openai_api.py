@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
+from coladlm.sampling.events import Step
 from coladlm.serve import Events, Scheduler, Waiting
 
 from .access import ApiCORS, RequireApiKey
@@ -43,6 +44,10 @@ class ApiOptions:
     accept_any_model: bool = False
     api_key: str | None = dataclasses.field(default=None, repr=False)
     origins: tuple[str, ...] = ()
+
+    def for_page(self) -> dict[str, Any]:
+        """What the page has to know to write a command for /v1/completions: its limits, and whether it wants a key."""
+        return {"key": self.api_key is not None, **dataclasses.asdict(self.limits)}
 
 
 class OpenAIApi:
@@ -107,7 +112,8 @@ class OpenAIApi:
         number = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
         writer = ResponseWriter(chat, Answer(model, parsed), model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
-        events = self.scheduler.run(model, parsed.recipe, visitor, steps="none")
+        steps = "some" if parsed.stream_drafts else "none"
+        events = self.scheduler.run(model, parsed.recipe, visitor, steps)
         if parsed.stream:
             parts = _stream(events, writer)
             first = await anext(parts)  # what is refused here still gets a status of its own
@@ -201,7 +207,12 @@ async def _stream(events: Events, writer: ResponseWriter) -> AsyncGenerator[byte
             if not opened:
                 yield _sse(writer.first_chunks())
                 opened = True
-            yield b": waiting\n\n" if isinstance(event, Waiting) else _sse(writer.new_chunks())
+            if isinstance(event, Waiting):
+                yield b": waiting\n\n"
+            elif isinstance(event, Step):
+                yield _sse(await run_sync(writer.draft_chunks, event))
+            else:
+                yield _sse(writer.new_chunks())
         yield _sse(writer.last_chunks()) + b"data: [DONE]\n\n"
     except Exception as error:
         if not opened:

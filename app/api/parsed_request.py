@@ -17,6 +17,7 @@ from .request_bodies import (
     ChatBody,
     CompletionBody,
     SharedFields,
+    StreamOptions,
     check_fields,
     parse_body,
 )
@@ -64,6 +65,7 @@ class ParsedRequest:
     """A checked request.
 
     prompt_tokens: of each text. stops: where a text ends. stream_usage: report usage at the end of a stream, too.
+    stream_drafts: send in it what the text looks like on its way.
     logprobs: how many alternatives to give for each token, None for no probabilities at all. echo: repeat the prompt.
     ignored: fields that the body has and that changed nothing.
     """
@@ -75,6 +77,7 @@ class ParsedRequest:
     stream_usage: bool = False
     logprobs: int | None = None
     echo: bool = False
+    stream_drafts: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -95,8 +98,8 @@ class RequestParser:
             found = describe(body.best_of)
             raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
         recipe, counts = self._recipe(body, data, model, body.prompt, "prompt", "max_tokens", body.max_tokens)
-        stream, usage = _stream(body)
-        return ParsedRequest(recipe, counts, tuple(body.stop), stream, usage, body.logprobs, body.echo, ignored)
+        return ParsedRequest(recipe, counts, tuple(body.stop), logprobs=body.logprobs, echo=body.echo, ignored=ignored,
+                             **_streaming(body))  # fmt: skip
 
     def chat(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
         """What a body of /v1/chat/completions asks for: the texts of the messages, a blank line between them, are the
@@ -111,8 +114,7 @@ class RequestParser:
             length, field = body.max_tokens, "max_tokens"
         recipe, counts = self._recipe(body, data, model, [text], "messages", field, length)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        stream, usage = _stream(body)
-        return ParsedRequest(recipe, counts, tuple(body.stop), stream, usage, logprobs, False, ignored)
+        return ParsedRequest(recipe, counts, tuple(body.stop), logprobs=logprobs, ignored=ignored, **_streaming(body))
 
     def check_model(self, name: str | None, model: ColaDLM) -> None:
         """Raises ApiError for the name of another model."""
@@ -167,9 +169,10 @@ def _settings(data: Mapping[str, Any], model: ColaDLM, length_field: str, length
         raise ApiError(message, message.split(" ", 1)[0]) from error
 
 
-def _stream(body: SharedFields) -> tuple[bool, bool]:
-    """(stream, whether to report usage in it)."""
+def _streaming(body: SharedFields) -> dict[str, bool]:
+    """The fields of a ParsedRequest that say whether to stream, and what."""
     options = body.stream_options
     if options is not None and not body.stream:
         raise ApiError("stream_options is given without stream, expected stream to be true", "stream_options")
-    return body.stream, options is not None and options.include_usage
+    options = options or StreamOptions()
+    return {"stream": body.stream, "stream_usage": options.include_usage, "stream_drafts": options.include_draft}

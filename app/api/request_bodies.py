@@ -78,6 +78,7 @@ def _content_parts(value: Any) -> Any:
 
 class StreamOptions(ApiObject):
     include_usage: bool = False
+    include_draft: bool = False
 
 
 class SharedFields(ApiObject):

@@ -18,7 +18,7 @@ from app.edit.handlers import edit, tokens_of
 from app.generate.api import generate_text
 from app.generate.comparisons import decode_again, run_beside, write_baseline
 from app.generate.handlers import GenerateHandlers
-from app.generate.sweep import sweep
+from app.generate.sweep import Sweeps
 from app.interpolate.api import interpolate_texts
 from app.interpolate.handlers import interpolate
 from app.map.handlers import Maps
@@ -180,7 +180,7 @@ CASES = {
     "a and b": beside,
     "decode again": decoded,
     "baseline": beside_the_baseline,
-    "sweep": lambda v: sweep(v.model, v.scheduler, v.baseline, Viewer(ME), controls_of(
+    "sweep": lambda v: Sweeps(v.model, v.scheduler, v.baseline).write(Viewer(ME), controls_of(
         SETTINGS, prompt=TEXT, down={"setting": "guidance", "values": "1, 2"},
         across={"setting": "seed", "values": "1, 2"})),
     "interpolate": interpolations,

@@ -1,4 +1,4 @@
-"""ShareLink: keeps the recipe of what is shown in the page's address, and copies that address."""
+"""ShareLink: keeps the recipe of what is shown in the page's address; copies that, a script or a command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ class ShareLink(OwnHTML):
     """
 
     FILE = "share_link"
+    SCRIPTS = ("share_link/commands.js", "share_link/share_link.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)

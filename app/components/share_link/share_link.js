@@ -1,7 +1,9 @@
+/* global curlCommand, pythonScript */
 const MOST = 50000;     // characters of a recipe in the history
 const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
 const code = element.querySelector('.code');
+const curl = element.querySelector('.curl');
 const bench = element.closest('.workbench');
 let kept = null;       // the recipe that is in the history, as JSON
 const outcome = element.querySelector('.outcome');
@@ -17,7 +19,7 @@ function address() {
 function show() {
   const v = props.value;
   copy.disabled = !(v && v.query);
-  save.disabled = code.disabled = !(v && v.recipe);
+  save.disabled = code.disabled = curl.disabled = !(v && v.recipe);
   outcome.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
   if (v) window.history.replaceState(window.history.state, '', address());
 }
@@ -44,34 +46,23 @@ copy.addEventListener('click', async () => {
   }
 });
 
-// A script that runs the recipe. JSON's way to write a string is one of Python's.
-function script(recipe) {
-  return [
-    'from coladlm import ColaDLM',
-    'from coladlm.recipe import Recipe',
-    'from coladlm.run import check_model, run',
-    '',
-    'recipe = Recipe.from_json(',
-    '    ' + JSON.stringify(recipe),
-    ')',
-    'model = ColaDLM.from_pretrained()  # the bundled model; or a folder, or a repository of the Hub',
-    'print(check_model(model, recipe) or "The model of the recipe.")',
-    'texts = []',
-    'for event in run(model, recipe):',
-    '    texts = getattr(event, "texts", texts)  # so far',
-    'print(*texts, sep="\\n\\n")',
-    '',
-  ].join('\n');
-}
-
-code.addEventListener('click', async () => {
+async function putCommand(make) {
   try {
-    await put(script(props.value.recipe));
+    await put(make());
     outcome.textContent = 'Copied';
   } catch (error) {
     outcome.textContent = 'Not copied: ' + error.message;
   }
-});
+}
+
+// What the page says of its API; see `page_options`.
+function served() {
+  const about = document.querySelector('meta[name="coladlm-api"]');
+  return about && JSON.parse(about.content);
+}
+
+code.addEventListener('click', () => putCommand(() => pythonScript(props.value.recipe)));
+curl.addEventListener('click', () => putCommand(() => curlCommand(props.value.recipe, document.baseURI, served())));
 
 // The history is the browser's own: see history.js, which listens.
 async function remember(result) {

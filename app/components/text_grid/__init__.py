@@ -1,4 +1,4 @@
-"""TextGrid: texts in rows and columns, one for each pair of values of two settings."""
+"""TextGrid: texts in rows and columns, one for each combination of values; a grid for each value of a third."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..own_html import OwnHTML
 
 
 class TextGrid(OwnHTML):
-    """Shows the value made by `grid_value`, nothing for None. Triggers `select` with the `settings` of a text."""
+    """Shows the value made by `grid_value`, nothing for None. Triggers `select` with a text's settings and prompt."""
 
     FILE = "text_grid"
 
@@ -23,9 +23,13 @@ class TextGrid(OwnHTML):
 
 
 def grid_value(
-    state: str, prompt: str, rows: Sequence[str], columns: Sequence[str],
-    cells: Sequence[tuple[str, str, dict[str, Any]]],
+    state: str, prompt: str, sheets: Sequence[str], rows: Sequence[str], columns: Sequence[str],
+    cells: Sequence[tuple[str, str, dict[str, Any], str]], prompts: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """What a TextGrid shows. cells: (text, numbers in words, settings), row by row. state: see `progress_value`."""
-    return {"state": state, "prompt": prompt, "rows": list(rows), "columns": list(columns),
-            "cells": [list(cell) for cell in cells]}  # fmt: skip
+    """What a TextGrid shows. state: see `progress_value`. prompt: above all texts, "" where each has its own.
+
+    sheets: the label of each grid, "" for one without. cells: (text, numbers in words, settings, prompt), sheet by
+    sheet and row by row. prompts: which of "sheets", "rows" and "columns" are prompts, and so not to be translated.
+    """
+    return {"state": state, "prompt": prompt, "sheets": list(sheets), "rows": list(rows), "columns": list(columns),
+            "cells": [list(cell) for cell in cells], "prompts": prompts}  # fmt: skip

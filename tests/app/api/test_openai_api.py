@@ -1,5 +1,6 @@
 """OpenAI's API as a client sees it: what it gives, what it refuses, and in which form."""
 
+import collections
 import json
 import shutil
 
@@ -13,7 +14,9 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import CheckpointError
 from coladlm.recipe import Recipe
 from coladlm.run import run
-from coladlm.serve import Limits, Scheduler
+from coladlm.sampling.events import BlockDone, Step
+from coladlm.sampling.sampler import Run
+from coladlm.serve import Limits, Scheduler, batches
 
 JSON = {"Content-Type": "application/json"}
 ASK = {"prompt": "Once upon a time", "max_tokens": 14, "steps": 3, "seed": 5}
@@ -114,6 +117,79 @@ def test_a_stream_ends_with_usage_where_it_is_wanted(client):
     assert last["choices"] == [] and last["usage"] == complete(client)["usage"]
 
 
+DRAFTS = {"stream_options": {"include_draft": True}}
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """A scheduler that shows a step whenever its visitor has read the last one."""
+    monkeypatch.setattr(batches, "FRAME_SECONDS", 0.0)
+    monkeypatch.setattr(batches, "PREVIEW_SHARE", 1)
+
+
+def drafts_of(parts):
+    """(index, draft, text sent before it) of every chunk with a draft."""
+    found, texts = [], collections.defaultdict(str)
+    for chunk in parts:
+        choice = chunk["choices"][0]
+        if "draft" in choice:
+            assert choice.get("text", "") == "" and choice["finish_reason"] is None
+            found.append((choice["index"], choice["draft"], texts[choice["index"]]))
+        texts[choice["index"]] += choice.get("text", "")
+    return found
+
+
+def clean_estimates(model, recipe):
+    """{(block, step): the answer to the first prompt if the clean estimate there were the end of it}."""
+    found, written = {}, []
+    skip = -(-len(model.tokenize(recipe.texts[0])) // model.patch_size) % model.block_size * model.patch_size
+    for event in run(model, recipe):
+        if isinstance(event, Step):
+            ids = written + event.preview()[0].argmax(-1).tolist()
+            found[event.block + 1, event.index + 1] = model.read(ids[skip:][: recipe.settings.max_new_tokens])
+        elif isinstance(event, BlockDone):
+            written += event.token_ids[0].tolist()
+    return found
+
+
+def test_a_draft_is_what_the_decoder_reads_in_the_clean_estimate(client, model, eager):
+    recipe = Recipe.from_dict(complete(client, stop_at_end=False)["recipe"])
+    expected = clean_estimates(model, recipe)
+    drafts = [draft for _, draft, _ in drafts_of(streamed(client, stop_at_end=False, **DRAFTS))]
+    assert drafts
+    for draft in drafts:
+        assert draft["text"] == expected[draft["block"], draft["step"]].rstrip("\ufffd")
+        assert draft["steps"] == 3 and draft["blocks"] == max(block for block, _ in expected)
+
+
+def test_a_draft_goes_on_from_what_has_been_sent(client, eager):
+    drafts = drafts_of(streamed(client, n=2, prompt=["Once upon a time", "The"], echo=True, **DRAFTS))
+    assert {index for index, _, _ in drafts} == {0, 1, 2, 3}
+    assert all(draft["text"].startswith(sent) for _, draft, sent in drafts)
+
+
+def test_whoever_knows_nothing_of_drafts_reads_the_same_text_beside_them(client):
+    plain, drafted = streamed(client, n=2), streamed(client, n=2, **DRAFTS)
+    without = [chunk["choices"][0] for chunk in drafted if "draft" not in chunk["choices"][0]]
+    assert without == [chunk["choices"][0] for chunk in plain]
+
+
+def test_a_draft_is_cut_at_a_stop(client, eager):
+    text = drafts_of(streamed(client, **DRAFTS))[0][1]["text"]
+    stop = text[len(text) // 2 :][:2]
+    drafts = drafts_of(streamed(client, stop=stop, **DRAFTS))
+    assert drafts[0][1]["text"] == text[: text.index(stop)]
+    assert not any(stop in draft["text"] for _, draft, _ in drafts)
+
+
+def test_no_step_is_decoded_for_who_wants_no_drafts(client, monkeypatch):
+    decoded = []
+    preview = Run._preview
+    monkeypatch.setattr(Run, "_preview", lambda *args: decoded.append(1) or preview(*args))
+    assert not drafts_of(streamed(client, stream_options={"include_draft": False})) and not decoded
+    assert drafts_of(streamed(client, **DRAFTS)) and decoded
+
+
 def test_a_text_ends_before_its_stop_and_a_stream_never_sends_a_part_of_it(client):
     text = complete(client)["choices"][0]["text"]
     stop = text[len(text) // 2 :][:3]
@@ -162,6 +238,10 @@ def test_a_chat_goes_on_from_its_messages(client, model):
     assert first["object"] == "chat.completion.chunk"
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in rest) == message["content"]
+    drafted = chunks(client.post("/v1/chat/completions", json={**body, "stream": True, **DRAFTS}))
+    assert drafts_of(drafted) and [chunk["choices"] for chunk in drafted if "draft" not in chunk["choices"][0]] == [
+        chunk["choices"] for chunk in (first, *rest)
+    ]
 
 
 def test_a_chat_gives_log_probabilities_in_its_own_form(client):
@@ -219,6 +299,12 @@ WRONG = {
         None,
         "stream_options.include_usage",
     ),
+    "a draft of no kind": (
+        {"stream": True, "stream_options": {"include_draft": "yes"}},
+        None,
+        "stream_options.include_draft",
+    ),
+    "drafts without a stream": (DRAFTS, None, "stream_options"),
     "a penalty": ({"presence_penalty": 1}, "unsupported", "presence_penalty"),
     "ranked": ({"best_of": 3}, None, "best_of"),
     "unknown": ({"wishes": 3}, "unknown_field", "wishes"),

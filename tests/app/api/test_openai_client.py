@@ -57,6 +57,15 @@ def test_a_null_in_every_optional_field_of_a_chat_is_as_if_it_were_absent(client
     assert nulls.choices == plain.choices
 
 
+def test_the_client_hands_on_drafts(client, model):
+    ask = {"stream": True, "stream_options": {"include_draft": True}, **QUICK}
+    parts = list(client.completions.create(model=model.name, prompt="The cat", **ask))
+    drafts = [part.choices[0].draft for part in parts if hasattr(part.choices[0], "draft")]
+    assert set(drafts[0]) == {"text", "block", "blocks", "step", "steps"}
+    told = list(client.chat.completions.create(model=model.name, messages=ASK, **ask))
+    assert any(hasattr(part.choices[0], "draft") for part in told)
+
+
 def test_a_message_that_calls_tools_needs_no_content(client, model):
     call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     messages = [*ASK, {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]},

@@ -29,7 +29,7 @@ TOKEN_CARD = {
     "read": [[WORD, 0.7, 1]], "latent": [0.5], "size": "1.00", "point": [0, 0],
 }  # fmt: skip
 VALUES = {
-    "grid": grid_value("done", WORD, ["Guidance 1"], ["Steps 4"], [(WORD, "4 tokens", {})]),
+    "grid": grid_value("done", WORD, [WORD], ["Guidance 1"], ["Steps 4"], [(WORD, "4 tokens", {}, WORD)], "sheets"),
     "point": card_value("Block 1, place 1", f"The clean estimate reads “{WORD}”.", [(WORD, "70.0%")], [(WORD, "1.2")]),
     "rows": rows_value("r", "done", [row_value("no. 1", WORD, "", tail=WORD, final=[(WORD, 0)], text=WORD)]),
     "strip": strip_value("r", "done", WORD, settled_line([Token(WORD, 0.9)]), [Token(WORD, 0.5)]),

@@ -10,7 +10,7 @@ from app.components.text_rows import CHANGED
 from app.generate.comparisons import decode_again, run_beside, write_baseline
 from app.generate.differences import marked
 from app.generate.handlers import GenerateHandlers
-from app.generate.sweep import MOST_CELLS, cells_of, sweep, values_from
+from app.generate.sweep import Sweeps
 from app.shared.generation import MOST_VARIATIONS
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
@@ -207,6 +207,10 @@ def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(hand
     assert by_the_baseline(handlers, kept)[0]["measures"] is None
 
 
+AXES = {
+    "down": {"setting": "guidance", "values": "1, 3"},
+    "across": {"setting": "repetition_penalty", "values": "1, 1.5"},
+}
 FOLDS = {
     "ab": lambda handlers, kept, context: run_beside(
         handlers, context, controls_of(dataclasses.replace(SETTINGS, guidance=1.5), kept=kept)
@@ -214,8 +218,8 @@ FOLDS = {
     "baseline": lambda handlers, kept, context: write_baseline(
         handlers, context, {"kept": kept, "temperature": 0.8, "top_p": 0.95}
     ),
-    "sweep": lambda handlers, kept, context: sweep(
-        handlers.model, handlers.scheduler, handlers.baseline, context, swept()
+    "sweep": lambda handlers, kept, context: Sweeps(handlers.model, handlers.scheduler, handlers.baseline).write(
+        context, controls_of(SETTINGS, prompt=PROMPT, **AXES)
     ),
 }
 
@@ -267,69 +271,3 @@ def test_a_fold_finds_the_run_of_a_browser_without_cookies(handlers):
     assert list(FOLDS["baseline"](handlers, kept, fold))[-1]["progress"]["state"] == "done"
     with pytest.raises(ValueError, match="not there"):
         next(FOLDS["baseline"](handlers, kept, Viewer(VISITOR, "the-fold")))
-
-
-def swept(down=("guidance", "1, 3"), across=("repetition_penalty", "1, 1.5"), settings=SETTINGS):
-    axes = {name: {"setting": axis[0], "values": axis[1]} for name, axis in (("down", down), ("across", across))}
-    return controls_of(settings, prompt=PROMPT, **axes)
-
-
-def grid(model, scheduler, baseline, *axes):
-    return list(sweep(model, scheduler, baseline, Viewer(VISITOR), swept(*axes)))
-
-
-def test_a_sweep_writes_what_single_runs_write(model, scheduler, baseline):
-    last = grid(model, scheduler, baseline)[-1]
-    value, progress = last["grid"], last["progress"]
-    assert (value["state"], progress["state"]) == ("done", "done")
-    assert (value["rows"], value["columns"]) == (
-        ["Guidance 1", "Guidance 3"],
-        ["Repetition penalty 1", "Repetition penalty 1.5"],
-    )
-    assert progress["parts"][1] == "2 batches"  # one for each flow
-    for text, measures, settings in value["cells"]:
-        assert text == texts_of(model, SamplerSettings.from_dict(settings))[0]
-        assert "tokens" in measures
-
-
-def test_a_sweep_that_is_stopped_says_how_many_texts_are_finished(model, scheduler, baseline):
-    context, latest = Viewer(VISITOR), {}
-    frames = sweep(model, scheduler, baseline, context, swept())
-    for frame in frames:
-        latest |= frame
-        if latest["progress"]["parts"][0] == "2 of 4 texts":
-            break
-    frames.close()
-    assert context.shown[-1]["progress"]["message"] == "Stopped: 2 of 4 texts are finished."
-
-
-@pytest.mark.parametrize(
-    "values, note",
-    [
-        (("guidance", "1", "guidance", "2"), "another setting"),
-        (("guidance", "", "steps", "2"), "no values"),
-        (("guidance", "1, x", "steps", "2"), "numbers"),
-        (("guidance", "1, 1", "steps", "2"), "twice"),
-        (("solver", "rk4", "steps", "2"), "euler"),
-        (("steps", "0", "guidance", "2"), "Steps a block"),
-        (("steps", "999", "guidance", "2"), "at most"),
-        (("nonsense", "1", "guidance", "2"), "one of the list"),
-        (("guidance", ",".join(map(str, range(MOST_CELLS + 1))), "steps", "2"), "at most"),
-        (("max_new_tokens", "1024, 1023", "steps", "1, 2, 3"), "tokens"),
-    ],
-)
-def test_a_sweep_that_cannot_be_gets_a_sentence(model, scheduler, baseline, values, note):
-    with pytest.raises(ValueError, match=note):
-        grid(model, scheduler, baseline, values[:2], values[2:])
-
-
-@pytest.mark.parametrize("control", [None, "guidance", [], {}])
-def test_a_sweep_without_a_setting_gets_a_sentence(model, scheduler, baseline, control):
-    with pytest.raises(ValueError, match=r"[Ss]etting"):
-        next(sweep(model, scheduler, baseline, Viewer(VISITOR), {**swept(), "down": control}))
-
-
-def test_whole_numbers_stay_whole():
-    assert values_from("steps", "4, 16 ") == [4, 16]
-    assert values_from("time_grid", "linear") == ["linear"]
-    assert len(cells_of(SETTINGS, ("steps", [1, 2]), ("seed", [1, 2, 3]))) == 6

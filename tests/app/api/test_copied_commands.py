@@ -1,0 +1,98 @@
+"""The commands that "Copy as curl" copies, run in bash: each gives the texts of the recipe that it is made of."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright._impl._driver import compute_driver_executable
+
+from app.api.openai_api import ApiOptions
+from app.server import Options, Served
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from coladlm.serve import Limits
+
+COMMANDS = Path(__file__).parents[3] / "app" / "components" / "share_link" / "commands.js"
+PRINT = "process.stdout.write(curlCommand(...JSON.parse(require('fs').readFileSync(0, 'utf8'))));"
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, temperature=0.9, guidance_interval=(100, 900), seed=2**53 - 1)
+KEY = "a-secret"
+NASTY = "He said: \"It's $HOME, `ls`!\"\n\\n \\ 'twas 🌙 !! %s \u2028 \x7f"
+
+MISSING = [name for name in ("bash", "curl") if shutil.which(name) is None]
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"there is no {' and no '.join(MISSING)}")
+
+
+@pytest.fixture(scope="module")
+def address(model):
+    served = Served(model, Limits(per_visitor=0), ApiOptions(api_key=KEY), Options(quiet=True))
+    yield served.address
+    served.end(grace=0)
+
+
+@pytest.fixture(scope="module")
+def command_of(address):
+    """command_of(recipe) is what the page of the server copies for it."""
+    about = re.search(r'<meta name="coladlm-api" content="([^"]*)"', httpx.get(f"{address}/config").json()["head"])
+    api = json.loads(html.unescape(about[1]))
+
+    def command(recipe: Recipe) -> str:
+        given = json.dumps([recipe.to_json(), f"{address}/", api])
+        script = COMMANDS.read_text(encoding="utf-8") + PRINT
+        node = [compute_driver_executable()[0], "-e", script]
+        return subprocess.run(node, input=given, capture_output=True, text=True, check=True).stdout
+
+    return command
+
+
+def answer_of(command: str) -> str:
+    """What bash prints for a command, read as a person's session reads it: with history expansion, where `!` means
+    something.
+    """
+    environment = {**os.environ, "COLADLM_API_KEY": KEY, "HISTFILE": os.devnull}
+    script = "set -o history -o histexpand\n" + command
+    done = subprocess.run(["bash", "--norc"], input=script, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+def texts_of(model, recipe):
+    texts = []
+    for event in run(model, recipe):
+        texts = getattr(event, "texts", texts)
+    return texts
+
+
+@pytest.mark.parametrize("texts", [(NASTY,), ("The cat", NASTY)], ids=["a text", "two texts"])
+def test_a_continuation_is_asked_of_completions(command_of, address, model, texts):
+    recipe = Recipe("generate", texts, SETTINGS, 2, model=model.fingerprint)
+    command = command_of(recipe)
+    assert f"{address}/v1/completions" in command and KEY not in command
+    answer = json.loads(answer_of(command))
+    assert Recipe.from_dict(answer["recipe"]) == recipe
+    assert [choice["text"] for choice in answer["choices"]] == texts_of(model, recipe)
+
+
+OTHERS = {
+    "edit": ("edit", (NASTY,), {"start": 3, "end": 7}),
+    "interpolate": ("interpolate", (NASTY, "It's cold!"), {"stops": 3}),
+    "more texts than completions take": ("generate", (NASTY,) * 9, {}),
+}
+
+
+@pytest.mark.parametrize("operation, texts, options", OTHERS.values(), ids=OTHERS)
+def test_every_other_recipe_is_replayed(command_of, address, model, operation, texts, options):
+    recipe = Recipe(operation, texts, SETTINGS, options=options)
+    command = command_of(recipe)
+    assert f"{address}/gradio_api/call/replay" in command and "COLADLM_API_KEY" not in command
+    event, data = re.findall(r"event: (\w+)\ndata: (.*)", answer_of(command))[-1]
+    ((replayed, described),) = json.loads(data)
+    assert event == "complete" and replayed == texts_of(model, recipe)
+    assert described["operation"] == operation and described["texts"] == list(texts)

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {defined, mount} from './snippets.js';
+
+const {curlCommand} = defined(['components/share_link/commands.js'], ['curlCommand']);
+const API = {key: false, new_tokens: 100, steps: 32, texts: 2, variations: 3, prompt: 40};
+const BASE = 'https://example.org/explorer/';
+
+function recipe(more = {}) {
+  const {settings, ...rest} = more;
+  const whole = {operation: 'generate', texts: ['One day'], settings: {steps: 8, max_new_tokens: 48, seed: 1, ...settings}, variations: 1, options: {}, model: '', version: 1, ...rest};
+  return JSON.stringify(whole);
+}
+
+test('the command goes to where the page is', () => {
+  assert.match(curlCommand(recipe(), BASE, API), /^curl -sS 'https:\/\/example\.org\/explorer\/v1\/completions' /);
+  assert.match(curlCommand(recipe(), BASE, null), /'https:\/\/example\.org\/explorer\/gradio_api\/call\/replay'/);
+});
+
+test('a key is named only where the server asks for one', () => {
+  assert.ok(!curlCommand(recipe(), BASE, API).includes('KEY'));
+  assert.ok(curlCommand(recipe(), BASE, {...API, key: true}).includes('-H "Authorization: Bearer $COLADLM_API_KEY"'));
+});
+
+test('what completions do not take as it is, is replayed', () => {
+  const takes = more => curlCommand(recipe(more), BASE, API).includes('/v1/completions');
+  assert.ok(takes({}) && takes({variations: 3, texts: ['a', 'b'], settings: {steps: 32, max_new_tokens: 100}}));
+  const others = [
+    {operation: 'edit'}, {options: {pinned: [1]}}, {variations: 4}, {texts: ['a', 'b', 'c']}, {texts: ['🌙'.repeat(11)]}, {settings: {steps: 33}},
+    {settings: {max_new_tokens: 101}},
+  ];
+  assert.deepEqual(others.map(takes), others.map(() => false));
+});
+
+test('a text that no command line holds is refused in words', () => {
+  assert.throws(() => curlCommand(recipe({texts: ['x'.repeat(120000)]}), BASE, API), /too long for a command, save the recipe/);
+});
+
+test('the button copies what the page says that its server takes', async () => {
+  const parts = ['share_link/commands.js'];
+  const page = mount('share_link', {value: {query: '?r=1', recipe: recipe()}}, {parts});
+  const copied = [];
+  page.window.isSecureContext = true;
+  globalThis.navigator ??= {};
+  Object.defineProperty(globalThis.navigator, 'clipboard', {value: {writeText: async text => copied.push(text)}, configurable: true});
+  page.at('.curl').click();
+  page.document.head.innerHTML = '<meta name="coladlm-api">';
+  page.document.querySelector('meta').content = JSON.stringify(API);
+  page.at('.curl').click();
+  await new Promise(resolve => setTimeout(resolve));
+  assert.deepEqual(copied.map(text => /(replay|completions)'/.exec(text)[1]), ['replay', 'completions']);
+  assert.equal(page.at('.outcome').textContent, 'Copied');
+});

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {mount} from './snippets.js';
+
+const cell = text => [text, '4 tokens', {seed: 1}, 'prompt of ' + text];
+
+function grid(more) {
+  const value = {state: 'done', prompt: 'One day', sheets: [''], rows: ['a', 'b'], columns: ['x', 'y'], cells: ['1', '2', '3', '4'].map(cell), prompts: '', ...more};
+  const page = mount('text_grid', {value, part: 'grid'});
+  return {...page, texts: at => [...page.element.querySelectorAll(at)].map(node => node.textContent)};
+}
+
+test('two settings are one grid without a heading', () => {
+  const page = grid();
+  assert.deepEqual([page.texts('.sheet'), page.texts('.text'), page.texts('thead th')], [[], ['1', '2', '3', '4'], ['x', 'y']]);
+});
+
+test('a third setting has a grid under each of its values', () => {
+  const page = grid({sheets: ['p', 'q'], cells: [...'12345678'].map(cell)});
+  assert.deepEqual(page.texts('.sheet'), ['p', 'q']);
+  const second = page.element.querySelectorAll('table')[1];
+  assert.deepEqual([...second.querySelectorAll('.text')].map(node => node.textContent), ['5', '6', '7', '8']);
+});
+
+test('a text gives its settings and its prompt, and says which it is', () => {
+  const page = grid({sheets: ['p', 'q'], cells: [...'12345678'].map(cell)});
+  const use = page.element.querySelectorAll('.use')[6];
+  use.click();
+  assert.equal(use.getAttribute('aria-label'), 'Use these settings: q, b, x');
+  assert.deepEqual(page.triggered, [['select', {settings: {seed: 1}, prompt: 'prompt of 7'}]]);
+});
+
+test('a cell that has not come to its end has no button', () => {
+  const page = grid({state: 'running', cells: [cell('1'), ['so far', '', {}, ''], cell('3'), cell('4')]});
+  assert.equal(page.element.querySelectorAll('.use').length, 3);
+});
