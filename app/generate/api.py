@@ -1,4 +1,4 @@
-"""The endpoint /generate of the page's API."""
+"""The endpoints /generate and /fill of the page's API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.latent import Filled
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import Scheduler, Waiting
@@ -16,16 +17,22 @@ from coladlm.serve import Scheduler, Waiting
 from ..shared.api_docs import with_settings
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
-from ..shared.generation import OPERATION
+from ..shared.generation import CANDIDATES, FILL, OPERATION
 from ..shared.resident import Resident
 from ..shared.session import current_visitor
 from ..shared.settings_panel import check_limits
+from .filling import check_size
 
 SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
 
 
 def add_api(resident: Resident) -> None:
-    """Adds the endpoint /generate to the current page."""
+    """Adds the endpoints /generate and /fill to the current page."""
+    _add_generate(resident)
+    _add_fill(resident)
+
+
+def _add_generate(resident: Resident) -> None:
     start = resident.first.defaults
 
     @with_settings
@@ -47,29 +54,91 @@ def add_api(resident: Resident) -> None:
         stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
+        towards: str | None = None,
+        pull: float = 1.0,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Continues a prompt.
 
         Args:
             prompt: what the text begins with; may be empty.
+            towards: a text that the answer is drawn towards.
+            pull: how much, -4 to 4; below 0 away from it.
 
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
-        yield from generate_text(resident.model, resident.scheduler, prompt, given)
+        options = {} if towards is None else {"towards": towards, "pull": pull}
+        yield from generate_text(resident.model, resident.scheduler, prompt, given, options)
 
     gr.api(generate, api_name="generate", **UNLIMITED)
 
 
+def _add_fill(resident: Resident) -> None:
+    start = resident.first.defaults
+
+    @with_settings
+    def fill(
+        text: str,
+        candidates: int = CANDIDATES,
+        longest: int = 2,
+        towards: str | None = None,
+        pull: float = 1.0,
+        seed: int = start.seed,
+        steps: int = start.steps,
+        guidance: float = start.guidance,
+        stochasticity: float = start.stochasticity,
+        temperature: float = start.temperature,
+        solver: str = start.solver,
+        stagger: float = start.stagger,
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+        """Fills the holes of a text, each written as ___ (three underscores or more).
+
+        Args:
+            text: the text with its holes.
+            candidates: how many, in one batch.
+            longest: the most tokens of a hole.
+            towards: a text that what fills them is drawn towards.
+            pull: how much, -4 to 4; below 0 away from it.
+
+        Returns:
+            The candidates, best first and equal ones once, each with its text, what stands in its holes, and its
+            misfit; and the recipe that repeats them.
+        """
+        given = {name: value for name, value in locals().items() if name in SETTINGS}
+        options = {"longest": longest, **({} if towards is None else {"towards": towards, "pull": pull})}
+        yield from fill_text(resident.model, resident.scheduler, text, candidates, options, given)
+
+    gr.api(fill, api_name="fill", **UNLIMITED)
+
+
+def fill_text(
+    model: ColaDLM, scheduler: Scheduler, text: str, candidates: int, options: dict[str, Any], given: dict[str, Any]
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
+    try:
+        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        check_limits(settings)
+        recipe = Recipe(FILL, (text,), settings, candidates, options, model.fingerprint)
+        check_size(model, recipe)
+        plain: list[dict[str, Any]] = []
+        for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
+            if isinstance(event, Filled):
+                plain = [{"text": c.text, "fills": list(c.fills), "misfit": c.misfit} for c in event.candidates]
+            if isinstance(event, Filled | Waiting):  # in the queue too: a caller who left is noticed
+                yield plain, recipe.to_dict()
+    except ValueError as error:
+        raise gr.Error(sentence(error), print_exception=False) from error
+
+
 def generate_text(
-    model: ColaDLM, scheduler: Scheduler, prompt: str, given: dict[str, Any]
+    model: ColaDLM, scheduler: Scheduler, prompt: str, given: dict[str, Any], options: dict[str, Any] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The text so far and its recipe after every block and at the end. Raises gr.Error with a sentence."""
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
         check_limits(settings)
-        recipe = Recipe(OPERATION, (prompt,), settings, model=model.fingerprint)
+        recipe = Recipe(OPERATION, (prompt,), settings, options=options or {}, model=model.fingerprint)
         plain = recipe.to_dict()
         text = ""
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):

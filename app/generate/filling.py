@@ -12,7 +12,7 @@ from coladlm.run import OPERATIONS, check_options
 from coladlm.sampling.tokens import NO_TOKEN
 
 from ..components.text_rows import CHANGED
-from ..shared.generation import FILL
+from ..shared.generation import FILL, MOST_TOKENS
 from ..shared.row_frames import Row
 from ..shared.trace_store import Run
 
@@ -41,6 +41,14 @@ def start_of(model: ColaDLM, recipe: Recipe) -> Start:
     text = read_holes(model, recipe.texts[0])
     lead = len(text.pieces[0])
     return Start(text.lead, [text.token_ids(row, longest)[lead:] for row in range(recipe.variations)])
+
+
+def check_size(model: ColaDLM, recipe: Recipe) -> None:
+    """Refuses to fill more than one run has here. Raises RecipeError, PromptError."""
+    tokens = sum(map(len, start_of(model, recipe).answers))
+    if tokens > MOST_TOKENS:
+        found = Described(f"{recipe.variations} candidates of {tokens // recipe.variations:,} tokens")
+        raise RecipeError("the text", found, f"at most {MOST_TOKENS:,} tokens in all from the first hole on")
 
 
 def filling_rows(model: ColaDLM, recipe: Recipe) -> list[Row]:

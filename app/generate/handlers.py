@@ -33,7 +33,7 @@ from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
-from .filling import NOTE, check_continues, filling_rows, references, segments_of, start_of
+from .filling import NOTE, check_continues, check_size, filling_rows, references, segments_of, start_of
 from .frames import LiveRun
 from .inspection import look_value, paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
@@ -140,6 +140,8 @@ class GenerateHandlers:
             prompt, variations, settings = (controls.get(name) for name in ("prompt", "variations", "settings"))
             options = options_of(controls.get("towards"))
             recipe = recipe_of(self.model, prompt, variations, settings, options)
+            if recipe.operation == FILL:
+                check_size(self.model, recipe)
             yield from Writing(self, context, recipe).frames()
         except ValueError as error:
             raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error

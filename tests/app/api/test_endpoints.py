@@ -21,6 +21,7 @@ PAIR = ("The sun was warm", "The night was cold")
 QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
 CALLS = {
     "/generate": (("Once upon a time",), QUICK),
+    "/fill": (("The ___ ran to the ___.",), {"candidates": 2, "steps": 2}),
     "/interpolate": ((list(PAIR),), {"stops": 3, "steps": 2}),
     "/edit": (("The dog ran home.", 1, 3), {"candidates": 2, "steps": 2}),
     "/invert": ((["The cat sat"],), {"steps": 2, "iterations": 1}),

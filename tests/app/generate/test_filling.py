@@ -138,6 +138,12 @@ def test_what_goes_on_from_a_prompt_refuses_a_filled_text_in_a_sentence(handlers
         parts_of(lambda context, controls: view(handlers, context, controls), controls, Viewer(VISITOR, "next"))
 
 
+def test_more_than_a_run_has_room_for_is_refused_in_a_sentence(handlers):
+    with pytest.raises(ValueError, match=r"8 candidates of 5\d\d tokens, expected at most 4,096"):
+        prompt = "___" + " a" * 511
+        parts_of(handlers.write, controls_of(SETTINGS, prompt=prompt, variations=8), Viewer(VISITOR, "large"))
+
+
 def test_a_prompt_with_too_many_holes_is_refused_in_a_sentence(handlers):
     with pytest.raises(ValueError, match="17 holes"):
         parts_of(handlers.write, controls_of(SETTINGS, prompt="___ " * 17, variations=1), Viewer(VISITOR, "many"))
