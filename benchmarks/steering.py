@@ -78,8 +78,8 @@ def holes(model: ColaDLM, data: Path) -> None:
     n = len(sentences)
     seconds = (time.perf_counter() - begun) / n
     shares = [f"{100 * count / n:.0f} %" for count in (first, any_, chance)]
-    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in {shares[0]}, one "
-          f"of them in {shares[1]}; a candidate drawn at random has it in {shares[2]}. {seconds:.2f} s each.")  # fmt: skip
+    print(f"{n} sentences, a word left out of each, {CANDIDATES} candidates: it is the first one in {shares[0]},")
+    print(f"one of them in {shares[1]}; one drawn at random has it in {shares[2]}. {seconds:.2f} s each.")
 
 
 def main() -> None:
