@@ -80,7 +80,7 @@ function drawn(canvas, scale) {
 function words(run) { return run.prompt + run.words.map(word => word.text).join(''); }
 
 function preview() {
-  drawn(at('card'), 2);
+  drawn(at('card'), Math.max(0.25, at('card').clientWidth * (window.devicePixelRatio || 1) / CardLayout.WIDTH));
   at('card').setAttribute('aria-label', 'The card: ' + words(chosen()));
   at('linked').hidden = !chosen().facts.query;
 }
