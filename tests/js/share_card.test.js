@@ -33,7 +33,7 @@ test('the tokens of a word are drawn as one, with a place for each', () => {
 
 test('a word that the prompt begins is drawn in two colours, without a gap', () => {
   const one = card('A play', ['ing']), [, given, own] = one.items;
-  assert.deepEqual([given.prompt, own.prompt], [true, false]);
+  assert.deepEqual([given.pale, own.pale], [true, false]);
   assert.equal(given.x + given.width / 2, own.x - own.width / 2);
 });
 
@@ -48,6 +48,12 @@ for (const [name, count] of [['a short text', 5], ['a text of 128 words', 128], 
     }
   });
 }
+
+test('a word at which a run was stopped is as pale as the prompt', () => {
+  const stopped = run('Go', [' on', ' now']);
+  stopped.words[1].path = path(1, 0.4);
+  assert.deepEqual(new CardLayout(stopped, measure).items.map(item => item.pale), [true, false, true]);
+});
 
 test('a short text has large letters, a long one small ones', () => {
   assert.ok(card('', ['One']).size > card('', Array(128).fill(' words')).size);

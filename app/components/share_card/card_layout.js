@@ -211,7 +211,10 @@ class CardLayout {
     return out;
   }
 
-  // items: [{text, x of the middle, y of the baseline, width, prompt, rtl, tokens: [{word, text, x, width}]}]
+  // Was a run stopped before this word stood?
+  unfinished(word) { return word >= 0 && (this.run.words[word].path.at(-1)?.t ?? 0) > 0; }
+
+  // items: [{text, x of the middle, y of the baseline, width, pale, rtl, tokens: [{word, text, x, width}]}]
   place(pieces) {
     const lines = this.lines(pieces), tall = lines.length * this.lineHeight;
     const top = CardLayout.TOP + Math.max(0, (CardLayout.BOTTOM - CardLayout.TOP - tall) / 2);
@@ -227,7 +230,8 @@ class CardLayout {
         const next = order[place - 1];
         if (place && own[Math.max(index, next)].space) x += this.width(' ');
         const piece = own[index], wide = this.width(piece.text), rtl = piece.direction < 0;
-        items[index] = {text: piece.text, x: x + wide / 2, y, width: wide, prompt: piece.prompt, rtl, tokens: this.tokens(piece, x, wide, rtl)};
+        const pale = piece.prompt || piece.tokens.some(({word}) => this.unfinished(word));
+        items[index] = {text: piece.text, x: x + wide / 2, y, width: wide, pale, rtl, tokens: this.tokens(piece, x, wide, rtl)};
         x += wide;
       });
       return items;

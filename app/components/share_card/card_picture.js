@@ -102,8 +102,8 @@ class CardPicture {
     pen.globalAlpha = 1;
   }
 
-  item({text, x, y, prompt, rtl}, card) {
-    this.text(text, x, y, {size: card.size, colour: prompt ? this.theme.muted : this.theme.ink, align: 'center', rtl});
+  item({text, x, y, pale, rtl}, card) {
+    this.text(text, x, y, {size: card.size, colour: pale ? this.theme.muted : this.theme.ink, align: 'center', rtl});
   }
 
   background(card) {
@@ -163,8 +163,8 @@ class CardPicture {
     for (const {points: [start]} of card.paths) starts.append(node('circle', {cx: n(start.x), cy: n(start.y), r: 2}));
     // each word keeps its width, whatever font draws it
     const words = node('g', {'font-size': card.size, 'text-anchor': 'middle', stroke: theme.page, 'stroke-width': n(Math.max(2, card.size / 9)), 'stroke-linejoin': 'round', 'paint-order': 'stroke'});
-    for (const {text, x, y, width, prompt, rtl} of card.items) {
-      words.append(node('text', {x: n(x), y: n(y), fill: prompt ? theme.muted : theme.ink, ...(width > 1 ? {textLength: n(width), lengthAdjust: 'spacingAndGlyphs'} : {}),
+    for (const {text, x, y, width, pale, rtl} of card.items) {
+      words.append(node('text', {x: n(x), y: n(y), fill: pale ? theme.muted : theme.ink, ...(width > 1 ? {textLength: n(width), lengthAdjust: 'spacingAndGlyphs'} : {}),
         ...(rtl ? {direction: 'rtl'} : {})}, text));
     }
     svg.append(paths, starts, words);
