@@ -20,6 +20,7 @@ from ..components.flow_view import paths_value
 from ..components.token_strip import State, Token, settled_line, strip_value
 from ..shared.charts import Charts
 from ..shared.generation import FILL
+from ..shared.run_facts import run_facts
 from ..shared.token_pieces import pieces, word_of
 from .filling import start_of
 from .frames import shown_prompt, tokens_of_first_block
@@ -157,7 +158,7 @@ def paths_of(charts: Charts, trace: Trace, sequence: int, run: str, state: State
             words, sure = joined(pieces(model.tokenizer, ids, before, special), size), trace.logprobs[sequence, block]
             writer.add(block, of, of, np.zeros(len(latents)), latents, words, least(np.exp(sure[tokens]), size))
             context = [*context, *ids]
-    return writer.value(run, state)
+    return writer.value(run, state, run_facts(model, trace.recipe, sequence))
 
 
 def _steps_shown(trace: Trace, block: int, length: int) -> NDArray[np.intp]:

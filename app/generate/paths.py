@@ -50,8 +50,8 @@ class PathWriter:
         }
         self.lines += compact(record) + "\n"
 
-    def value(self, run: str, state: State) -> dict[str, Any]:
-        return paths_value(run, state, self.lines, self.charts.plane)
+    def value(self, run: str, state: State, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+        return paths_value(run, state, self.lines, self.charts.plane, facts=facts)
 
 
 def joined(words: list[str], patch_size: int) -> list[str]:

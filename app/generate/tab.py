@@ -16,6 +16,7 @@ from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStri
 from ..components.flow_line import FlowLine
 from ..components.flow_view import FlowView
 from ..components.setting_chips import SettingChips
+from ..components.share_card import ShareCard
 from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
@@ -188,6 +189,7 @@ def _stage(first: Shown | None) -> _Stage:
         with gr.Row(elem_classes="over"):
             progress = ProgressLine(part="progress", elem_classes="progress")
             ShareLink(part="link", elem_classes="link")
+            ShareCard(elem_classes="share-picture")
         card = TokenCard(part="card", elem_id="token")
         kept = RunResult(part="kept", value=first.kept if first else None)
     FlowLine(EXPLAINED, elem_classes="explanation")

@@ -17,6 +17,7 @@ from coladlm.trace import Trace
 
 from ..shared.charts import Charts
 from ..shared.encoding import compact
+from ..shared.run_facts import run_facts
 from ..shared.token_pieces import pieces
 
 
@@ -28,12 +29,13 @@ class RunWriter:
     """Writes the lines of one sequence of a run, state by state.
 
     run: its name on the map. label: for people. branch: where it left another run, if it did. continues: is its text an
-    answer to the prompt, that an end token or `max_new_tokens` cuts off; else it fills its blocks.
+    answer to the prompt, that an end token or `max_new_tokens` cuts off; else it fills its blocks. facts: what its
+    picture says of it, see app/shared/run_facts.py.
     """
 
     def __init__(
         self, charts: Charts, run: str, label: str, prompt: str, settings: SamplerSettings,
-        branch: dict[str, Any] | None = None, continues: bool = True,
+        branch: dict[str, Any] | None = None, continues: bool = True, facts: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.charts, self.model, self.run = charts, charts.model, run
         model = self.model
@@ -52,6 +54,7 @@ class RunWriter:
                 "stochasticity": settings.stochasticity,
                 "places": b,
                 "branch": branch,
+                "facts": facts or {},
             }
         )
 
@@ -135,6 +138,7 @@ def trace_lines(
     """The lines of one sequence of a recorded run."""
     recipe = trace.recipe
     continues = recipe.operation in ("generate", "branch")
-    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues)
+    facts = run_facts(charts.model, recipe, sequence)
+    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues, facts)
     yield writer.head
     yield from writer.states(trace, sequence)

@@ -17,6 +17,7 @@ from ..components.heat_map import HeatMap
 from ..components.point_card import PointCard
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
+from ..components.share_card import ShareCard
 from ..runs.access import visitor_of
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
@@ -165,6 +166,7 @@ def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
     with gr.Row(elem_classes="over"):
         progress = ProgressLine(part="progress", elem_classes="progress")
         ShareLink(part="link", elem_classes="link")
+        ShareCard(elem_classes="share-picture")
     message = LOADING if charts and explorer.recorded() else NOTHING_YET
     flow = FlowMap(
         NAME, charts.text if charts else "", message, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"

@@ -21,6 +21,7 @@ from ..runs.registry import Frame, RunContext
 from ..shared.errors import sentence
 from ..shared.links import link_of
 from ..shared.operation_controls import number, whole
+from ..shared.run_facts import run_facts
 from ..shared.settings_panel import in_labels, settings_of
 from ..shared.trace_store import Run
 from ..shared.waiting import waiting_parts
@@ -83,7 +84,8 @@ def _start_run(explorer: Explorer, context: RunContext, recipe: Recipe, controls
     others = explorer.others(context.visitor, controls.get("chosen")) if controls.get("add") else []
     count, label = explorer.store.next_number(context.visitor), name_of(prompt)
     record = recorder(recipe, dtype="float32")
-    writer = RunWriter(explorer.charts, context.id, f"{count} · {label}", prompt, settings)
+    facts, name = run_facts(model, recipe), f"{count} · {label}"
+    writer = RunWriter(explorer.charts, context.id, name, prompt, settings, facts=facts)
     live = LiveFlow(writer, settings.steps, blocks, explorer.lines(others) + writer.head)
     events = explorer.scheduler.run(model, recipe, context.visitor)
     return _Start(live, events, record, record, record.trace, before, others, count, label, link=link_of(recipe))
@@ -115,7 +117,8 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
     others = explorer.others(context.visitor, controls.get("chosen"))
     count = explorer.store.next_number(context.visitor)
     label = f"branch of {parent.label.split(' · ')[0]}, block {spot.block + 1}, step {spot.step + 1}"
-    writer = RunWriter(explorer.charts, context.id, f"{count} · {label}", prompt, settings, left)
+    facts, name = run_facts(model, recipe), f"{count} · {label}"
+    writer = RunWriter(explorer.charts, context.id, name, prompt, settings, left, facts=facts)
     until = (spot.block, spot.step if settings.steps == old.steps else 0)
     lines = explorer.lines(others) + writer.head + "".join(writer.states(parent.trace, parent.sequence, until))
     live = LiveFlow(writer, settings.steps, blocks, lines, spot.block)

@@ -80,6 +80,10 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     finished(page, runs=2)
     assert page.locator("#heat .row").count() > 0
     assert overflow(page) <= 0
+    page.locator("#trajectories").get_by_role("button", name="Share a picture").click()
+    expect(page.locator("dialog[open] .run-shown option")).to_have_count(2)
+    assert overflow(page) <= 0
+    page.keyboard.press("Escape")
     with page.expect_download() as download:
         page.get_by_role("button", name="Page (HTML)").click()
     download.value.save_as(tmp_path / "flow-map.html")

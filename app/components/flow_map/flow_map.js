@@ -357,6 +357,10 @@ onRunState(({name, id}) => {
   if (['stopping', 'ended', 'lost'].includes(name) && props.value?.state === 'running' && props.value.run === id) showFrame({...props.value, state: 'stopped'});
   if (name === 'idle' && picture) askForFirst();
 });
+// who makes a picture of a run: see share_card.js
+runBench?.addEventListener('card:ask', event => {
+  if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
+});
 watch('value', take);
 let width = 0;
 new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; reserve(); } }).observe(root);

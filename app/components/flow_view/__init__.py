@@ -25,10 +25,13 @@ class FlowView(OwnHTML):
     example_value = example_payload
 
 
-def paths_value(run: str, state: State, lines: str = "", cloud: str = "", note: str = "") -> dict[str, Any]:
+def paths_value(
+    run: str, state: State, lines: str = "", cloud: str = "", note: str = "", facts: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What a FlowView shows.
 
     run: names the run. lines: its states, see app/generate/paths.py. cloud: the words behind the paths,
-    `Charts.plane`. note: a sentence in place of paths.
+    `Charts.plane`. note: a sentence in place of paths. facts: of a run that is over, what
+    its picture says of it, see app/shared/run_facts.py.
     """
-    return {"run": run, "state": state, "lines": lines, "cloud": cloud, "note": note}
+    return {"run": run, "state": state, "lines": lines, "cloud": cloud, "note": note, "facts": facts or {}}

@@ -239,6 +239,8 @@ runBench?.addEventListener('playhead', event => {
   playhead = event.detail;
   move();
 });
+// who makes a picture of the run: see share_card.js
+runBench?.addEventListener('card:ask', event => Object.assign(event.detail, {paths: props.value, unpack: numbers}));
 new ResizeObserver(() => { names = []; move(); }).observe(canvas);
 new MutationObserver(move).observe(document.body, {attributes: true, attributeFilter: ['class']});
 onRunState(({name}) => { if (name === 'starting') playhead = {block: null}; });

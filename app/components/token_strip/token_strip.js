@@ -225,6 +225,8 @@ function draw() {
   if (v.state === 'running') follow();
 }
 
+// who makes a picture of the run: see share_card.js
+runBench?.addEventListener('card:ask', event => { event.detail.strip = props.value; });
 stopWithRun(draw);
 watch('value', draw);
 draw();

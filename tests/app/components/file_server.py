@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .page_parts import LIBRARY
+from .page_parts import LIBRARIES
 
 
 class FileServer:
-    """Serves `page`, which tests set, plotly.js, and an empty page for everything else.
+    """Serves `page`, which tests set, the libraries that components fetch, and an empty page for everything else.
 
     The host counts as secure, and so a page has a clipboard.
     """
@@ -17,19 +17,20 @@ class FileServer:
     def __init__(self) -> None:
         self.page = ""
         self.anew = False  # is the page to be given once to a browser that has forgotten everything?
-        library = LIBRARY.read_bytes()
+        libraries = {file.name: file.read_bytes() for file in LIBRARIES}
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(handler) -> None:
                 path, kept = handler.path.split("?")[0], "no-store"
+                name = path.rsplit("/", 1)[-1]
                 if path == "/bare":
                     forget = "<script>localStorage.clear()</script>" if self.anew else ""
                     self.anew = False
                     body, kind = self.page.replace("<head>", f"<head>{forget}", 1).encode(), "text/html"
-                elif path.endswith(LIBRARY.name):
-                    body, kind, kept = library, "text/javascript", "max-age=3600"
+                elif name in libraries:
+                    body, kind, kept = libraries[name], "text/javascript", "max-age=3600"
                 else:
                     body, kind = b"", "text/html"
                 handler.send_response(200)

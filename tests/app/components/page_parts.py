@@ -20,6 +20,7 @@ from app.components.own_html import OwnHTML
 from app.components.plotly_html import PLOTLY_JS
 from app.components.point_card import PointCard
 from app.components.setting_chips import SettingChips
+from app.components.share_card import DRAWS, ShareCard
 from app.components.text_grid import TextGrid
 from app.components.text_map import TextMap
 from app.components.token_card import TokenCard
@@ -48,11 +49,12 @@ KINDS = {
     "point": PointCard,
     "progress": components.ProgressLine,
     "rows": components.TextRows,
+    "share": ShareCard,
     "strip": components.TokenStrip,
     "token": TokenCard,
     "tour": Tour,
 }
-LIBRARY = Path(PLOTLY_JS)
+LIBRARIES = (Path(PLOTLY_JS), *DRAWS)
 _LAUNCH = launch_options()
 HEAD = "".join(part for part in _LAUNCH["head"].partition("<style>")[1:])
 STYLES = "\n".join(

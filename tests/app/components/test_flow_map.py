@@ -33,6 +33,7 @@ def flow(parts, bare, flows):
             "heat": parts.part("heat"),
             "curves": parts.part("curves"),
             "point": parts.part("point"),
+            "share": parts.part("share", within="trajectories"),
         }
         kept = "" if visitor or size != WIDE else "a map"
         page = bare(parts_of_the_tab, size, "trajectories", kept=kept, **visitor)
@@ -273,6 +274,21 @@ def test_pictures_are_saved(flow, tmp_path):
         for kind, start in (("png", b"\x89PNG"), ("svg", b"<svg")):
             file = page.save(page.locator(f"#{place} .save[data-format={kind}]"), tmp_path)
             assert file.suffix == f".{kind}" and file.read_bytes().startswith(start), place
+
+
+def test_a_run_of_the_map_becomes_a_picture_to_share(flow, flows, tmp_path):
+    page = flow(runs=flows.recorded[-2:])
+    page.locator("#share .open").click()
+    page.locator("dialog[open]").wait_for()
+    assert page.locator("#share .run-shown option").count() == 2
+    texts = []
+    for number in ("0", "1"):
+        page.locator("#share .run-shown").select_option(number)
+        texts.append(page.locator("#share canvas").get_attribute("aria-label"))
+    assert texts[0] != texts[1] and all(text.startswith("The card: Once upon a time") for text in texts)
+    svg = page.save(page.locator("#share [data-kind=svg]"), tmp_path).read_text("utf-8")
+    assert "stochasticity" in svg and "renewed at every step" in svg  # the last recorded run has fresh noise
+    page.page.keyboard.press("Escape")
 
 
 def test_three_dimensions_and_umap_can_be_seen(flow):
