@@ -24,10 +24,10 @@ from coladlm.run import run
 
 PROMPT = "Once upon a time, there was a little"
 TOWARDS = (
-    ("dog", "The dog barked. The big dog ran."),
-    ("bird", "The bird sang. The bird had a nest."),
-    ("rain", "The rain fell. It was wet in the rain."),
-    ("cake", "They ate cake. The cake was sweet."),
+    ("dog", "There was a dog. The dog was big."),
+    ("bird", "There was a bird. The bird was blue."),
+    ("boat", "There was a boat. The boat was red."),
+    ("cake", "There was a cake. The cake was sweet."),
     ("sad", "She was very sad. The boy was sad."),
 )
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)

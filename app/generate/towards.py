@@ -35,7 +35,7 @@ def build() -> Towards:
     """Lays the controls out where they are made."""
     text = gr.Textbox(
         label="Towards another text",
-        info="The answer is drawn towards what this is about. For example: The dog barked. The big dog ran.",
+        info="The answer is drawn towards what this is about. For example: There was a dog. The dog was big.",
         lines=2,
         max_lines=5,
         elem_classes="setting set-towards ask",

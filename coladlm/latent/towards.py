@@ -11,7 +11,7 @@ from ..sampling.flow import NOISE_TIME
 from ..sampling.pull import Pull
 
 MAX_TOKENS = 512
-BLOCKS = 4  # a shorter text is repeated until it fills so many: a word or two alone say little
+BLOCKS = 8  # a shorter text is repeated until it fills so many: a word or two alone say little
 
 OPTIONS = (
     Option("towards", str, None, "A text that the answer is drawn towards.", low=1, high=8000),
