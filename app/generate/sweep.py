@@ -18,6 +18,7 @@ from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import ClosingError, Scheduler, Waiting
 
 from ..components import ChoiceBox, ProgressLine, RunResult
+from ..components.interval_curve import IntervalCurve
 from ..components.progress_line import State, progress_value
 from ..components.saver import Saver, not_saved, saved
 from ..components.text_grid import TextGrid, grid_value
@@ -34,6 +35,7 @@ from .comparisons import about, fold, run_and_stop
 from .differences import numbers, numbers_in_words
 from .frames import shown_prompt
 from .sweep_cells import NOTHING, PROMPT, SWEPT, Axis, Cell, Outcome, axis_of, cells_of
+from .sweep_curve import curve_of
 from .sweep_table import sweep_table
 
 MOST_KEPT, MOST_SWEEPS = 4096, 256  # texts, and sweeps that can be saved, of all visitors
@@ -63,6 +65,7 @@ def build(
         start, stop = run_and_stop("Run the sweep")
         ProgressLine(part="progress", elem_classes="fold-progress")
         grid = TextGrid(part="grid", elem_id="grid")
+        IntervalCurve(part="curve", elem_id="sweep-curve")
         kept = RunResult(part="kept")
         saver = Saver("Save", FILES, elem_id="sweep-save")
 
@@ -107,7 +110,7 @@ class Sweeps:
         """The view of a text for every combination of values.
 
         Controls: prompt, settings, and down, across and by, each {"setting": its name, "values": in words}; `by` may be
-        absent. Parts: grid, progress and kept. Raises ValueError with a sentence.
+        absent. Parts: grid, progress, curve and kept. Raises ValueError with a sentence.
         """
         try:
             base = settings_of(controls.get("settings"))
@@ -148,7 +151,7 @@ class _Sweep:
 
     def frames(self) -> Generator[Frame]:
         self.sweeps.tables.keep((self.context.visitor, self.context.id), self.cells)
-        yield {**self._running(["starting"], self._share()), "kept": {"run": self.context.id}}
+        yield {**self._running(["starting"], self._share()), "kept": {"run": self.context.id}, "curve": None}
         for batch in self.batches.values():
             for share in self._run(batch):
                 if isinstance(share, Waiting) and share.ahead:
@@ -159,7 +162,8 @@ class _Sweep:
                     parts = [f"{self.done} of {len(self.cells)} texts", self._seconds()]
                     yield self._running(parts, self._share(written))
             self.done += len(batch)
-        yield self._frame("done", progress_value("done", self._sum(), 1.0, "Done."))
+        curve = self.scheduler.look(self._curve)
+        yield {**self._frame("done", progress_value("done", self._sum(), 1.0, "Done.")), "curve": curve}
 
     def _run(self, cells: Sequence[Cell]) -> Iterator[float | Waiting]:
         """Writes cells of one flow as one batch; the share that is done, block by block."""
@@ -201,6 +205,11 @@ class _Sweep:
     def _measure(self, cell: Cell, outcome: Outcome) -> None:
         baseline = self.sweeps.baseline.get(self.model.device)
         outcome.numbers = numbers(baseline, cell.prompt, outcome.text, outcome.ended, outcome.tokens)
+
+    def _curve(self) -> dict[str, Any] | None:
+        by, *others = self.axes
+        axes = [axis for axis in (*others, by) if axis is not None]
+        return curve_of(axes, self.cells, self.sweeps.baseline.get(self.model.device))
 
     def _end(self, cell: Cell, outcome: Outcome) -> None:
         """Shows what a cell has come to, in words and numbers."""

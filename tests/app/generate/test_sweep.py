@@ -11,6 +11,7 @@ from app.generate.sweep import Sweeps
 from app.generate.sweep_cells import MOST_CELLS, Axis, Cell, Outcome, cells_of, values_from
 from app.generate.sweep_table import sweep_table
 from coladlm import SamplerSettings
+from coladlm.evaluate.generation import Written, measured
 from coladlm.recipe import Recipe
 from coladlm.run import run
 
@@ -173,6 +174,31 @@ def test_values_are_of_the_kind_of_their_setting():
     assert values_from("guidance", "4, 1.5") == [4, 1.5] and values_from("time_grid", "linear") == ["linear"]
     assert values_from("prompt", "One, two\nthree") == ["One, two", "three"]
     assert len(cells_of(SETTINGS, PROMPT, [Axis("steps", (1, 2)), Axis("seed", (1, 2, 3))])) == 6
+
+
+def test_the_curve_is_the_perplexity_of_all_seeds_and_prompts_of_a_value(sweeps, baseline):
+    last = grid(sweeps, GUIDANCE, ("seed", "1, 2, 3"), ("prompt", "A cat\nThe sun"))
+    curve = last["curve"]
+    ((label, points),) = curve["lines"]
+    assert (curve["setting"], curve["values"], label) == ("Guidance", ["1", "3"], "")
+    for value, (perplexity, low, high) in zip((1, 3), points, strict=True):
+        texts = [Written(prompt, text, False, 10) for text, _, settings, prompt in last["grid"]["cells"]
+                 if settings["guidance"] == value]  # fmt: skip
+        assert len(texts) == 6
+        assert perplexity == pytest.approx(measured(texts, baseline.get("cpu"))["perplexity_per_word"])
+        assert low <= perplexity <= high
+    assert "6 texts" in curve["about"]
+
+
+def test_the_curve_has_a_line_for_every_other_setting(sweeps):
+    curve = grid(sweeps, GUIDANCE, PENALTY, ("seed", "1, 2"))["curve"]
+    assert [label for label, _ in curve["lines"]] == ["Repetition penalty 1", "Repetition penalty 1.5"]
+    assert all(len(points) == 2 for _, points in curve["lines"])
+
+
+@pytest.mark.parametrize("axes", [(GUIDANCE, PENALTY), (("seed", "1, 2"), GUIDANCE), (GUIDANCE, ("seed", "1"))])
+def test_there_is_no_curve_without_texts_that_differ_in_chance_alone(sweeps, axes):
+    assert grid(sweeps, *axes)["curve"] is None
 
 
 def test_the_table_has_a_row_for_every_text_with_its_settings_and_measures(sweeps):
