@@ -36,11 +36,14 @@ class TextFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Texts and the set that each belongs to ("" where the file names none). note: what was left out, for people."""
+    """Texts and the set that each belongs to ("" where the file names none). note: what was left out, for people.
+    written: false for names of points that came without texts.
+    """
 
     texts: list[str]
     sets: list[str]
     note: str = ""
+    written: bool = True
 
 
 def read_texts(path: str | Path, name: str = "") -> Texts:

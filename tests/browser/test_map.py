@@ -14,17 +14,16 @@ def ready(page, count: int) -> None:
     page.wait_for_function("n => document.querySelector('#texts .plot').data?.[0].x.length === n", arg=count)
 
 
-def test_the_sentences_become_a_map_that_a_umap_joins_and_texts_near_one_are_found(visit):
+def test_the_map_opens_with_the_sentences_a_umap_is_offered_and_texts_near_one_are_found(visit):
     page = visit(NARROW)
     open_tab(page, "Map")
-    page.get_by_role("button", name="Show the sentences").click()
     ready(page, 600)
     assert overflow(page) <= 0
     page.locator("#texts .query").fill("The dog ran to the park.")
-    page.get_by_role("button", name="Nearest to this").click()
-    expect(page.locator("#texts .heading")).to_have_text("Nearest")
+    page.get_by_role("button", name="Find by meaning").click()
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
     expect(page.locator("#texts .row")).to_have_count(20)
-    expect(page.locator("#texts .chart option[value=umap]")).to_be_enabled()
+    expect(page.get_by_role("button", name="Show the new UMAP")).to_be_visible()
 
 
 def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):
@@ -49,7 +48,7 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
         for i in (first, first + 1):
             rows.nth(i).click()
         bench.get_by_role("button", name=f"Use as {end}").click()
-        bench.get_by_role("button", name="Select nothing").click()
+        bench.get_by_role("button", name="Show all").click()
     expect(page.locator("#direction-note")).to_contain_text("radii of the sphere of latents")
     bench.get_by_role("button", name="Use the direction in Edit").click()
     expect(page.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")
