@@ -35,7 +35,8 @@ from ..shared.operation_controls import in_words
 from ..shared.waiting import waiting_parts
 from .cloud import Query, TextCloud, View, chart_label, chart_name
 from .files import text_arrays, text_page, text_table
-from .text_files import TextFileError, Texts, read_texts
+from .text_files import TextFileError, Texts, read_texts, text_columns
+from .vector_files import ENDING, read_vectors
 
 MOST_REQUESTS = 1024  # visitors whose latest request is known: more than can wait
 MOST_KEPT = 16  # maps that are kept
@@ -88,9 +89,17 @@ class Maps:
         texts = Texts(sentences, [""] * len(sentences), f"{len(sentences)} sentences from TinyStories.")
         yield from self._made(visitor, texts, self._ask(visitor))
 
-    def upload(self, visitor: str, file: str | None) -> Iterator[list[Any]]:
+    def columns(self, file: str | None) -> list[str]:
+        """The columns of a file that hold texts, where there are several to choose from."""
+        try:
+            found = [] if file is None or Path(file).suffix.lower() == ENDING else text_columns(file)
+        except (ValueError, OSError):
+            return []  # `upload` says what is wrong with the file
+        return found if len(found) > 1 else []
+
+    def upload(self, visitor: str, file: str | None, column: str = "") -> Iterator[list[Any]]:
         """(map, progress) with the texts of a file, until the visitor asks for other texts. What is wrong with it comes
-        as a sentence.
+        as a sentence. column: see `read_texts`.
 
         The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
         """
@@ -98,12 +107,26 @@ class Maps:
             return
         requested = self._ask(visitor)
         try:
-            texts = read_texts(file)
+            if not Path(file).exists():
+                raise TextFileError("the file is deleted by now, expected it within minutes: open it again")
+            if Path(file).suffix.lower() == ENDING:
+                yield from self._own_vectors(visitor, file)
+                return
+            texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
             self._forget(visitor, requested)
             yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
         yield from self._made(visitor, texts, requested)
+
+    def _own_vectors(self, visitor: str, file: str) -> Iterator[list[Any]]:
+        """(map, progress) with vectors of the visitor's own, in which the model has no part. Raises TextFileError."""
+        yield [gr.skip(), progress_value("running", ["reading the vectors"], 0.0, "Reading", "texts")]
+        texts, vectors = read_vectors(file)
+        cloud = TextCloud(texts, vectors, "")
+        self._requested.forget(visitor)  # texts that were on their way come too late now
+        self._clouds.keep(visitor, cloud)
+        yield [cloud.value(), progress_value("idle", message=texts.note)]
 
     def _ask(self, visitor: str) -> object:
         """Stands for what a visitor asks for now."""
@@ -182,13 +205,18 @@ class Maps:
         """(map, progress) with texts that were sent here as waypoints, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
         shown = text_map_value() if cloud is None else cloud.value()
-        if cloud is None or not cloud.model:  # vectors of the visitor's own have no place for the model's
+        if cloud is None:
             for _, progress in self.shipped(visitor):
                 yield [shown, progress]
             cloud = self.get(visitor)
         if cloud is None:  # the last value said why
             return
         try:
+            if not cloud.model:
+                raise TextFileError(
+                    "the map shows vectors of your own, among which the waypoints have no place: show the sentences "
+                    "that ship with this page first"
+                )
             if len(texts) < 2:
                 raise TextFileError("the interpolation has fewer than two waypoints with a text, expected at least two")
             vectors = self._read_now(visitor, list(texts)[:MOST_LISTED])

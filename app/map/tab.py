@@ -20,7 +20,8 @@ from ..shared.resident import Resident
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
 from .handlers import MIN_DIST, MOST_LISTED, NEIGHBOURS, Maps
-from .text_files import ENDINGS
+from .text_files import ENDINGS, TEXT_NAMES
+from .vector_files import ENDING as VECTORS_ENDING
 
 NAME = "map"
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
@@ -36,8 +37,10 @@ UMAP_NOTE = (
     "in the background, in some seconds, and then offered: the map that you see stays until you choose another."
 )
 UPLOAD_NOTE = (
-    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”. Up to "
-    "20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file is read once and deleted after a few minutes."
+    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; where "
+    "several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file goes "
+    "after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows vectors that "
+    "another program made."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
@@ -61,6 +64,7 @@ class _LaidOut(NamedTuple):
     to_edit: gr.Button
     fitted: ProgressLine
     file: gr.File
+    column: gr.Dropdown
     sentences: gr.Button
     neighbours: gr.Slider
     min_dist: gr.Slider
@@ -80,7 +84,9 @@ def _lay_out(no_direction: str) -> _LaidOut:
         fitted = ProgressLine(elem_classes="fitting")
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
             gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
-            file = gr.File(label=f"Texts ({', '.join(ENDINGS)})", file_types=list(ENDINGS), height=120)
+            endings = [*ENDINGS, VECTORS_ENDING]
+            file = gr.File(label=f"Texts or vectors ({', '.join(endings)})", file_types=endings, height=120)
+            column = gr.Dropdown([], label="Column with the texts", visible=False)
             sentences = gr.Button("Show the sentences that ship with this page", min_width=160)
         with gr.Accordion("Another UMAP", open=False, elem_classes="more"):
             gr.HTML(f"<p class='about'>{UMAP_NOTE}</p>", js_on_load=None)
@@ -89,7 +95,7 @@ def _lay_out(no_direction: str) -> _LaidOut:
                 min_dist = gr.Slider(*MIN_DIST, UMAP_SETTINGS.min_dist, step=0.01, label="Distance (min_dist)")
             fit = gr.Button("Fit this UMAP", min_width=160)
         saver = Saver("Save", FILES, elem_id="map-save")
-    return _LaidOut(texts, progress, note, to_edit, fitted, file, sentences, neighbours, min_dist, fit, saver)
+    return _LaidOut(texts, progress, note, to_edit, fitted, file, column, sentences, neighbours, min_dist, fit, saver)
 
 
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
@@ -129,9 +135,17 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
         yield from maps().shipped(session_of(request))
 
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip(), None]
+        columns = maps().columns(file)
+        usual = next((column for name in TEXT_NAMES for column in columns if column.lower() == name), None)
+        choice = gr.Dropdown(choices=columns, value=usual, visible=bool(columns))
+        yield [gr.skip(), gr.skip(), None, choice, file]
         for values in maps().upload(session_of(request), file):
-            yield [*values, gr.skip()]
+            yield [*values, gr.skip(), gr.skip(), gr.skip()]
+
+    def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]
+        if column:
+            yield from maps().upload(session_of(request), file, column)
 
     def on_usual_fit(request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]
@@ -148,7 +162,11 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
 
     then_fit(texts.submit(on_open, None, [texts, progress], **QUICK, **UNLIMITED))
     then_fit(laid_out.sentences.click(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED))
-    then_fit(file.upload(on_file, file, [texts, progress, file], **EVERY, **QUICK, **UNLIMITED))
+    opened = gr.State()  # the file that was opened last, while it is there
+    outputs = [texts, progress, file, laid_out.column, opened]
+    then_fit(file.upload(on_file, file, outputs, **EVERY, **QUICK, **UNLIMITED))
+    choice = [laid_out.column, opened]
+    then_fit(laid_out.column.input(on_column, choice, [texts, progress], **EVERY, **QUICK, **UNLIMITED))
     laid_out.fit.click(on_fit, [laid_out.neighbours, laid_out.min_dist], [texts, fitted], **options)
     return then_fit
 

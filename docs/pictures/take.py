@@ -54,7 +54,7 @@ def sentences(page: Page) -> None:
     page.locator("#texts .row").first.wait_for()
     page.locator("#texts .query").fill("The dog ran to the park.")
     page.get_by_role("button", name="Find by meaning").click()
-    expect(page.locator("#texts .heading")).to_contain_text("Nearest")
+    expect(page.locator("#texts .heading")).to_contain_text("Nearest", timeout=WAIT)
     page.locator("#texts").scroll_into_view_if_needed()
     page.evaluate("scrollBy(0, document.querySelector('#tabs').getBoundingClientRect().top)")
     page.wait_for_timeout(1000)

@@ -39,11 +39,19 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     bench.locator("input[type=file]").set_input_files(many)
     expect(bench.locator(".own-progress_line").first).to_contain_text("of 5,000 texts")
     own = tmp_path / "own.jsonl"
-    own.write_text("\n".join(json.dumps({"text": f"<b>cat</b> number {i}", "set": "ab"[i % 2]}) for i in range(12)))
+    own.write_text(
+        "\n".join(
+            json.dumps({"text": f"<b>cat</b> number {i}", "title": f"title {i}", "set": "ab"[i % 2]}) for i in range(12)
+        )
+    )
     bench.locator("input[type=file]").set_input_files(own)  # while the other is still on its way
     ready(page, 12)
     rows = page.locator("#texts .row")
     expect(rows.first.locator(".text")).to_have_text("<b>cat</b> number 0")
+    for column, first in (("title", "title 0"), ("text", "<b>cat</b> number 0")):
+        bench.get_by_label("Column with the texts").click()
+        page.get_by_role("option", name=column).click()
+        expect(rows.first.locator(".text")).to_have_text(first)
     for end, first in (("A", 0), ("B", 4)):
         for i in (first, first + 1):
             rows.nth(i).click()

@@ -203,6 +203,56 @@ def test_a_file_without_different_texts_is_a_sentence(model, scheduler, read, tm
     assert progress["message"].endswith(".") and progress["message"][0].isupper()
 
 
+def test_a_column_is_offered_where_there_are_several_and_its_texts_are_shown(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("text,title\nthe cat,One\nthe dog ran,Two\n")
+    maps = Maps(model, scheduler, sentences=read)
+    assert maps.columns(str(file)) == ["text", "title"]
+    *_, last = maps.upload(ME, str(file), "title")
+    assert data_of(last)["texts"] == ["One", "Two"]
+    file.write_text("text,number\nthe cat,1\nthe dog ran,2\n")
+    assert maps.columns(str(file)) == []
+
+
+def test_a_file_that_is_gone_when_another_column_is_chosen_is_a_sentence(model, scheduler, read, tmp_path):
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(tmp_path / "gone.csv"), "title")
+    assert progress["state"] == "error" and "open it again" in progress["message"]
+
+
+@pytest.fixture
+def vectors(model, scheduler, read, tmp_path):
+    """A map of vectors of one's own."""
+    file = tmp_path / "mine.npz"
+    np.savez(file, vectors=np.random.default_rng(0).normal(size=(40, 7)), texts=np.array([f"t{i}" for i in range(40)]))
+    maps = Maps(model, scheduler, sentences=read)
+    maps.shown = list(maps.upload(ME, str(file)))[-1]
+    return maps
+
+
+def test_vectors_of_ones_own_lie_on_a_map_that_the_model_has_no_part_in(vectors):
+    data = data_of(vectors.shown)
+    assert data["texts"][:2] == ["t0", "t1"] and data["written"] and not data["readable"]
+    value, _ = vectors.near(ME, "a cat")
+    assert "your own" in value["near"]["error"]
+
+
+def test_waypoints_take_no_map_of_ones_own_vectors_away(vectors):
+    *_, (value, progress) = vectors.take_waypoints(ME, ["the cat", "the dog"])
+    assert "have no place" in progress["message"] and data_of([value])["texts"][0] == "t0"
+
+
+def test_vectors_of_ones_own_have_umaps(vectors, layout_without_umap):
+    *_, last = vectors.fit(ME, 5, 0.1)
+    assert umaps(data_of(last)) == ["umap-5-0.1"]
+
+
+def test_vectors_that_cannot_be_read_are_a_sentence(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.npz"
+    file.write_bytes(b"no archive")
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
+    assert progress["state"] == "error" and "expected one of numpy" in progress["message"]
+
+
 def test_three_visitors_open_the_same_file_at_once(model, scheduler, read, tmp_path):
     """Gradio keeps equal uploads as one file: none of the visitors may take it away from the others."""
     file = tmp_path / "mine.txt"
