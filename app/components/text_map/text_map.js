@@ -111,7 +111,8 @@ function names(c, x, y) {
 // How far the nearest of the listed texts are, at their points.
 function distances(c, x, y) {
   if (centre === null && !asked) return [];
-  const free = room();
+  const free = room(), spot = asked?.at[chart()];
+  if (spot) [[40, 0], [7.2 * Math.min(42, asked.text.length) + 20, -18]].forEach(([width, above]) => free(...spot, width, above)); // the query's own
   return listed.filter(([i]) => i !== centre).slice(0, TOLD).flatMap(([i, far]) => {
     const text = far.toFixed(2);
     return free(x[i], y[i], 36, 14) ? [label(c, x[i], y[i], text, {yshift: 14, font: {family: c.font, size: 12, color: c.ink}})] : [];
