@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 from typing import Any
 
 import numpy as np
 
 from coladlm.latent.faithfulness import trustworthiness
-from coladlm.latent.projection import PCAMap, UMAPMap, fit_pca
+from coladlm.latent.projection import PCAMap, UMAPMap, UMAPSettings, fit_pca
 from coladlm.latent.text_map import cluster, cluster_words
 
 from ..components.text_map import text_map_value
@@ -16,34 +18,74 @@ from .text_files import Texts
 
 NEAREST = 20
 MEASURED = 1500  # texts that the trustworthiness is measured on
+CHUNK = 512  # texts whose distances to all others are in memory at once
+PCA = "pca"
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a visitor looks at a map. selected: indices of texts. chart: a name of `TextCloud.charts`. by: what the
+    points are coloured by.
+    """
+
+    selected: tuple[int, ...] = ()
+    chart: str = ""
+    by: str = "cluster"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Query:
+    """A text that is compared with those on the map, and where it lies (d,)."""
+
+    text: str
+    vector: np.ndarray
 
 
 class TextCloud:
-    """Texts with their vectors and the maps of them."""
+    """Texts with their vectors and the maps of them.
 
-    def __init__(self, texts: Texts, vectors: np.ndarray) -> None:
-        self.texts, self.vectors = texts, vectors
-        self.clusters = cluster(vectors)
+    model: fingerprint of the model that the vectors come from, "" for vectors of the visitor's own. charts: maps by
+    name, in the order in which they came. clusters, pca: of the vectors, where they are known already.
+    """
+
+    def __init__(
+        self, texts: Texts, vectors: np.ndarray, model: str, clusters: np.ndarray | None = None,
+        pca: PCAMap | None = None,
+    ) -> None:  # fmt: skip
+        self.texts, self.vectors, self.model = texts, vectors, model
+        self.id = secrets.token_hex(8)  # by which a page knows whether it shows these texts already
+        self.clusters = cluster(vectors) if clusters is None else clusters
         self.names = cluster_words(texts.texts, self.clusters)
-        self.pca = fit_pca(vectors, min(2, vectors.shape[1]))
-        self.charts: dict[str, PCAMap | UMAPMap] = {"pca": self.pca}
+        self.pca = pca or fit_pca(vectors, min(2, vectors.shape[1]))
+        self.charts: dict[str, PCAMap | UMAPMap] = {PCA: self.pca}
+        self.nearest_texts, self.nearest_distances = _neighbours(vectors, min(NEAREST + 1, len(vectors)))
         self.waypoints: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
+        self.query: Query | None = None
+        self.view = View()
+        self._written: dict[tuple[str, ...], str] = {}  # what `json` says, by the charts that there were
 
     @property
     def nbytes(self) -> int:
         """About how much memory it takes: of its texts, and of the arrays of its charts, which a fit may add to."""
         written = sum(len(text) for texts in (self.texts.texts, self.texts.sets) for text in texts)
         parts = [vars(chart).values() for chart in self.charts.values()]
-        arrays = [self.vectors, *(array for values in parts for array in values if isinstance(array, np.ndarray))]
-        return 2 * written + sum(array.nbytes for array in arrays)
+        arrays = [self.vectors, self.nearest_texts, self.nearest_distances]
+        arrays += [array for values in parts for array in values if isinstance(array, np.ndarray)]
+        return 2 * written + sum(map(len, self._written.values())) + sum(array.nbytes for array in arrays)
 
     def placed(self) -> dict[str, np.ndarray]:
         """Where the texts lie on each map, (n, 2)."""
-        return {name: chart.place(self.vectors) for name, chart in self.charts.items()}
+        return {name: _plane(chart.place(self.vectors)) for name, chart in self.charts.items()}
 
-    def value(self, near: dict[str, Any] | None = None) -> dict[str, Any]:
-        """For a TextMap. near: see `text_map_value`."""
-        return text_map_value(self.json(), near, self._waypoints())
+    def value(self, wrong: dict[str, Any] | None = None) -> dict[str, Any]:
+        """For a TextMap. wrong: what a search came to that found no place, see `text_map_value`."""
+        return text_map_value(self.json(), wrong or self._near(), self._waypoints(), dataclasses.asdict(self.view))
+
+    def _near(self) -> dict[str, Any] | None:
+        if self.query is None:
+            return None
+        at = {name: spot[0] for name, spot in self._at(self.query.vector[None]).items()}
+        return {"text": self.query.text, "pairs": self.nearest(self.query.vector), "at": at}
 
     def _waypoints(self) -> dict[str, Any] | None:
         if self.waypoints is None:
@@ -53,27 +95,43 @@ class TextCloud:
         ends, way = float(np.linalg.norm(vectors[-1] - vectors[0])), float(steps.sum())
         note = f"{len(texts)} waypoints, numbered in their order. From one to the next the way is {way:.2f} long in all"
         note += f", {way / ends:.1f} times the straight way between the ends." if ends > 1e-6 else "."
-        at = {name: np.round(chart.place(vectors), 4).tolist() for name, chart in self.charts.items()}
-        return {"texts": texts, "at": at, "note": note + " The numbers are true latent distances."}
+        return {"texts": texts, "at": self._at(vectors), "note": note + " The numbers are true distances of meaning."}
+
+    def _at(self, vectors: np.ndarray) -> dict[str, list[list[float]]]:
+        """Where vectors (n, d) lie on each map."""
+        return {name: np.round(_plane(chart.place(vectors)), 4).tolist() for name, chart in self.charts.items()}
 
     def json(self) -> str:
         """Everything that a TextMap draws of the texts, in units of its own."""
+        charts = tuple(self.charts)
+        if charts not in self._written:
+            self._written = {charts: self._json()}
+        return self._written[charts]
+
+    def _json(self) -> str:
         placed = self.placed()
-        arrays = {**placed, "latents": self.vectors}
-        units = {name: float(np.abs(array).max() or 1) / INT16 for name, array in arrays.items()}
-        packed = {name: packed_int16(array, units[name]) for name, array in arrays.items()}
+        units = {name: float(np.abs(array).max() or 1) / INT16 for name, array in placed.items()}
+        far = float(self.nearest_distances.max() or 1) / INT16
         return compact(
             {
+                "id": self.id,
                 "texts": self.texts.texts,
                 "sets": self.texts.sets,
                 "lengths": [len(text) for text in self.texts.texts],
                 "cluster": self.clusters.tolist(),
                 "names": self.names,
-                "width": self.vectors.shape[1],
-                "latents": packed.pop("latents"),
-                "at": packed,
+                "neighbours": {
+                    "count": self.nearest_texts.shape[1],
+                    "texts": packed_int16(self.nearest_texts, 1),
+                    "distances": packed_int16(self.nearest_distances, far),
+                    "unit": far,
+                },
+                "charts": [[name, chart_label(name)] for name in placed],
+                "at": {name: packed_int16(array, units[name]) for name, array in placed.items()},
                 "units": units,
                 "numbers": {name: self._note(name, placed[name]) for name in placed},
+                "written": self.texts.written,
+                "readable": bool(self.model),
             }
         )
 
@@ -83,12 +141,49 @@ class TextCloud:
         trust = trustworthiness(self.vectors[some], placed[some])
         found = "too few texts to measure the trustworthiness of near neighbours"
         if np.isfinite(trust):
-            found = f"trustworthiness of near neighbours {trust:.2f} (1 is perfect)"
-        if name == "pca":
+            found = f"trustworthiness of near neighbours {trust:.2f} (1 if all that lie near here are near in truth)"
+        if name == PCA:
             return f"PCA shows {self.pca.explained.sum():.0%} of the variance in two dimensions; {found}."
-        return f"Distances on a UMAP are not latent distances: near is near, far means little; {found}."
+        return f"Distances on a UMAP are not those of the vectors: near is near, far means little; {found}."
 
     def nearest(self, vector: np.ndarray) -> list[list[float]]:
         """[index, distance] of the nearest texts."""
         distances = np.linalg.norm(self.vectors - vector, axis=1)
         return [[int(i), round(float(distances[i]), 4)] for i in np.argsort(distances, kind="stable")[:NEAREST]]
+
+
+def chart_name(settings: UMAPSettings) -> str:
+    """The name of a UMAP among a cloud's charts."""
+    return f"umap-{settings.neighbours}-{settings.min_dist:g}"
+
+
+def chart_label(name: str) -> str:
+    """What a visitor calls a chart."""
+    if name == PCA:
+        return "PCA"
+    _, neighbours, min_dist = name.split("-")
+    return f"UMAP ({neighbours}, {min_dist})"
+
+
+def _plane(placed: np.ndarray) -> np.ndarray:
+    """Points (n, 1 or 2) as (n, 2): vectors of one number lie on a line."""
+    return np.pad(placed, ((0, 0), (0, 2 - placed.shape[1])))
+
+
+def _neighbours(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest texts of every text, itself among them (n, count), and their distances, nearest first."""
+    squares = np.square(vectors, dtype=np.float64).sum(1)
+    found = np.empty((len(vectors), count), np.int32)
+    distances = np.empty((len(vectors), count), np.float32)
+    for start in range(0, len(vectors), CHUNK):
+        mine = slice(start, start + CHUNK)
+        apart = squares[mine, None] + squares - 2 * (vectors[mine] @ vectors.T)
+        own = np.arange(start, start + len(apart))
+        apart[own - start, own] = -1  # itself before its equals
+        few = np.argpartition(apart, count - 1, axis=1)[:, :count]
+        # from the differences, which leave no rounding between equal vectors
+        true = np.linalg.norm(vectors[mine, None] - vectors[few], axis=-1)
+        order = np.lexsort((few, few != own[:, None], true))
+        found[mine] = np.take_along_axis(few, order, 1)
+        distances[mine] = np.take_along_axis(true, order, 1)
+    return found, distances

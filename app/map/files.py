@@ -33,8 +33,8 @@ def text_table(cloud: TextCloud) -> bytes:
 
 
 def text_arrays(cloud: TextCloud) -> bytes:
-    """texts, sets, latents (n, d), cluster (n,) and each map (n, 2) as .npz; no array needs pickle to load."""
+    """texts, sets, vectors (n, d), cluster (n,) and each map (n, 2) as .npz; no array needs pickle to load."""
     out = io.BytesIO()
-    arrays: dict[str, Any] = {**cloud.placed(), "latents": cloud.vectors, "cluster": cloud.clusters}
+    arrays: dict[str, Any] = {**cloud.placed(), "vectors": cloud.vectors, "cluster": cloud.clusters}
     np.savez_compressed(out, texts=np.array(cloud.texts.texts), sets=np.array(cloud.texts.sets), **arrays)
     return out.getvalue()

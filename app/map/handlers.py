@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +16,14 @@ from coladlm import ColaDLM
 from coladlm.latent.directions import build as build_direction
 from coladlm.latent.projection import (
     MAX_FITTED,
+    ProjectionError,
     UMAPSettings,
     cache_folder,
     fit_umap,
 )
 from coladlm.latent.reference_cloud import load_sentences
-from coladlm.latent.text_map import text_vectors
+from coladlm.latent.sentence_map import UMAP_SETTINGS, SentenceMap, read_sentences
+from coladlm.latent.sentence_meaning import meaning_vectors
 from coladlm.serve import Scheduler, Waiting
 
 from ..components.progress_line import progress_value
@@ -30,26 +33,35 @@ from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
 from ..shared.waiting import waiting_parts
-from .cloud import TextCloud
+from .cloud import Query, TextCloud, View, chart_label, chart_name
 from .files import text_arrays, text_page, text_table
-from .text_files import TextFileError, Texts, read_texts
+from .text_files import TextFileError, Texts, read_texts, text_columns
+from .vector_files import ENDING, read_vectors
 
 MOST_REQUESTS = 1024  # visitors whose latest request is known: more than can wait
 MOST_KEPT = 16  # maps that are kept
 MOST_KEPT_BYTES = 256 << 20
 KEPT_SECONDS = 2 * 60 * 60  # since a map was last asked for something
 MOST_LISTED = 256  # texts of an end of a direction
-SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2)
+MOST_CHARTS = 8  # maps of the same texts
+NEIGHBOURS = (2, 100)  # bounds of a UMAP's settings
+MIN_DIST = (0.0, 0.99)
+GONE = "The map is not here any more. Open the sentences or your texts anew."
 
 
 class Maps:
     """The handlers, and the maps of the last visitors, by the sessions of their pages.
 
-    A map outlives its page's connection: gradio takes one that breaks off for a page that was closed.
+    A map outlives its page's connection: gradio takes one that breaks off for a page that was closed. sentences: those
+    that ship, as the model reads them; they are read when they are first needed where that is not known.
     """
 
-    def __init__(self, model: ColaDLM, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, model: ColaDLM, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic,
+        sentences: SentenceMap | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.scheduler = model, scheduler
+        self.sentences = sentences or _shipped_for(model)
         self._clouds: BoundedStore[str, TextCloud] = BoundedStore(
             MOST_KEPT, MOST_KEPT_BYTES, KEPT_SECONDS, lambda cloud: cloud.nbytes, clock
         )
@@ -61,15 +73,33 @@ class Maps:
     def get(self, visitor: str) -> TextCloud | None:
         return self._clouds.get(visitor)
 
+    def open(self, visitor: str) -> Iterator[list[Any]]:
+        """(map, progress) of the map that the visitor has, or of the sentences that ship. Nothing, where texts are on
+        their way already.
+        """
+        cloud = self.get(visitor)
+        if cloud is not None:
+            yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
+        elif self._requested.get(visitor) is None:
+            yield from self.shipped(visitor)
+
     def shipped(self, visitor: str) -> Iterator[list[Any]]:
         """(map, progress) with the sentences that ship with the app, until the visitor asks for other texts."""
         sentences = load_sentences()
         texts = Texts(sentences, [""] * len(sentences), f"{len(sentences)} sentences from TinyStories.")
         yield from self._made(visitor, texts, self._ask(visitor))
 
-    def upload(self, visitor: str, file: str | None) -> Iterator[list[Any]]:
+    def columns(self, file: str | None) -> list[str]:
+        """The columns of a file that hold texts, where there are several to choose from."""
+        try:
+            found = [] if file is None or Path(file).suffix.lower() == ENDING else text_columns(file)
+        except (ValueError, OSError):
+            return []  # `upload` says what is wrong with the file
+        return found if len(found) > 1 else []
+
+    def upload(self, visitor: str, file: str | None, column: str = "") -> Iterator[list[Any]]:
         """(map, progress) with the texts of a file, until the visitor asks for other texts. What is wrong with it comes
-        as a sentence.
+        as a sentence. column: see `read_texts`.
 
         The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
         """
@@ -77,11 +107,26 @@ class Maps:
             return
         requested = self._ask(visitor)
         try:
-            texts = read_texts(file)
+            if not Path(file).exists():
+                raise TextFileError("the file is deleted by now, expected it within minutes: open it again")
+            if Path(file).suffix.lower() == ENDING:
+                yield from self._own_vectors(visitor, file)
+                return
+            texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
-            yield [gr.skip(), progress_value("error", message=_note(error))]
+            self._forget(visitor, requested)
+            yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
         yield from self._made(visitor, texts, requested)
+
+    def _own_vectors(self, visitor: str, file: str) -> Iterator[list[Any]]:
+        """(map, progress) with vectors of the visitor's own, in which the model has no part. Raises TextFileError."""
+        yield [gr.skip(), progress_value("running", ["reading the vectors"], 0.0, "Reading", "texts")]
+        texts, vectors = read_vectors(file)
+        cloud = TextCloud(texts, vectors, "")
+        self._requested.forget(visitor)  # texts that were on their way come too late now
+        self._clouds.keep(visitor, cloud)
+        yield [cloud.value(), progress_value("idle", message=texts.note)]
 
     def _ask(self, visitor: str) -> object:
         """Stands for what a visitor asks for now."""
@@ -93,8 +138,8 @@ class Maps:
         try:
             if len(set(texts.texts)) < 2:
                 raise TextFileError("all texts are the same, expected at least two that differ")
-            vectors = None
-            for event in self._encoding(visitor, texts.texts):
+            cloud = None
+            for event in self._reading(visitor, texts.texts):
                 if self._requested.get(visitor) is not requested:
                     return
                 if isinstance(event, Waiting):
@@ -102,23 +147,58 @@ class Maps:
                         yield [gr.skip(), progress_value("waiting", waiting_parts(event), 0.0, "Waiting", "texts")]
                     continue
                 share, vectors = event
-                parts = ["encoding", f"{round(share * len(texts.texts)):,} of {len(texts.texts):,} texts"]
-                yield [gr.skip(), progress_value("running", parts, share, "Encoding", "texts")]
-            assert vectors is not None  # the last one brings them
-            if len(np.unique(vectors, axis=0)) < 2:
-                raise TextFileError("all texts have the same latents, expected at least two that differ")
-            cloud = TextCloud(texts, vectors)
+                cloud = None if vectors is None else self._cloud(texts, vectors)
+                parts = ["reading", f"{round(share * len(texts.texts)):,} of {len(texts.texts):,} texts"]
+                yield [gr.skip(), progress_value("running", parts, share, "Reading", "texts")]
+            assert cloud is not None  # the last one brings it
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            yield [gr.skip(), progress_value("error", message=_note(error))]
+            self._forget(visitor, requested)
+            yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
         if self._requested.get(visitor) is not requested:
             return
         self._clouds.keep(visitor, cloud)
+        self._forget(visitor, requested)
         yield [cloud.value(), progress_value("idle", message=texts.note)]
 
-    def _encoding(self, visitor: str, texts: Sequence[str]) -> Iterator[Any]:
-        """What `text_vectors` gives, in turns, and Waiting in between."""
-        with self.scheduler.alone(lambda: text_vectors(self.model, texts), visitor, "encode") as events:
+    def _still(self, visitor: str) -> Any:
+        """What the map shows when nothing new has come: what it did, or that there is nothing."""
+        return text_map_value(failed=True) if self.get(visitor) is None else gr.skip()
+
+    def _forget(self, visitor: str, requested: object) -> None:
+        if self._requested.get(visitor) is requested:
+            self._requested.forget(visitor)
+
+    def _cloud(self, texts: Texts, vectors: np.ndarray) -> TextCloud:
+        if len(np.unique(vectors, axis=0)) < 2:
+            raise TextFileError("all texts have the same vector, expected at least two that differ")
+        known = self.sentences
+        if known is None or vectors is not known.vectors:
+            return TextCloud(texts, vectors, self.model.fingerprint)
+        cloud = TextCloud(texts, vectors, self.model.fingerprint, known.clusters, known.pca)
+        if known.umap is not None:
+            cloud.charts[chart_name(UMAP_SETTINGS)] = known.umap
+        return cloud
+
+    def _reading(self, visitor: str, texts: Sequence[str]) -> Iterator[Any]:
+        """(share done, where the texts lie (n, d) in the last one), in turns, and Waiting in between."""
+        if self.sentences is None:
+            with self.scheduler.alone(lambda: read_sentences(self.model), visitor, "encode") as events:
+                for event in events:
+                    if isinstance(event, Waiting):
+                        yield event
+                    else:
+                        share, found = event
+                        self.sentences = found or self.sentences
+                        yield 0.5 * share, None
+        known = self.sentences
+        assert known is not None  # read above
+        if list(texts) == load_sentences():
+            yield 1.0, known.vectors
+            return
+        with self.scheduler.alone(
+            lambda: meaning_vectors(self.model, texts, known.company), visitor, "encode"
+        ) as events:  # fmt: skip
             yield from events
 
     def take_waypoints(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
@@ -132,15 +212,35 @@ class Maps:
         if cloud is None:  # the last value said why
             return
         try:
+            if not cloud.model:
+                raise TextFileError(
+                    "the map shows vectors of your own, among which the waypoints have no place: show the sentences "
+                    "that ship with this page first"
+                )
             if len(texts) < 2:
                 raise TextFileError("the interpolation has fewer than two waypoints with a text, expected at least two")
-            found = self._encoding(visitor, list(texts)[:MOST_LISTED])
-            *_, (_, vectors) = (event for event in found if not isinstance(event, Waiting))
+            vectors = self._read_now(visitor, list(texts)[:MOST_LISTED])
         except ValueError as error:
             yield [cloud.value(), progress_value("error", message=_note(error))]
             return
         cloud.waypoints = list(texts)[:MOST_LISTED], vectors
+        cloud.query = None
         yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
+
+    def _read_now(self, visitor: str, texts: Sequence[str]) -> np.ndarray:
+        *_, (_, vectors) = (event for event in self._reading(visitor, texts) if not isinstance(event, Waiting))
+        return vectors
+
+    def set_view(self, visitor: str, selected: Any, chart: Any, by: Any) -> None:
+        """Keeps how the visitor looks at the map, for a file of it. What does not fit the map is left out."""
+        cloud = self.get(visitor)
+        if cloud is None:
+            return
+        chosen = selected if isinstance(selected, list) else []
+        indices = sorted({i for i in chosen if type(i) is int and 0 <= i < len(cloud.vectors)})
+        cloud.view = View(
+            tuple(indices), chart if chart in cloud.charts else "", by if by in ("length", "set") else "cluster"
+        )
 
     def save(self, visitor: str, kind: str) -> dict[str, Any]:
         """The map as a file, for a Saver."""
@@ -153,20 +253,48 @@ class Maps:
             return saved("texts.csv", "text/csv", text_table(cloud))
         return saved("text-map.html", "text/html", text_page(cloud.value()))
 
-    def fit(self, visitor: str) -> Iterator[list[Any]]:
-        """(map, its own progress) with a UMAP of the visitor's texts, fitted in a process of its own."""
+    def fit(self, visitor: str, neighbours: Any = None, min_dist: Any = None) -> Iterator[list[Any]]:
+        """(map, its own progress) with one more UMAP of the visitor's texts, fitted in a process of its own.
+
+        neighbours, min_dist: its settings; without them it is the usual one, and nothing where the texts are too few.
+        """
         cloud = self.get(visitor)
-        if cloud is None or "umap" in cloud.charts or len(set(cloud.texts.texts)) < 2 * SETTINGS.neighbours:
+        usual = neighbours is None
+        try:
+            settings = UMAP_SETTINGS if usual else _settings(neighbours, min_dist)
+            if cloud is None:
+                raise ProjectionError(GONE)
+            if not usual and len(cloud.charts) >= MOST_CHARTS:
+                raise ProjectionError(
+                    f"there are {len(cloud.charts)} maps of these texts, expected fewer than {MOST_CHARTS} before "
+                    "another: open the texts anew to begin again"
+                )
+            different = len(np.unique(cloud.vectors, axis=0))
+            if different < 2 * settings.neighbours:
+                found = f"{different} different texts with {settings.neighbours} neighbours"
+                raise ProjectionError(f"the map has {found}, expected twice as many texts as neighbours")
+        except ValueError as error:
+            if not usual:
+                yield [gr.skip(), progress_value("error", message=_note(error))]
             return
-        points = cloud.vectors
+        if chart_name(settings) in cloud.charts:
+            if not usual:
+                note = f"There is a map of these settings already: {chart_label(chart_name(settings))}."
+                yield [gr.skip(), progress_value("idle", message=note)]
+            return
+        yield from self._fitting(visitor, cloud, settings)
+
+    def _fitting(self, visitor: str, cloud: TextCloud, settings: UMAPSettings) -> Iterator[list[Any]]:
+        points, name = cloud.vectors, chart_name(settings)
         if len(points) > MAX_FITTED:
             points = points[np.linspace(0, len(points) - 1, MAX_FITTED).astype(int)]
         try:
             with _folder_for(cloud) as folder:
-                for progress in fit_umap(points, SETTINGS, self.model.fingerprint, Path(folder)):
+                for progress in fit_umap(points, settings, cloud.model, Path(folder)):
                     if progress.result is not None:
-                        cloud.charts["umap"] = progress.result
-                    yield [gr.skip(), progress_value("idle", message=f"UMAP, in the background: {progress.message}")]
+                        cloud.charts[name] = progress.result
+                    note = f"{chart_label(name)}, in the background: {progress.message}"
+                    yield [gr.skip(), progress_value("idle", message=note)]
         except ValueError as error:
             yield [gr.skip(), progress_value("error", message=_note(error))]
             return
@@ -174,15 +302,28 @@ class Maps:
         yield [cloud.value() if still else gr.skip(), progress_value("idle")]
 
     def near(self, visitor: str, text: str) -> list[Any]:
-        """(map, progress) with the texts that lie nearest to a text of the visitor's."""
+        """(map, progress) with the texts that lie nearest to a text of the visitor's, and where that lies."""
         cloud = self.get(visitor)
         if cloud is None:
-            return [gr.skip(), progress_value("error", message="The map is not there any more: make it again.")]
+            return [text_map_value(failed=True), progress_value("error", message=GONE)]
         try:
-            *_, (_, vectors) = self.scheduler.look(lambda: list(text_vectors(self.model, [text])))
+            if not cloud.model:
+                raise TextFileError(
+                    "these vectors are your own, so the model cannot say where a text lies among them: search by words"
+                )
+            vectors = self._near(visitor, text)
         except ValueError as error:
-            return [gr.skip(), progress_value("error", message=_note(error))]
-        return [cloud.value({"text": text, "pairs": cloud.nearest(vectors[0])}), gr.skip()]
+            return [cloud.value({"text": text, "error": _note(error)}), gr.skip()]
+        cloud.query = Query(text, vectors[0])
+        return [cloud.value(), gr.skip()]
+
+    def _near(self, visitor: str, text: str) -> np.ndarray:
+        known = self.sentences
+        if known is None:
+            return self._read_now(visitor, [text])
+        *_, (_, vectors) = self.scheduler.look(lambda: list(meaning_vectors(self.model, [text], known.company)))
+        assert vectors is not None  # the last one brings them
+        return vectors
 
     def direction(self, first: Sequence[str], second: Sequence[str]) -> str:
         """What two selections make, in a sentence."""
@@ -197,6 +338,22 @@ class Maps:
             f"From A ({len(first)} texts) to B ({len(second)} texts) the mean latent moves by {found.length:.2f} radii "
             "of the sphere of latents. In Edit, it is a direction that a span can be pushed along."
         )
+
+
+def _shipped_for(model: ColaDLM) -> SentenceMap | None:
+    """The sentences as they ship, where it is this model that read them."""
+    found = SentenceMap.load()
+    return found if found.fingerprint == model.fingerprint else None
+
+
+def _settings(neighbours: Any, min_dist: Any) -> UMAPSettings:
+    """Raises ProjectionError."""
+    (fewest, most), (least, largest) = NEIGHBOURS, MIN_DIST
+    if not isinstance(neighbours, int | float) or not fewest <= neighbours <= most or neighbours != int(neighbours):
+        raise ProjectionError(f"neighbours is {neighbours!r}, expected a whole number from {fewest} to {most}")
+    if not isinstance(min_dist, int | float) or not least <= min_dist <= largest:
+        raise ProjectionError(f"min_dist is {min_dist!r}, expected a number from {least:g} to {largest:g}")
+    return dataclasses.replace(UMAP_SETTINGS, neighbours=int(neighbours), min_dist=round(float(min_dist), 2))
 
 
 def _folder_for(cloud: TextCloud) -> Any:

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from coladlm.latent.reference_cloud import load_sentences
+from coladlm.latent.sentence_map import UMAP_SETTINGS
 
 from ..components import ProgressLine
+from ..components.progress_line import progress_value
 from ..components.saver import Saver
 from ..components.text_map import TextMap
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
-from .handlers import MOST_LISTED, Maps
-from .text_files import ENDINGS
+from .handlers import MIN_DIST, MOST_LISTED, NEIGHBOURS, Maps
+from .text_files import ENDINGS, TEXT_NAMES
+from .vector_files import ENDING as VECTORS_ENDING
 
 NAME = "map"
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
-EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or open your own above."
+EMPTY = "No texts on the map. Begin with the {count} sentences that ship with this page, or open your own below."
 NOTE = (
-    "Every point is a text, at the mean of its latents: texts of like words lie together, their order counts little. "
-    "The map flattens {channels} dimensions to two, so what lies together on it may still be far apart; the numbers in "
-    "the lists are true distances."
+    "Every point is a text, placed by what the model takes it to mean: the states of its diffusion transformer as it "
+    "reads the text, averaged. Search by a word, or write a sentence and press Enter: it gets a point of its own, and "
+    "the texts nearest to it are listed."
+)
+UMAP_NOTE = (
+    "A UMAP draws near what is near in truth and leaves the rest to chance. With few neighbours it shows small groups, "
+    "with many the whole; a small distance packs the points of a group, a large one spreads them. It is fitted "
+    "in the background, in some seconds, and then offered: the map that you see stays until you choose another."
 )
 UPLOAD_NOTE = (
-    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”. Up to "
-    "20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file is read once and deleted after a few minutes."
+    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; where "
+    "several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file goes "
+    "after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows vectors that "
+    "another program made."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
@@ -44,86 +54,150 @@ def _paragraph(text: str) -> str:
 
 
 class _LaidOut(NamedTuple):
-    """The components of the tab. note: of a direction. fitted: how far a UMAP is."""
+    """The components of the tab. note: of a direction. fit, neighbours, min_dist: for another UMAP. fitted: how far it
+    is.
+    """
 
-    file: gr.File
-    progress: ProgressLine
     texts: TextMap
+    progress: ProgressLine
     note: gr.HTML
     to_edit: gr.Button
     fitted: ProgressLine
+    file: gr.File
+    column: gr.Dropdown
+    sentences: gr.Button
+    neighbours: gr.Slider
+    min_dist: gr.Slider
+    fit: gr.Button
     saver: Saver
 
 
-def _lay_out(resident: Resident, no_direction: str) -> _LaidOut:
+def _lay_out(no_direction: str) -> _LaidOut:
     """no_direction: what is said, as HTML, while there is none."""
     with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
-        gr.HTML(f"<p class='about'>{NOTE.format(channels=resident.first.latent_dim)}</p>", js_on_load=None)
-        with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
-            gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
-            file = gr.File(label=f"Texts ({', '.join(ENDINGS)})", file_types=list(ENDINGS), height=120)
-        progress = ProgressLine(elem_classes="progress")
+        gr.HTML(f"<p class='about'>{NOTE}</p>", js_on_load=None)
         texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+        progress = ProgressLine(elem_classes="fold-progress")
         with gr.Row(elem_classes="direction"):
             note = gr.HTML(no_direction, elem_id="direction-note", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
         fitted = ProgressLine(elem_classes="fitting")
+        with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
+            gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
+            endings = [*ENDINGS, VECTORS_ENDING]
+            file = gr.File(label=f"Texts or vectors ({', '.join(endings)})", file_types=endings, height=120)
+            column = gr.Dropdown([], label="Column with the texts", visible=False)
+            sentences = gr.Button("Show the sentences that ship with this page", min_width=160)
+        with gr.Accordion("Another UMAP", open=False, elem_classes="more"):
+            gr.HTML(f"<p class='about'>{UMAP_NOTE}</p>", js_on_load=None)
+            with gr.Row():
+                neighbours = gr.Slider(*NEIGHBOURS, UMAP_SETTINGS.neighbours, step=1, label="Neighbours (n_neighbors)")
+                min_dist = gr.Slider(*MIN_DIST, UMAP_SETTINGS.min_dist, step=0.01, label="Distance (min_dist)")
+            fit = gr.Button("Fit this UMAP", min_width=160)
         saver = Saver("Save", FILES, elem_id="map-save")
-    return _LaidOut(file, progress, texts, note, to_edit, fitted, saver)
+    return _LaidOut(texts, progress, note, to_edit, fitted, file, column, sentences, neighbours, min_dist, fit, saver)
 
 
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave it."""
     maps = resident.per_model(lambda model: Maps(model, resident.scheduler))
-    laid_out = _lay_out(resident, _paragraph(maps().direction([], [])))
-    file, progress, texts, note, to_edit, fitted, saver = laid_out
-    first, second = gr.State([]), gr.State([])
+    laid_out = _lay_out(_paragraph(maps().direction([], [])))
+    fitting = _connect_texts(maps, laid_out)
+    _connect_selections(maps, laid_out)
+
+    def take_waypoints(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
+        yield from maps().take_waypoints(visitor, texts)
+
+    first, second = _connect_direction(maps, laid_out)
+    return TabLinks(
+        sends=[Sender(laid_out.texts.edit, "edit")],
+        take_texts=take_waypoints,
+        texts_outputs=[laid_out.texts, laid_out.progress],
+        texts_options=READS,
+        texts_then=fitting,
+        texts_sends=[TextsSender(laid_out.texts.select, "interpolate")],
+        list_sends=[ListSender(laid_out.to_edit.click, "edit", first, second)],
+    )
+
+
+def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[Any], None]:
+    """What puts texts on the map, and maps of them beside it; returns what connects the usual UMAP to a listener."""
+    texts, progress, fitted, file = laid_out.texts, laid_out.progress, laid_out.fitted, laid_out.file
 
     # gradio empties what a generator that yields nothing is to change
+
+    def on_open(request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]
+        yield from maps().open(session_of(request))
 
     def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]
         yield from maps().shipped(session_of(request))
 
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip(), None]
+        columns = maps().columns(file)
+        usual = next((column for name in TEXT_NAMES for column in columns if column.lower() == name), None)
+        choice = gr.Dropdown(choices=columns, value=usual, visible=bool(columns))
+        yield [gr.skip(), gr.skip(), None, choice, file]
         for values in maps().upload(session_of(request), file):
-            yield [*values, gr.skip()]
+            yield [*values, gr.skip(), gr.skip(), gr.skip()]
 
-    def on_fit(request: gr.Request) -> Iterator[list[Any]]:
+    def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), gr.skip()]
+        if column:
+            yield from maps().upload(session_of(request), file, column)
+
+    def on_usual_fit(request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]
         yield from maps().fit(session_of(request))
 
+    def on_fit(neighbours: float, min_dist: float, request: gr.Request) -> Iterator[list[Any]]:
+        yield [gr.skip(), progress_value("idle", message="The UMAP begins as soon as no other is being fitted.")]
+        yield from maps().fit(session_of(request), neighbours, min_dist)
+
+    options: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
+
+    def then_fit(listener: Any) -> None:
+        listener.then(on_usual_fit, None, [texts, fitted], **options)
+
+    then_fit(texts.submit(on_open, None, [texts, progress], **QUICK, **UNLIMITED))
+    then_fit(laid_out.sentences.click(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED))
+    opened = gr.State()  # the file that was opened last, while it is there
+    outputs = [texts, progress, file, laid_out.column, opened]
+    then_fit(file.upload(on_file, file, outputs, **EVERY, **QUICK, **UNLIMITED))
+    choice = [laid_out.column, opened]
+    then_fit(laid_out.column.input(on_column, choice, [texts, progress], **EVERY, **QUICK, **UNLIMITED))
+    laid_out.fit.click(on_fit, [laid_out.neighbours, laid_out.min_dist], [texts, fitted], **options)
+    return then_fit
+
+
+def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
+    """What a visitor does with the texts that are there."""
+    texts, progress, saver = laid_out.texts, laid_out.progress, laid_out.saver
+
     def on_near(event: gr.EventData, request: gr.Request) -> list[Any]:
         return maps().near(session_of(request), event.text)
+
+    def on_view(event: gr.EventData, request: gr.Request) -> None:
+        maps().set_view(session_of(request), event.selected, event.chart, event.by)
+
+    def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+        return maps().save(session_of(request), event.kind)
+
+    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
+    texts.blur(on_view, None, None, **EVERY, **QUICK, **UNLIMITED)
+    saver.select(on_save, None, saver, **QUICK)
+
+
+def _connect_direction(maps: Callable[[], Maps], laid_out: _LaidOut) -> tuple[gr.State, gr.State]:
+    """Two selections as the ends of a direction: their texts."""
+    first, second = gr.State([]), gr.State([])
 
     def on_end(event: gr.EventData, first: list[str], second: list[str]) -> list[Any]:
         chosen = [text for text in event.texts if isinstance(text, str)][:MOST_LISTED]
         ends = (chosen, second) if event.end == "first" else (first, chosen)
         return [*ends, _paragraph(maps().direction(*ends)), gr.Button(interactive=all(ends))]
 
-    def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return maps().save(session_of(request), event.kind)
-
-    def take_waypoints(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
-        yield from maps().take_waypoints(visitor, texts)
-
-    fitting: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
-
-    def then_fit(listener: Any) -> None:
-        listener.then(on_fit, None, [texts, fitted], **fitting)
-
-    then_fit(texts.submit(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED))
-    then_fit(file.upload(on_file, file, [texts, progress, file], **EVERY, **QUICK, **UNLIMITED))
-    texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
-    texts.like(on_end, [first, second], [first, second, note, to_edit], **QUICK, **UNLIMITED)
-    saver.select(on_save, None, saver, **QUICK)
-    return TabLinks(
-        sends=[Sender(texts.edit, "edit")],
-        take_texts=take_waypoints,
-        texts_outputs=[texts, progress],
-        texts_options=READS,
-        texts_then=then_fit,
-        texts_sends=[TextsSender(texts.select, "interpolate")],
-        list_sends=[ListSender(to_edit.click, "edit", first, second)],
-    )
+    outputs = [first, second, laid_out.note, laid_out.to_edit]
+    laid_out.texts.like(on_end, [first, second], outputs, **QUICK, **UNLIMITED)
+    return first, second

@@ -11,7 +11,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ MAX_CHARACTERS = 2000  # of a text; what is longer is cut
 MAX_CELL = 1 << 20
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-LOOKED_AT = 20  # rows by which the delimiter of a table without names is found
+LOOKED_AT = 20  # rows by which the delimiter of a table without names is found, and the columns that hold texts
+TABLES = {".csv": ",", ".tsv": "\t"}  # with their usual delimiters
+JSON = (".json", ".jsonl", ".ndjson")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 # what a file in another encoding than plain UTF-8 begins with; the marks of UTF-32 begin with those of UTF-16
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -36,32 +38,64 @@ class TextFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Texts and the set that each belongs to ("" where the file names none). note: what was left out, for people."""
+    """Texts and the set that each belongs to ("" where the file names none). note: what was left out, for people.
+    written: false for names of points that came without texts.
+    """
 
     texts: list[str]
     sets: list[str]
     note: str = ""
+    written: bool = True
 
 
-def read_texts(path: str | Path, name: str = "") -> Texts:
+def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
     """Reads a file of lines (.txt), a table (.csv, .tsv), JSON lines (.jsonl, .ndjson) or a JSON array (.json).
 
-    It is in UTF-8, or begins with the byte order mark of UTF-16 or UTF-32. Raises TextFileError, OSError.
+    It is in UTF-8, or begins with the byte order mark of UTF-16 or UTF-32. column: where the texts stand, one that
+    `text_columns` names; one of TEXT_NAMES if absent, else the longest of a table. Raises TextFileError, OSError.
     """
-    kind = Path(name or path).suffix.lower()
-    size = os.path.getsize(path)
-    if size > MAX_BYTES:
-        raise TextFileError(f"the file has {size:,} bytes, expected at most {MAX_BYTES:,}")
-    text = _decoded(Path(path).read_bytes())
+    kind, text = _opened(path, name)
     if kind == ".json" and text.lstrip().startswith("["):
-        pairs = _json_array(text)
-    elif kind in (".json", ".jsonl", ".ndjson"):
-        pairs = _json_lines(text)
-    elif kind in (".csv", ".tsv"):
-        pairs = _table(text, "\t" if kind == ".tsv" else ",")
+        pairs = [_entry(entry, line, column) for line, entry in _json_array(text)]
+    elif kind in JSON:
+        pairs = [_entry(entry, line, column) for line, entry in _json_lines(text)]
+    elif kind in TABLES:
+        pairs = _table(text, TABLES[kind], column)
     else:
         pairs = [(line, "") for line in text.splitlines()]
     return sampled([(_one_line(text), _one_line(where)[:60]) for text, where in pairs if text.strip()])
+
+
+def text_columns(path: str | Path, name: str = "") -> list[str]:
+    """The columns of a table, or the keys of JSON, that hold texts, by its first LOOKED_AT rows. Where the first row
+    holds no known name, columns are named "column 1", ... Raises TextFileError, OSError.
+    """
+    kind, text = _opened(path, name)
+    if kind in TABLES:
+        rows = list(itertools.islice(_rows(text, _delimiter(text, TABLES[kind])), LOOKED_AT))
+        names = _column_names(rows)
+        data = [row for _, row in rows[_named(rows) :]]
+        texts = [name for i, name in enumerate(names) if _mostly_words(row[i] for row in data if len(row) > i)]
+        return [name for name in texts if name.lower() not in SET_NAMES]
+    if kind in JSON:
+        entries = _json_array(text) if text.lstrip().startswith("[") else _json_lines(text)
+        found = [entry for _, entry in itertools.islice(entries, LOOKED_AT) if isinstance(entry, dict)]
+        keys = dict.fromkeys(key for entry in found for key in entry if key not in SET_NAMES)
+        return [key for key in keys if _mostly_words(entry[key] for entry in found if isinstance(entry.get(key), str))]
+    return []
+
+
+def _opened(path: str | Path, name: str) -> tuple[str, str]:
+    """The ending of a file and its text."""
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
+        raise TextFileError(f"the file has {size:,} bytes, expected at most {MAX_BYTES:,}")
+    return Path(name or path).suffix.lower(), _decoded(Path(path).read_bytes())
+
+
+def _mostly_words(cells: Iterable[str]) -> bool:
+    filled = [cell for cell in cells if cell.strip()]
+    return sum(any(character.isalpha() for character in cell) for cell in filled) > len(filled) / 2
 
 
 def _decoded(data: bytes) -> str:
@@ -101,8 +135,8 @@ def _one_line(text: str) -> str:
 # JSON
 
 
-def _json_lines(text: str) -> list[tuple[str, str]]:
-    pairs = []
+def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
+    """The entries, each with its line."""
     for number, line in enumerate(BREAK.split(text), 1):
         if not line.strip():
             continue
@@ -110,17 +144,15 @@ def _json_lines(text: str) -> list[tuple[str, str]]:
             entry = json.loads(line, object_pairs_hook=_names_once)
         except (ValueError, RecursionError) as error:
             raise TextFileError(f"line {number:,} is no JSON ({error}), expected an object a line") from error
-        pairs.append(_entry(entry, number))
-    return pairs
+        yield number, entry
 
 
-def _json_array(text: str) -> list[tuple[str, str]]:
-    pairs = []
+def _json_array(text: str) -> Iterator[tuple[int, Any]]:
+    """The same of an array."""
     number, counted = 1, 0
     for at, entry in _elements(text):
         number, counted = number + text.count("\n", counted, at), at
-        pairs.append(_entry(entry, number))
-    return pairs
+        yield number, entry
 
 
 def _elements(text: str) -> Iterator[tuple[int, Any]]:
@@ -161,15 +193,16 @@ def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _entry(entry: Any, line: int) -> tuple[str, str]:
-    """The text and the set of an entry that begins in this line."""
+def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
+    """The text and the set of an entry that begins in this line. column: the key of the text, if it is not a usual."""
     if isinstance(entry, str):
         entry = {"text": entry}
     if not isinstance(entry, dict):
         raise TextFileError(f"line {line:,} is {type(entry).__name__}, expected an object with a text")
-    found = next((entry[key] for key in TEXT_NAMES if isinstance(entry.get(key), str)), None)
+    names = (column,) if column else TEXT_NAMES
+    found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
-        raise TextFileError(f"line {line:,} has no text, expected a key {' or '.join(map(repr, TEXT_NAMES))}")
+        raise TextFileError(f"line {line:,} has no text, expected a key {' or '.join(map(repr, names))}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
     for part in (found, where):
         half = re.search(r"[\ud800-\udfff]", part)
@@ -181,8 +214,22 @@ def _entry(entry: Any, line: int) -> tuple[str, str]:
 # tables
 
 
-def _table(text: str, usual: str) -> list[tuple[str, str]]:
-    """usual: the delimiter of such a file, where its first row does not say otherwise."""
+def _column_names(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
+    if not rows:
+        return []
+    names = [cell.strip() for cell in rows[0][1]]
+    return [name if _named(rows) and name else f"column {i}" for i, name in enumerate(names, 1)]
+
+
+def _named(rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Is the first row one of names?"""
+    return bool(rows) and any(cell.strip().lower() in (*TEXT_NAMES, *SET_NAMES, "id") for cell in rows[0][1])
+
+
+def _table(text: str, usual: str, chosen: str) -> list[tuple[str, str]]:
+    """usual: the delimiter of such a file, where its first row does not say otherwise. chosen: a name of
+    `_column_names`, or "".
+    """
     delimiter = _delimiter(text, usual)
     rows = list(_rows(text, delimiter))
     if not rows:
@@ -193,18 +240,25 @@ def _table(text: str, usual: str) -> list[tuple[str, str]]:
             found = f"line {rows[0][0]:,} has {names.count(name)} columns of the name {name!r}"
             raise TextFileError(f"{found}, expected each name once")
     column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
+    known = _column_names(rows)
+    if chosen and chosen not in known:
+        raise TextFileError(f"the table has no column {chosen!r}, expected one of {', '.join(map(repr, known))}")
     for number, row in rows:
         if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
             cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
             note = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
             raise TextFileError(f"{note}: a text that holds a {DELIMITERS[delimiter]} needs quotes around it")
-    if column is None:  # no line of names, or none that is known: the column with the most characters
-        widths = [sum(len(row[i]) for _, row in rows[:200]) for i in range(len(names))]
-        return [(row[widths.index(max(widths))], "") for _, row in rows]
-    where = next((names.index(name) for name in SET_NAMES if name in names), None)
+    named = _named(rows)
+    data = rows[named:]
+    if chosen:
+        column = known.index(chosen)
+    elif column is None:  # no name that is known: the column with the most characters
+        widths = [sum(len(row[i]) for _, row in data[:200]) for i in range(len(names))]
+        column = widths.index(max(widths))
+    where = next((names.index(name) for name in SET_NAMES if name in names), None) if named else None
     return [
         (row[column], row[where] if where is not None and where < len(row) else "")
-        for _, row in rows[1:]
+        for _, row in data
         if len(row) > column
     ]
 

@@ -1,38 +1,17 @@
-"""Whole texts as points: the mean of a text's latents, clusters of such points, and words that name the clusters."""
+"""Clusters of points that stand for texts, and words that name the clusters."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import ColaDLM
-
-AT_ONCE = 64  # texts encoded together
 MOST_CLUSTERS = 12
 COMMON = 0.05  # of all texts: a word in more of them ("the", "and") says little of what a cluster is about
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
-
-
-def text_vectors(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
-    """(share done, vectors (n, d) in the last one): the mean of the scaled posterior means of each text's places.
-
-    Texts of like length are encoded together, equal ones once: a text's last digits depend on what it is encoded with,
-    and equal texts are to have equal vectors. A text without a token lies at the origin. Raises PromptError.
-    """
-    different = sorted(dict.fromkeys(texts), key=len)
-    vectors = np.zeros((len(different), model.latent_dim), np.float32)
-    for start in range(0, len(different), AT_ONCE):
-        part = different[start : start + AT_ONCE]
-        for row, encoded in enumerate(model.encode_texts(part), start):
-            if len(encoded.latents):
-                vectors[row] = encoded.latents.mean(0).numpy()
-        yield (start + len(part)) / len(different), None
-    place = {text: row for row, text in enumerate(different)}
-    yield 1.0, vectors[[place[text] for text in texts]]
 
 
 def cluster(vectors: NDArray[np.float32], clusters: int | None = None, seed: int = 0) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from ..latent import turning
 from ..latent.directions import FOLDER as DIRECTIONS
 from ..latent.directions import shipped
 from ..latent.reference_cloud import SENTENCES, load_sentences, make_cloud
+from ..latent.sentence_map import make_sentence_map
 from ..model import ColaDLM
 from ..recipe import Recipe
 from ..run import recorder, run
@@ -62,6 +63,7 @@ def assets_of(model: ColaDLM) -> list[Asset]:
     return [
         *(_recorded_run(model, name, changes) for name, changes in RUNS.items()),
         Asset("map/cloud.npz", [settings, _digest(SENTENCES)], _make_cloud),
+        Asset("map/sentences.npz", _digest(SENTENCES), lambda model, file: make_sentence_map(model).save(file)),
         Asset(measured, [settings, pairs], _measure_directions),
     ]
 

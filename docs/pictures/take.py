@@ -51,11 +51,10 @@ def trajectories(page: Page) -> None:
 def sentences(page: Page) -> None:
     """The sentences that ship, on their UMAP, with those nearest to one."""
     page.get_by_role("tab", name="Map", exact=True).click()
-    page.get_by_role("button", name="Show the sentences").click()
-    page.locator("#texts .chart option[value=umap]:not([disabled])").wait_for(state="attached")
+    page.locator("#texts .row").first.wait_for()
     page.locator("#texts .query").fill("The dog ran to the park.")
-    page.get_by_role("button", name="Nearest to this").click()
-    expect(page.locator("#texts .heading")).to_have_text("Nearest")
+    page.get_by_role("button", name="Find by meaning").click()
+    expect(page.locator("#texts .heading")).to_contain_text("Nearest", timeout=WAIT)
     page.locator("#texts").scroll_into_view_if_needed()
     page.evaluate("scrollBy(0, document.querySelector('#tabs').getBoundingClientRect().top)")
     page.wait_for_timeout(1000)

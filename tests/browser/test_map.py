@@ -14,17 +14,16 @@ def ready(page, count: int) -> None:
     page.wait_for_function("n => document.querySelector('#texts .plot').data?.[0].x.length === n", arg=count)
 
 
-def test_the_sentences_become_a_map_that_a_umap_joins_and_texts_near_one_are_found(visit):
+def test_the_map_opens_with_the_sentences_a_umap_is_offered_and_texts_near_one_are_found(visit):
     page = visit(NARROW)
     open_tab(page, "Map")
-    page.get_by_role("button", name="Show the sentences").click()
     ready(page, 600)
     assert overflow(page) <= 0
     page.locator("#texts .query").fill("The dog ran to the park.")
-    page.get_by_role("button", name="Nearest to this").click()
-    expect(page.locator("#texts .heading")).to_have_text("Nearest")
+    page.get_by_role("button", name="Find by meaning").click()
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
     expect(page.locator("#texts .row")).to_have_count(20)
-    expect(page.locator("#texts .chart option[value=umap]")).to_be_enabled()
+    expect(page.get_by_role("button", name="Show the new UMAP")).to_be_visible()
 
 
 def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):
@@ -40,16 +39,24 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     bench.locator("input[type=file]").set_input_files(many)
     expect(bench.locator(".own-progress_line").first).to_contain_text("of 5,000 texts")
     own = tmp_path / "own.jsonl"
-    own.write_text("\n".join(json.dumps({"text": f"<b>cat</b> number {i}", "set": "ab"[i % 2]}) for i in range(12)))
+    own.write_text(
+        "\n".join(
+            json.dumps({"text": f"<b>cat</b> number {i}", "title": f"title {i}", "set": "ab"[i % 2]}) for i in range(12)
+        )
+    )
     bench.locator("input[type=file]").set_input_files(own)  # while the other is still on its way
     ready(page, 12)
     rows = page.locator("#texts .row")
     expect(rows.first.locator(".text")).to_have_text("<b>cat</b> number 0")
+    for column, first in (("title", "title 0"), ("text", "<b>cat</b> number 0")):
+        bench.get_by_label("Column with the texts").click()
+        page.get_by_role("option", name=column).click()
+        expect(rows.first.locator(".text")).to_have_text(first)
     for end, first in (("A", 0), ("B", 4)):
         for i in (first, first + 1):
             rows.nth(i).click()
         bench.get_by_role("button", name=f"Use as {end}").click()
-        bench.get_by_role("button", name="Select nothing").click()
+        bench.get_by_role("button", name="Show all").click()
     expect(page.locator("#direction-note")).to_contain_text("radii of the sphere of latents")
     bench.get_by_role("button", name="Use the direction in Edit").click()
     expect(page.get_by_role("tab", name="Edit")).to_have_attribute("aria-selected", "true")

@@ -1,41 +1,9 @@
-"""Texts as points: the mean of their latents, the same in any company, in clusters that their own words name."""
+"""Texts as points in clusters that their own words name."""
 
 import numpy as np
 import pytest
 
-from coladlm.latent.text_map import cluster, cluster_words, text_vectors
-
-
-def vectors_of(model, texts):
-    *_, (share, vectors) = text_vectors(model, texts)
-    assert share == 1.0
-    return vectors
-
-
-def test_a_text_lies_at_the_mean_of_its_latents(model):
-    text = "Once upon a time there was a cat"
-    latents = model.encode_texts([text])[0].latents
-    np.testing.assert_allclose(vectors_of(model, [text])[0], latents.mean(0), rtol=1e-5, atol=1e-6)
-
-
-def test_a_text_lies_where_it_does_in_any_company(model):
-    texts = ["The cat sat", "", "A much longer text about a little bird that sang a song in the rain", "The cat sat"]
-    together = vectors_of(model, texts)
-    np.testing.assert_allclose(together[0], vectors_of(model, texts[:1])[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(together[0], together[3])
-    assert not together[1].any()
-
-
-def test_many_texts_are_encoded_in_several_passes(model):
-    shares = [share for share, _ in text_vectors(model, [f"The cat {i}" for i in range(150)])]
-    assert len(shares) == 4
-    assert shares == sorted(shares)
-
-
-@pytest.mark.parametrize("count", [65, 257])  # one more than whole passes of 64
-def test_equal_texts_have_equal_vectors(model, count):
-    texts = ["Once upon a time there was a cat", *["The cat sat"] * count, "A dog"]
-    assert len(np.unique(vectors_of(model, texts), axis=0)) == 3
+from coladlm.latent.text_map import cluster, cluster_words
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from ..plotly_html import PlotlyHTML
 class TextMap(PlotlyHTML):
     """Shows the value made by `text_map_value`.
 
-    Triggers `submit` when the button of the empty state is pressed; `input` with `text`, whose nearest texts are
-    wanted; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`, one that goes to Edit;
-    `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a direction.
+    Triggers `submit` when it is first shown without texts, and when the button of the empty state is pressed; `input`
+    with `text`, which is to be placed and whose nearest texts are wanted; `blur` with `selected`, `chart` and `by`, how
+    the map is looked at; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`, one that goes
+    to Edit; `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a direction.
     """
 
     FILE = "text_map"
@@ -28,11 +29,17 @@ class TextMap(PlotlyHTML):
 
 
 def text_map_value(
-    texts: str = "", near: dict[str, Any] | None = None, waypoints: dict[str, Any] | None = None
+    texts: str = "",
+    near: dict[str, Any] | None = None,
+    waypoints: dict[str, Any] | None = None,
+    view: dict[str, Any] | None = None,
+    failed: bool = False,
 ) -> dict[str, Any]:
     """What a TextMap shows.
 
-    texts: JSON as `map.TextCloud.json` writes it. near: {"text", "pairs": [[index, distance]]}. waypoints: texts that
-    are joined by a line, {"texts", "at": {map: [[x, y]]}, "note"}.
+    texts: JSON as `map.TextCloud.json` writes it. near: a text that is compared, {"text", "pairs": [[index, distance]],
+    "at": {chart: [x, y]}}, or {"text", "error"} with what is wrong with it. waypoints: texts that are joined by a line,
+    {"texts", "at": {chart: [[x, y]]}, "note"}. view: how texts that are new to the page are looked at, {"selected":
+    [index], "chart", "by"}. failed: there are no texts, and none are on their way.
     """
-    return {"texts": texts, "near": near, "waypoints": waypoints}
+    return {"texts": texts, "near": near, "waypoints": waypoints, "view": view, "failed": failed}

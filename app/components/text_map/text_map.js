@@ -1,22 +1,27 @@
 /* global plotlyLibrary, saveAs, sayQuoting */
-// Texts as points: coloured, searched, selected and compared in the browser; true distances, not those of the map.
+// Texts as points beside the list of them: coloured, searched, selected and compared; true distances, not the map's.
 
 const root = element.querySelector('.texts');
 const at = name => root.querySelector('.' + name);
-const MOST_ROWS = 100;
+const ROWS = 100;      // that the list grows by
 const MOST_SENT = 6;   // texts that Interpolate has boxes for
 const MOST_END = 256;  // texts of an end of a direction
 const FEW = 4;         // texts of a cluster that its name would cover
+const TOLD = 8;        // neighbours whose distance stands on the map
+const DIM = 0.22;      // what is not meant, while something is
 let Plotly = null;
 let data = null;
 let raw = '';
 let mode = 'pan';
 let shownWaypoints = 'null';
+let shownNear = 'null';
 let selected = new Set();
 let listed = [];       // [index, distance or null] of the rows
+let current = null;    // the text that was picked last
 let centre = null;     // the text whose neighbours are listed
-const ends = {first: 0, second: 0};
+let asked = null;      // the query whose neighbours are listed
 let marked = new Set(); // texts that were found or lie near: they stand out on the map
+const ends = {first: 0, second: 0};
 
 const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9', '#7a4b00', '#5b5c65', '#c2185b', '#4f7d00', '#6a51a3', '#00857c'];
 
@@ -41,7 +46,7 @@ function colour(i) { // Plotly's WebGL reads no color-mix
   return 'rgb(' + mix(29, 240) + ',' + mix(63, 210) + ',' + mix(122, 60) + ')';
 }
 
-function chart() { return data.at[at('chart').value] ? at('chart').value : 'pca'; }
+function chart() { return at('chart').value; }
 
 function coordinates() {
   const array = data.at[chart()], unit = data.units[chart()];
@@ -50,49 +55,74 @@ function coordinates() {
   return {x, y};
 }
 
-function distance(i, j) {
-  let sum = 0;
-  for (let c = 0; c < data.width; c += 1) sum += ((data.latents[i * data.width + c] - data.latents[j * data.width + c]) * data.units.latents) ** 2;
-  return Math.sqrt(sum);
-}
+// the picture
 
 async function draw() {
   if (!data) return;
   Plotly ??= await plotlyLibrary();
   if (!data) return;    // it may have been taken away meanwhile
   const c = colours(), {x, y} = coordinates();
-  const rings = i => selected.has(i) || marked.has(i) || i === centre, some = selected.size || marked.size;
-  const sizes = data.texts.map((_, i) => i === centre ? 13 : rings(i) ? 9 : 6);
+  const large = i => i === centre || i === current, rings = i => selected.has(i) || marked.has(i) || large(i);
+  const some = selected.size || marked.size || centre !== null;
+  const sizes = data.texts.map((_, i) => large(i) ? 14 : rings(i) ? 9 : 6);
   const axis = {showticklabels: false, zeroline: false, showgrid: false};
   await Plotly.react(at('plot'), [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text',
-    marker: {size: sizes, color: data.texts.map((_, i) => colour(i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.9 : 0.28),
-      line: {width: data.texts.map((_, i) => rings(i) ? 1.5 : 0), color: c.ink}}}, ...roadTraces(c)],
-    {uirevision: at('chart').value + data.serial, dragmode: mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
+    marker: {size: sizes, color: data.texts.map((_, i) => colour(i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.92 : DIM),
+      line: {width: data.texts.map((_, i) => large(i) ? 2.5 : rings(i) ? 1.5 : 0), color: c.ink}}}, ...roadTraces(c), ...queryTraces(c)],
+    {uirevision: chart() + data.id, dragmode: mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
       paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
-      xaxis: axis, yaxis: at('chart').value === 'umap' ? axis : {...axis, scaleanchor: 'x'}, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
+      xaxis: axis, yaxis: chart() === 'pca' ? {...axis, scaleanchor: 'x'} : axis, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
     {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
-  await Plotly.relayout(at('plot'), {annotations: names(c, x, y)});
+  await Plotly.relayout(at('plot'), {annotations: [...names(c, x, y), ...distances(c, x, y), ...caption(c, x, y)]});
   if (draw.listening) return;
   draw.listening = true;
   const texts = points => points.filter(p => p.curveNumber === 0).map(p => p.pointNumber);
-  at('plot').on('plotly_click', event => texts(event.points).slice(0, 1).forEach(neighbours));
+  at('plot').on('plotly_click', event => texts(event.points).slice(0, 1).forEach(i => { pick(i); reveal(i); }));
   at('plot').on('plotly_selected', event => { if (event) select(texts(event.points)); });
+}
+
+function label(c, x, y, text, more) {
+  return {x, y, text: plain(text), showarrow: false, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2, ...more};
+}
+
+// A function that says whether a label of `width` pixels at a point covers none of those before.
+function room() {
+  const {xaxis, yaxis} = at('plot')._fullLayout, taken = [];
+  return (x, y, width, above) => {
+    const box = {x: xaxis.d2p(x), y: yaxis.d2p(y) - above, half: width / 2};
+    if (taken.some(other => Math.abs(other.x - box.x) < other.half + box.half && Math.abs(other.y - box.y) < 22)) return false;
+    taken.push(box);
+    return true;
+  };
 }
 
 // The names of the clusters in their middle, the largest first, where they cover no other: all are below the map too.
 function names(c, x, y) {
-  if (at('by').value !== 'cluster') return [];
-  const {xaxis, yaxis} = at('plot')._fullLayout, taken = [];
-  const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  if (at('by').value !== 'cluster' || marked.size || centre !== null) return [];
+  const free = room(), median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
   return data.names.flatMap((words, k) => {
     const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
     const spot = [median(mine.map(i => x[i])), median(mine.map(i => y[i]))], text = words.join(', ');
     const above = mine.length < FEW ? 18 : 0;  // it would hide all there is of a small cluster
-    const box = {x: xaxis.d2p(spot[0]), y: yaxis.d2p(spot[1]) - above, half: 3.6 * text.length + 6};
-    if (taken.some(other => Math.abs(other.x - box.x) < other.half + box.half && Math.abs(other.y - box.y) < 22)) return [];
-    taken.push(box);
-    return [{x: spot[0], y: spot[1], text: plain(text), showarrow: false, yshift: above, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2}];
+    return free(...spot, 7.2 * text.length + 12, above) ? [label(c, ...spot, text, {yshift: above})] : [];
   });
+}
+
+// How far the nearest of the listed texts are, at their points.
+function distances(c, x, y) {
+  if (centre === null && !asked) return [];
+  const free = room(), spot = asked?.at[chart()];
+  if (spot) [[40, 0], [7.2 * Math.min(42, asked.text.length) + 20, -18]].forEach(([width, above]) => free(...spot, width, above)); // the query's own
+  return listed.filter(([i]) => i !== centre).slice(0, TOLD).flatMap(([i, far]) => {
+    const text = far.toFixed(2);
+    return free(x[i], y[i], 36, 14) ? [label(c, x[i], y[i], text, {yshift: 14, font: {family: c.font, size: 12, color: c.ink}})] : [];
+  });
+}
+
+// The text that was picked last, at its point.
+function caption(c, x, y) {
+  const i = current ?? centre;
+  return i === null ? [] : [label(c, x[i], y[i], short(data.texts[i], 42), {yshift: -20, bordercolor: c.accent})];
 }
 
 // Waypoints that were sent here, numbered in their order.
@@ -102,6 +132,15 @@ function roadTraces(c) {
   return [{type: 'scatter', mode: 'lines+markers+text', x: at_.map(p => p[0]), y: at_.map(p => p[1]), text: at_.map((_, i) => String(i + 1)),
     hovertext: waypoints.texts.map((text, i) => (i + 1) + ': ' + plain(short(text, 90))), hoverinfo: 'text', textposition: 'top center', textfont: {family: c.font, size: 13, color: c.accent},
     line: {color: c.accent, width: 2.5}, marker: {size: 9, color: c.accent, line: {color: c.sheet, width: 1.5}}}];
+}
+
+// The text of the search, a diamond among the dots.
+function queryTraces(c) {
+  const spot = asked?.at[chart()];
+  if (!spot) return [];
+  return [{type: 'scatter', mode: 'markers+text', name: 'query', x: [spot[0]], y: [spot[1]], text: ['“' + plain(short(asked.text, 42)) + '”'], hoverinfo: 'text',
+    hovertext: [plain(short(asked.text, 90))], textposition: 'bottom center', textfont: {family: c.font, size: 14, color: c.accent},
+    marker: {symbol: 'diamond', size: 17, color: c.accent, line: {color: c.sheet, width: 2}}}];
 }
 
 // The clusters, in words: their colours, and a way to select a whole one.
@@ -124,39 +163,82 @@ function mark(indices) {
   mark.soon = setTimeout(draw, 150);
 }
 
+// the list
+
+function rowOf([i, far], n) {
+  const row = document.createElement('div');
+  row.className = 'row';
+  row.setAttribute('role', 'option');
+  row.tabIndex = n ? -1 : 0;
+  row.index = i;
+  const [dot, text, away] = ['dot', 'text', 'far'].map(name => row.appendChild(Object.assign(document.createElement('span'), {className: name})));
+  dot.style.background = colour(i);
+  text.textContent = data.texts[i];
+  away.textContent = far === null ? data.sets[i] : far.toFixed(2);
+  row.setAttribute('aria-selected', selected.has(i));
+  return row;
+}
+
 function list(heading, pairs) {
   listed = pairs;
-  say(at('heading'), heading);
-  at('rows').replaceChildren(...pairs.slice(0, MOST_ROWS).map(([i, far], n) => {
-    const row = document.createElement('div');
-    row.className = 'row';
-    row.setAttribute('role', 'option');
-    row.tabIndex = n ? -1 : 0;
-    row.index = i;
-    const [dot, text, away] = ['dot', 'text', 'far'].map(name => row.appendChild(Object.assign(document.createElement('span'), {className: name})));
-    dot.style.background = colour(i);
-    text.textContent = data.texts[i];
-    away.textContent = far === null ? data.sets[i] : far.toFixed(2);
-    row.setAttribute('aria-selected', selected.has(i));
-    return row;
-  }));
+  say(at('heading'), heading + ', ' + pairs.length.toLocaleString());
+  at('rows').replaceChildren();
+  at('rows').scrollTop = 0;
+  grow();
+  at('clear').disabled = pairs.length === data.texts.length && !selected.size && centre === null && !asked;
+}
+
+// The list grows while it is scrolled: thousands of rows would take their time.
+function grow(least = 0) {
+  const there = at('rows').childElementCount;
+  at('rows').append(...listed.slice(there, Math.max(there + ROWS, least)).map((pair, n) => rowOf(pair, there + n)));
+}
+
+// Brings the line of a text into the list's view; the page stays where it is.
+function reveal(i) {
+  if (!listed.some(([j]) => j === i)) everything();
+  const n = listed.findIndex(([j]) => j === i);
+  grow(n + 1);
+  const row = at('rows').children[n];
+  at('rows').querySelector('[tabindex="0"]').tabIndex = -1;
+  row.tabIndex = 0;
+  at('rows').scrollTop = row.offsetTop - (at('rows').clientHeight - row.offsetHeight) / 2;
+}
+
+function everything() {
+  centre = asked = null;
+  mark([]);
+  list('All texts', data.texts.map((_, i) => [i, null]));
 }
 
 // What is listed when nothing is asked for.
 function overview() {
-  centre = null;
-  mark([]);
   say(at('note'), props.value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
-  list('All texts' + (data.texts.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), data.texts.map((_, i) => [i, null]));
+  everything();
 }
 
 function neighbours(i, keys = false) {
+  const {count, texts, far} = data.neighbours;
+  const pairs = Array.from({length: count}, (_, n) => [texts[i * count + n], far[i * count + n] * data.neighbours.unit]);
   centre = i;
-  const pairs = data.texts.map((_, j) => [j, distance(i, j)]).sort((a, b) => a[1] - b[1]).slice(0, 21);
-  sayQuoting(at('note'), 'Nearest to “' + short(data.texts[i], 80) + '” in latent space; the numbers are true distances.');
+  asked = null;
+  sayQuoting(at('note'), 'Nearest to “' + short(data.texts[i], 80) + '”; ' + scale() + '.');
   list('Neighbours', pairs);
   if (keys) at('rows').firstElementChild.focus();
   mark(pairs.map(([j]) => j));
+}
+
+// The search's own text, once the server has placed it.
+function showQuery() {
+  const near = props.value.near;
+  if (near.error) return say(at('note'), near.error);
+  centre = current = null;
+  asked = near;
+  selected = new Set();
+  sayQuoting(at('note'), 'Nearest to “' + short(near.text, 80) + '”, the diamond on the map; ' + scale() + '.');
+  list('Nearest', near.pairs);
+  count();
+  mark(near.pairs.map(([i]) => i));
 }
 
 function find() {
@@ -164,56 +246,82 @@ function find() {
   const query = at('query').value.trim().toLocaleLowerCase();
   if (!query) return overview();
   const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
-  sayQuoting(at('note'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.');
+  sayQuoting(at('note'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.' + (data.readable && !props.alone ? ' Enter finds by meaning.' : ''));
+  centre = asked = null;
   list('Found', pairs);
-  centre = null;
   mark(pairs.length < data.texts.length ? pairs.map(([i]) => i) : []);
 }
+
+function ask() {
+  const text = at('query').value.trim();
+  if (!data?.readable || props.alone) return;
+  if (!text) return say(at('note'), 'Write something in the box first.');
+  if (props.value.near?.text === text && !props.value.near.error) return showQuery();
+  say(at('note'), 'Reading the sentence …');
+  trigger('input', {text});
+}
+
+// selections
 
 function select(indices) {
   selected = new Set(indices);
   marked = new Set();
+  centre = asked = current = null;
+  if (indices.length) list('Selected', indices.map(i => [i, null]));
   count();
   draw();
-  if (indices.length) list('Selected' + (indices.length > MOST_ROWS ? ', the first ' + MOST_ROWS : ''), indices.map(i => [i, null]));
+  tell();
+}
+
+function pick(i) {
+  if (selected.has(i)) selected.delete(i); else selected.add(i);
+  current = selected.has(i) ? i : null;
+  count();
+  draw();
+  tell();
 }
 
 function count() {
   const n = selected.size;
   say(at('count'), n ? n.toLocaleString() + ' selected' + (n > MOST_SENT ? '; the first ' + MOST_SENT + ' go to Interpolate' : '') : 'Nothing selected');
-  root.querySelectorAll('.send').forEach(button => { button.disabled = !n; });
-  root.querySelectorAll('.end').forEach(button => { button.disabled = n < 2; });
-  at('clear').disabled = !n;
+  root.querySelectorAll('.send').forEach(button => { button.disabled = !n || !data.written; });
+  root.querySelectorAll('.end').forEach(button => { button.disabled = n < 2 || !data.written; });
+  at('around').disabled = current === null;
+  at('clear').disabled = !n && listed.length === data.texts.length && centre === null && !asked;
   at('rows').querySelectorAll('.row').forEach(row => row.setAttribute('aria-selected', selected.has(row.index)));
 }
 
-function toggle(row) {
-  if (selected.has(row.index)) selected.delete(row.index); else selected.add(row.index);
-  count();
-  draw();
+// The server keeps how the map is looked at, for a file of it.
+function tell() {
+  clearTimeout(tell.soon);
+  tell.soon = setTimeout(() => trigger('blur', {selected: [...selected], chart: chart(), by: at('by').value}), 100);
 }
 
-at('rows').addEventListener('click', event => { const row = event.target.closest('.row'); if (row) toggle(row); });
+at('rows').addEventListener('click', event => { const row = event.target.closest('.row'); if (row) pick(row.index); });
+at('rows').addEventListener('scroll', () => { const rows = at('rows'); if (rows.scrollTop + 2 * rows.clientHeight > rows.scrollHeight) grow(); });
 at('rows').addEventListener('keydown', event => {
   const row = event.target.closest('.row');
   if (!row) return;
+  if (event.key === 'End') grow(listed.length);
   const next = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: at('rows').firstElementChild, End: at('rows').lastElementChild}[event.key];
   if (next) { row.tabIndex = -1; next.tabIndex = 0; next.focus(); }
-  else if (event.key === ' ' || event.key === 'Enter') toggle(row);
+  else if (event.key === ' ' || event.key === 'Enter') pick(row.index);
   else if (event.key === 'n') neighbours(row.index, true);
   else return;
   event.preventDefault();
 });
 at('query').addEventListener('input', find);
-at('near').addEventListener('click', () => { const text = at('query').value.trim(); if (text) trigger('input', {text}); else say(at('note'), 'Write something in the box first.'); });
-at('query').addEventListener('keydown', event => { if (event.key === 'Enter') at('near').click(); });
-for (const name of ['by', 'chart']) at(name).addEventListener('change', () => { draw(); if (name === 'by') list(at('heading').textContent, listed); truth(); });
+at('near').addEventListener('click', ask);
+at('query').addEventListener('keydown', event => { if (event.key === 'Enter') ask(); });
+at('around').addEventListener('click', () => { if (current !== null) neighbours(current); });
+for (const name of ['by', 'chart']) at(name).addEventListener('change', () => { looked(); tell(); });
 root.querySelectorAll('.mode').forEach(button => button.addEventListener('click', () => {
   mode = button.dataset.mode;
   root.querySelectorAll('.mode').forEach(other => other.setAttribute('aria-pressed', other === button));
   if (Plotly && data) Plotly.relayout(at('plot'), {dragmode: mode});
 }));
-at('clear').addEventListener('click', () => { select([]); overview(); });
+at('clear').addEventListener('click', () => { select([]); at('query').value = ''; overview(); count(); });
+at('take').addEventListener('click', () => { at('chart').value = at('take').dataset.chart; at('take').hidden = true; looked(); tell(); });
 root.querySelectorAll('.send').forEach(button => button.addEventListener('click', () => {
   const texts = [...selected].map(i => data.texts[i]);
   if (button.dataset.to === 'edit') trigger('edit', {text: texts[0]});
@@ -222,7 +330,7 @@ root.querySelectorAll('.send').forEach(button => button.addEventListener('click'
 root.querySelectorAll('.end').forEach(button => button.addEventListener('click', () => {
   const texts = [...selected].slice(0, MOST_END).map(i => data.texts[i]);
   ends[button.dataset.end] = texts.length;
-  say(at('ends'), 'A: ' + (ends.first || 'no') + ' texts, B: ' + (ends.second || 'no') + ' texts.' + (ends.first && ends.second ? ' Their direction stands below the list.' : ''));
+  say(at('ends'), 'A: ' + (ends.first || 'no') + ' texts, B: ' + (ends.second || 'no') + ' texts.' + (ends.first && ends.second ? ' Their direction stands below.' : ''));
   trigger('like', {end: button.dataset.end, texts});
 }));
 root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
@@ -232,39 +340,73 @@ root.querySelectorAll('.save').forEach(button => button.addEventListener('click'
 if (props.alone) root.querySelectorAll('.near, .how, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
 at('start').addEventListener('click', () => trigger('submit'));
 at('start').textContent = props.start_label;
-say(at('empty-text'), props.empty_text);
 
-function truth() {
-  say(at('truth'), data?.numbers[chart()] ?? '');
+// what the server sends
+
+function scale() { return data.readable ? 'the numbers are true distances: 0 for the same meaning, about 1.4 for nothing in common' : 'the numbers are true distances'; }
+
+function looked() {
+  if (!data) return;
+  say(at('truth'), data.numbers[chart()]);
+  at('rows').querySelectorAll('.row').forEach(row => { row.firstElementChild.style.background = colour(row.index); });
+  if (at('take').dataset.chart === chart()) at('take').hidden = true;
+  draw();
+}
+
+// The map that is shown stays: what has come since is offered.
+function offer(before, charts) {
+  const shown = chart(), anew = charts.filter(([name]) => !before.includes(name));
+  at('chart').replaceChildren(...charts.map(([value, text]) => Object.assign(document.createElement('option'), {value, textContent: text})));
+  at('chart').value = shown;
+  if (!before.length || !anew.length) return;
+  const [name, text] = anew.at(-1);
+  at('take').dataset.chart = name;
+  at('take').textContent = 'Show the new ' + text;
+  at('take').hidden = false;
+}
+
+function takeTexts(value) {
+  const anew = JSON.parse(value.texts), same = data?.id === anew.id, {texts, distances: far} = anew.neighbours;
+  raw = value.texts;
+  const before = same ? data.charts.map(([name]) => name) : [];
+  data = {...anew, at: Object.fromEntries(Object.entries(anew.at).map(([k, v]) => [k, unpack(v)])),
+    neighbours: {...anew.neighbours, texts: unpack(texts), far: unpack(far)}, sorted: [...new Set(anew.lengths)].sort((a, b) => a - b)};
+  offer(before, data.charts);
+  if (!same) {
+    const view = value.view ?? {}, last = data.charts.at(-1)[0];
+    at('chart').value = data.charts.some(([name]) => name === view.chart) ? view.chart : last;
+    at('by').querySelector('[value=set]').disabled = groups().length < 2;
+    at('by').value = view.by === 'set' && groups().length < 2 ? 'cluster' : view.by ?? 'cluster';
+    at('take').hidden = true;
+    at('near').hidden = !data.readable || Boolean(props.alone);
+    at('query').value = '';
+    selected = new Set(view.selected ?? []);
+    current = null;
+    shownNear = 'null';
+    legend();
+    overview();
+    if (selected.size) list('Selected', [...selected].map(i => [i, null]));
+  }
+  count();
+  say(at('truth'), data.numbers[chart()]);
 }
 
 function take() {
   const value = props.value;
   root.dataset.state = value?.texts ? 'ready' : 'empty';
+  at('start').hidden = !value?.failed;
+  say(at('empty-text'), value?.failed ? props.empty_text : 'The sentences are on their way …');
   if (!value?.texts) { data = null; raw = ''; return; }
-  if (value.texts !== raw) {
-    const anew = JSON.parse(value.texts), same = data && JSON.stringify(data.texts) === JSON.stringify(anew.texts);
-    raw = value.texts;
-    data = {...anew, latents: unpack(anew.latents), at: Object.fromEntries(Object.entries(anew.at).map(([k, v]) => [k, unpack(v)])),
-      sorted: [...new Set(anew.lengths)].sort((a, b) => a - b), serial: same ? data.serial : raw.length};
-    at('chart').querySelector('[value=umap]').disabled = !data.at.umap;
-    if (data.at.umap) at('chart').value = 'umap'; else at('chart').value = 'pca';
-    at('by').querySelector('[value=set]').disabled = groups().length < 2;
-    if (!same) { selected = new Set(); legend(); overview(); }
-    count();
-    truth();
-  }
+  if (value.texts !== raw) takeTexts(value);
   const waypoints = JSON.stringify(value.waypoints?.texts ?? null);
   if (waypoints !== shownWaypoints) { shownWaypoints = waypoints; overview(); }
+  const near = JSON.stringify(value.near && [value.near.text, value.near.error, value.near.pairs]);
+  if (near !== shownNear) { shownNear = near; if (value.near) showQuery(); }
+  else if (asked) asked = value.near; // it has a place on every map now
   draw();
-  if (value.near) {
-    centre = null;
-    sayQuoting(at('note'), 'Nearest to “' + short(value.near.text, 80) + '” in latent space; the numbers are true distances.');
-    list('Nearest', value.near.pairs);
-    mark(value.near.pairs.map(([i]) => i));
-  }
 }
 
 watch('value', take);
 new MutationObserver(() => draw()).observe(document.body, {attributes: true, attributeFilter: ['class']});
 take();
+if (!props.value?.texts && !props.alone) trigger('submit');

@@ -3,13 +3,14 @@
 import pytest
 from playwright.sync_api import expect
 
+from app.components.text_map import text_map_value
 from coladlm.latent.reference_cloud import load_sentences
 
 from .conftest import NARROW, WIDE
 from .values import Texts
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
-COUNT = 150  # more than are listed
+COUNT = 150  # more than are listed at once
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +60,69 @@ def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size
     assert page.overflow() <= 0
 
 
-def test_the_empty_map_asks_for_the_sentences(parts, bare):
+def test_a_map_without_texts_asks_for_them_and_offers_to_ask_again(parts, bare):
     page = bare({"texts": parts.part("map")})
-    page.page.get_by_role("button", name="Show the sentences").click()
     assert page.triggered("texts", "submit") == [{}]
+    start = page.page.get_by_role("button", name="Show the sentences")
+    expect(start).to_be_hidden()
+    page.update("texts", text_map_value(failed=True))
+    start.click()
+    assert page.triggered("texts", "submit") == [{}, {}]
 
 
 def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
     page = map_of()
     page.locator("#texts .query").fill("dog")
-    expect(page.locator("#texts .heading")).to_have_text("Found")
+    expect(page.locator("#texts .heading")).to_contain_text("Found")
     found = page.locator("#texts .row .text").all_inner_texts()
     assert found == [text for text in load_sentences()[:COUNT] if "dog" in text.lower()]
+    ringed(page, len(found))
     page.locator("#texts .query").fill("The dog ran to the park.")
     page.locator("#texts .near").click()
     assert page.triggered("texts", "input") == [{"text": "The dog ran to the park."}]
     page.update("texts", texts.near("The dog ran to the park."))
-    expect(page.locator("#texts .heading")).to_have_text("Nearest")
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
     far = [float(text) for text in page.locator("#texts .row .far").all_inner_texts()]
     assert far == sorted(far)
     assert len(far) == 20
     ringed(page, 20)
+    opacities = page.page.evaluate("document.querySelector('#texts .plot').data[0].marker.opacity")
+    assert sorted(set(opacities))[0] == min(opacities) == pytest.approx(0.22) and opacities.count(0.92) == 20
+
+
+def test_the_query_is_a_point_of_its_own_until_all_texts_are_shown(map_of, texts):
+    page = map_of()
+    near = texts.near("The dog ran to the park.")
+    page.update("texts", near)
+    page.page.wait_for_function("document.querySelector('#texts .plot').data[1]?.name === 'query'")
+    x, y = page.page.evaluate("[...'xy'].map(axis => document.querySelector('#texts .plot').data[1][axis][0])")
+    assert [x, y] == near["near"]["at"]["pca"]
+    page.page.get_by_role("button", name="Show all").click()
+    page.page.wait_for_function("document.querySelector('#texts .plot').data.length === 1")
+    expect(page.locator("#texts .heading")).to_have_text(f"All texts, {COUNT}")
+
+
+def test_what_is_wrong_with_a_search_is_said_beside_it(map_of, texts):
+    page = map_of()
+    page.update("texts", texts.near("word " * 100_000))
+    expect(page.locator("#texts .note")).to_contain_text("expected at most")
+
+
+def test_a_line_marks_its_point_and_a_point_its_line(map_of):
+    page = map_of(WIDE)
+    row(page, 3).click()
+    page.page.wait_for_function("document.querySelector('#texts .plot').data[0].marker.size[3] === 14")
+    caption = page.page.evaluate("document.querySelector('#texts .plot').layout.annotations.at(-1).text")
+    assert text_of(page, 3).startswith(caption.rstrip("…"))
+    page.page.evaluate(
+        """pointNumber => document.querySelector('#texts .plot')
+        .emit('plotly_click', {points: [{curveNumber: 0, pointNumber}]})""",
+        COUNT - 1,
+    )
+    line = page.locator("#texts .row[aria-selected=true]").last
+    expect(line.locator(".text")).to_have_text(load_sentences()[COUNT - 1])
+    expect(line).to_be_in_viewport()
+    assert page.page.evaluate("scrollY") == 0
 
 
 def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
@@ -133,23 +176,29 @@ def test_keys_alone_select_two_ends_of_a_direction(map_of):
             page.page.keyboard.press(" ")
             page.page.keyboard.press("ArrowDown")
         page.page.get_by_role("button", name=f"Use as {end}").press("Enter")
-        page.page.get_by_role("button", name="Select nothing").press("Enter")
+        page.page.get_by_role("button", name="Show all").press("Enter")
     told = page.triggered("texts", "like")
     assert told == [{"end": "first", "texts": wanted["A"]}, {"end": "second", "texts": wanted["B"]}]
-    expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below the list.")
+    expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below.")
 
 
-def test_a_umap_that_joins_the_map_is_shown_and_said_to_distort(map_of, model, tmp_path):
+def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map_of, model, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(load_sentences()[:40]))
     texts = Texts(model, file)
     page = map_of(value=texts.value)
-    option = page.locator("#texts .chart option[value=umap]")
-    expect(option).to_be_disabled()
     page.update("texts", texts.with_umap())
-    expect(option).to_be_enabled()
-    expect(page.locator("#texts .truth")).to_contain_text("Distances on a UMAP are not latent distances")
+    offer = page.page.get_by_role("button", name="Show the new UMAP")
+    expect(offer).to_be_visible()
+    expect(page.locator("#texts .chart")).to_have_value("pca")
+    expect(page.locator("#texts .truth")).to_contain_text("PCA shows")
+    before = page.page.evaluate("document.querySelector('#texts .plot').data[0].x")
+    offer.click()
+    expect(page.locator("#texts .truth")).to_contain_text("Distances on a UMAP are not those of the vectors")
+    expect(offer).to_be_hidden()
+    page.page.wait_for_function("x => document.querySelector('#texts .plot').data[0].x[0] !== x", arg=before[0])
     expect(page.locator("#texts .note")).to_contain_text("40 texts in")
+    assert page.triggered("texts", "blur")[-1:] == [{"selected": [], "chart": "umap-20-0.2", "by": "cluster"}]
 
 
 def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(parts, bare, model, tmp_path):

@@ -222,9 +222,8 @@ class Texts:
         """The value once a UMAP has joined the map: here a stored one, its axes those of PCA, one of them stretched."""
         cloud = self._maps.get(VISITOR)
         pca = cloud.charts["pca"]
-        stretched = PCAMap(pca.mean, pca.components * [[3.0], [1.0]], pca.explained)
-        cloud.charts["umap"] = stretched
+        cloud.charts["umap-20-0.2"] = PCAMap(pca.mean, pca.components * [[3.0], [1.0]], pca.explained)
         try:
             return cloud.value()
         finally:
-            del cloud.charts["umap"]
+            del cloud.charts["umap-20-0.2"]

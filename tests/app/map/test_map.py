@@ -19,9 +19,13 @@ from ..viewing import at_once
 ME = "visitor"
 
 
+def umaps(data):
+    return [name for name, _ in data["charts"] if name != "pca"]
+
+
 @pytest.fixture(scope="module")
-def maps(model, scheduler):
-    maps = Maps(model, scheduler)
+def maps(model, scheduler, read):
+    maps = Maps(model, scheduler, sentences=read)
     list(maps.shipped(ME))
     return maps
 
@@ -30,8 +34,8 @@ def data_of(values):
     return json.loads(values[0]["texts"])
 
 
-def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model, scheduler):
-    values = list(Maps(model, scheduler).shipped(ME))
+def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model, scheduler, read):
+    values = list(Maps(model, scheduler, sentences=read).shipped(ME))
     assert [v[1]["state"] for v in values[:-1]] == ["running"] * (len(values) - 1)
     data = data_of(values[-1])
     n = len(load_sentences())
@@ -41,45 +45,132 @@ def test_the_shipped_sentences_come_out_as_points_in_named_clusters(model, sched
     assert "trustworthiness" in data["numbers"]["pca"]
 
 
-def test_the_latents_that_the_browser_measures_with_are_the_true_ones(maps):
+def test_the_neighbours_that_the_browser_lists_are_the_true_ones(maps):
     cloud = maps.get(ME)
-    data = json.loads(cloud.json())
-    sent = np.frombuffer(base64.b64decode(data["latents"]), "<i2").reshape(-1, data["width"]) * data["units"]["latents"]
-    np.testing.assert_allclose(sent, cloud.vectors, atol=data["units"]["latents"])
+    near = json.loads(cloud.json())["neighbours"]
+    texts = np.frombuffer(base64.b64decode(near["texts"]), "<i2").reshape(-1, near["count"])
+    far = np.frombuffer(base64.b64decode(near["distances"]), "<i2").reshape(-1, near["count"]) * near["unit"]
+    for i in (0, 17, 599):
+        true = np.linalg.norm(cloud.vectors - cloud.vectors[i], axis=1)
+        assert texts[i, 0] == i
+        np.testing.assert_allclose(far[i], np.sort(true)[: near["count"]], atol=near["unit"])
+        np.testing.assert_allclose(true[texts[i]], far[i], atol=near["unit"])
 
 
-def test_nearest_to_a_text_of_the_map_is_that_text(maps):
+def test_nearest_to_a_text_of_the_map_is_that_text_and_its_point_is_there(maps):
     text = load_sentences()[17]
-    values, _ = maps.near(ME, text)
-    index, distance = values["near"]["pairs"][0]
+    value, _ = maps.near(ME, text)
+    index, distance = value["near"]["pairs"][0]
     assert maps.get(ME).texts.texts[index] == text
     assert distance == pytest.approx(0, abs=1e-3)
-    far = [distance for _, distance in values["near"]["pairs"]]
+    far = [distance for _, distance in value["near"]["pairs"]]
     assert far == sorted(far)
+    np.testing.assert_allclose(value["near"]["at"]["pca"], maps.get(ME).placed()["pca"][17], atol=1e-3)
+
+
+def test_a_search_that_cannot_be_read_says_why_in_its_place(maps):
+    value, _ = maps.near(ME, "word " * 100_000)
+    assert "expected at most" in value["near"]["error"] and "pairs" not in value["near"]
 
 
 def test_a_umap_joins_the_map_and_is_kept_for_the_texts_that_ship(
-    model, scheduler, monkeypatch, tmp_path, layout_without_umap
+    model, scheduler, read, monkeypatch, tmp_path, layout_without_umap
 ):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
-    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
-    monkeypatch.setattr(map_handlers, "load_sentences", lambda: load_sentences()[:30])
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     list(maps.shipped(ME))
     values = list(maps.fit(ME))
-    assert "umap" in data_of(values[-1])["at"]
+    assert umaps(data_of(values[-1])) == ["umap-20-0.2"]
     assert list(tmp_path.rglob("*.npz"))
 
 
-def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_nothing_more(
-    model, scheduler, monkeypatch, tmp_path, layout_without_umap
+def test_umaps_of_other_settings_join_the_map_beside_the_ones_before(
+    model, scheduler, read, monkeypatch, tmp_path, layout_without_umap
 ):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
-    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
-    monkeypatch.setattr(map_handlers, "load_sentences", lambda: load_sentences()[:30])
+    maps = Maps(model, scheduler, sentences=read)
+    list(maps.shipped(ME))
+    list(maps.near(ME, "The cat sat."))
+    for settings in ((5, 0.5), (30, 0)):
+        *_, last = maps.fit(ME, *settings)
+    assert umaps(data_of(last)) == ["umap-5-0.5", "umap-30-0"]
+    assert set(last[0]["near"]["at"]) == {"pca", "umap-5-0.5", "umap-30-0"}
+    *_, (_, progress) = maps.fit(ME, 5, 0.5)
+    assert "already" in progress["message"]
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "min_dist", "note"),
+    [
+        (1, 0.1, "neighbours is 1, expected a whole number from 2 to 100"),
+        (2.5, 0.1, "neighbours is 2.5"),
+        (float("inf"), 0.1, "neighbours is inf"),
+        ("20", 0.1, "neighbours is '20'"),
+        (20, 1.0, "min_dist is 1.0, expected a number from 0 to 0.99"),
+        (20, float("nan"), "min_dist is nan"),
+        (20, None, "min_dist is None"),
+    ],
+)
+def test_settings_of_a_umap_that_make_no_sense_are_a_sentence(maps, neighbours, min_dist, note):
+    [(shown, progress)] = maps.fit(ME, neighbours, min_dist)
+    assert shown == gr.skip() and progress["state"] == "error"
+    assert note.lower() in progress["message"].lower()
+
+
+def test_a_umap_of_too_few_texts_that_was_asked_for_is_a_sentence(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran\na bird sang")
+    maps = Maps(model, scheduler, sentences=read)
+    list(maps.upload(ME, str(file)))
+    [(_, progress)] = maps.fit(ME, 2, 0.1)
+    assert "3 different texts with 2 neighbours" in progress["message"]
+
+
+def test_the_map_opens_with_the_sentences_and_then_as_the_visitor_left_it(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler, sentences=read)
+    *_, last = maps.open(ME)
+    assert len(data_of(last)["texts"]) == len(load_sentences())
+    list(maps.upload(ME, str(file)))
+    *_, last = maps.open(ME)
+    assert len(data_of(last)["texts"]) == 2
+
+
+def test_a_map_that_is_opened_while_texts_are_read_waits_for_those(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler, sentences=read)
+    reading = maps.upload(ME, str(file))
+    next(reading)
+    assert list(maps.open(ME)) == []
+    *_, last = reading
+    assert len(data_of(last)["texts"]) == 2
+
+
+def test_another_model_reads_the_sentences_when_they_are_first_needed(model, scheduler):
+    maps = Maps(model, scheduler)
+    assert maps.sentences is None
+    *_, last = maps.open(ME)
+    assert len(data_of(last)["texts"]) == len(load_sentences())
+    assert maps.sentences.fingerprint == model.fingerprint
+
+
+def test_how_the_map_is_looked_at_is_kept_where_it_fits_the_map(maps):
+    maps.set_view(ME, [3, 1, 3, -1, 10_000, "2", True], "umap-9-9", "anything")
+    assert maps.get(ME).value()["view"] == {"selected": (1, 3), "chart": "", "by": "cluster"}
+    maps.set_view(ME, None, "pca", "length")
+    assert maps.get(ME).value()["view"] == {"selected": (), "chart": "pca", "by": "length"}
+
+
+def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_nothing_more(
+    model, scheduler, read, monkeypatch, tmp_path, layout_without_umap
+):
+    monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
+    monkeypatch.setattr(map_handlers, "UMAP_SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"
     file.write_text("A cat sat.\nA dog ran.")
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     list(maps.shipped(ME))
     fitting = maps.fit(ME)
     next(fitting)
@@ -88,43 +179,95 @@ def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_not
     assert shown == gr.skip() and progress["message"] == ""
 
 
-def test_a_visitors_own_texts_leave_nothing_on_the_disk(model, scheduler, monkeypatch, tmp_path, layout_without_umap):
+def test_a_visitors_own_texts_leave_nothing_on_the_disk(
+    model, scheduler, read, monkeypatch, tmp_path, layout_without_umap
+):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(map_handlers, "SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
+    monkeypatch.setattr(map_handlers, "UMAP_SETTINGS", map_handlers.UMAPSettings(neighbours=5, epochs=10))
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(f"the cat number {i} sat" for i in range(30)))
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     *_, last = maps.upload(ME, str(file))
     assert len(data_of(last)["texts"]) == 30
     *_, last = maps.fit(ME)
-    assert "umap" in data_of(last)["at"]
+    assert len(umaps(data_of(last))) == 1
     assert list(tmp_path.rglob("*")) == [file], "the file itself is gradio's, which deletes it when it is old"
 
 
 @pytest.mark.parametrize("content", [b"\0\1\2", b"", b"same\nsame\nsame", "a\ud800\nb".encode(errors="surrogatepass")])
-def test_a_file_without_different_texts_is_a_sentence(model, scheduler, tmp_path, content):
+def test_a_file_without_different_texts_is_a_sentence(model, scheduler, read, tmp_path, content):
     file = tmp_path / "mine.txt"
     file.write_bytes(content)
-    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
     assert progress["state"] == "error"
     assert progress["message"].endswith(".") and progress["message"][0].isupper()
 
 
-def test_three_visitors_open_the_same_file_at_once(model, scheduler, tmp_path):
+def test_a_column_is_offered_where_there_are_several_and_its_texts_are_shown(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("text,title\nthe cat,One\nthe dog ran,Two\n")
+    maps = Maps(model, scheduler, sentences=read)
+    assert maps.columns(str(file)) == ["text", "title"]
+    *_, last = maps.upload(ME, str(file), "title")
+    assert data_of(last)["texts"] == ["One", "Two"]
+    file.write_text("text,number\nthe cat,1\nthe dog ran,2\n")
+    assert maps.columns(str(file)) == []
+
+
+def test_a_file_that_is_gone_when_another_column_is_chosen_is_a_sentence(model, scheduler, read, tmp_path):
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(tmp_path / "gone.csv"), "title")
+    assert progress["state"] == "error" and "open it again" in progress["message"]
+
+
+@pytest.fixture
+def vectors(model, scheduler, read, tmp_path):
+    """A map of vectors of one's own."""
+    file = tmp_path / "mine.npz"
+    np.savez(file, vectors=np.random.default_rng(0).normal(size=(40, 7)), texts=np.array([f"t{i}" for i in range(40)]))
+    maps = Maps(model, scheduler, sentences=read)
+    maps.shown = list(maps.upload(ME, str(file)))[-1]
+    return maps
+
+
+def test_vectors_of_ones_own_lie_on_a_map_that_the_model_has_no_part_in(vectors):
+    data = data_of(vectors.shown)
+    assert data["texts"][:2] == ["t0", "t1"] and data["written"] and not data["readable"]
+    value, _ = vectors.near(ME, "a cat")
+    assert "your own" in value["near"]["error"]
+
+
+def test_waypoints_take_no_map_of_ones_own_vectors_away(vectors):
+    *_, (value, progress) = vectors.take_waypoints(ME, ["the cat", "the dog"])
+    assert "have no place" in progress["message"] and data_of([value])["texts"][0] == "t0"
+
+
+def test_vectors_of_ones_own_have_umaps(vectors, layout_without_umap):
+    *_, last = vectors.fit(ME, 5, 0.1)
+    assert umaps(data_of(last)) == ["umap-5-0.1"]
+
+
+def test_vectors_that_cannot_be_read_are_a_sentence(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.npz"
+    file.write_bytes(b"no archive")
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
+    assert progress["state"] == "error" and "expected one of numpy" in progress["message"]
+
+
+def test_three_visitors_open_the_same_file_at_once(model, scheduler, read, tmp_path):
     """Gradio keeps equal uploads as one file: none of the visitors may take it away from the others."""
     file = tmp_path / "mine.txt"
     file.write_text("the cat\nthe dog ran")
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     calls = [lambda v=v: list(maps.upload(v, str(file))) for v in ("one", "two", "three")]
     for *_, last in at_once(*calls):
         assert len(data_of(last)["texts"]) == 2
 
 
-def test_a_file_that_is_opened_while_another_is_read_takes_its_place(model, scheduler, tmp_path):
+def test_a_file_that_is_opened_while_another_is_read_takes_its_place(model, scheduler, read, tmp_path):
     slow, quick = tmp_path / "slow.txt", tmp_path / "quick.txt"
     slow.write_text("\n".join(f"the cat number {i} sat" for i in range(300)))
     quick.write_text("the cat\nthe dog ran")
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     first = maps.upload(ME, str(slow))
     next(first)
     *_, last = maps.upload(ME, str(quick))
@@ -133,10 +276,10 @@ def test_a_file_that_is_opened_while_another_is_read_takes_its_place(model, sche
     assert maps.get(ME).texts.texts == ["the cat", "the dog ran"]
 
 
-def test_two_texts_are_enough(model, scheduler, tmp_path):
+def test_two_texts_are_enough(model, scheduler, read, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("the cat\nthe dog ran")
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     *_, last = maps.upload(ME, str(file))
     data = data_of(last)
     assert len(data["texts"]) == 2 and "too few texts to measure the trustworthiness" in data["numbers"]["pca"]
@@ -144,18 +287,18 @@ def test_two_texts_are_enough(model, scheduler, tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 65, 257])
-def test_lines_that_are_all_the_same_are_no_map(model, scheduler, tmp_path, count):
+def test_lines_that_are_all_the_same_are_no_map(model, scheduler, read, tmp_path, count):
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\n" * count)
-    *_, (_, progress) = Maps(model, scheduler).upload(ME, str(file))
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
     assert progress["state"] == "error" and "All texts are the same" in progress["message"]
 
 
 @pytest.mark.parametrize("lines", [["a", "b"], ["a", "b", "a"], ["a"] * 64 + ["b"], ["a", "b", "c"] * 30])
-def test_no_measure_of_a_map_is_nan(model, scheduler, tmp_path, lines):
+def test_no_measure_of_a_map_is_nan(model, scheduler, read, tmp_path, lines):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(lines))
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     *_, last = maps.upload(ME, str(file))
     note = data_of(last)["numbers"]["pca"]
     assert "nan" not in note and "inf" not in note
@@ -167,9 +310,9 @@ def test_a_visitor_without_a_map_is_told_so(maps):
     assert maps.near("another", "a cat")[1]["state"] == "error"
 
 
-def test_only_the_last_visitors_maps_are_kept(model, scheduler, monkeypatch, tmp_path):
+def test_only_the_last_visitors_maps_are_kept(model, scheduler, read, monkeypatch, tmp_path):
     monkeypatch.setattr(map_handlers, "MOST_KEPT", 2)
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     for visitor in "abc":
         file = tmp_path / "mine.txt"
         file.write_text("the cat\nthe dog ran")
@@ -186,15 +329,15 @@ def test_two_selections_make_a_direction_with_a_length(maps):
 # waypoints from Interpolate, files
 
 
-def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler):
-    maps = Maps(model, scheduler)
+def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, scheduler, read):
+    maps = Maps(model, scheduler, sentences=read)
     road = ["the cat sat", "the dog sat", "the dog ran"]
     *running, last = maps.take_waypoints("another", road)
     assert running and all(values[0] == map_handlers.text_map_value() for values in running)
     assert len(data_of(last)["texts"]) == len(load_sentences())
     shown = last[0]["waypoints"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
-    assert "3 waypoints, numbered" in shown["note"] and "true latent distances" in shown["note"]
+    assert "3 waypoints, numbered" in shown["note"] and "true distances of meaning" in shown["note"]
 
 
 def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):
@@ -205,16 +348,16 @@ def test_waypoints_stay_on_the_map_and_lie_where_their_texts_do(maps):
 
 
 @pytest.mark.parametrize("road", [[], ["the cat"]])
-def test_less_than_two_waypoints_are_a_sentence(model, scheduler, road):
-    *_, (_, progress) = Maps(model, scheduler).take_waypoints(ME, road)
+def test_less_than_two_waypoints_are_a_sentence(model, scheduler, read, road):
+    *_, (_, progress) = Maps(model, scheduler, sentences=read).take_waypoints(ME, road)
     assert progress["state"] == "error" and "two waypoints" in progress["message"]
 
 
 @pytest.fixture
-def own(model, scheduler, tmp_path):
+def own(model, scheduler, read, tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("text,set\nthe cat,=a\n=the dog ran,b\n</script><b>,b\n")
-    maps = Maps(model, scheduler)
+    maps = Maps(model, scheduler, sentences=read)
     list(maps.upload(ME, str(file)))
     return maps
 
@@ -232,7 +375,7 @@ def test_texts_are_saved_as_a_table_that_no_spreadsheet_runs(own):
 def test_texts_are_saved_as_arrays_that_need_no_pickle(own):
     arrays = np.load(io.BytesIO(file_of(own, "npz")), allow_pickle=False)
     assert arrays["texts"].tolist() == own.get(ME).texts.texts
-    np.testing.assert_array_equal(arrays["latents"], own.get(ME).vectors)
+    np.testing.assert_array_equal(arrays["vectors"], own.get(ME).vectors)
     np.testing.assert_array_equal(arrays["cluster"], own.get(ME).clusters)
 
 
@@ -242,8 +385,8 @@ def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
     assert "the dog ran" in page and "src=" not in page.split("<script>", 1)[0]
 
 
-def test_no_map_is_nothing_to_save(model, scheduler):
-    assert Maps(model, scheduler).save(ME, "csv")["data"] == ""
+def test_no_map_is_nothing_to_save(model, scheduler, read):
+    assert Maps(model, scheduler, sentences=read).save(ME, "csv")["data"] == ""
 
 
 # what is kept
@@ -262,9 +405,9 @@ def test_a_connection_that_breaks_off_takes_no_map_from_a_page_that_is_open(mode
     assert [target for each in config["dependencies"] for target in each["targets"] if target[1] == "unload"] == []
 
 
-def test_a_map_that_nobody_has_asked_for_in_hours_is_forgotten(model, scheduler):
+def test_a_map_that_nobody_has_asked_for_in_hours_is_forgotten(model, scheduler, read):
     clock = Clock()
-    maps = Maps(model, scheduler, clock)
+    maps = Maps(model, scheduler, clock, read)
     list(maps.shipped(ME))
     clock.now = KEPT_SECONDS - 1
     assert maps.get(ME) is not None

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from app.map.text_files import MAX_CHARACTERS, MAX_TEXTS, TextFileError, read_texts
+from app.map.text_files import MAX_CHARACTERS, MAX_TEXTS, TextFileError, read_texts, text_columns
 
 
 def write(tmp_path, name, content):
@@ -75,6 +75,38 @@ def test_without_a_header_rows_that_are_alike_tell_the_delimiter(tmp_path):
         "It was late; we left",
         "The dog ran",
     ]
+
+
+def test_a_table_with_several_columns_of_texts_is_read_by_the_one_that_is_chosen(tmp_path):
+    file = write(tmp_path, "a.csv", "id,Text,Title,label\n1,one,first title,x\n2,two,second title,y\n")
+    assert text_columns(file) == ["Text", "Title"]
+    assert read_texts(file).texts == ["one", "two"]
+    chosen = read_texts(file, column="Title")
+    assert (chosen.texts, chosen.sets) == (["first title", "second title"], ["x", "y"])
+    with pytest.raises(TextFileError, match="no column 'title', expected one of 'id', 'Text', 'Title', 'label'"):
+        read_texts(file, column="title")
+
+
+def test_columns_without_names_are_numbered(tmp_path):
+    file = write(tmp_path, "a.csv", "the cat,7,it sat there\nthe dog,8,it ran away\n")
+    assert text_columns(file) == ["column 1", "column 3"]
+    assert read_texts(file).texts == ["it sat there", "it ran away"]
+    assert read_texts(file, column="column 1").texts == ["the cat", "the dog"]
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_json_with_several_keys_of_texts_is_read_by_the_one_that_is_chosen(tmp_path, array):
+    entries = [{"n": 1, "question": "who", "answer": "a cat"}, {"question": "where", "answer": "here", "code": "12"}]
+    lines = json.dumps(entries) if array else "\n".join(map(json.dumps, entries))
+    file = write(tmp_path, "a.json", lines)
+    assert text_columns(file) == ["question", "answer"]
+    assert read_texts(file, column="answer").texts == ["a cat", "here"]
+    with pytest.raises(TextFileError, match=r"line . has no text, expected a key 'code'"):
+        read_texts(file, column="code")
+
+
+def test_lines_have_no_columns(tmp_path):
+    assert text_columns(write(tmp_path, "a.txt", "one, two\nthree, four\n")) == []
 
 
 @pytest.mark.parametrize("lines", ["\n", "\r\n", "\r"])
