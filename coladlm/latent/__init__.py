@@ -1,7 +1,8 @@
 """Operations on latents: interpolation, edits of a span, directions, inversion; all are plans for the sampler.
 
 Each operation is a function (model, recipe) -> events beside its OPTIONS and its DESCRIPTION. What it adds to the
-sampler's events comes as an event of its own (Inverting, RoundTrips, Interpolation, Edited), always before Finished.
+sampler's events comes as an event of its own (Inverting, Trying, RoundTrips, Interpolation, Edited), always before
+Finished.
 """
 
 from .directions import (
@@ -22,7 +23,7 @@ from .edit import (
     run_edit,
 )
 from .geometry import GeometryError
-from .interpolate import Interpolation, Waypoint, run_interpolate
+from .interpolate import Interpolation, Trying, Waypoint, run_interpolate
 from .invert import (
     Inverting,
     RoundTrip,
@@ -47,6 +48,7 @@ __all__ = [
     "RoundTrip",
     "RoundTrips",
     "SpanEdit",
+    "Trying",
     "Waypoint",
     "WaypointPlans",
     "build",
