@@ -42,24 +42,23 @@ def flow(noise: float, guidance: float = 3.0, stagger: float = 0.0, **options: A
     return {"renoise": noise, **options}, {"guidance": guidance, "stagger": stagger}
 
 
-STORY = {"before": BEFORE}
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # options of the recipe, settings over the model's own
     "flow 80%, 12 tries": flow(0.8, 3.0, 0.5, tries=12),
-    "flow 80%": flow(0.8, 3.0, 0.5),
     "decoder only": ({"road": "decoder_only"}, {}),
-    "noise to noise": ({"road": "noise_to_noise"}, {}),
+    "flow 80%": flow(0.8, 3.0, 0.5),
     "prompt to prompt": ({"road": "prompt_to_prompt"}, {"max_new_tokens": 12}),
+    "noise to noise, no iterations": ({"road": "noise_to_noise", "iterations": 0}, {}),
+    "noise to noise": ({"road": "noise_to_noise"}, {}),
     "flow 50%": flow(0.5, 3.0, 0.5),
-    "flow 80%, 6 tries": flow(0.8, 3.0, 0.5, tries=6),
-    "flow 80%, a story before": flow(0.8, 3.0, 0.5, **STORY),
     "flow 65%": flow(0.65, 3.0, 0.5),
     "flow 50%, all at once": flow(0.5),
+    "flow 80%, a story before": flow(0.8, 3.0, 0.5, before=BEFORE),
     "flow 80%, guidance 1": flow(0.8, 1.0, 0.5),
-    "noise to noise, no iterations": ({"road": "noise_to_noise", "iterations": 0}, {}),
     "noise to noise, Heun": ({"road": "noise_to_noise"}, {"solver": "heun"}),
-    "flow 80%, 24 tries": flow(0.8, 3.0, 0.5, tries=24),
     "flow 35%": flow(0.35, 3.0, 0.5),
     "flow 50%, stretched": flow(0.5, 3.0, 0.5, align="stretch"),
+    "flow 80%, 6 tries": flow(0.8, 3.0, 0.5, tries=6),
+    "flow 80%, 24 tries": flow(0.8, 3.0, 0.5, tries=24),
 }  # fmt: skip
 
 

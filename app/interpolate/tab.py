@@ -68,8 +68,9 @@ ROAD_CHOICES = (
     ),
 )
 EXAMPLES = (
+    ("The cat ran up the big tree.", "A bird sat on the little house."),
     ("The sun was warm and bright.", "The night was cold and dark."),
-    ("The cat slept on the bed.", "The dog ran in the park."),
+    ("Tom went to the park with his mom.", "Lily found a big box in her room."),
     ("Tom was very happy.", "Tom was very sad.", "Tom was very angry."),
 )
 NOISE, TRIES = 80, 12  # what measures best: see docs/interpolation.md
@@ -143,7 +144,7 @@ def lay_out_texts() -> tuple[Texts, RunControls]:
     """The boxes, the first two of them filled in, with Run beside them."""
     first = EXAMPLES[0]
     with gr.Row(elem_classes="yours"):
-        with gr.Group(elem_classes="ask texts"):
+        with gr.Column(elem_classes="ask texts"):
             boxes = [
                 gr.Textbox(
                     first[i] if i < len(first) else "",
@@ -206,8 +207,8 @@ def lay_out_options() -> dict[str, gr.components.Component]:
         ),
         (
             "Candidates for each waypoint",
-            "Each waypoint is made so many times, from different noise. Of all of them, those are kept that go one way "
-            "from text to text and that the flow finds likeliest. 1 keeps what comes first.",
+            "Each waypoint is made so many times, from different noise and from less of it. Of all of them, those are "
+            "kept that go one way from text to text and that the flow finds likeliest. 1 keeps what comes first.",
             (1, 32, 1),
             TRIES,
             "set-tries when road-through_flow",

@@ -12,21 +12,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-EVEN = 2.0  # weight of a squared deviation from even spacing, against a misfit of about 0.4 to 1.2
+EVEN = 1.0  # weight of a squared deviation from even spacing, against a misfit of about 0.4 to 1.2
 AGAINST = 10.0  # for a step that does not go on
 STAYING = 1.0  # for the same candidate once more, where there are too few that go on
 NOT_BETWEEN = 5.0  # for a candidate that is a text itself, or farther from one than the other text is
 LEAST = 1e-3  # of a step, in units of distance
 
 
-def chain(distances: Sequence[Sequence[float]], misfits: Sequence[float], apart: float, count: int) -> list[int]:
+def chain(distances: Sequence[Sequence[float]], costs: Sequence[float], apart: float, count: int) -> list[int]:
     """The candidates that become `count` waypoints, in their order. One stays where there are too few.
 
-    distances: (n, 2), of each candidate from the first and the second text. misfits: (n,), NaN for one that holds
-    nothing, which is not taken if there is another. apart: the distance of the texts.
+    distances: (n, 2), of each candidate from the first and the second text. costs: (n,), how unlikely each is, its
+    misfit for instance; NaN for one that holds nothing, which is not taken if there is another. apart: the distance of
+    the texts.
     """
     first, second = np.asarray(distances, float).T
-    own = np.nan_to_num(np.asarray(misfits, float), nan=100.0)
+    own = np.nan_to_num(np.asarray(costs, float), nan=100.0)
     between = (first > LEAST) & (second > LEAST) & (first < apart - LEAST) & (second < apart - LEAST)
     own = own + NOT_BETWEEN * ~between
     share = first / np.maximum(first + second, LEAST)

@@ -51,7 +51,8 @@ METHODS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text: every waypoint is that long
 MAX_WAYPOINTS = 128  # waypoints in all
 MAX_TRIES = 1024  # candidates in all
-LESS = 0.8  # every second try has this share of the noise
+UNLIKE = 0.25  # added to the misfit of a candidate for a beginning, or an end, in the middle of a sentence
+SHARES = (1.0, 0.8, 0.6)  # of the noise, in turn: less stays nearer to the texts, more reads better
 SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+")
 
 DESCRIPTION = "Interpolates between texts: a number of waypoints from each text to the next, made in one of four ways."
@@ -250,9 +251,9 @@ class _Interpolating:
 
         def plan(row: int, attempt: int) -> Plan:
             height = 1.0 if profile == "flat" else arch(self.weights[row])
-            share = 0.0 if row in self.at_text else renoise * height * (LESS if attempt % 2 else 1.0)
+            share = 0.0 if row in self.at_text else renoise * height * SHARES[attempt % len(SHARES)]
             made = self.plans.plan(self.weights[row], NOISE_TIME * share)
-            return dataclasses.replace(made, sequence=attempt // 2)
+            return dataclasses.replace(made, sequence=attempt // len(SHARES))
 
         return self._flowing(settings, plan, between, tries if renoise and len(self.tokens) > 1 else 1)
 
@@ -279,6 +280,7 @@ class _Interpolating:
         ids = [self._ended(answer) for answer in event.token_ids]
         found = text_distances(self.model, [*ids, *self.tokens], self.tokens)
         misfits = text_misfits(self.model, ids, self.plans.before)
+        costs = [misfit + self._unlike(answer) for misfit, answer in zip(misfits, ids, strict=True)]
         taken = {}
         ends = sorted(self.at_text, key=lambda row: self.at_text[row])
         for first, (start, end) in enumerate(itertools.pairwise(ends)):
@@ -287,7 +289,7 @@ class _Interpolating:
                 continue
             distances = [found[i][first : first + 2] for i in leg]
             apart = found[len(ids) + first][first + 1]
-            chosen = chain(distances, [misfits[i] for i in leg], apart, end - start - 1)
+            chosen = chain(distances, [costs[i] for i in leg], apart, end - start - 1)
             taken |= {start + 1 + place: tried[leg[i]] for place, i in enumerate(chosen)}
         return taken
 
@@ -362,6 +364,13 @@ class _Interpolating:
                 if len(SENTENCE_END.findall(self.model.read(ids[:n]))) >= self.sentences:
                     return ids[:n]
         return ids
+
+    def _unlike(self, ids: list[int]) -> float:
+        """What it costs a candidate to begin or end as no text does: in the middle of a sentence."""
+        text, texts = self.model.read(ids), [self.model.read(known) for known in self.tokens]
+        begins = text[:1].isspace() and not any(known[:1].isspace() for known in texts)
+        ends = self.sentences > 0 and not SENTENCE_END.fullmatch(text.rstrip()[-1:])
+        return UNLIKE * (begins + ends)
 
     def _so_far(self, settings: SamplerSettings, measured: bool = False) -> Interpolation:
         if measured:

@@ -88,9 +88,9 @@ def test_changed_tokens_of_a_waypoint_are_marked(model):
 
 
 def test_three_texts_are_waypoints_themselves(model):
-    rows, *_ = _last(model, texts=EXAMPLES[2], stops=3)
+    rows, *_ = _last(model, texts=EXAMPLES[3], stops=3)
     assert [row["label"] for row in rows["rows"]] == ["text 1", "50 %", "text 2", "50 %", "text 3"]
-    assert [rows["rows"][i]["text"] for i in (0, 2, 4)] == list(EXAMPLES[2])
+    assert [rows["rows"][i]["text"] for i in (0, 2, 4)] == list(EXAMPLES[3])
 
 
 class Slow:
@@ -269,7 +269,7 @@ def test_a_stopped_interpolation_stands_on_the_stage_as_far_as_it_has_come(model
 
 
 def test_the_stage_has_the_waypoints_with_their_distances_and_misfits(model):
-    parts = parts_of(_view(model), _controls(texts=EXAMPLES[2], stops=3))
+    parts = parts_of(_view(model), _controls(texts=EXAMPLES[3], stops=3))
     stage, recipe = parts["stage"], Recipe.from_url(parts["link"]["query"][3:])
     found = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints
     shown = stage["waypoints"]
@@ -314,10 +314,10 @@ def _query(recipe):
 
 
 def test_a_link_fills_in_texts_options_and_settings(model):
-    _, _, link, _ = _last(model, texts=EXAMPLES[2], renoise=29, tries=2, align="stretch", profile="flat", before=BEFORE)
+    _, _, link, _ = _last(model, texts=EXAMPLES[3], renoise=29, tries=2, align="stretch", profile="flat", before=BEFORE)
     count, *values = restore(model, {"r": link["query"][3:]})
     boxes, (fewer, more), rest = values[:MAX_BOXES], values[MAX_BOXES:][:2], values[MAX_BOXES + 2 :]
-    assert count == 3 and [box["value"] for box in boxes[:3]] == list(EXAMPLES[2])
+    assert count == 3 and [box["value"] for box in boxes[:3]] == list(EXAMPLES[3])
     assert [box["visible"] for box in boxes] == [True] * 3 + [False] * (MAX_BOXES - 3)
     assert fewer["interactive"] and more["interactive"]
     assert rest[:-1] == ["through_flow", 4, 29, 2, "flat", "stretch", BEFORE, *values_of(SETTINGS)]
