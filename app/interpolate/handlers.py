@@ -138,9 +138,9 @@ def several(texts: Sequence[str]) -> list[Any]:
     return fill_boxes(texts[:MAX_BOXES])
 
 
-def texts_of(rows: Mapping[str, Any]) -> list[str]:
-    """The texts of the waypoints, as far as they have any."""
-    return [row["text"] for row in rows["rows"] if row["text"]]
+def texts_of(stage: Mapping[str, Any]) -> list[str]:
+    """The texts of the waypoints that a WaypointStage shows, as far as they have any."""
+    return [waypoint["text"] for waypoint in stage["waypoints"] if waypoint["text"]]
 
 
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:

@@ -134,7 +134,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         sends=[Sender(rows.select, "edit"), Sender(stage.select, "edit")],
         take_texts=lambda visitor, sent: [several(sent)],
         texts_outputs=texts.shown,
-        texts_sends=[TextsSender(to_map.click, "map", rows, texts_of)],
+        texts_sends=[TextsSender(to_map.click, "map", stage, texts_of)],
         restore=Restore(OPERATION, lambda query: restore(resident.model, query), shown, bench="interpolate"),
         views={"interpolate": on_run},
     )
@@ -260,11 +260,11 @@ def lay_out_stage() -> tuple[WaypointStage, ProgressLine]:
 def lay_out_lists() -> tuple[TextRows, gr.Button]:
     """All waypoints below each other, and their distances; the button that takes them to the map."""
     with gr.Column(elem_classes="views"):
+        with gr.Row(elem_classes="small-buttons tools to-map"):
+            to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
         with gr.Accordion("All waypoints as a list", open=False, elem_classes="beside"):
             rows = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
                             part="rows", elem_id="waypoints")  # fmt: skip
-            with gr.Row(elem_classes="small-buttons tools to-map"):
-                to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
         with gr.Accordion("Distances to the texts", open=False, elem_classes="beside"):
             Distances(part="distances")
     return rows, to_map

@@ -3,7 +3,8 @@ const walk = element.querySelector('.walk');
 const at = name => walk.querySelector(name);
 const [now, cells, where, play, svg, real, edit] = ['.now', '.cells', '.where', '.play', 'svg', '.real', '.edit'].map(at);
 const SVG = 'http://www.w3.org/2000/svg';
-const [WIDTH, HEIGHT, MARGIN, PAUSE, LONG] = [480, 300, 56, 700, 120];  // of the picture; ms a waypoint; characters
+const [WIDTH, HEIGHT, MARGIN, NARROW] = [480, 300, 56, 420];  // of the picture; px below which it is a small one
+const [PAUSE, LONG] = [700, 120];  // ms a waypoint; characters of a long text
 
 at('.empty-text').textContent = props.empty_text;
 at('.start').textContent = props.start_label;
@@ -56,14 +57,16 @@ function drawCells() {
   cells.setAttribute('aria-valuemax', Math.max(1, all.length));
 }
 
-function nameAt(text, [x, y], above) {
-  const words = text.length > 34 ? text.slice(0, 33).trimEnd() + '…' : text, half = 3.4 * words.length;
-  return shape('text', {class: 'name', x: Math.min(WIDTH - half - 8, Math.max(half + 8, x)), y: y + (above ? -14 : 24), 'text-anchor': 'middle'}, words);
+// Where a text stands: its words, or its number where the picture is too small for them.
+function nameAt(text, [x, y]) {
+  const narrow = svg.clientWidth > 0 && svg.clientWidth < NARROW, long = props.value.texts[text];
+  const words = narrow ? 'text ' + (text + 1) : long.length > 34 ? long.slice(0, 33).trimEnd() + '…' : long, half = 3.4 * words.length;
+  return shape('text', {class: narrow ? 'name narrow' : 'name', x: Math.min(WIDTH - half - 8, Math.max(half + 8, x)), y: y + (narrow ? 30 : 24), 'text-anchor': 'middle'}, words);
 }
 
 // The plane of the way between two texts: every dot at its true distances from both.
 function drawPlane(waypoint) {
-  const {leg} = waypoint, {texts, unit} = props.value;
+  const {leg} = waypoint, {unit} = props.value;
   const those = placesOn(leg, waypoints()).map(i => [waypoints()[i], i]).filter(([one]) => known(one));
   const caption = at('figcaption'), apart = those.length > 1 ? those[0][0].distances[leg[1]] : 0;
   svg.replaceChildren();
@@ -84,7 +87,7 @@ function drawPlane(waypoint) {
     return [i === thumb, dot];
   });
   svg.append(...dots.sort(([one], [other]) => one - other).map(([, dot]) => dot));
-  svg.append(nameAt(texts[leg[0]], a, false), nameAt(texts[leg[1]], [b[0], b[1] + (a[0] + 240 > b[0] ? 20 : 0)], false));
+  svg.append(nameAt(leg[0], a), nameAt(leg[1], [b[0], b[1] + (a[0] + 240 > b[0] ? 20 : 0)]));
   caption.textContent = 'Each dot stands at its true distance in latents from both texts.';
   svg.setAttribute('aria-label', `${those.length} waypoints between two texts that are ${apart.toFixed(2)} ${unit} apart; the one farthest off the straight line is ${top.toFixed(2)} off it`);
 }

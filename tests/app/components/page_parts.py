@@ -51,6 +51,7 @@ KINDS = {
     "strip": components.TokenStrip,
     "token": TokenCard,
     "tour": Tour,
+    "walk": components.WaypointStage,
 }
 LIBRARY = Path(PLOTLY_JS)
 _LAUNCH = launch_options()

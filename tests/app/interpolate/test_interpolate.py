@@ -377,9 +377,11 @@ def test_texts_that_are_sent_here_fill_the_boxes_and_a_single_one_the_first():
 
 
 def test_the_texts_to_send_are_those_of_the_waypoints(model):
-    rows, *_ = _last(model)
-    assert texts_of(rows) == [row["text"] for row in rows["rows"]] and len(texts_of(rows)) == 4
-    assert texts_of({"rows": [{"text": ""}]}) == []
+    parts = parts_of(_view(model), _controls())
+    assert (
+        texts_of(parts["stage"]) == [row["text"] for row in parts["rows"]["rows"]] and len(parts["rows"]["rows"]) == 4
+    )
+    assert texts_of({"waypoints": [{"text": ""}]}) == []
 
 
 def test_every_way_to_interpolate_has_a_choice():
