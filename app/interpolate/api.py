@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,5 +85,5 @@ def _plain(waypoint: Waypoint) -> dict[str, Any]:
         "weights": list(waypoint.weights),
         "latent_distances": list(waypoint.latent_distances),
         "token_distances": list(waypoint.token_distances),
-        "misfit": None if math.isnan(waypoint.misfit) else waypoint.misfit,
+        "misfit": waypoint.misfit,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -137,7 +136,7 @@ class LiveInterpolation(LiveRows):
                     1.0 if row.final is not None or row.ended else self._settled(row),
                     end_of(weights),
                     known.latent_distances if known else (),
-                    known.misfit if known and not math.isnan(known.misfit) else None,
+                    known.misfit if known else None,
                 )
             )
         return stage_value(self.run, state, self.texts, waypoints, self.unit)

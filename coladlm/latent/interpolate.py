@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -100,7 +101,7 @@ class Waypoint:
     of the recipe (from prompt to prompt: to the waypoint at that text); empty until the interpolation is done. Both are
     of the text as it reads: latents are those of the text encoded again, the mean over positions of
     LatentSpace.distance; tokens are counted by layout.token_distance. misfit: mean squared error of the flow's velocity
-    per channel at the text as it reads, after the text before it (see fit.py); less is likelier. NaN until then, and
+    per channel at the text as it reads, after the text before it (see fit.py); less is likelier. None until then, and
     for a text of no token.
     """
 
@@ -113,7 +114,7 @@ class Waypoint:
     done: bool = False
     latent_distances: tuple[float, ...] = ()
     token_distances: tuple[int, ...] = ()
-    misfit: float = float("nan")
+    misfit: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -400,7 +401,7 @@ class _Interpolating:
                 changed=() if before is None else changed_tokens(before, waypoint.token_ids),
                 latent_distances=tuple(spans[row]),
                 token_distances=tuple(token_distance(waypoint.token_ids, text) for text in texts),
-                misfit=misfits[row],
+                misfit=None if math.isnan(misfits[row]) else misfits[row],
             )
             before = waypoint.token_ids
 
