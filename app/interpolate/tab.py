@@ -262,9 +262,9 @@ def lay_out_lists() -> tuple[TextRows, gr.Button]:
     with gr.Column(elem_classes="views"):
         with gr.Row(elem_classes="small-buttons tools to-map"):
             to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
-        with gr.Accordion("All waypoints as a list", open=False, elem_classes="beside"):
+        with gr.Accordion("All waypoints as a list", open=False, elem_classes="below"):
             rows = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
                             part="rows", elem_id="waypoints")  # fmt: skip
-        with gr.Accordion("Distances to the texts", open=False, elem_classes="beside"):
+        with gr.Accordion("Distances to the texts", open=False, elem_classes="below"):
             Distances(part="distances")
     return rows, to_map
