@@ -10,6 +10,7 @@ from .share_link import ShareLink
 from .text_rows import TextRows
 from .token_picker import TokenPicker
 from .token_strip import TokenStrip
+from .waypoint_stage import WaypointStage
 
 __all__ = [
     "Choice",
@@ -23,4 +24,5 @@ __all__ = [
     "TextRows",
     "TokenPicker",
     "TokenStrip",
+    "WaypointStage",
 ]

@@ -27,7 +27,7 @@ def add_api(resident: Resident) -> None:
     @with_settings
     def interpolate(
         texts: list[str], road: str = "through_flow", stops: int = 9, renoise: float = 0.5, profile: str = "arch",
-        align: str = "pad", before: str = "", seed: int = start.seed, steps: int = start.steps,
+        align: str = "pad", before: str = "", tries: int = 1, seed: int = start.seed, steps: int = start.steps,
         guidance: float = start.guidance, stochasticity: float = start.stochasticity,
         max_new_tokens: int = start.max_new_tokens, temperature: float = start.temperature, solver: str = start.solver,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
@@ -41,14 +41,17 @@ def add_api(resident: Resident) -> None:
             profile: through the flow, "arch" re-noises less towards the texts, "flat" all waypoints alike.
             align: texts of different length, "pad" or "stretch".
             before: a text that stands before every waypoint and is no part of it.
+            tries: through the flow, candidates for each waypoint, of which those are taken that go one way from text to
+                text and that the flow finds likeliest.
             max_new_tokens: prompt to prompt, the length of each continuation in tokens.
 
         Returns:
             The waypoints, each with its text, whether it is complete and, at the end, its distances to the texts in
-            latents and in tokens; and the recipe that repeats them. A stream has them whenever one is complete.
+            latents and in tokens and its misfit, the error of the flow at it; and the recipe that repeats them. A
+            stream has them whenever one is complete.
         """
         options = {"road": road, "stops": stops, "renoise": renoise, "profile": profile, "align": align,
-                   "before": before}  # fmt: skip
+                   "before": before, "tries": tries}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
                  "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
         yield from interpolate_texts(resident.model, resident.scheduler, texts, options, given)
@@ -82,4 +85,5 @@ def _plain(waypoint: Waypoint) -> dict[str, Any]:
         "weights": list(waypoint.weights),
         "latent_distances": list(waypoint.latent_distances),
         "token_distances": list(waypoint.token_distances),
+        "misfit": waypoint.misfit,
     }

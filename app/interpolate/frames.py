@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import OPTIONS, Interpolation, Waypoint, waypoint_weights
+from coladlm.latent.interpolate import OPTIONS, Interpolation, Trying, Waypoint, waypoint_weights
 from coladlm.latent.invert import Inverting
 from coladlm.latent.layout import LatentSpace, blocks_for
 from coladlm.recipe import Recipe, check_options
 from coladlm.sampling.events import BlockDone, Step
 
 from ..components.distances import distances_value
+from ..components.progress_line import RunState
 from ..components.text_rows import CHANGED, PROMPT, segments
+from ..components.waypoint_stage import stage_value, waypoint_value
 from ..shared.row_frames import Frame, LiveRows, Row
 from ..shared.token_pieces import pieces
 
+TRYING = 0.8  # of the work of an interpolation that chooses among candidates
+
 
 class LiveInterpolation(LiveRows):
-    """Frames of the events of `interpolate`, with a part `distances`: None until all waypoints are there."""
+    """Frames of the events of `interpolate`, with the parts `stage`, for a WaypointStage, and `distances`: None until
+    all waypoints are there.
+    """
 
     def __init__(self, model: ColaDLM, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> None:
         options = check_options(recipe.options, OPTIONS)
         weights = waypoint_weights(len(recipe.texts), options["stops"], options["weights"])
+        self.texts, self.weights = recipe.texts, weights
+        self.found: Sequence[Waypoint] = ()  # the waypoints, once they are measured
+        self.unit = "radians" if LatentSpace(model.vae.config).spherical else "radii"
         self.continues = options["road"] == "prompt_to_prompt"
-        rows = [Row(label_of(stop)) for stop in weights]
+        chosen = options["road"] == "through_flow" and options["tries"] > 1  # not what was made for the very place
+        rows = [Row(f"{i}" if chosen and 1.0 not in stop else label_of(stop)) for i, stop in enumerate(weights, 1)]
+        self.sketches: Sequence[str] = ()  # a candidate for each waypoint, while they are tried
+        self.reached = 0.0  # how far the run itself has come
+        self.tried = 0.0  # how far the candidates have come, as a share of all the work
         if self.continues:
             for row in rows:
                 row.skip, row.room = None, recipe.settings.max_new_tokens
@@ -44,11 +57,13 @@ class LiveInterpolation(LiveRows):
         self.more["distances"] = None
 
     def _is_step(self, event: Any) -> bool:
-        return isinstance(event.event if isinstance(event, Inverting) else event, Step)
+        return isinstance(event.event if isinstance(event, Inverting | Trying) else event, Step)
 
     def after(self, event: Any) -> Frame | None:
         if isinstance(event, Inverting):
             return self._inverting(event.event)
+        if isinstance(event, Trying):
+            return self._trying(event)
         self.phase = ""
         if isinstance(event, Interpolation):
             return self._waypoints(event)
@@ -65,6 +80,18 @@ class LiveInterpolation(LiveRows):
             return self.running(event.block, event.index, event.steps, event.noise.max().item())
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
+    def _trying(self, tried: Trying) -> Frame:
+        self.phase = "trying candidates"
+        event = tried.event
+        if isinstance(event, BlockDone):
+            firsts = dict(reversed(list(zip(tried.places, event.texts, strict=True))))
+            self.sketches = [firsts.get(row, "") for row in range(len(self.rows))]
+            self.tried = TRYING * min(1.0, (event.block + 1) / self.blocks)
+            return self.running(event.block, self.settings.steps, self.settings.steps, 0.0)
+        assert isinstance(event, Step)  # a batch has these two
+        self.tried = TRYING * min(1.0, (event.block + (event.index + 1) / event.steps) / self.blocks)
+        return self.running(event.block, event.index, event.steps, event.noise.max().item())
+
     def _waypoints(self, found: Interpolation) -> Frame | None:
         self.notes = list(found.notes)
         measured = bool(found.waypoints[0].latent_distances)
@@ -76,14 +103,48 @@ class LiveInterpolation(LiveRows):
             elif self.continues and not row.lead:
                 row.lead, row.context = waypoint.prompt, self.model.tokenize(waypoint.prompt)[-8:]
         if measured:
-            unit = "radians" if LatentSpace(self.model.vae.config).spherical else "radii"
+            self.found = found.waypoints
             self.more["distances"] = distances_value(
                 [row.label for row in self.rows],
                 [waypoint.latent_distances for waypoint in found.waypoints],
                 [waypoint.token_distances for waypoint in found.waypoints],
-                unit,
+                self.unit,
             )
-        return self.frame("running", [self._seconds()], 1.0 if measured else 0.0, "Writing")
+        return self.frame("running", [self._seconds()], 1.0 if measured else self.reached, "Writing")
+
+    def frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
+        self.reached = fraction
+        fraction = self.tried + (1 - self.tried) * fraction  # the candidates come first
+        self.more["stage"] = self._stage(state)
+        return super().frame(state, parts, fraction, message)
+
+    def stopped_rows(self) -> dict[str, Any]:
+        self.more["stage"] = self._stage("stopped")
+        return super().stopped_rows()
+
+    def _stage(self, state: RunState) -> dict[str, Any]:
+        waypoints = []
+        for i, (row, weights) in enumerate(zip(self.rows, self.weights, strict=True)):
+            known = self.found[i] if self.found else None
+            text = row.text if row.final is not None else self.text_so_far(row)
+            text = text or (self.sketches[i] if self.sketches else "")
+            waypoints.append(
+                waypoint_value(
+                    row.label,
+                    leg_of(weights),
+                    text,
+                    1.0 if row.final is not None or row.ended else self._settled(row),
+                    end_of(weights),
+                    known.latent_distances if known else (),
+                    known.misfit if known else None,
+                )
+            )
+        return stage_value(self.run, state, self.texts, waypoints, self.unit)
+
+    def _settled(self, row: Row) -> float:
+        """The share of a waypoint's tokens that are decided, of those that it may come to have."""
+        whole = self.blocks * self.model.block_size * self.model.patch_size
+        return min(0.95, self.tried + (1 - self.tried) * len(row.answer) / max(1, whole))
 
     def _final(self, waypoint: Waypoint) -> list[tuple[str, int]]:
         parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special)
@@ -94,6 +155,18 @@ class LiveInterpolation(LiveRows):
             flags.append(CHANGED * bool(new and part.strip()) + PROMPT * (at < len(waypoint.prompt)))
             at += len(part)
         return segments(parts, flags)
+
+
+def end_of(weights: Sequence[float]) -> int | None:
+    """Which text a waypoint stands at, if it does."""
+    return weights.index(1.0) if 1.0 in weights else None
+
+
+def leg_of(weights: Sequence[float]) -> tuple[int, int]:
+    """Which two texts a waypoint lies between; a text is counted to what follows it, the last to what comes before."""
+    inside = [i for i, weight in enumerate(weights) if weight > 0]
+    first = min(inside[0], len(weights) - 2)
+    return first, max(inside[-1], first + 1)
 
 
 def label_of(weights: tuple[float, ...]) -> str:

@@ -25,10 +25,19 @@ from .frames import LiveInterpolation
 OPERATION = "interpolate"
 MAX_BOXES = 6  # texts that the page has room for
 MAX_PAGE_TOKENS = 16_384  # of all waypoints together: what keeps others waiting for a minute or so
-OPTION_NAMES = ("road", "stops", "renoise", "profile", "align", "before")  # those of a recipe that have a control
+OPTION_NAMES = (
+    "road",
+    "stops",
+    "renoise",
+    "tries",
+    "profile",
+    "align",
+    "before",
+)  # those of a recipe that have a control
 WORDS = {
     "options.stops": "The number of waypoints",
     "options.renoise": "Noise",
+    "options.tries": "The number of candidates",
     "options.align": "Texts of different length",
     "options.profile": "Where to add noise",
     "options.road": "How to interpolate",
@@ -81,7 +90,8 @@ def _options_of(values: Mapping[str, Any]) -> dict[str, Any]:
         "before": values.get("before") or "",
     }
     if method == "through_flow":
-        options |= {"renoise": share(values.get("renoise"), "Noise"), "profile": values.get("profile")}
+        options |= {"renoise": share(values.get("renoise"), "Noise"), "profile": values.get("profile"),
+                    "tries": whole(values.get("tries"), WORDS["options.tries"])}  # fmt: skip
     if method in ("through_flow", "decoder_only"):
         options["align"] = values.get("align")
     return options
@@ -94,9 +104,10 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
     longest = max(len(model.tokenize(text)) for text in recipe.texts) + len(model.tokenize(options["before"]))
     if options["road"] == "prompt_to_prompt":
         longest += recipe.settings.max_new_tokens
-    waypoints = waypoint_count(recipe)
+    tries = options["tries"] if options["road"] == "through_flow" else 1
+    waypoints, named = waypoint_count(recipe) * tries, "waypoints" if tries == 1 else "candidates"
     if waypoints * longest > MAX_PAGE_TOKENS:
-        note = f"{waypoints} waypoints of up to {longest:,} tokens are {waypoints * longest:,} in all, expected at "
+        note = f"{waypoints} {named} of up to {longest:,} tokens are {waypoints * longest:,} in all, expected at "
         note += f"most {MAX_PAGE_TOKENS:,} tokens on this page."
         raise RecipeError("the interpolation", Described("too long"), f"at most {MAX_PAGE_TOKENS:,} tokens", note)
 
@@ -127,9 +138,9 @@ def several(texts: Sequence[str]) -> list[Any]:
     return fill_boxes(texts[:MAX_BOXES])
 
 
-def texts_of(rows: Mapping[str, Any]) -> list[str]:
-    """The texts of the waypoints, as far as they have any."""
-    return [row["text"] for row in rows["rows"] if row["text"]]
+def texts_of(stage: Mapping[str, Any]) -> list[str]:
+    """The texts of the waypoints that a WaypointStage shows, as far as they have any."""
+    return [waypoint["text"] for waypoint in stage["waypoints"] if waypoint["text"]]
 
 
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:

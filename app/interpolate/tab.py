@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,10 +19,12 @@ from ..components import (
     ProgressLine,
     ShareLink,
     TextRows,
+    WaypointStage,
 )
+from ..components.setting_chips import SettingChips
 from ..runs.registry import Frame, RunContext
 from ..shared.event_options import EventOptions
-from ..shared.operation_controls import fold_button, sliders
+from ..shared.operation_controls import sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls
 from ..shared.settings_panel import SettingsPanel
@@ -64,22 +68,31 @@ ROAD_CHOICES = (
     ),
 )
 EXAMPLES = (
+    ("The cat ran up the big tree.", "A bird sat on the little house."),
     ("The sun was warm and bright.", "The night was cold and dark."),
-    ("The cat slept on the bed.", "The dog ran in the park."),
+    ("Tom went to the park with his mom.", "Lily found a big box in her room."),
     ("Tom was very happy.", "Tom was very sad.", "Tom was very angry."),
 )
-BEFORE = "Once upon a time, there was a little girl named Lily."
+NOISE, TRIES = 80, 12  # what measures best: see docs/interpolation.md
+DEFAULTS = {"guidance": 3.0}  # of the sampler's settings, over the model's own
+CHIPS = (  # settings that have a button of their own: name, words before and after the value
+    ("road", "", ""),
+    ("stops", "", " waypoints"),
+    ("renoise", "noise ", " %"),
+    ("tries", "", " candidates each"),
+    ("guidance", "guidance ", ""),
+    ("seed", "seed ", ""),
+)
 QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 class Texts(NamedTuple):
-    """The boxes of the texts. count: of those in use. more, fewer, examples: buttons that change it."""
+    """The boxes of the texts. count: of those in use. more, fewer: buttons that change it."""
 
     count: gr.Number
     boxes: list[gr.Textbox]
     more: gr.Button
     fewer: gr.Button
-    examples: list[gr.Button]
 
     @property
     def shown(self) -> list[gr.components.Component]:
@@ -87,120 +100,129 @@ class Texts(NamedTuple):
         return [self.count, *self.boxes, self.fewer, self.more]
 
 
-class Results(NamedTuple):
-    """What stands beside the controls. to_map: a button."""
-
-    progress: ProgressLine
-    rows: TextRows
-    to_map: gr.Button
-
-
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
-    defaults = resident.first.defaults
-    with gr.Row(elem_classes="workbench", elem_id="interpolate"):
+    defaults = dataclasses.replace(resident.first.defaults, **DEFAULTS)
+    with gr.Column(elem_classes="workbench on-stage", elem_id="interpolate"):
+        with gr.Column(elem_classes="controls ends"):
+            texts, controls = lay_out_texts()
+        stage, progress = lay_out_stage()
         with gr.Column(elem_classes="controls"):
-            texts = lay_out_texts()
-            controls = RunControls("interpolate", "Interpolate")
-            options = lay_out_options()
-            fold_button("interpolate")
-            with (
-                gr.Column(elem_classes="setting-list"),
-                gr.Accordion("Sampler and alignment", open=False, elem_classes="more"),
-            ):
-                options |= lay_out_more_options()
+            lay_out_examples(texts)
+            chips = SettingChips(CHIPS, [], elem_classes="setting-chips")
+            with gr.Column(elem_classes="setting-list"):
+                options = lay_out_options()
                 panel = SettingsPanel(defaults)
-        with gr.Column(elem_classes="results"):
-            results = lay_out_results()
+        rows, to_map = lay_out_lists()
 
     def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
         yield from interpolate(resident.model, resident.scheduler, context, named)
 
     connect_boxes(texts)
+    connect_chips(chips, options, panel)
     named = {
         "count": texts.count,
         **{f"texts.{i}": box for i, box in enumerate(texts.boxes, 1)},
         **{f"options.{name}": options[name] for name in OPTION_NAMES},
         **panel.by_name,
     }
-    controls.connect("interpolate", named, also=[results.rows.submit, *(box.submit for box in texts.boxes)])
-    shown = [*texts.shown, *(options[name] for name in OPTION_NAMES), *panel.inputs, results.progress]
+    controls.connect("interpolate", named, also=[stage.submit, *(box.submit for box in texts.boxes)])
+    shown = [*texts.shown, *(options[name] for name in OPTION_NAMES), *panel.inputs, progress]
     return TabLinks(
         take=lambda text: [text],
         outputs=[texts.boxes[0]],
-        sends=[Sender(results.rows.select, "edit")],
+        sends=[Sender(rows.select, "edit"), Sender(stage.select, "edit")],
         take_texts=lambda visitor, sent: [several(sent)],
         texts_outputs=texts.shown,
-        texts_sends=[TextsSender(results.to_map.click, "map", results.rows, texts_of)],
+        texts_sends=[TextsSender(to_map.click, "map", stage, texts_of)],
         restore=Restore((OPERATION,), lambda query: restore(resident.model, query), shown, bench="interpolate"),
         views={"interpolate": on_run},
     )
 
 
-def lay_out_texts() -> Texts:
-    """The boxes, the first two of them filled in."""
+def lay_out_texts() -> tuple[Texts, RunControls]:
+    """The boxes, the first two of them filled in, with Run beside them."""
     first = EXAMPLES[0]
-    with gr.Group(elem_classes="ask"):
-        boxes = [
-            gr.Textbox(
-                first[i] if i < len(first) else "",
-                label=f"Text {i + 1}",
-                lines=2,
-                max_lines=8,
-                visible=i < 2,
-                elem_classes="prompt-box",
-                html_attributes=gr.InputHTMLAttributes(spellcheck=False),
-            )
-            for i in range(MAX_BOXES)
-        ]
-        # a component and no gr.State: a run is started in the browser, which knows the values of components alone
-        count = gr.Number(2, precision=0, visible="hidden")
-        with gr.Row(elem_classes="small-buttons"):
-            more = gr.Button("Add a text", size="sm", min_width=40)
-            fewer = gr.Button("Remove the last", size="sm", min_width=40, interactive=False)
-        with gr.Row(elem_classes="examples notranslate"):
-            examples = [
-                gr.Button(" → ".join(texts), size="sm", elem_classes="example", min_width=40) for texts in EXAMPLES
+    with gr.Row(elem_classes="yours"):
+        with gr.Column(elem_classes="ask texts"):
+            boxes = [
+                gr.Textbox(
+                    first[i] if i < len(first) else "",
+                    label=f"Text {i + 1}",
+                    lines=1,
+                    max_lines=8,
+                    visible=i < 2,
+                    elem_classes="prompt-box",
+                    html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+                )
+                for i in range(MAX_BOXES)
             ]
-    return Texts(count, boxes, more, fewer, examples)
+        controls = RunControls("interpolate", "Interpolate")
+    # a component and no gr.State: a run is started in the browser, which knows the values of components alone
+    count = gr.Number(2, precision=0, visible="hidden")
+    with gr.Row(elem_classes="small-buttons"):
+        more = gr.Button("Add a text", size="sm", min_width=40)
+        fewer = gr.Button("Remove the last", size="sm", min_width=40, interactive=False)
+    return Texts(count, boxes, more, fewer), controls
+
+
+def lay_out_examples(texts: Texts) -> None:
+    with gr.Row(elem_classes="examples notranslate"):
+        for example in EXAMPLES:
+            button = gr.Button(" → ".join(example), size="sm", elem_classes="example", min_width=40)
+            button.click(lambda example=example: fill_boxes(example), None, texts.shown, **QUICK)
 
 
 def connect_boxes(texts: Texts) -> None:
     """Connects the buttons that show, hide and fill the boxes."""
     texts.more.click(lambda n: show_boxes((n or 2) + 1), texts.count, texts.shown, **QUICK)
     texts.fewer.click(lambda n: show_boxes((n or 2) - 1), texts.count, texts.shown, **QUICK)
-    for button, example in zip(texts.examples, EXAMPLES, strict=True):
-        button.click(lambda example=example: fill_boxes(example), None, texts.shown, **QUICK)
+
+
+def connect_chips(chips: SettingChips, options: Mapping[str, Any], panel: SettingsPanel) -> None:
+    """Keeps the values on the chips those of their controls."""
+    named: dict[str, Any] = {
+        **options,
+        **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
+    }
+    shown = [named[name] for name, *_ in CHIPS]
+    words = json.dumps({choice.value: choice.title[0].lower() + choice.title[1:] for choice in ROAD_CHOICES})
+    js = f"(road, ...values) => [[({words})[road] ?? road, ...values]]"
+    gr.on([control.change for control in shown], None, shown, chips, js=js, **QUICK)
+    chips.value = ["through the flow", *(control.value for control in shown[1:])]
 
 
 def lay_out_options() -> dict[str, gr.components.Component]:
-    """The controls of the interpolation that are always at hand, by their names in a recipe."""
-    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, METHODS[0])
-    stops, renoise = sliders(
-        ("Waypoints from text to text", "Both texts counted. All waypoints run as one batch.", (2, 33, 1), 9, ""),
+    """The controls of the interpolation, by their names in a recipe."""
+    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, METHODS[0], elem_classes="setting set-road")
+    stops, renoise, tries = sliders(
+        ("Waypoints from text to text", "Both texts counted.", (2, 33, 1), 7, "set-stops"),
         (
             "Noise (%)",
             "How much noise the mixed latents get. Less stays closer to the mixture, more to what the model would "
             "write.",
             (0, 100, 1),
-            80,
-            "when road-through_flow",
+            NOISE,
+            "set-renoise when road-through_flow",
+        ),
+        (
+            "Candidates for each waypoint",
+            "Each waypoint is made so many times, from different noise and from less of it. Of all of them, those are "
+            "kept that go one way from text to text and that the flow finds likeliest. 1 keeps what comes first.",
+            (1, 32, 1),
+            TRIES,
+            "set-tries when road-through_flow",
         ),
     )
     before = gr.Textbox(
-        BEFORE,
+        "",
         label="A text before (not shown in the waypoints)",
-        info="The waypoints follow on it, so that their first words have something to go by. It may be empty.",
+        info="The waypoints follow on it, so that their first words have something to go by. It pulls at them too.",
         lines=2,
         max_lines=6,
-        elem_classes="setting",
+        elem_classes="setting set-before",
         html_attributes=gr.InputHTMLAttributes(spellcheck=False),
     )
-    return {"road": road, "stops": stops, "renoise": renoise, "before": before}
-
-
-def lay_out_more_options() -> dict[str, gr.components.Component]:
-    """Those that are folded away."""
     profile = ChoiceBox(
         "Where to add noise",
         "",
@@ -216,24 +238,33 @@ def lay_out_more_options() -> dict[str, gr.components.Component]:
         "pad",
         elem_classes="setting when road-through_flow road-decoder_only",
     )
-    return {"profile": profile, "align": align}
+    return {"road": road, "stops": stops, "renoise": renoise, "tries": tries, "profile": profile, "align": align,
+            "before": before}  # fmt: skip
 
 
-def lay_out_results() -> Results:
-    """What shows a run."""
-    with gr.Row(elem_classes="over"):
-        progress = ProgressLine(part="progress", elem_classes="progress")
-        ShareLink(part="link", elem_classes="link")
-    rows = TextRows(
-        "Waypoints",
-        "Edit",
-        "not in the waypoint above",
-        "No waypoints yet. Press Interpolate, and the texts in between come out of the noise together.",
-        "Interpolate",
-        part="rows",
-        elem_id="waypoints",
-    )
-    Distances(part="distances")
-    with gr.Row(elem_classes="small-buttons tools to-map"):
-        to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
-    return Results(progress, rows, to_map)
+def lay_out_stage() -> tuple[WaypointStage, ProgressLine]:
+    """The waypoint under the thumb."""
+    with gr.Column(elem_classes="results stage"):
+        stage = WaypointStage(
+            "No waypoints yet. Press Interpolate, and the texts in between come out of the noise together.",
+            "Interpolate",
+            part="stage",
+            elem_id="walk",
+        )
+        with gr.Row(elem_classes="over"):
+            progress = ProgressLine(part="progress", elem_classes="progress")
+            ShareLink(part="link", elem_classes="link")
+    return stage, progress
+
+
+def lay_out_lists() -> tuple[TextRows, gr.Button]:
+    """All waypoints below each other, and their distances; the button that takes them to the map."""
+    with gr.Column(elem_classes="views"):
+        with gr.Row(elem_classes="small-buttons tools to-map"):
+            to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
+        with gr.Accordion("All waypoints as a list", open=False, elem_classes="below"):
+            rows = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
+                            part="rows", elem_id="waypoints")  # fmt: skip
+        with gr.Accordion("Distances to the texts", open=False, elem_classes="below"):
+            Distances(part="distances")
+    return rows, to_map

@@ -238,7 +238,7 @@ def shown_rows(context: RunContext, live: LiveRows, events: Iterable[Any]) -> It
         done = True
     finally:
         if latest is not None and not done:
-            rows = {"rows": live.stopped_rows()} if live.began else {}
+            rows = {"rows": live.stopped_rows(), **live.more} if live.began else {}
             context.show({**rows, "progress": stopped_value(latest.progress)})
 
 

@@ -1,7 +1,7 @@
 """Operations on latents: interpolation, edits of a span, directions, inversion; all are plans for the sampler.
 
 Each operation is a function (model, recipe) -> events beside its OPTIONS and its DESCRIPTION. What it adds to the
-sampler's events comes as an event of its own (Inverting, RoundTrips, Interpolation, Edited, Filled), always before
+sampler's events comes as an event of its own (Inverting, Trying, RoundTrips, Interpolation, Edited, Filled), before
 Finished.
 """
 
@@ -24,7 +24,7 @@ from .edit import (
 )
 from .fill import Filled, FilledText, has_holes
 from .geometry import GeometryError
-from .interpolate import Interpolation, Waypoint, run_interpolate
+from .interpolate import Interpolation, Trying, Waypoint, run_interpolate
 from .invert import (
     Inverting,
     RoundTrip,
@@ -51,6 +51,7 @@ __all__ = [
     "RoundTrip",
     "RoundTrips",
     "SpanEdit",
+    "Trying",
     "Waypoint",
     "WaypointPlans",
     "build",

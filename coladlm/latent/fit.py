@@ -17,6 +17,7 @@ from ..model import ColaDLM
 from ..networks.layers import attention, block_causal_mask
 from ..sampling.flow import interpolant
 from ..sampling.randomness import fit_noise
+from .layout import blocks_for, lay_out
 
 FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: evaluated at all of these
 
@@ -62,6 +63,26 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
     error = torch.zeros(batch, n)
     error[:, first:] = (total * noised / len(times)).cpu()
     return error
+
+
+def text_misfits(
+    model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int] = (), seed: int = 0
+) -> list[float]:
+    """How far the flow is off at whole texts: the mean `velocity_error` over the latents of each, NaN for an empty one.
+
+    texts: token ids. before: ids that stand before each and are not measured.
+    """
+    before, ps = list(before), model.patch_size
+    whole = [[*before, *ids] for ids in texts]
+    lead, ends = -(-len(before) // ps), [-(-len(ids) // ps) for ids in whole]
+    layouts = lay_out(model, whole, max(blocks_for(model, len(ids)) for ids in whole))
+    latents = torch.stack([layout.latents for layout in layouts])
+    places = torch.arange(latents.shape[1])
+    asked = (places >= lead) & (places < torch.tensor(ends)[:, None])
+    if not asked.any():
+        return [float("nan")] * len(texts)
+    error = velocity_error(model, latents, asked, seed)
+    return [float(row[own].mean()) for row, own in zip(error, asked, strict=True)]
 
 
 def _noisy_mask(n: int, first: int, b: int, device: torch.device) -> Tensor:

@@ -4,7 +4,8 @@ The recipe's option `road` says how:
 
 - decoder_only: the texts' latents are interpolated on their sphere and decoded, without the flow.
 - through_flow: the interpolated latents are re-noised to a time and carried back, so that what stands between two texts
-  is drawn to where texts are. All waypoints share one noise: neighbours differ by their position alone.
+  is drawn to where texts are. All waypoints share one noise: neighbours differ by their position alone. With several
+  tries for each, from different noise, those become waypoints that go one way from text to text (see chain.py).
 - noise_to_noise: each text is carried to its noise, the noises are interpolated, every waypoint is sampled in full.
 - prompt_to_prompt: the texts' latents are interpolated as the prompt of each waypoint, and the text is continued from
   one and the same noise.
@@ -18,7 +19,11 @@ texts and reads each text at the nearest latents of its own length.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -27,8 +32,11 @@ from ..model import ColaDLM
 from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished
 from ..sampling.flow import NOISE_TIME
+from ..sampling.plan import Plan
 from ..settings import SamplerSettings
+from .chain import chain
 from .distances import changed_tokens, text_distances, token_distance
+from .fit import text_misfits
 from .invert import (
     ITERATIONS,
     SETTINGS_HELP,
@@ -43,6 +51,10 @@ from .waypoints import WaypointPlans, arch
 METHODS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text: every waypoint is that long
 MAX_WAYPOINTS = 128  # waypoints in all
+MAX_TRIES = 1024  # candidates in all
+UNLIKE = 0.25  # added to the misfit of a candidate for a beginning, or an end, in the middle of a sentence
+SHARES = (1.0, 0.8, 0.6)  # of the noise, in turn: less stays nearer to the texts, more reads better
+SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+")
 
 DESCRIPTION = "Interpolates between texts: a number of waypoints from each text to the next, made in one of four ways."
 OPTIONS = (
@@ -52,6 +64,9 @@ OPTIONS = (
            low=0, high=1),
     Option("profile", str, "arch", "Through the flow: arch re-noises less towards the texts, flat all waypoints alike.",
            choices=("arch", "flat")),
+    Option("tries", int, 1, "Through the flow: candidates for each waypoint, from different noise; of them all, those "
+           "become waypoints that go one way from text to text and that the flow finds likeliest. 1: no choice.",
+           low=1, high=32),
     Option("align", str, "pad", "Texts of different length: padded at their end, or stretched to a length between.",
            choices=("pad", "stretch")),
     Option("before", str, "", "A text that stands before every waypoint and is not shown: the first words then follow "
@@ -65,15 +80,29 @@ OPTIONS = (
 TEXTS = (2, 16)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trying:
+    """An event of the candidates' batch, which comes before the events of the run itself.
+
+    places: for each row of the batch, the row of the waypoint that it was made for.
+    """
+
+    event: Event
+    places: tuple[int, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Waypoint:
-    """A waypoint, row `row` of the batch. weights: of each text of the recipe, summing to 1.
+    """A waypoint, row `row` of the batch. weights: of each text of the recipe, summing to 1, of the place that it was
+    made for; one that was chosen among several may stand at another.
 
     prompt: from prompt to prompt the interpolated prompt, which `text` begins with; else empty. done: is the text
     complete. changed: for each token, is it not in the waypoint before. latent_distances, token_distances: to each text
     of the recipe (from prompt to prompt: to the waypoint at that text); empty until the interpolation is done. Both are
     of the text as it reads: latents are those of the text encoded again, the mean over positions of
-    LatentSpace.distance; tokens are counted by layout.token_distance.
+    LatentSpace.distance; tokens are counted by layout.token_distance. misfit: mean squared error of the flow's velocity
+    per channel at the text as it reads, after the text before it (see fit.py); less is likelier. None until then, and
+    for a text of no token.
     """
 
     row: int
@@ -85,6 +114,7 @@ class Waypoint:
     done: bool = False
     latent_distances: tuple[float, ...] = ()
     token_distances: tuple[int, ...] = ()
+    misfit: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +132,7 @@ class Interpolation:
     notes: tuple[str, ...] = ()
 
 
-def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Interpolation]:
+def run_interpolate(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Inverting | Trying | Interpolation]:
     """Runs the operation `interpolate` by itself. Raises RecipeError, PromptError, before the first event."""
     return run_alone(model, start_interpolate(model, recipe))
 
@@ -130,7 +160,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     if method == "decoder_only":
         return started.decoded()
     if method == "through_flow":
-        return started.through_flow(options["renoise"], options["profile"])
+        return started.through_flow(options["renoise"], options["profile"], options["tries"])
     if method == "noise_to_noise":
         return started.noise_to_noise(replay_settings(recipe.settings, options["using"]), options["iterations"])
     return started.prompt_to_prompt()
@@ -176,6 +206,7 @@ class _Interpolating:
         # the rows that are a text itself
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.waypoints = [Waypoint(row, w) for row, w in enumerate(weights)]
+        self.sentences = 0  # a waypoint ends with so many; 0: where the model ends it
 
     def decoded(self) -> OperationRun:
         """Decoder only. Its BlockDone events come without steps."""
@@ -209,17 +240,59 @@ class _Interpolating:
         yield self._so_far(settings, measured=True)
         yield Finished(reasons, texts, token_ids)
 
-    def through_flow(self, renoise: float, profile: str) -> OperationRun:
+    def through_flow(self, renoise: float, profile: str, tries: int) -> OperationRun:
         settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0,
                                        no_repeat_ngram_size=0)  # fmt: skip
+        between = [row for row in range(len(self.weights)) if row not in self.at_text]
+        if tries * len(between) > MAX_TRIES:
+            found = Described(f"{tries} for each of {len(between)} waypoints")
+            raise RecipeError("options.tries", found, f"at most {MAX_TRIES:,} in all")
         if renoise == 0:
             self.notes.append("The flow had nothing to do: without noise the interpolated latents stay where they are.")
-        plans = []
-        for row, weights in enumerate(self.weights):
-            height = 1.0 if profile == "flat" else arch(weights)
-            start = 0.0 if row in self.at_text else NOISE_TIME * renoise * height
-            plans.append(self.plans.plan(weights, start))
-        return self._follow(Batch(plans, settings), self.at_text)
+
+        def plan(row: int, attempt: int) -> Plan:
+            height = 1.0 if profile == "flat" else arch(self.weights[row])
+            share = 0.0 if row in self.at_text else renoise * height * SHARES[attempt % len(SHARES)]
+            made = self.plans.plan(self.weights[row], NOISE_TIME * share)
+            return dataclasses.replace(made, sequence=attempt // len(SHARES))
+
+        return self._flowing(settings, plan, between, tries if renoise and len(self.tokens) > 1 else 1)
+
+    def _flowing(
+        self, settings: SamplerSettings, plan: Callable[[int, int], Plan], between: list[int], tries: int
+    ) -> OperationRun:
+        taken = {row: (row, 0) for row in range(len(self.weights))}  # of each waypoint: made for which place, which try
+        if tries > 1 and between and len(self.at_text) == len(self.tokens):
+            self.sentences = _sentences([self.model.read(ids) for ids in self.tokens])
+            yield self._so_far(settings)
+            taken |= yield from self._choose(settings, plan, [(row, k) for row in between for k in range(tries)])
+            for row in between:
+                self.waypoints[row] = dataclasses.replace(self.waypoints[row], weights=self.weights[taken[row][0]])
+        yield from self._follow(Batch([plan(*taken[row]) for row in sorted(taken)], settings), self.at_text)
+
+    def _choose(
+        self, settings: SamplerSettings, plan: Callable[[int, int], Plan], tried: list[tuple[int, int]]
+    ) -> Generator[Any, Event | None, dict[int, tuple[int, int]]]:
+        """Runs all candidates and says which (place, try) becomes which waypoint."""
+        batch, places = Batch([plan(*one) for one in tried], settings), tuple(row for row, _ in tried)
+        while not isinstance(event := (yield batch), Finished):
+            assert event is not None  # a batch is answered with its next event
+            yield Trying(event, places)
+        ids = [self._ended(answer) for answer in event.token_ids]
+        found = text_distances(self.model, [*ids, *self.tokens], self.tokens)
+        misfits = text_misfits(self.model, ids, self.plans.before)
+        costs = [misfit + self._unlike(answer) for misfit, answer in zip(misfits, ids, strict=True)]
+        taken = {}
+        ends = sorted(self.at_text, key=lambda row: self.at_text[row])
+        for first, (start, end) in enumerate(itertools.pairwise(ends)):
+            leg = [i for i, row in enumerate(places) if start < row < end]
+            if not leg:
+                continue
+            distances = [found[i][first : first + 2] for i in leg]
+            apart = found[len(ids) + first][first + 1]
+            chosen = chain(distances, [costs[i] for i in leg], apart, end - start - 1)
+            taken |= {start + 1 + place: tried[leg[i]] for place, i in enumerate(chosen)}
+        return taken
 
     def noise_to_noise(self, settings: SamplerSettings, iterations: int) -> OperationRun:
         if settings != self.settings:
@@ -253,8 +326,10 @@ class _Interpolating:
             yield event
             if isinstance(event, BlockDone) and self._note_complete(event, batch):
                 yield self._so_far(batch.settings)
-        ids = [prompt + answer for prompt, answer in zip(prompts, event.token_ids, strict=True)]
+        ids = [prompt + self._ended(answer) for prompt, answer in zip(prompts, event.token_ids, strict=True)]
         texts = [read(prompt) + text for prompt, text in zip(prompts, event.texts, strict=True)]
+        if self.sentences:
+            texts = [read(answer) for answer in ids]
         for row, (answer, text) in enumerate(zip(ids, texts, strict=True)):
             self._complete(row, answer, text)
         yield self._so_far(batch.settings, measured=True)
@@ -283,6 +358,21 @@ class _Interpolating:
                 return ids[:i], True
         return ids, False
 
+    def _ended(self, ids: list[int]) -> list[int]:
+        """Token ids up to the end of the last sentence that a waypoint has room for."""
+        if self.sentences:
+            for n in range(1, len(ids)):
+                if len(SENTENCE_END.findall(self.model.read(ids[:n]))) >= self.sentences:
+                    return ids[:n]
+        return ids
+
+    def _unlike(self, ids: list[int]) -> float:
+        """What it costs a candidate to begin or end as no text does: in the middle of a sentence."""
+        text, texts = self.model.read(ids), [self.model.read(known) for known in self.tokens]
+        begins = text[:1].isspace() and not any(known[:1].isspace() for known in texts)
+        ends = self.sentences > 0 and not SENTENCE_END.fullmatch(text.rstrip()[-1:])
+        return UNLIKE * (begins + ends)
+
     def _so_far(self, settings: SamplerSettings, measured: bool = False) -> Interpolation:
         if measured:
             self._measure()
@@ -303,6 +393,7 @@ class _Interpolating:
                 "unchanged. Through the flow, and with the decoder alone, the ends are the texts themselves."
             )
         spans = text_distances(self.model, ids, texts)
+        misfits = text_misfits(self.model, ids, self.plans.before)
         before: Sequence[int] | None = None
         for row, waypoint in enumerate(self.waypoints):
             self.waypoints[row] = dataclasses.replace(
@@ -310,5 +401,13 @@ class _Interpolating:
                 changed=() if before is None else changed_tokens(before, waypoint.token_ids),
                 latent_distances=tuple(spans[row]),
                 token_distances=tuple(token_distance(waypoint.token_ids, text) for text in texts),
+                misfit=None if math.isnan(misfits[row]) else misfits[row],
             )
             before = waypoint.token_ids
+
+
+def _sentences(texts: Sequence[str]) -> int:
+    """How many sentences the longest of texts has; 0 where one of them does not end with the end of a sentence."""
+    ends = [list(SENTENCE_END.finditer(text)) for text in texts]
+    whole = all(found and found[-1].end() == len(text.rstrip()) for found, text in zip(ends, texts, strict=True))
+    return max(map(len, ends)) if whole else 0

@@ -29,7 +29,7 @@ class WaypointPlans:
     def __init__(self, model: ColaDLM, before: list[int], tokens: list[list[int]], stretched: bool, closed: bool):
         b, ps = model.block_size, model.patch_size
         before = before[len(before) % ps :]  # whole patches
-        self.model, self.tokens, self.stretched = model, tokens, stretched
+        self.model, self.before, self.tokens, self.stretched = model, before, tokens, stretched
         self.space = LatentSpace(model.vae.config)
         self.known = [before + ids for ids in tokens]
         blocks = blocks_for(model, max(map(len, self.known))) + 1  # one more for the end of the longest

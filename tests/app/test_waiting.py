@@ -42,7 +42,8 @@ def writing(model, scheduler):
 def interpolating(model, scheduler):
     """(the rows, None before the run has begun, the progress line) of every frame of a run."""
     texts = dict(zip("12", EXAMPLES[0], strict=True))
-    options = {"road": "through_flow", "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
+    options = {"road": "through_flow", "stops": 3, "renoise": 50, "tries": 1, "profile": "arch", "align": "pad",
+               "before": ""}  # fmt: skip
     controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
     for frame in interpolate(model, scheduler, Viewer(), controls):
         if "progress" in frame:

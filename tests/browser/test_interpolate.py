@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW
-from .driving import number, open_tab, overflow, press_run, state
+from .driving import number, open_tab, overflow, press_run, state, unfold
 
 PAIR = ("The sun was warm", "The night was cold")
 BENCH = "interpolate"
@@ -20,10 +20,18 @@ def fill(page: Page, *texts: str) -> None:
         expect(box(page, i)).to_have_value(text)
 
 
+def unfold_list(page: Page) -> None:
+    """Shows all waypoints below each other, if they are not."""
+    if page.locator("#waypoints").is_hidden():
+        page.get_by_role("button", name="All waypoints as a list").click()
+    expect(page.locator("#waypoints")).to_be_visible()
+
+
 def make(page: Page) -> list[str]:
     """Interpolates and returns the texts of the waypoints."""
     press_run(page, BENCH)
     state(page, "done", bench=BENCH)
+    unfold_list(page)
     return page.locator("#waypoints .text").all_inner_texts()
 
 
@@ -31,7 +39,10 @@ def test_waypoints_are_there_while_they_form_and_stop_keeps_them_to_go_on_with(v
     page = visit()
     bench = open_tab(page, "Interpolate")
     fill(page, "The sun was warm and bright. " * 12, "The night was cold and dark. " * 12)
+    unfold(bench)
+    number(bench, "Candidates for each waypoint", 1)
     number(bench, "Waypoints from text to text", 33)
+    unfold_list(page)
     bench.locator("button.run").click()
     page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
     bench.locator("button.stop").click()
@@ -64,7 +75,10 @@ def test_run_stop_run_shows_the_second_run_and_stop_ends_it(visit):
     page = visit()
     bench = open_tab(page, "Interpolate")
     fill(page, "The sun was warm and bright. " * 12, "The night was cold and dark. " * 12)
+    unfold(bench)
+    number(bench, "Candidates for each waypoint", 1)
     number(bench, "Waypoints from text to text", 33)
+    unfold_list(page)
     for noise in (30, 60):
         number(bench, "Noise (%)", noise)
         press_run(page, BENCH)
@@ -82,17 +96,23 @@ def test_a_reload_restores_the_interpolation_of_the_link(visit):
     page.get_by_role("button", name="Add a text").click()
     expect(box(page, 3)).to_be_visible()
     fill(page, *PAIR, "שלום 🌙")
+    unfold(page.locator("#interpolate"))
     page.get_by_text("Decoder only", exact=True).click()
     expect(page.get_by_label("number input for Noise (%)")).to_be_hidden()  # which is not needed there
     waypoints = make(page)
+    page.locator("#walk .cells").press("Home")
+    expect(page.locator("#walk .now")).to_have_text(PAIR[0])
+    page.get_by_role("button", name="Distances to the texts").click()
     expect(page.locator("#interpolate .distances svg[role=img]")).to_have_count(2)
     assert overflow(page) <= 0
     assert "r=" in page.url
     page.reload()
     state(page, "done", bench=BENCH)
+    unfold_list(page)
     expect(page.locator("#waypoints .text")).to_have_text(waypoints)
     for i, text in enumerate((*PAIR, "שלום 🌙"), 1):  # the run is found before gradio has filled in the recipe
         expect(box(page, i)).to_have_value(text)
+    unfold(page.locator("#interpolate"))
     expect(page.get_by_role("radio", name="Decoder only")).to_be_checked()
 
 
@@ -100,7 +120,7 @@ def test_texts_come_and_go_and_what_is_missing_gets_a_sentence_in_place(visit):
     page = visit(NARROW)
     bench = open_tab(page, "Interpolate")
     expect(box(page, 3)).to_have_count(0)
-    bench.locator(".example").nth(2).click()
+    bench.locator(".example").nth(3).click()
     expect(box(page, 3)).to_have_value("Tom was very angry.")
     page.get_by_role("button", name="Remove the last").click()
     expect(box(page, 3)).to_have_count(0)

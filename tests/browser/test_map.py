@@ -5,7 +5,7 @@ import json
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, number, open_tab, overflow, state
+from .driving import be_still, number, open_tab, overflow, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -71,6 +71,7 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     expect(page.get_by_label("Text 1", exact=True)).to_have_value("<b>cat</b> number 3")
     expect(page.get_by_label("Text 2", exact=True)).to_have_value("<b>cat</b> number 5")
     be_still(page)  # gradio gives the controls of a tab that is first shown their values a second time
+    unfold(page.locator("#interpolate"))
     number(page.locator("#interpolate"), "Waypoints from text to text", 3)
     page.locator("#interpolate button.run").click()
     state(page, "done", bench="interpolate")

@@ -3,7 +3,7 @@
 import torch
 
 from coladlm.latent import lay_out
-from coladlm.latent.fit import FIT_TIMES, velocity_error
+from coladlm.latent.fit import FIT_TIMES, text_misfits, velocity_error
 from coladlm.sampling.flow import interpolant
 from coladlm.sampling.randomness import fit_noise
 
@@ -51,3 +51,21 @@ def test_a_text_alone_equals_the_text_in_a_batch(model):
     asked = torch.arange(len(z)) >= 6
     both = velocity_error(model, torch.stack((z, z.flip(0))), asked)
     torch.testing.assert_close(velocity_error(model, z[None], asked)[0], both[0], rtol=0, atol=1e-4)
+
+
+def test_the_misfit_of_a_text_is_that_of_its_own_tokens_alone(model):
+    ids = model.tokenize(TEXT)
+    z = latents(model)
+    asked = torch.arange(len(z)) < -(-len(ids) // model.patch_size)
+    wanted = float(velocity_error(model, z[None], asked)[0][asked].mean())
+    alone, beside, nothing = text_misfits(model, [ids, [*ids, *ids], []])
+    assert abs(alone - wanted) < 1e-4 and beside != alone and nothing != nothing
+
+
+def test_the_misfit_after_another_text_is_that_of_the_text_in_its_place(model):
+    before, ids = model.tokenize("One day, "), model.tokenize(TEXT)
+    layout = lay_out(model, [[*before, *ids]])[0]
+    places = torch.arange(len(layout.latents)) * model.patch_size
+    asked = (places >= len(before)) & (places < len(before) + len(ids))
+    wanted = float(velocity_error(model, layout.latents[None], asked)[0][asked].mean())
+    assert abs(text_misfits(model, [ids], before)[0] - wanted) < 1e-4

@@ -8,9 +8,10 @@ import torch
 
 from coladlm import BlockDone, Finished, PromptError, SamplerSettings, Step
 from coladlm.cli.operation import plain
-from coladlm.latent import Interpolation, Inverting, lay_out, run_interpolate
+from coladlm.latent import Interpolation, Inverting, Trying, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
-from coladlm.latent.interpolate import METHODS, waypoint_count, waypoint_weights
+from coladlm.latent.fit import text_misfits
+from coladlm.latent.interpolate import METHODS, SENTENCE_END, waypoint_count, waypoint_weights
 from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
@@ -244,3 +245,53 @@ def test_as_json_an_interpolation_keeps_the_names_of_its_options(model):
     data = plain(walk(model, recipe(road="decoder_only", stops=3)))
     assert data["road"] == "decoder_only" and [stop["row"] for stop in data["stops"]] == [0, 1, 2]
     assert not {"method", "waypoints"} & data.keys()
+
+
+# several tries
+
+
+def test_what_is_chosen_among_several_tries_repeats_with_its_recipe(model):
+    asked = recipe(renoise=0.8, tries=3)
+    first, again = (walk(model, asked) for _ in range(2))
+    assert [waypoint.text for waypoint in first.waypoints] == [waypoint.text for waypoint in again.waypoints]
+    assert [first.waypoints[row].text for row in first.ends] == [FIRST, SECOND]
+
+
+def test_candidates_come_before_the_run_and_name_the_places_they_are_made_for(model):
+    events = list(run_interpolate(model, recipe(renoise=0.8, tries=3)))
+    tried = [i for i, event in enumerate(events) if isinstance(event, Trying)]
+    assert tried and max(tried) < min(i for i, event in enumerate(events) if isinstance(event, Step))
+    assert all(events[i].places == (1, 1, 1, 2, 2, 2, 3, 3, 3) for i in tried)
+
+
+def test_the_chosen_waypoints_are_the_candidates(model):
+    """One of them comes twice at most as a neighbour: what is chosen is what was tried, sampled once more."""
+    events = list(run_interpolate(model, recipe(renoise=0.8, tries=3)))
+    candidates = [event.event for event in events if isinstance(event, Trying) and isinstance(event.event, BlockDone)]
+    texts = {text.strip() for text in candidates[-1].texts} | {FIRST, SECOND}
+    assert {waypoint.text.strip() for waypoint in events[-2].waypoints} <= texts
+
+
+def test_every_leg_of_several_texts_has_its_own_candidates(model):
+    outcome = walk(model, recipe(FIRST, SECOND, THIRD, renoise=0.8, tries=2))
+    assert [outcome.waypoints[row].text for row in outcome.ends] == [FIRST, SECOND, THIRD]
+    assert all(waypoint.weights[2] == 0 for waypoint in outcome.waypoints[1:4])
+    assert all(waypoint.weights[0] == 0 for waypoint in outcome.waypoints[5:8])
+
+
+def test_a_waypoint_of_several_tries_has_no_more_sentences_than_its_texts(model):
+    outcome = walk(model, recipe("The cat sat.", "She said hello to the bird! He sang.", renoise=1.0, tries=2))
+    assert all(len(SENTENCE_END.findall(waypoint.text)) <= 2 for waypoint in outcome.waypoints)
+
+
+def test_too_many_candidates_are_refused(model):
+    with pytest.raises(RecipeError, match="tries is 32 for each"):
+        walk(model, recipe(FIRST, SECOND, THIRD, stops=33, tries=32))
+
+
+@pytest.mark.parametrize("road", METHODS)
+def test_every_waypoint_has_the_misfit_of_its_text(model, road):
+    outcome = walk(model, recipe(road=road))
+    expected = text_misfits(model, [waypoint.token_ids for waypoint in outcome.waypoints])
+    found = [float("nan") if waypoint.misfit is None else waypoint.misfit for waypoint in outcome.waypoints]
+    assert found == pytest.approx(expected, nan_ok=True)

@@ -53,6 +53,7 @@ KINDS = {
     "strip": components.TokenStrip,
     "token": TokenCard,
     "tour": Tour,
+    "walk": components.WaypointStage,
 }
 LIBRARIES = (Path(PLOTLY_JS), *DRAWS)
 _LAUNCH = launch_options()

@@ -56,6 +56,6 @@ def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
 
 
 def test_the_empty_state_asks_for_a_run(parts, bare):
-    page = bare({"rows": parts.part("rows", id="waypoints")}, bench="interpolate")
+    page = bare({"rows": parts.part("rows", id="candidates")}, bench="edit")
     page.page.locator("#rows .start").click()
     assert page.triggered("rows", "submit") == [{}]

@@ -14,7 +14,6 @@ from app.generate import handlers as generate
 from app.generate.frames import LiveRun
 from app.interpolate import handlers as interpolate_handlers
 from app.interpolate.frames import LiveInterpolation
-from app.interpolate.tab import BEFORE
 from app.map import handlers as text_map
 from app.shared.cloud_holder import CloudHolder
 from app.shared.links import link_of
@@ -33,6 +32,7 @@ from coladlm.trace import Trace
 VISITOR = "visitor"
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=24, seed=3, guidance=2.0, stop_at_end=False)
 SCHEDULER = Scheduler()
+BEFORE = "Once upon a time, there was a little girl named Lily."
 PAIR = ("The sun was warm", "The night was cold")
 
 
@@ -136,14 +136,20 @@ class Unseen:
 
 
 class Interpolation:
-    """A run of the tab Interpolate. rows: at every step, and the finished ones; distances: of the finished ones."""
+    """A run of the tab Interpolate. rows: at every step, and the finished ones; distances, stage: of the finished
+    ones.
+    """
 
-    def __init__(self, model: ColaDLM, texts: Sequence[str], stops: int = 9, way: str = "through_flow") -> None:
+    def __init__(
+        self, model: ColaDLM, texts: Sequence[str], stops: int = 9, way: str = "through_flow", tries: int = 1
+    ) -> None:
         boxes = {str(i): text for i, text in enumerate(texts, 1)}
-        options = dict(zip(interpolate_handlers.OPTION_NAMES, (way, stops, 50, "arch", "pad", BEFORE), strict=True))
+        options = dict(
+            zip(interpolate_handlers.OPTION_NAMES, (way, stops, 50, tries, "arch", "pad", BEFORE), strict=True)
+        )
         controls = {"count": len(texts), "texts": boxes, "options": options, "settings": named_settings(SETTINGS)}
         *_, last = frames = list(interpolate_handlers.interpolate(model, SCHEDULER, Unseen(), controls))
-        self.distances = last["distances"]
+        self.distances, self.stage = last["distances"], last["stage"]
         recipe = Recipe.from_json(frames[0]["link"]["recipe"])
         live = LiveInterpolation(model, recipe)
         self.rows = [frame.rows for event in run(model, recipe) if (frame := live.after(event))]

@@ -18,7 +18,7 @@ from app.interpolate.handlers import (
     show_boxes,
     texts_of,
 )
-from app.interpolate.tab import BEFORE, EXAMPLES, ROAD_CHOICES
+from app.interpolate.tab import EXAMPLES, ROAD_CHOICES
 from app.shared.links import link_of
 from app.shared.settings_panel import values_of
 from coladlm import BlockDone, SamplerSettings, Step
@@ -31,13 +31,14 @@ from ..viewing import Viewer, controls_of, parts_of
 
 SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
+BEFORE = "Once upon a time, there was a little girl named Lily."
 PAIR = ("The sun was warm", "The night was cold and dark")
 
 
 def _controls(texts=PAIR, road="through_flow", stops=4, renoise=50, profile="arch", align="pad", before="",
-              settings=SETTINGS):  # fmt: skip
+              settings=SETTINGS, tries=1):  # fmt: skip
     boxes = {str(i + 1): texts[i] if i < len(texts) else "" for i in range(MAX_BOXES)}
-    options = dict(zip(OPTION_NAMES, (road, stops, renoise, profile, align, before), strict=True))
+    options = dict(zip(OPTION_NAMES, (road, stops, renoise, tries, profile, align, before), strict=True))
     return controls_of(settings, count=len(texts), texts=boxes, options=options)
 
 
@@ -87,9 +88,9 @@ def test_changed_tokens_of_a_waypoint_are_marked(model):
 
 
 def test_three_texts_are_waypoints_themselves(model):
-    rows, *_ = _last(model, texts=EXAMPLES[2], stops=3)
+    rows, *_ = _last(model, texts=EXAMPLES[3], stops=3)
     assert [row["label"] for row in rows["rows"]] == ["text 1", "50 %", "text 2", "50 %", "text 3"]
-    assert [rows["rows"][i]["text"] for i in (0, 2, 4)] == list(EXAMPLES[2])
+    assert [rows["rows"][i]["text"] for i in (0, 2, 4)] == list(EXAMPLES[3])
 
 
 class Slow:
@@ -195,6 +196,8 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"renoise": 150}, "Noise is 150 %, expected from 0 to 100 %."),
         ({"renoise": -1}, "Noise is -1 %"),
         ({"renoise": float("nan")}, "Noise is nan"),
+        ({"tries": 0}, "The number of candidates is 0"),
+        ({"stops": 33, "tries": 32, "texts": ("word " * 20, "word " * 20)}, "candidates of up to"),
         ({"profile": "steep"}, "Where to add noise is 'steep'"),
         ({"settings": SamplerSettings(steps=500)}, "Steps a block is 500"),
         ({"texts": ("word " * 150, "word " * 150), "stops": 33}, "at most 16,384 tokens"),
@@ -254,6 +257,43 @@ def test_a_stopped_interpolation_keeps_the_texts_as_far_as_they_have_come(model,
     assert parts["rows"]["run"] == parts["progress"]["run"] == Viewer().id
 
 
+def test_a_stopped_interpolation_stands_on_the_stage_as_far_as_it_has_come(model, every_step):
+    stage = _stopped(model, settings=SamplerSettings(steps=50, seed=5, guidance=2.0))["stage"]
+    first, middle, *_ = stage["waypoints"]
+    assert (stage["state"], stage["texts"], first["text"]) == ("stopped", list(PAIR), PAIR[0])
+    assert (first["filled"], first["end"], first["leg"]) == (1.0, 0, [0, 1])
+    assert middle["text"] and middle["filled"] < 1 and middle["misfit"] is None and not middle["distances"]
+
+
+# the stage
+
+
+def test_the_stage_has_the_waypoints_with_their_distances_and_misfits(model):
+    parts = parts_of(_view(model), _controls(texts=EXAMPLES[3], stops=3))
+    stage, recipe = parts["stage"], Recipe.from_url(parts["link"]["query"][3:])
+    found = [event for event in run(model, recipe) if isinstance(event, Interpolation)][-1].waypoints
+    shown = stage["waypoints"]
+    assert [waypoint["text"] for waypoint in shown] == [waypoint.text for waypoint in found]
+    assert [waypoint["leg"] for waypoint in shown] == [[0, 1], [0, 1], [1, 2], [1, 2], [1, 2]]
+    assert [waypoint["end"] for waypoint in shown] == [0, None, 1, None, 2]
+    assert [waypoint["misfit"] for waypoint in shown] == [round(waypoint.misfit, 3) for waypoint in found]
+    assert all(len(waypoint["distances"]) == 3 and waypoint["filled"] == 1 for waypoint in shown)
+
+
+def test_candidates_are_shown_while_they_are_tried_and_the_strip_fills(model):
+    recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 3, "renoise": 0.8, "tries": 3})
+    clock = Slow()
+    live = LiveInterpolation(model, recipe, clock)
+    seen = []
+    for frame in live.frames(clock.events(run(model, recipe))):
+        middle = live.more["stage"]["waypoints"][1]
+        seen.append((frame.progress["fraction"], middle["filled"], middle["text"]))
+    fractions, filled, texts = zip(*seen, strict=True)
+    assert list(fractions) == sorted(fractions) and fractions[-1] == 1
+    assert list(filled) == sorted(filled) and len(set(filled)) > 4
+    assert live.rows[1].label == "2" and texts[-1]
+
+
 def test_equal_texts_give_a_note(model):
     rows, progress, *_ = _last(model, texts=(PAIR[0], PAIR[0]))
     assert progress["state"] == "done"
@@ -274,13 +314,13 @@ def _query(recipe):
 
 
 def test_a_link_fills_in_texts_options_and_settings(model):
-    _, _, link, _ = _last(model, texts=EXAMPLES[2], renoise=29, align="stretch", profile="flat", before=BEFORE)
+    _, _, link, _ = _last(model, texts=EXAMPLES[3], renoise=29, tries=2, align="stretch", profile="flat", before=BEFORE)
     count, *values = restore(model, {"r": link["query"][3:]})
     boxes, (fewer, more), rest = values[:MAX_BOXES], values[MAX_BOXES:][:2], values[MAX_BOXES + 2 :]
-    assert count == 3 and [box["value"] for box in boxes[:3]] == list(EXAMPLES[2])
+    assert count == 3 and [box["value"] for box in boxes[:3]] == list(EXAMPLES[3])
     assert [box["visible"] for box in boxes] == [True] * 3 + [False] * (MAX_BOXES - 3)
     assert fewer["interactive"] and more["interactive"]
-    assert rest[:-1] == ["through_flow", 4, 29, "flat", "stretch", BEFORE, *values_of(SETTINGS)]
+    assert rest[:-1] == ["through_flow", 4, 29, 2, "flat", "stretch", BEFORE, *values_of(SETTINGS)]
     assert "press Interpolate" in rest[-1]["message"]
 
 
@@ -337,9 +377,11 @@ def test_texts_that_are_sent_here_fill_the_boxes_and_a_single_one_the_first():
 
 
 def test_the_texts_to_send_are_those_of_the_waypoints(model):
-    rows, *_ = _last(model)
-    assert texts_of(rows) == [row["text"] for row in rows["rows"]] and len(texts_of(rows)) == 4
-    assert texts_of({"rows": [{"text": ""}]}) == []
+    parts = parts_of(_view(model), _controls())
+    assert (
+        texts_of(parts["stage"]) == [row["text"] for row in parts["rows"]["rows"]] and len(parts["rows"]["rows"]) == 4
+    )
+    assert texts_of({"waypoints": [{"text": ""}]}) == []
 
 
 def test_every_way_to_interpolate_has_a_choice():
