@@ -14,6 +14,7 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.batch import Batch, OperationRun, pass_on
+from coladlm.latent.towards import pull_of
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import ClosingError, Scheduler, Waiting
 
@@ -37,6 +38,7 @@ from .frames import shown_prompt
 from .sweep_cells import NOTHING, PROMPT, SWEPT, Axis, Cell, Outcome, axis_of, cells_of
 from .sweep_curve import curve_of
 from .sweep_table import sweep_table
+from .towards import Towards, options_of
 
 MOST_KEPT, MOST_SWEEPS = 4096, 256  # texts, and sweeps that can be saved, of all visitors
 MOST_BYTES = 16 << 20
@@ -47,7 +49,7 @@ QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(
-    resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel
+    resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel, towards: Towards
 ) -> dict[str, View]:  # fmt: skip
     """The sweep in a fold; a text's prompt and settings go into the controls on a click. Returns its view by name."""
     sweeps = resident.per_model(lambda model: Sweeps(model, resident.scheduler, resident.baseline))
@@ -75,7 +77,8 @@ def build(
     def on_save(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> dict[str, Any]:
         return sweeps().save(visitor_of_run(request, kept), kept)
 
-    connect_view("sweep", [start.click], stop, "sweep", {"prompt": prompt, **controls, **panel.by_name})
+    named = {"prompt": prompt, **controls, **panel.by_name, **towards.by_name}
+    connect_view("sweep", [start.click], stop, "sweep", named)
     grid.select(on_use, None, [prompt, variations, *panel.inputs], queue=False, **QUICK)
     saver.select(on_save, kept, saver, queue=False, **QUICK)
     return {"sweep": sweeps.view(Sweeps.write)}
@@ -109,15 +112,16 @@ class Sweeps:
     def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
         """The view of a text for every combination of values.
 
-        Controls: prompt, settings, and down, across and by, each {"setting": its name, "values": in words}; `by` may be
-        absent. Parts: grid, progress, curve and kept. Raises ValueError with a sentence.
+        Controls: prompt, settings, towards, and down, across and by, each {"setting": its name, "values": in words};
+        `by` may be absent. Parts: grid, progress, curve and kept. Raises ValueError with a sentence.
         """
         try:
             base = settings_of(controls.get("settings"))
             down, across = (axis_of(controls.get(name)) for name in ("down", "across"))
             by = axis_of(controls["by"]) if controls.get("by") is not None else None
             axes = [axis for axis in (by, down, across) if axis is not None]
-            cells = cells_of(base, controls.get("prompt"), axes, self.model.fingerprint)
+            options = options_of(controls.get("towards"))
+            cells = cells_of(base, controls.get("prompt"), axes, self.model.fingerprint, options)
             running = _Sweep(self, cells, (by, down, across), context)
             yield from with_stopped_frame(context, running.frames(), "grid")
         except ValueError as error:
@@ -196,7 +200,11 @@ class _Sweep:
     def _operation(self, cells: Sequence[Cell]) -> OperationRun:
         texts = {cell.prompt: self.model.encode_texts([cell.prompt])[0] for cell in cells}
         plans = [self.model.plan_encoded(texts[cell.prompt], cell.settings) for cell in cells]
-        own = [dataclasses.replace(plan, settings=cell.settings) for plan, cell in zip(plans, cells, strict=True)]
+        pull = pull_of(self.model, cells[0].recipe.options)  # the same for all
+        own = [
+            dataclasses.replace(plan, settings=cell.settings, pull=pull)
+            for plan, cell in zip(plans, cells, strict=True)
+        ]
         return pass_on(Batch(own, cells[0].settings))
 
     def _key(self, cell: Cell) -> tuple[str, str]:

@@ -7,9 +7,11 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from coladlm import SamplerSettings
+from coladlm.latent import has_holes
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.settings import HISTORIES, SOLVERS, TIME_GRIDS
 
@@ -106,10 +108,14 @@ def _value(name: str, label: str, part: str) -> Any:
     return int(value) if value.is_integer() else value
 
 
-def cells_of(base: SamplerSettings, prompt: Any, axes: Sequence[Axis], model: str = "") -> list[Cell]:
+def cells_of(
+    base: SamplerSettings, prompt: Any, axes: Sequence[Axis], model: str = "",
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Cell]:  # fmt: skip
     """The cells, the values of the last axis next to each other. prompt: of all of them, where no axis has prompts.
 
-    model: its fingerprint. Raises RecipeError and SettingsError, also for more than this page runs.
+    model: its fingerprint. options: of all recipes. Raises RecipeError and SettingsError, also for more than this page
+    runs and for prompts with holes, which have no length to be swept.
     """
     names = [axis.name for axis in axes]
     for name in names:
@@ -124,7 +130,9 @@ def cells_of(base: SamplerSettings, prompt: Any, axes: Sequence[Axis], model: st
         text = chosen.pop(PROMPT, prompt)
         settings = SamplerSettings.from_dict(chosen, base=base)
         check_limits(settings)
-        cells.append(Cell(Recipe("generate", (text,), settings, model=model)))
+        if isinstance(text, str) and has_holes(text):
+            raise RecipeError("The prompt", Described("one with holes"), "one to go on from: a sweep fills no holes")
+        cells.append(Cell(Recipe("generate", (text,), settings, options=dict(options), model=model)))
     tokens = sum(cell.settings.max_new_tokens for cell in cells)
     if tokens > MOST_TOKENS:
         raise RecipeError(

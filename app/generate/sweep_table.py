@@ -11,6 +11,7 @@ from coladlm import SamplerSettings
 from ..shared.encoding import safe_cell
 from .differences import MEASURES
 from .sweep_cells import Cell
+from .towards import DEFAULTS
 
 SETTINGS = list(SamplerSettings().to_dict())
 MEASURED = [name for name, *_ in MEASURES]
@@ -20,16 +21,17 @@ def sweep_table(cells: Sequence[Cell]) -> bytes:
     """A row for every cell that has come to its end, as CSV in UTF-8; empty where there is no number."""
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["prompt", *SETTINGS, "text", "tokens", "ended", *MEASURED, "seconds"])
+    table.writerow(["prompt", *DEFAULTS, *SETTINGS, "text", "tokens", "ended", *MEASURED, "seconds"])
     for cell in cells:
         done = cell.outcome
         if done is None:
             continue
         interval = "{:g} to {:g}".format(*cell.settings.guidance_interval)
         settings = cell.settings.to_dict() | {"guidance_interval": interval}
+        options = {**DEFAULTS, **cell.recipe.options} if cell.recipe.options else dict.fromkeys(DEFAULTS, "")
         numbers = [done.numbers.get(name) for name in MEASURED]
-        table.writerow([
-            safe_cell(cell.prompt), *(settings[name] for name in SETTINGS), safe_cell(done.text), done.tokens,
-            int(done.ended), *("" if number is None else f"{number:.5g}" for number in numbers), f"{done.seconds:.3f}",
-        ])  # fmt: skip
+        made_of = [safe_cell(cell.prompt), *(safe_cell(str(options[name])) for name in DEFAULTS), *settings.values()]
+        measures = ["" if number is None else f"{number:.5g}" for number in numbers]
+        outcome = [safe_cell(done.text), done.tokens, int(done.ended), *measures, f"{done.seconds:.3f}"]
+        table.writerow([*made_of, *outcome])
     return out.getvalue().encode()

@@ -202,7 +202,7 @@ def _results(
     with gr.Column(elem_classes="views"):
         rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
         views = beside.build(resident, handlers, controls.panel, stage.kept)
-        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel)
+        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.towards)
     results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
     _connect_looks(handlers, results)
     return results

@@ -239,3 +239,19 @@ def test_a_text_comes_out_of_the_table_as_it_is():
                 Outcome(text, False, 3, 0.5))  # fmt: skip
     (row,) = csv.DictReader(io.StringIO(sweep_table([cell]).decode(), newline=""))
     assert (row["text"], row["guidance_interval"]) == (text, "100 to 900")
+
+
+def test_every_text_is_drawn_towards_the_text_of_the_controls(sweeps, model):
+    towards = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 100, "end": 0}
+    controls = {**swept(("seed", "1, 2"), ("steps", "3")), "towards": towards}
+    parts = parts_of(sweeps.write, controls, Viewer(VISITOR, "a-drawn-sweep"))
+    options = {"towards": towards["text"], "pull": 1.5}
+    for row, seed in zip(table_of(sweeps.save(VISITOR, parts["kept"])), (1, 2), strict=True):
+        recipe = Recipe("generate", (PROMPT,), dataclasses.replace(SETTINGS, seed=seed, steps=3), options=options)
+        *_, finished = run(model, recipe)
+        assert (row["text"], row["towards"], row["pull"]) == (finished.texts[0], towards["text"], "1.5")
+
+
+def test_a_prompt_with_holes_is_refused_in_a_sentence(sweeps):
+    with pytest.raises(ValueError, match="a sweep fills no holes"):
+        grid(sweeps, prompt="The ___ ran")
