@@ -85,7 +85,7 @@ def visit(model, scheduler, baseline, tmp_path_factory):
 def interpolations(visit):
     texts = dict(zip("12", PAIR, strict=True))
     for road in METHODS:
-        options = {"road": road, "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": ""}
+        options = {"road": road, "stops": 3, "renoise": 50, "profile": "arch", "align": "pad", "before": "", "tries": 2}
         controls = controls_of(SETTINGS, count=2, texts=texts, options=options)
         yield from interpolate(visit.model, visit.scheduler, Viewer(ME), controls)
 

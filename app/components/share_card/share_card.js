@@ -196,7 +196,7 @@ sheet.addEventListener('close', () => {
   if (making) making.stopped = true;
   at('open').focus();
 });
-at('stop').addEventListener('click', () => { if (making) making.stopped = true; });
+at('stop-film').addEventListener('click', () => { if (making) making.stopped = true; });
 root.querySelectorAll('.paper').forEach(input => {
   input.name = 'paper-' + (runBench?.id ?? '');
   input.addEventListener('change', preview);

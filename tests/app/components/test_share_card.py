@@ -96,7 +96,7 @@ def test_a_gif_can_be_stopped(card):
     page = card()
     page.page.evaluate(
         """() => { const root = document.querySelector('#share');
-        root.querySelector('[data-kind=gif]').click(); root.querySelector('.stop').click(); }"""
+        root.querySelector('[data-kind=gif]').click(); root.querySelector('.stop-film').click(); }"""
     )
     expect(page.locator("#share .outcome")).to_have_text("Stopped.")
     expect(page.locator("#share [data-kind=gif]")).to_be_enabled()

@@ -52,7 +52,7 @@ def test_the_documentation_has_every_shortcut_word_and_tab():
 def test_every_tab_that_opens_recipes_has_its_event():
     script = (HERE / "history" / "history.js").read_text()
     for tab in TABS:
-        assert (f"'open_{tab.name}'" in script) == bool(tab.operation)
+        assert (f"'open_{tab.name}'" in script) == bool(tab.operations)
 
 
 @pytest.mark.parametrize("kind", [lambda: Help(["a"]), lambda: History("x", [["generate", "Generate", ["generate"]]])])
