@@ -65,7 +65,7 @@ class _LaidOut(NamedTuple):
     to_edit: gr.Button
     fitted: ProgressLine
     file: gr.File
-    column: gr.Dropdown
+    column: gr.Radio
     sentences: gr.Button
     neighbours: gr.Slider
     min_dist: gr.Slider
@@ -87,7 +87,7 @@ def _lay_out(no_direction: str) -> _LaidOut:
             gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)
             endings = [*ENDINGS, VECTORS_ENDING]
             file = gr.File(label=f"Texts or vectors ({', '.join(endings)})", file_types=endings, height=120)
-            column = gr.Dropdown([], label="Column with the texts", visible=False)
+            column = gr.Radio([], label="Column with the texts", visible=False)
             sentences = gr.Button("Show the sentences that ship with this page", min_width=160)
         with gr.Accordion("Another UMAP", open=False, elem_classes="more"):
             gr.HTML(f"<p class='about'>{UMAP_NOTE}</p>", js_on_load=None)
@@ -138,7 +138,7 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
     def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
         columns = maps().columns(file)
         usual = next((column for name in TEXT_NAMES for column in columns if column.lower() == name), None)
-        choice = gr.Dropdown(choices=columns, value=usual, visible=bool(columns))
+        choice = gr.Radio(choices=columns, value=usual, visible=bool(columns))
         yield [gr.skip(), gr.skip(), None, choice, file]
         for values in maps().upload(session_of(request), file):
             yield [*values, gr.skip(), gr.skip(), gr.skip()]
