@@ -37,7 +37,6 @@ from .shared.links import KEY, recipe_from
 from .shared.resident import Resident
 from .shared.tab_links import QUICK, Restore, TabLinks, connect
 from .theme import CSS, CSS_OPERATIONS, FAVICON, FRAME, HEAD, make_theme
-from .tour.scenes import scenes
 from .trajectories import tab as trajectories
 
 TITLE = "Cola-DLM Explorer"
@@ -86,8 +85,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
         title = gr.HTML(header(resident.model), elem_id="header", js_on_load=None)
         with gr.Row(elem_id="tools"):
-            if recorded := scenes():
-                Tour(recorded)
+            Tour()
             openers = [[tab.name, tab.label, list(tab.operations)] for tab in TABS if tab.operations]
             history = History(resident.model.fingerprint, openers)
             Help([tab.label for tab in TABS])

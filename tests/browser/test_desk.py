@@ -186,15 +186,24 @@ def test_the_keys_do_what_the_list_says(visit):
     expect(page.locator("dialog[open]")).to_contain_text("Words used here")
 
 
-def test_the_tour_ends_at_run_and_is_not_offered_again(visit):
+def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again(visit):
     page = visit(WIDE)
     open_tab(page, "Model")
-    offer = page.get_by_role("button", name="See in five steps what happens")
+    offer = page.get_by_role("button", name="Take a short tour")
     offer.click()
-    for _ in range(4):
+    for title in ("A text comes out of noise", "Each word has a path", "There is more"):  # the stage is empty
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
         page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name="Write your own").click()
     expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#generate button.run")).to_be_focused()
+    open_tab(page, "Model")
+    page.locator(".own-help .open").click()
+    offer.last.click()
+    expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("heading", name="A text comes out of noise")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tab", name="Model")).to_have_attribute("aria-selected", "true")
     page.reload()
     page.wait_for_selector("button.run")
     expect(offer).to_be_hidden()

@@ -28,9 +28,7 @@ function open() {
 element.querySelector('.open').addEventListener('click', open);
 element.querySelector('.close').addEventListener('click', () => sheet.close());
 sheet.addEventListener('click', event => event.target === sheet && sheet.close());
-const tour = element.querySelector('.tour');
-tour.hidden = !document.querySelector('.own-tour');
-tour.addEventListener('click', () => {
+element.querySelector('.tour').addEventListener('click', () => {
   sheet.close();
   window.dispatchEvent(new Event('coladlm-tour'));
 });

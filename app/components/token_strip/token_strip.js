@@ -147,6 +147,7 @@ function show(at) {
 function stopPlaying() {
   clearInterval(timer);
   timer = null;
+  strip.classList.remove('playing');
   play.textContent = 'Play';
 }
 
@@ -162,6 +163,7 @@ function follow() {
 function startPlaying() {
   let at = Number(slider.value) >= states.length ? 0 : Number(slider.value);
   show(at);
+  strip.classList.add('playing');
   play.textContent = 'Pause';
   const pause = Math.max(40, Math.min(200, 12000 / Math.max(1, states.length)));
   timer = setInterval(() => {

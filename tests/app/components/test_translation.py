@@ -71,12 +71,6 @@ def test_words_of_the_picker_are_not_translated(parts, bare, model):
     words_are_kept(page, "picker", page.locator("#picker .token").first.inner_text())
 
 
-def test_words_of_the_tour_are_not_translated(parts, bare):
-    page = bare({"tour": parts.part("tour")})
-    page.locator("#tour .begin").click()
-    words_are_kept(page, "tour", page.locator("#tour .prompt").inner_text())
-
-
 def test_texts_of_the_map_are_not_translated(parts, bare, bundled, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(f"{WORD} {i}" for i in range(8)))

@@ -1,9 +1,8 @@
-"""The tour, the glossary and which tab an address opens."""
+"""The keys, the glossary and which tab an address opens."""
 
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from app.components.help import GLOSSARY, SHORTCUTS, Help
@@ -11,26 +10,7 @@ from app.components.history import History
 from app.components.own_html import HERE
 from app.page import TABS, tab_of
 from app.shared.links import link_of
-from app.shared.trace_store import TRACES
-from app.tour.scenes import scenes
 from coladlm.recipe import Recipe
-from coladlm.trace import Trace
-
-
-def test_the_tour_has_five_steps_of_a_recorded_run():
-    found = scenes()
-    assert len(found) == 5
-    trace = Trace.load(sorted(TRACES.glob("*.npz"))[0])
-    assert {scene["prompt"] for scene in found} == {trace.prompts[0]}
-    assert "".join(text for text, *_ in found[3]["settled"]) == trace.texts[0]
-    assert found[0]["live"] and found[1]["live"] and not found[2]["live"]
-    assert found[0]["live"] != found[1]["live"]
-    sure = [p for scene in found for _, p, _ in scene["settled"] + scene["live"]]
-    assert np.all((np.array(sure) >= 0) & (np.array(sure) <= 1))
-
-
-def test_there_is_no_tour_where_nothing_is_recorded(tmp_path):
-    assert scenes(tmp_path) == []
 
 
 def test_every_word_of_the_glossary_comes_once():
@@ -40,7 +20,7 @@ def test_every_word_of_the_glossary_comes_once():
 
 
 def test_the_documentation_has_every_shortcut_word_and_tab():
-    text = (Path(__file__).parents[3] / "docs" / "page.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "page.md").read_text()
     for key, what in SHORTCUTS:
         assert f"| {key} | {what} |" in text
     for word, what in GLOSSARY:
