@@ -23,6 +23,19 @@ from ..shared.token_pieces import pieces
 TRYING = 0.8  # of the work of an interpolation that chooses among candidates
 
 
+RECORDED = "recorded"  # the run of an interpolation that ships
+
+
+def recorded_parts(model: ColaDLM, recipe: Recipe, found: Interpolation) -> dict[str, Any]:
+    """What the page shows of an interpolation that ships: the parts stage, rows and distances."""
+    live = LiveInterpolation(model, recipe)
+    live.run = RECORDED
+    live.after(found)
+    frame = live.frame("done", [], 1.0, "")
+    live.more["stage"]["recorded"] = f"a recorded interpolation, seed {recipe.settings.seed}, unedited"
+    return {"rows": frame.rows, **live.more}
+
+
 class LiveInterpolation(LiveRows):
     """Frames of the events of `interpolate`, with the parts `stage`, for a WaypointStage, and `distances`: None until
     all waypoints are there.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm.latent.interpolate import METHODS
+from coladlm import ColaDLM
+from coladlm.latent.first_interpolation import OPTIONS, TEXTS, first_recipe, first_settings, recorded_interpolation
 
 from ..components import (
     Choice,
@@ -24,11 +24,12 @@ from ..components import (
 from ..components.setting_chips import SettingChips
 from ..runs.registry import Frame, RunContext
 from ..shared.event_options import EventOptions
-from ..shared.operation_controls import sliders
+from ..shared.operation_controls import percent, sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls
 from ..shared.settings_panel import SettingsPanel
 from ..shared.tab_links import Restore, Sender, TabLinks, TextsSender
+from .frames import recorded_parts
 from .handlers import (
     MAX_BOXES,
     OPERATION,
@@ -68,13 +69,11 @@ ROAD_CHOICES = (
     ),
 )
 EXAMPLES = (
-    ("The cat ran up the big tree.", "A bird sat on the little house."),
+    TEXTS,
     ("The sun was warm and bright.", "The night was cold and dark."),
     ("Tom went to the park with his mom.", "Lily found a big box in her room."),
     ("Tom was very happy.", "Tom was very sad.", "Tom was very angry."),
 )
-NOISE, TRIES = 80, 12  # what measures best: see docs/interpolation.md
-DEFAULTS = {"guidance": 3.0}  # of the sampler's settings, over the model's own
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
     ("road", "", ""),
     ("stops", "", " waypoints"),
@@ -102,18 +101,18 @@ class Texts(NamedTuple):
 
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how texts leave and come in."""
-    defaults = dataclasses.replace(resident.first.defaults, **DEFAULTS)
+    first = first_parts(resident.first)
     with gr.Column(elem_classes="workbench on-stage", elem_id="interpolate"):
         with gr.Column(elem_classes="controls ends"):
             texts, controls = lay_out_texts()
-        stage, progress = lay_out_stage()
+        stage, progress = lay_out_stage(first.get("stage"))
         with gr.Column(elem_classes="controls"):
             lay_out_examples(texts)
             chips = SettingChips(CHIPS, [], elem_classes="setting-chips")
             with gr.Column(elem_classes="setting-list"):
                 options = lay_out_options()
-                panel = SettingsPanel(defaults)
-        rows, to_map = lay_out_lists()
+                panel = SettingsPanel(first_settings(resident.first))
+        rows, to_map = lay_out_lists(first.get("rows"), first.get("distances"))
 
     def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
         yield from interpolate(resident.model, resident.scheduler, context, named)
@@ -138,6 +137,14 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         restore=Restore((OPERATION,), lambda query: restore(resident.model, query), shown, bench="interpolate"),
         views={"interpolate": on_run},
     )
+
+
+def first_parts(model: ColaDLM) -> dict[str, Any]:
+    """What stands there before anything was run, by the names of the parts: the interpolation that ships, if it is one
+    of this model.
+    """
+    found = recorded_interpolation(model)
+    return {} if found is None else recorded_parts(model, first_recipe(model), found)
 
 
 def lay_out_texts() -> tuple[Texts, RunControls]:
@@ -194,15 +201,15 @@ def connect_chips(chips: SettingChips, options: Mapping[str, Any], panel: Settin
 
 def lay_out_options() -> dict[str, gr.components.Component]:
     """The controls of the interpolation, by their names in a recipe."""
-    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, METHODS[0], elem_classes="setting set-road")
+    road = ChoiceList("How to interpolate", "road", ROAD_CHOICES, OPTIONS["road"], elem_classes="setting set-road")
     stops, renoise, tries = sliders(
-        ("Waypoints from text to text", "Both texts counted.", (2, 33, 1), 7, "set-stops"),
+        ("Waypoints from text to text", "Both texts counted.", (2, 33, 1), OPTIONS["stops"], "set-stops"),
         (
             "Noise (%)",
             "How much noise the mixed latents get. Less stays closer to the mixture, more to what the model would "
             "write.",
             (0, 100, 1),
-            NOISE,
+            percent(OPTIONS["renoise"]),
             "set-renoise when road-through_flow",
         ),
         (
@@ -210,7 +217,7 @@ def lay_out_options() -> dict[str, gr.components.Component]:
             "Each waypoint is made so many times, from different noise and from less of it. Of all of them, those are "
             "kept that go one way from text to text and that the flow finds likeliest. 1 keeps what comes first.",
             (1, 32, 1),
-            TRIES,
+            OPTIONS["tries"],
             "set-tries when road-through_flow",
         ),
     )
@@ -242,12 +249,13 @@ def lay_out_options() -> dict[str, gr.components.Component]:
             "before": before}  # fmt: skip
 
 
-def lay_out_stage() -> tuple[WaypointStage, ProgressLine]:
-    """The waypoint under the thumb."""
+def lay_out_stage(first: dict[str, Any] | None) -> tuple[WaypointStage, ProgressLine]:
+    """The waypoint under the thumb. first: what stands there before anything was run."""
     with gr.Column(elem_classes="results stage"):
         stage = WaypointStage(
             "No waypoints yet. Press Interpolate, and the texts in between come out of the noise together.",
             "Interpolate",
+            value=first,
             part="stage",
             elem_id="walk",
         )
@@ -257,14 +265,17 @@ def lay_out_stage() -> tuple[WaypointStage, ProgressLine]:
     return stage, progress
 
 
-def lay_out_lists() -> tuple[TextRows, gr.Button]:
-    """All waypoints below each other, and their distances; the button that takes them to the map."""
+def lay_out_lists(rows: dict[str, Any] | None, distances: dict[str, Any] | None) -> tuple[TextRows, gr.Button]:
+    """All waypoints below each other, and their distances; the button that takes them to the map.
+
+    rows, distances: what stands there before anything was run.
+    """
     with gr.Column(elem_classes="views"):
         with gr.Row(elem_classes="small-buttons tools to-map"):
             to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
         with gr.Accordion("All waypoints as a list", open=False, elem_classes="below"):
-            rows = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
-                            part="rows", elem_id="waypoints")  # fmt: skip
+            listed = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
+                            value=rows, part="rows", elem_id="waypoints")  # fmt: skip
         with gr.Accordion("Distances to the texts", open=False, elem_classes="below"):
-            Distances(part="distances")
-    return rows, to_map
+            Distances(distances, part="distances")
+    return listed, to_map

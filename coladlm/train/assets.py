@@ -1,4 +1,4 @@
-"""What ships beside the bundled weights and is made with them: recorded runs, the reference cloud, measured directions.
+"""What ships beside the bundled weights and is made with them: recorded runs, reference cloud, directions.
 
     python -m coladlm.train.assets          makes anew what no longer fits its sources
     python -m coladlm.train.assets --all    makes everything anew
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assets import ASSETS
-from ..latent import turning
+from ..latent import first_interpolation, turning
 from ..latent.directions import FOLDER as DIRECTIONS
 from ..latent.directions import shipped
 from ..latent.reference_cloud import SENTENCES, load_sentences, make_cloud
@@ -64,6 +64,9 @@ def assets_of(model: ColaDLM) -> list[Asset]:
         *(_recorded_run(model, name, changes) for name, changes in RUNS.items()),
         Asset("map/cloud.npz", [settings, _digest(SENTENCES)], _make_cloud),
         Asset("map/sentences.npz", _digest(SENTENCES), lambda model, file: make_sentence_map(model).save(file)),
+        Asset(
+            "interpolation/first.json", first_interpolation.first_recipe(model).to_dict(), first_interpolation.record
+        ),
         Asset(measured, [settings, pairs], _measure_directions),
     ]
 

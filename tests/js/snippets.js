@@ -16,11 +16,12 @@ export function defined(files, names, given = {}) {
 }
 
 // A component on a page of its own, in an element of class `workbench` with the two buttons. script: its file of
-// JavaScript, if it has not the name of its HTML. parts: files that it is put together with.
+// JavaScript, if it has not the name of its HTML. parts: files that it is put together with. more: what stands in place of
+// names of the browser.
 //
 // Answers with the window, the element, the props, what was triggered as [event, data], and `update`, which gives the
 // component a new value as the server does. Timers are those of node, so that a test can move them.
-export function mount(name, props, {storage = {}, script = name, parts = []} = {}) {
+export function mount(name, props, {storage = {}, script = name, parts = [], more = {}} = {}) {
   const window = new Window({url: 'http://localhost/'});
   const {document, localStorage} = window;
   for (const [key, value] of Object.entries(storage)) localStorage.setItem(key, value);
@@ -31,7 +32,7 @@ export function mount(name, props, {storage = {}, script = name, parts = []} = {
   const given = {
     window, document, localStorage, Event: window.Event, CustomEvent: window.CustomEvent, getComputedStyle: window.getComputedStyle.bind(window),
     ResizeObserver: window.ResizeObserver, MutationObserver: window.MutationObserver, IntersectionObserver: window.IntersectionObserver,
-    matchMedia: window.matchMedia.bind(window), element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act),
+    matchMedia: window.matchMedia.bind(window), element, props, trigger: (event, data) => triggered.push([event, data]), watch: (_, act) => watchers.push(act), ...more,
   };
   defined(['runs/run_part.js', ...parts.map(part => `components/${part}`), `components/${name}/${script}.js`], [], given);
   const update = value => {

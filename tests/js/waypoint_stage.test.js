@@ -58,8 +58,8 @@ const DONE = {run: 'r', state: 'done', unit: 'radians', texts: ['The cat sat.', 
   waypoint('A dog ran.', {label: 'text 2', end: 1, distances: [1, 0], misfit: 0.7}),
 ]};
 
-function stage(value) {
-  const page = mount('waypoint_stage', {value, part: '', empty_text: 'Nothing yet', start_label: 'Interpolate'}, {parts: ['waypoint_stage/word_origins.js']});
+function stage(value, more = {}) {
+  const page = mount('waypoint_stage', {value, part: '', empty_text: 'Nothing yet', start_label: 'Interpolate'}, {parts: ['waypoint_stage/word_origins.js'], more});
   return {...page, now: () => page.at('.now').textContent, press: key => page.at('.cells').dispatchEvent(new page.window.KeyboardEvent('keydown', {key, bubbles: true}))};
 }
 
@@ -116,6 +116,51 @@ test('the strip fills while waypoints come, and the thumb stays where it was put
   assert.equal(page.at('.now').classList.contains('forming'), true);
   page.update(DONE);
   assert.deepEqual([page.at('.cells').getAttribute('aria-valuenow'), page.at('.now').classList.contains('forming')], ['2', false]);
+});
+
+// One that ships, on a page that sees it when `come` is called.
+function recorded(reduced = false) {
+  let come;
+  class IntersectionObserver {
+    constructor(seen) { come = () => seen([{isIntersecting: true}]); }
+    observe() {}
+    disconnect() {}
+  }
+  const page = stage({...DONE, run: 'recorded', recorded: 'a recorded one'}, {IntersectionObserver, matchMedia: () => ({matches: reduced})});
+  return {...page, come: () => come?.()};
+}
+
+test('a recorded one says so and plays once it is seen', () => {
+  mock.timers.enable({apis: ['setInterval']});
+  const page = recorded();
+  assert.deepEqual([page.at('.recorded').textContent, page.now()], ['a recorded one', 'The cat sat.']);
+  mock.timers.tick(10_000);
+  assert.equal(page.now(), 'The cat sat.');
+  page.come();
+  mock.timers.tick(10_000);
+  assert.equal(page.now(), 'A dog ran.');
+  mock.timers.reset();
+});
+
+test('a recorded one that comes into sight leaves the thumb where a hand has put it', () => {
+  mock.timers.enable({apis: ['setInterval']});
+  const page = recorded();
+  page.press('ArrowRight');
+  page.come();
+  mock.timers.tick(10_000);
+  assert.equal(page.now(), 'The cat ran.');
+  mock.timers.reset();
+});
+
+test('a recorded one stands still where no movement is wanted, and a run of one’s own is no recorded one', () => {
+  mock.timers.enable({apis: ['setInterval']});
+  const page = recorded(true);
+  page.come();
+  mock.timers.tick(10_000);
+  assert.equal(page.now(), 'The cat ran.');
+  page.update(DONE);
+  assert.equal(page.at('.recorded').textContent, '');
+  mock.timers.reset();
 });
 
 test('how real a waypoint is stands in a sentence, and every dot in its picture', () => {

@@ -22,9 +22,10 @@ class TextRows(OwnHTML):
 
     FILE = "text_rows"
 
-    def __init__(self, label: str, action: str, changed_words: str, empty_text: str, start_label: str, **kwargs: Any):
+    def __init__(self, label: str, action: str, changed_words: str, empty_text: str, start_label: str,
+                 value: dict[str, Any] | None = None, **kwargs: Any):  # fmt: skip
         words = {"action": action, "changed_words": changed_words, "empty_text": empty_text, "start_label": start_label}
-        super().__init__(rows_value("", "empty"), heading=label, **words, **kwargs)
+        super().__init__(value or rows_value("", "empty"), heading=label, **words, **kwargs)
 
     def example_payload(self) -> Any:
         return rows_value("", "empty")

@@ -19,8 +19,9 @@ class WaypointStage(OwnHTML):
     FILE = "waypoint_stage"
     SCRIPTS = ("waypoint_stage/word_origins.js", "waypoint_stage/waypoint_stage.js")
 
-    def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
-        super().__init__(stage_value("", "empty"), empty_text=empty_text, start_label=start_label, **kwargs)
+    def __init__(self, empty_text: str, start_label: str, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        value = value or stage_value("", "empty")
+        super().__init__(value, empty_text=empty_text, start_label=start_label, **kwargs)
 
     def example_payload(self) -> Any:
         return stage_value("", "empty")
@@ -29,14 +30,27 @@ class WaypointStage(OwnHTML):
 
 
 def stage_value(
-    run: str, state: State, texts: Sequence[str] = (), waypoints: Sequence[dict[str, Any]] = (), unit: str = ""
+    run: str,
+    state: State,
+    texts: Sequence[str] = (),
+    waypoints: Sequence[dict[str, Any]] = (),
+    unit: str = "",
+    recorded: str = "",
 ) -> dict[str, Any]:
     """What a WaypointStage shows.
 
     run: names the run. texts: those that the waypoints lie between. waypoints: made by `waypoint_value`. unit: of the
-    distances.
+    distances. recorded: of an interpolation that ships with the page, what is said of it; it plays when it comes into
+    sight.
     """
-    return {"run": run, "state": state, "texts": list(texts), "waypoints": list(waypoints), "unit": unit}
+    return {
+        "run": run,
+        "state": state,
+        "texts": list(texts),
+        "waypoints": list(waypoints),
+        "unit": unit,
+        "recorded": recorded,
+    }
 
 
 def waypoint_value(

@@ -13,6 +13,7 @@ at('.start').addEventListener('click', () => trigger('submit'));
 let run = null;
 let thumb = 0;         // the waypoint that is shown
 let timer = null;
+let arrived = false;   // has a recorded interpolation begun to play by itself
 
 const waypoints = () => props.value?.waypoints ?? [];
 const near = (waypoint, leg = waypoint.leg) => leg.map(text => waypoint.distances[text]);
@@ -118,6 +119,7 @@ function draw() {
   walk.dataset.state = all.length ? value.state : 'empty';
   walk.setAttribute('aria-busy', value.state === 'running');
   play.hidden = !all.length;
+  at('.recorded').textContent = value.recorded ?? '';
   drawCells();
   if (!all.length) {
     edit.hidden = true;
@@ -128,6 +130,20 @@ function draw() {
   drawText(all[thumb]);
   drawPlane(all[thumb]);
   say(all[thumb]);
+  if (value.recorded && !arrived && !matchMedia('(prefers-reduced-motion: reduce)').matches) playOnArrival();
+}
+
+// A recorded interpolation plays when it comes into sight, unless the visitor has begun something by then.
+function playOnArrival() {
+  arrived = true;
+  const recorded = run;
+  go(0);
+  const sight = new IntersectionObserver(seen => {
+    if (!seen.some(one => one.isIntersecting)) return;
+    sight.disconnect();
+    if (run === recorded && !timer && thumb === 0) startPlaying();
+  });
+  sight.observe(walk);
 }
 
 function go(to) {

@@ -13,17 +13,20 @@ from app.interpolate.handlers import (
     OPTION_NAMES,
     fill_boxes,
     interpolate,
+    recipe_of,
     restore,
     several,
     show_boxes,
     texts_of,
 )
-from app.interpolate.tab import EXAMPLES, ROAD_CHOICES
+from app.interpolate.tab import EXAMPLES, ROAD_CHOICES, build
 from app.shared.links import link_of
+from app.shared.resident import Resident
 from app.shared.settings_panel import values_of
 from coladlm import BlockDone, SamplerSettings, Step
-from coladlm.latent.interpolate import METHODS, Interpolation, Waypoint
-from coladlm.recipe import Recipe
+from coladlm.latent.first_interpolation import first_recipe, recorded_interpolation
+from coladlm.latent.interpolate import METHODS, OPTIONS, Interpolation, Waypoint
+from coladlm.recipe import Recipe, check_options
 from coladlm.run import run
 from coladlm.serve import Scheduler
 
@@ -423,3 +426,37 @@ def test_the_api_gives_the_waypoints_of_its_recipe(model):
 def test_the_api_refuses_with_a_sentence(model, texts, options, given, note):
     with pytest.raises(gr.Error, match=note):
         list(interpolate_texts(model, SCHEDULER, texts, options, given))
+
+
+def _laid_out(model):
+    """The tab as it is laid out: its parts by their names, and the values of the controls that Interpolate sends."""
+    with gr.Blocks() as page:
+        build(Resident(model), page)
+    parts = {block.part: block.value for block in page.blocks.values() if getattr(block, "part", "")}
+    (sent,) = (event for event in page.fns.values() if 'runs.run("interpolate", "interpolate"' in str(event.js))
+    names = json.loads(sent.js.partition('"interpolate", "interpolate", ')[2].partition("]")[0] + "]")
+    controls: dict = {}
+    for name, control in zip(names, sent.inputs, strict=True):
+        *above, last = name.split(".")
+        inside = controls
+        for key in above:
+            inside = inside.setdefault(key, {})
+        inside[last] = control.value
+    return parts, controls
+
+
+def test_the_tab_opens_with_the_interpolation_that_ships_which_is_that_of_its_controls(bundled):
+    parts, controls = _laid_out(bundled)
+    found, recipe = recorded_interpolation(bundled), recipe_of(bundled, controls)
+    assert recipe.settings == first_recipe(bundled).settings and recipe.texts == first_recipe(bundled).texts
+    assert check_options(recipe.options, OPTIONS) == check_options(first_recipe(bundled).options, OPTIONS)
+    assert texts_of(parts["stage"]) == [waypoint.text for waypoint in found.waypoints]
+    assert [row["text"] for row in parts["rows"]["rows"]] == texts_of(parts["stage"])
+    assert parts["stage"]["recorded"] == "a recorded interpolation, seed 0, unedited"
+    assert len(parts["distances"]["latents"]) == len(found.waypoints)
+    assert len(json.dumps([parts[name] for name in ("stage", "rows", "distances")])) < 15_000
+
+
+def test_the_tab_of_another_model_opens_with_nothing(model):
+    parts, _ = _laid_out(model)
+    assert (parts["stage"]["state"], parts["rows"]["state"], parts["distances"]) == ("empty", "empty", None)
