@@ -24,7 +24,7 @@ function make(tag, name, text) {
 function stateOf(way) {
   if (way.note) return way.note;
   if (props.value.state === 'running') return way.state === 'waiting' ? 'Not begun yet.' : '…';
-  return way.state === 'waiting' ? 'Stopped before it began.' : '…';
+  return way.state === 'waiting' ? 'Stopped before it began.' : way.state === 'running' ? 'Stopped before a word.' : '…';
 }
 
 function column(way, w) {
