@@ -3,6 +3,7 @@
 from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
+from .four_ways import FourWays
 from .measures_table import MeasuresTable
 from .progress_line import ProgressLine
 from .run_result import RunResult
@@ -17,6 +18,7 @@ __all__ = [
     "ChoiceBox",
     "ChoiceList",
     "Distances",
+    "FourWays",
     "MeasuresTable",
     "ProgressLine",
     "RunResult",

@@ -23,10 +23,11 @@ from ..components import (
 )
 from ..components.setting_chips import SettingChips
 from ..runs.registry import Frame, RunContext
+from ..shared.errors import sentence
 from ..shared.event_options import EventOptions
 from ..shared.operation_controls import percent, sliders
 from ..shared.resident import Resident
-from ..shared.run_controls import RunControls
+from ..shared.run_controls import RunControls, connect_view
 from ..shared.settings_panel import SettingsPanel
 from ..shared.tab_links import Restore, Sender, TabLinks, TextsSender
 from .frames import recorded_parts
@@ -41,6 +42,7 @@ from .handlers import (
     show_boxes,
     texts_of,
 )
+from .ways import Compared, compare_ways, lay_out_ways, use_way
 
 ROAD_CHOICES = (
     Choice(
@@ -68,6 +70,7 @@ ROAD_CHOICES = (
         "continuation depends on its prompt.",
     ),
 )
+TITLES = {choice.value: choice.title for choice in ROAD_CHOICES}
 EXAMPLES = (
     TEXTS,
     ("The sun was warm and bright.", "The night was cold and dark."),
@@ -112,10 +115,13 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             with gr.Column(elem_classes="setting-list"):
                 options = lay_out_options()
                 panel = SettingsPanel(first_settings(resident.first))
-        rows, to_map = lay_out_lists(first.get("rows"), first.get("distances"))
+        rows, to_map, compared = lay_out_views(first.get("rows"), first.get("distances"))
 
     def on_run(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
         yield from interpolate(resident.model, resident.scheduler, context, named)
+
+    def on_compare(context: RunContext, named: Mapping[str, Any]) -> Iterator[Frame]:
+        yield from compare_ways(resident.model, resident.scheduler, context, named, TITLES)
 
     connect_boxes(texts)
     connect_chips(chips, options, panel)
@@ -126,7 +132,16 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         **panel.by_name,
     }
     controls.connect("interpolate", named, also=[stage.submit, *(box.submit for box in texts.boxes)])
+    connect_view("four-ways", [compared.start.click], compared.stop, "ways", named)
     shown = [*texts.shown, *(options[name] for name in OPTION_NAMES), *panel.inputs, progress]
+
+    def on_use(event: gr.EventData) -> list[Any]:
+        try:
+            return use_way(resident.model, event.recipe)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    compared.ways.select(on_use, None, shown, **QUICK)
     return TabLinks(
         take=lambda text: [text],
         outputs=[texts.boxes[0]],
@@ -135,7 +150,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         texts_outputs=texts.shown,
         texts_sends=[TextsSender(to_map.click, "map", stage, texts_of)],
         restore=Restore((OPERATION,), lambda query: restore(resident.model, query), shown, bench="interpolate"),
-        views={"interpolate": on_run},
+        views={"interpolate": on_run, "ways": on_compare},
     )
 
 
@@ -265,17 +280,20 @@ def lay_out_stage(first: dict[str, Any] | None) -> tuple[WaypointStage, Progress
     return stage, progress
 
 
-def lay_out_lists(rows: dict[str, Any] | None, distances: dict[str, Any] | None) -> tuple[TextRows, gr.Button]:
-    """All waypoints below each other, and their distances; the button that takes them to the map.
+def lay_out_views(
+    rows: dict[str, Any] | None, distances: dict[str, Any] | None
+) -> tuple[TextRows, gr.Button, Compared]:
+    """The four ways side by side, all waypoints as a list, their distances; the button that takes them to the map.
 
     rows, distances: what stands there before anything was run.
     """
     with gr.Column(elem_classes="views"):
         with gr.Row(elem_classes="small-buttons tools to-map"):
             to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
+        compared = lay_out_ways()
         with gr.Accordion("All waypoints as a list", open=False, elem_classes="below"):
             listed = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
                             value=rows, part="rows", elem_id="waypoints")  # fmt: skip
         with gr.Accordion("Distances to the texts", open=False, elem_classes="below"):
             Distances(distances, part="distances")
-    return listed, to_map
+    return listed, to_map, compared

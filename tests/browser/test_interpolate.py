@@ -114,6 +114,13 @@ def test_a_reload_restores_the_interpolation_of_the_link(visit):
         expect(box(page, i)).to_have_value(text)
     unfold(page.locator("#interpolate"))
     expect(page.get_by_role("radio", name="Decoder only")).to_be_checked()
+    page.get_by_role("button", name="Compare the four ways").click()
+    expect(page.locator("#ways .way")).to_have_count(4)
+    expect(page.locator("#ways .ways")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#ways .way .now").nth(2)).not_to_be_empty()
+    assert overflow(page) <= 0
+    page.get_by_role("button", name="Use this way: Prompt to prompt").click()
+    expect(page.get_by_role("radio", name="Prompt to prompt")).to_be_checked()
 
 
 def test_texts_come_and_go_and_what_is_missing_gets_a_sentence_in_place(visit):

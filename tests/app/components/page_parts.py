@@ -54,6 +54,7 @@ KINDS = {
     "token": TokenCard,
     "tour": Tour,
     "walk": components.WaypointStage,
+    "ways": components.FourWays,
 }
 LIBRARIES = (Path(PLOTLY_JS), *DRAWS)
 _LAUNCH = launch_options()
