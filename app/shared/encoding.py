@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import numpy as np
 
 INT16 = 32767
+# spreadsheets look past what is blank before the sign of a formula, and read its full-width form like the sign itself
+FORMULA = re.compile(r"[\s\0\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def packed_int16(points: np.ndarray, unit: float) -> str:
@@ -24,4 +27,4 @@ def compact(data: Any) -> str:
 
 def safe_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return "'" + text if FORMULA.match(text) else text
