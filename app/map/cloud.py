@@ -9,28 +9,30 @@ from typing import Any
 import numpy as np
 
 from coladlm.latent.faithfulness import trustworthiness
-from coladlm.latent.projection import PCAMap, UMAPMap, UMAPSettings, fit_pca
+from coladlm.latent.projection import PCAMap, UMAPMap, fit_pca
 from coladlm.latent.text_map import cluster, cluster_words
 
 from ..components.text_map import text_map_value
 from ..shared.encoding import INT16, compact, packed_int16
+from .charts import PCA, chart_label
 from .text_files import Texts
 
+COLOURINGS = ("cluster", "length", "set")  # what points may be coloured by, the usual one first
 NEAREST = 20
 MEASURED = 1500  # texts that the trustworthiness is measured on
 CHUNK = 512  # texts whose distances to all others are in memory at once
-PCA = "pca"
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
     """How a visitor looks at a map. selected: indices of texts. chart: a name of `TextCloud.charts`. by: what the
-    points are coloured by.
+    points are coloured by. asked: are the texts nearest to the query listed?
     """
 
     selected: tuple[int, ...] = ()
     chart: str = ""
-    by: str = "cluster"
+    by: str = COLOURINGS[0]
+    asked: bool = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,14 +47,16 @@ class TextCloud:
     """Texts with their vectors and the maps of them.
 
     model: fingerprint of the model that the vectors come from, "" for vectors of the visitor's own. charts: maps by
-    name, in the order in which they came. clusters, pca: of the vectors, where they are known already.
+    name, in the order in which they came. clusters, pca: of the vectors, where they are known already. readable: is
+    that model the one that is loaded, so that it can say where another text lies? saved: it comes out of a file.
     """
 
     def __init__(
         self, texts: Texts, vectors: np.ndarray, model: str, clusters: np.ndarray | None = None,
-        pca: PCAMap | None = None,
+        pca: PCAMap | None = None, readable: bool = True, saved: bool = False,
     ) -> None:  # fmt: skip
         self.texts, self.vectors, self.model = texts, vectors, model
+        self.readable, self.saved = readable and bool(model), saved
         self.id = secrets.token_hex(8)  # by which a page knows whether it shows these texts already
         self.clusters = cluster(vectors) if clusters is None else clusters
         self.names = cluster_words(texts.texts, self.clusters)
@@ -72,6 +76,12 @@ class TextCloud:
         arrays = [self.vectors, self.nearest_texts, self.nearest_distances]
         arrays += [array for values in parts for array in values if isinstance(array, np.ndarray)]
         return 2 * written + sum(map(len, self._written.values())) + sum(array.nbytes for array in arrays)
+
+    def add_chart(self, name: str, chart: UMAPMap) -> None:
+        """One more map. The one that is shown stays: where the visitor has not chosen, the newest before."""
+        if not self.view.chart:
+            self.view = dataclasses.replace(self.view, chart=list(self.charts)[-1])
+        self.charts[name] = chart
 
     def placed(self) -> dict[str, np.ndarray]:
         """Where the texts lie on each map, (n, 2)."""
@@ -131,7 +141,7 @@ class TextCloud:
                 "units": units,
                 "numbers": {name: self._note(name, placed[name]) for name in placed},
                 "written": self.texts.written,
-                "readable": bool(self.model),
+                "readable": self.readable,
             }
         )
 
@@ -150,19 +160,6 @@ class TextCloud:
         """[index, distance] of the nearest texts."""
         distances = np.linalg.norm(self.vectors - vector, axis=1)
         return [[int(i), round(float(distances[i]), 4)] for i in np.argsort(distances, kind="stable")[:NEAREST]]
-
-
-def chart_name(settings: UMAPSettings) -> str:
-    """The name of a UMAP among a cloud's charts."""
-    return f"umap-{settings.neighbours}-{settings.min_dist:g}"
-
-
-def chart_label(name: str) -> str:
-    """What a visitor calls a chart."""
-    if name == PCA:
-        return "PCA"
-    _, neighbours, min_dist = name.split("-")
-    return f"UMAP ({neighbours}, {min_dist})"
 
 
 def _plane(placed: np.ndarray) -> np.ndarray:

@@ -1,12 +1,10 @@
-"""The tab Map as files: a page that works without a server, a table, and arrays for a notebook."""
+"""The tab Map as files: a page that works without a server, and a table."""
 
 from __future__ import annotations
 
 import csv
 import io
 from typing import Any
-
-import numpy as np
 
 from ..components.text_map import TextMap
 from ..shared.encoding import safe_cell
@@ -30,11 +28,3 @@ def text_table(cloud: TextCloud) -> bytes:
         at = [f"{float(x):.5g}" for points in placed.values() for x in points[i]]
         table.writerow([safe_cell(text), safe_cell(where), int(cluster) + 1, ", ".join(cloud.names[cluster]), *at])
     return out.getvalue().encode()
-
-
-def text_arrays(cloud: TextCloud) -> bytes:
-    """texts, sets, vectors (n, d), cluster (n,) and each map (n, 2) as .npz; no array needs pickle to load."""
-    out = io.BytesIO()
-    arrays: dict[str, Any] = {**cloud.placed(), "vectors": cloud.vectors, "cluster": cloud.clusters}
-    np.savez_compressed(out, texts=np.array(cloud.texts.texts), sets=np.array(cloud.texts.sets), **arrays)
-    return out.getvalue()

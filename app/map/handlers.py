@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +32,10 @@ from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
 from ..shared.waiting import waiting_parts
-from .cloud import Query, TextCloud, View, chart_label, chart_name
-from .files import text_arrays, text_page, text_table
+from .charts import MOST_CHARTS, chart_label, chart_name, umap_settings
+from .cloud import COLOURINGS, Query, TextCloud, View
+from .files import text_page, text_table
+from .saved_maps import is_saved_map, map_file, read_map
 from .text_files import TextFileError, Texts, read_texts, text_columns
 from .vector_files import ENDING, read_vectors
 
@@ -43,9 +44,6 @@ MOST_KEPT = 16  # maps that are kept
 MOST_KEPT_BYTES = 256 << 20
 KEPT_SECONDS = 2 * 60 * 60  # since a map was last asked for something
 MOST_LISTED = 256  # texts of an end of a direction
-MOST_CHARTS = 8  # maps of the same texts
-NEIGHBOURS = (2, 100)  # bounds of a UMAP's settings
-MIN_DIST = (0.0, 0.99)
 GONE = "The map is not here any more. Open the sentences or your texts anew."
 
 
@@ -110,7 +108,7 @@ class Maps:
             if not Path(file).exists():
                 raise TextFileError("the file is deleted by now, expected it within minutes: open it again")
             if Path(file).suffix.lower() == ENDING:
-                yield from self._own_vectors(visitor, file)
+                yield from self._arrays(visitor, file)
                 return
             texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
@@ -119,14 +117,19 @@ class Maps:
             return
         yield from self._made(visitor, texts, requested)
 
-    def _own_vectors(self, visitor: str, file: str) -> Iterator[list[Any]]:
-        """(map, progress) with vectors of the visitor's own, in which the model has no part. Raises TextFileError."""
-        yield [gr.skip(), progress_value("running", ["reading the vectors"], 0.0, "Reading", "texts")]
-        texts, vectors = read_vectors(file)
-        cloud = TextCloud(texts, vectors, "")
+    def _arrays(self, visitor: str, file: str) -> Iterator[list[Any]]:
+        """(map, progress) with a saved map, or vectors of the visitor's own: nothing is read by the model. Raises
+        TextFileError.
+        """
+        yield [gr.skip(), progress_value("running", ["reading the arrays"], 0.0, "Reading", "texts")]
+        if is_saved_map(file):
+            cloud = read_map(file, self.model.fingerprint, self.model.dit.config.txt_dim)
+        else:
+            texts, vectors = read_vectors(file)
+            cloud = TextCloud(texts, vectors, "")
         self._requested.forget(visitor)  # texts that were on their way come too late now
         self._clouds.keep(visitor, cloud)
-        yield [cloud.value(), progress_value("idle", message=texts.note)]
+        yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def _ask(self, visitor: str) -> object:
         """Stands for what a visitor asks for now."""
@@ -212,9 +215,10 @@ class Maps:
         if cloud is None:  # the last value said why
             return
         try:
-            if not cloud.model:
+            if not cloud.readable:
+                whose = "another model" if cloud.model else "your own"
                 raise TextFileError(
-                    "the map shows vectors of your own, among which the waypoints have no place: show the sentences "
+                    f"the map shows vectors of {whose}, among which the waypoints have no place: show the sentences "
                     "that ship with this page first"
                 )
             if len(texts) < 2:
@@ -231,7 +235,7 @@ class Maps:
         *_, (_, vectors) = (event for event in self._reading(visitor, texts) if not isinstance(event, Waiting))
         return vectors
 
-    def set_view(self, visitor: str, selected: Any, chart: Any, by: Any) -> None:
+    def set_view(self, visitor: str, selected: Any, chart: Any, by: Any, asked: Any = True) -> None:
         """Keeps how the visitor looks at the map, for a file of it. What does not fit the map is left out."""
         cloud = self.get(visitor)
         if cloud is None:
@@ -239,7 +243,10 @@ class Maps:
         chosen = selected if isinstance(selected, list) else []
         indices = sorted({i for i in chosen if type(i) is int and 0 <= i < len(cloud.vectors)})
         cloud.view = View(
-            tuple(indices), chart if chart in cloud.charts else "", by if by in ("length", "set") else "cluster"
+            tuple(indices),
+            chart if chart in cloud.charts else "",
+            by if by in COLOURINGS else COLOURINGS[0],
+            asked is not False,
         )
 
     def save(self, visitor: str, kind: str) -> dict[str, Any]:
@@ -248,7 +255,7 @@ class Maps:
         if cloud is None:
             return not_saved("There are no texts on the map to save.")
         if kind == "npz":
-            return saved("texts.npz", "application/octet-stream", text_arrays(cloud))
+            return saved("map.npz", "application/octet-stream", map_file(cloud))
         if kind == "csv":
             return saved("texts.csv", "text/csv", text_table(cloud))
         return saved("text-map.html", "text/html", text_page(cloud.value()))
@@ -256,14 +263,17 @@ class Maps:
     def fit(self, visitor: str, neighbours: Any = None, min_dist: Any = None) -> Iterator[list[Any]]:
         """(map, its own progress) with one more UMAP of the visitor's texts, fitted in a process of its own.
 
-        neighbours, min_dist: its settings; without them it is the usual one, and nothing where the texts are too few.
+        neighbours, min_dist: its settings; without them it is the usual one, and nothing where the texts are too few or
+        the map is a saved one, which has what it had.
         """
         cloud = self.get(visitor)
         usual = neighbours is None
         try:
-            settings = UMAP_SETTINGS if usual else _settings(neighbours, min_dist)
+            settings = UMAP_SETTINGS if usual else umap_settings(neighbours, min_dist)
             if cloud is None:
                 raise ProjectionError(GONE)
+            if usual and cloud.saved:
+                return
             if not usual and len(cloud.charts) >= MOST_CHARTS:
                 raise ProjectionError(
                     f"there are {len(cloud.charts)} maps of these texts, expected fewer than {MOST_CHARTS} before "
@@ -289,10 +299,10 @@ class Maps:
         if len(points) > MAX_FITTED:
             points = points[np.linspace(0, len(points) - 1, MAX_FITTED).astype(int)]
         try:
-            with _folder_for(cloud) as folder:
+            with self._folder_for(cloud) as folder:
                 for progress in fit_umap(points, settings, cloud.model, Path(folder)):
                     if progress.result is not None:
-                        cloud.charts[name] = progress.result
+                        cloud.add_chart(name, progress.result)
                     note = f"{chart_label(name)}, in the background: {progress.message}"
                     yield [gr.skip(), progress_value("idle", message=note)]
         except ValueError as error:
@@ -301,15 +311,22 @@ class Maps:
         still = self.get(visitor) is cloud  # else there are other texts on the map by now
         yield [cloud.value() if still else gr.skip(), progress_value("idle")]
 
+    def _folder_for(self, cloud: TextCloud) -> Any:
+        """Where a fit may be kept: the cache for texts that ship, and nowhere that lasts for a visitor's own."""
+        if self.sentences is not None and cloud.vectors is self.sentences.vectors:
+            return _Lasting(cache_folder())
+        return tempfile.TemporaryDirectory()
+
     def near(self, visitor: str, text: str) -> list[Any]:
         """(map, progress) with the texts that lie nearest to a text of the visitor's, and where that lies."""
         cloud = self.get(visitor)
         if cloud is None:
             return [text_map_value(failed=True), progress_value("error", message=GONE)]
         try:
-            if not cloud.model:
+            if not cloud.readable:
+                whose = "of another model" if cloud.model else "your own"
                 raise TextFileError(
-                    "these vectors are your own, so the model cannot say where a text lies among them: search by words"
+                    f"these vectors are {whose}, so the model cannot say where a text lies among them: search by words"
                 )
             vectors = self._near(visitor, text)
         except ValueError as error:
@@ -344,23 +361,6 @@ def _shipped_for(model: ColaDLM) -> SentenceMap | None:
     """The sentences as they ship, where it is this model that read them."""
     found = SentenceMap.load()
     return found if found.fingerprint == model.fingerprint else None
-
-
-def _settings(neighbours: Any, min_dist: Any) -> UMAPSettings:
-    """Raises ProjectionError."""
-    (fewest, most), (least, largest) = NEIGHBOURS, MIN_DIST
-    if not isinstance(neighbours, int | float) or not fewest <= neighbours <= most or neighbours != int(neighbours):
-        raise ProjectionError(f"neighbours is {neighbours!r}, expected a whole number from {fewest} to {most}")
-    if not isinstance(min_dist, int | float) or not least <= min_dist <= largest:
-        raise ProjectionError(f"min_dist is {min_dist!r}, expected a number from {least:g} to {largest:g}")
-    return dataclasses.replace(UMAP_SETTINGS, neighbours=int(neighbours), min_dist=round(float(min_dist), 2))
-
-
-def _folder_for(cloud: TextCloud) -> Any:
-    """Where a fit may be kept: the cache for texts that ship, and nowhere that lasts for a visitor's own."""
-    if cloud.texts.texts == load_sentences():
-        return _Lasting(cache_folder())
-    return tempfile.TemporaryDirectory()
 
 
 class _Lasting:

@@ -19,7 +19,8 @@ from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
-from .handlers import MIN_DIST, MOST_LISTED, NEIGHBOURS, Maps
+from .charts import MIN_DIST, NEIGHBOURS
+from .handlers import MOST_LISTED, Maps
 from .text_files import ENDINGS, TEXT_NAMES
 from .vector_files import ENDING as VECTORS_ENDING
 
@@ -40,12 +41,12 @@ UPLOAD_NOTE = (
     "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; where "
     "several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file goes "
     "after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows vectors that "
-    "another program made."
+    "another program made; a map that was saved here as “Map (npz)” opens as it was."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
     ("csv", "Table (CSV)", "A row for every text: set, cluster, where it lies on each map"),
-    ("npz", "Latents (npz)", "Texts, latents, clusters and maps as arrays, for a notebook with numpy"),
+    ("npz", "Map (npz)", "Opens again above as it is now; texts, vectors, clusters and maps for a notebook with numpy"),
 )
 
 
@@ -179,7 +180,7 @@ def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
         return maps().near(session_of(request), event.text)
 
     def on_view(event: gr.EventData, request: gr.Request) -> None:
-        maps().set_view(session_of(request), event.selected, event.chart, event.by)
+        maps().set_view(session_of(request), event.selected, event.chart, event.by, event.asked)
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         return maps().save(session_of(request), event.kind)

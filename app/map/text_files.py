@@ -18,6 +18,7 @@ from typing import Any
 MAX_BYTES = 20 << 20
 MAX_TEXTS = 5000  # more are sampled
 MAX_CHARACTERS = 2000  # of a text; what is longer is cut
+MAX_SET = 60  # characters of a set's name
 MAX_CELL = 1 << 20
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
@@ -29,6 +30,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 BREAK = re.compile(r"\r\n|\r|\n")  # of JSON lines and of tables, where U+2028 and its like are characters as any other
+HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 SET_NAMES = ("set", "label", "class", "category", "source", "split")
 
 
@@ -63,7 +65,7 @@ def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
         pairs = _table(text, TABLES[kind], column)
     else:
         pairs = [(line, "") for line in text.splitlines()]
-    return sampled([(_one_line(text), _one_line(where)[:60]) for text, where in pairs if text.strip()])
+    return sampled([(_one_line(text), _one_line(where)[:MAX_SET]) for text, where in pairs if text.strip()])
 
 
 def text_columns(path: str | Path, name: str = "") -> list[str]:
@@ -205,7 +207,7 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
         raise TextFileError(f"line {line:,} has no text, expected a key {' or '.join(map(repr, names))}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
     for part in (found, where):
-        half = re.search(r"[\ud800-\udfff]", part)
+        half = HALF_CHARACTER.search(part)
         if half:
             raise TextFileError(f"line {line:,} has half a character, U+{ord(half[0]):04X}, expected whole characters")
     return found, where

@@ -11,9 +11,10 @@ class TextMap(PlotlyHTML):
     """Shows the value made by `text_map_value`.
 
     Triggers `submit` when it is first shown without texts, and when the button of the empty state is pressed; `input`
-    with `text`, which is to be placed and whose nearest texts are wanted; `blur` with `selected`, `chart` and `by`, how
-    the map is looked at; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`, one that goes
-    to Edit; `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a direction.
+    with `text`, which is to be placed and whose nearest texts are wanted; `blur` with `selected`, `chart`, `by` and
+    `asked`, how the map is looked at; `select` with `texts`, a selection that goes to Interpolate; `edit` with `text`,
+    one that goes to Edit; `like` with `end` ("first" or "second") and `texts`, a selection that becomes one end of a
+    direction.
     """
 
     FILE = "text_map"
@@ -40,6 +41,6 @@ def text_map_value(
     texts: JSON as `map.TextCloud.json` writes it. near: a text that is compared, {"text", "pairs": [[index, distance]],
     "at": {chart: [x, y]}}, or {"text", "error"} with what is wrong with it. waypoints: texts that are joined by a line,
     {"texts", "at": {chart: [[x, y]]}, "note"}. view: how texts that are new to the page are looked at, {"selected":
-    [index], "chart", "by"}. failed: there are no texts, and none are on their way.
+    [index], "chart", "by", "asked"}. failed: there are no texts, and none are on their way.
     """
     return {"texts": texts, "near": near, "waypoints": waypoints, "view": view, "failed": failed}

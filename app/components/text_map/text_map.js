@@ -205,8 +205,15 @@ function reveal(i) {
   at('rows').scrollTop = row.offsetTop - (at('rows').clientHeight - row.offsetHeight) / 2;
 }
 
+// The query's neighbours are listed no more.
+function forget() {
+  if (asked) tell();
+  asked = null;
+}
+
 function everything() {
-  centre = asked = null;
+  centre = null;
+  forget();
   mark([]);
   list('All texts', data.texts.map((_, i) => [i, null]));
 }
@@ -221,20 +228,21 @@ function neighbours(i, keys = false) {
   const {count, texts, far} = data.neighbours;
   const pairs = Array.from({length: count}, (_, n) => [texts[i * count + n], far[i * count + n] * data.neighbours.unit]);
   centre = i;
-  asked = null;
+  forget();
   sayQuoting(at('note'), 'Nearest to “' + short(data.texts[i], 80) + '”; ' + scale() + '.');
   list('Neighbours', pairs);
   if (keys) at('rows').firstElementChild.focus();
   mark(pairs.map(([j]) => j));
 }
 
-// The search's own text, once the server has placed it.
-function showQuery() {
+// The search's own text, once the server has placed it. kept: the map comes from a file or from before a reload, with
+// what was selected.
+function showQuery(kept = false) {
   const near = props.value.near;
   if (near.error) return say(at('note'), near.error);
   centre = current = null;
   asked = near;
-  selected = new Set();
+  if (kept) at('query').value = near.text; else { selected = new Set(); tell(); }
   sayQuoting(at('note'), 'Nearest to “' + short(near.text, 80) + '”, the diamond on the map; ' + scale() + '.');
   list('Nearest', near.pairs);
   count();
@@ -247,14 +255,15 @@ function find() {
   if (!query) return overview();
   const pairs = data.texts.flatMap((text, i) => text.toLocaleLowerCase().includes(query) ? [[i, null]] : []);
   sayQuoting(at('note'), pairs.length.toLocaleString() + (pairs.length === 1 ? ' text has “' : ' texts have “') + query + '”.' + (data.readable && !props.alone ? ' Enter finds by meaning.' : ''));
-  centre = asked = null;
+  centre = null;
+  forget();
   list('Found', pairs);
   mark(pairs.length < data.texts.length ? pairs.map(([i]) => i) : []);
 }
 
 function ask() {
   const text = at('query').value.trim();
-  if (!data?.readable || props.alone) return;
+  if (!data || props.alone) return;
   if (!text) return say(at('note'), 'Write something in the box first.');
   if (props.value.near?.text === text && !props.value.near.error) return showQuery();
   say(at('note'), 'Reading the sentence …');
@@ -294,7 +303,7 @@ function count() {
 // The server keeps how the map is looked at, for a file of it.
 function tell() {
   clearTimeout(tell.soon);
-  tell.soon = setTimeout(() => trigger('blur', {selected: [...selected], chart: chart(), by: at('by').value}), 100);
+  tell.soon = setTimeout(() => trigger('blur', {selected: [...selected], chart: chart(), by: at('by').value, asked: Boolean(asked)}), 100);
 }
 
 at('rows').addEventListener('click', event => { const row = event.target.closest('.row'); if (row) pick(row.index); });
@@ -389,6 +398,7 @@ function takeTexts(value) {
   }
   count();
   say(at('truth'), data.numbers[chart()]);
+  return !same;
 }
 
 function take() {
@@ -397,11 +407,11 @@ function take() {
   at('start').hidden = !value?.failed;
   say(at('empty-text'), value?.failed ? props.empty_text : 'The sentences are on their way …');
   if (!value?.texts) { data = null; raw = ''; return; }
-  if (value.texts !== raw) takeTexts(value);
+  const anew = value.texts !== raw && takeTexts(value);
   const waypoints = JSON.stringify(value.waypoints?.texts ?? null);
-  if (waypoints !== shownWaypoints) { shownWaypoints = waypoints; overview(); }
+  if (waypoints !== shownWaypoints) { shownWaypoints = waypoints; if (!anew) overview(); }
   const near = JSON.stringify(value.near && [value.near.text, value.near.error, value.near.pairs]);
-  if (near !== shownNear) { shownNear = near; if (value.near) showQuery(); }
+  if (near !== shownNear) { shownNear = near; if (value.near && !(anew && value.view?.asked === false)) showQuery(anew); }
   else if (asked) asked = value.near; // it has a place on every map now
   draw();
 }

@@ -158,9 +158,9 @@ def test_another_model_reads_the_sentences_when_they_are_first_needed(model, sch
 
 def test_how_the_map_is_looked_at_is_kept_where_it_fits_the_map(maps):
     maps.set_view(ME, [3, 1, 3, -1, 10_000, "2", True], "umap-9-9", "anything")
-    assert maps.get(ME).value()["view"] == {"selected": (1, 3), "chart": "", "by": "cluster"}
+    assert maps.get(ME).value()["view"] == {"selected": (1, 3), "chart": "", "by": "cluster", "asked": True}
     maps.set_view(ME, None, "pca", "length")
-    assert maps.get(ME).value()["view"] == {"selected": (), "chart": "pca", "by": "length"}
+    assert maps.get(ME).value()["view"] == {"selected": (), "chart": "pca", "by": "length", "asked": True}
 
 
 def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_nothing_more(
