@@ -301,6 +301,8 @@ class Maps:
         try:
             with self._folder_for(cloud) as folder:
                 for progress in fit_umap(points, settings, cloud.model, Path(folder)):
+                    if self.get(visitor) is not cloud:  # there are other texts by now; the fit of these ends with it
+                        break
                     if progress.result is not None:
                         cloud.add_chart(name, progress.result)
                     note = f"{chart_label(name)}, in the background: {progress.message}"

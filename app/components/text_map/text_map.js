@@ -73,56 +73,71 @@ async function draw() {
       paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
       xaxis: axis, yaxis: chart() === 'pca' ? {...axis, scaleanchor: 'x'} : axis, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
     {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
-  await Plotly.relayout(at('plot'), {annotations: [...names(c, x, y), ...distances(c, x, y), ...caption(c, x, y)]});
+  await relabel();
   if (draw.listening) return;
   draw.listening = true;
   const texts = points => points.filter(p => p.curveNumber === 0).map(p => p.pointNumber);
   at('plot').on('plotly_click', event => texts(event.points).slice(0, 1).forEach(i => { pick(i); reveal(i); }));
+  at('plot').on('plotly_relayout', change => { if (Object.keys(change).some(name => /^([xy]axis|autosize)/.test(name))) relabel(); });
   at('plot').on('plotly_selected', event => { if (event) select(texts(event.points)); });
 }
 
-function label(c, x, y, text, more) {
-  return {x, y, text: plain(text), showarrow: false, font: {family: c.font, size: 13, color: c.ink}, bgcolor: c.sheet + 'd0', borderpad: 2, ...more};
+// the labels, none of which covers another
+
+// Where they stand depends on how near the points are on the screen, so they are placed anew after a zoom.
+async function relabel() {
+  if (!data) return;
+  const c = colours(), {x, y} = coordinates(), place = placing(c);
+  if (marked.size || centre !== null) for (const i of marked) place.keep(x[i], y[i], 5);
+  props.value.waypoints?.at[chart()]?.forEach(spot => { place.keep(...spot, 6); place.keep(...spot, 9, -14); });
+  const query = asked?.at[chart()], own = current ?? centre;
+  if (query) place.keep(...query, 11);
+  if (own !== null) place.keep(x[own], y[own], 8);
+  // the most important first
+  const title = query ? [place(...query, '“' + short(asked.text, 42) + '”', {size: 14, gap: 13, needed: true, colour: c.accent})] : [];
+  const caption = own === null ? [] : [place(x[own], y[own], short(data.texts[own], 42), {size: 13, gap: 10, needed: true, more: {bordercolor: c.accent}})];
+  await Plotly.relayout(at('plot'), {annotations: [...names(place, x, y), ...distances(place, x, y), ...title, ...caption]});
 }
 
-// A function that says whether a label of `width` pixels at a point covers none of those before.
-function room() {
-  const {xaxis, yaxis} = at('plot')._fullLayout, taken = [];
-  return (x, y, width, above) => {
-    const box = {x: xaxis.d2p(x), y: yaxis.d2p(y) - above, half: width / 2};
-    if (taken.some(other => Math.abs(other.x - box.x) < other.half + box.half && Math.abs(other.y - box.y) < 22)) return false;
+// place(x, y, text, options) is a label at a point, above, below or beside it, where it covers nothing that stands there
+// already and stays on the map: null where there is no such place, or the least bad one where it is needed.
+function placing(c) {
+  const {xaxis, yaxis} = at('plot')._fullLayout, taken = [], pen = document.createElement('canvas').getContext('2d');
+  const inside = (centre_, half, length) => Math.min(Math.max(centre_, half), Math.max(half, length - half));
+  const covered = box => taken.reduce((sum, other) => sum + Math.max(0, box.half + other.half - Math.abs(box.x - other.x)) * Math.max(0, box.high + other.high - Math.abs(box.y - other.y)), 0);
+  const place = (x, y, text, {size, gap, needed = false, spots = null, colour: ink = c.ink, more = {}}) => {
+    pen.font = size + 'px ' + c.font;
+    const half = pen.measureText(text).width / 2 + 4, high = size * 0.65 + 3, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
+    const around = far => [[0, far + high], [0, -far - high], [half + far, 0], [-half - far, 0], [half, far + high], [-half, far + high], [half, -far - high], [-half, -far - high]];
+    const boxes = (spots ?? (needed ? [gap, gap + 20, gap + 40] : [gap]).flatMap(around))
+      .map(([dx, dy]) => ({x: inside(px + dx, half, xaxis._length), y: inside(py + dy, high, yaxis._length), half, high}));
+    const costs = boxes.map(covered), least = Math.min(...costs);
+    if (least > 0 && !needed) return null;
+    const box = boxes[costs.indexOf(least)];
     taken.push(box);
-    return true;
+    return {x, y, text: plain(text), showarrow: false, xanchor: 'center', yanchor: 'middle', xshift: box.x - px, yshift: py - box.y,
+      font: {family: c.font, size, color: ink}, bgcolor: c.sheet + 'd0', borderpad: 2, ...more};
   };
+  place.keep = (x, y, half, below = 0) => taken.push({x: xaxis.d2p(x), y: yaxis.d2p(y) + below, half, high: half});
+  return place;
 }
 
-// The names of the clusters in their middle, the largest first, where they cover no other: all are below the map too.
-function names(c, x, y) {
+// The names of the clusters in their middle, the largest first; one that would cover another is below the map alone.
+function names(place, x, y) {
   if (at('by').value !== 'cluster' || marked.size || centre !== null) return [];
-  const free = room(), median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
   return data.names.flatMap((words, k) => {
+    if (!words.length) return [];
     const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
-    const spot = [median(mine.map(i => x[i])), median(mine.map(i => y[i]))], text = words.join(', ');
-    const above = mine.length < FEW ? 18 : 0;  // it would hide all there is of a small cluster
-    return free(...spot, 7.2 * text.length + 12, above) ? [label(c, ...spot, text, {yshift: above})] : [];
+    const spots = [[0, mine.length < FEW ? -18 : 0]];  // it would hide all there is of a small cluster
+    return place(median(mine.map(i => x[i])), median(mine.map(i => y[i])), words.join(', '), {size: 13, gap: 0, spots}) ?? [];
   });
 }
 
 // How far the nearest of the listed texts are, at their points.
-function distances(c, x, y) {
+function distances(place, x, y) {
   if (centre === null && !asked) return [];
-  const free = room(), spot = asked?.at[chart()];
-  if (spot) [[40, 0], [7.2 * Math.min(42, asked.text.length) + 20, -18]].forEach(([width, above]) => free(...spot, width, above)); // the query's own
-  return listed.filter(([i]) => i !== centre).slice(0, TOLD).flatMap(([i, far]) => {
-    const text = far.toFixed(2);
-    return free(x[i], y[i], 36, 14) ? [label(c, x[i], y[i], text, {yshift: 14, font: {family: c.font, size: 12, color: c.ink}})] : [];
-  });
-}
-
-// The text that was picked last, at its point.
-function caption(c, x, y) {
-  const i = current ?? centre;
-  return i === null ? [] : [label(c, x[i], y[i], short(data.texts[i], 42), {yshift: -20, bordercolor: c.accent})];
+  return listed.filter(([i]) => i !== centre).slice(0, TOLD).flatMap(([i, far]) => place(x[i], y[i], far.toFixed(2), {size: 12, gap: 6}) ?? []);
 }
 
 // Waypoints that were sent here, numbered in their order.
@@ -138,8 +153,7 @@ function roadTraces(c) {
 function queryTraces(c) {
   const spot = asked?.at[chart()];
   if (!spot) return [];
-  return [{type: 'scatter', mode: 'markers+text', name: 'query', x: [spot[0]], y: [spot[1]], text: ['“' + plain(short(asked.text, 42)) + '”'], hoverinfo: 'text',
-    hovertext: [plain(short(asked.text, 90))], textposition: 'bottom center', textfont: {family: c.font, size: 14, color: c.accent},
+  return [{type: 'scatter', mode: 'markers', name: 'query', x: [spot[0]], y: [spot[1]], hoverinfo: 'text', hovertext: [plain(short(asked.text, 90))],
     marker: {symbol: 'diamond', size: 17, color: c.accent, line: {color: c.sheet, width: 2}}}];
 }
 

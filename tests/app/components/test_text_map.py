@@ -102,6 +102,60 @@ def test_the_query_is_a_point_of_its_own_until_all_texts_are_shown(map_of, texts
     expect(page.locator("#texts .heading")).to_have_text(f"All texts, {COUNT}")
 
 
+LABELS = """() => {
+    const box = node => (({x, y, width, height}) => ({x, y, width, height}))(node.getBoundingClientRect());
+    const labels = [...document.querySelectorAll('#texts .plot .annotation')];
+    return {plot: box(document.querySelector('#texts .plot .nsewdrag')),
+            labels: labels.map(node => [node.textContent, box(node)])};
+}"""
+
+
+def covers(a, b) -> bool:
+    return (
+        min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"]) > 1
+        and min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"]) > 1
+    )
+
+
+@SIZES
+def test_no_label_of_the_map_covers_another_or_leaves_the_map(map_of, texts, size):
+    page = map_of(size)
+    page.update("texts", texts.near("The dog ran to the park."))
+    page.page.wait_for_function(
+        "document.querySelector('#texts .plot').layout.annotations.some(each => each.text.includes('The dog ran to'))"
+    )
+    row(page, 0).click()  # its caption is one more
+    page.page.wait_for_function(
+        "document.querySelector('#texts .plot').layout.annotations.filter(each => each.text.length > 5).length === 2"
+    )
+    found = page.page.evaluate(LABELS)
+    labels, plot = found["labels"], found["plot"]
+    assert len(labels) >= 4, "the query, the caption and distances"
+    for i, (text, box) in enumerate(labels):
+        assert [other for other, taken in labels[:i] if covers(box, taken)] == [], text
+        assert plot["x"] - 1 <= box["x"] and box["x"] + box["width"] <= plot["x"] + plot["width"] + 1, text
+
+
+def test_a_map_from_a_file_shows_what_was_selected_and_the_query_only_where_it_was_listed(map_of, texts):
+    value = texts.near("The dog ran to the park.")
+    page = map_of(WIDE, value | {"view": {"selected": [2, 4], "chart": "pca", "by": "length", "asked": True}})
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
+    expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
+    expect(page.locator("#texts .count")).to_contain_text("2 selected")
+    expect(page.locator("#texts .by")).to_have_value("length")
+    page = map_of(WIDE, value | {"view": {"selected": [2, 4], "chart": "pca", "by": "length", "asked": False}})
+    expect(page.locator("#texts .heading")).to_have_text("Selected, 2")
+
+
+def test_the_server_hears_whether_the_nearest_are_listed(map_of, texts):
+    page = map_of()
+    heard = "asked => parts.texts.triggered.filter(([event]) => event === 'blur').at(-1)?.[1].asked === asked"
+    page.update("texts", texts.near("The dog ran to the park."))
+    page.page.wait_for_function(heard, arg=True)
+    page.page.get_by_role("button", name="Show all").click()
+    page.page.wait_for_function(heard, arg=False)
+
+
 def test_what_is_wrong_with_a_search_is_said_beside_it(map_of, texts):
     page = map_of()
     page.update("texts", texts.near("word " * 100_000))
@@ -198,7 +252,13 @@ def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map
     expect(offer).to_be_hidden()
     page.page.wait_for_function("x => document.querySelector('#texts .plot').data[0].x[0] !== x", arg=before[0])
     expect(page.locator("#texts .note")).to_contain_text("40 texts in")
-    assert page.triggered("texts", "blur")[-1:] == [{"selected": [], "chart": "umap-20-0.2", "by": "cluster"}]
+    page.page.wait_for_function("parts.texts.triggered.some(([event]) => event === 'blur')")
+    assert page.triggered("texts", "blur")[-1] == {
+        "selected": [],
+        "chart": "umap-20-0.2",
+        "by": "cluster",
+        "asked": False,
+    }
 
 
 def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(parts, bare, model, tmp_path):

@@ -163,7 +163,7 @@ def test_how_the_map_is_looked_at_is_kept_where_it_fits_the_map(maps):
     assert maps.get(ME).value()["view"] == {"selected": (), "chart": "pca", "by": "length", "asked": True}
 
 
-def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_nothing_more(
+def test_a_fit_of_texts_that_were_replaced_meanwhile_ends_changes_no_map_and_says_nothing_more(
     model, scheduler, read, monkeypatch, tmp_path, layout_without_umap
 ):
     monkeypatch.setenv("COLADLM_CACHE", str(tmp_path))
@@ -175,8 +175,9 @@ def test_a_fit_of_texts_that_were_replaced_meanwhile_changes_no_map_and_says_not
     fitting = maps.fit(ME)
     next(fitting)
     list(maps.upload(ME, str(file)))
-    shown, progress = list(fitting)[-1]
+    [(shown, progress)] = fitting
     assert shown == gr.skip() and progress["message"] == ""
+    assert not list((tmp_path / "umap").glob("*.npz"))
 
 
 def test_a_visitors_own_texts_leave_nothing_on_the_disk(
