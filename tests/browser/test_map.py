@@ -14,9 +14,11 @@ def ready(page, count: int) -> None:
     page.wait_for_function("n => document.querySelector('#texts .plot').data?.[0].x.length === n", arg=count)
 
 
-def test_the_map_opens_with_the_sentences_a_umap_is_offered_and_texts_near_one_are_found(visit):
+def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_found_and_a_file_keeps_it_all(
+    visit, tmp_path
+):
     page = visit(NARROW)
-    open_tab(page, "Map")
+    bench = open_tab(page, "Map")
     ready(page, 600)
     assert overflow(page) <= 0
     page.locator("#texts .query").fill("The dog ran to the park.")
@@ -24,6 +26,15 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_and_texts_near_one_a
     expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
     expect(page.locator("#texts .row")).to_have_count(20)
     expect(page.get_by_role("button", name="Show the new UMAP")).to_be_visible()
+    with page.expect_download() as download:
+        bench.get_by_role("button", name="Map (npz)").click()
+    download.value.save_as(tmp_path / "map.npz")
+    bench.get_by_role("button", name="Open texts of your own").click()
+    bench.locator("input[type=file]").set_input_files(tmp_path / "map.npz")
+    expect(bench).to_contain_text("600 texts of a saved map")
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
+    expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
+    expect(page.locator("#texts .chart")).to_have_value("pca")
 
 
 def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):
