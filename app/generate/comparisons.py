@@ -20,6 +20,7 @@ from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
 
 from ..components import MeasuresTable, ProgressLine, RunResult, TextRows
+from ..components.panel_buttons import PanelButtons
 from ..components.progress_line import RunState, progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext, View
@@ -37,26 +38,32 @@ from .frames import shown_prompt
 from .handlers import GenerateHandlers
 
 RUN_A, RUN_B = "A", "B"
+PANELS = (  # id, words on the button
+    ("ab", "Other settings, same noise"),
+    ("again", "Decoded again"),
+    ("baseline", "An autoregressive model"),
+    ("sweep", "A sweep"),
+)
 REENCODED_NOTE = (
     "In this run later blocks read the words that were chosen. A new run with other words would have other latents "
     "from there on; this shows what these latents can be read as."
 )
-FoldView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[Frame]]
+PanelView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[Frame]]
 
 
 def build(
     resident: Resident, handlers: PerModel[GenerateHandlers], panel: SettingsPanel, kept: RunResult
 ) -> dict[str, View]:
-    """The three comparisons, each in a fold below the text. Returns their views by name."""
-    _ab_fold(panel, kept)
-    _again_fold(resident.first.defaults, kept)
-    _baseline_fold(kept)
-    views: dict[str, FoldView] = {"ab": run_beside, "again": decode_again, "baseline": write_baseline}
+    """The three comparisons, each in a panel below the text. Returns their views by name."""
+    _ab_panel(panel, kept)
+    _again_panel(resident.first.defaults, kept)
+    _baseline_panel(kept)
+    views: dict[str, PanelView] = {"ab": run_beside, "again": decode_again, "baseline": write_baseline}
     return {name: handlers.view(view) for name, view in views.items()}
 
 
-def _ab_fold(panel: SettingsPanel, kept: RunResult) -> None:
-    with fold("Same noise, other settings (A and B)", "ab"):
+def _ab_panel(panel: SettingsPanel, kept: RunResult) -> None:
+    with run_panel("ab"):
         about("Change settings above, then run B: the same prompt and the same noise as the "
               "finished run A, so that what differs comes from the settings.")  # fmt: skip
         start, stop = run_and_stop("Run B")
@@ -65,8 +72,8 @@ def _ab_fold(panel: SettingsPanel, kept: RunResult) -> None:
     connect_view("ab", [start.click], stop, "ab", {"kept": kept, **panel.by_name})
 
 
-def _again_fold(start: SamplerSettings, kept: RunResult) -> None:
-    with fold("Decode again, without sampling", "again"):
+def _again_panel(start: SamplerSettings, kept: RunResult) -> None:
+    with run_panel("again"):
         about("The latents stay as they are; only the choice of words is made anew. At temperature "
               "0 every place gets its likeliest word.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
@@ -84,8 +91,8 @@ def _again_fold(start: SamplerSettings, kept: RunResult) -> None:
     connect_view("again", [decode.click], None, "again", {"kept": kept, **controls})
 
 
-def _baseline_fold(kept: RunResult) -> None:
-    with fold("Beside an autoregressive model", "baseline"):
+def _baseline_panel(kept: RunResult) -> None:
+    with run_panel("baseline"):
         about("The bundled baseline writes word after word, as most language models do, from "
               "the same prompt and seed. It was trained on the same stories, for a shorter time.")  # fmt: skip
         with gr.Row(elem_classes="decode"):
@@ -102,18 +109,23 @@ def _baseline_fold(kept: RunResult) -> None:
     connect_view("baseline", [start.click], stop, "baseline", controls)
 
 
-def fold(label: str, name: str) -> gr.Accordion:
-    """A fold below the text; its runs are those of a bench of their own, with the id `name`."""
-    return gr.Accordion(label, open=False, elem_classes="more beside", elem_id=name)
+def buttons() -> PanelButtons:
+    """The buttons of the comparisons and of the sweep, of which at most one is shown."""
+    return PanelButtons("Compare", PANELS, elem_classes="compare")
+
+
+def run_panel(name: str) -> gr.Accordion:
+    """A panel below the text; its runs are those of a bench of their own, with the id `name`."""
+    return gr.Accordion(dict(PANELS)[name], open=False, elem_classes="run-panel beside", elem_id=name)
 
 
 def about(text: str) -> None:
-    """What a fold is for."""
+    """What a panel is for."""
     gr.HTML(f"<p class='about'>{text}</p>", js_on_load=None)
 
 
 def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
-    """The two buttons of a fold that runs the model."""
+    """The two buttons of a panel that runs the model."""
     with gr.Row(elem_classes="small-buttons"):
         return gr.Button(label, min_width=40, elem_classes="small-run"), gr.Button(
             "Stop", min_width=40, elem_classes="stop"

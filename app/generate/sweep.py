@@ -32,7 +32,7 @@ from ..shared.run_controls import connect_view, visitor_of_run
 from ..shared.settings_panel import SettingsPanel, in_labels, settings_of, values_of
 from ..shared.views import with_stopped_frame
 from ..shared.waiting import waiting_parts
-from .comparisons import about, fold, run_and_stop
+from .comparisons import about, run_and_stop, run_panel
 from .differences import numbers, numbers_in_words
 from .frames import shown_prompt
 from .sweep_cells import NOTHING, PROMPT, SWEPT, Axis, Cell, Outcome, axis_of, cells_of
@@ -51,9 +51,9 @@ QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 def build(
     resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel, towards: Towards
 ) -> dict[str, View]:  # fmt: skip
-    """The sweep in a fold; a text's prompt and settings go into the controls on a click. Returns its view by name."""
+    """The sweep in a panel; a text's prompt and settings go into the controls on a click. Returns its view by name."""
     sweeps = resident.per_model(lambda model: Sweeps(model, resident.scheduler, resident.baseline))
-    with fold("Sweep over settings and prompts", "sweep"):
+    with run_panel("sweep"):
         about("The prompt above, written once for every combination of values. What shares the same "
               "flow (seeds, lengths, prompts, choices of words) runs as one batch. Texts that are finished "
               "stay when you change the grid: they are not written again.")  # fmt: skip

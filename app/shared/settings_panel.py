@@ -63,7 +63,7 @@ SETTINGS = (
             (0, 100, 1), more=True),
     Setting("guidance_to", "Guidance to noise (%)", "And ends here; below, the block follows the plain flow.",
             (0, 100, 1), more=True),
-    _described("stop_at_end"),
+    _described("stop_at_end", more=False),
 )  # fmt: skip
 
 
