@@ -45,7 +45,7 @@ def test_waypoints_are_there_while_they_form_and_stop_keeps_them_to_go_on_with(v
     unfold_list(page)
     bench.locator("button.run").click()
     page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
-    bench.locator("button.stop").click()
+    bench.locator("button.stop").first.click()
     state(page, "stopped", bench=BENCH)
     expect(page.locator("#waypoints li")).to_have_count(33)
     expect(page.locator("#waypoints li").nth(4).get_by_role("button", name="Edit")).to_be_visible()  # the last frame
@@ -85,7 +85,7 @@ def test_run_stop_run_shows_the_second_run_and_stop_ends_it(visit):
         state(page, "running", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "running")
         page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
-        bench.locator("button.stop").click()
+        bench.locator("button.stop").first.click()
         state(page, "stopped", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "stopped")
 
