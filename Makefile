@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format assets browser nginx clean
+.PHONY: help run test lint format assets browser nginx curl clean
 
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
@@ -24,7 +24,7 @@ help:
 run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/installed-dev browser nginx lint
+test: $(VENV)/installed-dev browser nginx curl lint
 	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
@@ -76,6 +76,21 @@ nginx:
 	fi; \
 	echo "No nginx found; installing the package nginx-light."; \
 	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light
+
+# The test of "Copy as curl" runs the command that the page copies.
+curl:
+	@if command -v curl > /dev/null 2>&1; then exit 0; \
+	elif ! command -v apt-get > /dev/null 2>&1; then \
+	    echo "No curl found and no apt-get to install it: install curl."; \
+	    exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif command -v sudo > /dev/null 2>&1; then as_root="sudo"; \
+	else \
+	    echo "No curl found and no right to install it: run 'apt-get install curl' as root."; \
+	    exit 1; \
+	fi; \
+	echo "No curl found; installing the package curl."; \
+	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends curl
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from ..assets import ASSETS
 from ..model import ColaDLM
 from ..sampling.events import BlockDone, Step
+from .array_files import save_arrays
 from .faithfulness import Faithfulness, faithfulness
 from .projection import (
     MAX_FITTED,
@@ -111,14 +111,7 @@ class ReferenceCloud:
         for dimensions, fitted in self.umaps.items():
             stored = {**umap_arrays(fitted), "states": fitted.states.astype(np.float16)}
             arrays |= {f"umap{dimensions}.{name}": array for name, array in stored.items()}
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "wb") as opened:
-                np.savez_compressed(opened, **arrays)
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_arrays(file, arrays)
 
     @classmethod
     def load(cls, file: Path) -> ReferenceCloud:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import ColaDLM
+from .array_files import save_arrays
 from .projection import PCAMap, ProjectionError, UMAPMap, UMAPSettings, fit_pca, fit_umap, umap_arrays, umap_of
 from .reference_cloud import FOLDER, load_sentences
 from .sentence_meaning import Company, company, meaning_vectors
@@ -57,13 +57,7 @@ class SentenceMap:
         if self.umap is not None:
             stored = {**umap_arrays(self.umap), "states": self.umap.states.astype(np.float16)}
             arrays |= {f"umap.{name}": array for name, array in stored.items()}
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as opened:
-                np.savez_compressed(opened, **arrays)
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_arrays(file, arrays)
 
     @classmethod
     def load(cls, file: Path = SHIPPED) -> SentenceMap:
