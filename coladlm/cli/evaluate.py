@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..settings import SamplerSettings
 from ..train.corpus import CorpusError, read_stories
 from . import CommandError
 from .options import add_model_arguments, add_settings_arguments, check_folder, load_model, settings_from
+from .terminal_progress import TerminalProgress
 
 EXAMPLES = """\
 examples:
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_folder(args.json)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
-    progress = _Progress()
+    progress = TerminalProgress()
     try:
         train, valid = (read_stories(args.data / f"{name}.jsonl") for name in ("train", "valid"))
         model, baseline = load_model(args), Baseline.from_pretrained(args.baseline, args.device)
@@ -75,24 +75,6 @@ def run(args: argparse.Namespace) -> int:
         partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, args.json)
     return 0
-
-
-class _Progress:
-    """On a terminal one line that is written over; elsewhere a line for the start and the end of each kind of work."""
-
-    def __init__(self):
-        self.on_terminal, self.printed = sys.stderr.isatty(), set()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self.on_terminal:
-            print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
-        elif done in (0, total) and (what, done) not in self.printed:
-            self.printed.add((what, done))
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self.on_terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def lines(result: dict[str, Any]) -> list[str]:

@@ -1,0 +1,65 @@
+"""`bench`: what the model does well and at what cost, each figure with its confidence interval."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from ..evaluate.bench.picture import draw
+from ..evaluate.bench.results import Result, ResultError, lines_of
+from ..extras import MissingExtraError, require
+from . import CommandError
+from .options import check_folder
+from .terminal_progress import TerminalProgress
+
+# Each module has add_arguments(parser) and run(args, progress) -> Result, which raises ResultError for what the user
+# did wrong; args.log is the file of its finished items, if any. Name: module, one line of help.
+PARTS: dict[str, tuple[str, str]] = {}
+EXAMPLES = """\
+examples:
+  python -m coladlm bench PART --help
+  python -m coladlm bench PART --json result.json --picture result.png --log items.jsonl"""
+Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    parts = parser.add_subparsers(metavar="PART", title="parts", dest="part", required=True)
+    for name, (_, help_) in PARTS.items():
+        part = parts.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        _module(name).add_arguments(part)
+        group = part.add_argument_group("output")
+        group.add_argument("--json", type=Path, metavar="FILE.json", help="save the tables and curves")
+        group.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the curves (needs the extra `plots`)")
+        group.add_argument("--log", type=Path, metavar="FILE.jsonl",
+                           help="keep finished items here: the same command goes on where it was stopped")  # fmt: skip
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(PARTS[name][0])
+
+
+def run(args: argparse.Namespace) -> int:
+    check_folder(args.json)
+    progress = TerminalProgress()
+    try:
+        if args.picture:
+            check_folder(args.picture)
+            require("matplotlib", "The picture of a bench")
+        result: Result = _module(args.part).run(args, progress)
+    except (ResultError, MissingExtraError) as error:
+        raise CommandError(str(error)) from error
+    finally:
+        progress.clear()
+    print("\n".join(lines_of(result)))
+    if args.json:
+        result.save(args.json)
+    if args.picture:
+        try:
+            draw(result, args.picture)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+    return 0

@@ -1,0 +1,47 @@
+"""Confidence intervals by the bootstrap: the items of a bench are drawn again, with replacement, many times."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A figure, the ends of its 95 % interval, and how many items it rests on. Ends are equal to it for one item."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """The mean of one value an item and its percentile bootstrap interval. Raises ValueError for none or not finite."""
+    return interval(np.asarray(values, np.float64)[:, None], lambda drawn: drawn[..., 0].mean(-1), seed)
+
+
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int = 0) -> Interval:
+    """Sum over sum, as in nats a token over texts of different length. Raises ValueError as `mean_interval`."""
+    items = np.stack([np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)], 1)
+    return interval(items, lambda drawn: drawn[..., 0].sum(-1) / drawn[..., 1].sum(-1), seed)
+
+
+def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> Interval:
+    """A percentile bootstrap interval (Efron 1979) of any statistic.
+
+    items: (n, k), a row for each item. statistic: (..., n, k) -> (...), the figure of those rows. seed: of the draws,
+    so that the same items give the same interval. Raises ValueError for no items or for numbers that are not finite.
+    """
+    if items.ndim != 2 or not len(items) or not np.isfinite(items).all():
+        raise ValueError(f"the items have shape {items.shape}, expected (n, k) of finite numbers with n at least 1")
+    n = len(items)
+    random = np.random.default_rng(seed)
+    drawn = np.concatenate([statistic(items[random.integers(n, size=(100, n))]) for _ in range(RESAMPLES // 100)])
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(statistic(items)), float(low), float(high), n)

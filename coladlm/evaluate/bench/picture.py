@@ -1,0 +1,41 @@
+"""A result of the bench as a picture: a panel for each chart, with intervals as bars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...extras import require
+from .results import Result
+
+
+def draw(result: Result, file: Path) -> None:
+    """Draws the charts of a result below each other into a .png, .svg or .pdf file.
+
+    Raises MissingExtraError without matplotlib, ValueError where there is no chart or the ending is another.
+    """
+    require("matplotlib", "The picture of a bench")
+    if file.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"the picture is {file.name}, expected a name that ends in .png, .svg or .pdf")
+    if not result.charts:
+        raise ValueError(f"{result.title} has no chart to draw")
+    import matplotlib  # here, since only this function needs it and it takes a second to load
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    count = len(result.charts)
+    figure, panels = pyplot.subplots(count, 1, figsize=(9, 4.5 * count), layout="constrained", squeeze=False)
+    for axes, chart in zip(panels[:, 0], result.charts, strict=True):
+        for line in chart.lines:
+            y = [figure.value for figure in line.y]
+            spread = [[max(0.0, f.value - f.low) for f in line.y], [max(0.0, f.high - f.value) for f in line.y]]
+            axes.errorbar(list(line.x), y, yerr=spread, marker="o", markersize=4, capsize=2,
+                          linestyle="none" if line.points else "-", label=line.name)  # fmt: skip
+            for x, height, label in zip(line.x, y, line.labels, strict=False):
+                axes.annotate(label, (x, height), fontsize=7, xytext=(4, 3), textcoords="offset points")
+        axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
+        for axis in chart.log:
+            getattr(axes, f"set_{axis}scale")("log")
+        axes.legend(fontsize=8)
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,168 @@
+"""The form of a result of the bench: tables and curves, with what made them. Knows no model and no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .intervals import Interval
+
+VERSION = 1
+Cell = str | int | float | Interval | None
+
+
+class ResultError(ValueError):
+    """A file is not a result of the bench; the message says what was found and wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """title: a few words. caption: a sentence on what is shown and what follows. columns: names with their units.
+    rows: as many cells as columns each; None is a cell with nothing in it.
+    """
+
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {self.title!r} has {len(row)} cells, expected {len(self.columns)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a chart, or single points: an x and a figure at each. label: of each point, if any."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[Interval]
+    points: bool = False
+    labels: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """Lines over one axis. log: the axes that are logarithmic, of "x" and "y"."""
+
+    title: str
+    caption: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+    log: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one part of the bench found.
+
+    part: its name on the command line. title: a few words. findings: sentences that say what follows. command: that
+    makes it anew. model: name, fingerprint and parameters, or what else the figures are of. machine: as
+    `machine_facts`. seconds: that it took, over all of its runs.
+    """
+
+    part: str
+    title: str
+    command: str
+    model: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    seconds: float
+    findings: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As JSON; an interval becomes {"value", "low", "high", "count"}."""
+        data = {"version": VERSION, **dataclasses.asdict(self)}
+        return json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Reads `to_json`. Raises ResultError."""
+        try:
+            data = json.loads(text)
+            if data.pop("version") != VERSION:
+                raise ResultError(f"the result is not of version {VERSION} of the form")
+            tables, charts = map(_table, data.pop("tables")), map(_chart, data.pop("charts"))
+            return cls(**data, tables=list(tables), charts=list(charts))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ResultError(f"not a result of the bench ({error}), expected JSON as `bench` writes it") from error
+
+    def save(self, file: Path) -> None:
+        """Writes it whole or not at all."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            partial.write_text(self.to_json(), encoding="utf-8")
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _cell(cell: Any) -> Cell:
+    return Interval(**cell) if isinstance(cell, dict) else cell
+
+
+def _table(data: dict[str, Any]) -> Table:
+    rows = [[_cell(cell) for cell in row] for row in data.pop("rows")]
+    return Table(**data, rows=rows)
+
+
+def _chart(data: dict[str, Any]) -> Chart:
+    lines = [_line(line) for line in data.pop("lines")]
+    return Chart(**data, lines=lines)
+
+
+def _line(data: dict[str, Any]) -> Line:
+    figures = [Interval(**y) for y in data.pop("y")]
+    return Line(**data, y=figures)
+
+
+def load(file: Path) -> Result:
+    """Raises ResultError, with the file's name."""
+    try:
+        return Result.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ResultError) as error:
+        raise ResultError(f"{file.name}: {error}") from error
+
+
+def figure_of(value: Cell, places: int = 3) -> str:
+    """A cell in words: "0.61 [0.55, 0.67]" for an interval, with as many significant digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, Interval):
+        return f"{_number(value.value, places)} [{_number(value.low, places)}, {_number(value.high, places)}]"
+    return _number(value, places) if isinstance(value, float) else str(value)
+
+
+def _number(value: float, places: int) -> str:
+    """Significant digits, without an exponent where a reader wants none."""
+    if value == 0 or 0.001 <= abs(value) < 1e6:
+        digits = max(0, places - 1 - (0 if value == 0 else _magnitude(value)))
+        return f"{value:,.{digits}f}"
+    return f"{value:.{places - 1}e}"
+
+
+def _magnitude(value: float) -> int:
+    return int(f"{abs(value):e}".split("e")[1])
+
+
+def lines_of(result: Result) -> list[str]:
+    """A result as lines to read in a terminal."""
+    found = [result.title, f"made by: {result.command}"]
+    for table in result.tables:
+        cells = [list(table.columns), *([figure_of(cell) for cell in row] for row in table.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
+        found += ["", table.title]
+        found += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                  for row in cells]  # fmt: skip
+        found.append(table.caption)
+    return found + (["", *result.findings] if result.findings else [])
