@@ -141,7 +141,8 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
         choice = gr.Radio(choices=columns, value=usual, visible=bool(columns))
         yield [gr.skip(), gr.skip(), None, choice, file]
         for values in maps().upload(session_of(request), file):
-            yield [*values, gr.skip(), gr.skip(), gr.skip()]
+            # the choice each time: gradio can lose it while it shows what came of the file before
+            yield [*values, gr.skip(), choice, gr.skip()]
 
     def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]
