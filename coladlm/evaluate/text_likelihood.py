@@ -22,13 +22,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..baseline.baseline import Baseline, BaselineError
 from ..model import ColaDLM
 from ..networks.layers import Attend, attention, block_causal_mask
 from ..sampling.flow import NOISE_TIME
@@ -235,25 +236,55 @@ class TextFlow:
         return torch.stack(rows).view(z.shape[:3])
 
 
-@torch.inference_mode()
 def text_bound(model: ColaDLM, text: str | Sequence[int], context: str | Sequence[int] = "",
-               settings: BoundSettings | None = None, ended: bool = False,
-               progress: Callable[[int, int], None] = lambda done, total: None) -> TextBound:  # fmt: skip
+               settings: BoundSettings | None = None, ended: bool = False) -> TextBound:  # fmt: skip
     """The bound for a text after a context, each a text or token ids; tokenised apart from each other.
 
-    ended: with the end token behind the text. progress: called with draws done and to do.
+    ended: with the end token behind the text.
     Raises EvaluationError for an empty text or a model with several tokens in a latent, PromptError for a long one.
     """
+    return last_of(text_bound_steps(model, text, context, settings, ended))
+
+
+@torch.inference_mode()
+def text_bound_steps(model: ColaDLM, text: str | Sequence[int], context: str | Sequence[int] = "",
+                     settings: BoundSettings | None = None,
+                     ended: bool = False) -> Iterator[int | TextBound]:  # fmt: skip
+    """`text_bound` in steps, so that others may come between: the number of draws done after each, then the bound."""
     settings = settings or BoundSettings()
     before, ids = (model.tokenize(part) if isinstance(part, str) else list(part) for part in (context, text))
     if ended:
         ids.append(model.end_ids[0])
     if not ids:
         raise EvaluationError("the text has no token, expected at least one")
+    if len(before) + len(ids) > model.max_tokens:
+        wanted = f"expected at most {model.max_tokens:,} together"
+        raise EvaluationError(f"context and text have {len(before):,} + {len(ids):,} tokens, {wanted}")
     if model.patch_size != 1:
         raise EvaluationError(f"patch_size is {model.patch_size}, expected 1 for the likelihood of a text")
     flow, units = _units(model, before, ids, settings.order)
-    return bound_of(flow, units, settings, progress)
+    yield from _draws(flow, units, settings)
+
+
+def last_of(steps: Iterable[int | TextBound]) -> TextBound:
+    """The bound that stands at the end of its steps."""
+    for step in steps:
+        if isinstance(step, TextBound):
+            return step
+    raise RuntimeError("the steps of a bound ended without one")
+
+
+def exact_beside(baseline: Baseline, text: str, context: str = "", ended: bool = False) -> dict[str, Any]:
+    """The exact value of -log p(text | context) under an autoregressive model, as plain data.
+
+    nats, tokens and nats_per_token, or `left_out` with the reason where it cannot read the text.
+    """
+    try:
+        found = baseline.log_likelihood([text], [context], ended)[0]
+    except BaselineError as error:
+        return {"left_out": str(error)}
+    tokens = len(found.log_probs)
+    return {"nats": -found.total, "tokens": tokens, "nats_per_token": -found.total / max(1, tokens)}
 
 
 def _units(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tuple[TextFlow, Units]:
@@ -278,9 +309,13 @@ def _units(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tup
     return flow, Units(block, blocks[block], written, given, latents)
 
 
-def bound_of(flow: TextFlow, units: Units, settings: BoundSettings,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> TextBound:  # fmt: skip
+@torch.inference_mode()
+def bound_of(flow: TextFlow, units: Units, settings: BoundSettings) -> TextBound:
     """The bound of the units of a text."""
+    return last_of(_draws(flow, units, settings))
+
+
+def _draws(flow: TextFlow, units: Units, settings: BoundSettings) -> Iterator[int | TextBound]:
     generator = torch.Generator().manual_seed(settings.seed)
     e = settings.read_at or _best_end(flow, units, settings, generator)
     read, looked, times = [], [], []
@@ -289,9 +324,9 @@ def bound_of(flow: TextFlow, units: Units, settings: BoundSettings,
         nats, t = _integral(flow, units, e, settings.guidance, generator)
         looked.append(nats)
         times.append(t)
-        progress(done + 1, settings.draws)
+        yield done + 1
     tokens = tuple(tuple(ids[own].tolist()) for ids, own in zip(units.ids, units.written, strict=True))
-    return TextBound(settings, e, tokens, *(torch.stack(rows) for rows in (read, looked, times)))
+    yield TextBound(settings, e, tokens, *(torch.stack(rows) for rows in (read, looked, times)))
 
 
 def _best_end(flow: TextFlow, units: Units, settings: BoundSettings, generator: torch.Generator) -> float:
