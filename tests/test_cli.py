@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from coladlm.cli import COMMANDS, main
+from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from coladlm.recipe import Recipe
 from coladlm.settings import DESCRIPTIONS, SamplerSettings
 from coladlm.trace import Trace
@@ -203,6 +204,20 @@ def test_info_says_what_a_checkpoint_is(model, golden_folder, capsys):
     assert model.fingerprint in out and re.search(r"guidance +7\n", out) and re.search(r"clip_qkv +null\n", out)
 
 
+def test_likelihood_says_a_bound_and_its_parts(model, place, capsys):
+    argv = ["likelihood", " ran home.", "--context", "The cat", "--draws", "2", *place]
+    assert main([*argv, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["bound"] == text_bound(model, " ran home.", "The cat", BoundSettings(draws=2)).to_dict(model)
+    assert said["transformer"]["nats"] > 0
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert f"at most {said['bound']['nats']:.1f} ± {said['bound']['standard_error']:.1f} nats" in out
+    assert (
+        out.count("flow, ") == len(said["bound"]["levels"]) and f"{said['transformer']['nats']:.1f} nats exactly" in out
+    )
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -246,6 +261,7 @@ def test_help_lists_the_commands(argv, capsys):
         (["replay"], "the following arguments are required: file"),
         (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["info", "nowhere"], "nowhere: found nothing"),
+        (["likelihood", "a", "--draws", "1"], "draws is 1, expected 2 to 4096"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(place, capsys, argv, sentence):

@@ -1,4 +1,4 @@
-"""Endpoints for what has no tab of its own: inversion, replaying a recipe, latents of a text and back."""
+"""Endpoints for what has no tab of its own: inversion, replaying a recipe, latents of a text, how likely one is."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from ..shared.resident import Resident
 from ..shared.session import current_visitor
 from ..shared.settings_panel import check_limits
 from ..shared.token_pieces import pieces
+from .likelihood import add_likelihood
 
 MOST_TOKENS = 16_384  # of all sequences of a run together: what keeps others waiting for a minute or so
 MOST_TEXT_TOKENS = 4096  # of a text that is encoded, and of latents that are decoded
 
 
 def add_api(resident: Resident) -> None:
-    """Adds /invert, /replay, /encode and /decode to the current page."""
+    """Adds /invert, /replay, /encode, /decode and /likelihood to the current page."""
     _add_invert(resident)
     _add_replay(resident)
     _add_latents(resident)
+    add_likelihood(resident)
 
 
 def _add_invert(resident: Resident) -> None:

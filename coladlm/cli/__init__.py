@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("coladlm.train.__main__", "train a model of your own"),
     "evaluate": ("coladlm.cli.evaluate", "measure a model beside real text and a baseline"),
     "bench": ("coladlm.cli.bench", "measure what the model does well and at what cost"),
+    "likelihood": ("coladlm.cli.likelihood", "bound how likely a text is"),
     "sweep": ("coladlm.cli.sweep", "measure sampler settings against each other"),
     "info": ("coladlm.cli.info", "say what a checkpoint is"),
 }

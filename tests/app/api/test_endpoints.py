@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from app.api.openai_api import ApiOptions
 from app.server import Options, Served
+from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Limits
@@ -28,6 +29,7 @@ CALLS = {
     "/replay": (({"operation": "generate", "texts": ["The cat"], "settings": QUICK, "variations": 2},), {}),
     "/encode": (("The cat sat",), {}),
     "/decode": (([[0.0] * 8],), {}),
+    "/likelihood": (("The cat sat",), {"context": "One day.", "draws": 2}),
 }
 
 
@@ -88,7 +90,17 @@ def test_latents_come_back_as_the_text(client, model):
     assert all(0 < token["probability"] <= 1 for token in decoded["tokens"])
 
 
+def test_the_likelihood_of_a_text_is_the_one_of_the_library(client, model):
+    found = call(client, model, "/likelihood")
+    bound = text_bound(model, "The cat sat", "One day.", BoundSettings(draws=2))
+    assert found["bound"] == bound.to_dict(model)
+    assert found["transformer"]["nats"] > 0
+
+
 WRONG = {
+    "a likelihood of nothing": ("/likelihood", ("",), "no token"),
+    "a text for everybody's patience": ("/likelihood", ("word " * 600,), "at most 512"),
+    "too few draws": ("/likelihood", ("a", "", False, "tokens", 1), "draws is 1"),
     "no text": ("/encode", ("",), "tokens"),
     "latents of another width": ("/decode", ([[0.0]],), "finite numbers"),
     "no latents": ("/decode", ([],), "expected"),

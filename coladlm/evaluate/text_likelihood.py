@@ -1,0 +1,386 @@
+"""An upper bound on -log p of any text under a Cola-DLM, in nats, with its parts and its standard error.
+
+A unit of text is what the flow writes in one go: a block, or a single token. Its latents z (posterior means, scaled)
+are noised to z_t = (1 - t) z + t n; with v* = n - z and v the DiT's velocity there, after the clean latents of what
+stands before the unit, the variational bound of diffusion models (Kingma et al. 2021, arXiv:2107.00630) reads
+
+    -log p(unit | before) <= E[-log p(unit | z_e)] + integral from e to 1 of (1 - t) / t E|v - v*|^2 dt
+
+for every e in (0, 1): the flow carries the latents from noise to a share e of it, and the decoder reads the clean
+estimate there. The weight is half of |d SNR / dt| times t^2, for SNR = ((1 - t) / t)^2; at t = 1 nothing of z is left,
+so there is no third term. It holds for any velocity, a guided one too, and is exact where v is the best guess
+E[v* | z_t] of what the text is drawn from and the decoder the posterior that belongs to it.
+
+The text model that it bounds is this one sampled with fresh noise in infinitely many steps from t = 1 to e, tokens
+drawn at temperature 1 and encoded again before the next unit. order "blocks" writes all positions of a block at once,
+and of the last one those that the text has. order "tokens" writes one token at a time, the later positions of its block
+at noise. Expectations are estimated by draws: what is reported is the bound up to its standard error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..baseline.baseline import Baseline, BaselineError
+from ..model import ColaDLM
+from ..networks.layers import Attend, attention, block_causal_mask
+from ..sampling.flow import NOISE_TIME
+from .stories import EvaluationError
+
+ORDERS = ("tokens", "blocks")
+READ_AT = (0.2, 0.3, 0.4, 0.5)  # among which e is chosen
+PILOT_DRAWS = 2  # that choose e; the bound itself rests on other ones
+UNITS = 64  # that pass at once
+LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # borders of the noise levels of `TextBound.levels`
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundSettings:
+    """order: one of ORDERS. draws: independent estimates, of which the bound is the mean. seed: of their randomness.
+    guidance: of the velocity, 1 for none. read_at: the share of noise e at which the decoder reads; chosen among
+    READ_AT by draws of its own if None.
+    """
+
+    order: str = "tokens"
+    draws: int = 16
+    seed: int = 0
+    guidance: float = 1.0
+    read_at: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, fine, wanted in (
+            ("order", self.order in ORDERS, f"one of {', '.join(ORDERS)}"),
+            ("draws", 2 <= self.draws <= 4096, "2 to 4096"),
+            ("seed", 0 <= self.seed < 2**53, "0 to 2^53 - 1"),
+            ("guidance", 0 <= self.guidance <= 100, "0 to 100"),
+            ("read_at", self.read_at is None or 0.01 <= self.read_at <= 0.99, "0.01 to 0.99"),
+        ):
+            if not fine:
+                raise EvaluationError(f"{name} is {getattr(self, name)!r}, expected {wanted}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextBound:
+    """-log p(text | context) is at most `nats`, so log p is at least -nats, up to the error of the draws.
+
+    units: the token ids of each unit. read, flow, times: (draws, units), nats of the decoder and of the flow, and the
+    time in (e, 1) at which the flow was looked at.
+    """
+
+    settings: BoundSettings
+    read_at: float
+    units: tuple[tuple[int, ...], ...]
+    read: Tensor
+    flow: Tensor
+    times: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.units))
+
+    @property
+    def nats(self) -> float:
+        return (self.read + self.flow).sum(1).mean().item()
+
+    @property
+    def standard_error(self) -> float:
+        """Of `nats`, from how far the draws differ."""
+        return _error((self.read + self.flow).sum(1)[:, None]).item()
+
+    @property
+    def unit_nats(self) -> Tensor:
+        """(units,), how much each adds to `nats`."""
+        return (self.read + self.flow).mean(0)
+
+    @property
+    def unit_errors(self) -> Tensor:
+        """(units,), the standard error of each of `unit_nats`."""
+        return _error(self.read + self.flow)
+
+    def levels(self, borders: Sequence[float] = LEVELS) -> list[tuple[float, float, float]]:
+        """(from, to, nats) of the flow's part by noise level, from the share of noise at which the decoder reads."""
+        inner = [b for b in borders if b > self.read_at + 1e-9]
+        edges = [self.read_at, *inner]
+        bins = torch.bucketize(self.times, torch.tensor(edges[1:-1], dtype=self.times.dtype), right=True)
+        return [(low, high, (self.flow * (bins == i)).sum(1).mean().item())
+                for i, (low, high) in enumerate(itertools.pairwise(edges))]  # fmt: skip
+
+    def to_dict(self, model: ColaDLM) -> dict[str, Any]:
+        """Plain data for JSON, the units with their text."""
+        parts = zip(self.units, self.unit_nats, self.unit_errors, self.read.mean(0), strict=True)
+        return {
+            **dataclasses.asdict(self.settings),
+            "read_at": self.read_at,
+            "tokens": self.tokens,
+            "nats": self.nats,
+            "standard_error": self.standard_error,
+            "nats_per_token": self.nats / self.tokens,
+            "decoder": self.read.sum(1).mean().item(),
+            "flow": self.flow.sum(1).mean().item(),
+            "levels": [{"from": low, "to": high, "nats": nats} for low, high, nats in self.levels()],
+            "units": [{"text": model.tokenizer.decode(list(ids), skip_special_tokens=False), "tokens": len(ids),
+                       "nats": nats.item(), "standard_error": error.item(), "decoder": read.item()}
+                      for ids, nats, error, read in parts],
+        }  # fmt: skip
+
+
+def _error(values: Tensor) -> Tensor:
+    """The standard error of the mean over the first axis."""
+    return values.std(0) / math.sqrt(len(values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The blocks that are noised: (units,) their number in the text; (units, b) token ids and where they are written;
+    (units, b, d) latents, of which those at `given` places stand and the rest is noise.
+    """
+
+    block: Tensor
+    ids: Tensor
+    written: Tensor
+    given: Tensor
+    latents: Tensor
+
+    def __len__(self) -> int:
+        return len(self.block)
+
+    def part(self, rows: slice) -> Units:
+        return Units(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+
+class CleanText:
+    """Keys and values that a network leaves of a text, for blocks that stand at some place of it instead of what is
+    there. keep: as `attend` while the text passes, which sees itself block-causally.
+    """
+
+    def __init__(self, n: int, block_size: int, device: torch.device) -> None:
+        self.block_size, self.n = block_size, n
+        self.mask = block_causal_mask(n, block_size, device)
+        self.kept: list[tuple[Tensor, Tensor]] = []
+
+    def keep(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.kept.append((k, v))
+        return attention(q, k, v, self.mask)
+
+    def before(self, block: Tensor, seen: bool = True) -> Attend:
+        """Attention of blocks (rows, units * b) that see themselves and, with `seen`, the text before them.
+
+        block: (units,), the number of each.
+        """
+        count, b = len(block), self.block_size
+        visible = int(block.max()) * b if seen else 0
+        unit = torch.arange(count, device=block.device).repeat_interleave(b)
+        own = unit[:, None] == unit
+        past = torch.arange(visible, device=block.device) // b < block.repeat_interleave(b)[:, None]
+        mask = torch.cat((past, own), 1)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            past_k, past_v = (x[:, :visible].expand(len(q), -1, -1, -1) for x in self.kept[layer])
+            return attention(q, torch.cat((past_k, k), 1), torch.cat((past_v, v), 1), mask)
+
+        return attend
+
+
+class TextFlow:
+    """A text under a model: what the DiT and the decoder make of blocks that stand in it. ids: (n,), whole blocks."""
+
+    def __init__(self, model: ColaDLM, ids: Tensor) -> None:
+        self.model, self.vae, self.dit = model, model.vae, model.dit
+        self.b, n, device = model.block_size, len(ids), model.device
+        ids = ids.to(device)
+        self.texts, self.flows, self.words = (CleanText(n, self.b, device) for _ in range(3))
+        positions = torch.arange(n, device=device)
+        text_rope = self.vae.rope(positions)
+        self.latents = self.vae.scale(self.vae.encode(ids[None], text_rope, self.texts.keep).mean)[0]
+        self.clean = self.dit.modulations(torch.zeros(1, device=device)).at(0)
+        self.dit.hidden(self.latents[None], self.clean, self.dit.rope(positions), self.flows.keep)
+        self.vae.decode_hidden(self.latents[None], text_rope, self.words.keep)
+
+    def _positions(self, block: Tensor) -> Tensor:
+        return (block[:, None] * self.b + torch.arange(self.b, device=block.device)).flatten()
+
+    def encoded(self, block: Tensor, ids: Tensor) -> Tensor:
+        """Scaled posterior means (units, b, d) of blocks with other tokens (units, b) after the text before them."""
+        rope = self.vae.rope(self._positions(block))
+        mean = self.vae.encode(ids.view(1, -1), rope, self.texts.before(block)).mean
+        return self.vae.scale(mean).view(*ids.shape, -1)
+
+    def velocity(self, block: Tensor, z: Tensor, t: Tensor, guidance: float = 1.0) -> Tensor:
+        """(rows, units, b, d), of states z of that shape at times t (rows, units, b) in [0, 1]."""
+        flat, (times, index) = z.flatten(1, 2), torch.unique(t.flatten(1), return_inverse=True)
+        modulations = self.dit.modulations(NOISE_TIME * times).at(index)
+        rope = self.dit.rope(self._positions(block))
+        found = []
+        for seen in (True,) if guidance == 1 else (True, False):
+            hidden = self.dit.hidden(flat, modulations, rope, self.flows.before(block, seen))
+            found.append(self.dit.output(hidden, modulations).view(z.shape))
+        if guidance == 1:
+            return found[0]
+        with_text, alone = found
+        guided = (block > 0)[:, None, None]  # a first block has nothing to be guided by
+        return torch.where(guided, alone + guidance * (with_text - alone), with_text)
+
+    def log_probs(self, block: Tensor, z: Tensor, ids: Tensor) -> Tensor:
+        """log p (rows, units, b) of tokens (units, b) by the decoder, from latents z (rows, units, b, d)."""
+        rope = self.vae.rope(self._positions(block))
+        hidden = self.vae.decode_hidden(z.flatten(1, 2), rope, self.words.before(block))
+        rows = [-F.cross_entropy(self.vae.decoder.logits(h[None])[0], ids.flatten(), reduction="none") for h in hidden]
+        return torch.stack(rows).view(z.shape[:3])
+
+
+def text_bound(model: ColaDLM, text: str | Sequence[int], context: str | Sequence[int] = "",
+               settings: BoundSettings | None = None, ended: bool = False) -> TextBound:  # fmt: skip
+    """The bound for a text after a context, each a text or token ids; tokenised apart from each other.
+
+    ended: with the end token behind the text.
+    Raises EvaluationError for an empty text or a model with several tokens in a latent, PromptError for a long one.
+    """
+    return last_of(text_bound_steps(model, text, context, settings, ended))
+
+
+@torch.inference_mode()
+def text_bound_steps(model: ColaDLM, text: str | Sequence[int], context: str | Sequence[int] = "",
+                     settings: BoundSettings | None = None,
+                     ended: bool = False) -> Iterator[int | TextBound]:  # fmt: skip
+    """`text_bound` in steps, so that others may come between: the number of draws done after each, then the bound."""
+    settings = settings or BoundSettings()
+    before, ids = (model.tokenize(part) if isinstance(part, str) else list(part) for part in (context, text))
+    if ended:
+        ids.append(model.end_ids[0])
+    if not ids:
+        raise EvaluationError("the text has no token, expected at least one")
+    if len(before) + len(ids) > model.max_tokens:
+        wanted = f"expected at most {model.max_tokens:,} together"
+        raise EvaluationError(f"context and text have {len(before):,} + {len(ids):,} tokens, {wanted}")
+    if model.patch_size != 1:
+        raise EvaluationError(f"patch_size is {model.patch_size}, expected 1 for the likelihood of a text")
+    flow, units = _units(model, before, ids, settings.order)
+    yield from _draws(flow, units, settings)
+
+
+def last_of(steps: Iterable[int | TextBound]) -> TextBound:
+    """The bound that stands at the end of its steps."""
+    for step in steps:
+        if isinstance(step, TextBound):
+            return step
+    raise RuntimeError("the steps of a bound ended without one")
+
+
+def exact_beside(baseline: Baseline, text: str, context: str = "", ended: bool = False) -> dict[str, Any]:
+    """The exact value of -log p(text | context) under an autoregressive model, as plain data.
+
+    nats, tokens and nats_per_token, or `left_out` with the reason where it cannot read the text.
+    """
+    try:
+        found = baseline.log_likelihood([text], [context], ended)[0]
+    except BaselineError as error:
+        return {"left_out": str(error)}
+    tokens = len(found.log_probs)
+    return {"nats": -found.total, "tokens": tokens, "nats_per_token": -found.total / max(1, tokens)}
+
+
+def _units(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tuple[TextFlow, Units]:
+    """The text as the networks see it, and its units."""
+    b, first, end, device = model.block_size, len(before), len(before) + len(ids), model.device
+    padded = torch.full((-(-end // b) * b,), model.pad_id)
+    padded[:end] = torch.tensor([*before, *ids])
+    flow, blocks = TextFlow(model, padded), padded.view(-1, b).to(device)
+    place = torch.arange(len(padded), device=device).view(-1, b)
+    starts = list(range(first, end))
+    if order == "blocks":
+        starts = [start for start in starts if start == first or start % b == 0]
+    stops = [*starts[1:], end]
+    block = torch.tensor([start // b for start in starts], device=device)
+    start, stop = (torch.tensor(x, device=device)[:, None] for x in (starts, stops))
+    own, pad = place[block], torch.full((), model.pad_id, device=device)
+    given, written = own < start, (own >= start) & (own < stop)
+    # what stands before a unit in its block is known by its own tokens alone, as the end of a prompt is
+    known = flow.encoded(block, torch.where(given, blocks[block], pad))
+    latents = flow.encoded(block, torch.where(own < stop, blocks[block], pad))
+    latents = torch.where(given[..., None], known, latents)
+    return flow, Units(block, blocks[block], written, given, latents)
+
+
+@torch.inference_mode()
+def bound_of(flow: TextFlow, units: Units, settings: BoundSettings) -> TextBound:
+    """The bound of the units of a text."""
+    return last_of(_draws(flow, units, settings))
+
+
+def _draws(flow: TextFlow, units: Units, settings: BoundSettings) -> Iterator[int | TextBound]:
+    generator = torch.Generator().manual_seed(settings.seed)
+    e = settings.read_at or _best_end(flow, units, settings, generator)
+    read, looked, times = [], [], []
+    for done in range(settings.draws):
+        read.append(_read(flow, units, e, settings.guidance, generator))
+        nats, t = _integral(flow, units, e, settings.guidance, generator)
+        looked.append(nats)
+        times.append(t)
+        yield done + 1
+    tokens = tuple(tuple(ids[own].tolist()) for ids, own in zip(units.ids, units.written, strict=True))
+    yield TextBound(settings, e, tokens, *(torch.stack(rows) for rows in (read, looked, times)))
+
+
+def _best_end(flow: TextFlow, units: Units, settings: BoundSettings, generator: torch.Generator) -> float:
+    """The e of READ_AT with the lowest bound over a few draws of its own."""
+    totals = dict.fromkeys(READ_AT, 0.0)
+    for _ in range(PILOT_DRAWS):
+        nats, times = _integral(flow, units, min(READ_AT), settings.guidance, generator)
+        for e in READ_AT:
+            read = _read(flow, units, e, settings.guidance, generator)
+            totals[e] += (read + nats * (times >= e)).sum().item()
+    return min(totals, key=totals.__getitem__)
+
+
+def _integral(flow: TextFlow, units: Units, e: float, guidance: float,
+              generator: torch.Generator) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """An unbiased estimate of the integral for each unit, (units,), and the time at which each was looked at.
+
+    The times of a draw are stratified over the units, each of which has a uniform one.
+    """
+    strata = torch.randperm(len(units), generator=generator) + torch.rand(len(units), generator=generator)
+    t = (e + (1 - e) * strata / len(units)).double()
+    errors = []
+    for part, times, noise in _parts(units, t, generator):
+        z, own_times = _noised(part, times, noise)
+        error = flow.velocity(part.block, z, own_times, guidance) - (noise - part.latents)
+        errors.append((error.square().sum(-1) * part.written).sum((0, 2)).double().cpu())
+    return (1 - e) * (1 - t) / t * torch.cat(errors), t
+
+
+def _read(flow: TextFlow, units: Units, e: float, guidance: float, generator: torch.Generator) -> Tensor:
+    """An unbiased estimate of what the decoder has left to say of each unit, (units,)."""
+    found = []
+    for part, times, noise in _parts(units, torch.full((len(units),), e), generator):
+        z, own_times = _noised(part, times, noise)
+        velocity = flow.velocity(part.block, z, own_times, guidance)
+        clean = z - own_times[..., None] * velocity
+        nats = -flow.log_probs(part.block, clean, part.ids)
+        found.append((nats * part.written).sum((0, 2)).double().cpu())
+    return torch.cat(found)
+
+
+def _parts(units: Units, t: Tensor, generator: torch.Generator) -> list[tuple[Units, Tensor, Tensor]]:
+    """Units that pass at once, with their times (1, units, 1) and noise (1, units, b, d)."""
+    found = []
+    for start in range(0, len(units), UNITS):
+        rows = slice(start, start + UNITS)
+        part = units.part(rows)
+        noise = torch.randn(part.latents.shape, generator=generator).to(part.latents)
+        found.append((part, t[rows].to(part.latents)[None, :, None], noise[None]))
+    return found
+
+
+def _noised(units: Units, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The state (1, units, b, d) at these times, and the times (1, units, b) of its positions."""
+    times = torch.where(units.written, t, torch.where(units.given, 0.0, 1.0))
+    share = times[..., None]
+    return (1 - share) * units.latents + share * noise, times
