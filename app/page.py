@@ -17,6 +17,7 @@ import gradio as gr
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 
+from .bench import tab as bench
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
@@ -71,6 +72,7 @@ TABS = (
     Tab("Edit", "edit", edit.build, edit_api.add_api, ("edit",)),
     Tab("Trajectories", "trajectories", trajectories.build, None, ("generate",)),
     Tab("Map", "map", map.build),
+    Tab("Bench", "bench", bench.build),
     Tab("Model", "model", model_card.build),
 )
 

@@ -27,7 +27,7 @@ LIBRARY = (
     ("evaluate",),
     ("cli",),
 )
-FEATURES = ("generate", "interpolate", "edit", "trajectories", "map", "model")
+FEATURES = ("generate", "interpolate", "edit", "trajectories", "map", "bench", "model")
 # The same for the page: features stand in one row, so none of them imports another.
 PAGE = (
     ("theme",),

@@ -36,6 +36,8 @@ def draw(result: Result, file: Path) -> None:
         axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
         for axis in chart.log:
             getattr(axes, f"set_{axis}scale")("log")
+        if chart.names:
+            axes.set_xticks(range(1, len(chart.names) + 1), list(chart.names), fontsize=8)
         axes.legend(fontsize=8)
     figure.savefig(file, dpi=120)
     pyplot.close(figure)

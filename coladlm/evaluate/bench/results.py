@@ -49,7 +49,9 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """Lines over one axis. log: the axes that are logarithmic, of "x" and "y"."""
+    """Lines over one axis. log: the axes that are logarithmic, of "x" and "y". names: what stands at x = 1, 2, 3, ...,
+    where those are things and no numbers.
+    """
 
     title: str
     caption: str
@@ -57,6 +59,7 @@ class Chart:
     y: str
     lines: Sequence[Line]
     log: Sequence[str] = ()
+    names: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

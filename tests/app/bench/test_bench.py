@@ -1,0 +1,100 @@
+"""The tab Bench: results as HTML and SVG, those that ship, and how likely a text is."""
+
+import dataclasses
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from app.bench.chart_svg import Axis, chart_svg
+from app.bench.likelihood import MOST_TOKENS, likelihood_values
+from app.bench.result_html import results_html
+from app.bench.tab import RESULTS, shipped_results
+from coladlm import ColaDLM
+from coladlm.evaluate.bench.intervals import Interval
+from coladlm.evaluate.bench.results import Chart, Line, Result, ResultError, Table
+from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
+
+FIGURE = Interval(0.5, 0.25, 0.75, 40)
+MARKUP = "<b>&\"'"
+CHART = Chart(MARKUP, MARKUP, MARKUP, MARKUP, [Line(MARKUP, [1, 10, 100], [FIGURE] * 3, labels=[MARKUP])], ["x"])
+RESULT = Result(MARKUP, MARKUP, MARKUP, {"name": MARKUP, "fingerprint": "abc"}, {"processor": MARKUP, "cores": 2}, 90.0,
+                [MARKUP], [Table(MARKUP, MARKUP, [MARKUP, "b"], [[MARKUP, FIGURE], ["c", None]])], [CHART])  # fmt: skip
+
+
+def test_whatever_a_result_says_is_shown_as_text():
+    shown = results_html([RESULT], "abc")
+    assert "<b>" not in shown and "&lt;b&gt;&amp;" in shown
+    assert "0.500 <small>[0.250, 0.750]</small>" in shown
+    assert "not the model that is loaded now" not in shown
+    assert "not the model that is loaded now" in results_html([RESULT], "another")
+
+
+def test_the_first_result_is_unfolded_and_wide_tables_are_reached_by_keyboard():
+    shown = results_html([RESULT, RESULT], None)
+    assert [bool(found) for found in re.findall(r"<details class='result' id='[^']*'( open)?>", shown)] == [True, False]
+    assert shown.count("tabindex='0' aria-label=") == 2
+
+
+def test_a_chart_is_well_formed_and_has_every_point_within_its_frame():
+    svg, _, legend = chart_svg(CHART).partition("<ul")
+    root = ElementTree.fromstring(svg)
+    circles = root.findall(".//circle")
+    assert len(circles) == 3
+    xs = [float(circle.get("cx")) for circle in circles]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)  # a logarithmic axis
+    assert all(0 < x < 640 for x in xs) and all(0 < float(circle.get("cy")) < 320 for circle in circles)
+    assert "&lt;b&gt;" in legend
+    assert chart_svg(dataclasses.replace(CHART, lines=[Line("none", [], [])])) == ""
+
+
+@pytest.mark.parametrize("values, log, told", [
+    ([0, 1], False, [0, 0.2, 0.4, 0.6, 0.8, 1]), ([1, 1000], True, [1, 10, 100, 1000]), ([5, 5], False, None),
+    ([3e-7, 4e-7], False, None), ([-2, 8], True, [-2, 0, 2, 4, 6, 8]), ([7.1, 7.2], True, None),
+])  # fmt: skip
+def test_ticks_are_round_numbers_within_the_axis(values, log, told):
+    axis = Axis(values, log, 0, 100)
+    ticks = axis.ticks()
+    assert told is None or ticks == pytest.approx(told)
+    assert 2 <= len(ticks) <= 10
+    assert all(-1e-6 <= axis(tick) <= 100 + 1e-6 for tick in ticks)
+
+
+def test_the_results_that_ship_are_of_the_bundled_model_and_say_what_follows():
+    results = shipped_results()
+    assert results
+    assert {file.stem for file in RESULTS.glob("*.json")} == {result.part for result in results}
+    fingerprint = ColaDLM.from_pretrained().fingerprint
+    for result in results:
+        assert result.findings and result.command.startswith("python -m coladlm bench ")
+        assert result.model.get("fingerprint") in (None, fingerprint), result.part
+    assert "not the model that is loaded now" not in results_html(results, fingerprint)
+
+
+def test_a_file_that_is_no_result_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(ResultError, match=r"x\.json"):
+        shipped_results(tmp_path)
+
+
+def test_a_text_gets_its_bound_word_by_word(model, scheduler, baseline):
+    text = "A <b>cat</b> sat."
+    frames = list(likelihood_values(model, scheduler, baseline, text, "tokens"))
+    assert frames[0][1]["state"] == "running" and frames[-1][1]["state"] == "idle"
+    shown = frames[-1][0]
+    words = re.findall(r"<span style=[^>]*>(.*?)</span>", shown)
+    assert "".join(words) == "A &lt;b&gt;cat&lt;/b&gt; sat."
+    bound = text_bound(model, text, settings=BoundSettings(draws=16))
+    assert f"{bound.nats:.1f} ± {bound.standard_error:.1f} nats" in shown
+
+
+@pytest.mark.parametrize("text", ["", "word " * (MOST_TOKENS + 1), "a" * 10**7, None, 5])
+def test_a_text_that_cannot_be_measured_is_refused_in_a_sentence(model, scheduler, baseline, text):
+    *_, (shown, line) = likelihood_values(model, scheduler, baseline, text, "tokens")
+    assert line["state"] == "error" and "expected" in line["message"]
+    assert "__type__" in shown  # nothing is changed
+
+
+def test_an_order_that_there_is_not_is_refused_in_a_sentence(model, scheduler, baseline):
+    *_, (_, line) = likelihood_values(model, scheduler, baseline, "A cat.", "sideways")
+    assert line["state"] == "error" and "sideways" in line["message"]
