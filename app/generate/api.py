@@ -54,6 +54,7 @@ def _add_generate(resident: Resident) -> None:
         stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
+        stop_when_settled: int = start.stop_when_settled,
         towards: str | None = None,
         pull: float = 1.0,
     ) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -56,6 +56,7 @@ SETTINGS = (
             "solver",
             "time_grid",
             "time_shift",
+            "stop_when_settled",
         ),
     ),
     # the guidance interval, as two shares of noise

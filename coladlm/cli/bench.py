@@ -17,7 +17,9 @@ from .terminal_progress import TerminalProgress
 
 # Each module has add_arguments(parser) and run(args, progress) -> Result, which raises ResultError for what the user
 # did wrong; args.log is the file of its finished items, if any. Name: module, one line of help.
-PARTS: dict[str, tuple[str, str]] = {}
+PARTS: dict[str, tuple[str, str]] = {
+    "likelihood": ("coladlm.cli.bench_likelihood", "how likely real text is, as a bound and from samples"),
+}
 EXAMPLES = """\
 examples:
   python -m coladlm bench PART --help

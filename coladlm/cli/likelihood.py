@@ -80,7 +80,8 @@ def _lines(said: dict[str, Any]) -> list[str]:
     bound, exact = said["bound"], said["transformer"]
     lines = [
         f"-log p is at most {bound['nats']:.1f} ± {bound['standard_error']:.1f} nats: "
-        f"{bound['nats_per_token']:.2f} a token of {bound['tokens']}, perplexity {perplexity(bound['nats_per_token']):.1f}",
+        f"{bound['nats_per_token']:.2f} a token of {bound['tokens']}, "
+        f"perplexity {perplexity(bound['nats_per_token']):.1f}",
         f"{bound['draws']} draws, seed {bound['seed']}; the decoder reads at {bound['read_at']:.0%} noise",
         "",
         f"  {bound['decoder']:8.1f}  decoder",

@@ -22,6 +22,7 @@ from .history import History
 from .plan import Plan, check_plans
 from .randomness import step_noise, token_uniforms
 from .rows import RowState
+from .settling import Settling
 from .tokens import NO_TOKEN, choose, choose_unrepeated, penalised, word_starts
 from .velocity import BlockVelocity
 
@@ -75,6 +76,7 @@ class Run:
         if invert and inverse_iterations:
             self.solver = flow.inverse(self.solver, inverse_iterations)
         self.velocity = BlockVelocity(sampler.dit, settings, invert)
+        self.settling: Settling | None = None
 
     @torch.inference_mode()
     def events(self) -> Generator[Event]:
@@ -141,23 +143,46 @@ class Run:
     def _transport(self, block: int) -> Generator[Step]:
         """Carries the block along the flow, one event a step. Leaves the result in self.z."""
         self.z = self._starting_state(block)
+        patience = 0 if self.invert else self.settings.stop_when_settled
+        self.settling = Settling(patience, self.velocity.scale > 0) if patience else None
         for index in range(min(row.first_step(block) for row in self.rows), self.settings.steps):
             z, scale = self.z, self.velocity.scale
             t, t_next = self.velocity.grid[index], self.velocity.grid[index + 1]
             v, conditional, unconditional = self.velocity(z, t)
             times, times_next = (scale[..., None] * t)[..., 0], (scale[..., None] * t_next)[..., 0]
+            later = [row.first_step(block) > index for row in self.rows]
+            preview, settling, clean = self._preview, self.settling, None
+            if settling is not None:
+                v, conditional, unconditional = (
+                    settling.stilled(v), settling.stilled(conditional), settling.stilled(unconditional)
+                )  # fmt: skip
+                times, times_next = settling.stilled(times), settling.stilled(times_next)
+                clean = flow.clean_estimate(z, v, times)
+                logits = self.history.decode(clean)
+                preview = functools.partial(self._already, logits)
+                settling.look(logits.argmax(-1), self._under_way(t, later))
             yield Step(
                 block, index, self.settings.steps, self._spread(scale * flow.NOISE_TIME), self._spread(times),
                 self._spread(times_next), self._spread(z), self._spread(v), self._spread(conditional),
-                self._spread(unconditional), self.active, self._preview,
+                self._spread(unconditional), self.active, preview,
             )  # fmt: skip
+            if settling is not None and clean is not None and settling.over:
+                self.z = clean
+                return
             z = self._step(block, index, v, times, times_next)
-            later = [row.first_step(block) > index for row in self.rows]
+            if settling is not None and clean is not None:
+                z = torch.where(settling.done[:, None, None], clean, z)
             if any(later):  # these stand still until the step with which they begin
                 z = torch.where(torch.tensor(later, device=self.device)[:, None, None], self.z, z)
             self.z = z
             if not self._between_steps(block):
                 return
+
+    def _under_way(self, t: flow.Time, later: list[bool]) -> Tensor:
+        """(rows, b) bool, the positions that have left the time from which they set out. later: rows yet to begin."""
+        moved = (torch.as_tensor(t, dtype=torch.float32, device=self.device) < flow.NOISE_TIME).view(1, -1)
+        begun = torch.tensor([not row for row in later], device=self.device)[:, None]
+        return (moved & begun).expand(-1, self.history.block_size)
 
     def _step(self, block: int, index: int, v: Tensor, times: Tensor, times_next: Tensor) -> Tensor:
         """The state after this step. v: velocity at its start; times, times_next: of the positions, (rows, b)."""
@@ -182,6 +207,10 @@ class Run:
         if x is None or self.all_active:
             return x
         return x.new_zeros((len(self.batch), *x.shape[1:])).index_copy_(0, self.row_index, x)
+
+    def _already(self, logits: Tensor, clean: Tensor) -> Tensor:
+        """The preview of a clean estimate whose logits are known."""
+        return self._spread(logits)
 
     @torch.inference_mode()
     def _preview(self, clean: Tensor) -> Tensor:

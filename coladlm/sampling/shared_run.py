@@ -220,6 +220,8 @@ class _JoinedRun(Run):
         stay = [i for i, row in enumerate(self.rows) if not row.left]
         if len(stay) < len(self.rows):
             self.z = self.z[stay]
+            if self.settling is not None:
+                self.settling.keep(stay)
             self._keep(stay)
             if stay:
                 self._enter(block)
