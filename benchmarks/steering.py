@@ -42,7 +42,7 @@ def answers(model: ColaDLM, recipe: Recipe) -> list[str]:
 
 def pulls(model: ColaDLM, baseline: Baseline) -> None:
     """For each text and strength: the share of answers that have its word, and their perplexity."""
-    settings = dataclasses.replace(model.defaults, max_new_tokens=TOKENS)
+    settings = dataclasses.replace(model.defaults, max_new_tokens=TOKENS, whole_sentences=False)
     print("| pulled by | " + " | ".join(f"{s:g}" for s in STRENGTHS) + " |")
     print("| --- |" + " --- |" * len(STRENGTHS))
     for word, text in TOWARDS:

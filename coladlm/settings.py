@@ -122,6 +122,9 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "A word that would complete a run of so many tokens which stands in the text already gives way to the next "
         "likeliest word; 0 is off.",
         0, 64, control=(0, 16, 1), unit="tokens"),
+    "whole_sentences": Description(
+        "Whole sentences",
+        "Where the length is reached in the middle of a sentence, that sentence is left out."),
     "stop_when_settled": Description(
         "Stop when settled",
         "A block is done early when its words have stayed the same for so many steps; 0 takes all steps.",
@@ -141,8 +144,10 @@ class SamplerSettings:
     replaced at each step, in [0, 1]. history: what enters the context of later blocks, the finished "latents" or the
     "reencoded" tokens. time_grid: one of TIME_GRIDS; time_shift > 1 spends more steps at high noise.
     guidance_interval: times in [0, 1000] in which guidance acts. stagger: how far each position of a block follows the
-    one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another. stop_when_settled: for how
-    many steps the words of a block stay the same before it is ended early, see settling.py; 0 takes all steps.
+    one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
+    whole_sentences: leave out the sentence in whose middle the length is reached, see sentences.py.
+    stop_when_settled: for how many steps the words of a block stay the same before it is ended early, see settling.py;
+    0 takes all steps.
     """
 
     # flow
@@ -166,6 +171,7 @@ class SamplerSettings:
     guidance_interval: tuple[float, float] = (0.0, 1000.0)
     stagger: float = 0.0
     no_repeat_ngram_size: int = 0
+    whole_sentences: bool = False
     stop_when_settled: int = 0
 
     def __post_init__(self) -> None:
@@ -198,7 +204,8 @@ class SamplerSettings:
         Sequences for which it is equal can share a run (see shared_run.py).
         """
         return dataclasses.replace(self, seed=0, max_new_tokens=1, temperature=0.0, top_k=0, top_p=1.0,
-                                   repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True)  # fmt: skip
+                                   repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True,
+                                   whole_sentences=False)  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -29,7 +29,7 @@ TYPED = {
     "top_p": "0.5", "repetition_penalty": "1.3", "no_repeat_ngram_size": "3", "seed": "11", "stop_at_end": "no",
     "stochasticity": "0.25",
     "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "stagger": "0.5", "guidance_interval": "100 900",
-    "stop_when_settled": "2",
+    "stop_when_settled": "2", "whole_sentences": "yes",
 }  # fmt: skip
 
 
@@ -91,12 +91,14 @@ def test_every_setting_is_an_option(place, capsys):
     typed = []
     for name, value in TYPED.items():
         flag = "--" + name.replace("_", "-")
-        typed += ["--no-stop-at-end"] if value == "no" else [flag, *value.split()]
+        switch = {"no": ["--no-stop-at-end"], "yes": [flag]}
+        typed += switch.get(value) or [flag, *value.split()]
     settings = SamplerSettings.from_dict(generated(capsys, "a", *typed, *place)["recipe"]["settings"])
     for field in dataclasses.fields(SamplerSettings):
         value = getattr(settings, field.name)
         assert value != field.default, field.name
-        assert (words(value) if field.name != "stop_at_end" else "no") == TYPED[field.name]
+        told = {True: "yes", False: "no"}[value] if isinstance(value, bool) else words(value)
+        assert told == TYPED[field.name]
 
 
 def test_help_explains_every_setting(capsys):

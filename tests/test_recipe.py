@@ -85,10 +85,10 @@ def test_key_is_always_the_same():
         '"history":"latents","max_new_tokens":64,"no_repeat_ngram_size":0,"repetition_penalty":1.1,"seed":0,'
         '"solver":"euler",'
         '"stagger":0.0,"steps":16,"stochasticity":0.0,"stop_at_end":true,"stop_when_settled":0,"temperature":0.0,'
-        '"time_grid":"linear","time_shift":1.0,"top_k":50,"top_p":0.9},'
+        '"time_grid":"linear","time_shift":1.0,"top_k":50,"top_p":0.9,"whole_sentences":false},'
         '"texts":["Once upon a time"],"variations":1,"version":1}'
     )
-    assert Recipe("generate", ("Once upon a time",)).key() == "5e908c5bc03f"
+    assert Recipe("generate", ("Once upon a time",)).key() == "cbdef9b6f756"
 
 
 @pytest.mark.parametrize("change", [{"texts": ("other",)}, {"variations": 2}, {"model": "f"}, {"options": {"a": 1}},

@@ -9,6 +9,7 @@ from typing import Any
 
 from coladlm import ColaDLM
 from coladlm.sampling.events import BlockDone, Finished, Step
+from coladlm.sampling.sentences import last_sentence_end
 
 from ..shared.token_pieces import BROKEN, pieces
 from .parsed_request import ParsedRequest
@@ -77,6 +78,8 @@ class Answer:
             choice.text, choice.reason = text[: min(found)[0]], "stop"
         elif whole:
             choice.text = text
+        elif self.request.recipe.settings.whole_sentences:  # what has begun may yet be left out
+            choice.text = text[: last_sentence_end(text, going_on=True)]
         else:  # what may yet become the start of a stop, or another character, waits
             held = max((_overlap(text, stop) for stop in self.request.stops), default=0)
             choice.text = text[: len(text) - held].rstrip(BROKEN)

@@ -160,6 +160,7 @@ def _settings(data: Mapping[str, Any], model: ColaDLM, length_field: str, length
     """The settings in a body over the model's own; a seed that is absent is drawn."""
     given = {name: data[name] for name in SAMPLER_FIELDS if name in data}
     given.setdefault("seed", secrets.randbits(31))
+    given.setdefault("whole_sentences", False)  # who asks for so many tokens gets them
     if length is not None:
         given["max_new_tokens"] = length
     try:

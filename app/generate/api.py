@@ -53,6 +53,7 @@ def _add_generate(resident: Resident) -> None:
         time_shift: float = start.time_shift,
         stagger: float = start.stagger,
         stop_at_end: bool = start.stop_at_end,
+        whole_sentences: bool = start.whole_sentences,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
         stop_when_settled: int = start.stop_when_settled,
         towards: str | None = None,

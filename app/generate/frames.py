@@ -19,7 +19,7 @@ from coladlm.serve import Waiting
 from coladlm.trace.recorder import Preview, preview
 
 from ..components.progress_line import RunState, progress_value
-from ..components.token_strip import Token, settled_line, strip_value
+from ..components.token_strip import Token, first_tokens, settled_line, strip_value
 from ..shared.generation import OPERATION
 from ..shared.token_pieces import pieces
 from ..shared.views import FRAME_SECONDS
@@ -116,6 +116,8 @@ class LiveRun:
     def _finish(self, finished: Finished) -> Frame:
         how = {"end": "it came to its end", "length": "as long as asked for"}[finished.reasons[0]]
         count = len(finished.token_ids[0])
+        if count < len(self.answer):  # a sentence that is not whole is left out
+            self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
         parts = [_count(count), *self._speed(count), how]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 

@@ -21,7 +21,7 @@ from coladlm.trace.recorder import Preview, preview
 
 from ..components.progress_line import RunState, progress_value, stopped_value
 from ..components.text_rows import KEPT, row_value, rows_value
-from ..components.token_strip import Token, settled_line
+from ..components.token_strip import Token, first_tokens, settled_line
 from ..runs.registry import RunContext
 from .token_pieces import pieces
 from .views import FRAME_SECONDS
@@ -125,8 +125,17 @@ class LiveRows:
         if isinstance(event, BlockDone):
             return self._block(event)
         if isinstance(event, Finished):
+            self._leave_out(event)
             return self.frame("done", [*self.outcome(), self._seconds()], 1.0, f"Done: {', '.join(self.outcome())}.")
         return None
+
+    def _leave_out(self, finished: Finished) -> None:
+        """Takes back what a text's settings leave out of it in the end."""
+        if not self.settings.whole_sentences:
+            return
+        for row, ids in zip(self.rows, finished.token_ids, strict=True):
+            if row.final is None and ids == row.answer[: len(ids)]:
+                row.settled, row.answer = first_tokens(row.settled, len(ids)), list(ids)
 
     def outcome(self) -> list[str]:
         """What the finished run came to, in a few words each."""

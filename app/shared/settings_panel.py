@@ -65,6 +65,7 @@ SETTINGS = (
     Setting("guidance_to", "Guidance to noise (%)", "And ends here; below, the block follows the plain flow.",
             (0, 100, 1), more=True),
     _described("stop_at_end", more=False),
+    _described("whole_sentences", more=False),
 )  # fmt: skip
 
 

@@ -30,12 +30,13 @@ class RunWriter:
 
     run: its name on the map. label: for people. branch: where it left another run, if it did. continues: is its text an
     answer to the prompt, that an end token or `max_new_tokens` cuts off; else it fills its blocks. facts: what its
-    picture says of it, see app/shared/run_facts.py.
+    picture says of it, see app/shared/run_facts.py. tokens: of its text, where that has ended.
     """
 
     def __init__(
         self, charts: Charts, run: str, label: str, prompt: str, settings: SamplerSettings,
         branch: dict[str, Any] | None = None, continues: bool = True, facts: dict[str, Any] | None = None,
+        tokens: int | None = None,
     ) -> None:  # fmt: skip
         self.charts, self.model, self.run = charts, charts.model, run
         model = self.model
@@ -44,7 +45,8 @@ class RunWriter:
         self.special = frozenset((*model.end_ids, model.pad_id))
         self.ends = frozenset(model.end_ids) if continues and settings.stop_at_end else frozenset()
         # places of the blocks to come that belong to the text; those of the prompt stand at the start of the first
-        self.room = -(-len(ids) // ps) % b + -(-settings.max_new_tokens // ps) if continues else None
+        length = settings.max_new_tokens if tokens is None else tokens
+        self.room = -(-len(ids) // ps) % b + -(-length // ps) if continues else None
         self.head = line(
             {
                 "is": "run",
@@ -139,6 +141,7 @@ def trace_lines(
     recipe = trace.recipe
     continues = recipe.operation in ("generate", "branch")
     facts = run_facts(charts.model, recipe, sequence)
-    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues, facts)
+    tokens = None if trace.answers is None else len(trace.answer(sequence))
+    writer = RunWriter(charts, run, label, trace.prompts[sequence], recipe.settings, branch, continues, facts, tokens)
     yield writer.head
     yield from writer.states(trace, sequence)

@@ -16,6 +16,7 @@ from ..model import ColaDLM
 from ..recipe import Recipe
 from ..run import check_model, prompts, run
 from ..sampling.events import BlockDone, Finished, Step
+from ..sampling.sentences import last_sentence_end
 from ..trace import STOPPED
 
 
@@ -69,7 +70,7 @@ def play(model: ColaDLM, recipe: Recipe, as_json: bool = False, recorder: Watche
                     played.texts = list(event.texts)
                     if stream:
                         progress.clear()
-                        stream.show(event.texts[0])
+                        stream.show(_certain(event.texts[0], recipe))
                 case Finished():
                     played.texts, played.reasons = list(event.texts), list(event.reasons)
                     played.tokens = [len(ids) for ids in event.token_ids]
@@ -115,6 +116,11 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _certain(text: str, recipe: Recipe) -> str:
+    """What of a text that is under way will stand in the end, too."""
+    return text[: last_sentence_end(text, going_on=True)] if recipe.settings.whole_sentences else text
 
 
 class _Stream:

@@ -41,7 +41,11 @@ class Written:
 
 def written_by_model(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, batch: int = 16,
                      progress: Progress = lambda done, total: None) -> list[Written]:  # fmt: skip
-    """One answer to each prompt, in batches; a sample's key of randomness is its number."""
+    """One answer to each prompt, in batches; a sample's key of randomness is its number.
+
+    All of it is measured, the sentence in whose middle the length is reached, too.
+    """
+    settings = dataclasses.replace(settings, whole_sentences=False)
 
     def run(part: Sequence[str], keys: list[int]) -> Iterable[float | Finished]:
         blocks = 1 + -(-settings.max_new_tokens // model.vae.config.tokens_per_block)  # with a prompt's left-over

@@ -165,7 +165,8 @@ def edit_events(edits: Sequence[SpanEdit], sequences: Sequence[int], settings: S
 def _edit(edits: Sequence[SpanEdit], sequences: Sequence[int],
           settings: SamplerSettings) -> Generator[Any, Event | None, Finished]:  # fmt: skip
     """The part of an operation (see `batch.py`) that carries edits as one batch; returns the end, with whole texts."""
-    settings = dataclasses.replace(settings, stop_at_end=False)  # what is pinned comes back, whatever stands before it
+    # what is pinned comes back, whatever stands before it
+    settings = dataclasses.replace(settings, stop_at_end=False, whole_sentences=False)
     batch = Batch([edit.plan(key) for edit, key in zip(edits, sequences, strict=True)], settings)
     read = edits[0].model.read
     answers: list[list[int]] = [[] for _ in edits]

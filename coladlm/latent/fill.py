@@ -131,7 +131,7 @@ def start_fill(model: ColaDLM, recipe: Recipe) -> OperationRun:
     setting `max_new_tokens` has no say. Raises RecipeError, PromptError.
     """
     text = read_holes(model, recipe.texts[0])
-    settings = dataclasses.replace(recipe.settings, stop_at_end=False)
+    settings = dataclasses.replace(recipe.settings, stop_at_end=False, whole_sentences=False)
     longest, pull = recipe.options["longest"], towards.pull_of(model, recipe.options)
     plans = [dataclasses.replace(plan(model, text, row, longest), pull=pull) for row in range(recipe.variations)]
     return _fill_and_rank(model, text, longest, Batch(plans, settings))

@@ -156,13 +156,14 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
         raise RecipeError("options.before", Described(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
     prompts = method == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
     plans = WaypointPlans(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
-    started = _Interpolating(model, plans, weights, recipe.settings, method)
+    settings = dataclasses.replace(recipe.settings, whole_sentences=False)  # the texts at the ends need not be such
+    started = _Interpolating(model, plans, weights, settings, method)
     if method == "decoder_only":
         return started.decoded()
     if method == "through_flow":
         return started.through_flow(options["renoise"], options["profile"], options["tries"])
     if method == "noise_to_noise":
-        return started.noise_to_noise(replay_settings(recipe.settings, options["using"]), options["iterations"])
+        return started.noise_to_noise(replay_settings(settings, options["using"]), options["iterations"])
     return started.prompt_to_prompt()
 
 

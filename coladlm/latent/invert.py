@@ -87,7 +87,8 @@ class RoundTrips:
 def exact_settings(settings: SamplerSettings) -> SamplerSettings:
     """The settings with everything that a replay from noise cannot have switched off (see the top of this file)."""
     return dataclasses.replace(settings, guidance=1.0, stochasticity=0.0, temperature=0.0, repetition_penalty=1.0,
-                               no_repeat_ngram_size=0, history="reencoded", stop_at_end=True, stagger=0.0)  # fmt: skip
+                               no_repeat_ngram_size=0, history="reencoded", stop_at_end=True, whole_sentences=False,
+                               stagger=0.0)  # fmt: skip
 
 
 def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:
@@ -97,7 +98,7 @@ def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:
     if settings.stochasticity > 0:
         raise RecipeError("settings.stochasticity", settings.stochasticity,
                           "0 where a text is inverted: fresh noise cannot be undone")  # fmt: skip
-    return dataclasses.replace(settings, stop_at_end=True)
+    return dataclasses.replace(settings, stop_at_end=True, whole_sentences=False)
 
 
 def text_plan(model: ColaDLM, layout: Layout, noise: Tensor | None = None, sequence: int = 0) -> Plan:

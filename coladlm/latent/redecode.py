@@ -16,6 +16,7 @@ import torch
 from ..model import ColaDLM
 from ..networks.layers import KVCache
 from ..sampling.randomness import token_uniforms
+from ..sampling.sentences import whole_sentences
 from ..sampling.tokens import NO_TOKEN, choose, choose_unrepeated, penalised
 from ..settings import SamplerSettings
 from ..trace import Trace
@@ -92,6 +93,8 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         if ended:
             reason = "end"
             break
+    if settings.whole_sentences and reason == "length":
+        answer = whole_sentences(answer, model.read)
     return Decoded(found_ids, found_p, answer, model.read(answer), reason)
 
 

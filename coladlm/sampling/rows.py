@@ -14,6 +14,7 @@ from ..settings import SamplerSettings
 from . import flow
 from .plan import Plan
 from .randomness import block_noise
+from .sentences import whole_sentences
 
 
 @dataclasses.dataclass(eq=False)
@@ -86,7 +87,8 @@ class RowState:
     # its answer
 
     def extend(self, block: int, ids: list[int], end_ids: Collection[int], read: Callable[[list[int]], str]) -> None:
-        """Adds a block's tokens to the answer, up to an end token or its length. read: token ids -> text."""
+        """Adds a block's tokens to the answer, up to an end token or its length, and cuts a sentence off that is not
+        whole where the settings want it. read: token ids -> text."""
         for token in ids[self.plan.skip :] if block == self.joined else ids:
             if self.settings.stop_at_end and token in end_ids:
                 self.reason = "end"
@@ -94,4 +96,6 @@ class RowState:
             if len(self.answer) == self.plan.max_new_tokens:
                 break
             self.answer.append(token)
+        if self.settings.whole_sentences and self.reason == "length" and self.blocks_left(block) == 1:
+            self.answer = whole_sentences(self.answer, read)
         self.text = read(self.answer)

@@ -24,6 +24,7 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
     history="reencoded",
     max_new_tokens=128,
     repetition_penalty=1.0,
+    whole_sentences=True,
 )
 
 

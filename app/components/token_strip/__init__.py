@@ -73,6 +73,17 @@ def settled_line(tokens: Iterable[Token]) -> str:
     return json.dumps(_plain(tokens), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
+def first_tokens(settled: str, count: int) -> str:
+    """The first `count` tokens of finished blocks, as lines again."""
+    lines = [json.loads(line) for line in settled.split("\n") if line]
+    kept = []
+    for line in lines:
+        part, count = line[:count], max(0, count - len(line))
+        if part:
+            kept.append(json.dumps(part, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return "".join(kept)
+
+
 def _plain(tokens: Iterable[Token]) -> list[list[Any]]:
     return [
         [text, round(confidence, 3), int(special), *([round(noise, 2)] if noise else [])]

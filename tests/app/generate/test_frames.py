@@ -1,10 +1,12 @@
 """Events of a run become frames: at once, not too often, and none of the words missing."""
 
+import dataclasses
 import itertools
 import json
 
 import pytest
 
+from app.components.token_strip import Token, first_tokens, settled_line
 from app.generate.frames import LiveRun, shown_prompt
 from app.shared.views import FRAME_SECONDS
 from coladlm import BlockDone, Finished, SamplerSettings
@@ -46,6 +48,25 @@ def test_the_settled_words_are_the_answer(model, prompt):
     assert live.answer == answer.token_ids[0]
     assert len(_settled(frames[-1].strip)) == len(answer.token_ids[0])
     assert frames[-1].strip["state"] == frames[-1].progress["state"] == "done"
+
+
+def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, whole_sentences=True)
+    for prompt in ("The dog ran. He", "A girl"):
+        recipe = Recipe("generate", (prompt,), settings)
+        answer = next(e for e in run(bundled, recipe) if isinstance(e, Finished))
+        _, frames = _frames(bundled, recipe)
+        assert "".join(text for text, *_ in _settled(frames[-1].strip)) == answer.texts[0]
+        assert len(_settled(frames[-2].strip)) == 24 or answer.reasons[0] == "end"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+def test_the_first_tokens_of_settled_lines_are_lines(count):
+    blocks = [[Token("a", 0.5), Token("b", 0.25)], [], [Token("c\n", 1.0)]]
+    lines = "".join(map(settled_line, blocks))
+    kept = first_tokens(lines, count)
+    assert _settled({"settled": kept}) == _settled({"settled": lines})[:count]
+    assert first_tokens(kept, count) == kept
 
 
 def test_confidences_of_settled_words_are_probabilities(model):

@@ -58,6 +58,16 @@ def test_a_wrong_number_of_variations_gets_a_sentence(handlers, variations):
         written(handlers, variations)
 
 
+def test_variations_end_with_whole_sentences_where_the_settings_say_so(bundled, scheduler, baseline):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=16, whole_sentences=True)
+    parts = written(GenerateHandlers(bundled, TraceStore(), scheduler, baseline), 3, settings)
+    *_, finished = run(bundled, Recipe("generate", (PROMPT,), settings, 3))
+    for row, text, ids in zip(parts["rows"]["rows"], finished.texts, finished.token_ids, strict=True):
+        shown = [token for line in row["settled"].splitlines() for token in json.loads(line)]
+        assert "".join(piece for piece, *_ in shown) == row["text"] == text
+        assert len(shown) == len(ids)
+
+
 def test_a_finished_run_brings_all_its_steps(handlers, model):
     value = written(handlers)["strip"]
     blocks = json.loads(value["look"])
