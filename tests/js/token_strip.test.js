@@ -118,7 +118,7 @@ test('the bench hears which state is shown, and where the finished text is', () 
 test('a word on its way is blurred by its own noise', () => {
   const page = strip({...DONE, look: JSON.stringify([{...LOOK[0], t: [100, 80, 60, 40]}, LOOK[1]])});
   page.scrub(1);
-  assert.deepEqual([...page.at('.live').children].map(node => node.style.getPropertyValue('--noise')), ['0.6', '0.4']);
+  assert.deepEqual([...page.element.querySelectorAll('.live .token')].map(node => node.style.getPropertyValue('--noise')), ['0.6', '0.4']);
 });
 
 test('the strip of steps is gold from the state on at which a word stays', () => {

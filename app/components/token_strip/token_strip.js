@@ -2,6 +2,8 @@
 const strip = element.querySelector('.strip');
 const answer = strip.querySelector('.answer');
 const live = strip.querySelector('.live');
+const ahead = strip.querySelector('.ahead');
+const paragraph = strip.querySelector('.text');
 const prompt = strip.querySelector('.prompt');
 strip.querySelector('.empty-text').textContent = props.empty_text;
 const start = strip.querySelector('.start');
@@ -125,24 +127,69 @@ function show(at) {
   slider.value = at;
   tell();
   if (at >= states.length) {
+    endLayOut();
     answer.replaceChildren(...lines.flat().flatMap(settled));
     mark([...answer.children]);
     redraw(live, props.value.live);
     return;
   }
   const [b, s] = states[at];
-  const block = blocks[b];
-  const before = lines.slice(0, b).flat();
-  if (answer.children.length !== before.length) {
-    answer.replaceChildren(...before.flatMap(settled));
-    mark([...answer.children]);
-  }
-  const from = s * block.count;
-  redraw(live, block.ids.slice(from, from + block.count).map((id, i) => [
-    block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100,
-  ]));
+  if (ahead.dataset.block !== String(b)) layOut(b);
+  redrawLines(wordsOf(blocks[b], s));
   follow();
 }
+
+// What a block reads at one of its states, as tokens.
+function wordsOf(block, s) {
+  const from = s * block.count;
+  return block.ids.slice(from, from + block.count).map((id, i) => [
+    block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100,
+  ]);
+}
+
+// Lays out the text as it stands at the end: what is there before a block, and unseen, this block and those after it.
+function layOut(b) {
+  const end = blocks.map((block, i) => lines[i] ?? wordsOf(block, block.steps.length - 1));
+  answer.replaceChildren(...end.slice(0, b).flat().flatMap(settled));
+  mark([...answer.children]);
+  ahead.replaceChildren(...end.slice(b).flat().flatMap(settled));
+  ahead.dataset.block = b;
+  live.replaceChildren();
+}
+
+function endLayOut() {
+  ahead.replaceChildren();
+  delete ahead.dataset.block;
+  live.replaceChildren();
+}
+
+// The words of a block under way, each on the line on which it ends up, so that no word changes its line.
+function redrawLines(tokens) {
+  const within = paragraph.getBoundingClientRect(), style = getComputedStyle(paragraph), tall = parseFloat(style.lineHeight) || 0;
+  const rows = [];  // {from: its first token, box: of that one's end, at: the middle of the line, apart: no space before it}
+  tokens.forEach((_, i) => {
+    const node = ahead.children[i], box = node?.getClientRects()[0] ?? rows.at(-1)?.box ?? within;
+    const at = (box.top + box.bottom) / 2;
+    if (!rows.length || at - rows.at(-1).at > tall / 2) rows.push({from: i, box, at, apart: node?.previousSibling?.nodeName !== '#text'});
+  });
+  const leftwards = style.direction === 'rtl';
+  rows.forEach(({from, box, at, apart}, r) => {
+    const line = live.children[r] ?? live.appendChild(Object.assign(document.createElement('span'), {className: 'line'}));
+    redraw(line, tokens.slice(from, rows[r + 1]?.from));
+    line.classList.toggle('apart', apart && /^\s/.test(tokens[from][0]));
+    line.style.top = at - within.top - tall / 2 + 'px';
+    line.style[leftwards ? 'right' : 'left'] = (leftwards ? within.right - box.right : box.left - within.left) + 'px';
+    const room = leftwards ? box.right - within.left : within.right - box.left, wide = line.offsetWidth;
+    line.style.transform = wide > room && room > 0 ? `scaleX(${room / wide})` : '';
+  });
+  while (live.children.length > rows.length) live.lastChild.remove();
+}
+
+// Where the lines of the finished text break is another matter once the page is wider or narrower.
+new ResizeObserver(() => {
+  const [b, s] = states[Number(slider.value)] ?? [];
+  if (ahead.dataset.block === String(b)) redrawLines(wordsOf(blocks[b], s));
+}).observe(paragraph);
 
 function stopPlaying() {
   clearInterval(timer);
@@ -186,7 +233,7 @@ answer.addEventListener('click', event => {
   const node = event.target.closest('.token[data-block]');
   if (node && states.length) inspect(node);
 });
-strip.querySelector('.text').addEventListener('keydown', event => {
+paragraph.addEventListener('keydown', event => {
   const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
   const tokens = [...answer.children];
   if (!states.length || !tokens.length) return;
@@ -205,6 +252,7 @@ function draw() {
   const v = props.value;
   if (!v) return;
   if (v.run !== run || !v.settled.startsWith(drawn) || Number(slider.value) < states.length) {
+    endLayOut();
     answer.replaceChildren();
     drawn = '';
     run = v.run;
