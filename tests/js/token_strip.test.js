@@ -13,7 +13,7 @@ const LOOK = [
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
 function strip(value, part = '') {
-  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['token_strip/roll.js']});
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'playhead.js', 'token_strip/roll.js']});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
