@@ -11,6 +11,7 @@ start.hidden = !props.start_label;
 start.addEventListener('click', () => trigger('submit'));
 
 const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
+const MOST_FOLLOWED = 2;  // texts that stand beside each other on a desk
 let run = null;
 
 const player = rows.querySelector('.player');
@@ -149,10 +150,10 @@ function showTexts() {
   follow();
 }
 
-// Keeps the words under way in sight where the texts are longer than their place.
+// Keeps the words under way in sight where texts beside each other are longer than their place.
 function follow() {
-  const lines = list.querySelectorAll('.line');
-  if (!lines.length || list.scrollHeight <= list.clientHeight) return;
+  const running = props.value.state === 'running', lines = list.querySelectorAll(running ? '.text' : '.line');
+  if (!lines.length || list.children.length > MOST_FOLLOWED || list.scrollHeight <= list.clientHeight) return;
   const below = Math.max(...[...lines].map(line => line.getBoundingClientRect().bottom)) - list.getBoundingClientRect().bottom;
   list.scrollTop += below + 8;
 }
@@ -164,6 +165,7 @@ function openPlayer() {
   if (which === played) return;
   played = which;
   playhead.open(longest);
+  if (v.state !== 'running') list.scrollTop = 0;
   const equal = new Set(there).size < 2;
   player.title = 'One player for all texts here and for the one on the stage: each is shown at the same ' +
     (equal ? 'step.' : 'share of its steps: ' + names.map((name, i) => name + ' has ' + there[i]).join(', ') + '.');
