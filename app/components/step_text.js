@@ -36,7 +36,7 @@ class StepText {
 
   // blocks: as `look_value` makes them. lines: the finished tokens of each block. flush: does nothing stand before the text.
   open(blocks, lines, flush = false) {
-    Object.assign(this, {blocks, lines, flush});
+    Object.assign(this, {blocks, lines, flush, parts: null});
     this.states = blocks.flatMap((block, b) => block.steps.map((_, s) => [b, s]));  // the finished text comes after them
   }
 
@@ -56,7 +56,7 @@ class StepText {
   // Makes room for the finished text, which others draw. True where it was at one of its steps.
   leave() {
     if (!this.state) return false;
-    this.state = null;
+    this.state = this.parts = null;
     this.ahead.replaceChildren();
     this.live.replaceChildren();
     return true;
@@ -71,13 +71,19 @@ class StepText {
   }
 
   layOut(b) {
-    const end = this.blocks.map((block, i) => this.lines[i] ?? this.read(i, block.steps.length - 1));
-    const nodes = blocks => blocks.flat().flatMap(token => settledToken(this.span(token)));
-    this.answer.replaceChildren(...nodes(end.slice(0, b)));
-    this.ahead.replaceChildren(...nodes(end.slice(b)));
-    this.live.replaceChildren();
-    const first = this.answer.firstChild ?? this.ahead.firstChild;
-    if (this.flush && first?.nodeName === '#text') first.remove();
+    const {answer, ahead, live} = this;
+    if (!this.parts) {
+      const end = this.blocks.map((block, i) => this.lines[i] ?? this.read(i, block.steps.length - 1));
+      this.parts = end.map(tokens => tokens.flatMap(token => settledToken(this.span(token))));  // the nodes of each block
+      if (this.flush && typeof this.parts[0]?.[0] === 'string') this.parts[0].shift();
+      this.parts = this.parts.map(nodes => nodes.map(node => typeof node === 'string' ? document.createTextNode(node) : node));
+      answer.replaceChildren();
+      ahead.replaceChildren(...this.parts.flat());
+      this.settled = 0;  // blocks whose nodes are in the answer
+    }
+    for (; this.settled < b; this.settled++) answer.append(...this.parts[this.settled]);
+    for (; this.settled > b; this.settled--) ahead.prepend(...this.parts[this.settled - 1]);
+    live.replaceChildren();
   }
 
   redrawLines() {
