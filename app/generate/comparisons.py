@@ -18,6 +18,7 @@ from coladlm.latent.towards import pull_of
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
+from coladlm.trace.recorder import TraceRecorder
 
 from ..components import MeasuresTable, ProgressLine, RunResult, TextRows
 from ..components.panel_buttons import PanelButtons
@@ -35,7 +36,8 @@ from ..shared.views import FRAME_SECONDS, owner_of, with_stopped_frame
 from ..shared.waiting import waiting_parts
 from .differences import differences, marked, measures_of, numbers, numbers_in_words
 from .frames import shown_prompt
-from .handlers import GenerateHandlers
+from .handlers import MOST_BYTES, GenerateHandlers, recorded_bytes
+from .row_steps import steps_of, word_by_word
 
 RUN_A, RUN_B = "A", "B"
 PANELS = (  # id, words on the button
@@ -177,28 +179,36 @@ class _Comparison:
         self.handlers, self.found, self.settings = handlers, found, settings
         model, old = handlers.model, found.trace.recipe
         self.prompt = old.texts[0]
-        recipe = Recipe(old.operation, old.texts, settings, old.variations, old.options, model.fingerprint)
+        recipe = Recipe(old.operation, old.texts, settings, 1, old.options, model.fingerprint)
         before = model.tokenize(self.prompt)
         blocks, rest = model.new_blocks(len(before), settings)
         row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
         self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end)
         self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
+        self.record: TraceRecorder | None = None
+        if recorded_bytes(model, recipe) <= MOST_BYTES:
+            record = self.record = TraceRecorder(recipe, dtype="float32")
+            self.live.read = lambda step: record.read()
 
     def frames(self, context: RunContext) -> Generator[Frame]:
         self.live.run = context.id
         first = _kept_row(self.handlers.model, self.found, RUN_A)
+        record = self.record
         events = self.handlers.scheduler.operate(
-            self.handlers.model, self._operation, context.visitor, "compare", steps="some"
+            self.handlers.model, self._operation, context.visitor, "compare", steps="some" if record is None else "all"
         )
-        with contextlib.closing(self.live.frames(events)) as frames:
+        watched = events if record is None else record.watch(events)
+        with contextlib.closing(self.live.frames(watched)) as frames:
             for rows, progress in frames:
                 if self.live.finished is None:
-                    yield {"rows": {**rows, "rows": [first, *rows["rows"]]}, "progress": progress}
+                    both = {**rows, "rows": [first, *rows["rows"]], "share": progress["fraction"]}
+                    yield {"rows": both, "progress": progress}
         if self.live.finished is None:
             raise ClosingError
         end, measuring = self.live.finished, {**progress, "state": "running", "message": "Measuring"}
-        yield {"rows": self._finished_rows(end, "running", []), "progress": measuring}
-        yield {"rows": self._finished_rows(end, "done", self._measures(end)), "progress": progress}
+        rows = self._finished_rows(end)
+        yield {"rows": {**rows, "state": "running"}, "progress": measuring}
+        yield {"rows": {**rows, "notes": [*rows["notes"], *self._measures(end)]}, "progress": progress}
 
     def _operation(self) -> OperationRun:
         model = self.handlers.model
@@ -206,12 +216,13 @@ class _Comparison:
         plan.pull = pull_of(model, self.found.trace.recipe.options)
         return pass_on(Batch([plan], self.settings))
 
-    def _finished_rows(self, end: Finished, state: RunState, notes: list[str]) -> dict[str, Any]:
+    def _finished_rows(self, end: Finished) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)
         a, b = self.found.trace.answer(self.found.sequence), end.token_ids[0]
-        rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt)),
-                row_value(RUN_B, lead, final=marked(model, b, a, self.prompt))]  # fmt: skip
-        return rows_value(self.live.run, state, rows, [*self.live.notes, *notes])
+        steps = None if self.record is None else steps_of(model, self.record.trace(), 0)
+        rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt), steps=_kept_steps(model, self.found)),
+                row_value(RUN_B, lead, final=marked(model, b, a, self.prompt), steps=steps)]  # fmt: skip
+        return rows_value(self.live.run, "done", rows, self.live.notes)
 
     def _measures(self, end: Finished) -> list[str]:
         texts = (_kept_text(self.found), (end.texts[0], end.reasons[0] == "end", len(end.token_ids[0])))
@@ -306,7 +317,9 @@ class _BaselineWriting:
                     end, seconds = event, now - self.begun
         if end is None:
             raise ClosingError
-        rows = self._rows(context.id, "done", end.texts[0])
+        ids = [token for token in end.token_ids[0] if token not in self.baseline.end_ids]
+        steps = word_by_word(self.baseline.tokenizer, ids, self.baseline.tokenize(self.prompt)[-8:], self.lead)
+        rows = self._rows(context.id, "done", end.texts[0], steps)
         parts = [f"{len(end.token_ids[0])} tokens", f"{seconds:.1f} s"]
         measuring = {**self._progress(time.perf_counter()), "message": "Measuring"}
         yield {"rows": {**rows, "state": "running"}, "progress": measuring}
@@ -327,8 +340,9 @@ class _BaselineWriting:
         parts = [f"token {count} of {most}", f"{now - self.begun:.1f} s"]
         return progress_value("running", parts, count / most, "Writing", tokens=count)
 
-    def _rows(self, run: str, state: RunState, text: str) -> dict[str, Any]:
-        return rows_value(run, state, [self.first, row_value("baseline", self.lead, final=[(text, 0)])])
+    def _rows(self, run: str, state: RunState, text: str, steps: dict[str, str] | None = None) -> dict[str, Any]:
+        row = row_value("baseline", self.lead, final=[(text, 0)], steps=steps)
+        return rows_value(run, state, [self.first, row], share=len(self.ids) / self.settings.max_new_tokens)
 
     def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
         """The value of the table: both texts side by side."""
@@ -363,4 +377,10 @@ def _kept_text(found: Run) -> tuple[str, bool, int]:
 def _kept_row(model: ColaDLM, found: Run, label: str) -> dict[str, Any]:
     """The kept run's text as a row."""
     prompt, ids = found.trace.prompts[found.sequence], found.trace.answer(found.sequence)
-    return row_value(label, shown_prompt(prompt), final=marked(model, ids, ids, prompt))
+    return row_value(
+        label, shown_prompt(prompt), final=marked(model, ids, ids, prompt), steps=_kept_steps(model, found)
+    )
+
+
+def _kept_steps(model: ColaDLM, found: Run) -> dict[str, str] | None:
+    return steps_of(model, found.trace, found.sequence)

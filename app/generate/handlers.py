@@ -38,6 +38,7 @@ from .frames import LiveRun
 from .inspection import look_value, paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
 from .recorded import RECORDED
+from .row_steps import with_steps
 from .towards import options_of
 
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
@@ -66,6 +67,7 @@ class LiveVariations(LiveRows):
     def __init__(self, model: ColaDLM, recipe: Recipe, first: LiveRun) -> None:
         self.filled: Filled | None = None
         self.best: list[Row] = []
+        self.lead = None if recipe.operation == FILL else ""  # what stands before a row: None for its prompt
         if recipe.operation == FILL:
             rows = filling_rows(model, recipe)
         else:
@@ -95,6 +97,12 @@ class LiveVariations(LiveRows):
 
     def shown(self) -> list[Row]:
         return self.rows if self.filled is None else self.best
+
+    def sequences(self) -> tuple[list[int], str | None]:
+        """The sequences of the rows that are shown, and what stands before each, see `steps_of`."""
+        if self.filled is not None:
+            return [found.row for found in self.filled.candidates], self.lead
+        return list(range(len(self.rows))), self.lead
 
     def outcome(self) -> list[str]:
         different = len({row.text for row in self.shown()})
@@ -263,8 +271,9 @@ class Writing:
         at = kept["sequence"]
         frame["strip"] = {**look_value(self.handlers.model, trace, at, live.run, state), "live": frame["strip"]["live"]}
         frame["flow"] = self.handlers.paths(trace, at, live.run, state)
-        if self.rows is not None and not done:
-            frame["rows"] = self.rows.stopped(trace)
+        if self.rows is not None:
+            rows = frame["rows"] if done else self.rows.stopped(trace)
+            frame["rows"] = with_steps(rows, self.handlers.model, trace, *self.rows.sequences())
         frame["kept"] = kept
         return frame
 

@@ -72,9 +72,11 @@ def with_answers(model: ColaDLM, trace: Trace) -> Trace:
     return dataclasses.replace(trace, answers=answers)
 
 
-def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
+def look_value(
+    model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done", most: int = MOST_STATES
+) -> dict[str, Any]:  # fmt: skip
     """The value of a TokenStrip for a sequence of a run that is over, with its steps, those of a block that it has not
-    finished too.
+    finished too. most: tokens times steps that are sent.
     """
     places = answer_tokens(model, trace, sequence)
     special = frozenset((*model.end_ids, model.pad_id))
@@ -91,12 +93,12 @@ def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: Sta
         )
         if trace.preview_ids is not None:
             before = [*prompt_ids, *ids[:at]][-8:]
-            blocks.append(_block(model, trace, sequence, block, tokens, before, special, len(places)))
+            blocks.append(_block(model, trace, sequence, block, tokens, before, special, (len(places), most)))
         at += len(tokens)
     forming = _forming_tokens(model, trace, sequence, len(places))
     if forming is not None and trace.preview_ids is not None:
         before = [*prompt_ids, *ids][-8:]
-        blocks.append(_block(model, trace, sequence, *forming, before, special, len(places) + len(forming[1])))
+        blocks.append(_block(model, trace, sequence, *forming, before, special, (len(places) + len(forming[1]), most)))
     value = strip_value(run, state, shown_prompt(trace.prompts[sequence]), lines)
     value["look"] = json.dumps(blocks, ensure_ascii=False, separators=(",", ":")) if blocks else ""
     return value
@@ -104,16 +106,18 @@ def look_value(model: ColaDLM, trace: Trace, sequence: int, run: str, state: Sta
 
 def _block(
     model: ColaDLM, trace: Trace, s: int, block: int, tokens: list[int], before: list[int], special: frozenset[int],
-    length: int,
+    size: tuple[int, int],
 ) -> dict[str, Any]:  # fmt: skip
     """The steps of a block: what the decoder reads in the clean estimate before each, and how sure it is.
+
+    size: the tokens of the text, and how many tokens times steps are sent of it.
 
     first: its first token of the answer. words: [text, is special] that `ids` point to. noise: per cent, a step each.
     ids, sure and t (per cent; t: of noise): a list of a step's tokens, all steps one after the other.
     """
     if trace.preview_ids is None or trace.preview_confidence is None:
         raise TraceError("the run was recorded without previews, expected one with them")
-    steps = _steps_shown(trace, block, length)
+    steps = _steps_shown(trace, block, *size)
     words: dict[tuple[str, bool], int] = {}
     ids, sure, times, noise, free = [], [], [], [], trace.free()[s, block]
     places = [token // model.patch_size for token in tokens]
@@ -161,10 +165,10 @@ def paths_of(charts: Charts, trace: Trace, sequence: int, run: str, state: State
     return writer.value(run, state, run_facts(model, trace.recipe, sequence))
 
 
-def _steps_shown(trace: Trace, block: int, length: int) -> NDArray[np.intp]:
+def _steps_shown(trace: Trace, block: int, length: int, most: int = MOST_STATES) -> NDArray[np.intp]:
     """The steps of a block that a browser is sent, of a text of so many tokens."""
     steps = np.flatnonzero(trace.recorded[block])
-    return steps[:: max(1, -(-length * len(steps) // MOST_STATES))]
+    return steps[:: max(1, -(-length * len(steps) // most))]
 
 
 def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: Any) -> dict[str, Any]:

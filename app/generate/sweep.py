@@ -62,7 +62,7 @@ def build(
                 **_axis_controls("down", "Down", "What changes from row to row.", "guidance", "1, 1.5, 3"),
                 **_axis_controls("across", "Across", "And from column to column.", "steps", "4, 16"),
                 **_axis_controls("by", "And by", "A third: one grid for each of its values.", NOTHING, "",
-                                 "Values of the third"),
+                                 "Values by"),
             }  # fmt: skip
         start, stop = run_and_stop("Run the sweep")
         ProgressLine(part="progress", elem_classes="fold-progress")
@@ -91,7 +91,7 @@ def _axis_controls(
     nothing = [("nothing else", NOTHING)] if setting == NOTHING else []
     chosen = ChoiceBox(label, hint, [*nothing, *SWEPT], setting, elem_classes="setting")
     words = of_values or f"Values {label.lower()}"
-    texts = gr.Textbox(values, label=words, info=VALUES, lines=2, max_lines=8, min_width=160)
+    texts = gr.Textbox(values, label=words, info=VALUES, lines=2, max_lines=8, min_width=160, elem_classes="setting")
     return {f"{name}.setting": chosen, f"{name}.values": texts}
 
 

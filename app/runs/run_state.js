@@ -22,6 +22,8 @@ export const IDLE = Object.freeze({
   parts: {},           // what the run shows, by name
   attempt: 0,          // attempts since anything was heard
   found: '',           // after a reload: what the run was then, 'running' or 'ended'
+  before: null,        // of a run whose place it took while that was under way
+  refusal: '',         // why the run that was to take the place of this one was refused
   outcome: '',
   message: '',
 });
@@ -44,7 +46,8 @@ function onRun(state, {id, view, controls}) {
   if (state.streaming) effects.push({do: 'close'});
   if (['starting', 'running', 'lost'].includes(state.name)) effects.push({do: 'delete', id: state.id});
   effects.push({do: 'put', id, ...request}, {do: 'watch'}, {do: 'keep', id, was: 'running'}, {do: 'say'});
-  return [{...IDLE, name: 'starting', id, request}, effects];
+  const before = UNDER_WAY.includes(state.name) && state.accepted ? state.id : null;
+  return [{...IDLE, name: 'starting', id, request, before}, effects];
 }
 
 function onFound(state, {id, was}) {
@@ -70,7 +73,7 @@ const HANDLERS = {
   refused(state, {message}) {
     if (state.name === 'stopping') return over(state, 'stopped', '');
     if (state.accepted || !['starting', 'lost'].includes(state.name)) return [state, []];
-    return over(state, 'error', message);
+    return refused(state, message);
   },
 
   deleted(state) {
@@ -95,6 +98,8 @@ const HANDLERS = {
   end(state, {outcome, message}) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
     const draw = state.name === 'stopping' ? [{do: 'draw', names: Object.keys(state.parts)}] : [];
+    if (state.refusal) return over(state, 'error', state.refusal, draw);
+    if (outcome === 'error' && !Object.keys(state.parts).length) return refused(state, message || '');
     return over(state, outcome, message || '', draw);
   },
 
@@ -119,6 +124,7 @@ const HANDLERS = {
 
   unknown(state) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
+    if (state.refusal) return over(state, 'error', state.refusal);
     if (state.name === 'stopping') return over(state, 'stopped', '');
     if (state.found === 'ended' && state.version === null) return [IDLE, [{do: 'unwatch'}, {do: 'forget'}, {do: 'say'}]];
     const next = {...state, name: 'lost', streaming: false, accepted: false, outcome: 'lost', message: SENTENCES.unknown};
@@ -161,6 +167,14 @@ function over(state, outcome, message, before = []) {
   const next = {...state, name: 'ended', streaming: false, outcome, message};
   const close = state.streaming ? [{do: 'close'}] : [];
   return [next, [...close, {do: 'unwatch'}, ...before, {do: 'keep', id: state.id, was: 'ended'}, {do: 'say'}]];
+}
+
+// A run that shows nothing but why it was refused: that whose place it took comes back, as far as it was written.
+function refused(state, message) {
+  if (!state.before) return over(state, 'error', message);
+  const close = state.streaming ? [{do: 'close'}] : [], id = state.before;
+  const next = {...IDLE, name: 'running', id, accepted: true, streaming: true, refusal: message};
+  return [next, [...close, {do: 'open', id, after: null}, {do: 'watch'}, {do: 'keep', id, was: 'running'}, {do: 'say'}]];
 }
 
 function again(state) {

@@ -1,6 +1,6 @@
 """How the page looks: gradio's theme for its own parts, `page.css` for the layout and the colours of ours. And what its
-head holds: the fonts, `frame.css` for what is around the page, and `composition.js`, which keeps the keys of an input
-method from every key handler of the page.
+head holds: the fonts, `frame.css` for what is around the page, `composition.js`, which keeps the keys of an input
+method from every key handler of the page, and `empty_numbers.js`, which brings back the number of a field left empty.
 
 The font comes with gradio and is served from where the page is: Source Sans Pro, a humanist face, in the two weights
 that gradio 6.31 ships whole (its files of Lora and Source Sans 3, for instance, have no Latin letters).
@@ -22,7 +22,8 @@ FONTS = "".join(  # asked for early, so that the words do not change their shape
     f'<link rel="preload" as="font" type="font/woff2" href="static/fonts/{file}.woff2" crossorigin>'
     for file in ("SourceSansPro/SourceSansPro-Regular", "SourceSansPro/SourceSansPro-Bold")
 )
-HEAD = f"{FONTS}<script>{(HERE / 'composition.js').read_text(encoding='utf-8')}</script>"
+SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("composition", "empty_numbers"))
+HEAD = f"{FONTS}<script>{SCRIPTS}</script>"
 
 INK = colors.Color(
     name="ink",

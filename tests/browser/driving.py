@@ -102,6 +102,15 @@ def overflow(page: Page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
+def shifted(page: Page) -> float:
+    """How far what stands on the page has moved by itself since it was opened: the sum of its layout shifts."""
+    return page.evaluate(
+        """() => new Promise(done => new PerformanceObserver(list => done(list.getEntries()
+          .filter(entry => !entry.hadRecentInput).reduce((sum, entry) => sum + entry.value, 0)))
+          .observe({type: 'layout-shift', buffered: true}) || setTimeout(() => done(0), 500))"""
+    )
+
+
 def be_still(page: Page) -> None:
     """Waits until nothing on the page has changed for a moment."""
     page.evaluate(

@@ -21,6 +21,7 @@ from .driving import (
     write,
 )
 
+HEIGHT = "document.documentElement.scrollHeight"
 LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
 
 
@@ -70,6 +71,15 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     page.get_by_role("button", name="Run B").click()
     expect(page.locator("#ab-rows .rows")).to_have_attribute("data-state", "done")
     expect(page.locator("#ab-rows .notes")).to_contain_text("Guidance")
+    heights = [page.evaluate(HEIGHT)]  # all settings are open
+    thumb = page.locator("#ab-rows .thumb")  # one playhead for both, the variations and the stage
+    thumb.fill("0")
+    expect(page.locator("#text .where")).to_contain_text("block 1 of")
+    expect(page.locator("#ab-rows .stepped")).to_have_count(2)
+    expect(page.locator("#variations .stepped")).to_have_count(3)
+    page.locator("#text .look input").press("End")
+    expect(page.locator("#generate .stepped")).to_have_count(0)
+    assert thumb.input_value() == thumb.get_attribute("max")
     page.get_by_role("button", name="An autoregressive model").click()
     baseline = page.locator("#baseline .small-run")
     expect(baseline).to_be_visible()
@@ -78,11 +88,13 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     baseline.dispatch_event("click")  # a run that nobody sees
     page.get_by_role("button", name="Run the sweep").click()
     expect(page.locator("#grid .use")).to_have_count(6)
+    heights.append(page.evaluate(HEIGHT))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     before = page.evaluate("scrollY")
     page.get_by_role("button", name="An autoregressive model (finished)").evaluate("button => button.click()")
     expect(page.locator("#baseline-numbers table")).to_contain_text("Distinct 2-grams")
     expect(page.locator("#sweep")).to_be_hidden()
+    assert max(*heights, page.evaluate(HEIGHT)) < 1800
     assert page.evaluate("scrollY") == before > 0
     page.get_by_role("button", name="A sweep").click()
     page.get_by_role("button", name=re.compile("Use these settings: Guidance 3, Steps a block 4")).click()

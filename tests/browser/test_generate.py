@@ -11,7 +11,7 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, overflow, press, run, set_up, state, write
+from .driving import be_still, overflow, press, run, set_up, shifted, state, write
 
 # a run of half a minute and more, for those that are stopped
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
@@ -32,6 +32,8 @@ def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
 @SIZES
 def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size):
     page = visit(size)
+    be_still(page)
+    assert shifted(page) < 0.02, "the page moved while it was put together"
     set_up(page, "The moon 🌙", tokens=40, seed="42")
     before = page.evaluate(PLACE)
     page.evaluate(

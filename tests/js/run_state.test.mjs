@@ -67,6 +67,36 @@ describe('a run from click to end', () => {
   });
 });
 
+describe('a run that is refused while another one is under way', () => {
+  const other = {...RUN, id: 'two', controls: {prompt: 'y'}};
+  const wrong = {type: 'end', id: 'two', version: 1, outcome: 'error', message: 'Seed is too low.'};
+  const refusals = {
+    'by its view': [...RUNNING, other, of('accepted', 'two'), {type: 'snapshot', id: 'two', version: 0, parts: {}}, wrong],
+    'at the door': [...RUNNING, other, {type: 'refused', id: 'two', message: 'Seed is too low.'}],
+  };
+
+  for (const [how, events] of Object.entries(refusals)) {
+    test(`${how}: what was written comes back to its end, with the sentence`, () => {
+      const {state, effects} = after(...events);
+      assert.deepEqual([state.name, state.id], ['running', 'one']);
+      assert.deepEqual(effects.find(e => e.do === 'open'), {do: 'open', id: 'one', after: null});
+      const end = after(...events, {...SNAPSHOT, version: 3}, {...END, version: 3, outcome: 'stopped'});
+      assert.deepEqual([end.state.name, end.state.outcome, end.state.message], ['ended', 'error', 'Seed is too low.']);
+      assert.deepEqual(end.state.parts, {text: 'a'});
+    });
+  }
+
+  test('where the server has forgotten it, the sentence stands alone', () => {
+    const {state} = after(...refusals['by its view'], of('unknown'));
+    assert.deepEqual([state.name, state.outcome, state.message], ['ended', 'error', 'Seed is too low.']);
+  });
+
+  test('a run that has shown something ends where it is', () => {
+    const {state} = after(...RUNNING, other, of('accepted', 'two'), {...SNAPSHOT, id: 'two'}, {...wrong, version: 2});
+    assert.deepEqual([state.name, state.id, state.message], ['ended', 'two', 'Seed is too low.']);
+  });
+});
+
 describe('what comes late, twice or of another run', () => {
   test('a second answer opens no second stream', () => {
     assert.deepEqual(after(...RUNNING, of('accepted')).effects, []);

@@ -7,7 +7,7 @@ const VALUE = {state: 'running', run: 'r', rows: [], notes: []};
 
 function rows(...parts) {
   const value = {...VALUE, rows: parts.map(part => ({...ROW, ...part}))};
-  const page = mount('text_rows', {value, part: 'rows', heading: 'Variations', empty_text: '', changed_words: 'changed', start_label: '', action: 'Use'});
+  const page = mount('text_rows', {value, part: 'rows', heading: 'Variations', empty_text: '', changed_words: 'changed', start_label: '', action: 'Use'}, {parts: ['step_text.js', 'playhead.js']});
   return {...page, texts: () => [...page.element.querySelectorAll('.text')].map(node => node.textContent)};
 }
 
@@ -49,4 +49,58 @@ test('Stop keeps what there is', () => {
   page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name: 'stopping'}}));
   assert.equal(page.at('.rows').dataset.state, 'stopped');
   assert.equal(page.at('.label').textContent, 'a');
+});
+
+// Texts of two and of four steps, one token a block.
+function played(...counts) {
+  const steps = n => ({
+    lead: 'Say:', settled: Array.from({length: n}, (_, i) => JSON.stringify([[' w' + i, 1, 0]])).join('\n'),
+    look: JSON.stringify(Array.from({length: n}, (_, i) => (
+      {block: i, first: 0, count: 1, steps: [0], of: 1, words: [[' x' + i, 0]], ids: [0], sure: [50], t: [40], noise: [40]}))),
+  });
+  return rows(...counts.map((n, i) => ({label: 'no. ' + i, lead: 'Say:', final: [[' end ' + i, 0]], steps: n ? steps(n) : null})));
+}
+const shown = page => [...page.element.querySelectorAll('.text')].map(text => text.querySelector('.answer').textContent + '|' + text.querySelector('.live').textContent);
+
+function scrub(page, at) {
+  page.at('.thumb').value = at;
+  page.at('.thumb').dispatchEvent(new page.window.Event('input'));
+}
+
+function done(page) {
+  page.update({...page.props.value, state: 'done'});
+  return page;
+}
+
+test('one player shows every text at the same share of its steps, which its tooltip says', () => {
+  const page = done(played(2, 4));
+  assert.equal(page.at('.player').hidden, false);
+  assert.deepEqual([page.at('.thumb').max, shown(page)], ['4', [' end 0|', ' end 1|']]);
+  scrub(page, 2);
+  assert.deepEqual(shown(page), [' w0| x1', ' w0 w1| x2']);
+  assert.match(page.at('.player').title, /share of its steps: no\. 0 has 2, no\. 1 has 4\.$/);
+  scrub(page, 4);
+  assert.deepEqual(shown(page), [' end 0|', ' end 1|']);
+});
+
+test('a text without steps stays as it is, and alone has no player', () => {
+  const page = done(played(2, 0));
+  scrub(page, 0);
+  assert.deepEqual(shown(page), ['| x0', ' end 1|']);
+  assert.equal(done(played(0)).at('.player').hidden, true);
+});
+
+test('another player of the workbench moves these texts, and these move it', () => {
+  const page = done(played(4)), told = [];
+  page.bench.addEventListener('moment', event => told.push(event.detail.share));
+  page.bench.dispatchEvent(new page.window.CustomEvent('moment', {detail: {share: 0.5, by: null}}));
+  assert.deepEqual([page.at('.thumb').value, shown(page)], ['2', [' w0 w1| x2']]);
+  scrub(page, 1);
+  assert.deepEqual(told, [0.5, 0.25]);
+});
+
+test('while a text is written, one that is over stands at the same share of its steps', () => {
+  const page = played(4, 0);
+  page.update({...page.props.value, share: 0.25});
+  assert.deepEqual([page.at('.player').hidden, shown(page)], [true, [' w0| x1', ' end 1|']]);
 });

@@ -13,7 +13,7 @@ const LOOK = [
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
 function strip(value, part = '') {
-  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['token_strip/roll.js']});
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'playhead.js', 'token_strip/roll.js']});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
@@ -118,7 +118,7 @@ test('the bench hears which state is shown, and where the finished text is', () 
 test('a word on its way is blurred by its own noise', () => {
   const page = strip({...DONE, look: JSON.stringify([{...LOOK[0], t: [100, 80, 60, 40]}, LOOK[1]])});
   page.scrub(1);
-  assert.deepEqual([...page.at('.live').children].map(node => node.style.getPropertyValue('--noise')), ['0.6', '0.4']);
+  assert.deepEqual([...page.element.querySelectorAll('.live .token')].map(node => node.style.getPropertyValue('--noise')), ['0.6', '0.4']);
 });
 
 test('the strip of steps is gold from the state on at which a word stays', () => {

@@ -154,7 +154,7 @@ class FlowPicture {
 
   // A few words of the cloud, spread out, so that the map can be read before anything is pointed at.
   signposts(view) {
-    const taken = new Set(), out = {x: [], y: [], z: [], text: []};
+    const taken = new Set(), out = {x: [], y: [], z: [], text: [], textposition: []};
     const {low, high} = this.extent(view);
     const cells = view.dims === 2 ? 7 : 3;
     this.cloud.words.forEach((word, i) => {
@@ -165,6 +165,8 @@ class FlowPicture {
       if (taken.has(cell) || taken.has(text)) return;
       taken.add(cell).add(text);
       out.x.push(p[0]); out.y.push(p[1]); out.z.push(p[2] ?? 0); out.text.push(plain(text));
+      const share = (p[0] - low[0]) / (high[0] - low[0] || 1);  // at an edge a word stands on the side where there is room
+      out.textposition.push(share > 0.85 ? 'middle left' : share < 0.15 ? 'middle right' : 'middle center');
     });
     return out;
   }

@@ -1,4 +1,4 @@
-const table = element.querySelector('table');
+const [region, table] = ['.region', 'table'].map(name => element.querySelector(name));
 
 function make(tag, text, attributes = {}) {
   const node = document.createElement(tag);
@@ -9,7 +9,7 @@ function make(tag, text, attributes = {}) {
 
 function draw() {
   const v = props.value;
-  table.hidden = !v;
+  region.hidden = !v;
   if (!v) return;
   table.querySelector('caption').textContent = v.note;
   const top = make('tr', '');

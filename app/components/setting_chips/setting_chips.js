@@ -20,6 +20,7 @@ function show(name) {
   const settings = list();
   open = name;
   settings.classList.toggle('unfolded', name !== null);
+  bench.classList.toggle('settings-beside', name === 'all');
   settings.classList.toggle('one', name !== null && name !== 'all');
   settings.querySelectorAll('.shown').forEach(node => node.classList.remove('shown'));
   if (name) settings.querySelectorAll('.set-' + name).forEach(node => node.classList.add('shown'));

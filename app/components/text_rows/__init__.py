@@ -18,9 +18,12 @@ class TextRows(OwnHTML):
 
     Triggers `submit` when the button of the empty state is pressed, and `select` with `text` and `row` when that of a
     finished text is. action: the label of that button. changed_words: what the mark of a new piece means.
+
+    Rows with `steps` have a player, which is one with that of every other component of the workbench: see playhead.js.
     """
 
     FILE = "text_rows"
+    SCRIPTS = ("step_text.js", "playhead.js", "text_rows/text_rows.js")
 
     def __init__(self, label: str, action: str, changed_words: str, empty_text: str, start_label: str,
                  value: dict[str, Any] | None = None, **kwargs: Any):  # fmt: skip
@@ -34,10 +37,13 @@ class TextRows(OwnHTML):
 
 
 def rows_value(
-    run: str, state: State, rows: Iterable[dict[str, Any]] = (), notes: Sequence[str] = ()
+    run: str, state: State, rows: Iterable[dict[str, Any]] = (), notes: Sequence[str] = (), share: float = 1.0
 ) -> dict[str, Any]:
-    """What TextRows show. run, state: see `strip_value`. rows: made by `row_value`. notes: sentences below them."""
-    return {"run": run, "state": state, "rows": list(rows), "notes": list(notes)}
+    """What TextRows show. run, state: see `strip_value`. rows: made by `row_value`. notes: sentences below them.
+
+    share: how much of a run under way is over, in [0, 1]; a row that has `steps` stands at the same share of them.
+    """
+    return {"run": run, "state": state, "rows": list(rows), "notes": list(notes), "share": round(share, 4)}
 
 
 def row_value(
@@ -49,12 +55,14 @@ def row_value(
     final: Sequence[tuple[str, int]] | None = None,
     text: str = "",
     score: str = "",
+    steps: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """One text.
 
     label: what it is, in a word. lead, tail: what stands around it. settled, live: see `strip_value`; a token with the
     confidence KEPT is one that stays. final: the finished text in pieces (see `segments`) in place of all these.
-    text: all of it, for the button; without it there is none. score: a number with its name.
+    text: all of it, for the button; without it there is none. score: a number with its name. steps: of a run that is
+    over, {"lead", "settled", "look"} of a TokenStrip's value, to play it.
     """
     tokens = [[token.text, round(token.confidence, 3), int(token.special)] for token in live]
     return {
@@ -66,6 +74,7 @@ def row_value(
         "final": None if final is None else [list(piece) for piece in final],
         "text": text,
         "score": score,
+        "steps": steps,
     }
 
 

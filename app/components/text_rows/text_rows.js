@@ -1,3 +1,4 @@
+/* global Playhead, StepText */
 const rows = element.querySelector('.rows');
 const list = rows.querySelector('.list');
 const notes = rows.querySelector('.notes');
@@ -10,15 +11,22 @@ start.hidden = !props.start_label;
 start.addEventListener('click', () => trigger('submit'));
 
 const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
+const MOST_FOLLOWED = 2;  // texts that stand beside each other on a desk
 let run = null;
 
+const player = rows.querySelector('.player');
+const [slider, play, where] = ['.thumb', '.play', '.where'].map(name => player.querySelector(name));
+const playhead = new Playhead(element.closest('.workbench'), rows, {slider, play}, showTexts);
+let played = '';       // which texts the player has
+
 function span(token) {
-  const [text, confidence, special] = token;
+  const [text, confidence, special, noise = 0] = token;
   const node = document.createElement('span');
   const kept = confidence < 0;
   node.className = 'token' + (special ? ' special' : '') + (kept ? ' kept' : '');
   node.textContent = special ? '∎' : text;
   node.style.setProperty('--confidence', Math.max(0, confidence));
+  if (noise) node.style.setProperty('--noise', noise);
   node.title = (special ? text + ' · ' : '') + (kept ? 'stays' : Math.round(confidence * 100) + ' %');
   return node;
 }
@@ -43,7 +51,11 @@ function make() {
   text.dir = 'auto';
   text.lang = '';
   text.translate = false;
-  text.append(...['lead', 'answer', 'live', 'tail'].map(name => part(name)));
+  const [lead, answer, ahead, live, tail] = ['lead', 'answer', 'ahead', 'live', 'tail'].map(name => part(name));
+  ahead.setAttribute('aria-hidden', 'true');
+  text.append(lead, answer, ahead, live, tail);
+  row.steps = new StepText(text, {answer, ahead, live}, span);
+  row.look = '';       // the steps that it has opened
   const act = part('act', 'button');
   act.type = 'button';
   act.textContent = props.action;
@@ -67,6 +79,32 @@ function fill(row, v) {
   put(part('score'), v.score);
   part('act').hidden = !v.text || !props.action;
   part('act').setAttribute('aria-label', props.action + ': ' + v.label);
+  const look = v.steps?.look ?? '';
+  if (row.look !== look) {
+    if (row.steps.leave()) clear(row);
+    const lines = look ? v.steps.settled.split('\n').filter(Boolean).map(line => JSON.parse(line)) : [];
+    row.steps.open(look ? JSON.parse(look) : [], lines, !v.steps?.lead);
+    row.look = look;
+  }
+}
+
+function clear(row) {
+  row.querySelector('.answer').replaceChildren();
+  row.drawn = '';
+  row.final = null;
+}
+
+// The text of a row at a share of its steps; at the whole of them, and where it has none, as it is.
+function showText(row, v, share) {
+  const part = name => row.querySelector('.' + name), at = Math.round(share * row.steps.length);
+  part('text').classList.toggle('stepped', at < row.steps.length);
+  if (at < row.steps.length) {
+    put(part('lead'), v.steps.lead);
+    put(part('tail'), '');
+    row.steps.show(at);
+    return;
+  }
+  if (row.steps.leave()) clear(row);
   put(part('lead'), v.lead);
   put(part('tail'), v.tail);
   const answer = part('answer');
@@ -101,6 +139,38 @@ function fill(row, v) {
   if (first && !v.lead) put(first, first.textContent.trimStart());  // with nothing before it a row would begin with a gap
 }
 
+// What is shown at a place of the player.
+function showTexts() {
+  const v = props.value, running = v.state === 'running';
+  const share = running ? v.share ?? 1 : playhead.length ? playhead.at / playhead.length : 1;
+  v.rows.forEach((row, i) => showText(list.children[i], row, share));
+  const note = share < 1 ? Math.round(100 * share) + ' % of the steps' : v.rows.length > 1 ? 'the finished texts' : 'the finished text';
+  put(where, note);
+  slider.setAttribute('aria-valuetext', note);
+  follow();
+}
+
+// Keeps the words under way in sight where texts beside each other are longer than their place.
+function follow() {
+  const running = props.value.state === 'running', lines = list.querySelectorAll(running ? '.text' : '.line');
+  if (!lines.length || list.children.length > MOST_FOLLOWED || list.scrollHeight <= list.clientHeight) return;
+  const below = Math.max(...[...lines].map(line => line.getBoundingClientRect().bottom)) - list.getBoundingClientRect().bottom;
+  list.scrollTop += below + 8;
+}
+
+function openPlayer() {
+  const v = props.value, there = [...list.children].map(row => row.steps.length), longest = Math.max(0, ...there);
+  const names = v.rows.map(row => row.label), which = JSON.stringify([v.run, names, there, v.state === 'running']);
+  player.hidden = !longest || v.state === 'running';
+  if (which === played) return;
+  played = which;
+  playhead.open(longest);
+  if (v.state !== 'running') list.scrollTop = 0;
+  const equal = new Set(there).size < 2;
+  player.title = 'One player for all texts here and for the one on the stage: each is shown at the same ' +
+    (equal ? 'step.' : 'share of its steps: ' + names.map((name, i) => name + ' has ' + there[i]).join(', ') + '.');
+}
+
 function draw() {
   const v = props.value;
   if (!v) return;
@@ -111,6 +181,8 @@ function draw() {
     if (i >= list.children.length) list.append(make());
     fill(list.children[i], row);
   });
+  openPlayer();
+  showTexts();
   notes.replaceChildren(...v.notes.map(text => {
     const node = document.createElement('li');
     node.textContent = text;
@@ -118,7 +190,15 @@ function draw() {
   }));
   rows.dataset.state = v.state;
   rows.setAttribute('aria-busy', v.state === 'running');
+  beReached();
 }
+
+// A list that is longer than its place scrolls by the arrow keys too.
+function beReached() {
+  if (list.scrollHeight > list.clientHeight + 1) list.tabIndex = 0;
+  else list.removeAttribute('tabindex');
+}
+new ResizeObserver(beReached).observe(list);
 
 stopWithRun(draw);
 watch('value', draw);

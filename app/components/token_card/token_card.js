@@ -1,7 +1,7 @@
 /* global sayQuoting */
 const card = element.querySelector('.card');
 const bench = element.closest('.workbench');
-const [GAP, LEAST] = [8, 180];  // px: between the word and the card, and of its height where there is no room
+const [GAP, LEAST, WIDE] = [8, 240, 600];  // px: between word and card, the least height of one above or below, a window with room beside
 const part = name => card.querySelector('.' + name);
 
 function make(tag, name, text) {
@@ -68,10 +68,20 @@ function place() {
   const around = card.parentElement.getBoundingClientRect();
   const left = Math.min(Math.max(0, last.left - around.left - 24), around.width - card.offsetWidth);
   const above = first.top - 2 * GAP, below = floor() - last.bottom - 2 * GAP;
+  if (Math.max(above, below) < Math.min(LEAST, card.offsetHeight) && around.width >= WIDE) return placeBeside(last, around);
   const under = card.offsetHeight <= below || below >= above;
-  const height = Math.min(card.offsetHeight, Math.max(under ? below : above, LEAST));
+  const height = Math.min(card.offsetHeight, Math.max(under ? below : above, GAP));
   const top = under ? last.bottom + GAP : first.top - GAP - height;
   Object.assign(card.style, {left: left + 'px', top: top - around.top + 'px', maxHeight: height + 'px'});
+}
+
+// In a low window, that of a phone held sideways: in the half of it where the word is not.
+function placeBeside(word, around) {
+  const middle = around.left + around.width / 2, before = (word.left + word.right) / 2 > middle;
+  const width = (before ? word.left - around.left : around.right - word.right) - GAP;
+  const room = floor() - 2 * GAP;
+  Object.assign(card.style, {left: (before ? 0 : word.right - around.left + GAP) + 'px', width: Math.min(width, card.offsetWidth) + 'px', maxHeight: room + 'px'});
+  card.style.top = Math.max(GAP, Math.min(word.top, floor() - GAP - card.offsetHeight)) - around.top + 'px';
 }
 
 // Where the part of the window ends in which something can be seen: on a phone, Run and Stop stand at its edge.

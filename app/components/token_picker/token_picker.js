@@ -145,10 +145,6 @@ tokens.addEventListener('keydown', e => {
   const last = props.value.tokens.length - 1;
   const command = e.ctrlKey || e.metaKey;
   const key = e.key.toLowerCase();
-  if (command && (key === 'z' || key === 'y')) {
-    e.preventDefault();
-    return trigger('undo', {by: key === 'y' || e.shiftKey ? 1 : -1});
-  }
   if (command && key === 'a') {
     e.preventDefault();
     return select(0, last + 1);
@@ -172,6 +168,15 @@ tokens.addEventListener('keydown', e => {
     if (e.shiftKey || !inside) reach(at);
     else select(0, 0);
   } else if (key === 'escape') select(0, 0);
+});
+
+// Wherever one is on the tab, but where text is written: a field has its own undo.
+document.addEventListener('keydown', e => {
+  const key = e.key.toLowerCase(), field = e.target.closest?.('textarea, input, [contenteditable]');
+  if (!(e.ctrlKey || e.metaKey) || e.altKey || !['z', 'y'].includes(key) || !picker.checkVisibility()) return;
+  if ((field && !['range', 'checkbox', 'radio'].includes(field.type)) || document.querySelector('dialog[open]')) return;
+  e.preventDefault();
+  trigger('undo', {by: key === 'y' || e.shiftKey ? 1 : -1});
 });
 
 picker.querySelector('.all').addEventListener('click', () => select(0, props.value.tokens.length));

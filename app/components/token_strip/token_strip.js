@@ -1,7 +1,9 @@
-/* global Roll */
+/* global Playhead, Roll, StepText, redrawTokens, settledToken */
 const strip = element.querySelector('.strip');
 const answer = strip.querySelector('.answer');
 const live = strip.querySelector('.live');
+const ahead = strip.querySelector('.ahead');
+const paragraph = strip.querySelector('.text');
 const prompt = strip.querySelector('.prompt');
 strip.querySelector('.empty-text').textContent = props.empty_text;
 const start = strip.querySelector('.start');
@@ -23,39 +25,18 @@ function span(token) {
   return node;
 }
 
-// A settled token: the space before its word is beside it, so that a ring around the word is one.
-function settled(token) {
-  const node = span(token), space = node.textContent.match(/^\s+(?=\S)/)?.[0];
-  if (!space) return [node];
-  node.textContent = node.textContent.slice(space.length);
-  return [space, node];
-}
-
-// Reuses the spans that stand there, so that a token changes its words and its colour in place.
-function redraw(parent, tokens) {
-  tokens.forEach((token, i) => {
-    const node = span(token);
-    if (i < parent.children.length) {
-      const old = parent.children[i];
-      if (old.textContent !== node.textContent) old.textContent = node.textContent;
-      old.className = node.className;
-      old.title = node.title;
-      old.style.cssText = node.style.cssText;
-    } else parent.append(node);
-  });
-  while (parent.children.length > tokens.length) parent.lastChild.remove();
-}
+const settled = token => settledToken(span(token));
+const redraw = (parent, tokens) => redrawTokens(parent, tokens.map(span));
 
 // Looking back: a run that is over brings all its steps, and the slider goes through them.
 const look = strip.querySelector('.look');
-const slider = look.querySelector('input');
-const play = look.querySelector('.play');
 const where = look.querySelector('.where');
 const roll = new Roll(look.querySelector('canvas'));
+const steps = new StepText(paragraph, {answer, ahead, live}, span);
+const [slider, play] = ['input', '.play'].map(name => look.querySelector(name));
+const playhead = new Playhead(strip.closest('.workbench'), strip, {slider, play}, show);
 let blocks = [];       // as `look_value` makes them
-let states = [];       // [block, step] of every place of the slider but the last, which is the finished text
 let lines = [];        // the finished tokens of each block
-let timer = null;
 let arrived = false;   // has a recorded run begun to play by itself
 let cursor = -1;       // the token that the arrow keys have come to
 
@@ -71,49 +52,46 @@ function mark(spans) {
 
 function open() {
   const v = props.value;
-  const found = v.look ? JSON.parse(v.look) : [];
-  stopPlaying();
-  blocks = found;
-  states = found.flatMap((block, b) => block.steps.map((_, s) => [b, s]));
+  blocks = v.look ? JSON.parse(v.look) : [];
   lines = v.settled.split('\n').filter(Boolean).map(line => JSON.parse(line));
-  look.classList.toggle('ready', states.length > 0);
-  slider.max = states.length;
-  slider.value = states.length;
+  steps.open(blocks, lines);
+  playhead.open(steps.length);
+  look.classList.toggle('ready', steps.length > 0);
   cursor = -1;
-  strip.classList.toggle('inspectable', states.length > 0 && lines.length > 0);
+  strip.classList.toggle('inspectable', steps.length > 0 && lines.length > 0);
   mark([...answer.children]);
   roll.open(blocks, lines);
   tell();
-  if (v.recorded && states.length && !arrived && !matchMedia('(prefers-reduced-motion: reduce)').matches) playOnArrival();
+  if (v.recorded && steps.length && !arrived && !matchMedia('(prefers-reduced-motion: reduce)').matches) playOnArrival();
 }
 
 // A recorded run plays when it comes into sight, unless the visitor has begun something by then.
 function playOnArrival() {
   arrived = true;
   const recorded = run;
-  show(0);
+  playhead.put(0);
   const sight = new IntersectionObserver(seen => {
     if (!seen.some(one => one.isIntersecting)) return;
     sight.disconnect();
-    if (run === recorded && !timer && Number(slider.value) === 0) startPlaying();
+    if (run === recorded && !playhead.timer && playhead.at === 0) playhead.start();
   });
   sight.observe(strip);
 }
 
 function tell() {
-  const at = Number(slider.value);
+  const at = playhead.at;
   const v = props.value;
   let note = v.recorded || (v.state === 'stopped' ? 'the text as it was stopped' : 'the finished text');
   if (!v.recorded && v.state === 'done' && roll.changes) note += ', after ' + roll.changes + (roll.changes === 1 ? ' change of mind' : ' changes of mind');
-  if (at < states.length) {
-    const [b, s] = states[at];
+  if (at < steps.length) {
+    const [b, s] = steps.states[at];
     const block = blocks[b];
     note = 'block ' + (b + 1) + ' of ' + blocks.length + ', step ' + (block.steps[s] + 1) + ' of ' + block.of + ', noise ' + Math.round(block.noise[s]) + ' %';
   }
-  where.textContent = states.length ? note : '';
+  where.textContent = steps.length ? note : '';
   slider.setAttribute('aria-valuetext', note);
   roll.move(at);
-  const [b, s] = states[at] ?? [];
+  const [b, s] = steps.states[at] ?? [];
   sayPlayhead(b === undefined ? {block: null} : {block: blocks[b].block, step: blocks[b].steps[s], noise: blocks[b].noise[s]});
 }
 
@@ -122,33 +100,16 @@ function sayPlayhead(moment) {
 }
 
 function show(at) {
-  slider.value = at;
   tell();
-  if (at >= states.length) {
+  if (at >= steps.length) {
+    steps.leave();
     answer.replaceChildren(...lines.flat().flatMap(settled));
     mark([...answer.children]);
     redraw(live, props.value.live);
     return;
   }
-  const [b, s] = states[at];
-  const block = blocks[b];
-  const before = lines.slice(0, b).flat();
-  if (answer.children.length !== before.length) {
-    answer.replaceChildren(...before.flatMap(settled));
-    mark([...answer.children]);
-  }
-  const from = s * block.count;
-  redraw(live, block.ids.slice(from, from + block.count).map((id, i) => [
-    block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100,
-  ]));
+  if (steps.show(at)) mark([...answer.children]);
   follow();
-}
-
-function stopPlaying() {
-  clearInterval(timer);
-  timer = null;
-  strip.classList.remove('playing');
-  play.textContent = 'Play';
 }
 
 // Keeps the words under way in sight where the text is longer than its place.
@@ -160,23 +121,8 @@ function follow() {
   if (below > 0 || live.childElementCount) scroll.scrollTop += below + 12;
 }
 
-function startPlaying() {
-  let at = Number(slider.value) >= states.length ? 0 : Number(slider.value);
-  show(at);
-  strip.classList.add('playing');
-  play.textContent = 'Pause';
-  const pause = Math.max(40, Math.min(200, 12000 / Math.max(1, states.length)));
-  timer = setInterval(() => {
-    at += 1;
-    show(at);
-    if (at >= states.length) stopPlaying();
-  }, pause);
-}
-play.addEventListener('click', () => timer ? stopPlaying() : startPlaying());
-slider.addEventListener('input', () => { stopPlaying(); show(Number(slider.value)); });
-
 function inspect(node) {
-  stopPlaying();
+  playhead.pause();
   answer.querySelectorAll('.chosen').forEach(old => old.classList.remove('chosen'));
   node.classList.add('chosen');
   trigger('select', {block: Number(node.dataset.block), token: Number(node.dataset.token), requested: performance.now()});
@@ -184,12 +130,12 @@ function inspect(node) {
 
 answer.addEventListener('click', event => {
   const node = event.target.closest('.token[data-block]');
-  if (node && states.length) inspect(node);
+  if (node && steps.length) inspect(node);
 });
-strip.querySelector('.text').addEventListener('keydown', event => {
+paragraph.addEventListener('keydown', event => {
   const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
   const tokens = [...answer.children];
-  if (!states.length || !tokens.length) return;
+  if (!steps.length || !tokens.length) return;
   if (step) {
     event.preventDefault();
     if (tokens[cursor]) tokens[cursor].classList.remove('cursor');
@@ -204,7 +150,8 @@ strip.querySelector('.text').addEventListener('keydown', event => {
 function draw() {
   const v = props.value;
   if (!v) return;
-  if (v.run !== run || !v.settled.startsWith(drawn) || Number(slider.value) < states.length) {
+  if (v.run !== run || !v.settled.startsWith(drawn) || !playhead.atEnd) {
+    steps.leave();
     answer.replaceChildren();
     drawn = '';
     run = v.run;

@@ -66,10 +66,15 @@ function targets(step = steps[at]) {
 
 const isFixed = node => getComputedStyle(node).position === 'fixed';
 
-// Where the part of the window ends in which the card may stand: on a phone, Run and Stop stand at its edge.
+// Where the part of the window ends in which something can be seen: on a phone, Run and Stop stand at its edge.
 function floor() {
   const bar = document.querySelector('#generate .run-controls');
   return bar?.checkVisibility() && isFixed(bar) ? bar.getBoundingClientRect().top : innerHeight;
+}
+
+// And where that part ends in which the card may stand: in a low window, over Run and Stop, unless it speaks of them.
+function cardFloor() {
+  return matchMedia('(max-height: 480px)').matches && !targets().some(isFixed) ? innerHeight : floor();
 }
 
 // What is pointed at, as one box; null where there is nothing, or nothing that moves with the page.
@@ -83,8 +88,8 @@ function box() {
 
 // [left, top] of the card: below, above or beside what is pointed at, all of which is in sight then; else null.
 function spot() {
-  const there = box(), wide = document.documentElement.clientWidth, low = floor();
-  if (!there || there.top < 0 || there.bottom > low) return null;
+  const there = box(), wide = document.documentElement.clientWidth, low = cardFloor();
+  if (!there || there.top < 0 || there.bottom > floor()) return null;
   const {offsetWidth: width, offsetHeight: height} = card;
   const x = Math.max(EDGE, Math.min(there.left, wide - width - EDGE)), y = Math.max(EDGE, Math.min(there.top, low - height - EDGE));
   if (there.bottom + GAP + height + EDGE <= low) return [x, there.bottom + GAP];
@@ -99,13 +104,13 @@ function reveal() {
   if (!box() || spot()) return;
   targets()[0].scrollIntoView({block: 'center', behavior: 'instant'});  // within the stage too
   if (spot()) return;
-  const {top, bottom} = box(), beyond = bottom + GAP + card.offsetHeight + EDGE - floor();
+  const {top, bottom} = box(), beyond = bottom + GAP + card.offsetHeight + EDGE - cardFloor();
   scrollBy({top: top < EDGE ? top - EDGE : Math.min(top - EDGE, beyond), behavior: 'instant'});
 }
 
 function place() {
   if (!before) return;
-  const there = box(), low = floor();
+  const there = box(), low = cardFloor();
   const free = there && there.top > low - there.bottom ? EDGE : low - card.offsetHeight - EDGE;  // where nothing fits
   const fits = spot();
   card.classList.toggle('aside', !fits && targets().length > 1 && steps[at].moment === 'word');  // until the word's card is closed

@@ -17,6 +17,7 @@ from .page_parts import PageParts, Part
 from .values import Generated
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+LOW = {"width": 740, "height": 390}  # a phone held sideways
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ...browser.driving import grave_violations
-from .conftest import NARROW, WIDE
+from .conftest import LOW, NARROW, WIDE
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
@@ -98,6 +98,15 @@ def test_the_tour_stands_beside_what_it_points_at_whatever_the_size_of_the_windo
         page.page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
         assert stands_beside(page), target
         page.page.set_viewport_size(size)
+        page.page.keyboard.press("ArrowRight")
+
+
+def test_the_tour_covers_nothing_that_it_points_at_on_a_phone_held_sideways(walk):
+    page = walk(LOW)
+    page.page.evaluate("document.querySelector('#text .page').style.height = '13rem'")  # as on the stage
+    page.page.evaluate("() => { dispatchEvent(new Event('resize')); }")
+    for target in ("#text .page", "#text .look", "#text .answer .token"):
+        assert stands_beside(page), target
         page.page.keyboard.press("ArrowRight")
 
 

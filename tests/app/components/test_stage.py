@@ -14,7 +14,8 @@ from .conftest import NARROW, WIDE
 INK = """() => { const canvas = document.querySelector('#paths canvas');
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   let ink = 0; for (let i = 3; i < data.length; i += 4) ink += data[i] > 0; return ink; }"""
-SIZED = "document.querySelector('#paths .flow-view').style.height = '300px'"
+SIZED = """() => { document.querySelector('#paths .flow-view').style.height = '300px';
+  document.querySelector('#text .text').style.maxWidth = '16rem'; }"""  # of several lines
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,24 @@ def test_a_recorded_run_plays_by_itself_where_movement_is_wanted(stage):
     expect(page.locator(".where")).to_contain_text("noise")
     expect(page.locator(".where")).to_have_text("a recorded run, seed 1, unedited")  # and comes to its end
     expect(page.locator(".play")).to_have_text("Play")
+
+
+# on the page: the middle of the line of every word, by its block and its place in it
+LINES = """words => words.map(word => { const {top, bottom} = word.getClientRects()[0]; return (top + bottom) / 2; })"""
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+def test_a_word_under_way_stands_on_the_line_on_which_it_ends_up(stage, run_shown, size):
+    page = stage(size)
+    end = page.locator("#text .answer .token").evaluate_all(LINES)
+    at = first = 0
+    for block in json.loads(run_shown[0]["look"]):
+        for _ in block["steps"]:
+            scrub(page, at)
+            found = page.locator("#text .live .token").evaluate_all(LINES)
+            assert found == pytest.approx(end[first : first + block["count"]], abs=4), f"state {at}"
+            at += 1
+        first += block["count"]
 
 
 def test_without_movement_a_recorded_run_shows_its_last_frame(stage):

@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import NARROW, WIDE
+from .conftest import LOW, NARROW, WIDE
 from .values import Generated
 
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW, LOW], ids=["1280", "390", "740x390"])
 
 
 def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, generated):
@@ -54,10 +54,12 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     expect(card).to_be_visible()
     assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
     shown, at = card.bounding_box(), before[1]
-    bar = page.locator(".run-controls").bounding_box()["y"] if size == NARROW else size["height"]
+    bar = page.locator(".run-controls").bounding_box()["y"] if size != WIDE else size["height"]
     assert shown["y"] >= 0 and shown["y"] + shown["height"] <= bar, "a part of the card is out of sight"
     assert shown["height"] >= 150
-    assert shown["y"] >= at["y"] + at["height"] or shown["y"] + shown["height"] <= at["y"], "the card covers its word"
+    above, below = shown["y"] + shown["height"] <= at["y"], shown["y"] >= at["y"] + at["height"]
+    left, right = shown["x"] + shown["width"] <= at["x"], shown["x"] >= at["x"] + at["width"]
+    assert above or below or (size == LOW and (left or right)), "the card covers its word"
     assert page.overflow() <= 0
     page.page.keyboard.press("Escape")
     expect(page.locator("#text .text")).to_be_focused()
