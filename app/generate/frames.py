@@ -118,6 +118,7 @@ class LiveRun:
         count = len(finished.token_ids[0])
         if count < len(self.answer):  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
+            how = "up to the last whole sentence"
         parts = [_count(count), *self._speed(count), how]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
