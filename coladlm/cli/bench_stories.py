@@ -20,7 +20,7 @@ from ..train.corpus import CorpusError, read_stories
 from . import PROGRAM, CommandError
 from .options import add_model_arguments, load_model
 
-UNNAMED = ("json", "picture", "log", "part", "model", "revision", "device", "dtype", "transformer")
+UNNAMED = ("json", "picture", "log", "part", "model", "revision", "device", "dtype", "transformer", "judge")
 
 
 def add_story_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,7 @@ def open_bench(args: argparse.Namespace, part: str, request: Any, progress: Prog
 def command_of(args: argparse.Namespace, part: str) -> str:
     """The line that makes this result anew. The folder of the data is DIR, that of another model MODEL."""
     words = [PROGRAM, "bench", part, "--data", "DIR"]
-    words += [word for name in ("model", "transformer") if getattr(args, name) is not None
+    words += [word for name in ("model", "transformer", "judge") if getattr(args, name, None) is not None
               for word in (f"--{name}", name.upper())]  # fmt: skip
     for name, value in vars(args).items():
         if name in UNNAMED or name == "data" or value is None or value is False:

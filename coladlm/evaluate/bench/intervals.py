@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,3 +46,20 @@ def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], s
     drawn = np.concatenate([statistic(items[random.integers(n, size=(100, n))]) for _ in range(RESAMPLES // 100)])
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(statistic(items)), float(low), float(high), n)
+
+
+def jackknife_interval(items: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> Interval:
+    """An interval of a figure that counts what items have in common, such as their distinct n-grams.
+
+    The bootstrap draws items twice, which such a figure takes for repetition; the jackknife (Tukey 1958) leaves each
+    out once. Raises ValueError for no items.
+    """
+    n = len(items)
+    if not n:
+        raise ValueError("there are no items, expected at least one")
+    value = float(statistic(items))
+    if n == 1:
+        return Interval(value, value, value, 1)
+    left_out = np.array([statistic([*items[:i], *items[i + 1 :]]) for i in range(n)])
+    half = 1.96 * float(np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum()))
+    return Interval(value, value - half, value + half, n)
