@@ -69,7 +69,9 @@ def open_bench(args: argparse.Namespace, part: str, request: Any, progress: Prog
         baseline = Baseline.from_pretrained(args.transformer, model.device)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    head = {"part": part, "model": model.fingerprint, "transformer": baseline.parameters, "request": plain(request)}
+    counts = getattr(request, "COUNTS", ())  # how many items there are decides none of them
+    deciding = {name: value for name, value in plain(request).items() if name not in counts}
+    head = {"part": part, "model": model.fingerprint, "transformer": baseline.parameters, "request": deciding}
     with ItemLog(args.log, head) as log:
         yield StoryBench(part, command_of(args, part), model, baseline, stories, Measuring(log, progress))
 

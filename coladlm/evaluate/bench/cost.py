@@ -38,9 +38,9 @@ OWN = "as it ships"
 class Request:
     """prompts: first sentences of held-out stories. max_new_tokens: after each. batch: texts at once."""
 
-    prompts: int = 32
-    max_new_tokens: int = 64
-    batch: int = 8
+    prompts: int = 20
+    max_new_tokens: int = 32
+    batch: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
