@@ -33,6 +33,35 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     return interval(items, lambda drawn: drawn[..., 0].sum(-1) / drawn[..., 1].sum(-1), seed)
 
 
+def share_interval(hits: Sequence[bool], whole: float = 1.0, seed: int = 0) -> Interval:
+    """The share of items that hit, of `whole`, and its bootstrap interval.
+
+    A bootstrap of items that all agree has no width; there the interval is the exact one (Clopper and Pearson 1934).
+    Raises ValueError for no items.
+    """
+    found = mean_interval([whole * hit for hit in hits], seed)
+    if found.low < found.high:
+        return found
+    edge = ((1 - LEVEL) / 2) ** (1 / found.count)  # so likely is it to see n of n alike, at the end of the interval
+    return (
+        dataclasses.replace(found, low=whole * edge) if hits[0] else dataclasses.replace(found, high=whole * (1 - edge))
+    )
+
+
+def mean_of_means_interval(groups: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """The mean of the means of several groups, each of which is drawn again by itself. Raises as `mean_interval`."""
+    random = np.random.default_rng(seed)
+    draws, means = np.zeros(RESAMPLES), []
+    for group in groups:
+        values = np.asarray(group, np.float64)
+        means.append(mean_interval(group).value)
+        draws += [random.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
+    if not means:
+        raise ValueError("there are no groups, expected at least one")
+    low, high = np.quantile(draws / len(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(np.mean(means)), float(low), float(high), sum(len(group) for group in groups))
+
+
 def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> Interval:
     """A percentile bootstrap interval (Efron 1979) of any statistic.
 
