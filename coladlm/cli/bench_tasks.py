@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--limit", type=int, metavar="N", help="the first N questions of each task (all)")
     group.add_argument("--batch", type=int, default=16, metavar="N", help="questions at once (%(default)s)")
     group.add_argument("--seed", type=int, default=PUBLISHED.seed, metavar="N", help="of the noise (%(default)s)")
+    group.add_argument("--own-settings", action="store_true",
+                       help="sample as the checkpoint's own settings have it, greedily; else as published: 16 steps, "
+                       "guidance 7")  # fmt: skip
     group.add_argument("--shard", metavar="I/N", help="part I of N, for a process of several; needs --log")
     group.add_argument("--merge", type=Path, nargs="+", metavar="LOG", help="join what such processes have logged")
     add_model_arguments(parser)
@@ -79,7 +82,9 @@ def _shard(args: argparse.Namespace) -> Shard:
 def _run(args: argparse.Namespace, tasks: Tasks, asked: Tasks, shard: Shard,
          progress: Progress) -> tuple[Run, dict[str, Any]]:  # fmt: skip
     model = load_model(args)
-    settings = dataclasses.replace(PUBLISHED, seed=args.seed)
+    base = model.defaults if args.own_settings else PUBLISHED
+    same = {name: getattr(PUBLISHED, name) for name in ("max_new_tokens", "temperature")}
+    settings = dataclasses.replace(base, **same, seed=args.seed)
     about = head(model, tasks, settings)
     with ItemLog(args.log, about) as log:
         answer(model, asked, log, settings, shard, args.batch, progress)
@@ -106,5 +111,6 @@ def _command(args: argparse.Namespace) -> str:
         words.append("--run")
         words += [f"--{name} {value}" for name, value in (("limit", args.limit), ("seed", args.seed or None)) if value]
         words += ["--model PLACE"] if args.model else []
+        words += ["--own-settings"] if args.own_settings else []
         words += [f"--shard {args.shard} --log FILE"] if args.shard else []
     return " ".join(words)

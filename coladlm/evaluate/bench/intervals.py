@@ -43,9 +43,8 @@ def share_interval(hits: Sequence[bool], whole: float = 1.0, seed: int = 0) -> I
     if found.low < found.high:
         return found
     edge = ((1 - LEVEL) / 2) ** (1 / found.count)  # so likely is it to see n of n alike, at the end of the interval
-    return (
-        dataclasses.replace(found, low=whole * edge) if hits[0] else dataclasses.replace(found, high=whole * (1 - edge))
-    )
+    ends = {"low": whole * edge} if hits[0] else {"high": whole * (1 - edge)}
+    return dataclasses.replace(found, **ends)
 
 
 def mean_of_means_interval(groups: Sequence[Sequence[float]], seed: int = 0) -> Interval:
@@ -55,7 +54,8 @@ def mean_of_means_interval(groups: Sequence[Sequence[float]], seed: int = 0) -> 
     for group in groups:
         values = np.asarray(group, np.float64)
         means.append(mean_interval(group).value)
-        draws += [random.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
+        n = len(values)
+        draws += np.concatenate([values[random.integers(n, size=(100, n))].mean(1) for _ in range(RESAMPLES // 100)])
     if not means:
         raise ValueError("there are no groups, expected at least one")
     low, high = np.quantile(draws / len(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

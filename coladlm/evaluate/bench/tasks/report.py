@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....settings import SamplerSettings
 from ..intervals import Interval, mean_of_means_interval, share_interval
 from ..results import Cell, Chart, Line, Result, ResultError, Table
-from .answering import Shard, Tasks, log_key
+from .answering import PUBLISHED, Shard, Tasks, log_key
 from .data import TASKS, Item
 from .scoring import answer_in, equal_choice, is_right, named_choice
 
@@ -19,12 +20,12 @@ CAPTION = (
     "Chance is what naming one of the choices blindly would score, 100 / (number of choices); LAMBADA and SQuAD have "
     "none. The answer has to be written out, not picked, so a score may be below chance. An answer names a choice by "
     "its letter or its words (by its words alone in HellaSwag and StoryCloze, where only they count). In brackets: "
-    "95 % intervals by the bootstrap over items."
+    "95 % intervals, by the bootstrap over items, or exact where all items agree."
 )
 STORY_MISSING = "The published SocialIQA prompts hold the question alone, without the story that it is about."
 STORY_TELLER = (
-    "The bundled model is near zero because it writes children's stories: it has seen no question, no list of choices "
-    "and no example to follow, and goes on with a story instead of answering."
+    "The bundled model is near zero, as it must be: it has read children's stories and nothing else, so it knows no "
+    "exam questions, no lists of choices and no examples to follow, and what it writes after them is hardly English."
 )
 
 
@@ -64,8 +65,9 @@ class Run:
     @property
     def title(self) -> str:
         name = "the bundled model" if self.model["name"] == BUNDLED else self.model["name"]
+        own = ", its own settings" * (SamplerSettings.from_dict({**self.settings, "seed": PUBLISHED.seed}) != PUBLISHED)
         part = f", part {self.shard.index} of {self.shard.count}" if self.shard.count > 1 else ""
-        return f"{name}, {self.model['parameters'] / 1e6:,.1f} M parameters{part}"
+        return f"{name}, {self.model['parameters'] / 1e6:,.1f} M parameters{own}{part}"
 
 
 def counts(found: Scored) -> tuple[int, int]:
@@ -135,19 +137,20 @@ def mean_accuracy(scored: Mapping[str, Scored]) -> Interval | float:
 
 
 def chart(sources: Mapping[str, Mapping[str, Scored]]) -> Chart:
-    """Accuracy over chance, a point for each task of each source of answers."""
+    """Accuracy by task, a line of points for each source of answers, and chance."""
+    names = [name for name in TASKS if any(name in scored for scored in sources.values())]
     lines = []
     for source, scored in sources.items():
-        x = [found.chance or 0.0 for found in scored.values()]
-        lines.append(
-            Line(source, x, [f.accuracy for f in scored.values()], True, [TASKS[name].title for name in scored])
-        )
-    level = [0.0, 25.0, 100 / 3, 50.0]
-    lines.append(Line("chance", level, [Interval(value, value, value, 1) for value in level]))
-    caption = (
-        "Each point is a task; below the line a blind choice would score better. LAMBADA and SQuAD have no choices."
-    )
-    return Chart("Accuracy and chance", caption, "chance, %", "accuracy, %", lines)
+        x = [names.index(name) + 1.0 for name in scored]
+        labels = (
+            () if lines else [TASKS[name].title for name in scored]
+        )  # once: points of a task stand one above another
+        lines.append(Line(source, x, [found.accuracy for found in scored.values()], True, labels))
+    chances = {name: found.chance for scored in sources.values() for name, found in scored.items()}
+    levels = {names.index(name) + 1.0: value for name, value in chances.items() if value is not None}
+    lines.append(Line("chance", list(levels), [Interval(v, v, v, 1) for v in levels.values()], True))
+    caption = "In the order of the tables. A point below that of chance is worse than naming a choice blindly."
+    return Chart("Accuracy by task", caption, "task", "accuracy, %", lines)
 
 
 def finding_of_shipped(scored: Mapping[str, Scored], known: bool) -> list[str]:
