@@ -25,7 +25,8 @@ CAPTION = (
 STORY_MISSING = "The published SocialIQA prompts hold the question alone, without the story that it is about."
 STORY_TELLER = (
     "The bundled model is near zero, as it must be: it has read children's stories and nothing else, so it knows no "
-    "exam questions, no lists of choices and no examples to follow, and what it writes after them is hardly English."
+    "exam questions, no lists of choices and no examples to follow, and what it writes after them is hardly English. "
+    "In LAMBADA, whose missing word often stands in the passage, it is right now and then."
 )
 
 
@@ -67,7 +68,7 @@ class Run:
         name = "the bundled model" if self.model["name"] == BUNDLED else self.model["name"]
         own = ", its own settings" * (SamplerSettings.from_dict({**self.settings, "seed": PUBLISHED.seed}) != PUBLISHED)
         part = f", part {self.shard.index} of {self.shard.count}" if self.shard.count > 1 else ""
-        return f"{name}, {self.model['parameters'] / 1e6:,.1f} M parameters{own}{part}"
+        return f"{name} of {self.model['parameters'] / 1e6:,.1f} M parameters{own}{part}"
 
 
 def counts(found: Scored) -> tuple[int, int]:
@@ -195,5 +196,5 @@ def result(command: str, shipped: Mapping[str, Scored], run: Run | None, machine
         findings += finding_of_run(run)
         sources[run.title] = run.scored
     model = {"name": whose} if run is None else run.model
-    return Result("tasks", "The eight published tasks", command, model, machine, run.seconds if run else 0.0,
+    return Result("tasks", "The eight published tasks", command, model, machine, round(run.seconds, 1) if run else 0.0,
                   findings, tables, [chart(sources)], run.settings if run else {})  # fmt: skip
