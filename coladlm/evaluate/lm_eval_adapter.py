@@ -53,7 +53,9 @@ class ColaDLMHarness(TemplateLM):
         model: ColaDLM | None = None, **sampler: Any,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.model = model or ColaDLM.from_pretrained(pretrained, device or "auto", dtype, revision)
+        if device in (None, "cuda:0"):  # what the harness says where nobody has, with a GPU and without
+            device = "auto"
+        self.model = model or ColaDLM.from_pretrained(pretrained, device, dtype, revision)
         self.max_length = self.model.max_tokens if max_length is None else max_length
         self.scoring = dataclasses.replace(SCORING, draws=draws, seed=seed, read_at=read_at)
         self.settings = SamplerSettings.from_dict({"seed": seed, **sampler, "temperature": 0}, self.model.defaults)

@@ -31,8 +31,8 @@ metric_list:
   - metric: exact_match
 """
 ROWS = (
-    {"question": "The cat sat on", "choices": ["the mat", "a big red car", "it"], "answer": 0, "wanted": "x"},
-    {"question": "She was very happy.", "choices": ["so", "They went to the park"], "answer": 1, "wanted": ""},
+    {"question": "A cat", "choices": ["sat", "is red", "it"], "answer": 0, "wanted": "x"},
+    {"question": "She hid", "choices": ["so", "a toy"], "answer": 1, "wanted": ""},
 )
 
 
