@@ -66,8 +66,10 @@ class Run:
     @property
     def title(self) -> str:
         name = "the bundled model" if self.model["name"] == BUNDLED else self.model["name"]
-        own = ", its own settings" * (SamplerSettings.from_dict({**self.settings, "seed": PUBLISHED.seed}) != PUBLISHED)
-        part = f", part {self.shard.index} of {self.shard.count}" if self.shard.count > 1 else ""
+        own = " with its own settings" * (
+            SamplerSettings.from_dict({**self.settings, "seed": PUBLISHED.seed}) != PUBLISHED
+        )
+        part = f" (part {self.shard.index} of {self.shard.count})" if self.shard.count > 1 else ""
         return f"{name} of {self.model['parameters'] / 1e6:,.1f} M parameters{own}{part}"
 
 
