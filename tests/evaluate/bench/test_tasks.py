@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coladlm.checkpoint import find_checkpoint
 from coladlm.cli import main
 from coladlm.evaluate.bench.item_log import ItemLog
 from coladlm.evaluate.bench.results import ResultError, load
@@ -235,3 +236,4 @@ def test_the_result_that_ships_is_of_the_bundled_model_and_has_the_published_cou
     assert [cells[3] for cells in shipped.tables[0].rows][:8] == [508, 193, 115, 107, 196, 289, 309, 144]
     assert "ByteDance-Seed/Cola-DLM" in shipped.tables[0].title and "bundled model" in shipped.tables[1].title
     assert shipped.model["name"] == "bundled"
+    assert shipped.model["fingerprint"] == find_checkpoint(None).fingerprint, f"run {shipped.command} --json FILE"
