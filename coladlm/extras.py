@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-EXTRAS = {"matplotlib": ("matplotlib", "plots"), "umap": ("umap-learn", "umap")}  # module: package, extra of pyproject
+EXTRAS = {  # module: package, extra of pyproject
+    "lm_eval": ("lm-eval", "lm-eval"),
+    "matplotlib": ("matplotlib", "plots"),
+    "umap": ("umap-learn", "umap"),
+}
 
 
 class MissingExtraError(ImportError):
@@ -14,5 +18,10 @@ class MissingExtraError(ImportError):
 def require(module: str, use: str) -> None:
     """Raises MissingExtraError where `module`, one of EXTRAS, is not installed. use: what needs it, as in "A map"."""
     if importlib.util.find_spec(module) is None:
-        package, extra = EXTRAS[module]
-        raise MissingExtraError(f"{use} needs {package}, which is not installed: pip install 'coladlm[{extra}]'")
+        raise missing_extra(module, use)
+
+
+def missing_extra(module: str, use: str) -> MissingExtraError:
+    """The error that says so of one of EXTRAS."""
+    package, extra = EXTRAS[module]
+    return MissingExtraError(f"{use} needs {package}, which is not installed: pip install 'coladlm[{extra}]'")

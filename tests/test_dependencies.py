@@ -18,7 +18,7 @@ from coladlm.extras import EXTRAS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "coladlm"}
-NOT_INSTALLED = {"judge"}  # extras whose sentence is that of the module that uses them
+NOT_INSTALLED = {"judge", "lm-eval"}  # extras that the page does not install: nothing pins them there
 OLDEST = re.compile(r"([A-Za-z0-9_.-]+)>=([0-9.]+)")
 PINNED = re.compile(r"([A-Za-z0-9_.-]+)==([0-9.]+)")
 
@@ -100,7 +100,7 @@ def test_no_pin_is_older_than_what_the_library_needs():
 def test_every_extra_is_one_that_a_sentence_names():
     declared = {name: list(requirements(OLDEST, lines)) for name, lines in PROJECT["optional-dependencies"].items()
                 if name not in NOT_INSTALLED}  # fmt: skip
-    assert declared == {extra: [package] for package, extra in EXTRAS.values()}
+    assert declared == {extra: [package] for package, extra in EXTRAS.values() if extra not in NOT_INSTALLED}
 
 
 # In a Python that has none of the extras: what each part of the library says, as [status or None, stdout, stderr].
@@ -116,8 +116,11 @@ for module in EXTRAS:
 
 def library():
     for found in pkgutil.walk_packages(coladlm.__path__, "coladlm."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", "lm_eval_adapter")):
             importlib.import_module(found.name)
+
+def harness():
+    import coladlm.evaluate.lm_eval_adapter
 
 def curves():
     from coladlm.extras import MissingExtraError
@@ -145,7 +148,7 @@ def training():
     print("goes on")
 
 found = {}
-for ask in (library, curves, sweep, umap, training):
+for ask in (library, harness, curves, sweep, umap, training):
     out, err, status = io.StringIO(), io.StringIO(), None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -180,6 +183,11 @@ def test_what_imports_slowly_is_left_until_it_is_needed(child):
 
 def test_the_library_is_imported_without_its_extras(without_extras):
     assert without_extras["library"] == [None, "", ""]
+
+
+def test_the_adapter_of_the_harness_without_it_is_refused_in_a_sentence(without_extras):
+    note = "The adapter of lm-evaluation-harness needs lm-eval, which is not installed: pip install 'coladlm[lm-eval]'"
+    assert without_extras["harness"][2].splitlines()[-1] == f"coladlm.extras.MissingExtraError: {note}"
 
 
 def test_the_curves_without_matplotlib_are_refused_in_a_sentence(without_extras):

@@ -8,22 +8,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from coladlm import ColaDLM
+from coladlm.evaluate.token_scores import TokenScores
 from coladlm.sampling.events import BlockDone, Finished, Step
 from coladlm.sampling.sentences import last_sentence_end
 
 from ..shared.token_pieces import BROKEN, pieces
 from .parsed_request import ParsedRequest
+from .prompt_scores import opening
 
 
 @dataclasses.dataclass
 class Token:
-    """A token of an answer and, where they are wanted, its log-probability and the likeliest alternatives.
+    """A token of an answer, or of a prompt whose tokens are scored, and, where they are wanted, its log-probability
+    (None where it has none) and the likeliest alternatives.
 
     text: what it adds, set when it is sent.
     """
 
     id: int
-    logprob: float = 0.0
+    logprob: float | None = 0.0
     top: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     text: str = ""
 
@@ -53,6 +56,7 @@ class Answer:
         counts = [model.new_blocks(count, recipe.settings)[0] for count in request.prompt_tokens]
         self.blocks = [count for count in counts for _ in range(recipe.variations)]
         self.special = frozenset((*model.end_ids, model.pad_id))
+        self.prompts: list[list[Token]] = []  # the scored tokens of each, where they are wanted
 
     @property
     def ended(self) -> bool:
@@ -134,6 +138,34 @@ class Answer:
         recipe = self.request.recipe
         return recipe.texts[index // recipe.variations] if self.request.echo else ""
 
+    def end_here(self) -> None:
+        """Ends every text as it is: nothing is to be written."""
+        for choice in self.choices:
+            choice.reason = choice.reason or "length"
+
+    def take_scores(self, scores: Sequence[TokenScores | None]) -> None:
+        """Takes in the scores of the prompts."""
+        assert self.request.scored is not None and self.request.logprobs is not None
+        for ids, found in zip(self.request.scored, scores, strict=True):
+            first = len(opening(self.model, ids))
+            texts = pieces(self.model.tokenizer, ids[first:], special=self.special, whole=True)
+            tokens = [Token(token, None) for token in ids[:first]]
+            for place, (token, text) in enumerate(zip(ids[first:], texts, strict=True)):
+                assert found is not None  # there is a token, so there are scores
+                own, (rival, other) = found.log_probs[place], found.rivals[place]
+                top = [(self._name(rival), other), (self._name(token), own)]
+                tokens.append(Token(token, own, sorted(top, key=lambda pair: -pair[1])[: self.request.logprobs], text))
+            self.prompts.append(tokens)
+
+    def scored_tokens(self, index: int) -> list[Token]:
+        """The tokens of a prompt and all that were written after it, an end token too: as many as were asked for."""
+        tokens = self.choices[index].tokens
+        end = next((i + 1 for i, token in enumerate(tokens) if token.id in self.model.end_ids), len(tokens))
+        texts = pieces(self.model.tokenizer, [token.id for token in tokens[:end]], special=self.special)
+        written = [dataclasses.replace(token, text="" if token.id in self.special else text)
+                   for token, text in zip(tokens[:end], texts, strict=True)]  # fmt: skip
+        return self.prompts[index // self.request.recipe.variations] + written
+
     def tokens_of(self, choice: Choice, start: int = 0) -> list[Token]:
         """The tokens of an answer that begin before its end, from the character `start` on."""
         kept, at, ends = [], 0, self.request.recipe.settings.stop_at_end
@@ -170,7 +202,7 @@ def completion_logprobs(tokens: Sequence[Token], offset: int) -> dict[str, Any]:
 def chat_logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
     """The field `logprobs` of /v1/chat/completions."""
 
-    def entry(text: str, logprob: float) -> dict[str, Any]:
+    def entry(text: str, logprob: float | None) -> dict[str, Any]:
         return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "surrogatepass"))}
 
     content = [{**entry(t.text, t.logprob), "top_logprobs": [entry(*other) for other in t.top]} for t in tokens]
@@ -190,8 +222,10 @@ class ResponseWriter:
     def body(self) -> dict[str, Any]:
         """The body that is sent at the end. `recipe` gives the same texts again, here and everywhere else."""
         choices = [self._choice(i, choice) for i, choice in enumerate(self.answer.choices)]
-        recipe = self.answer.request.recipe.to_dict()
-        return {**self.head, "choices": choices, "usage": self.answer.usage(), "recipe": recipe}
+        answer = {**self.head, "choices": choices, "usage": self.answer.usage()}
+        if self.answer.request.prompt_only:
+            return answer
+        return {**answer, "recipe": self.answer.request.recipe.to_dict()}
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
         common = {"index": index, "finish_reason": choice.reason, "logprobs": self._logprobs(index, choice, 0)}
@@ -202,6 +236,8 @@ class ResponseWriter:
     def _logprobs(self, index: int, choice: Choice, start: int) -> dict[str, Any] | None:
         if self.answer.request.logprobs is None:
             return None
+        if self.answer.request.scored is not None:
+            return completion_logprobs(self.answer.scored_tokens(index), 0)
         tokens = self.answer.tokens_of(choice, start)
         if self.chat:
             return chat_logprobs(tokens)

@@ -1,4 +1,4 @@
-"""OpenAI's API over HTTP: /v1/completions, /v1/chat/completions and /v1/models; and /health and /metrics.
+"""OpenAI's API over HTTP: /v1/completions, /v1/chat/completions and /v1/models; the tokenizer; /health and /metrics.
 
 Plain Starlette routes. `routes` gives them; whoever serves the page puts them in front of its own.
 """
@@ -28,7 +28,9 @@ from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
 from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
+from .prompt_scores import score_steps
 from .request_bodies import parse_json
+from .tokenizer_api import detokenize, info, tokenize
 
 METRICS_TYPE = "text/plain; version=0.0.4"
 IGNORED_HEADER = "X-Ignored-Fields"
@@ -60,15 +62,19 @@ class OpenAIApi:
 
     def routes(self) -> list[BaseRoute]:
         """The routes, first match first."""
+        application = self._application()
         return [
             # not a Mount: below a sub-path that the proxy has removed, it would remove the wrong part
-            Route("/v1/{rest:path}", self._application()),
+            Route("/v1/{rest:path}", application),
+            *(Route(path, application) for path in ("/tokenizer_info", "/tokenize", "/detokenize")),
             Route("/health", self.health, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
 
     def _application(self) -> Starlette:
-        """What lies below /v1, whose errors all have the form of the API: an unknown path and a wrong method, too."""
+        """What lies below /v1, and the tokenizer. Their errors all have the form of the API: an unknown path and a
+        wrong method, too.
+        """
         options, middleware = self.options, []
         if options.origins:
             exposed = (IGNORED_HEADER, "Retry-After")
@@ -80,6 +86,9 @@ class OpenAIApi:
             Route("/v1/chat/completions", _answering(self.chat), methods=["POST"]),
             Route("/v1/models", _answering(self.models), methods=["GET"]),
             Route("/v1/models/{name:path}", _answering(self.one_model), methods=["GET"]),
+            Route("/tokenizer_info", _answering(self.tokenizer_info), methods=["GET"]),
+            Route("/tokenize", _answering(self.tokenize), methods=["POST"]),
+            Route("/detokenize", _answering(self.detokenize), methods=["POST"]),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _http_error})
 
@@ -113,6 +122,8 @@ class OpenAIApi:
         writer = ResponseWriter(chat, Answer(model, parsed), model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
         steps = "some" if parsed.stream_drafts else "none"
+        if parsed.scored is not None:
+            return await _while_connected(request, self._scored(model, parsed, visitor, writer, headers))
         events = self.scheduler.run(model, parsed.recipe, visitor, steps)
         if parsed.stream:
             parts = _stream(events, writer)
@@ -120,6 +131,33 @@ class OpenAIApi:
             headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
             return StreamingResponse(_chained(first, parts), media_type="text/event-stream", headers=headers)
         return await _while_connected(request, _whole(events, writer, headers))
+
+    async def _scored(self, model: ColaDLM, parsed: ParsedRequest, visitor: str, writer: ResponseWriter,
+                      headers: dict[str, str]) -> Response:  # fmt: skip
+        """An answer with the log-probabilities of its prompts."""
+        prompts, seed = parsed.scored or (), parsed.recipe.settings.seed
+        scoring = self.scheduler.alone(lambda: score_steps(model, prompts, seed), visitor, "likelihood").asynchronous()
+        try:
+            async for event in scoring:
+                if isinstance(event, list):
+                    writer.answer.take_scores(event)
+        finally:
+            await scoring.aclose()
+        if parsed.prompt_only:
+            writer.answer.end_here()
+            return AsciiJSON(writer.body(), headers=headers)
+        return await _whole(self.scheduler.run(model, parsed.recipe, visitor, "none"), writer, headers)
+
+    # the tokenizer
+
+    async def tokenizer_info(self, _: Request) -> Response:
+        return AsciiJSON(info(self.model()))
+
+    async def tokenize(self, request: Request) -> Response:
+        return AsciiJSON(tokenize(parse_json(await self._body(request)), self.model()))
+
+    async def detokenize(self, request: Request) -> Response:
+        return AsciiJSON(detokenize(parse_json(await self._body(request)), self.model()))
 
     async def _body(self, request: Request) -> bytes:
         """The bytes of a JSON body. Raises ApiError for another type, which a form of any site could send without

@@ -12,6 +12,7 @@ from coladlm.recipe import Recipe, RecipeError, describe
 from coladlm.settings import SettingsError
 
 from .errors import ApiError
+from .prompt_scores import MOST_TOKENS
 from .request_bodies import (
     SAMPLER_FIELDS,
     ChatBody,
@@ -21,6 +22,7 @@ from .request_bodies import (
     check_fields,
     parse_body,
 )
+from .tokenizer_api import check_ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,8 @@ class ParsedRequest:
     prompt_tokens: of each text. stops: where a text ends. stream_usage: report usage at the end of a stream, too.
     stream_drafts: send in it what the text looks like on its way.
     logprobs: how many alternatives to give for each token, None for no probabilities at all. echo: repeat the prompt.
+    scored: the token ids of each prompt, where the log-probabilities of its own tokens are wanted. prompt_only: nothing
+    is to be written after it.
     ignored: fields that the body has and that changed nothing.
     """
 
@@ -79,6 +83,8 @@ class ParsedRequest:
     echo: bool = False
     stream_drafts: bool = False
     ignored: tuple[str, ...] = ()
+    scored: tuple[tuple[int, ...], ...] | None = None
+    prompt_only: bool = False
 
 
 class RequestParser:
@@ -90,16 +96,15 @@ class RequestParser:
     def completion(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
         """What a body of /v1/completions asks for. Raises ApiError and PromptError."""
         ignored, body = check_fields(CompletionBody, data), parse_body(CompletionBody, data)
-        if body.echo and body.logprobs is not None:
-            raise ApiError("logprobs with echo asks for the log-probability of each token of the prompt; this model "
-                           "has none, only a bound for a text as a whole. Leave out one of the two", "logprobs",
-                           "unsupported")  # fmt: skip
         if body.best_of is not None and body.best_of != body.n:
             found = describe(body.best_of)
             raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
-        recipe, counts = self._recipe(body, data, model, body.prompt, "prompt", "max_tokens", body.max_tokens)
+        scored = self._scored(body, model) if body.echo and body.logprobs is not None else None
+        only = scored is not None and body.max_tokens == 0
+        texts, length = [_text_of(prompt, model) for prompt in body.prompt], 1 if only else body.max_tokens
+        recipe, counts = self._recipe(body, data, model, texts, "prompt", "max_tokens", length)
         return ParsedRequest(recipe, counts, tuple(body.stop), logprobs=body.logprobs, echo=body.echo, ignored=ignored,
-                             **_streaming(body))  # fmt: skip
+                             scored=scored, prompt_only=only, **_streaming(body))  # fmt: skip
 
     def chat(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
         """What a body of /v1/chat/completions asks for: the texts of the messages, a blank line between them, are the
@@ -115,6 +120,25 @@ class RequestParser:
         recipe, counts = self._recipe(body, data, model, [text], "messages", field, length)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return ParsedRequest(recipe, counts, tuple(body.stop), logprobs=logprobs, ignored=ignored, **_streaming(body))
+
+    def _scored(self, body: CompletionBody, model: ColaDLM) -> tuple[tuple[int, ...], ...]:
+        """The token ids of prompts whose own log-probabilities are wanted. Raises ApiError."""
+        if body.stream:
+            raise ApiError("the log-probabilities of a prompt (echo with logprobs) are not streamed", "stream",
+                           "unsupported")  # fmt: skip
+        if model.patch_size != 1:
+            raise ApiError(f"this model has {model.patch_size} tokens in a latent, expected 1 for the "
+                           "log-probabilities of a prompt (echo with logprobs)", "logprobs",
+                           "unsupported")  # fmt: skip
+        texts = [prompt for prompt in body.prompt if isinstance(prompt, str)]
+        self.limits.check_texts(texts, body.n, "prompt")  # before it takes time to count their tokens
+        found = tuple(tuple(model.tokenize(p) if isinstance(p, str) else p) for p in body.prompt)
+        for ids in found:
+            check_ids(list(ids), model, "prompt")
+        if (count := sum(map(len, found))) > MOST_TOKENS:
+            raise ApiError(f"the prompts have {count:,} tokens, expected at most {MOST_TOKENS:,} together for their "
+                           "log-probabilities (echo with logprobs)", "prompt", "too_large")  # fmt: skip
+        return found
 
     def check_model(self, name: str | None, model: ColaDLM) -> None:
         """Raises ApiError for the name of another model."""
@@ -151,6 +175,14 @@ class RequestParser:
                            f"{model.max_tokens:,} together", length_field, "context_length_exceeded")  # fmt: skip
 
 
+def _text_of(prompt: str | list[int], model: ColaDLM) -> str:
+    """The text of a prompt of token ids, as the sampler reads it. Raises ApiError."""
+    if isinstance(prompt, str):
+        return prompt
+    check_ids(prompt, model, "prompt")
+    return model.read(prompt)
+
+
 def model_id(model: ColaDLM) -> str:
     """The name of a model for clients."""
     return model.name or "cola-dlm"
@@ -170,7 +202,7 @@ def _settings(data: Mapping[str, Any], model: ColaDLM, length_field: str, length
         raise ApiError(message, message.split(" ", 1)[0]) from error
 
 
-def _streaming(body: SharedFields) -> dict[str, bool]:
+def _streaming(body: SharedFields) -> dict[str, Any]:
     """The fields of a ParsedRequest that say whether to stream, and what."""
     options = body.stream_options
     if options is not None and not body.stream:

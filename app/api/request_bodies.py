@@ -68,6 +68,25 @@ def _list_of_texts(value: Any) -> Any:
     return texts
 
 
+def _list_of_prompts(value: Any) -> Any:
+    """A text or a prompt of token ids alone is a list of one."""
+    if isinstance(value, str) or _are_ids(value):
+        return [value]
+    if not isinstance(value, list):
+        raise _expected("a text, token ids, or a list of such")
+    return value
+
+
+def _text_or_ids(value: Any) -> Any:
+    if not isinstance(value, str) and not _are_ids(value):
+        raise _expected("a text or a list of token ids")
+    return value
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(token) is int for token in value)
+
+
 def _content_parts(value: Any) -> Any:
     """A text alone is one part of the type text."""
     parts = [{"type": "text", "text": value}] if isinstance(value, str) else value
@@ -98,7 +117,9 @@ class SharedFields(ApiObject):
 class CompletionBody(SharedFields):
     """The body of /v1/completions."""
 
-    prompt: Annotated[list[str], BeforeValidator(_list_of_texts), Field(min_length=1)] = [""]
+    prompt: Annotated[
+        list[Annotated[Any, BeforeValidator(_text_or_ids)]], BeforeValidator(_list_of_prompts), Field(min_length=1)
+    ] = [""]  # fmt: skip
     echo: bool = False
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     best_of: int | None = Field(None, ge=1)

@@ -20,7 +20,7 @@ from ..train.corpus import CorpusError, read_stories
 from . import PROGRAM, CommandError
 from .options import add_model_arguments, load_model
 
-UNNAMED = ("json", "picture", "log", "part", "model", "revision", "device", "dtype", "transformer")
+UNNAMED = ("json", "picture", "log", "part", "model", "revision", "device", "dtype", "transformer", "judge")
 
 
 def add_story_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,9 @@ def open_bench(args: argparse.Namespace, part: str, request: Any, progress: Prog
         baseline = Baseline.from_pretrained(args.transformer, model.device)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    head = {"part": part, "model": model.fingerprint, "transformer": baseline.parameters, "request": plain(request)}
+    counts = getattr(request, "COUNTS", ())  # how many items there are decides none of them
+    deciding = {name: value for name, value in plain(request).items() if name not in counts}
+    head = {"part": part, "model": model.fingerprint, "transformer": baseline.parameters, "request": deciding}
     with ItemLog(args.log, head) as log:
         yield StoryBench(part, command_of(args, part), model, baseline, stories, Measuring(log, progress))
 
@@ -77,7 +79,7 @@ def open_bench(args: argparse.Namespace, part: str, request: Any, progress: Prog
 def command_of(args: argparse.Namespace, part: str) -> str:
     """The line that makes this result anew. The folder of the data is DIR, that of another model MODEL."""
     words = [PROGRAM, "bench", part, "--data", "DIR"]
-    words += [word for name in ("model", "transformer") if getattr(args, name) is not None
+    words += [word for name in ("model", "transformer", "judge") if getattr(args, name, None) is not None
               for word in (f"--{name}", name.upper())]  # fmt: skip
     for name, value in vars(args).items():
         if name in UNNAMED or name == "data" or value is None or value is False:

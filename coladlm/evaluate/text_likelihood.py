@@ -228,10 +228,14 @@ class TextFlow:
         guided = (block > 0)[:, None, None]  # a first block has nothing to be guided by
         return torch.where(guided, alone + guidance * (with_text - alone), with_text)
 
+    def decoded(self, block: Tensor, z: Tensor) -> Tensor:
+        """The decoder's hidden states (rows, units * b, width) of latents z (rows, units, b, d)."""
+        rope = self.vae.rope(self._positions(block))
+        return self.vae.decode_hidden(z.flatten(1, 2), rope, self.words.before(block))
+
     def log_probs(self, block: Tensor, z: Tensor, ids: Tensor) -> Tensor:
         """log p (rows, units, b) of tokens (units, b) by the decoder, from latents z (rows, units, b, d)."""
-        rope = self.vae.rope(self._positions(block))
-        hidden = self.vae.decode_hidden(z.flatten(1, 2), rope, self.words.before(block))
+        hidden = self.decoded(block, z)
         rows = [-F.cross_entropy(self.vae.decoder.logits(h[None])[0], ids.flatten(), reduction="none") for h in hidden]
         return torch.stack(rows).view(z.shape[:3])
 
@@ -262,8 +266,8 @@ def text_bound_steps(model: ColaDLM, text: str | Sequence[int], context: str | S
         raise EvaluationError(f"context and text have {len(before):,} + {len(ids):,} tokens, {wanted}")
     if model.patch_size != 1:
         raise EvaluationError(f"patch_size is {model.patch_size}, expected 1 for the likelihood of a text")
-    flow, units = _units(model, before, ids, settings.order)
-    yield from _draws(flow, units, settings)
+    flow, units = units_of(model, before, ids, settings.order)
+    yield from bound_steps(flow, units, settings)
 
 
 def last_of(steps: Iterable[int | TextBound]) -> TextBound:
@@ -287,7 +291,7 @@ def exact_beside(baseline: Baseline, text: str, context: str = "", ended: bool =
     return {"nats": -found.total, "tokens": tokens, "nats_per_token": -found.total / max(1, tokens)}
 
 
-def _units(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tuple[TextFlow, Units]:
+def units_of(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tuple[TextFlow, Units]:
     """The text as the networks see it, and its units."""
     b, first, end, device = model.block_size, len(before), len(before) + len(ids), model.device
     padded = torch.full((-(-end // b) * b,), model.pad_id)
@@ -312,10 +316,11 @@ def _units(model: ColaDLM, before: list[int], ids: list[int], order: str) -> tup
 @torch.inference_mode()
 def bound_of(flow: TextFlow, units: Units, settings: BoundSettings) -> TextBound:
     """The bound of the units of a text."""
-    return last_of(_draws(flow, units, settings))
+    return last_of(bound_steps(flow, units, settings))
 
 
-def _draws(flow: TextFlow, units: Units, settings: BoundSettings) -> Iterator[int | TextBound]:
+def bound_steps(flow: TextFlow, units: Units, settings: BoundSettings) -> Iterator[int | TextBound]:
+    """`bound_of` in steps: the number of draws done after each, then the bound."""
     generator = torch.Generator().manual_seed(settings.seed)
     e = settings.read_at or _best_end(flow, units, settings, generator)
     read, looked, times = [], [], []

@@ -152,7 +152,7 @@ class Run:
             times, times_next = (scale[..., None] * t)[..., 0], (scale[..., None] * t_next)[..., 0]
             later = [row.first_step(block) > index for row in self.rows]
             preview, settling, clean = self._preview, self.settling, None
-            if settling is not None:
+            if settling is not None and float(torch.as_tensor(t).max()) < flow.NOISE_TIME:  # no position waits
                 v, conditional, unconditional = (
                     settling.stilled(v), settling.stilled(conditional), settling.stilled(unconditional)
                 )  # fmt: skip
@@ -160,7 +160,7 @@ class Run:
                 clean = flow.clean_estimate(z, v, times)
                 logits = self.history.decode(clean)
                 preview = functools.partial(self._already, logits)
-                settling.look(logits.argmax(-1), self._under_way(t, later))
+                settling.look(logits.argmax(-1), ~torch.tensor(later, device=self.device))
             yield Step(
                 block, index, self.settings.steps, self._spread(scale * flow.NOISE_TIME), self._spread(times),
                 self._spread(times_next), self._spread(z), self._spread(v), self._spread(conditional),
@@ -177,12 +177,6 @@ class Run:
             self.z = z
             if not self._between_steps(block):
                 return
-
-    def _under_way(self, t: flow.Time, later: list[bool]) -> Tensor:
-        """(rows, b) bool, the positions that have left the time from which they set out. later: rows yet to begin."""
-        moved = (torch.as_tensor(t, dtype=torch.float32, device=self.device) < flow.NOISE_TIME).view(1, -1)
-        begun = torch.tensor([not row for row in later], device=self.device)[:, None]
-        return (moved & begun).expand(-1, self.history.block_size)
 
     def _step(self, block: int, index: int, v: Tensor, times: Tensor, times_next: Tensor) -> Tensor:
         """The state after this step. v: velocity at its start; times, times_next: of the positions, (rows, b)."""

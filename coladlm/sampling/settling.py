@@ -1,8 +1,8 @@
 """Settling: which rows of a block are ended early, because their words have not changed for some steps.
 
 A row's words are the likeliest tokens of its clean estimate, as the decoder reads them after the text so far. Once they
-have stayed the same for `patience` steps in a row at every position that is on its way, the row is brought to its clean
-estimate and stands still there. Each row is looked at by itself, so it ends where it would end alone.
+have stayed the same for `patience` steps, with every position of the block on its way out of the noise, the row is
+brought to its clean estimate and stands still there. Each row is looked at by itself, so it ends where it would alone.
 """
 
 from __future__ import annotations
@@ -24,20 +24,18 @@ class Settling:
         self.patience, self.free = patience, free
         self.done = torch.zeros(len(free), dtype=torch.bool, device=free.device)
         self.over = False
-        self._same = torch.full(free.shape, -1, device=free.device)  # steps without a change
+        self._same = torch.full((len(free),), -1, device=free.device)  # steps without a change; -1: nothing read yet
         self._ids: Tensor | None = None
 
-    def look(self, ids: Tensor, under_way: Tensor) -> None:
-        """Takes in the words of a step.
+    def look(self, ids: Tensor, begun: Tensor) -> None:
+        """Takes in the words of a step in which no position waits any more.
 
-        ids: (rows, b * patch_size). under_way: (rows, b) bool, false where a position has not left its start: it says
-        the same there at every step because it waits.
+        ids: (rows, b * patch_size). begun: (rows,) bool, false where a row resumes at a later step.
         """
         ids = ids.unflatten(1, (self.free.shape[1], -1))
-        # -1: not under way before, so that there is nothing for it to be the same as
-        same = torch.zeros_like(under_way) if self._ids is None else (ids == self._ids).all(-1) & (self._same >= 0)
-        self._same, self._ids = torch.where(same, self._same + 1, 0).masked_fill(~under_way, -1), ids
-        self.done = self.done | ((self._same >= self.patience) | ~self.free).all(1)
+        alike = (self._same >= 0) & ((ids == (ids if self._ids is None else self._ids)).all(-1) | ~self.free).all(1)
+        self._same, self._ids = torch.where(alike, self._same + 1, 0).masked_fill(~begun, -1), ids
+        self.done = self.done | (self._same >= self.patience)
         self.over = bool(self.done.all())
 
     @overload

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coladlm.evaluate.stories import EvaluationError
-from coladlm.evaluate.text_likelihood import BoundSettings, TextFlow, Units, _units, bound_of, text_bound
+from coladlm.evaluate.text_likelihood import BoundSettings, TextFlow, Units, bound_of, text_bound, units_of
 from coladlm.model import ColaDLM
 from coladlm.sampling.events import Step
 
@@ -104,7 +104,7 @@ def test_the_flow_is_the_one_that_the_sampler_follows(model, order, guidance):
                                          "stop_at_end": False})  # fmt: skip
     before, ids = model.tokenize(CONTEXT), model.tokenize(TEXT)
     assert len(before) % model.block_size == 2
-    flow, units = _units(model, before, ids, order)
+    flow, units = units_of(model, before, ids, order)
     assert units.given[0].tolist() == [True, True, False, False]
     unit = units.part(slice(0, 1))
     for step in (event for event in model.sample([CONTEXT], settings) if isinstance(event, Step) and event.block == 0):
@@ -120,9 +120,9 @@ def test_the_flow_is_the_one_that_the_sampler_follows(model, order, guidance):
 def test_a_text_has_the_units_of_its_parts(model):
     """-log p(a b) is -log p(a) and -log p(b | a), unit by unit."""
     first, second = model.tokenize(CONTEXT), model.tokenize(TEXT)
-    _, whole = _units(model, [], first + second, "tokens")
-    for units, rows in ((_units(model, [], first, "tokens")[1], slice(0, len(first))),
-                        (_units(model, first, second, "tokens")[1], slice(len(first), None))):  # fmt: skip
+    _, whole = units_of(model, [], first + second, "tokens")
+    for units, rows in ((units_of(model, [], first, "tokens")[1], slice(0, len(first))),
+                        (units_of(model, first, second, "tokens")[1], slice(len(first), None))):  # fmt: skip
         part = whole.part(rows)
         assert torch.equal(units.block, part.block) and torch.equal(units.written, part.written)
         kept = (part.written | part.given)[..., None]
@@ -131,7 +131,7 @@ def test_a_text_has_the_units_of_its_parts(model):
 
 def test_blocks_are_written_whole_and_the_last_as_far_as_the_text_goes(model):
     ids = model.tokenize(CONTEXT + TEXT)[:11]
-    _, units = _units(model, ids[:2], ids[2:], "blocks")
+    _, units = units_of(model, ids[:2], ids[2:], "blocks")
     assert units.block.tolist() == [0, 1, 2]
     assert units.written.sum(1).tolist() == [2, 4, 3] and units.given.sum(1).tolist() == [2, 0, 0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,35 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     return interval(items, lambda drawn: drawn[..., 0].sum(-1) / drawn[..., 1].sum(-1), seed)
 
 
+def share_interval(hits: Sequence[bool], whole: float = 1.0, seed: int = 0) -> Interval:
+    """The share of items that hit, of `whole`, and its bootstrap interval.
+
+    A bootstrap of items that all agree has no width; there the interval is the exact one (Clopper and Pearson 1934).
+    Raises ValueError for no items.
+    """
+    found = mean_interval([whole * hit for hit in hits], seed)
+    if found.low < found.high:
+        return found
+    edge = ((1 - LEVEL) / 2) ** (1 / found.count)  # so likely is it to see n of n alike, at the end of the interval
+    ends = {"low": whole * edge} if hits[0] else {"high": whole * (1 - edge)}
+    return dataclasses.replace(found, **ends)
+
+
+def mean_of_means_interval(groups: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """The mean of the means of several groups, each of which is drawn again by itself. Raises as `mean_interval`."""
+    random = np.random.default_rng(seed)
+    draws, means = np.zeros(RESAMPLES), []
+    for group in groups:
+        values = np.asarray(group, np.float64)
+        means.append(mean_interval(group).value)
+        n = len(values)
+        draws += np.concatenate([values[random.integers(n, size=(100, n))].mean(1) for _ in range(RESAMPLES // 100)])
+    if not means:
+        raise ValueError("there are no groups, expected at least one")
+    low, high = np.quantile(draws / len(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(np.mean(means)), float(low), float(high), sum(len(group) for group in groups))
+
+
 def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> Interval:
     """A percentile bootstrap interval (Efron 1979) of any statistic.
 
@@ -45,3 +75,20 @@ def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], s
     drawn = np.concatenate([statistic(items[random.integers(n, size=(100, n))]) for _ in range(RESAMPLES // 100)])
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(statistic(items)), float(low), float(high), n)
+
+
+def jackknife_interval(items: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> Interval:
+    """An interval of a figure that counts what items have in common, such as their distinct n-grams.
+
+    The bootstrap draws items twice, which such a figure takes for repetition; the jackknife (Tukey 1958) leaves each
+    out once. Raises ValueError for no items.
+    """
+    n = len(items)
+    if not n:
+        raise ValueError("there are no items, expected at least one")
+    value = float(statistic(items))
+    if n == 1:
+        return Interval(value, value, value, 1)
+    left_out = np.array([statistic([*items[:i], *items[i + 1 :]]) for i in range(n)])
+    half = 1.96 * float(np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum()))
+    return Interval(value, value - half, value + half, n)

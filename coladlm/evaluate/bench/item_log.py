@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -36,18 +36,10 @@ class ItemLog:
 
     def _read(self, file: Path, wanted: Mapping[str, Any]) -> str:
         """The whole lines of the file, whose items are kept."""
-        text = file.read_bytes().decode("utf-8", errors="ignore")  # a cut off line may end within a character
-        whole = text[: text.rfind("\n") + 1]
+        whole = _whole_lines(file)
         if not whole:
             return ""
-        try:
-            lines = [json.loads(line) for line in whole.split("\n")[:-1]]
-            head = lines[0]["head"]
-            items = {line["key"]: line["item"] for line in lines[1:]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ResultError(
-                f"{file}: not a log of the bench ({error}), expected a new file or one of its own"
-            ) from error
+        head, items = _parsed(whole, file)
         if head != wanted:
             name = next(name for name in {**head, **wanted} if head.get(name) != wanted.get(name))
             raise ResultError(
@@ -79,3 +71,39 @@ class ItemLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._opened is not None:
             self._opened.close()
+
+
+def merged(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The common head and all items of the logs of several processes. Raises ResultError where the heads differ."""
+    head: dict[str, Any] | None = None
+    items: dict[str, Any] = {}
+    for file in files:
+        if not file.is_file():
+            raise ResultError(f"{file}: not there, expected a log of the bench")
+        whole = _whole_lines(file)
+        if not whole:
+            raise ResultError(f"{file}: empty, expected a log of the bench")
+        own, found = _parsed(whole, file)
+        if head is not None and own != head:
+            name = next(name for name in {**own, **head} if own.get(name) != head.get(name))
+            raise ResultError(f"{file}: {name} is {json.dumps(own.get(name))[:200]}, expected "
+                              f"{json.dumps(head.get(name))[:200]} as in {files[0]}")  # fmt: skip
+        head = own
+        items |= found
+    if head is None:
+        raise ResultError("there are no logs to merge, expected at least one")
+    return head, items
+
+
+def _whole_lines(file: Path) -> str:
+    text = file.read_bytes().decode("utf-8", errors="ignore")  # a cut off line may end within a character
+    return text[: text.rfind("\n") + 1]
+
+
+def _parsed(whole: str, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Head and items. Raises ResultError."""
+    try:
+        lines = [json.loads(line) for line in whole.split("\n")[:-1]]
+        return dict(lines[0]["head"]), {line["key"]: line["item"] for line in lines[1:]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultError(f"{file}: not a log of the bench ({error}), expected a new file or one of its own") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,9 +30,11 @@ class Request:
     samples. contexts: places in stories for BrierLM, samples: after each. guidances: besides 1. batch: of samples.
     """
 
+    COUNTS: ClassVar[tuple[str, ...]] = ("stories", "contexts")  # a longer run takes over the items of a shorter one
+
     stories: int = 24
     draws: int = 4
-    contexts: int = 256
+    contexts: int = 128
     samples: int = 4
     guidances: tuple[float, ...] = (1.5, 4.0)
     seed: int = 0

@@ -1,11 +1,14 @@
 """OpenAI's own client against the API: what it sends, what is ignored, a key, any model name, and pages elsewhere."""
 
+import dataclasses
+
 import httpx
 import openai
 import pytest
 
 from app.api.access import check_api_key, check_origin
 from app.api.openai_api import IGNORED_HEADER, ApiOptions
+from coladlm.evaluate.token_scores import SCORING, token_scores
 
 KEY, ORIGIN, ELSEWHERE = "a-secret", "https://page.example", "https://evil.example"
 QUICK = {"max_tokens": 6, "seed": 3, "extra_body": {"steps": 2}}
@@ -136,12 +139,55 @@ def test_the_value_that_changes_nothing_of_an_unsupported_field_is_accepted(clie
 
 
 @pytest.mark.parametrize("max_tokens", [0, 1])
-def test_probabilities_of_a_prompt_are_refused_with_the_reason(client, model, max_tokens):
-    """An evaluation asks so for those of a text; the sum over what there is would be no score of the text."""
-    with pytest.raises(openai.BadRequestError) as refused:
-        client.completions.create(model=model.name, prompt="The cat sat", echo=True, logprobs=1, max_tokens=max_tokens)
-    assert (refused.value.param, refused.value.code) == ("logprobs", "unsupported")
-    assert "this model has none, only a bound" in refused.value.message
+def test_the_probabilities_of_a_prompt_are_our_bounds(client, model, max_tokens):
+    """An evaluation asks so for those of a text, with nothing or one token to be written after it."""
+    ids = model.tokenize("A cat")
+    scores = token_scores(model, ids, (), dataclasses.replace(SCORING, seed=4))
+    found = client.completions.create(model=model.name, prompt=ids, echo=True, logprobs=1, max_tokens=max_tokens,
+                                      temperature=0, seed=4, extra_body={"steps": 2})  # fmt: skip
+    probabilities, length = found.choices[0].logprobs, len(ids)
+    assert len(probabilities.token_logprobs) == length + max_tokens  # an end token counts, too
+    assert probabilities.token_logprobs[:length] == pytest.approx(scores.log_probs)
+    assert "".join(probabilities.tokens[:length]) == "A cat" and probabilities.text_offset[0] == 0
+    for top, own, (_, rival) in zip(probabilities.top_logprobs, scores.log_probs, scores.rivals, strict=False):
+        assert max(top.values()) == pytest.approx(max(own, rival))
+    assert hasattr(found, "recipe") == (max_tokens == 1)
+
+
+def test_an_end_token_before_a_prompt_is_its_beginning_and_has_no_probability(client, model):
+    ids = model.tokenize("A cat")
+    asked = {"model": model.name, "echo": True, "logprobs": 0, "max_tokens": 0, "seed": 4}
+    plain, marked = (client.completions.create(prompt=[prompt], **asked).choices[0]
+                     for prompt in (ids, [model.end_ids[0], *ids]))  # fmt: skip
+    assert marked.logprobs.token_logprobs == [None, *plain.logprobs.token_logprobs]
+    assert marked.text == plain.text == "A cat" and marked.logprobs.top_logprobs[1] == {}
+
+
+def test_token_ids_are_a_prompt_like_their_text(client, model):
+    ids = [model.tokenize(text) for text in ("The cat", "A dog")]
+    texts = [[choice.text for choice in client.completions.create(model=model.name, prompt=prompt, **QUICK).choices]
+             for prompt in (ids, ["The cat", "A dog"])]  # fmt: skip
+    assert texts[0] == texts[1]
+    assert client.completions.create(model=model.name, prompt=ids[0], **QUICK).choices[0].text == texts[0][0]
+
+
+# the tokenizer
+
+
+def test_a_client_may_ask_the_tokenizer(guarded_address, model):
+    with httpx.Client(base_url=guarded_address, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        told = client.get("/tokenizer_info").json()
+        assert told["bos_token"] is None and told["eos_token"] == "<|endoftext|>"
+        ids = client.post("/tokenize", json={"prompt": "The cat", "add_special_tokens": False}).json()
+        assert ids["tokens"] == model.tokenize("The cat") and ids["count"] == len(ids["tokens"])
+        assert client.post("/detokenize", json={"tokens": ids["tokens"]}).json() == {"prompt": "The cat"}
+        assert client.post("/tokenize", json={"prompt": told["eos_token"]}).json()["tokens"] == [model.end_ids[0]]
+        inside = client.post("/tokenize", json={"prompt": f"a {told['eos_token']}"}).json()["tokens"]
+        assert model.end_ids[0] not in inside  # the name of a special token in a text is text
+        for path, body in (("/tokenize", {"prompt": 3}), ("/detokenize", {"tokens": [10**6]}), ("/detokenize", {})):
+            refused = client.post(path, json=body)
+            assert refused.status_code == 400 and "expected" in refused.json()["error"]["message"]
+    assert httpx.get(f"{guarded_address}/tokenizer_info").status_code == 401
 
 
 # models

@@ -1,0 +1,97 @@
+"""`bench cost`: what each setting of the sampler costs and what it gives, beside the transformer's temperatures."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from ..baseline.baseline import BaselineSettings
+from ..evaluate.bench import cost as part
+from ..evaluate.bench.measuring import Progress
+from ..evaluate.bench.results import Result, Table, figure_of
+from ..evaluate.judge import Judge
+from ..evaluate.stories import EvaluationError, Excerpt, excerpts
+from ..settings import SamplerSettings
+from . import CommandError
+from .bench_stories import StoryBench, add_story_arguments, open_bench
+
+START = part.Request()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_story_arguments(parser)
+    for name, what in (("prompts", "first sentences of held-out stories"), ("max-new-tokens", "after each of them"),
+                       ("batch", "texts at once")):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=getattr(START, name.replace("-", "_")), metavar="N",
+                            help=f"{what} (%(default)s)")  # fmt: skip
+    parser.add_argument("--judge", type=Path, metavar="PATH", help="a causal language model: folder or .gguf file")
+
+
+def run(args: argparse.Namespace, progress: Progress) -> Result:
+    try:
+        request = part.Request(args.prompts, args.max_new_tokens, args.batch, args.seed)
+        judge = None if args.judge is None else Judge.from_pretrained(args.judge)
+        with open_bench(args, "cost", request, progress) as bench:
+            return _measure(bench, request, judge)
+    except EvaluationError as error:
+        raise CommandError(str(error)) from error
+
+
+def _measure(bench: StoryBench, request: part.Request, judge: Judge | None) -> Result:
+    model, baseline, measuring = bench.model, bench.baseline, bench.measuring
+    real = excerpts(bench.stories, baseline.tokenizer, request.prompts, request.max_new_tokens, True,
+                    baseline.network.config.max_tokens, request.seed)  # fmt: skip
+    prompts = [excerpt.prompt for excerpt in real]
+    own = dataclasses.replace(model.defaults, max_new_tokens=request.max_new_tokens, seed=request.seed)
+    every = _texts(bench, request, real, own)
+    counts = measuring.item("settled", lambda: part.settled_blocks(model, prompts, own, request.batch))
+    limit = part.count_to_look_at(list(every.values()))
+    found = {name: part.figures(texts, prompts, baseline, judge, limit) for name, texts in every.items()}
+    names = {k: f"stop when settled {k}" for k in part.PATIENCES}
+    settled = part.settled_table(counts, own.steps, every[part.OWN], {k: every[name] for k, name in names.items()},
+                                 {k: found[name] for k, name in names.items()})  # fmt: skip
+    judged = judge is not None
+    return bench.result(
+        "Quality against cost",
+        request,
+        tables=[part.cost_table(found, judged), settled],
+        charts=part.curves(found, own, judged),
+        findings=_findings(found, settled),
+    )
+
+
+def _texts(
+    bench: StoryBench, request: part.Request, real: list[Excerpt], own: SamplerSettings
+) -> dict[str, part.Texts]:
+    """What everybody wrote, by the name of the setting."""
+    model, baseline, measuring = bench.model, bench.baseline, bench.measuring
+    prompts, every = [excerpt.prompt for excerpt in real], {"real text": part.real_texts(real)}
+    tried = part.settings_to_try(own)
+    part.written(model, prompts[:1], dataclasses.replace(tried[part.OWN], max_new_tokens=4), 1)  # not timed: the first
+    for number, (name, settings) in enumerate(tried.items()):
+        make = lambda s=settings: part.written(model, prompts, s, request.batch)  # noqa: E731
+        every[name] = part.take(measuring, name, make)
+        bench.measuring.progress("settings", number + 1, len(tried))
+    for temperature in part.TEMPERATURES:
+        name = f"transformer, temperature {temperature:g}"
+        settings = BaselineSettings(request.max_new_tokens, temperature, seed=request.seed)
+        make = lambda s=settings: part.written_by_transformer(baseline, prompts, s, request.batch)  # noqa: E731
+        every[name] = part.take(measuring, name, make)
+    return every
+
+
+def _findings(found: dict[str, part.Figures], settled: Table) -> list[str]:
+    own, other, real = found[part.OWN], found["transformer, temperature 0.8"], found["real text"]
+    times = own.seconds.value / other.seconds.value
+    said = "; ".join(f"k = {k} saves {figure_of(saved)} % of the steps and changes {figure_of(changed)} % of the tokens"
+                     for k, saved, changed, *_ in settled.rows)  # fmt: skip
+    return [
+        f"As it ships the model takes {times:.1f} times as long for a text as the transformer at temperature 0.8, and "
+        f"surprises the reader more: {figure_of(own.fluency)} against {figure_of(other.fluency)} a word, where real "
+        f"text has {figure_of(real.fluency)}.",
+        f"Ending blocks early: {said}. To know it the decoder reads the block at every step, which costs time too: "
+        "what counts is the column of seconds.",
+        "The size of a block is part of the weights and cannot be changed when they are used; stagger is what moves "
+        "between writing a block at once and one word after another.",
+    ]

@@ -1,0 +1,264 @@
+"""The part `cost` of the bench: what each setting of the sampler costs and what it gives, a transformer among them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...baseline.baseline import Baseline, BaselineSettings, perplexity
+from ...model import ColaDLM
+from ...sampling.events import BlockDone, Finished, Step
+from ...sampling.settling import Settling
+from ...settings import SamplerSettings
+from ..judge import Judge
+from ..measures import count_ngrams, distinct_share, repeated_share
+from ..stories import EvaluationError, Excerpt
+from .intervals import Interval, interval, jackknife_interval, mean_interval
+from .measuring import Measuring
+from .results import Cell, Chart, Line, Table
+
+# setting: its values, one varied at a time over the model's own
+VARIED: dict[str, tuple[Any, ...]] = {
+    "steps": (4, 8, 16, 32),
+    "guidance": (1.0, 2.0, 4.0, 7.0),
+    "stagger": (0.0, 0.5, 1.0),
+    "stochasticity": (0.0, 0.5, 1.0),
+    "stop_when_settled": (0, 1, 2, 3, 4),
+}
+TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0)
+PATIENCES = (1, 2, 3, 4)
+OWN = "as it ships"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """prompts: first sentences of held-out stories. max_new_tokens: after each. batch: texts at once."""
+
+    prompts: int = 20
+    max_new_tokens: int = 32
+    batch: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("prompts", 2), ("max_new_tokens", 4), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise EvaluationError(f"{name} is {getattr(self, name)}, expected {least} or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """What was written with one setting: an entry for each text; seconds: of the processor, of its share of a batch.
+    steps: mean number of steps that its blocks took in the batch.
+    """
+
+    texts: list[str]
+    token_ids: list[list[int]]
+    seconds: list[float]
+    steps: float = 0.0
+
+
+def settings_to_try(own: SamplerSettings) -> dict[str, SamplerSettings]:
+    """The model's own settings, and each with one other value, by a name to show."""
+    found = {OWN: own}
+    for name, values in VARIED.items():
+        for value in values:
+            if value != getattr(own, name):
+                found[f"{name.replace('_', ' ')} {value:g}"] = dataclasses.replace(own, **{name: value})
+    return found
+
+
+def written(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, batch: int) -> dict[str, Any]:
+    """A text for each prompt, as plain JSON with the fields of `Texts`."""
+    texts: list[str] = []
+    ids: list[list[int]] = []
+    seconds: list[float] = []
+    steps = blocks = 0
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        begun = time.process_time()
+        for event in model.sample(part, settings, sequences=list(range(start, start + len(part)))):
+            steps, blocks = steps + isinstance(event, Step), blocks + isinstance(event, BlockDone)
+            if isinstance(event, Finished):
+                texts, ids = texts + event.texts, ids + event.token_ids
+        seconds += [(time.process_time() - begun) / len(part)] * len(part)
+    return dataclasses.asdict(Texts(texts, ids, seconds, steps / max(1, blocks)))
+
+
+def written_by_transformer(
+    baseline: Baseline, prompts: Sequence[str], settings: BaselineSettings, batch: int
+) -> dict[str, Any]:
+    """The same by the transformer."""
+    texts: list[str] = []
+    ids: list[list[int]] = []
+    seconds: list[float] = []
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        begun = time.process_time()
+        for event in baseline.sample(part, settings, list(range(start, start + len(part)))):
+            if isinstance(event, Finished):
+                texts, ids = texts + event.texts, ids + event.token_ids
+        seconds += [(time.process_time() - begun) / len(part)] * len(part)
+    return dataclasses.asdict(Texts(texts, ids, seconds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What the texts of one setting are worth. judged: under a judge, None without one."""
+
+    seconds: Interval
+    fluency: Interval
+    judged: Interval | None
+    distinct: Interval
+    repeated: Interval
+
+
+def figures(found: Texts, prompts: Sequence[str], reader: Baseline, judge: Judge | None, limit: int) -> Figures:
+    """limit: how many 2-grams are looked at, the same for every setting."""
+    distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0)
+    repeated = mean_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
+    return Figures(
+        mean_interval(found.seconds),
+        per_word(reader.log_likelihood(found.texts, prompts)),
+        None if judge is None else per_word(judge.log_likelihood(found.texts, prompts)),
+        distinct,
+        repeated,
+    )
+
+
+def per_word(likelihoods: Sequence[Any]) -> Interval:
+    """Perplexity per word of texts together."""
+    items = np.array([(-x.total, max(1, x.words)) for x in likelihoods])
+    found = interval(items, lambda drawn: drawn[..., 0].sum(-1) / drawn[..., 1].sum(-1))
+    return Interval(perplexity(found.value), perplexity(found.low), perplexity(found.high), found.count)
+
+
+def count_to_look_at(every: Sequence[Texts]) -> int:
+    """As many 2-grams as the shortest set of texts has, but for one text of each."""
+    return max(1, min(count_ngrams(found.texts[1:], 2) for found in every))
+
+
+def cost_table(found: Mapping[str, Figures], judged: bool) -> Table:
+    """A row for every setting, the real text and the transformer's temperatures."""
+    columns = ["setting", "processor seconds a text", "perplexity a word, read by the transformer"]
+    columns += ["perplexity a word, read by the judge"] if judged else []
+    columns += ["distinct 2-grams", "repeated 4-grams"]
+    rows: list[list[Cell]] = []
+    for name, f in found.items():
+        judgement = [f.judged] if judged else []
+        rows.append([name, f.seconds, f.fluency, *judgement, f.distinct, f.repeated])
+    return Table(
+        "What settings cost and give",
+        "One setting changed at a time. Fluency is how little the texts surprise a reader (less is better, until it is "
+        "below that of real text: then they say the obvious). The reader is the transformer itself, which finds its "
+        "own texts the least surprising. Distinct 2-grams: more is more varied.",
+        columns, rows,
+    )  # fmt: skip
+
+
+def curves(found: Mapping[str, Figures], own: SamplerSettings, judged: bool) -> list[Chart]:
+    """Fluency over seconds, and fluency over diversity, a line for each setting that varies."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, values in VARIED.items():
+        word = name.replace("_", " ")
+        for value in values:
+            key = OWN if value == getattr(own, name) else f"{word} {value:g}"
+            groups.setdefault(word, []).append((key, f"{value:g}"))
+    groups["transformer, temperature"] = [(f"transformer, temperature {t:g}", f"{t:g}") for t in TEMPERATURES]
+
+    def of(f: Figures) -> Interval:
+        return f.judged if judged and f.judged is not None else f.fluency
+
+    who = "the judge" if judged else "the transformer"
+    charts = []
+    for x_of, title, x in (
+        (lambda f: f.seconds.value, "Fluency and cost", "processor seconds a text"),
+        (lambda f: f.distinct.value, "Fluency and variety", "distinct 2-grams"),
+    ):
+        lines = [Line(word, [x_of(found[key]) for key, _ in keys], [of(found[key]) for key, _ in keys],
+                      labels=[label for _, label in keys]) for word, keys in groups.items()]  # fmt: skip
+        charts.append(Chart(title, "Every line varies one setting, whose values stand at the points. Down is more "
+                            "fluent.", x, f"perplexity a word, read by {who}", lines, ["y"]))  # fmt: skip
+    return charts
+
+
+# stop_when_settled
+
+
+def settled_blocks(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, batch: int) -> list[list[Any]]:
+    """For each text and each of PATIENCES: [blocks, steps, tokens, tokens that would change].
+
+    Every step is taken; where each block would have been ended is seen from its words at each step, so that an early
+    change does not hide what comes after it.
+    """
+    settings = dataclasses.replace(settings, stop_when_settled=0)
+    counts = np.zeros((len(prompts), len(PATIENCES), 4), np.int64)
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        steps: list[Step] = []
+        words: list[Any] = []
+        for event in model.sample(part, settings, sequences=list(range(start, start + len(part)))):
+            if isinstance(event, Step):
+                steps.append(event)
+                words.append(event.preview().argmax(-1))
+            elif isinstance(event, BlockDone):
+                counts[start : start + len(part)] += _count(steps, words, event)
+                steps, words = [], []
+    return counts.tolist()
+
+
+def _count(steps: Sequence[Step], words: Sequence[Any], done: BlockDone) -> np.ndarray:
+    free = steps[0].start > 0
+    counts = np.zeros((len(free), len(PATIENCES), 4), np.int64)
+    for column, patience in enumerate(PATIENCES):
+        settling = Settling(patience, free)
+        ended = [(len(steps), words[-1][row]) for row in range(len(free))]
+        for index, (step, ids) in enumerate(zip(steps, words, strict=True)):
+            if bool(((step.t == step.start) & free).any()):  # a position waits
+                continue
+            before = settling.done
+            settling.look(ids, step.active)
+            for row in (settling.done & ~before).nonzero()[:, 0].tolist():
+                ended[row] = (index + 1, ids[row])
+        for row, (taken, ids) in enumerate(ended):
+            if done.active[row]:  # a text that has ended is not looked at
+                own = free[row].repeat_interleave(len(ids) // free.shape[1])
+                counts[row, column] = 1, taken, own.sum(), ((ids != words[-1][row]) & own).sum()
+    return counts
+
+
+def settled_table(counts: Sequence[Any], steps: int, base: Texts, online: Mapping[int, Texts],
+                  found: Mapping[int, Figures]) -> Table:  # fmt: skip
+    """A row for each patience."""
+    each = np.array(counts, float)  # (texts, patiences, 4)
+    rows: list[list[Cell]] = []
+    for column, patience in enumerate(PATIENCES):
+        items = each[:, column]
+        taken = interval(items, lambda x: 100 * (1 - x[..., 1].sum(-1) / x[..., 0].sum(-1) / steps))
+        changed = interval(items, lambda x: 100 * x[..., 3].sum(-1) / x[..., 2].sum(-1))
+        same = mean_interval(
+            [100.0 * (a == b) for a, b in zip(base.token_ids, online[patience].token_ids, strict=True)]
+        )
+        rows.append([patience, taken, changed, same, online[patience].steps, found[patience].seconds])
+    return Table(
+        "Ending a block when its words have settled",
+        f"A block has {steps} steps and is ended when its words have not changed for k of them. Tokens changed: of a "
+        "block after the same text. Texts unchanged: whole, where one changed token changes all that follows. A batch "
+        "goes on until its last text has settled, so it saves less than a text alone.",
+        ["k", "steps saved, alone, %", "tokens changed, %", "texts unchanged, %", "steps a block in the batch",
+         "processor seconds a text"],
+        rows,
+    )  # fmt: skip
+
+
+def real_texts(excerpts: Sequence[Excerpt]) -> Texts:
+    """Held-out text as if it had been written, at no cost."""
+    return Texts([e.text for e in excerpts], [[] for _ in excerpts], [0.0] * len(excerpts))
+
+
+def take(measuring: Measuring, key: str, make: Any) -> Texts:
+    """Texts from the log, or made."""
+    return Texts(**measuring.item(key, make))
