@@ -145,15 +145,13 @@ def chart(sources: Mapping[str, Mapping[str, Scored]]) -> Chart:
     lines = []
     for source, scored in sources.items():
         x = [names.index(name) + 1.0 for name in scored]
-        labels = (
-            () if lines else [TASKS[name].title for name in scored]
-        )  # once: points of a task stand one above another
-        lines.append(Line(source, x, [found.accuracy for found in scored.values()], True, labels))
+        lines.append(Line(source, x, [found.accuracy for found in scored.values()], True))
     chances = {name: found.chance for scored in sources.values() for name, found in scored.items()}
     levels = {names.index(name) + 1.0: value for name, value in chances.items() if value is not None}
     lines.append(Line("chance", list(levels), [Interval(v, v, v, 1) for v in levels.values()], True))
-    caption = "In the order of the tables. A point below that of chance is worse than naming a choice blindly."
-    return Chart("Accuracy by task", caption, "task", "accuracy, %", lines)
+    titles = [TASKS[name].title for name in names]
+    caption = "A point below that of chance is worse than naming a choice blindly."
+    return Chart("Accuracy by task", caption, "task", "accuracy, %", lines, names=titles)
 
 
 def finding_of_shipped(scored: Mapping[str, Scored], known: bool) -> list[str]:
