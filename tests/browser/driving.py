@@ -124,13 +124,16 @@ def be_still(page: Page) -> None:
     )
 
 
-def grave_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
-    """Each serious finding of axe-core with the first places that it names. rules: the names of these alone."""
+def grave_violations(page: Page, rules: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
+    """Each serious finding of axe-core with the first places that it names. rules: the names of these alone.
+    without: of those that are left out.
+    """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     options = {"resultTypes": ["violations"], "preload": False}  # no rule in use wants the style sheets
     if rules:
         options |= {"runOnly": {"type": "rule", "values": list(rules)}}
+    options["rules"] = {name: {"enabled": False} for name in without}
     # the violations alone: what axe-core has passed and left open is by far the most of what it says
     found = page.evaluate("options => axe.run(document, options).then(found => found.violations)", options)
     return [
