@@ -17,7 +17,9 @@ from .terminal_progress import TerminalProgress
 
 # Each module has add_arguments(parser) and run(args, progress) -> Result, which raises ResultError for what the user
 # did wrong; args.log is the file of its finished items, if any. Name: module, one line of help.
-PARTS: dict[str, tuple[str, str]] = {}
+PARTS: dict[str, tuple[str, str]] = {
+    "structured": ("coladlm.cli.bench_structured", "tasks with strict rules, for a pair of tiny models"),
+}
 EXAMPLES = """\
 examples:
   python -m coladlm bench PART --help

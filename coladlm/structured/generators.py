@@ -64,7 +64,7 @@ def held_out_instances(task: str, size: int, count: int, seed: int) -> list[Inst
     if is_free(task):
         return list(itertools.islice(_instances(task, size, random), count))
     found: dict[str, Instance] = {}
-    for drawn in itertools.islice(_instances(task, size, random), 64 * HELD_OUT * count):
+    for drawn in itertools.islice(_instances(task, size, random), 16 * HELD_OUT * count):
         if is_held_out(drawn):
             found.setdefault(drawn.prompt, drawn)
         if len(found) == count:
@@ -117,6 +117,11 @@ def _free(kinds: int) -> Callable[[Random, int], tuple[str, str]]:
     return draw
 
 
+def longest_completion(size: int) -> int:
+    """The most brackets of a word of `size` that a model has to complete it with."""
+    return size // 2 + (size // 4 if size in BRACKETS else size // 16)
+
+
 def _prefix(kinds: int) -> Callable[[Random, int], tuple[str, str]]:
     def draw(random: Random, size: int) -> tuple[str, str]:
         """Cut where something is open, at a quarter to three quarters; longer words near the middle, so that what
@@ -124,8 +129,7 @@ def _prefix(kinds: int) -> Callable[[Random, int], tuple[str, str]]:
         """
         word = balanced_word(random, kinds, size)
         heights = list(itertools.accumulate((1 if bracket in "([{" else -1 for bracket in word), initial=0))
-        reach = size // 4 if size in BRACKETS else size // 16
-        places = range(size // 2 - reach, size // 2 + reach + 1)
+        places = range(size - longest_completion(size), longest_completion(size) + 1)
         cut = random.choice([place for place in places if heights[place]])
         return f"P{kinds}:{word[:cut]}", word[cut:]
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..baseline.transformer import TransformerConfig
+from ..checkpoint.saving import write_json
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..settings import SamplerSettings
 from ..structured.generators import training_instance
@@ -32,12 +33,13 @@ from .precision import choose_dtype
 from .stages import Place, keep_memory, run_dit, run_vae
 from .vae import VAEObjective
 
+FACTS = "training.json"  # of each stage its steps, tokens and minutes of processor time
 MODELS = ("cola", "transformer")
 ROWS = Rows(longest=96, bucket=16)
 MAX_TOKENS = 320  # that the transformer may write, though no row of training is so long
 BLOCK, CHANNELS, HEAD_DIM = 4, 16, 32
 VALIDATION_INSTANCES = 256
-VAE_SHARE = 0.1  # of the Cola-DLM's time
+VAE_SHARE = 0.17  # of the Cola-DLM's time
 SAMPLER = SamplerSettings(
     steps=16,
     stagger=1.0,
@@ -89,6 +91,9 @@ def train(folder: Path, pair: Pair) -> None:
         settings = _settings(pair, 1.0, optimizer="muon")
         baseline.train(place, TRANSFORMER, settings, _report("transformer"))
         baseline.export(place.folder, folder / "transformer")
+    stages = {"vae": "vae", "dit": "dit", "transformer": baseline.FOLDER}
+    facts = {name: baseline.training_facts(place.folder / stage) for name, stage in stages.items()}
+    write_json(folder / FACTS, facts)
 
 
 def _train_cola(place: Place, pair: Pair, result: Path) -> None:
