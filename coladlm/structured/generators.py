@@ -110,6 +110,10 @@ def balanced_word(random: Random, kinds: int, length: int) -> str:
     return "".join(word)
 
 
+def _kinds(count: int) -> str:
+    return f"{count} kind{'s' if count > 1 else ''}"
+
+
 def _free(kinds: int) -> Callable[[Random, int], tuple[str, str]]:
     def draw(random: Random, size: int) -> tuple[str, str]:
         return f"F{kinds}:{size}=", balanced_word(random, kinds, size)
@@ -189,10 +193,10 @@ def _json_value(random: Random, kind: str) -> str:
 
 BRACKETS, LONGER_BRACKETS = (8, 16, 32, 64), (128, 256)
 TASKS: Mapping[str, Task] = {
-    **{f"dyck{k}": Task(f"balanced brackets, {k} kind{'s' if k > 1 else ''}, free", "brackets", BRACKETS, _free(k),
-                        LONGER_BRACKETS, unique=False) for k in (1, 2, 3)},
-    **{f"close{k}": Task(f"balanced brackets, {k} kind{'s' if k > 1 else ''}, completing", "brackets", BRACKETS,
-                         _prefix(k), LONGER_BRACKETS, unique=False) for k in (1, 2, 3)},
+    **{f"dyck{k}": Task(f"free brackets of {_kinds(k)}", "brackets", BRACKETS, _free(k), LONGER_BRACKETS, unique=False)
+       for k in (1, 2, 3)},
+    **{f"close{k}": Task(f"completing brackets of {_kinds(k)}", "brackets", BRACKETS, _prefix(k), LONGER_BRACKETS,
+                         unique=False) for k in (1, 2, 3)},
     "copy": Task("copying", "letters", (4, 8, 16, 32), _copy),
     "reverse": Task("reversing", "letters", (4, 8, 16, 32), _reverse),
     "sort": Task("sorting", "letters", (4, 8, 16), _sort),

@@ -39,7 +39,7 @@ ROWS = Rows(longest=96, bucket=16)
 MAX_TOKENS = 320  # that the transformer may write, though no row of training is so long
 BLOCK, CHANNELS, HEAD_DIM = 4, 16, 32
 VALIDATION_INSTANCES = 256
-VAE_SHARE = 0.17  # of the Cola-DLM's time
+VAE_SHARE = 0.133  # of the Cola-DLM's time
 SAMPLER = SamplerSettings(
     steps=16,
     stagger=1.0,
@@ -72,7 +72,7 @@ class Pair:
     """
 
     only: str | None = None
-    minutes: float = 12.0
+    minutes: float = 9.0
     steps: int | None = None
     instances: int = 300_000
     tokens: int = 2048  # a batch

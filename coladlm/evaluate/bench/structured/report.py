@@ -25,14 +25,15 @@ def report(pair: Pair, request: Request, answers: Answers, command: str, trainin
     """The result of the bench. training: of each stage, its tokens and minutes; as `train.structured` wrote it."""
     block = pair.cola.block_size
     tables = [_by_task(request, answers), _by_size(request, answers)]
-    charts = [_size_chart(request, answers, task) for task in ("dyck2", "close2", "copy", "recall")
+    charts = [_size_chart(request, answers, task) for task in ("dyck2", "close2", "sort", "json")
               if task in request.tasks]  # fmt: skip
     free = _free_words(request, answers)
     if free.rows:
         tables.append(free)
-    if _read_from_left(request):
-        tables += [_stretches(request, answers)]
-        charts += [_places_in_block(request, answers, block)]
+    if any(task != "json" for task in request.tasks):
+        tables.append(_stretches(request, answers))
+    if any(TASKS[task].unit == "brackets" for task in request.tasks):
+        charts.append(_places_in_block(request, answers, block))
     tables += [_holes(answers, block), _models(pair, training), _seconds(request, answers)]
     return Result(
         part="structured",
@@ -42,7 +43,7 @@ def report(pair: Pair, request: Request, answers: Answers, command: str, trainin
                "parameters": pair.cola.parameters, "transformer parameters": pair.transformer.parameters},
         machine=machine_facts(),
         seconds=round(answers.seconds, 1),
-        findings=list(_findings(request, answers)),
+        findings=[*_findings(request, answers), *_on_time(training)],
         tables=tables,
         charts=charts,
         settings={**pair.settings.to_dict(), "items": request.items, "seed": request.seed},
@@ -55,6 +56,10 @@ def _cells(answers: Answers, writer: str, request: Request, keep: Callable[[str,
 
 def _trained(task: str, size: int) -> bool:
     return size in TASKS[task].sizes
+
+
+def _sized(task: str, size: int) -> str:
+    return f"{size} {TASKS[task].unit if size > 1 else TASKS[task].unit.removesuffix('s')}"
 
 
 def _share_of_task(answers: Answers, writer: str, task: str) -> Interval:
@@ -71,8 +76,9 @@ def _by_task(request: Request, answers: Answers) -> Table:
     return Table(
         "Exactly right, by task",
         "Share of answers that a strict validator takes and that end by themselves, over the sizes that training had. "
-        "No prompt was in the training, but for those of the free tasks, which are all alike. The VAE alone reads a "
-        "right answer and gives it back.",
+        "No prompt was in the training, but for those of free brackets, of which there is one for each size. The VAE "
+        "alone reads a right answer and gives it back. Where all answers are alike, drawing them again tells nothing, "
+        "and the interval has no width.",
         ["task", *(NAMES[w] for w in WRITERS)],
         rows,
     )
@@ -81,8 +87,7 @@ def _by_task(request: Request, answers: Answers) -> Table:
 def _by_size(request: Request, answers: Answers) -> Table:
     rows: list[list[TableCell]] = []
     for task, size in request.cells():
-        unit = TASKS[task].unit if size > 1 else TASKS[task].unit.removesuffix("s")
-        label = f"{size} {unit}" + ("" if _trained(task, size) else ", longer than any in training")
+        label = _sized(task, size) + ("" if _trained(task, size) else ", longer than any in training")
         rows.append([TASKS[task].label, label, *(share_right([answers.cells[w, task, size]]) for w in WRITERS)])
     return Table(
         "Exactly right, by size", "The same for each size.", ["task", "size", *(NAMES[w] for w in WRITERS)], rows
@@ -116,11 +121,6 @@ def _free_words(request: Request, answers: Answers) -> Table:
     )  # fmt: skip
 
 
-def _read_from_left(request: Request) -> list[str]:
-    """The tasks whose first error has a place."""
-    return [task for task in request.tasks if task != "json"]
-
-
 def _stretches(request: Request, answers: Answers) -> Table:
     def stretch(instance: Instance, place: int) -> int | None:
         found = (start for start, end in STRETCHES if start <= place < end and place < len(instance.answer))
@@ -148,13 +148,16 @@ def _places_in_block(request: Request, answers: Answers, block: int) -> Chart:
 
     lines = []
     for writer in WRITERS:
-        cells = _cells(answers, writer, request, lambda task, size: task != "json" and _trained(task, size))
+        cells = _cells(
+            answers, writer, request, lambda task, size: TASKS[task].unit == "brackets" and _trained(task, size)
+        )
         found = [(place + 1, f) for place, f in enumerate(risk(cells, place_in_block, range(block))) if f is not None]
         lines.append(Line(NAMES[writer], [place for place, _ in found], [figure for _, figure in found]))
     return Chart(
         "Where answers go wrong first: within the block",
         f"How often an answer that is right so far goes wrong at its next symbol, by that symbol's place in a block of "
-        f"{block}; the transformer knows no blocks, so its line shows what the places alone do.",
+        f"{block}. Of brackets alone, whose answers begin anywhere in a block. The transformer knows no blocks: its "
+        "line shows what the places themselves do.",
         "place in the block", "share that goes wrong", lines,
     )  # fmt: skip
 
@@ -202,7 +205,7 @@ def _seconds(request: Request, answers: Answers) -> Table:
         for size in sorted({sizes[0], TASKS[task].sizes[-1], sizes[-1]}):
             cells = [answers.cells[w, task, size] for w in ("cola", "transformer")]
             each = [cell.seconds / max(1, len(cell.answers)) for cell in cells]
-            rows.append([TASKS[task].label, f"{size} {TASKS[task].unit}", *(round(s, 4) for s in each)])
+            rows.append([TASKS[task].label, _sized(task, size), *(round(s, 4) for s in each)])
     return Table(
         SECONDS,
         f"By the clock, up to {request.items} answers at once on this machine. Another run gives other seconds; all "
@@ -238,6 +241,16 @@ def _findings(request: Request, answers: Answers) -> Iterator[str]:
     yield from _on_seconds(answers)
 
 
+def _on_time(training: Mapping[str, Any]) -> Iterator[str]:
+    tokens = [training.get(stage, {}).get("tokens") for stage in ("dit", "transformer")]
+    if all(tokens):
+        dit, transformer = (f"{count / 1e6:.1f} million" for count in tokens)
+        yield (
+            f"In equal time the DiT saw {dit} tokens and the transformer {transformer}. This compares what minutes "
+            "buy, not the most that either architecture can do."
+        )
+
+
 def _on_length(request: Request, answers: Answers) -> Iterator[str]:
     longer = [(task, size) for task, size in request.cells() if not _trained(task, size)]
     if longer:
@@ -252,7 +265,9 @@ def _on_length(request: Request, answers: Answers) -> Iterator[str]:
 def _on_holes(answers: Answers) -> Iterator[str]:
     shares = _hole_shares(answers, sorted({hole.place for hole in answers.holes}))
     cola, left, scores = (shares[way] for way in PLACES)
-    compared = "more than" if cola.low > left.high else "less than" if cola.high < left.low else "no more or less than"
+    compared = "not to be told apart from"
+    if cola.low > left.high or cola.high < left.low:
+        compared = "more than" if cola.low > left.high else "less than"
     yield (
         f"A bracket missing in the middle: the Cola-DLM, which sees the rest of the block, puts the right one in "
         f"{figure_of(cola, 2)} of the holes, {compared} the transformer from the left ({figure_of(left, 2)}); the "
