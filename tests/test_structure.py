@@ -18,7 +18,7 @@ LIBRARY = (
     ("settings",),
     ("recipe", "tokenizer", "networks", "hardware"),
     ("sampling",),
-    ("checkpoint", "trace"),
+    ("checkpoint", "trace", "structured"),
     ("model", "baseline"),
     ("batch",),
     ("latent",),

@@ -19,9 +19,10 @@ from .terminal_progress import TerminalProgress
 # did wrong; args.log is the file of its finished items, if any. Name: module, one line of help.
 PARTS: dict[str, tuple[str, str]] = {
     "tasks": ("coladlm.cli.bench_tasks", "answer the eight tasks of the published evaluation"),
+    "structured": ("coladlm.cli.bench_structured", "tasks with strict rules, for a pair of tiny models"),
     "long": ("coladlm.cli.bench_long", "what context gives, long texts, recall over a distance, time and memory"),
-    "cost": ("coladlm.cli.bench_cost", "quality, variety and seconds by the settings of the sampler"),
     "likelihood": ("coladlm.cli.bench_likelihood", "how likely real text is, as a bound and from samples"),
+    "cost": ("coladlm.cli.bench_cost", "quality, variety and seconds by the settings of the sampler"),
 }
 EXAMPLES = """\
 examples:

@@ -82,6 +82,8 @@ def train(place: Place, config: TransformerConfig, settings: LoopSettings, repor
         lambda step: corpus.batch(step, place.tokens, settings.seed),
         place.valid(), settings, folder, place.device, place.dtype,
     )  # fmt: skip
+    if settings.clock == "processor":  # its seconds are the processor's already
+        return training.run(report)
     before = _last(folder, "valid").get("cpu_seconds", 0.0) - time.process_time()
     training.run(report, lambda _: {"cpu_seconds": round(before + time.process_time(), 1)})
 
@@ -92,7 +94,7 @@ def export(run: Path, folder: Path) -> None:
     CheckpointError.
     """
     before = _before(run / FOLDER)
-    trained = {part: _added(before.get(part, {}), _trained(run / part)) for part in (FOLDER, "dit")}
+    trained = {part: _added(before.get(part, {}), training_facts(run / part)) for part in (FOLDER, "dit")}
     network = load_average(Transformer(_config(run / FOLDER)), run / FOLDER, "network.")
     tokenizer = load_tokenizer(run / "tokenizer.json")
     save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
@@ -107,8 +109,8 @@ def _config(folder: Path) -> TransformerConfig:
     return TransformerConfig.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
 
 
-def _trained(folder: Path) -> dict[str, float]:
-    """Steps, tokens and minutes by the clock, from a stage's metrics; minutes of processor time where it kept them."""
+def training_facts(folder: Path) -> dict[str, float]:
+    """Steps, tokens and minutes by a stage's clock, from its metrics; minutes of the processor where it kept them."""
     if not (folder / "metrics.jsonl").is_file():
         return {}
     last, valid = _last(folder, "train"), _last(folder, "valid")

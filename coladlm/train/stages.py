@@ -106,13 +106,18 @@ def begin_from(place: Place, checkpoint: Path, data: Path) -> None:
 
 
 def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settings: LoopSettings,
-            report: Report) -> None:  # fmt: skip
-    """Trains the text VAE; `config` counts for the first start, a resumed run keeps its own."""
+            report: Report, meaning: Tensor | None = None) -> None:  # fmt: skip
+    """Trains the text VAE; `config` counts for the first start, a resumed run keeps its own.
+
+    meaning: (vocab_size, latent_dim), what latents are pulled towards; by the company that tokens keep if absent.
+    """
     corpus = place.corpus("train")
     config = _kept_config(place.folder / "vae", config, TextVAEConfig.from_dict)
-    meaning = token_meaning(corpus.ids, config.vocab_size, config.latent_dim, corpus.end)
+    if meaning is None:
+        found = token_meaning(corpus.ids, config.vocab_size, config.latent_dim, corpus.end)
+        meaning = torch.from_numpy(found)
     torch.manual_seed(settings.seed)
-    stage = VAEStage(config, torch.from_numpy(meaning), corpus.pad, objective)
+    stage = VAEStage(config, meaning, corpus.pad, objective)
     _train(place, "vae", stage, corpus, settings, report)
     (place.folder / "vae" / "neighbours.json").write_text(
         json.dumps(_neighbours(load_vae(place.folder), place.tokenizer(), corpus.pad), indent=1), encoding="utf-8"

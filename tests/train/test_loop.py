@@ -1,6 +1,7 @@
 """The loop: it learns, it goes on after a kill as if nothing had happened, and its schedule fills its limit."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -148,3 +149,19 @@ def test_a_step_is_random_by_seed_and_step_alone():
 def test_exactly_one_limit_is_wanted():
     with pytest.raises(ValueError, match="minutes is None and steps is None"):
         LoopSettings()
+
+
+def test_the_processor_clock_does_not_count_waiting_and_the_wall_clock_does(tmp_path):
+    seconds = {}
+    for clock in ("processor", "wall"):
+        run = training(tmp_path / clock, steps=3, clock=clock)
+        drawn = run.batch
+        run.batch = lambda step, drawn=drawn: time.sleep(0.5) or drawn(step)
+        run.run()
+        seconds[clock] = run.seconds
+    assert seconds["processor"] < 1.5 <= seconds["wall"]
+
+
+def test_an_unknown_clock_is_refused():
+    with pytest.raises(ValueError, match="clock is 'sun'"):
+        LoopSettings(steps=1, clock="sun")

@@ -1,0 +1,87 @@
+"""The pair on structured tasks: equal in size, trained by one command that goes on where it was stopped."""
+
+import json
+
+import pytest
+import torch
+
+from coladlm import ColaDLM
+from coladlm.baseline.baseline import Baseline
+from coladlm.baseline.transformer import Transformer
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.text_vae import TextVAE
+from coladlm.structured.vocabulary import make_tokenizer
+from coladlm.train.corpus import Corpus
+from coladlm.train.curves import read_metrics
+from coladlm.train.structured import DIT, ROWS, TRANSFORMER, VAE, Pair, codes, main, write_corpus
+
+
+def parameters(*networks):
+    return sum(parameter.numel() for network in networks for parameter in network.parameters())
+
+
+def train(folder, steps, *more):
+    options = f"--out {folder} --steps {steps} --instances 40 --tokens 256"
+    return main([*options.split(), *more])
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A pair after one step of each stage, then one more."""
+    folder = tmp_path_factory.mktemp("pair")
+    assert train(folder, 1) == 0
+    assert train(folder, 2) == 0
+    return folder
+
+
+def test_the_two_models_are_of_equal_size():
+    cola, transformer = parameters(TextVAE(VAE), BlockCausalDiT(DIT)), parameters(Transformer(TRANSFORMER))
+    assert abs(cola / transformer - 1) < 0.05
+
+
+def test_every_stage_goes_on_where_it_was(pair):
+    for stage in ("vae", "dit", "baseline"):
+        assert [m["step"] for m in read_metrics(pair / "run" / stage) if m["kind"] == "valid"] == [1, 2]
+
+
+def test_the_results_are_models_with_the_same_tokenizer(pair):
+    cola = ColaDLM.from_pretrained(pair / "cola", "cpu", "float32")
+    transformer = Baseline.from_pretrained(pair / "transformer", "cpu", "float32")
+    assert cola.tokenizer.to_str() == transformer.tokenizer.to_str()
+    assert transformer.training["baseline"]["steps"] == transformer.training["dit"]["steps"] == 2
+
+
+def test_a_finished_pair_is_written_again_without_training(pair):
+    files = [pair / "transformer" / "model.safetensors", *(pair / "cola").rglob("*.safetensors")]
+    before = [file.read_bytes() for file in files]
+    assert train(pair, 2) == 0
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_one_of_the_two_may_be_trained_alone(tmp_path):
+    assert train(tmp_path, 1, "--only", "transformer") == 0
+    assert (tmp_path / "transformer").is_dir() and not (tmp_path / "cola").exists()
+
+
+def test_the_corpus_follows_from_the_seed_and_fits_its_rows(tmp_path):
+    for name in ("a", "b", "c"):
+        write_corpus(tmp_path / name, Pair(instances=500, seed=int(name == "c")))
+    a, b, c = ((tmp_path / name / "train.u16").read_bytes() for name in ("a", "b", "c"))
+    assert a == b != c
+    tokenizer = json.loads((tmp_path / "a" / "tokenizer.json").read_text())
+    assert tokenizer["model"]["merges"] == []
+    corpus = Corpus(tmp_path / "a" / "train.u16", make_tokenizer(), ROWS)
+    assert len(corpus) == 500 and max(corpus.ends - corpus.starts) <= ROWS.longest
+
+
+def test_the_codes_of_symbols_lie_apart():
+    distances = torch.cdist(codes(), codes()).fill_diagonal_(9)
+    assert distances.min() > 2.5
+
+
+def test_a_corpus_of_another_kind_gets_one_line(tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "train.u16").write_bytes(b"")
+    assert train(tmp_path, 1) == 2
+    assert "train.u16: expected a file of uint16 token ids" in capsys.readouterr().err
