@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ....structured.generators import TASKS, Instance, is_free
-from ..intervals import Interval, mean_interval
+from ..intervals import Interval, share_interval
 from ..machine import machine_facts
 from ..results import Cell as TableCell
 from ..results import Chart, Line, Result, Table, figure_of
@@ -77,8 +77,8 @@ def _by_task(request: Request, answers: Answers) -> Table:
         "Exactly right, by task",
         "Share of answers that a strict validator takes and that end by themselves, over the sizes that training had. "
         "No prompt was in the training, but for those of free brackets, of which there is one for each size. The VAE "
-        "alone reads a right answer and gives it back. Where all answers are alike, drawing them again tells nothing, "
-        "and the interval has no width.",
+        "alone reads a right answer and gives it back. Where all answers are alike, the interval is the exact one of "
+        "Clopper and Pearson.",
         ["task", *(NAMES[w] for w in WRITERS)],
         rows,
     )
@@ -163,7 +163,7 @@ def _places_in_block(request: Request, answers: Answers, block: int) -> Chart:
 
 
 def _hole_shares(answers: Answers, places: Sequence[int]) -> dict[str, Interval]:
-    return {way: mean_interval([float(text == hole.bracket) for hole, text in zip(answers.holes, found, strict=True)
+    return {way: share_interval([float(text == hole.bracket) for hole, text in zip(answers.holes, found, strict=True)
                                 if hole.place in places]) for way, found in answers.fills.items()}  # fmt: skip
 
 
@@ -254,7 +254,7 @@ def _on_time(training: Mapping[str, Any]) -> Iterator[str]:
 def _on_length(request: Request, answers: Answers) -> Iterator[str]:
     longer = [(task, size) for task, size in request.cells() if not _trained(task, size)]
     if longer:
-        shares = {w: mean_interval([v for cell in longer for v in rights(answers.cells[(w, *cell)])])
+        shares = {w: share_interval([v for cell in longer for v in rights(answers.cells[(w, *cell)])])
                   for w in ("cola", "transformer")}  # fmt: skip
         yield (
             f"Beyond the lengths of the training (128 and 256 brackets) the transformer has "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ....structured.generators import Instance
 from ....structured.validators import first_error, is_balanced, is_right
-from ..intervals import Interval, mean_interval, ratio_interval
+from ..intervals import Interval, share_interval, ratio_interval
 from .answers import Cell
 from .writers import Answer
 
@@ -18,13 +18,13 @@ def rights(cell: Cell) -> list[float]:
 
 def share_right(cells: Iterable[Cell]) -> Interval:
     """Over all answers of several cells."""
-    return mean_interval([value for cell in cells for value in rights(cell)])
+    return share_interval([value for cell in cells for value in rights(cell)])
 
 
 def share_balanced(cells: Iterable[Cell]) -> Interval:
     """Of free words: balanced and not empty, whatever their length."""
     kinds = {"1": "()", "2": "()[]", "3": "()[]{}"}
-    return mean_interval(
+    return share_interval(
         [float(a.ended and a.text != "" and is_balanced(a.text, kinds[x.prompt[1]]))
          for cell in cells for x, a in zip(cell.instances, cell.answers, strict=True)]
     )  # fmt: skip
