@@ -11,6 +11,8 @@ from coladlm.evaluate.bench.results import Cell, Chart, Result, Table, figure_of
 
 from .chart_svg import chart_svg
 
+BUNDLED = "bundled"  # how results call the model that ships
+
 
 def results_html(results: Sequence[Result], fingerprint: str | None) -> str:
     """All results, each to unfold, the first open. fingerprint: of the model that is loaded."""
@@ -42,11 +44,11 @@ def _made(result: Result, fingerprint: str | None) -> str:
 
 def _whose(model: Mapping[str, Any]) -> str:
     name = str(model.get("name") or "a model without a name")
-    return "the bundled model" if name == "bundled" else name
+    return "the bundled model" if name == BUNDLED else name
 
 
 def _is_other(model: Mapping[str, Any], fingerprint: str | None) -> bool:
-    return bool(model.get("fingerprint")) and model["fingerprint"] != fingerprint
+    return model.get("name") == BUNDLED and model.get("fingerprint") != fingerprint
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ....structured.generators import Instance
 from ....structured.validators import first_error, is_balanced, is_right
-from ..intervals import Interval, share_interval, ratio_interval
+from ..intervals import Interval, ratio_interval, share_interval
 from .answers import Cell
 from .writers import Answer
 
