@@ -230,7 +230,8 @@ def _check(trace: Trace, spot: Spot) -> None:
         raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected one of {OPERATION!r}")
     sequences, blocks, steps = trace.z.shape[:3]
     inside = 0 <= spot.sequence < sequences and 0 <= spot.block < blocks and 0 <= spot.step < steps
-    if not inside or not trace.active[spot.sequence, spot.block] or not trace.recorded[spot.block, spot.step]:
+    there = inside and trace.active[spot.sequence, spot.block] and trace.recorded[spot.block, spot.step]
+    if not there or not trace.t[spot.sequence, spot.block, spot.step].any():  # or its block was ended before
         raise BranchError(
             f"there is no state before step {spot.step} of block {spot.block} of sequence {spot.sequence} in the trace"
         )

@@ -225,7 +225,12 @@ def _settled(trace: Trace) -> NDArray[np.int64]:
     chosen = (trace.token_ids >= 0) & (trace.active & trace.finished)[..., None]
     if trace.preview_ids is None:
         return np.full(chosen.shape, -1)
-    return np.where(chosen, settled_step(trace.preview_ids, trace.token_ids), -1)
+    steps = np.arange(trace.recorded.shape[1])
+    last = np.where(trace.recorded, steps, -1).max(1, initial=-1)
+    # a block that was ended early keeps its words for the steps that it did not take
+    ended = (trace.finished[:, None] & (steps > last[:, None]))[:, :, None]
+    read = np.where(ended, trace.token_ids[:, :, None], trace.preview_ids)
+    return np.where(chosen, settled_step(read, trace.token_ids), -1)
 
 
 def _guidance(trace: Trace, there: NDArray[np.bool_]) -> GuidanceMeasures:

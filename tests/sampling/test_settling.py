@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
+from coladlm.latent.branch import BranchError, Spot, plan_branch
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.sampling.settling import Settling
 from coladlm.sampling.shared_run import SharedRun
+from coladlm.trace.measures import measure
 from coladlm.trace.recorder import TraceRecorder
 
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]
@@ -143,6 +145,23 @@ def test_a_recorded_run_is_replayed_to_the_same_text(model):
     assert not trace.recorded.all() and trace.recorded[:, 0].all() and trace.finished.all()
     *_, again = run(model, Recipe.from_json(recipe.to_json()))
     assert again.texts == finished.texts
+
+
+def test_a_trace_knows_when_words_settled_and_where_there_is_nothing_to_branch_from(model):
+    recipe = Recipe("generate", ("", PROMPTS[1]), SETTLED, 1, {}, model.fingerprint)
+    recorder, alone = TraceRecorder(recipe), TraceRecorder(dataclasses.replace(recipe, texts=("",)))
+    for watched in (recorder, alone):
+        for _ in watched.watch(run(model, watched.recipe)):
+            pass
+    trace, own = recorder.trace(), alone.trace()
+    taken = int(own.recorded[0].sum())
+    assert taken < SETTLED.steps
+    settled = measure(own).settled[0, 0]
+    assert (settled <= taken - 1 - SETTLED.stop_when_settled).all() and settled.max() > 0
+    assert (measure(trace).settled[0, 0] == settled).all()
+    plan_branch(model, trace, Spot(0, 0, taken - 1))
+    with pytest.raises(BranchError, match="no state before step"):
+        plan_branch(model, trace, Spot(0, 0, taken))
 
 
 def test_an_inversion_takes_every_step(model):

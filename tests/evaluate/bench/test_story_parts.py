@@ -19,12 +19,10 @@ from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from ...small_baseline import baseline, stories  # noqa: F401
 
 NAMED = (
-    "One day there was a cat named {}. It ran to the {} and sat down. The sun was warm. It was very happy there and \
-went to sleep. Then it went home to see the dog. The dog said hello and the cat said hello too. They sat there in \
-the sun all day. Then they went home and had milk. They were very happy to be home again. The cat went to sleep."
+    "One day there was a cat named {}. It ran to the {} and sat down. The sun was warm. It was very happy there and "
+    "went to sleep. Then it went home to see the dog. The dog said hello and the cat said hello too. They sat there in the "
+    "sun all day. Then they went home and had milk. They were very happy to be home again. The cat went to sleep."
 )
-
-
 SHORT = "The {} was warm. It was happy there."
 
 
