@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from pathlib import Path
 
 from ..baseline.baseline import BaselineSettings
@@ -22,7 +23,7 @@ START = part.Request()
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_story_arguments(parser)
     for name, what in (("prompts", "first sentences of held-out stories"), ("max-new-tokens", "after each of them"),
-                       ("batch", "texts at once")):  # fmt: skip
+                       ("batch", "texts at once"), ("alone", "texts one by one")):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=getattr(START, name.replace("-", "_")), metavar="N",
                             help=f"{what} (%(default)s)")  # fmt: skip
     parser.add_argument("--judge", type=Path, metavar="PATH", help="a causal language model: folder or .gguf file")
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Progress) -> Result:
     try:
-        request = part.Request(args.prompts, args.max_new_tokens, args.batch, args.seed)
+        request = part.Request(args.prompts, args.max_new_tokens, args.batch, args.alone, args.seed)
         judge = None if args.judge is None else Judge.from_pretrained(args.judge)
         with open_bench(args, "cost", request, progress) as bench:
             return _measure(bench, request, judge)
@@ -48,9 +49,10 @@ def _measure(bench: StoryBench, request: part.Request, judge: Judge | None) -> R
     counts = measuring.item("settled", lambda: part.settled_blocks(model, prompts, own, request.batch))
     limit = part.count_to_look_at(list(every.values()))
     found = {name: part.figures(texts, prompts, baseline, judge, limit) for name, texts in every.items()}
-    names = {k: f"stop when settled {k}" for k in part.PATIENCES}
-    settled = part.settled_table(counts, own.steps, every[part.OWN], {k: every[name] for k, name in names.items()},
-                                 {k: found[name] for k, name in names.items()})  # fmt: skip
+    names = {0: part.OWN, **{k: f"stop when settled {k}" for k in part.PATIENCES}}
+    alone = {k: part.take(measuring, f"alone, {k}", lambda k=k: part.written(
+        model, prompts[: request.alone], dataclasses.replace(own, stop_when_settled=k), 1)) for k in names}  # fmt: skip
+    settled = part.settled_table(counts, own.steps, {k: every[name] for k, name in names.items()}, alone, request.batch)
     judged = judge is not None
     return bench.result(
         "Quality against cost",
@@ -83,9 +85,9 @@ def _texts(
 
 def _findings(found: dict[str, part.Figures], settled: Table) -> list[str]:
     own, other, real = found[part.OWN], found["transformer, temperature 0.8"], found["real text"]
-    times = own.seconds.value / other.seconds.value
+    times = own.seconds.value / other.seconds.value if own.seconds and other.seconds else math.nan
     said = "; ".join(f"k = {k} saves {figure_of(saved)} % of the steps and changes {figure_of(changed)} % of the tokens"
-                     for k, saved, changed, *_ in settled.rows)  # fmt: skip
+                     for k, saved, changed, *_ in settled.rows[1:])  # fmt: skip
     return [
         f"As it ships the model takes {times:.1f} times as long for a text as the transformer at temperature 0.8, and "
         f"surprises the reader more: {figure_of(own.fluency)} against {figure_of(other.fluency)} a word, where real "

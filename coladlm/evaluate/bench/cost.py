@@ -36,23 +36,26 @@ OWN = "as it ships"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """prompts: first sentences of held-out stories. max_new_tokens: after each. batch: texts at once."""
+    """prompts: first sentences of held-out stories. max_new_tokens: after each. batch: texts at once. alone: prompts
+    that are gone on with one by one, for what `stop_when_settled` saves there.
+    """
 
-    prompts: int = 20
+    prompts: int = 32
     max_new_tokens: int = 32
-    batch: int = 20
+    batch: int = 4
+    alone: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("prompts", 2), ("max_new_tokens", 4), ("batch", 1)):
+        for name, least in (("prompts", 2), ("max_new_tokens", 4), ("batch", 1), ("alone", 1)):
             if getattr(self, name) < least:
                 raise EvaluationError(f"{name} is {getattr(self, name)}, expected {least} or more")
 
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """What was written with one setting: an entry for each text; seconds: of the processor, of its share of a batch.
-    steps: mean number of steps that its blocks took in the batch.
+    """What was written with one setting: an entry for each text. seconds: of the processor for a text, of each batch.
+    steps: mean number of steps that the blocks took in their batches.
     """
 
     texts: list[str]
@@ -84,7 +87,7 @@ def written(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, b
             steps, blocks = steps + isinstance(event, Step), blocks + isinstance(event, BlockDone)
             if isinstance(event, Finished):
                 texts, ids = texts + event.texts, ids + event.token_ids
-        seconds += [(time.process_time() - begun) / len(part)] * len(part)
+        seconds.append((time.process_time() - begun) / len(part))
     return dataclasses.asdict(Texts(texts, ids, seconds, steps / max(1, blocks)))
 
 
@@ -101,7 +104,7 @@ def written_by_transformer(
         for event in baseline.sample(part, settings, list(range(start, start + len(part)))):
             if isinstance(event, Finished):
                 texts, ids = texts + event.texts, ids + event.token_ids
-        seconds += [(time.process_time() - begun) / len(part)] * len(part)
+        seconds.append((time.process_time() - begun) / len(part))
     return dataclasses.asdict(Texts(texts, ids, seconds))
 
 
@@ -109,7 +112,7 @@ def written_by_transformer(
 class Figures:
     """What the texts of one setting are worth. judged: under a judge, None without one."""
 
-    seconds: Interval
+    seconds: Interval | None
     fluency: Interval
     judged: Interval | None
     distinct: Interval
@@ -121,7 +124,7 @@ def figures(found: Texts, prompts: Sequence[str], reader: Baseline, judge: Judge
     distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0)
     repeated = mean_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
     return Figures(
-        mean_interval(found.seconds),
+        mean_interval(found.seconds) if found.seconds else None,
         per_word(reader.log_likelihood(found.texts, prompts)),
         None if judge is None else per_word(judge.log_likelihood(found.texts, prompts)),
         distinct,
@@ -175,7 +178,7 @@ def curves(found: Mapping[str, Figures], own: SamplerSettings, judged: bool) -> 
     who = "the judge" if judged else "the transformer"
     charts = []
     for x_of, title, x in (
-        (lambda f: f.seconds.value, "Fluency and cost", "processor seconds a text"),
+        (lambda f: f.seconds.value if f.seconds else 0.0, "Fluency and cost", "processor seconds a text"),
         (lambda f: f.distinct.value, "Fluency and variety", "distinct 2-grams"),
     ):
         lines = [Line(word, [x_of(found[key]) for key, _ in keys], [of(found[key]) for key, _ in keys],
@@ -230,33 +233,35 @@ def _count(steps: Sequence[Step], words: Sequence[Any], done: BlockDone) -> np.n
     return counts
 
 
-def settled_table(counts: Sequence[Any], steps: int, base: Texts, online: Mapping[int, Texts],
-                  found: Mapping[int, Figures]) -> Table:  # fmt: skip
-    """A row for each patience."""
+def settled_table(counts: Sequence[Any], steps: int, online: Mapping[int, Texts], alone: Mapping[int, Texts],
+                  batch: int) -> Table:  # fmt: skip
+    """A row for each patience. online: texts in batches of `batch`, alone: some of them one by one, both from 0 on."""
     each = np.array(counts, float)  # (texts, patiences, 4)
-    rows: list[list[Cell]] = []
+    rows: list[list[Cell]] = [
+        [0, None, None, None, online[0].steps, mean_interval(online[0].seconds), mean_interval(alone[0].seconds)]
+    ]
     for column, patience in enumerate(PATIENCES):
         items = each[:, column]
-        taken = interval(items, lambda x: 100 * (1 - x[..., 1].sum(-1) / x[..., 0].sum(-1) / steps))
+        saved = interval(items, lambda x: 100 * (1 - x[..., 1].sum(-1) / x[..., 0].sum(-1) / steps))
         changed = interval(items, lambda x: 100 * x[..., 3].sum(-1) / x[..., 2].sum(-1))
-        same = mean_interval(
-            [100.0 * (a == b) for a, b in zip(base.token_ids, online[patience].token_ids, strict=True)]
-        )
-        rows.append([patience, taken, changed, same, online[patience].steps, found[patience].seconds])
+        pairs = zip(online[0].token_ids, online[patience].token_ids, strict=True)
+        same = mean_interval([100.0 * (a == b) for a, b in pairs])
+        rows.append([patience, saved, changed, same, online[patience].steps, mean_interval(online[patience].seconds),
+                     mean_interval(alone[patience].seconds)])  # fmt: skip
     return Table(
         "Ending a block when its words have settled",
-        f"A block has {steps} steps and is ended when its words have not changed for k of them. Tokens changed: of a "
-        "block after the same text. Texts unchanged: whole, where one changed token changes all that follows. A batch "
-        "goes on until its last text has settled, so it saves less than a text alone.",
-        ["k", "steps saved, alone, %", "tokens changed, %", "texts unchanged, %", "steps a block in the batch",
-         "processor seconds a text"],
+        f"A block has {steps} steps and is ended when its words have not changed for k of them; 0 takes all. Tokens "
+        "changed: of a block after the same text. Texts unchanged: whole, where one changed token changes all that "
+        "follows. A batch goes on until its last text has settled, so it saves less than a text alone.",
+        ["k", "steps saved, alone, %", "tokens changed, %", "texts unchanged, %", f"steps a block, {batch} at once",
+         f"seconds a text, {batch} at once", "seconds a text, alone"],
         rows,
     )  # fmt: skip
 
 
 def real_texts(excerpts: Sequence[Excerpt]) -> Texts:
     """Held-out text as if it had been written, at no cost."""
-    return Texts([e.text for e in excerpts], [[] for _ in excerpts], [0.0] * len(excerpts))
+    return Texts([e.text for e in excerpts], [[] for _ in excerpts], [])
 
 
 def take(measuring: Measuring, key: str, make: Any) -> Texts:

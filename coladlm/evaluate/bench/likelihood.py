@@ -34,7 +34,7 @@ class Request:
 
     stories: int = 24
     draws: int = 4
-    contexts: int = 128
+    contexts: int = 256
     samples: int = 4
     guidances: tuple[float, ...] = (1.5, 4.0)
     seed: int = 0

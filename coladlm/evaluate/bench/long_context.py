@@ -36,7 +36,7 @@ class Request:
     distances: tokens between a name and the place where it is asked for.
     """
 
-    items: int = 8
+    items: int = 6
     target: int = 16
     lengths: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096)
     draws: int = 4

@@ -20,8 +20,8 @@ from ...small_baseline import baseline, stories  # noqa: F401
 
 NAMED = (
     "One day there was a cat named {}. It ran to the {} and sat down. The sun was warm. It was very happy there and "
-    "went to sleep. Then it went home to see the dog. The dog said hello and the cat said hello too. They sat there in the "
-    "sun all day. Then they went home and had milk. They were very happy to be home again. The cat went to sleep."
+    "went to sleep. Then it went home to see the dog. The dog said hello and the cat said hello too. They sat there in "
+    "the sun all day. Then they went home and had milk. They were very happy to be home again. The cat went to sleep."
 )
 SHORT = "The {} was warm. It was happy there."
 
@@ -150,7 +150,7 @@ def test_the_memory_of_the_transformer_is_that_of_its_cache(baseline):  # noqa: 
 # cost
 
 
-COST = ("--prompts", "2", "--max-new-tokens", "4", "--batch", "2")
+COST = ("--prompts", "2", "--max-new-tokens", "4", "--batch", "2", "--alone", "1")
 
 
 def test_cost_has_a_row_for_every_setting(place, tmp_path, model, monkeypatch):
@@ -160,7 +160,7 @@ def test_cost_has_a_row_for_every_setting(place, tmp_path, model, monkeypatch):
     names = [row[0] for row in found.rows]
     assert names[:2] == ["real text", "as it ships"] and names[-1] == "transformer, temperature 1"
     assert len(names) == len(set(names)) == 2 + len(cost.settings_to_try(model.defaults)) - 1 + len(cost.TEMPERATURES)
-    assert [row[0] for row in settled.rows] == [1, 2, 3, 4]
+    assert [row[0] for row in settled.rows] == [0, 1, 2, 3, 4]
     assert len(result.charts) == 2 and "transformer, temperature" in [line.name for line in result.charts[0].lines]
 
 
