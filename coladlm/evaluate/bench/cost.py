@@ -40,10 +40,10 @@ class Request:
     that are gone on with one by one, for what `stop_when_settled` saves there.
     """
 
-    prompts: int = 32
+    prompts: int = 20
     max_new_tokens: int = 32
     batch: int = 4
-    alone: int = 8
+    alone: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
