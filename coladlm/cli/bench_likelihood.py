@@ -104,4 +104,8 @@ def _findings(likely: Table, brier: Table) -> list[str]:
             f"({guided[-1][0]}: {figure_of(guided[-1][1])} nats a token): likelihood is not quality."
         )
     said = ", ".join(f"{row[0]}: {figure_of(row[1])}" for row in brier.rows)
-    return [*found, f"How well samples forecast the next tokens (BrierLM): {said}."]
+    return [
+        *found,
+        f"How well samples forecast the next tokens (BrierLM): {said}. It is 0 where for some n samples agree with "
+        "each other more often than with the text, as under strong guidance, or where there are too few contexts.",
+    ]
