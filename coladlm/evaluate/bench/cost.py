@@ -157,7 +157,8 @@ def cost_table(found: Mapping[str, Figures], judged: bool) -> Table:
         "What settings cost and give",
         "One setting changed at a time. Fluency is how little the texts surprise a reader (less is better, until it is "
         "below that of real text: then they say the obvious). The reader is the transformer itself, which finds its "
-        "own texts the least surprising. Distinct 2-grams: more is more varied.",
+        "own texts the least surprising. Distinct 2-grams: more is more varied. Seconds are those of "
+        "the processor, which vary with what else the machine does.",
         columns, rows,
     )  # fmt: skip
 
