@@ -92,8 +92,8 @@ def _findings(found: dict[str, part.Figures], settled: Table) -> list[str]:
         f"As it ships the model takes {times:.1f} times as long for a text as the transformer at temperature 0.8, and "
         f"surprises the reader more: {figure_of(own.fluency)} against {figure_of(other.fluency)} a word, where real "
         f"text has {figure_of(real.fluency)}.",
-        f"Ending blocks early: {said}. To know it the decoder reads the block at every step, which takes a part of what "
-        "is saved.",
+        f"Ending blocks early: {said}. To know it the decoder reads the block at every step, which takes a part of "
+        "what is saved.",
         "The size of a block is part of the weights and cannot be changed when they are used; stagger is what moves "
         "between writing a block at once and one word after another.",
     ]
