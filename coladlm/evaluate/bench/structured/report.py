@@ -163,7 +163,7 @@ def _places_in_block(request: Request, answers: Answers, block: int) -> Chart:
 
 
 def _hole_shares(answers: Answers, places: Sequence[int]) -> dict[str, Interval]:
-    return {way: share_interval([float(text == hole.bracket) for hole, text in zip(answers.holes, found, strict=True)
+    return {way: share_interval([text == hole.bracket for hole, text in zip(answers.holes, found, strict=True)
                                 if hole.place in places]) for way, found in answers.fills.items()}  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from .answers import Cell
 from .writers import Answer
 
 
-def rights(cell: Cell) -> list[float]:
-    """1 for each answer that is exactly right and has ended, else 0."""
-    return [float(a.ended and is_right(x.prompt, a.text)) for x, a in zip(cell.instances, cell.answers, strict=True)]
+def rights(cell: Cell) -> list[bool]:
+    """For each answer whether it is exactly right and has ended."""
+    return [a.ended and is_right(x.prompt, a.text) for x, a in zip(cell.instances, cell.answers, strict=True)]
 
 
 def share_right(cells: Iterable[Cell]) -> Interval:
@@ -25,7 +25,7 @@ def share_balanced(cells: Iterable[Cell]) -> Interval:
     """Of free words: balanced and not empty, whatever their length."""
     kinds = {"1": "()", "2": "()[]", "3": "()[]{}"}
     return share_interval(
-        [float(a.ended and a.text != "" and is_balanced(a.text, kinds[x.prompt[1]]))
+        [a.ended and a.text != "" and is_balanced(a.text, kinds[x.prompt[1]])
          for cell in cells for x, a in zip(cell.instances, cell.answers, strict=True)]
     )  # fmt: skip
 
