@@ -34,6 +34,8 @@ LIKELIHOOD = (
 )
 TEXT = "Once upon a time, there was a little dog. The dog liked to play with the moon in the park."
 ORDERS = (("one word after another", "tokens"), ("the words of a block at once", "blocks"))
+# some 100 KB of tables, which no visitor of another tab gets: JavaScript of a tab starts when it is first shown
+WHEN_SHOWN = "trigger('submit');"
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -48,7 +50,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     results = shipped_results()
     with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
         gr.HTML(ABOUT, js_on_load=None)
-        shown = gr.HTML(results_html(results, resident.model.fingerprint), elem_id="bench-results", js_on_load=None)
+        shown = gr.HTML("", elem_id="bench-results", js_on_load=WHEN_SHOWN)
         with gr.Column(elem_classes="beside bare", elem_id="bench-likelihood"):
             gr.HTML(LIKELIHOOD, elem_classes="section-title", js_on_load=None)
             text = gr.Textbox(TEXT, label="Text", lines=2, max_lines=8, elem_classes="prompt-box")
@@ -66,5 +68,5 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         return results_html(results, resident.model.fingerprint)
 
     measure.click(on_measure, [text, order], [found, line], trigger_mode="once", **QUICK, **UNLIMITED)
-    page.load(on_show, None, shown, queue=False, **QUICK)
+    shown.submit(on_show, None, shown, queue=False, **QUICK)
     return TabLinks()
