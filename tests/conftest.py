@@ -39,10 +39,8 @@ CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrom
 # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
 OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, too
-# of the browser tests those that have a server of their own, or none; the others share one, or two
+# of the browser tests those that have a server of their own, or none; the others share one
 OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
-# of those that share one, the files that go to a second worker, with a server of its own: about half of the time
-SECOND_SERVER = ("test_edit.py", "test_interpolate.py", "test_map.py", "test_model.py", "test_trajectories.py")
 LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
 
 
@@ -62,9 +60,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
-            if path.parent.name != "browser" or path.name in OWN_SERVER:
-                return str(path)
-            return "the page again" if path.name in SECOND_SERVER else "the page"
+            shared = path.parent.name == "browser" and path.name not in OWN_SERVER
+            return "the page" if shared else str(path)
 
     return ByFolder(config, log)
 
