@@ -13,6 +13,6 @@ FILES = sorted((ASSETS / "bench").glob("*.json"))
 def test_a_shipped_result_is_of_its_part_and_says_its_command(file):
     result = load(file)
     assert result.part == file.stem and result.part in PARTS
-    assert result.command.startswith(f"python -m coladlm bench {result.part} ")
+    assert result.command.split()[:5] == ["python", "-m", "coladlm", "bench", result.part]
     assert "/" not in result.command.replace("https://", "")
     assert result.tables and result.findings and result.machine["processor"]
