@@ -13,7 +13,9 @@ if (props.part) {
   const until = performance.now() + 3000;
   let first = JSON.stringify(given.value ?? null);
   let last;            // what the run showed last, until another value takes its place
-  const underWay = new Set();  // ids of runs; what gradio gives meanwhile answers to something before them
+  // By who tells of it, the id of the run under way; what gradio gives meanwhile answers to something before it. A run that
+  // another one has taken the place of while it stopped has no end of its own.
+  const underWay = new Map();
   props = new Proxy(given, {
     get: (_, name) => name === 'value' && frame !== undefined ? frame : given[name],
     set(_, name, value) {
@@ -47,8 +49,8 @@ if (props.part) {
   onRunState = callback => heard.unshift(callback);
   const hear = event => {
     const {name, id} = event.detail;
-    if (['starting', 'running', 'stopping'].includes(name)) underWay.add(id);
-    else underWay.delete(id);
+    if (['starting', 'running', 'stopping'].includes(name)) underWay.set(event.currentTarget, id);
+    else if (underWay.get(event.currentTarget) === id) underWay.delete(event.currentTarget);
     heard.forEach(callback => callback(event.detail));
   };
   runBench?.addEventListener('run-state', hear);  // none where a component stands by itself

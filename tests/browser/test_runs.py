@@ -16,7 +16,7 @@ from app.runs.registry import RunLimits
 from app.server import Options, make_app
 from coladlm.serve import Limits, Scheduler
 
-from .driving import be_still, number
+from .driving import number
 from .driving_runs import (
     LONG,
     SHORT,
@@ -96,7 +96,6 @@ def ready(page: Page) -> None:
 
 def test_run_stop_run_stop_and_what_was_stopped_is_played_scrubbed_and_opened(visit, net):
     page = visit(link(LONG))
-    be_still(page)  # after a run that begins while gradio puts the page together a word's card may not open
     net.delay = 0.25
     press(page, "run")
     press(page, "stop")

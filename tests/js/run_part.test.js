@@ -42,3 +42,12 @@ test('what gradio gives while a run is under way does not take the place of its 
   page.update({...FIRST, message: 'Another run was chosen.'});
   assert.equal(page.at('.line').dataset.state, 'idle');
 });
+
+test('a run that another one has taken the place of while it stopped does not keep gradio out for good', () => {
+  const page = part();
+  const say = (name, id) => page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name, id, shown: true}}));
+  for (const [name, id] of [['starting', 'r1'], ['stopping', 'r1'], ['starting', 'r2'], ['running', 'r2'], ['ended', 'r2']]) say(name, id);
+  page.element.dispatchEvent(new page.window.CustomEvent('frame', {detail: {...SHOWN, state: 'done', message: 'Done'}}));
+  page.update({...FIRST, message: 'Another run was chosen.'});
+  assert.equal(page.at('.line').dataset.state, 'idle');
+});
