@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from random import Random
 
 import torch
 from tokenizers import Tokenizer
@@ -45,13 +46,16 @@ class ColaDLM:
     """A model ready to use. It is never changed by a run: several runs may work on it at once.
 
     max_tokens: the most tokens of a prompt and its answer together, a guard against running out of memory.
+    openings: how a text may begin that has no prompt, see `opening`.
     """
 
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, tokenizer: Tokenizer, defaults: SamplerSettings | None = None,
-                 name: str = "", fingerprint: str = "", max_tokens: int = 8192):  # fmt: skip
+                 name: str = "", fingerprint: str = "", max_tokens: int = 8192,
+                 openings: Sequence[str] = ()):  # fmt: skip
         self.vae, self.dit, self.tokenizer = vae.eval(), dit.eval(), text_alone(tokenizer)
         self.defaults = defaults or SamplerSettings()
         self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
+        self.openings = tuple(openings)
         ids: dict[str, int] = {}
         for token in (*END_TOKENS, PAD_TOKEN):
             token_id = tokenizer.token_to_id(token)
@@ -81,7 +85,7 @@ class ColaDLM:
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
-        return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint)
+        return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings)
 
     # facts
 
@@ -112,6 +116,14 @@ class ColaDLM:
     def parameters(self) -> int:
         """Number of parameters of the VAE and the DiT."""
         return sum(p.numel() for network in (self.vae, self.dit) for p in network.parameters())
+
+    def opening(self, seed: int) -> str:
+        """One of `openings`, the same for the same seed; "" where the checkpoint has none.
+
+        Guidance pulls a block towards what stands before it, and nothing stands before the first block of a text
+        without a prompt. An opening in the prompt's place gives it something to follow.
+        """
+        return self.openings[Random(seed).randrange(len(self.openings))] if self.openings else ""
 
     # texts and latents
 

@@ -64,6 +64,7 @@ class LiveRun:
         self.settled = ""
         self.live: list[Token] = []
         self.started = clock()
+        self.opened = False  # the prompt was empty, and the text begins with a line of the model's
 
     def frames(self, events: Iterator[Event]) -> Generator[Frame]:
         yield (latest := self._frame("running", ["starting"], 0.0, "Writing"))
@@ -119,7 +120,7 @@ class LiveRun:
         if count < len(self.answer):  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
             how = "up to the last whole sentence"
-        parts = [_count(count), *self._speed(count), how]
+        parts = [_count(count), *self._speed(count), how, *(["the first words were given"] if self.opened else [])]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
     def _tokens(

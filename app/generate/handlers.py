@@ -150,7 +150,9 @@ class GenerateHandlers:
             recipe = recipe_of(self.model, prompt, variations, settings, options)
             if recipe.operation == FILL:
                 check_size(self.model, recipe)
-            yield from Writing(self, context, recipe).frames()
+            writing = Writing(self, context, recipe)
+            writing.live.opened = recipe.texts[0] != prompt
+            yield from writing.frames()
         except ValueError as error:
             raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error
 

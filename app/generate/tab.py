@@ -149,7 +149,8 @@ def _prompt() -> gr.Textbox:
     return gr.Textbox(
         EXAMPLES[0],
         label="Prompt",
-        info="The model goes on from here, or fills the holes of a text: three underscores each. Shift + Enter runs.",
+        info="The model goes on from here, or fills the holes of a text: three underscores each. Left empty, the text "
+        "begins with a line of the model's. Shift + Enter runs.",
         lines=2,
         max_lines=10,
         elem_classes="prompt-box ask",

@@ -43,12 +43,19 @@ def recipe_of(
     if not 1 <= count <= MOST_VARIATIONS:
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
     settings = settings_of(settings)
+    prompt = begun(model, prompt, settings.seed)
     if isinstance(prompt, str) and has_holes(prompt):
         return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, options, model.fingerprint)
     if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
         found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
     return Recipe(OPERATION, (prompt,), settings, count, options, model.fingerprint)
+
+
+def begun(model: ColaDLM, prompt: Any, seed: int) -> Any:
+    """The prompt; where it is empty, a line for the text to begin with, if the model has any."""
+    empty = isinstance(prompt, str) and not prompt.strip()
+    return model.opening(seed) or prompt if empty else prompt
 
 
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:

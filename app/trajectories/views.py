@@ -19,6 +19,7 @@ from ..components.flow_map import flow_value
 from ..components.progress_line import progress_value, stopped_value
 from ..runs.registry import Frame, RunContext
 from ..shared.errors import sentence
+from ..shared.generation import begun
 from ..shared.links import link_of
 from ..shared.operation_controls import number, whole
 from ..shared.run_facts import run_facts
@@ -55,8 +56,8 @@ def run_on_map(explorer: Explorer, context: RunContext, controls: Mapping[str, A
     """
     with _sentences():
         settings = limited(settings_of(controls.get("settings")))
-        texts: tuple[Any, ...] = (controls.get("prompt"),)  # the recipe refuses what is no text
-        recipe = Recipe("generate", texts, settings, model=explorer.model.fingerprint)
+        prompt = begun(explorer.model, controls.get("prompt"), settings.seed)
+        recipe = Recipe("generate", (prompt,), settings, model=explorer.model.fingerprint)
         yield from _map_first(explorer, context)
         yield from _Drawing(explorer, context, _start_run(explorer, context, recipe, controls)).frames()
 

@@ -5,6 +5,7 @@
       cola_vae/  config.json + model.safetensors
     tokenizer.json        beside those two, or one folder up
     sampler.json          beside those two; the sampler settings that suit this model; not in every checkpoint
+    openings.json         beside those two; how a text may begin that has no prompt; not in every checkpoint
 
 Weights come from safetensors files alone: a pickle is refused, never read. A wrong checkpoint gets one sentence that
 names file, key, what was found and what was wanted (CheckpointError, or ConfigError for a field of a config.json).
@@ -27,6 +28,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..assets import ASSETS
+from ..errors import describe
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.text_vae import TextVAE
@@ -59,6 +61,7 @@ class Checkpoint:
     dit_files: list[Path]
     tokenizer_file: Path
     sampler: dict[str, Any] | None  # the content of sampler.json
+    openings: tuple[str, ...]  # the texts of openings.json, none without it
     fingerprint: str
     name: str
 
@@ -90,6 +93,7 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
         raise CheckpointError(f"{root / 'tokenizer.json'}: found no file, expected a tokenizer here or one folder up")
     check_tokenizer(tokenizer_file, vae_config.vocab_size)
     sampler_file = _first_file("sampler.json", root, folder)
+    openings_file = _first_file("openings.json", root, folder)
     return Checkpoint(
         root=root,
         vae_config=vae_config,
@@ -98,6 +102,7 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
         dit_files=dit_files,
         tokenizer_file=tokenizer_file,
         sampler=None if sampler_file is None else json_object(sampler_file),
+        openings=() if openings_file is None else _openings(openings_file),
         fingerprint=_fingerprint((vae_config, dit_config), (vae_tensors, dit_tensors), tokenizer_file),
         name=name,
     )
@@ -168,6 +173,13 @@ def json_object(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CheckpointError(f"{file}: found a JSON {type(data).__name__}, expected a JSON object")
     return data
+
+
+def _openings(file: Path) -> tuple[str, ...]:
+    found = json_object(file).get("openings")
+    if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
+        raise CheckpointError(f"{file}: openings is {describe(found)}, expected a list of texts, none of them empty")
+    return tuple(found)
 
 
 def weight_files(folder: Path) -> list[Path]:

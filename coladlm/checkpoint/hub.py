@@ -12,7 +12,7 @@ REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 PATTERNS = [
     level + file
     for level in ("", "cola_dlm/")
-    for file in ("tokenizer.json", "sampler.json", "cola_[dv]*/*.json", "cola_[dv]*/*.safetensors")
+    for file in ("tokenizer.json", "sampler.json", "openings.json", "cola_[dv]*/*.json", "cola_[dv]*/*.safetensors")
 ]
 
 

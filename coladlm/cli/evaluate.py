@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes = {
         "stories": "held-out stories for reconstruction, flow and likelihood",
         "samples": "samples that a held-out story's first sentence begins",
-        "free": "samples without a prompt",
+        "free": "samples without a prompt, and as many that begin with the model's openings",
         "batch": "samples at once",
         "draws": "passes over the stories for the likelihood",
     }
@@ -92,7 +92,7 @@ def lines(result: dict[str, Any]) -> list[str]:
         found += ["", "perplexity of held-out stories, end included: per token, per word"]
         for who, row in (("model, at most", best), ("baseline, exact", exact)):
             found.append(f"  {who:16} {row['perplexity_per_token']:9.1f}  {row['perplexity_per_word']:9.1f}")
-    for name in ("prompted", "free"):
+    for name in ("prompted", "free", "opened"):
         if name in result:
             judge = "perplexity under the baseline, which knows its own texts best"
             found += ["", f"samples, {name}; {judge}", *table(result[name]["measures"])]

@@ -25,7 +25,11 @@ MEASURES = (
     ("words", "words", ".0f"),
     ("ends", "share that comes to its end", ".2f"),
 )
-TITLES = {"prompted": "samples that go on from a first sentence", "free": "free samples"}
+TITLES = {
+    "prompted": "samples that go on from a first sentence",
+    "free": "free samples",
+    "opened": "samples that begin with an opening of the model's",
+}
 
 
 def card(result: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,8 @@ Progress = Callable[[str, int, int], None]  # what is being done, how much of it
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What to measure. stories: held-out ones for reconstruction, flow and likelihood. samples: prompted by the first
-    sentence of a held-out story; free: without a prompt. batch: of samples. draws: see `likelihood_bounds`.
+    sentence of a held-out story; free: without a prompt, and as many more that begin with one of the model's openings,
+    if it has any, beside real text from the beginning. batch: of samples. draws: see `likelihood_bounds`.
     """
 
     settings: SamplerSettings
@@ -128,11 +129,11 @@ def _likelihood(model: ColaDLM, baseline: Baseline, stories: Sequence[Sequence[i
 
 def _samples(model: ColaDLM, baseline: Baseline, training: NgramSet, valid: Sequence[str], request: Request,
              progress: Progress, judge: Judge | None) -> dict[str, Any]:  # fmt: skip
-    """Prompted and free samples, each beside real text and the baseline's, with the texts."""
+    """Prompted, free and opened samples, each beside real text and the baseline's, with the texts."""
     settings, found = request.settings, {}
     own = BaselineSettings(max_new_tokens=settings.max_new_tokens, seed=settings.seed)
-    for name, count in (("prompted", request.samples), ("free", request.free)):
-        if not count:
+    for name, count in (("prompted", request.samples), ("free", request.free), ("opened", request.free)):
+        if not count or (name == "opened" and not model.openings):
             continue
 
         def report(who: str, name: str = name) -> Callable[[int, int], None]:
@@ -140,7 +141,7 @@ def _samples(model: ColaDLM, baseline: Baseline, training: NgramSet, valid: Sequ
 
         real = excerpts(valid, baseline.tokenizer, count, settings.max_new_tokens, name == "prompted",
                         baseline.network.config.max_tokens, settings.seed)  # fmt: skip
-        prompts = [excerpt.prompt for excerpt in real]
+        prompts = [model.opening(i) if name == "opened" else excerpt.prompt for i, excerpt in enumerate(real)]
         sources = {
             "model": written_by_model(model, prompts, settings, request.batch, report("model")),
             "real": written_in_excerpts(real, baseline),

@@ -189,7 +189,7 @@ def test_on_a_phone_the_prompt_comes_first_and_run_brings_the_text_into_view(vis
     expect(page.get_by_label("number input for Steps a block").first).to_be_visible()
     assert overflow(page) <= 0
     set_up(page, "", tokens=8)
-    page.get_by_role("button", name="Write something").click()  # an empty prompt writes from nothing
+    page.get_by_role("button", name="Write something").click()  # an empty prompt begins with a line of the model's
     state(page, "done")
     expect(page.locator(".answer .token")).to_have_count(8)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")

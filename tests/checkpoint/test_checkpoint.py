@@ -106,6 +106,13 @@ def test_sampler_json_is_read(folder):
     assert find_checkpoint(folder).sampler == {"steps": 8, "stochasticity": 0.5}
 
 
+def test_openings_are_read_and_outlive_a_checkpoint_that_is_saved_in_their_place(folder):
+    assert find_checkpoint(folder).openings == ()
+    (folder / "openings.json").write_text('{"openings": ["Once", "One day,"]}')
+    save_checkpoint(folder, *networks(folder), tokenizer_of(folder))
+    assert find_checkpoint(folder).openings == ("Once", "One day,")
+
+
 def test_the_bundled_model_is_the_default(folder, monkeypatch):
     monkeypatch.setattr(checkpoint_module, "BUNDLED", folder)
     found = find_checkpoint()
@@ -382,6 +389,14 @@ WRONG = {
     "a sampler.json that is not an object": (
         text("sampler.json", b"16"),
         r"sampler.json: found a JSON int, expected a JSON object",
+    ),
+    "an openings.json with an empty line": (
+        text("openings.json", b'{"openings": ["Once", " "]}'),
+        r"openings.json: openings is a list of 2, expected a list of texts, none of them empty",
+    ),
+    "an openings.json without openings": (
+        text("openings.json", b"{}"),
+        r"openings.json: openings is None, expected a list of texts, none of them empty",
     ),
 }
 

@@ -105,6 +105,17 @@ def test_the_same_request_gives_the_same_numbers(model, baseline, stories):
     assert bound["best"]["nats_per_token"] == min(row["nats_per_token"] for row in bound["all"])
 
 
+def test_a_model_with_openings_is_measured_with_them_too(model, baseline, stories, monkeypatch):
+    monkeypatch.setattr(model, "openings", ("Once", "A cat"))
+    request = dataclasses.replace(REQUEST, parts=("samples",), samples=1)
+    opened = evaluate(model, baseline, stories[4:], stories, request)["opened"]
+    prompts = [model.opening(0), model.opening(1)]
+    rows = opened["samples"]["model"]
+    assert [row["prompt"] for row in rows] == [row["prompt"] for row in opened["samples"]["baseline"]] == prompts
+    assert [row["text"] for row in rows] == model.generate(prompts, SETTINGS)
+    assert opened["measures"]["real"]["texts"] == 2
+
+
 def test_only_the_parts_that_are_asked_for_are_measured(model, baseline, stories):
     request = dataclasses.replace(REQUEST, parts=("reconstruction",))
     assert (

@@ -52,6 +52,27 @@ def test_variations_are_one_batch_of_different_texts(handlers, model):
     assert Recipe.from_url(link).variations == 3
 
 
+def test_without_a_prompt_a_text_begins_with_a_line_that_the_seed_chooses(bundled, scheduler, baseline):
+    handlers = GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
+    settings = dataclasses.replace(bundled.defaults, steps=2, max_new_tokens=4)
+    begun = set()
+    for seed in (0, 1, 2):
+        parts = written(handlers, 1, dataclasses.replace(settings, seed=seed), prompt=" ")
+        assert parts["strip"]["prompt"] == bundled.opening(seed)
+        assert parts["progress"]["parts"][-1] == "the first words were given"
+        assert Recipe.from_url(parts["link"]["query"].removeprefix("?r=")).texts == (bundled.opening(seed),)
+        begun.add(bundled.opening(seed))
+    assert len(begun) > 1
+    assert "the first words were given" not in written(handlers, 1, settings)["progress"]["parts"]
+
+
+def test_a_model_without_openings_writes_from_nothing(handlers):
+    assert handlers.model.opening(0) == ""
+    parts = written(handlers, prompt="")
+    assert parts["strip"]["prompt"] == ""
+    assert "the first words were given" not in parts["progress"]["parts"]
+
+
 @pytest.mark.parametrize("variations", [0, MOST_VARIATIONS + 1, 1.5, None, "x"])
 def test_a_wrong_number_of_variations_gets_a_sentence(handlers, variations):
     with pytest.raises(ValueError, match=r"^Variations is"):
