@@ -7,6 +7,7 @@ import pytest
 
 from coladlm.model import ColaDLM, PromptError
 from coladlm.networks.layers import KVCache
+from coladlm.networks.slot_cache import SlotCache
 from coladlm.recipe import Option, Recipe, RecipeError
 from coladlm.run import OPERATIONS, Operation, check_model, recorder, run
 from coladlm.sampling.events import BlockDone, Finished, Step
@@ -90,8 +91,8 @@ def test_events_come_in_order(model):
     assert blocks == 3 and [type(event) for event in events] == expected
 
 
-def caches() -> list[KVCache]:
-    return [thing for thing in gc.get_objects() if type(thing) is KVCache]
+def caches() -> list[KVCache | SlotCache]:
+    return [thing for thing in gc.get_objects() if type(thing) in (KVCache, SlotCache)]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 8])

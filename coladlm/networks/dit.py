@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import torch
@@ -30,7 +31,9 @@ from .layers import (
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256
 
-Tables: TypeAlias = "list[Tensor] | _Lazy"
+Parts: TypeAlias = "Tensor | tuple[Tensor, ...]"  # of a layer: (..., 6, dim), or its six (..., dim)
+Tables: TypeAlias = "Sequence[Parts] | _Lazy"
+GATHERED_AT_ONCE = 1 << 24  # numbers of a lookup in all layers together, 64 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +45,32 @@ class Modulations:
     """
 
     layers: Tables
-    output: Tensor
+    output: Parts
 
     def at(self, index: int | Tensor) -> Modulations:
         """The rows for one time (an int: (6, dim), the fast path), or for a time at each position (an index tensor)."""
         if isinstance(index, int):
             return Modulations([table[index] for table in self.layers], self.output[index])
         return _Gathered(self.layers, self.output, index)
+
+
+class ModulationTable:
+    """The modulations of T times in one tensor, so that those of all layers are looked up at once.
+
+    rows: (T, 6 * layers + 2, dim), float32.
+    """
+
+    def __init__(self, dit: BlockCausalDiT, t: Tensor):
+        tables = dit.modulations(t)
+        self.rows = torch.cat((*tables.layers, tables.output), 1)
+
+    def at(self, index: int | Tensor) -> Modulations:
+        """For one time (an int, or a tensor without axes), or for a time at each position."""
+        if isinstance(index, Tensor) and index.numel() * self.rows[0].numel() > GATHERED_AT_ONCE:
+            layers = [self.rows[:, first : first + 6] for first in range(0, self.rows.shape[1] - 2, 6)]
+            return _Gathered(layers, self.rows[:, -2:], index)
+        parts = self.rows[index].unbind(-2)
+        return Modulations([parts[first : first + 6] for first in range(0, len(parts) - 2, 6)], parts[-2:])
 
 
 class _Gathered(Modulations):
@@ -145,8 +167,9 @@ class DiTBlock(nn.Module):
         one[1] = one[4] = 1.0
         return parts + one
 
-    def forward(self, x: Tensor, layer: int, modulation: Tensor, rope: Tensor, attend: Attend) -> Tensor:
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.unbind(-2)
+    def forward(self, x: Tensor, layer: int, modulation: Parts, rope: Tensor, attend: Attend) -> Tensor:
+        parts = modulation if isinstance(modulation, tuple) else modulation.unbind(-2)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parts
         a = self.msa(modulated_norm(x, shift_a, scale_a, self.eps), layer, rope, attend)
         x = torch.addcmul(x, gate_a, a.to(x.dtype))
         m = self.mlp(modulated_norm(x, shift_m, scale_m, self.eps))
@@ -200,7 +223,8 @@ class BlockCausalDiT(nn.Module):
 
     def output(self, x: Tensor, modulations: Modulations) -> Tensor:
         """The last hidden state (B, n, dim) -> velocity (B, n, d), float32."""
-        shift, scale = modulations.output.unbind(-2)
+        output = modulations.output
+        shift, scale = output if isinstance(output, tuple) else output.unbind(-2)
         return self.txt_out["proj"](torch.addcmul(shift, self.txt_out_norm(x), scale)).float()
 
     def forward(self, z: Tensor, t: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:

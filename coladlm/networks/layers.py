@@ -1,8 +1,8 @@
 """What the text VAE and the DiT share: linear layers, rotary embeddings, masks, attention with and without a cache.
 
 Queries, keys and values have the shape (B, n, heads, head_dim). A network calls `attend(layer, q, k, v)` once a layer
-and never learns what stands behind it: whole sequences under a mask, a cache, or a cache with a second, unguided half
-of the batch. Nothing here is kept on a module: caches belong to the run that made them.
+and never learns what stands behind it: whole sequences under a mask, a cache, or the slots of `slot_cache.py`. Nothing
+here is kept on a module: caches belong to the run that made them.
 """
 
 from __future__ import annotations
@@ -125,10 +125,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 
     mask: true where a query may see a key, broadcastable to (B, heads, n, m). `kv_heads` is `heads` or 1.
     """
-    return _attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
+    return attend_to(q, k.transpose(1, 2), v.transpose(1, 2), mask)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend_to(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same for keys and values as caches hold them, (B, kv_heads, m, c). mask: of booleans, or what is added."""
+    q = q.transpose(1, 2)
     if k.shape[1] != q.shape[1]:
         k, v = k.expand(-1, q.shape[1], -1, -1), v.expand(-1, q.shape[1], -1, -1)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
@@ -187,7 +189,7 @@ class KVCache:
         own_keys, own_values, keys, values = self.slots[layer]
         own_keys.copy_(k)
         own_values.copy_(v)
-        return _attention(q.transpose(1, 2), keys, values, self.mask)
+        return attend_to(q, keys, values, self.mask)
 
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these (indices on the CPU), when sequences of a batch have come to their end.
@@ -202,13 +204,3 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         return 2 * self.k.numel() * self.k.element_size()
-
-
-def attend_guided(cache: KVCache) -> Attend:
-    """Attention for a batch of two halves: the first sees the cache and its block, the second its block alone."""
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        (q, q_alone), (k, k_alone), (v, v_alone) = q.chunk(2), k.chunk(2), v.chunk(2)
-        return torch.cat((cache(layer, q, k, v), attention(q_alone, k_alone, v_alone)))
-
-    return attend

@@ -1,6 +1,7 @@
 """History: what stands before the block to come, for all rows of a run: the caches of the networks, and the tokens.
 
-Rows are right-aligned: all texts end in the same slot, and a row with a shorter history has empty slots at its start.
+Rows are right-aligned in the caches of the VAE: all texts end in the same slot, and a row with a shorter history has
+empty slots at its start. In the DiT's each has a slot of its own (`slot_cache.py`).
 Rows leave and join between passes; `place` comes next.
 """
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..networks.dit import BlockCausalDiT
 from ..networks.layers import KVCache
+from ..networks.slot_cache import SlotCache
 from ..networks.text_vae import TextVAE
 from .plan import Plan
 from .tokens import NO_TOKEN
@@ -42,7 +44,8 @@ class History:
         shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": self.block_size,
                                   "device": self.device, "dtype": dit.dtype}  # fmt: skip
         c, v = dit.config, vae.config
-        self.flow_cache = KVCache(c.num_layers, c.heads, c.head_dim, **shared)
+        self.flow_cache = SlotCache(c.num_layers, c.heads, c.head_dim, len(plans), capacity, self.block_size,
+                                    dit.dtype, self.device)  # fmt: skip
         self.decoder_cache = KVCache(v.decoder_num_blocks, v.kv_heads, v.head_dim, **shared)
         self.encoder_cache = KVCache(v.encoder_num_blocks, v.kv_heads, v.head_dim, **shared) if reencoded else None
         self.seen = torch.zeros(len(plans), v.vocab_size, dtype=torch.bool, device=self.device)
@@ -90,14 +93,18 @@ class History:
 
     def _place(self, start: int, end: int) -> None:
         """The passes to come are about these slots, at each row's own positions."""
-        positions = (torch.arange(start, end) - self.padding[:, None]).clamp(min=0)
-        alone = torch.arange(end - start).expand_as(positions)
+        positions = torch.arange(start, end) - self.padding[:, None]
+        self.flow_cache.place(positions)
+        positions = positions.clamp(min=0)
         self.flow_rope = self.dit.rope(positions.to(self.device))
-        self.alone_rope = self.dit.rope(alone.to(self.device))
-        self.flow_rope_guided = torch.cat((self.flow_rope, self.alone_rope))
         self.text_rope = self.vae.rope(positions.to(self.device))
-        for cache in self._caches():
+        for cache in self._text_caches():
             cache.place(start, end)
+
+    @property
+    def lengths(self) -> Tensor:
+        """(rows,) on the CPU, how much stands before the block of each row."""
+        return self.position - self.padding
 
     def encode(self, ids: Tensor) -> Tensor:
         """Token ids of the placed slots -> scaled posterior means, through the encoder's cache."""
@@ -115,9 +122,10 @@ class History:
     # rows
 
     def keep(self, rows: list[int]) -> None:
-        """Drops all rows but these."""
+        """Drops all rows but these, which come in this order from now on."""
         kept = torch.tensor(rows)
-        for cache in self._caches():
+        self.flow_cache.keep(rows)
+        for cache in self._text_caches():
             cache.keep(kept)
         self.padding = self.padding[kept]
         self.seen, self.context = self.seen[kept.to(self.device)], self.context[kept.to(self.device)]
@@ -125,11 +133,13 @@ class History:
     def join(self, other: History, blocks: int) -> None:
         """Puts the rows of another history behind those of this one. blocks: how many are still to come."""
         spare = blocks * self.block_size
-        for name in ("flow_cache", "decoder_cache", "encoder_cache"):
+        position = max(int(self.lengths.max()), int(other.lengths.max()))
+        self.flow_cache = self.flow_cache.join(other.flow_cache, position + spare)
+        for name in ("decoder_cache", "encoder_cache"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 setattr(self, name, _side_by_side(mine, self.position, theirs, other.position, spare))
-        lengths = torch.cat((self.position - self.padding, other.position - other.padding))
+        lengths = torch.cat((self.lengths, other.lengths))
         before = ((self.context, self.position * self.patch_size), (other.context, other.position * self.patch_size))
         self.position = int(lengths.max())
         self.padding = self.position - lengths
@@ -141,9 +151,16 @@ class History:
             kept = min(context_end, end)
             part[:, end - kept : end] = context[:, context_end - kept : context_end]
 
-    def _caches(self) -> list[KVCache]:
-        caches = (self.flow_cache, self.decoder_cache, self.encoder_cache)
+    def _text_caches(self) -> list[KVCache]:
+        caches = (self.decoder_cache, self.encoder_cache)
         return [cache for cache in caches if cache is not None]
+
+
+def compacted(kept: Sequence[int]) -> list[int]:
+    """These rows in an order in which as few as possible leave their place: holes are filled from the end."""
+    count = len(kept)
+    stay, move = {row for row in kept if row < count}, [row for row in kept if row >= count]
+    return [row if row in stay else move.pop(0) for row in range(count)]
 
 
 def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, spare: int) -> KVCache:

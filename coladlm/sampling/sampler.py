@@ -18,7 +18,7 @@ from ..networks.text_vae import TextVAE
 from ..settings import SamplerSettings
 from . import flow
 from .events import BlockDone, Event, Finished, Step
-from .history import History
+from .history import History, compacted
 from .plan import Plan, check_plans
 from .randomness import step_noise, token_uniforms
 from .rows import RowState
@@ -110,8 +110,9 @@ class Run:
         return True
 
     def _keep(self, kept: list[int]) -> None:
-        """Leaves out all rows but these, so that nothing is computed for them."""
+        """Leaves out all rows but these, so that nothing is computed for them; as few as can be change their slot."""
         if kept and len(kept) < len(self.rows):
+            kept = compacted(kept)
             self.history.keep(kept)
         self.rows = [self.rows[i] for i in kept]
 

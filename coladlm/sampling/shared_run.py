@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..settings import SamplerSettings
 from .events import BlockDone, Event, Finished, Step
-from .history import PREFILL_LATENTS, History
+from .history import PREFILL_LATENTS, History, compacted
 from .plan import Plan
 from .rows import RowState
 from .sampler import Run, Sampler
@@ -217,7 +217,7 @@ class _JoinedRun(Run):
         group.finished = not any(row.goes_on(row.joined + group.blocks) for row in group.rows)
 
     def _between_steps(self, block: int) -> bool:
-        stay = [i for i, row in enumerate(self.rows) if not row.left]
+        stay = compacted([i for i, row in enumerate(self.rows) if not row.left])
         if len(stay) < len(self.rows):
             self.z = self.z[stay]
             if self.settling is not None:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..networks.dit import BlockCausalDiT, Modulations
-from ..networks.layers import angle_dtype, attend_guided, attend_under
+from ..networks.dit import BlockCausalDiT, Modulations, ModulationTable
+from ..networks.layers import angle_dtype, attend_under
+from ..networks.slot_cache import LONG_HISTORY, BlockAttention
 from ..settings import SamplerSettings
 from . import flow
 from .history import History
@@ -56,11 +57,14 @@ class BlockVelocity:
         for row, part in zip(rows, index.split([row.plan.start.numel() for row in rows]), strict=True):
             row.scale_index = part.view_as(row.plan.start)
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
-        self.table = self.dit.modulations(times.flatten().to(self.device, angle_dtype(self.device)))
+        self.table = ModulationTable(self.dit, times.flatten().to(self.device, angle_dtype(self.device)))
 
     def enter(self, rows: Sequence[RowState], block: int, history: History) -> None:
         """Everything about this block that does not change from step to step. `history` is placed on it."""
-        self.history = history
+        lengths = history.lengths
+        self.longest, self.lengths, self.cache = int(lengths.max()), lengths, history.flow_cache
+        self.rope = history.flow_rope
+        self.alone_rope = self.dit.rope(torch.arange(history.block_size, device=self.device)).expand_as(self.rope)
         index = torch.stack([row.scales(block) for row in rows])
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
         self.scale_index = index.to(self.device)
@@ -69,7 +73,14 @@ class BlockVelocity:
         guidance = [self.settings.guidance if row.has_history(block) else 1.0 for row in rows]
         self.is_guided = any(g != 1.0 for g in guidance)
         self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
+        # the unguided half of each row before its guided one, as its slot has them
+        self.rope_of_both = torch.cat((self.alone_rope, self.rope), 1) if self.is_guided else self.rope
+        self.attend = {guided: self._attention(guided) for guided in {False, self.is_guided}}
         self._draw_towards([(i, row.plan.pull) for i, row in enumerate(rows) if row.plan.pull is not None])
+
+    def _attention(self, guided: bool) -> BlockAttention:
+        in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
+        return BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
 
     def _draw_towards(self, pulled: list[tuple[int, Pull]]) -> None:
         """The pulls of these rows, read once as long as the rows stay."""
@@ -91,35 +102,36 @@ class BlockVelocity:
             if unconditional is not None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
-            hidden = self.dit.hidden(block, modulations, self.history.alone_rope[: len(block)], attend_under(None))
+            hidden = self.dit.hidden(block, modulations, self.alone_rope[: len(block)], attend_under(None))
             return self.dit.output(hidden, modulations)
 
         drawn = pulls.drawn(velocity, alone, z, self.scale[..., None] * t, modulations)
         return drawn, conditional, unconditional
 
     def _guided(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        guidance, history = self._guidance(t), self.history
+        guidance = self._guidance(t)
         if guidance is None:
             modulations = self._modulations(t, 1)
-            hidden = self.dit.hidden(z, modulations, history.flow_rope, history.flow_cache)
+            hidden = self.dit.hidden(z, modulations, self.rope, self.attend[False])
             return self.dit.output(hidden, modulations), None, None
         modulations = self._modulations(t, 2)
-        attend = attend_guided(history.flow_cache)
-        hidden = self.dit.hidden(torch.cat((z, z)), modulations, history.flow_rope_guided, attend)
-        conditional, unconditional = self.dit.output(hidden, modulations).chunk(2)
+        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, self.rope_of_both, self.attend[True])
+        unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
     def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations:
-        """Of all rows, or of some of them."""
+        """Of all rows, or of some of them; of each block so many times, one after the other."""
         nominal: Tensor | int
         if isinstance(t, Tensor):
             nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
+            if self.one_scale is not None:
+                return self.table.at((nominal * len(self.scales) + self.one_scale).repeat(halves))
         elif self.one_scale is not None:
             return self.table.at(self.nominal[t] * len(self.scales) + self.one_scale)
         else:
             nominal = self.nominal[t]
         index = self.scale_index if rows is None else self.scale_index[rows]
-        return self.table.at((nominal * len(self.scales) + index).repeat(halves, 1))
+        return self.table.at((nominal * len(self.scales) + index).repeat(1, halves))
 
     def _guidance(self, t: flow.Time) -> Tensor | None:
         """The guidance of each position at this time, or None where none acts."""

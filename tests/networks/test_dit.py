@@ -8,8 +8,8 @@ from torch import Tensor
 
 from coladlm.checkpoint import find_checkpoint, load_networks
 from coladlm.networks.config import DiTConfig
-from coladlm.networks.dit import BlockCausalDiT
-from coladlm.networks.layers import KVCache, attend_guided, attend_under, block_causal_mask
+from coladlm.networks.dit import BlockCausalDiT, ModulationTable
+from coladlm.networks.layers import KVCache, attend_under, block_causal_mask
 
 SMALL = {
     "txt_in_channels": 4, "txt_out_channels": 4, "txt_dim": 20, "emb_dim": 20, "heads": 3, "head_dim": 8, "rope_dim": 6,
@@ -158,23 +158,19 @@ def test_a_padded_row_equals_the_same_row_alone():
     torch.testing.assert_close(v[1:, b:], dit(z[1:, b:], t[1:, b:]), atol=1e-5, rtol=1e-4)
 
 
-def test_the_unguided_half_of_a_batch_sees_its_block_alone():
-    dit = small_dit()
-    c, b = dit.config, dit.config.block_size
-    z, t = random_input(dit, 2 * b, batch=1)
-    cache = KVCache(c.num_layers, c.heads, c.head_dim, 2 * b, torch.zeros(1, dtype=torch.long), b, torch.float32, "cpu")
-    times, index = torch.unique(t, return_inverse=True)
-    table = dit.modulations(times)
-    cache.place(0, b)
-    dit.hidden(z[:, :b], table.at(index[:, :b]), dit.rope(torch.arange(b)), cache)
-    cache.place(b, 2 * b)
-    modulations = table.at(index[:, b:].expand(2, b))
-    positions = torch.stack((torch.arange(b, 2 * b), torch.arange(b)))
-    hidden = dit.hidden(z[:, b:].expand(2, b, -1), modulations, dit.rope(positions), attend_guided(cache))
-    v = dit.output(hidden, modulations)
-    torch.testing.assert_close(v[:1], dit(z, t)[:, b:], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(v[1:], dit(z[:, b:], t[:, b:]), atol=1e-5, rtol=1e-4)
-    assert (v[0] - v[1]).abs().max() > 1e-2
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_table_of_all_layers_gives_what_the_tables_of_each_give(at_once, monkeypatch):
+    monkeypatch.setattr("coladlm.networks.dit.GATHERED_AT_ONCE", 1 << 24 if at_once else 0)
+    dit, times = small_dit(), torch.tensor([0.0, 10.0, 321.0])
+    plain, table = dit.modulations(times), ModulationTable(dit, times)
+    for index in (1, torch.tensor(2), torch.tensor([2, 0]), torch.tensor([[0, 1], [2, 2]])):
+        wanted, found = plain.at(index), table.at(index)
+        for layer in range(dit.config.num_layers):
+            parts = found.layers[layer]
+            parts = torch.stack(parts, -2) if isinstance(parts, tuple) else parts
+            assert torch.equal(parts, wanted.layers[layer])
+        output = found.output
+        assert torch.equal(torch.stack(output, -2) if isinstance(output, tuple) else output, wanted.output)
 
 
 def test_a_modulation_of_one_time_equals_that_time_at_every_position():

@@ -1,0 +1,88 @@
+"""The slots of the DiT's cache: sequences of any lengths beside each other, each as it is alone."""
+
+import pytest
+import torch
+
+from coladlm.networks.layers import attention, block_causal_mask
+from coladlm.networks.slot_cache import BlockAttention, SlotCache, additive, bucket
+
+B, HEADS, WIDTH = 2, 2, 4  # of a block, heads, channels of a head
+
+
+def small_cache(rows: int, capacity: int = 8) -> SlotCache:
+    return SlotCache(1, HEADS, WIDTH, rows, capacity, B, torch.float32, "cpu")
+
+
+def texts(lengths: list[int]) -> list[torch.Tensor]:
+    """Queries, keys and values of a clean text of each length, and of its next block twice: alone, after the text."""
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(3, length + 2 * B, HEADS, WIDTH, generator=draw) for length in lengths]
+
+
+def filled(lengths: list[int], capacity: int = 8) -> tuple[SlotCache, list[torch.Tensor]]:
+    """A cache that holds these texts, read right-aligned in one pass, and the texts."""
+    made, end = texts(lengths), max(lengths)
+    cache = small_cache(len(lengths), capacity)
+    rows = [
+        torch.cat((torch.full((3, end - n, HEADS, WIDTH), 9.0), x[:, :n]), 1)
+        for n, x in zip(lengths, made, strict=True)
+    ]
+    cache.place(torch.arange(end) - (end - torch.tensor(lengths))[:, None])
+    out = cache(0, *torch.stack(rows, 1))
+    for row, (n, x) in enumerate(zip(lengths, made, strict=True)):
+        wanted = attention(*x[:, None, :n], block_causal_mask(n, B))[0]
+        torch.testing.assert_close(out[row, end - n :], wanted)
+    return cache, made
+
+
+def check_step(cache: SlotCache, made: list[torch.Tensor], lengths: list[int], history: int, in_one: bool) -> None:
+    """A guided step through the cache equals attention over the text and its block, and over the block alone."""
+    attend = BlockAttention(cache, torch.tensor(lengths), history, True, in_one)
+    out = attend(0, *torch.stack([x[:, n:] for n, x in zip(lengths, made, strict=True)], 1))
+    for row, (n, x) in enumerate(zip(lengths, made, strict=True)):
+        alone, guided = x[:, None, n : n + B], x[:, None, n + B :]
+        torch.testing.assert_close(out[row, :B], attention(*alone)[0])
+        k, v = (torch.cat((past[:, :n], own), 1) for past, own in ((x[None, 1], guided[1]), (x[None, 2], guided[2])))
+        torch.testing.assert_close(out[row, B:], attention(guided[0], k, v)[0])
+
+
+@pytest.mark.parametrize("in_one", [True, False], ids=["one attention", "two"])
+@pytest.mark.parametrize(("lengths", "history"), [([4], 4), ([4, 4], 6), ([2, 6, 4], 6), ([6, 2], 8)])
+def test_a_step_sees_the_history_of_its_own_row_and_nothing_else(lengths, history, in_one):
+    cache, made = filled(lengths)
+    check_step(cache, made, lengths, history, in_one)
+
+
+def test_an_unguided_step_needs_its_block_once():
+    cache, made = filled([2, 4])
+    q, k, v = torch.stack([made[0][:, 2:4], made[1][:, 4:6]], 1)
+    out = BlockAttention(cache, torch.tensor([2, 4]), 4, False)(0, q, k, v)
+    for row, n in enumerate((2, 4)):
+        x = made[row][:, None, : n + B]
+        torch.testing.assert_close(out[row], attention(x[0, :, n:], x[1], x[2])[0])
+
+
+def test_rows_keep_their_history_when_others_leave_and_join():
+    cache, made = filled([2, 6, 4])
+    memory = cache.k.data_ptr()
+    cache.keep([2, 1])
+    made = [made[2], made[1]]
+    check_step(cache, made, [4, 6], 6, True)
+    other, more = filled([4, 2])
+    joined = cache.join(other, 10)
+    assert (joined.rows, joined.capacity, len(joined.k[0])) == (4, 10, 4)
+    check_step(joined, [*made, *more], [4, 6, 4, 2], 6, True)
+    joined.keep([0, 1, 3])
+    assert joined.join(small_cache(1), 8) is joined  # there is room
+    assert cache.k.data_ptr() == memory
+
+
+def test_a_position_outside_the_cache_is_refused():
+    for first in (-2, 8):
+        with pytest.raises(ValueError, match=f"position {first + 1} does not lie in a cache of 8"):
+            small_cache(1).place(torch.arange(first, first + 2)[None])
+
+
+def test_masks_and_buckets():
+    assert additive(torch.tensor([True, False]), torch.zeros(1)).tolist() == [0, -torch.inf]
+    assert [bucket(n) for n in (1, 2, 3, 5, 32, 33)] == [1, 2, 4, 8, 32, 64]
