@@ -60,16 +60,25 @@ class ModulationTable:
     rows: (T, 6 * layers + 2, dim), float32.
     """
 
-    def __init__(self, dit: BlockCausalDiT, t: Tensor):
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+
+    @classmethod
+    def of_times(cls, dit: BlockCausalDiT, t: Tensor) -> ModulationTable:
+        """Of these T times, t (T,) in [0, 1000], float32 or float64."""
         tables = dit.modulations(t)
-        self.rows = torch.cat((*tables.layers, tables.output), 1)
+        return cls(torch.cat((*tables.layers, tables.output), 1))
 
     def at(self, index: int | Tensor) -> Modulations:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
         if isinstance(index, Tensor) and index.numel() * self.rows[0].numel() > GATHERED_AT_ONCE:
             layers = [self.rows[:, first : first + 6] for first in range(0, self.rows.shape[1] - 2, 6)]
             return _Gathered(layers, self.rows[:, -2:], index)
-        parts = self.rows[index].unbind(-2)
+        if isinstance(index, Tensor):  # and never `rows[index]`, which asks the device for an index without axes
+            parts = self.rows.index_select(0, index.flatten()).unflatten(0, index.shape or (1,))
+            parts = (parts if index.ndim else parts[0]).unbind(-2)
+        else:
+            parts = self.rows[index].unbind(-2)
         return Modulations([parts[first : first + 6] for first in range(0, len(parts) - 2, 6)], parts[-2:])
 
 

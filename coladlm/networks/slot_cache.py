@@ -125,11 +125,12 @@ class BlockAttention:
 
     guided: n is 2 b, the block as the unguided half sees it, alone, and then as the guided half does, with the history;
     otherwise n is b. lengths: (rows,) on the CPU, of the histories. history: positions of it that are looked at, at
-    least the greatest length.
+    least the greatest length. in_one: whether both halves are one attention. rows: slots, those in use if absent.
     """
 
-    def __init__(self, cache: SlotCache, lengths: Tensor, history: int, guided: bool, in_one: bool = True) -> None:
-        b, rows = cache.block_size, cache.rows
+    def __init__(self, cache: SlotCache, lengths: Tensor, history: int, guided: bool, in_one: bool = True,
+                 rows: int | None = None) -> None:  # fmt: skip
+        b, rows = cache.block_size, cache.rows if rows is None else rows
         first, end = 0 if guided else b, 2 * b + history
         # of all layers at once: what a step writes, and what it sees
         self.own_keys, self.own_values = (x[:, :rows, :, first : 2 * b].transpose(2, 3).unbind(0)

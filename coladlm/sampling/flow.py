@@ -111,6 +111,14 @@ def evaluation_times(solver: str, grid: Sequence[float]) -> list[float]:
     return list(dict.fromkeys(times))
 
 
+def times_of_step(solver: str, times: Sequence[float], times_next: Sequence[float]) -> list[list[float]]:
+    """The times of the positions at each evaluation of one step, in the order in which this solver makes them."""
+    if solver == "midpoint":
+        middle = [(t + t_next) / 2 for t, t_next in zip(times, times_next, strict=True)]
+        return [list(times), middle]
+    return [list(times), list(times_next)] if solver == "heun" else [list(times)]
+
+
 def inverse(solver: Solver, iterations: int) -> Solver:
     """A solver whose step from t to t_next is undone by `solver`'s step from t_next to t.
 
@@ -153,12 +161,12 @@ def interpolant(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - share) * clean + share * noise
 
 
-def stochastic_step(z: Tensor, v: Tensor, t: Tensor, t_next: Tensor, share: float, fresh: Tensor) -> Tensor:
+def stochastic_step(z: Tensor, v: Tensor, t: Tensor, t_next: Tensor, share: float | Tensor, fresh: Tensor) -> Tensor:
     """The step to t_next with a share of the noise replaced by fresh noise of the same size; share 0 is the plain step.
 
     t, t_next: times of the positions, (..., n).
     """
-    noise = math.sqrt(1 - share) * noise_estimate(z, v, t) + math.sqrt(share) * fresh
+    noise = (1 - share) ** 0.5 * noise_estimate(z, v, t) + share**0.5 * fresh
     return interpolant(clean_estimate(z, v, t), noise, t_next)
 
 

@@ -18,6 +18,7 @@ from ..networks.text_vae import TextVAE
 from ..settings import SamplerSettings
 from . import flow
 from .events import BlockDone, Event, Finished, Step
+from .graph import GraphEngine, GraphSteps
 from .history import History, compacted
 from .plan import Plan, check_plans
 from .randomness import step_noise, token_uniforms
@@ -33,6 +34,7 @@ class Sampler:
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, read: Callable[[list[int]], str],
                  end_ids: Sequence[int], pad_id: int):  # fmt: skip
         self.vae, self.dit, self.read, self.end_ids, self.pad_id = vae, dit, read, frozenset(end_ids), pad_id
+        self.graphs: GraphEngine | None = None  # where steps are captured and replayed
 
     @functools.cached_property
     def words(self) -> Tensor:
@@ -77,19 +79,25 @@ class Run:
             self.solver = flow.inverse(self.solver, inverse_iterations)
         self.velocity = BlockVelocity(sampler.dit, settings, invert)
         self.settling: Settling | None = None
+        self.captured: GraphSteps | None = None  # the steps of this block, where they are replayed
+        self.can_be_captured = not (invert and inverse_iterations) and (invert or not settings.stop_when_settled)
 
     @torch.inference_mode()
     def events(self) -> Generator[Event]:
         self.history = self._first_history()
         self.velocity.tabulate(self.rows)
         block = 0
-        while self._between_blocks(block):
-            self._enter(block)
-            yield from self._transport(block)
-            if not self.rows:  # all have left in the middle of the block
-                break
-            yield self._finish(block)
-            block, self.history.position = block + 1, self.history.position + self.history.block_size
+        try:
+            while self._between_blocks(block):
+                self._enter(block)
+                yield from self._transport(block)
+                if not self.rows:  # all have left in the middle of the block
+                    break
+                yield self._finish(block)
+                block, self.history.position = block + 1, self.history.position + self.history.block_size
+        finally:
+            if self.sampler.graphs is not None:
+                self.sampler.graphs.give_back(self)
         rows = self.batch
         yield Finished([row.reason for row in rows], [row.text for row in rows], [row.answer for row in rows])
 
@@ -118,14 +126,31 @@ class Run:
 
     def _enter(self, block: int) -> None:
         """Everything about this block that does not change from step to step."""
+        engine = self._engine()
         self.history.place()
         self.velocity.enter(self.rows, block, self.history)
+        self.captured = None
+        if engine is not None:
+            engine.tabulate(self.velocity.table)
+            self.captured = GraphSteps(engine, self.velocity, self.rows, block)
         places = {row: i for i, row in enumerate(self.batch)}
         index = torch.tensor([places[row] for row in self.rows])
         self.active = torch.zeros(len(self.batch), dtype=torch.bool)
         self.active[index] = True
         self.all_active = len(self.rows) == len(self.batch)
         self.row_index = index.to(self.device)
+
+    def _engine(self) -> GraphEngine | None:
+        """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
+        eagerly: with a pull, with an eye on settled words, or while another run has the engine.
+        """
+        engine = self.sampler.graphs
+        if engine is None or not self.can_be_captured or any(row.plan.pull is not None for row in self.rows):
+            return None
+        if not engine.lend(self):
+            return None
+        self.history.flow_cache = engine.adopt(self.history.flow_cache, len(self.rows))
+        return engine
 
     # a block
 
@@ -147,10 +172,9 @@ class Run:
         patience = 0 if self.invert else self.settings.stop_when_settled
         self.settling = Settling(patience, self.velocity.scale > 0) if patience else None
         for index in range(min(row.first_step(block) for row in self.rows), self.settings.steps):
-            z, scale = self.z, self.velocity.scale
-            t, t_next = self.velocity.grid[index], self.velocity.grid[index + 1]
-            v, conditional, unconditional = self.velocity(z, t)
-            times, times_next = (scale[..., None] * t)[..., 0], (scale[..., None] * t_next)[..., 0]
+            t = self.velocity.grid[index]
+            z, v, conditional, unconditional, after = self._evaluate(index)
+            times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
             later = [row.first_step(block) > index for row in self.rows]
             preview, settling, clean = self._preview, self.settling, None
             if settling is not None and float(torch.as_tensor(t).max()) < flow.NOISE_TIME:  # no position waits
@@ -163,14 +187,14 @@ class Run:
                 preview = functools.partial(self._already, logits)
                 settling.look(logits.argmax(-1), ~torch.tensor(later, device=self.device))
             yield Step(
-                block, index, self.settings.steps, self._spread(scale * flow.NOISE_TIME), self._spread(times),
+                block, index, self.settings.steps, self._spread(self.velocity.starts), self._spread(times),
                 self._spread(times_next), self._spread(z), self._spread(v), self._spread(conditional),
                 self._spread(unconditional), self.active, preview,
             )  # fmt: skip
             if settling is not None and clean is not None and settling.over:
                 self.z = clean
                 return
-            z = self._step(block, index, v, times, times_next)
+            z = self._step(block, index, v, times, times_next) if after is None else after
             if settling is not None and clean is not None:
                 z = torch.where(settling.done[:, None, None], clean, z)
             if any(later):  # these stand still until the step with which they begin
@@ -178,6 +202,17 @@ class Run:
             self.z = z
             if not self._between_steps(block):
                 return
+
+    def _evaluate(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """The state before this step, the (guided) velocity there, the two behind it, and the state after the step
+        where it is known with them.
+        """
+        if self.captured is not None:
+            found = self.captured(self.z, index)
+            if found is not None:
+                return found
+            self.captured = None
+        return self.z, *self.velocity(self.z, self.velocity.grid[index]), None
 
     def _step(self, block: int, index: int, v: Tensor, times: Tensor, times_next: Tensor) -> Tensor:
         """The state after this step. v: velocity at its start; times, times_next: of the positions, (rows, b)."""

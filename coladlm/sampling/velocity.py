@@ -1,4 +1,5 @@
-"""The velocity of one block: the DiT's passes, with and without history, and guidance between them.
+"""The velocity of one block: the DiT's passes, with and without history, and guidance between them. Eagerly; `graph.py`
+has the captured form.
 
 The modulations of every time that a run evaluates are tabulated before its first step. A position's time is a nominal
 time of the grid times the position's scale (see `flow.py`), so the table is (nominal times) x (scales).
@@ -41,12 +42,19 @@ class BlockVelocity:
         rows = rows[::-1] if self.invert else rows
         evaluated = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
         self.nominal = {t: i for i, t in enumerate(sorted(set(itertools.chain(*evaluated))))}
-        if positions == 1:
+        self.grid_times = torch.tensor(rows, dtype=torch.float32, device=self.device)  # (steps + 1, b or 1)
+        # of each evaluation, (steps * evaluations, b or 1): the number of its nominal time, and whether guidance acts
+        times = [row for t, t_next in itertools.pairwise(rows) for row in flow.times_of_step(s.solver, t, t_next)]
+        self.nominal_rows = torch.tensor([[self.nominal[t] for t in row] for row in times])
+        self.acts = torch.tensor([[t in self.interval for t in row] for row in times])
+        self.evaluations = len(times) // s.steps
+        self.by_column = positions > 1
+        if not self.by_column:
             return [row[0] for row in rows]
         nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
         # the borders between nominal times, by which those of a column are found
         self.between = (nominal[1:] + nominal[:-1]) / 2
-        return list(torch.tensor(rows, dtype=torch.float32, device=self.device)[..., None])
+        return list(self.grid_times[..., None])
 
     def tabulate(self, rows: Sequence[RowState]) -> None:
         """Tabulates the modulations of every time that these rows will evaluate."""
@@ -57,7 +65,7 @@ class BlockVelocity:
         for row, part in zip(rows, index.split([row.plan.start.numel() for row in rows]), strict=True):
             row.scale_index = part.view_as(row.plan.start)
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
-        self.table = ModulationTable(self.dit, times.flatten().to(self.device, angle_dtype(self.device)))
+        self.table = ModulationTable.of_times(self.dit, times.flatten().to(self.device, angle_dtype(self.device)))
 
     def enter(self, rows: Sequence[RowState], block: int, history: History) -> None:
         """Everything about this block that does not change from step to step. `history` is placed on it."""
@@ -73,14 +81,26 @@ class BlockVelocity:
         guidance = [self.settings.guidance if row.has_history(block) else 1.0 for row in rows]
         self.is_guided = any(g != 1.0 for g in guidance)
         self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
-        # the unguided half of each row before its guided one, as its slot has them
-        self.rope_of_both = torch.cat((self.alone_rope, self.rope), 1) if self.is_guided else self.rope
-        self.attend = {guided: self._attention(guided) for guided in {False, self.is_guided}}
+        self.starts = self.scale * flow.NOISE_TIME
+        self.times = self.scale * self.grid_times[:, None]  # (steps + 1, rows, b), those of the positions
+        self._halves: dict[bool, tuple[Tensor, BlockAttention]] = {}
         self._draw_towards([(i, row.plan.pull) for i, row in enumerate(rows) if row.plan.pull is not None])
 
-    def _attention(self, guided: bool) -> BlockAttention:
-        in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
-        return BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
+    def _passes(self, guided: bool) -> tuple[Tensor, BlockAttention]:
+        """Rotary factors and attention of the steps of this block; guided: of the unguided half of each row and then
+        its guided one, as its slot has them.
+        """
+        if guided not in self._halves:
+            rope = torch.cat((self.alone_rope, self.rope), 1) if guided else self.rope
+            in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
+            attend = BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
+            self._halves[guided] = rope, attend
+        return self._halves[guided]
+
+    def is_guided_at(self, index: int) -> bool:
+        """Does guidance act anywhere in this step?"""
+        part = slice(index * self.evaluations, (index + 1) * self.evaluations)
+        return self.is_guided and bool(self.acts[part].any())
 
     def _draw_towards(self, pulled: list[tuple[int, Pull]]) -> None:
         """The pulls of these rows, read once as long as the rows stay."""
@@ -112,10 +132,10 @@ class BlockVelocity:
         guidance = self._guidance(t)
         if guidance is None:
             modulations = self._modulations(t, 1)
-            hidden = self.dit.hidden(z, modulations, self.rope, self.attend[False])
+            hidden = self.dit.hidden(z, modulations, *self._passes(False))
             return self.dit.output(hidden, modulations), None, None
         modulations = self._modulations(t, 2)
-        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, self.rope_of_both, self.attend[True])
+        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, *self._passes(True))
         unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 

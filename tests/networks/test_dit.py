@@ -162,7 +162,7 @@ def test_a_padded_row_equals_the_same_row_alone():
 def test_a_table_of_all_layers_gives_what_the_tables_of_each_give(at_once, monkeypatch):
     monkeypatch.setattr("coladlm.networks.dit.GATHERED_AT_ONCE", 1 << 24 if at_once else 0)
     dit, times = small_dit(), torch.tensor([0.0, 10.0, 321.0])
-    plain, table = dit.modulations(times), ModulationTable(dit, times)
+    plain, table = dit.modulations(times), ModulationTable.of_times(dit, times)
     for index in (1, torch.tensor(2), torch.tensor([2, 0]), torch.tensor([[0, 1], [2, 2]])):
         wanted, found = plain.at(index), table.at(index)
         for layer in range(dit.config.num_layers):

@@ -1,0 +1,71 @@
+"""Capture and replay: a function on memory that stays where it is, recorded once and then run without the host.
+
+A capture takes a function without arguments and gives another one, which does the same to the same memory. On a GPU
+that is a CUDA graph. `tape` does it anywhere: it writes down the operators that the function calls and replays them, so
+what a graph would freeze, every choice that Python makes on the way, is frozen here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
+
+WARM_UP = 2  # calls before a capture, in which libraries choose their kernels and make room for them
+
+
+def cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
+    """The function as a CUDA graph. Raises RuntimeError where it does something that cannot be captured."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+class _Writer(TorchDispatchMode):
+    """Notes every operator, its arguments and what came of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Sequence[Any], dict[str, Any], list[Any]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, tree_leaves(result)))
+        return result
+
+
+def tape(function: Callable[[], None]) -> Callable[[], None]:
+    """The function as the list of operators that it called, for devices without graphs.
+
+    A replay calls them with the arguments that they had and puts what comes of each where it was the first time. As in
+    a graph, the memory in between is the tape's own.
+    """
+    with _Writer() as writer:
+        function()
+
+    def replay() -> None:
+        for func, args, kwargs, before in writer.calls:
+            for old, new in zip(before, tree_leaves(func(*args, **kwargs)), strict=True):
+                # a view, or what was written in place, is there already
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+    return replay
+
+
+def capture_for(device: torch.device) -> Capture:
+    """How functions are captured on this device."""
+    return cuda_graph if device.type == "cuda" else tape

@@ -1,0 +1,273 @@
+"""The graph form of a step: a whole solver step, both passes, guidance and all, captured once and replayed.
+
+A graph reads and writes the same memory every time. So everything that a step needs lies in static buffers, for a few
+sizes of rows and history (buckets): what belongs to the block is copied there before its first step, and which step it
+is, a counter on the device says. Rows that a bucket has too many compute something that nobody reads. The history is in
+slots of one cache whose memory stays (`slot_cache.py`), and what is longer than the bucket's history needs the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..networks.dit import BlockCausalDiT, ModulationTable
+from ..networks.slot_cache import BlockAttention, SlotCache, bucket, step_mask
+from . import flow
+from .capture import Capture
+from .randomness import step_noise
+
+if TYPE_CHECKING:
+    from .rows import RowState
+    from .velocity import BlockVelocity
+
+log = logging.getLogger(__name__)
+EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2}  # of the velocity in a step
+LEAST_HISTORY = 4  # blocks of the smallest bucket
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What makes one captured step differ from another.
+
+    rows, history: of the bucket. steps: that its buffers have room for. alike: how many axes the times of the
+    positions have: 0 where all are the same, 1 where they differ within a block, 2 where rows differ too.
+    """
+
+    rows: int
+    history: int
+    steps: int
+    solver: str
+    guided: bool
+    stochastic: bool
+    alike: int
+
+
+class StepBuffers:
+    """The static memory of a block's steps, for so many rows and steps. All of it on the model's device."""
+
+    def __init__(self, dit: BlockCausalDiT, rows: int, steps: int, solver: str) -> None:
+        c, b = dit.config, dit.config.block_size
+        shape, evaluations = (rows, b, c.txt_in_channels), steps * EVALUATIONS[solver]
+
+        def zeros(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(size, dtype=dtype, device=dit.device)
+
+        # what changes from step to step
+        self.counter = zeros(1, dtype=torch.long)
+        self.z = zeros(*shape)
+        self.out = zeros(5, *shape)  # state before, velocity, conditional, unconditional, state after
+        # of the block
+        self.grid = zeros(steps + 1, b, 1)
+        self.table_rows = zeros(evaluations, b, dtype=torch.long)  # where each nominal time begins in the table
+        self.acts = zeros(evaluations, b, 1, dtype=torch.bool)  # does guidance act?
+        self.scale, self.scale_index = zeros(rows, b), zeros(rows, b, dtype=torch.long)
+        self.guidance = zeros(rows, 1, 1)
+        self.rope = dit.rope(torch.zeros(rows, 2 * b, device=dit.device))  # alone, and after the history
+        self.share = zeros(dtype=torch.float64)
+        self.noise: Tensor | None = None  # (steps, rows, b, d), where there is any
+
+
+class GraphEngine:
+    """Static memory and captured steps for one DiT. Lent to one run at a time; a second one steps eagerly."""
+
+    def __init__(self, dit: BlockCausalDiT, capture: Capture) -> None:
+        self.dit, self.capture = dit, capture
+        self.borrower: object | None = None
+        self.broken = False  # a capture has failed: everything goes on eagerly
+        self.cache: SlotCache | None = None
+        self.table: ModulationTable | None = None
+        self._tabulated: ModulationTable | None = None  # of which run
+        self._buffers: dict[tuple[int, int, str], StepBuffers] = {}
+        self._graphs: dict[Form, StepGraph] = {}
+
+    def lend(self, borrower: object) -> bool:
+        """Takes the engine for this run alone, until `give_back`; False where another one has it or none can."""
+        if self.broken or self.borrower not in (None, borrower):
+            return False
+        self.borrower = borrower
+        return True
+
+    def give_back(self, borrower: object) -> None:
+        if self.borrower is borrower:
+            self.borrower = None
+
+    def adopt(self, cache: SlotCache, rows: int) -> SlotCache:
+        """The engine's own cache with what this one holds, and room for as much. Growing forgets the graphs."""
+        mine, capacity = self.cache, bucket(max(cache.capacity, LEAST_HISTORY * cache.block_size))
+        if mine is None or rows > mine.k.shape[1] or capacity > mine.capacity:
+            layers, slots, heads, _, head_dim = cache.k.shape
+            if mine is not None:
+                slots, capacity = max(slots, mine.k.shape[1]), max(capacity, mine.capacity)
+            mine = SlotCache(layers, heads, head_dim, bucket(max(slots, rows)), capacity, cache.block_size,
+                             cache.k.dtype, cache.k.device)  # fmt: skip
+            self.cache = mine
+            self._graphs.clear()
+        if mine is not cache:
+            for own, new in ((mine.k, cache.k), (mine.v, cache.v)):
+                end = min(own.shape[3], new.shape[3])
+                own[:, : cache.rows, :, :end] = new[:, : cache.rows, :, :end]
+        mine.rows = cache.rows
+        return mine
+
+    def tabulate(self, table: ModulationTable) -> None:
+        """The modulations of the run, at their static place."""
+        if table is self._tabulated:
+            return
+        self._tabulated, count = table, len(table.rows)
+        if self.table is None or count > len(self.table.rows):
+            rows = table.rows.new_zeros(bucket(count), *table.rows.shape[1:])
+            self.table = ModulationTable(rows)
+            self._graphs.clear()
+        self.table.rows[:count] = table.rows
+
+    def buffers(self, rows: int, steps: int, solver: str) -> StepBuffers:
+        key = (rows, steps, solver)
+        if key not in self._buffers:
+            self._buffers[key] = StepBuffers(self.dit, *key)
+        return self._buffers[key]
+
+    def graph(self, form: Form) -> StepGraph | None:
+        """The captured step of this form; captured when it is first asked for. None where that fails."""
+        if form not in self._graphs:
+            try:
+                self._graphs[form] = StepGraph(self, form)
+            except RuntimeError as error:
+                self.broken = True
+                log.warning("Steps are not captured as a graph and run one operator after another: %s", error)
+                return None
+        return self._graphs[form]
+
+
+class StepGraph:
+    """One captured step of a form."""
+
+    def __init__(self, engine: GraphEngine, form: Form) -> None:
+        if engine.cache is None or engine.table is None:
+            raise ValueError("the engine has no cache or no table, expected `adopt` and `tabulate` before")
+        self.dit, self.form, self.table = engine.dit, form, engine.table
+        self.buffers = engine.buffers(form.rows, form.steps, form.solver)
+        if form.stochastic and self.buffers.noise is None:
+            self.buffers.noise = torch.zeros(form.steps, *self.buffers.z.shape, device=self.dit.device)
+        lengths = torch.zeros(form.rows, dtype=torch.long)
+        self.attend = BlockAttention(engine.cache, lengths, form.history, form.guided, True, form.rows)
+        mask = step_mask(lengths, form.history, self.dit.config.block_size, form.guided, engine.cache.k)
+        self.mask = self.attend.mask = mask.expand(form.rows, -1, -1, -1).contiguous()
+        self.replay = engine.capture(self._step)
+
+    def see(self, lengths: Tensor) -> None:
+        """The histories of the rows are so long, (rows,) on the CPU."""
+        padded = torch.zeros(self.form.rows, dtype=torch.long)
+        padded[: len(lengths)] = lengths
+        b, form = self.dit.config.block_size, self.form
+        self.mask.copy_(step_mask(padded, form.history, b, form.guided, self.mask))
+
+    def _step(self) -> None:
+        """The step that the counter says, on the buffers."""
+        buffers, form = self.buffers, self.form
+        z, scale = buffers.z, buffers.scale[..., None]
+        t = buffers.grid.index_select(0, buffers.counter)[0]
+        t_next = buffers.grid.index_select(0, buffers.counter + 1)[0]
+        evaluations = itertools.count(1)
+        v, conditional, unconditional = self._velocity(z, 0)
+        mean = flow.SOLVERS[form.solver](lambda z, t: self._velocity(z, next(evaluations))[0], z, v, t, t_next, scale)
+        if form.stochastic and buffers.noise is not None:
+            fresh = buffers.noise.index_select(0, buffers.counter)[0]
+            times, times_next = (scale * t)[..., 0], (scale * t_next)[..., 0]
+            after = flow.stochastic_step(z, mean, times, times_next, buffers.share, fresh)
+        else:
+            after = flow.advance(z, mean, t, t_next, scale)
+        torch.stack((z, v, conditional, unconditional, after), out=buffers.out)
+        buffers.z.copy_(after)
+        buffers.counter.add_(1)
+
+    def _velocity(self, z: Tensor, evaluation: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(guided) velocity, conditional and unconditional at this evaluation of the step; the last two are the first
+        where there is a single pass.
+        """
+        buffers, form, b = self.buffers, self.form, self.dit.config.block_size
+        place = buffers.counter * EVALUATIONS[form.solver] + evaluation
+        index = buffers.table_rows.index_select(0, place)[0]
+        halves = 2 if form.guided else 1
+        if form.alike == 2:
+            index = (index + buffers.scale_index).repeat(1, halves)
+        else:
+            index = index[0] if form.alike == 0 else index.repeat(halves)
+        modulations = self.table.at(index)
+        if not form.guided:
+            v = self.dit.output(self.dit.hidden(z, modulations, buffers.rope[:, b:], self.attend), modulations)
+            return v, v, v
+        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
+        unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
+        guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
+        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+
+
+class GraphSteps:
+    """The steps of one block of a run, replayed. Made anew when the block or its rows change."""
+
+    def __init__(self, engine: GraphEngine, velocity: BlockVelocity, rows: Sequence[RowState], block: int) -> None:
+        self.engine, self.velocity, self.rows, self.block = engine, velocity, rows, block
+        settings, count = velocity.settings, len(rows)
+        slots, b = bucket(count), velocity.dit.config.block_size
+        history = bucket(max(velocity.longest, LEAST_HISTORY * b))
+        alike = int(velocity.by_column) if velocity.one_scale is not None else 2
+        self.form = Form(slots, history, bucket(settings.steps), settings.solver, False, settings.stochasticity > 0,
+                         alike)  # fmt: skip
+        self.buffers = engine.buffers(slots, self.form.steps, settings.solver)
+        self.seen: set[Form] = set()
+        self.next: Tensor | None = None
+
+    def _load(self, z: Tensor, index: int) -> None:
+        """Puts what the block needs at its place, from this step on."""
+        velocity, buffers, count = self.velocity, self.buffers, len(self.rows)
+        b = velocity.dit.config.block_size
+        if self.next is None:
+            steps = velocity.settings.steps
+            buffers.grid[: steps + 1].copy_(velocity.grid_times[..., None])
+            one = velocity.one_scale or 0  # else each position adds its own
+            first = velocity.nominal_rows * len(velocity.scales) + one
+            buffers.table_rows[: len(first)].copy_(first)
+            buffers.acts[: len(first)].copy_(velocity.acts[..., None])
+            buffers.scale[:count], buffers.scale_index[:count] = velocity.scale, velocity.scale_index
+            buffers.guidance.fill_(1.0)
+            buffers.guidance[:count] = velocity.guidance
+            buffers.rope[:count, :b], buffers.rope[:count, b:] = velocity.alone_rope, velocity.rope
+            if buffers.noise is not None and self.form.stochastic:
+                buffers.share.fill_(velocity.settings.stochasticity)
+                # drawn for the block at once, by a generator that counts (see randomness.py), and sent over at once
+                shape = (z.shape[1], z.shape[2])
+                fresh = [torch.stack([step_noise(*row.key(self.block), step, shape) for row in self.rows])
+                         for step in range(index, steps)]  # fmt: skip
+                buffers.noise[index:steps, :count] = torch.stack(fresh).to(buffers.noise.device)
+        buffers.z[:count].copy_(z)
+        buffers.counter.fill_(index)
+
+    def __call__(self, z: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor] | None:
+        """z, velocity, conditional, unconditional (None where one pass is enough) and the state after this step.
+
+        z: (rows, b, d), the state before it. None where nothing can be captured.
+        """
+        guided = self.velocity.is_guided_at(index)
+        form = dataclasses.replace(self.form, guided=guided)
+        graph = self.engine.graph(form)
+        if graph is None:
+            return None
+        fresh = form not in self.seen
+        if fresh:
+            graph.see(self.velocity.lengths)
+            self.seen.add(form)
+        if fresh or z is not self.next:  # a capture has run the step as well
+            self._load(z, index)
+        graph.replay()
+        out = self.buffers.out[:, : len(self.rows)].clone()  # the next replay writes over it
+        z, v, conditional, unconditional, self.next = out.unbind(0)
+        return z, v, conditional if guided else None, unconditional if guided else None, self.next
+
+

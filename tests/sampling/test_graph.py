@@ -1,0 +1,192 @@
+"""Steps as a graph, with the tape in place of a GPU's capture: what is replayed gives what eager steps give."""
+
+import dataclasses
+import logging
+
+import pytest
+import torch
+
+from coladlm import BlockDone, Finished, SamplerSettings, Step
+from coladlm.latent import lay_out
+from coladlm.latent.invert import text_plan
+from coladlm.sampling.capture import tape
+from coladlm.sampling.graph import GraphEngine
+from coladlm.sampling.shared_run import SharedRun
+
+PROMPTS = ["Once upon a time there was", "The", "A little girl", "One day he said to the cat: come and"]
+SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=10, stop_at_end=False)
+
+
+class CountingTape:
+    """The tape, and how many functions it has captured and how often one was replayed."""
+
+    def __init__(self) -> None:
+        self.captures = self.replays = 0
+
+    def __call__(self, function):
+        replay = tape(function)
+        self.captures += 1
+
+        def counted() -> None:
+            self.replays += 1
+            replay()
+
+        return counted
+
+
+@pytest.fixture
+def graphs(model, monkeypatch) -> CountingTape:
+    """The model steps by graphs."""
+    counting = CountingTape()
+    monkeypatch.setattr(model.sampler, "graphs", GraphEngine(model.dit, counting))
+    return counting
+
+
+def eager(model, *arguments):
+    """The events of a run without graphs."""
+    engine, model.sampler.graphs = model.sampler.graphs, None
+    try:
+        return list(model.sample(*arguments))
+    finally:
+        model.sampler.graphs = engine
+
+
+def check(found: list, wanted: list) -> None:
+    """The same events with the same tensors up to rounding, and the same tokens."""
+    assert [type(event) for event in found] == [type(event) for event in wanted]
+    for a, b in zip(found, wanted, strict=True):
+        if isinstance(a, Finished):
+            assert a == b
+            continue
+        for field in dataclasses.fields(a):
+            x, y = getattr(a, field.name), getattr(b, field.name)
+            if isinstance(x, torch.Tensor):
+                torch.testing.assert_close(x, y, atol=1e-4, rtol=1e-4, msg=lambda m, name=field.name: f"{name}: {m}")
+            elif field.name != "decode":
+                assert x == y, field.name
+
+
+CHANGES = [
+    {},
+    {"solver": "heun"},
+    {"solver": "midpoint", "stagger": 0.5},
+    {"stagger": 1.0, "stochasticity": 0.4},
+    {"stochasticity": 1.0, "history": "reencoded"},
+    {"guidance": 1.0},
+    {"guidance_interval": (0.0, 500.0)},
+    {"time_grid": "cosine", "guidance_interval": (300.0, 1000.0), "stagger": 0.5},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_replayed_steps_are_the_eager_ones(model, graphs, change):
+    settings = dataclasses.replace(SHORT, **change)
+    for prompts in (PROMPTS[:1], PROMPTS):
+        check(list(model.sample(prompts, settings)), eager(model, prompts, settings))
+    assert graphs.replays > 2 * settings.steps
+
+
+def test_a_form_is_captured_once_and_replayed_in_every_later_run(model, graphs):
+    model.generate(PROMPTS[:3], SHORT)
+    captures = graphs.captures
+    assert graphs.replays > captures
+    replays, runs = graphs.replays, 3
+    for seed in range(1, 1 + runs):  # another seed, guidance, noise: the same graph
+        model.generate(PROMPTS[:3], dataclasses.replace(SHORT, seed=seed, guidance=3.0))
+    assert graphs.captures == captures
+    assert graphs.replays == (1 + runs) * replays
+
+
+def test_events_that_were_kept_do_not_change(model, graphs):
+    steps = [event for event in model.sample(PROMPTS[:2], SHORT) if isinstance(event, Step)]
+    wanted = [event for event in eager(model, PROMPTS[:2], SHORT) if isinstance(event, Step)]
+    check(steps, wanted)
+
+
+def test_a_preview_in_between_does_not_disturb_the_steps(model, graphs):
+    texts = []
+    for event in model.sample(PROMPTS[:2], SHORT):
+        if isinstance(event, Step):
+            event.preview()
+        elif isinstance(event, Finished):
+            texts = event.texts
+    assert texts == eager(model, PROMPTS[:2], SHORT)[-1].texts
+
+
+def test_whoever_joins_and_leaves_gets_the_text_it_gets_alone(model, graphs):
+    settings = dataclasses.replace(SHORT, stagger=0.5, stochasticity=0.3)
+    lengths = [14, 6, 18, 9]
+    own = [dataclasses.replace(settings, max_new_tokens=length, seed=length) for length in lengths]
+    alone = [eager(model, [prompt], mine)[-1].texts for prompt, mine in zip(PROMPTS, own, strict=True)]
+    shared = SharedRun(model.sampler, settings)
+    plans = [dataclasses.replace(model.plan(prompt, mine), settings=mine)
+             for prompt, mine in zip(PROMPTS, own, strict=True)]  # fmt: skip
+    groups = [shared.join(plans[:1])]
+    for turn in range(200):
+        if turn in (2, 5, 9):
+            groups.append(shared.join([plans[len(groups)]]))
+        if turn == 7:  # leaves in the middle of a block
+            left = shared.join([model.plan(PROMPTS[1], own[0])])
+        if turn == 12:
+            shared.leave(left)
+        shared.advance()
+        if len(groups) == len(plans) and all(group.finished for group in groups):
+            break
+    assert [group.texts for group in groups] == alone
+    assert graphs.replays > 10
+    shared.close()
+    assert model.sampler.graphs.borrower is None
+
+
+def test_a_second_run_steps_eagerly_while_the_first_has_the_engine(model, graphs):
+    wanted = eager(model, PROMPTS[:2], SHORT)
+    first = model.sample(PROMPTS[:2], SHORT)
+    seen = [next(first) for _ in range(2)]
+    replays = graphs.replays
+    check(list(model.sample(PROMPTS[:2], SHORT)), wanted)
+    assert graphs.replays == replays
+    check([*seen, *first], wanted)
+    assert graphs.replays > replays
+    assert model.sampler.graphs.borrower is None
+
+
+def test_what_cannot_be_captured_is_stepped_eagerly_and_said_once(model, monkeypatch, caplog):
+    def fails(function):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    engine = GraphEngine(model.dit, fails)
+    monkeypatch.setattr(model.sampler, "graphs", engine)
+    with caplog.at_level(logging.WARNING, logger="coladlm.sampling.graph"):
+        for _ in range(2):
+            check(list(model.sample(PROMPTS[:2], SHORT)), eager(model, PROMPTS[:2], SHORT))
+    assert [record.getMessage().count("not captured") for record in caplog.records] == [1]
+    assert "not permitted" in caplog.text
+
+
+def test_settled_words_are_watched_eagerly(model, graphs):
+    settings = dataclasses.replace(SHORT, stop_when_settled=1)
+    check(list(model.sample(PROMPTS[:2], settings)), eager(model, PROMPTS[:2], settings))
+    assert graphs.replays == 0
+
+
+def test_a_tape_writes_where_its_function_wrote_and_makes_no_choice_again():
+    x, out, asked = torch.arange(4.0), torch.zeros(4), []
+
+    def double() -> None:
+        asked.append(1)
+        out.copy_((x.view(2, 2) * 2 + x.view(2, 2)).flatten())
+
+    replay = tape(double)
+    x.add_(1)
+    replay()
+    assert out.tolist() == [3, 6, 9, 12]
+    assert len(asked) == 1
+
+
+def test_inversion_is_replayed_too(model, graphs):
+    plan = text_plan(model, lay_out(model, [model.tokenize(PROMPTS[0])])[0])
+    found = [event.latents for event in model.run_plans([plan], SHORT, invert=True) if isinstance(event, BlockDone)]
+    assert graphs.replays > 0
+    model.sampler.graphs = None
+    wanted = [event.latents for event in model.run_plans([plan], SHORT, invert=True) if isinstance(event, BlockDone)]
+    torch.testing.assert_close(torch.cat(found), torch.cat(wanted), atol=1e-5, rtol=1e-4)
