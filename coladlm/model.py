@@ -18,6 +18,7 @@ from .networks.packed import pack
 from .networks.text_vae import Posterior, TextVAE
 from .sampling.events import Event, Finished
 from .sampling.flow import NOISE_TIME
+from .sampling.form import choose_form
 from .sampling.plan import Plan
 from .sampling.sampler import Sampler
 from .settings import SamplerSettings
@@ -72,11 +73,12 @@ class ColaDLM:
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
                         dtype: str | torch.dtype = "auto", revision: str | None = None,
-                        progress: Callable[[float], None] | None = None) -> ColaDLM:  # fmt: skip
+                        progress: Callable[[float], None] | None = None, form: str = "auto") -> ColaDLM:  # fmt: skip
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16".
-        progress: called with the share of the weights that have been read, in [0, 1].
+        progress: called with the share of the weights that have been read, in [0, 1]. form: of the sampler's steps,
+        "eager", "graph" (captured and replayed), or "auto": on a GPU the faster of the two, as a short run shows.
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
         """
         checkpoint = find_checkpoint(path, revision)
@@ -85,7 +87,10 @@ class ColaDLM:
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
-        return cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings)
+        model = cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint,
+                    openings=checkpoint.openings)
+        choose_form(model.sampler, form)
+        return model
 
     # facts
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import torch
@@ -31,8 +30,7 @@ from .layers import (
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256
 
-Parts: TypeAlias = "Tensor | tuple[Tensor, ...]"  # of a layer: (..., 6, dim), or its six (..., dim)
-Tables: TypeAlias = "Sequence[Parts] | _Lazy"
+Tables: TypeAlias = "list[Tensor] | _Lazy"
 GATHERED_AT_ONCE = 1 << 24  # numbers of a lookup in all layers together, 64 MB
 
 
@@ -45,13 +43,21 @@ class Modulations:
     """
 
     layers: Tables
-    output: Parts
+    output: Tensor
 
     def at(self, index: int | Tensor) -> Modulations:
         """The rows for one time (an int: (6, dim), the fast path), or for a time at each position (an index tensor)."""
         if isinstance(index, int):
             return Modulations([table[index] for table in self.layers], self.output[index])
         return _Gathered(self.layers, self.output, index)
+
+
+@dataclasses.dataclass(frozen=True)
+class LookedUp:
+    """The same of one time, or of a time at each position, taken apart: six (..., dim) a layer and two at the end."""
+
+    layers: list[tuple[Tensor, ...]]
+    output: tuple[Tensor, ...]
 
 
 class ModulationTable:
@@ -66,10 +72,10 @@ class ModulationTable:
     @classmethod
     def of_times(cls, dit: BlockCausalDiT, t: Tensor) -> ModulationTable:
         """Of these T times, t (T,) in [0, 1000], float32 or float64."""
-        tables = dit.modulations(t)
-        return cls(torch.cat((*tables.layers, tables.output), 1))
+        e = dit.emb_in(t)
+        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e)], 1))
 
-    def at(self, index: int | Tensor) -> Modulations:
+    def at(self, index: int | Tensor) -> Modulations | LookedUp:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
         if isinstance(index, Tensor) and index.numel() * self.rows[0].numel() > GATHERED_AT_ONCE:
             layers = [self.rows[:, first : first + 6] for first in range(0, self.rows.shape[1] - 2, 6)]
@@ -79,7 +85,7 @@ class ModulationTable:
             parts = (parts if index.ndim else parts[0]).unbind(-2)
         else:
             parts = self.rows[index].unbind(-2)
-        return Modulations([parts[first : first + 6] for first in range(0, len(parts) - 2, 6)], parts[-2:])
+        return LookedUp([parts[first : first + 6] for first in range(0, len(parts) - 2, 6)], parts[-2:])
 
 
 class _Gathered(Modulations):
@@ -176,7 +182,9 @@ class DiTBlock(nn.Module):
         one[1] = one[4] = 1.0
         return parts + one
 
-    def forward(self, x: Tensor, layer: int, modulation: Parts, rope: Tensor, attend: Attend) -> Tensor:
+    def forward(
+        self, x: Tensor, layer: int, modulation: Tensor | tuple[Tensor, ...], rope: Tensor, attend: Attend
+    ) -> Tensor:
         parts = modulation if isinstance(modulation, tuple) else modulation.unbind(-2)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parts
         a = self.msa(modulated_norm(x, shift_a, scale_a, self.eps), layer, rope, attend)
@@ -219,18 +227,21 @@ class BlockCausalDiT(nn.Module):
     def modulations(self, t: Tensor) -> Modulations:
         """Tabulates the modulations of T times, t (T,) in [0, 1000], float32 or float64."""
         e = self.emb_in(t)
-        output = self.txt_out_ada("out_in", e)
-        output = output + torch.tensor([[0.0], [1.0]], device=output.device)
-        return Modulations([block.modulations(e) for block in self.layers], output)
+        return Modulations([block.modulations(e) for block in self.layers], self.output_modulations(e))
 
-    def hidden(self, z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
+    def output_modulations(self, e: Tensor) -> Tensor:
+        """Those of the output layer from the time embedding e (T, dim): (T, 2, dim), shift and 1 + scale."""
+        output = self.txt_out_ada("out_in", e)
+        return output + torch.tensor([[0.0], [1.0]], device=output.device)
+
+    def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
         x = self.txt_in["proj"](z).float()
         for layer, block in enumerate(self.blocks):
             x = block(x, layer, modulations.layers[layer], rope, attend)
         return x
 
-    def output(self, x: Tensor, modulations: Modulations) -> Tensor:
+    def output(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:
         """The last hidden state (B, n, dim) -> velocity (B, n, d), float32."""
         output = modulations.output
         shift, scale = output if isinstance(output, tuple) else output.unbind(-2)

@@ -140,7 +140,7 @@ class BlockAttention:
         self.keys, self.values = (x[:, :rows, :, first:end].unbind(0) for x in (cache.k, cache.v))
         if self.split:
             self.alone = [x[:, :rows, :, :b].unbind(0) for x in (cache.k, cache.v)]
-        self.mask = None
+        self.mask: Tensor | None = None
         if (guided and in_one) or bool((lengths != history).any()):
             self.mask = step_mask(lengths, history, b, guided and in_one, cache.k)
 

@@ -41,6 +41,10 @@ class _Writer(TorchDispatchMode):
         super().__init__()
         self.calls: list[tuple[Any, Sequence[Any], dict[str, Any], list[Any]]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler, which takes seconds, to keep it from this
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.calls.append((func, args, kwargs or {}, tree_leaves(result)))

@@ -2,8 +2,8 @@
 
 A graph reads and writes the same memory every time. So everything that a step needs lies in static buffers, for a few
 sizes of rows and history (buckets): what belongs to the block is copied there before its first step, and which step it
-is, a counter on the device says. Rows that a bucket has too many compute something that nobody reads. The history is in
-slots of one cache whose memory stays (`slot_cache.py`), and what is longer than the bucket's history needs the next one.
+is, a counter on the device says. Rows that a bucket has too many compute something that nobody reads. The histories
+are in slots of one cache whose memory stays (`slot_cache.py`); what is longer than the bucket's history needs the next.
 """
 
 from __future__ import annotations
@@ -269,5 +269,3 @@ class GraphSteps:
         out = self.buffers.out[:, : len(self.rows)].clone()  # the next replay writes over it
         z, v, conditional, unconditional, self.next = out.unbind(0)
         return z, v, conditional if guided else None, unconditional if guided else None, self.next
-
-

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..networks.dit import BlockCausalDiT, Modulations
+from ..networks.dit import BlockCausalDiT, LookedUp, Modulations
 from ..networks.layers import KVCache
 from .flow import NOISE_TIME
 
@@ -58,7 +58,7 @@ class Pulls:
         return self.dit.rope(positions.to(self.dit.device))
 
     def drawn(self, velocity: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
-              modulations: Modulations) -> Tensor:  # fmt: skip
+              modulations: Modulations | LookedUp) -> Tensor:  # fmt: skip
         """`velocity` (batch, b, d) with what the pulls add to it.
 
         alone: the velocity (rows, b, d) of these rows after nothing. z: (batch, b, d). times: (batch, b, 1), of the

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..networks.dit import BlockCausalDiT, Modulations, ModulationTable
+from ..networks.dit import BlockCausalDiT, LookedUp, Modulations, ModulationTable
 from ..networks.layers import angle_dtype, attend_under
 from ..networks.slot_cache import LONG_HISTORY, BlockAttention
 from ..settings import SamplerSettings
@@ -139,7 +139,7 @@ class BlockVelocity:
         unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
-    def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations:
+    def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations | LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""
         nominal: Tensor | int
         if isinstance(t, Tensor):

@@ -10,6 +10,7 @@ from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.latent import lay_out
 from coladlm.latent.invert import text_plan
 from coladlm.sampling.capture import tape
+from coladlm.sampling.form import choose_form
 from coladlm.sampling.graph import GraphEngine
 from coladlm.sampling.shared_run import SharedRun
 
@@ -190,3 +191,33 @@ def test_inversion_is_replayed_too(model, graphs):
     model.sampler.graphs = None
     wanted = [event.latents for event in model.run_plans([plan], SHORT, invert=True) if isinstance(event, BlockDone)]
     torch.testing.assert_close(torch.cat(found), torch.cat(wanted), atol=1e-5, rtol=1e-4)
+
+
+class Clock:
+    """A clock for the measurement of forms: a step takes so long, by whether it is replayed."""
+
+    def __init__(self, model, eager: float, graph: float) -> None:
+        self.model, self.eager, self.graph, self.now = model, eager, graph, 0.0
+
+    def __call__(self) -> float:
+        self.now += self.eager if self.model.sampler.graphs is None else self.graph
+        return self.now
+
+
+@pytest.mark.parametrize(("eager_step", "graph_step"), [(2.0, 1.0), (1.0, 2.0)])
+def test_on_a_gpu_the_faster_form_is_taken(model, monkeypatch, eager_step, graph_step):
+    monkeypatch.setattr(model.sampler, "graphs", None)
+    monkeypatch.setattr("coladlm.sampling.form.GRAPH_DEVICES", ("cpu",))
+    choose_form(model.sampler, "auto", Clock(model, eager_step, graph_step))
+    assert (model.sampler.graphs is not None) == (graph_step < eager_step)
+
+
+def test_a_form_may_be_asked_for(model, monkeypatch):
+    monkeypatch.setattr(model.sampler, "graphs", None)
+    choose_form(model.sampler, "graph")
+    assert model.sampler.graphs is not None
+    for form in ("eager", "auto"):  # a processor gains nothing from a tape
+        choose_form(model.sampler, form)
+        assert model.sampler.graphs is None
+    with pytest.raises(ValueError, match="form is 'fast', expected one of auto, eager, graph"):
+        choose_form(model.sampler, "fast")
