@@ -113,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     from app.server import Options, serve
     from coladlm import ColaDLM
     from coladlm.hardware.devices import choose_threads
+    from coladlm.hardware.threads import tuner_for
 
     if options.mcp and importlib.util.find_spec("mcp") is None:
         print("--mcp needs the package mcp: install it with pip install 'mcp<2'.", file=sys.stderr)
@@ -128,7 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"The model could not be loaded: {error}", file=sys.stderr)
         return 2
-    torch.set_num_threads(choose_threads(model.parameters, model.device))
+    most, start = torch.get_num_threads(), choose_threads(model.parameters, model.device)
+    torch.set_num_threads(start)
+    model.sampler.threads = tuner_for(model.device, start, most)
     many = Limits(options.running, options.queue_size, options.per_visitor, options.batch)
     loading = options.allow_loading
     if loading is None:

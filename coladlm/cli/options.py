@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..hardware.devices import choose_threads
+from ..hardware.threads import tuner_for
 from ..model import ColaDLM
 from ..settings import DESCRIPTIONS, SamplerSettings
 from . import CommandError
@@ -33,7 +34,9 @@ def load_model(args: argparse.Namespace) -> ColaDLM:
         model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    torch.set_num_threads(choose_threads(model.parameters, model.device))
+    most, start = torch.get_num_threads(), choose_threads(model.parameters, model.device)
+    torch.set_num_threads(start)
+    model.sampler.threads = tuner_for(model.device, start, most)
     return model
 
 

@@ -44,7 +44,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
 
 
 def choose_threads(parameters: int, device: torch.device) -> int:
-    """How many threads a program that does other things as well gives to torch; set with `torch.set_num_threads`.
+    """With how many threads of torch a program that does other things as well begins; `threads.py` finds out the rest.
 
     A small network on a CPU gets one. Two threads that spin while they wait for each other, hundreds of times a step,
     save a fifth of a step on an idle machine of two cores; where a browser or a server wants one of the cores, a step

@@ -6,6 +6,7 @@ start time of 0, re-noised by one below 1000; `flow.py` does the arithmetic of a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Generator, Sequence
 from typing import overload
@@ -13,6 +14,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from ..hardware.threads import ThreadTuner
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
 from ..settings import SamplerSettings
@@ -35,6 +37,7 @@ class Sampler:
                  end_ids: Sequence[int], pad_id: int):  # fmt: skip
         self.vae, self.dit, self.read, self.end_ids, self.pad_id = vae, dit, read, frozenset(end_ids), pad_id
         self.graphs: GraphEngine | None = None  # where steps are captured and replayed
+        self.threads: ThreadTuner | None = None  # where a program lets the number of threads be found out
 
     @functools.cached_property
     def words(self) -> Tensor:
@@ -173,7 +176,9 @@ class Run:
         self.settling = Settling(patience, self.velocity.scale > 0) if patience else None
         for index in range(min(row.first_step(block) for row in self.rows), self.settings.steps):
             t = self.velocity.grid[index]
-            z, v, conditional, unconditional, after = self._evaluate(index)
+            tuner = self.sampler.threads
+            with tuner.step(len(self.rows)) if tuner is not None else contextlib.nullcontext():
+                z, v, conditional, unconditional, after = self._evaluate(index)
             times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
             later = [row.first_step(block) > index for row in self.rows]
             preview, settling, clean = self._preview, self.settling, None

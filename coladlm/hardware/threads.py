@@ -1,0 +1,108 @@
+"""How many threads torch computes with on a CPU, found out by timing the steps of the sampler themselves.
+
+No rule says it beforehand: two threads take two thirds of the time of one for a large batch on an idle machine, and ten
+times as long for a small one where something else wants a core, since each waits for the other, spinning, hundreds of
+times a step. So every count is tried for a few steps, the fastest one is kept, and all are tried again when steps have
+become much slower than they were, or after a while.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+TRIES = 3  # steps with each count, of which the fastest counts
+HOPELESS = 2.0  # times the best so far: no second step with this count
+NEARLY = 1.1  # times the best: then the fewer threads are as good, and leave the others a core
+RECENT = 9  # steps whose median says how fast it is now
+SLOWER = 2.0  # times as slow as when the count was chosen: it is tried again
+AGAIN = 30.0  # seconds after which it is tried again in any case: the machine may have become idle
+
+
+def counts_up_to(most: int) -> list[int]:
+    """1, 2, 4, ... and `most`."""
+    return sorted({min(1 << power, most) for power in range(most.bit_length() + 1)})
+
+
+@dataclasses.dataclass(eq=False)
+class _Choice:
+    """The count for steps of one size. waiting: counts still to be tried; found: the best seconds with each."""
+
+    counts: Sequence[int]
+    count: int = 1
+    since: float = 0.0
+    reference: float = 0.0
+    tries: int = 0
+    waiting: list[int] = dataclasses.field(default_factory=list)
+    found: dict[int, float] = dataclasses.field(default_factory=dict)
+    recent: collections.deque[float] = dataclasses.field(default_factory=lambda: collections.deque(maxlen=RECENT))
+
+    def try_all(self) -> None:
+        """Begins with the count in use: the others are then measured against it."""
+        self.waiting = [self.count, *(count for count in self.counts if count != self.count)]
+        self.found, self.tries = {}, 0
+        self.recent.clear()
+
+    def note(self, seconds: float, now: float) -> None:
+        """A step with `count` took so long."""
+        if self.waiting:
+            self._note_try(seconds, now)
+            return
+        self.recent.append(seconds)
+        slow = len(self.recent) == RECENT and statistics.median(self.recent) > SLOWER * self.reference
+        if slow or now - self.since > AGAIN:
+            self.try_all()
+
+    def _note_try(self, seconds: float, now: float) -> None:
+        best = min((*self.found.values(), seconds))
+        self.found[self.count] = min(self.found.get(self.count, seconds), seconds)
+        self.tries += 1
+        if self.tries < TRIES and seconds <= HOPELESS * best:
+            return
+        self.waiting.remove(self.count)
+        self.tries = 0
+        if self.waiting:
+            self.count = self.waiting[0]
+            return
+        best = min(self.found.values())
+        self.count = min(count for count, took in self.found.items() if took <= NEARLY * best)
+        self.reference, self.since = self.found[self.count], now
+
+
+class ThreadTuner:
+    """Sets the number of threads of the calling thread's operators before each step, as it has measured.
+
+    counts: those to choose from. start: with which it begins. apply, clock: for tests.
+    """
+
+    def __init__(self, counts: Sequence[int], start: int, apply: Callable[[int], None] = torch.set_num_threads,
+                 clock: Callable[[], float] = time.perf_counter) -> None:  # fmt: skip
+        self.counts, self.count, self.apply, self.clock = sorted(counts), start, apply, clock
+        self.choices: dict[int, _Choice] = {}
+
+    @contextlib.contextmanager
+    def step(self, rows: int) -> Iterator[None]:
+        """Around one step of so many rows; sizes that differ by less than a factor of two share what is known."""
+        size = rows.bit_length()
+        choice = self.choices.get(size)
+        if choice is None:
+            choice = self.choices[size] = _Choice(self.counts, self.count)
+            choice.try_all()
+        if choice.count != self.count:
+            self.apply(choice.count)
+            self.count = choice.count
+        begun = self.clock()
+        yield
+        now = self.clock()
+        choice.note(now - begun, now)
+
+
+def tuner_for(device: torch.device, start: int, most: int) -> ThreadTuner | None:
+    """A tuner for a model on this device, from 1 to `most` threads; None where there is nothing to choose."""
+    return ThreadTuner(counts_up_to(most), start) if device.type == "cpu" and most > 1 else None
