@@ -72,8 +72,8 @@ def extras(installed: bool) -> list[str]:
     return [line for name, lines in found for line in lines if (name not in NOT_INSTALLED) == installed]
 
 
-def test_what_the_library_imports_is_declared_in_pyproject():
-    found = set(imported((ROOT / "coladlm").rglob("*.py")))
+def test_what_the_library_and_the_page_import_is_declared_in_pyproject():
+    found = set(imported([*(ROOT / "app").rglob("*.py"), *(ROOT / "coladlm").rglob("*.py")]))
     assert found
     assert {(package, file) for package, file in found if package not in library()} == set()
 
@@ -84,9 +84,10 @@ def test_what_the_page_and_the_library_import_is_pinned_in_requirements():
     assert {(package, file) for package, file in imported(files) if package not in known} == set()
 
 
-def test_what_the_library_declares_is_imported():
+def test_what_pyproject_declares_is_imported():
     declared = requirements(OLDEST, [*PROJECT["dependencies"], *extras(installed=True)])
-    assert set(declared) - {package for package, _ in imported((ROOT / "coladlm").rglob("*.py"))} == set()
+    files = [*(ROOT / "app").rglob("*.py"), *(ROOT / "coladlm").rglob("*.py")]
+    assert set(declared) - {package for package, _ in imported(files)} == set()
 
 
 def test_no_pin_is_older_than_what_the_library_needs():
@@ -212,6 +213,5 @@ def test_a_training_without_matplotlib_says_so_and_goes_on(without_extras):
 
 
 def test_the_library_says_that_it_has_types():
+    """Everything in the folder is installed with it: tests/test_wheel.py."""
     assert (ROOT / "coladlm" / "py.typed").is_file()
-    packaging = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert packaging["package-data"] == {"coladlm": ["py.typed"]}

@@ -37,6 +37,7 @@ PAGE = (
     ("api", *FEATURES),
     ("page",),
     ("server",),
+    ("command",),
 )
 NOT_IN_THE_LIBRARY = {"app", "gradio", "plotly", "fastapi", "starlette", "uvicorn"}
 NOT_IN_THE_PAGE = {"torch"}

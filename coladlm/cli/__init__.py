@@ -14,9 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ..assets import PAGE
+
 PROGRAM = "python -m coladlm"
 # name: module, one line of help
 COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": (f"{PAGE}.command", "open the page and serve the APIs"),
     "generate": ("coladlm.cli.generate", "continue a text, or several"),
     "interpolate": ("coladlm.cli.interpolate", "interpolate between texts in latent space"),
     "fill": ("coladlm.cli.fill", "fill the holes ___ of a text"),
