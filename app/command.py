@@ -6,9 +6,14 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
+if os.environ.get("SPACES_ZERO_GPU"):
+    import spaces  # noqa: F401 - before torch, in which it replaces what would look for a GPU
+
 import argparse
 import importlib.util
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from coladlm.serve.queue import Limits
 
@@ -16,6 +21,10 @@ from .api.access import check_api_key, check_origin
 from .api.hosts import is_loopback
 from .api.openai_api import ApiOptions
 from .api.parsed_request import RequestLimits
+
+if TYPE_CHECKING:
+    from coladlm import ColaDLM
+    from coladlm.serve.far_runs import FarRuns
 
 DESCRIPTION = "Cola-DLM Explorer: loads a model and serves the page and OpenAI's API."
 EXAMPLES = """\
@@ -78,7 +87,7 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add("--max-variations", type=at_least(1), default=one.variations, help="texts for a prompt")
 
 
-def at_least(low: int):
+def at_least(low: int) -> Callable[[str], int]:
     """A type for whole numbers from `low` on."""
 
     def whole(text: str) -> int:
@@ -90,7 +99,7 @@ def at_least(low: int):
     return whole
 
 
-def checked(check):
+def checked(check: Callable[[str], str]) -> Callable[[str], str]:
     """A type for texts that `check` returns, or refuses with a ValueError."""
 
     def text_type(text: str) -> str:
@@ -120,7 +129,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Loads the model and serves until it is interrupted or asked to end. Returns the exit status."""
-    from coladlm import ColaDLM
     from coladlm.serve.threads import set_threads
 
     from .server import Options, serve
@@ -135,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         print(f"Loading {options.checkpoint or 'the bundled model'} ...", flush=True)
-        model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
+        model, far = load(options)
     except (ValueError, OSError) as error:
         print(f"The model could not be loaded: {error}", file=sys.stderr)
         return 2
@@ -148,8 +156,23 @@ def run(options: argparse.Namespace) -> int:
         options.host, options.port, options.share, options.mcp, loading, options.root_path, tuple(options.allowed_host)
     )
     try:
-        serve(model, many, api, how, options.grace)
+        serve(model, many, api, how, options.grace, far)
     except OSError as error:
         print(error.strerror or error, file=sys.stderr)
         return 2
     return 0
+
+
+def load(options: argparse.Namespace) -> tuple[ColaDLM, FarRuns | None]:
+    """The model, and where its runs are worked on if that is not here. Raises ValueError and OSError."""
+    from coladlm import ColaDLM
+
+    from .zero_gpu import on_zero_gpu, zero_gpu_runs
+
+    path, device, dtype = options.checkpoint, options.device, options.dtype
+    if device != "auto" or not on_zero_gpu():
+        return ColaDLM.from_pretrained(path, device=device, dtype=dtype), None
+    from coladlm.serve.moved_model import moved_model
+
+    model = ColaDLM.from_pretrained(path, device="cpu", dtype=dtype)
+    return model, zero_gpu_runs(model, moved_model(path, "cuda", "bfloat16" if dtype == "auto" else dtype))

@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from coladlm import ColaDLM
 from coladlm.serve import Limits, Scheduler
+from coladlm.serve.far_runs import FarRuns
 
 from .api import operations as operations_api
 from .api.hosts import AllowedHosts, allowed_hosts
@@ -103,12 +104,13 @@ class Served:
     """The application, served by a thread. `close` ends it at once, `end` gives what is under way a moment."""
 
     def __init__(self, model: ColaDLM, many: Limits, api: ApiOptions, options: Options,
-                 run_limits: RunLimits | None = None) -> None:  # fmt: skip
+                 run_limits: RunLimits | None = None, far: FarRuns | None = None) -> None:  # fmt: skip
+        """far: what runs recipes in place of this process."""
         listening = _listen(options.host, options.port)
         self.port = listening.getsockname()[1]
         self.address = f"http://{_in_address(options.host)}:{self.port}"
         options = dataclasses.replace(options, port=self.port)
-        self.scheduler = Scheduler(many)
+        self.scheduler = Scheduler(many, far)
         self.app, self.page, self.registry = make_app(model, self.scheduler, api, options, run_limits)
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -151,10 +153,11 @@ class Served:
         time.sleep(0.3)  # the streams are read a few times a second
 
 
-def serve(model: ColaDLM, many: Limits, api: ApiOptions, options: Options, grace: float) -> None:
+def serve(model: ColaDLM, many: Limits, api: ApiOptions, options: Options, grace: float,
+          far: FarRuns | None = None) -> None:  # fmt: skip
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _end_requested() as requested:
-        served = Served(model, many, api, options)
+        served = Served(model, many, api, options, far=far)
         while not requested.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "coladlm"}
 NOT_INSTALLED = {"judge", "lm-eval"}  # extras that the page does not install: nothing pins them there
+GIVEN = {"spaces"}  # what a Space of Hugging Face has, and nobody else
 OLDEST = re.compile(r"([A-Za-z0-9_.-]+)>=([0-9.]+)")
 PINNED = re.compile(r"([A-Za-z0-9_.-]+)==([0-9.]+)")
 
@@ -46,7 +47,7 @@ def foreign(file: Path) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             modules.add(node.module or "")
-    return {module.split(".")[0] for module in modules} - OWN - sys.stdlib_module_names
+    return {module.split(".")[0] for module in modules} - OWN - GIVEN - sys.stdlib_module_names
 
 
 def requirements(pattern: re.Pattern[str], lines: Iterable[str]) -> dict[str, str]:

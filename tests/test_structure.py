@@ -36,7 +36,7 @@ PAGE = (
     ("shared",),
     ("api", *FEATURES),
     ("page",),
-    ("server",),
+    ("server", "zero_gpu"),
     ("command",),
 )
 NOT_IN_THE_LIBRARY = {"app", "gradio", "plotly", "fastapi", "starlette", "uvicorn"}

@@ -232,7 +232,7 @@ def test_the_options_of_the_page_reach_the_server(script, monkeypatch, golden_fo
         assert script["main"]([*place, "--allowed-host", "explorer.example", "--running", "3", "--grace", "5"]) == 0
     finally:
         torch.set_num_threads(threads)
-    ((_, many, _, options, grace),) = reached
+    ((_, many, _, options, grace, _),) = reached
     assert (options.root_path, options.names, options.port) == ("/explorer", ("explorer.example",), 7001)
     assert (many.running, grace) == (3, 5.0)
 

@@ -1,0 +1,110 @@
+"""Events that cross from one process to another: every event as plain values and numpy arrays, and back.
+
+`pickle` would carry a tensor as a handle of shared memory, or of a GPU that the other process does not see, and a
+Step's preview not at all: it works in the caches of its run. So tensors cross as arrays, and a preview is computed
+before it leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..model import ColaDLM
+from ..recipe import Recipe
+from ..run import run
+from ..sampling.events import BlockDone, Step
+from .batches import FRAME_SECONDS, PREVIEW_SHARE
+from .tasks import Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Parcel:
+    """A dataclass on its way: its class, and the values that it is made of."""
+
+    kind: type
+    values: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """What takes the place of events where a recipe cannot be run. message: a sentence for people."""
+
+    message: str
+
+
+class RefusedElsewhereError(ValueError):
+    """The process that was to run a recipe refused it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Preview:
+    """The preview of a step, computed where the step was."""
+
+    logits: Tensor  # (batch, b * patch_size, vocab)
+
+    def __call__(self, clean: Tensor) -> Tensor:
+        return self.logits
+
+
+def carry(value: Any) -> Any:
+    """A value, such as an event, in a form that pickles and needs no device."""
+    if isinstance(value, Step):
+        value = dataclasses.replace(value, decode=Preview(value.preview()))
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # numpy has no bfloat16
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (field.name for field in dataclasses.fields(value) if field.init)
+        return Parcel(type(value), {name: carry(getattr(value, name)) for name in fields})
+    if type(value) in (list, tuple):
+        return type(value)([carry(part) for part in value])
+    return value
+
+
+def restore(value: Any) -> Any:
+    """What `carry` was given, its tensors on the CPU. Raises RefusedElsewhereError for a Refusal."""
+    if isinstance(value, Refusal):
+        raise RefusedElsewhereError(value.message)
+    if isinstance(value, Parcel):
+        return value.kind(**{name: restore(part) for name, part in value.values.items()})
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value if value.flags.writeable else value.copy())
+    if type(value) in (list, tuple):
+        return type(value)([restore(part) for part in value])
+    return value
+
+
+def carried_events(model: ColaDLM, recipe: Recipe, steps: Steps = "all") -> Iterator[Any]:
+    """The events of a recipe, run alone and carried; None in place of a step that is not wanted, as a sign of life.
+
+    steps: every Step, some of them (as in `Scheduler.operate`) or none. A recipe that cannot be run gives a Refusal.
+    """
+    try:
+        for event in _wanted(run(model, recipe), steps):
+            yield None if event is None else carry(event)
+    except ValueError as error:
+        yield Refusal(str(error))
+
+
+def _wanted(events: Iterable[Any], steps: Steps) -> Iterator[Any]:
+    shown, cost, first = 0.0, 0.0, True
+    for event in events:
+        if not isinstance(event, Step):
+            first = first or isinstance(event, BlockDone)
+            yield event
+            continue
+        due = first or time.monotonic() - shown >= max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * cost)
+        if steps == "none" or (steps == "some" and not due):
+            yield None
+            continue
+        begun = time.monotonic()
+        yield dataclasses.replace(event, decode=Preview(event.preview()))
+        shown, first = time.monotonic(), False
+        cost = shown - begun

@@ -1,0 +1,25 @@
+"""A model that is loaded on the processor and moved to a device afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..checkpoint import find_checkpoint, load_networks
+from ..hardware.devices import choose_device, choose_dtype
+from ..model import ColaDLM
+from ..settings import SamplerSettings
+from ..tokenizer import load_tokenizer
+
+
+def moved_model(path: str | Path | None, device: str, dtype: str) -> ColaDLM:
+    """A checkpoint as `ColaDLM.from_pretrained` loads it, by way of this machine's memory.
+
+    For a device that is not there yet while the program begins, only its name, as on ZeroGPU: what moves a module there
+    is replaced, and what reads a file into a device is not. Raises ValueError as `from_pretrained` does.
+    """
+    checkpoint = find_checkpoint(path)
+    vae, dit = load_networks(checkpoint, "cpu", choose_dtype(dtype, choose_device("cpu"), 0))
+    return ColaDLM(
+        vae.to(device), dit.to(device), load_tokenizer(checkpoint.tokenizer_file),
+        SamplerSettings.from_dict(checkpoint.sampler or {}), checkpoint.name, checkpoint.fingerprint,
+    )  # fmt: skip

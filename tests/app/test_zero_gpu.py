@@ -1,0 +1,96 @@
+"""ZeroGPU, with a stand-in for the package `spaces`: runs are worked on by a forked process, all else by this one."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.zero_gpu import gpu_seconds
+from coladlm import SamplerSettings
+from coladlm.recipe import Recipe
+
+from .api.server_process import CLIENT, Server
+
+STAND_IN = Path(__file__).parents[1] / "fixtures" / "zero_gpu"
+BODY = {"prompt": "Once upon a time", "max_tokens": 12, "steps": 2, "seed": 1, "stop_at_end": False}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return tmp_path_factory.mktemp("zero_gpu") / "zero_gpu.txt"
+
+
+@pytest.fixture(scope="module")
+def space(log, golden_folder):
+    """`python app.py` as in a Space with ZeroGPU, but in float32."""
+    path = os.pathsep.join(filter(None, (str(STAND_IN), os.environ.get("PYTHONPATH"))))
+    server = Server(log.parent, golden_folder, "--device", "auto", PYTHONPATH=path, SPACES_ZERO_GPU="true",
+                    ZERO_GPU_LOG=str(log))  # fmt: skip
+    yield server
+    assert server.end() == 0
+
+
+def ask(space, **fields) -> dict:
+    answer = CLIENT.post(f"{space.address}/v1/completions", json=BODY | fields, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_program_moves_a_model_and_says_that_it_is_ready(space, log):
+    moved = [f"moved {name} to cuda" for name in ("TextVAE", "BlockCausalDiT")]
+    assert log.read_text().splitlines()[:3] == [*moved, "ready with carried_run"]
+
+
+def test_a_run_in_the_worker_gives_the_text_of_its_recipe(space, log, model):
+    answer = ask(space)
+    recipe = Recipe.from_dict(answer["recipe"])
+    assert [choice["text"] for choice in answer["choices"]] == model.generate(recipe.texts, recipe.settings)
+    assert ask(space)["choices"] == answer["choices"]
+    lines = log.read_text().splitlines()
+    assert lines.count("worker of carried_run: another process, True") == 1  # kept for the second call
+    assert lines.count("called for 15 s") == 2
+
+
+def test_steps_and_their_previews_come_from_the_worker(space):
+    fields = {"stream": True, "stream_options": {"include_draft": True}}
+    whole, drafts = "", []
+    with httpx.stream("POST", f"{space.address}/v1/completions", json=BODY | fields, timeout=60) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                choice = json.loads(line[6:])["choices"][0]
+                whole += choice["text"]
+                drafts += [choice["draft"]] if "draft" in choice else []
+    assert whole == ask(space)["choices"][0]["text"]
+    assert drafts and drafts[0]["step"] == 1 and len(drafts[0]["text"]) > 0
+
+
+def test_what_the_recipe_cannot_be_is_a_sentence(space):
+    """The worker refuses it: the API alone would not."""
+    recipe = {"operation": "edit", "texts": ["a"], "options": {"span": [5, 9]}}
+    place = f"{space.address}/gradio_api/call/replay"
+    number = CLIENT.post(place, json={"data": [recipe]}).json()["event_id"]
+    events = CLIENT.get(f"{place}/{number}", timeout=60).text
+    assert "event: error" in events and "span" in events
+
+
+def test_a_visitor_who_leaves_stops_the_call(space, log):
+    fields = {"stream": True, "max_tokens": 1000, "steps": 8}
+    with httpx.stream("POST", f"{space.address}/v1/completions", json=BODY | fields, timeout=60) as answer:
+        next(answer.iter_lines())
+    deadline = time.monotonic() + 30
+    while "stopped" not in log.read_text().splitlines():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert space.metric("coladlm_running") == 0
+
+
+def test_the_time_asked_for_grows_with_the_work_and_has_a_limit(model):
+    def seconds(**settings) -> int:
+        return gpu_seconds(model, Recipe("generate", ("a",), SamplerSettings(**settings)))
+
+    assert seconds(max_new_tokens=8) == 15
+    assert 15 < seconds(max_new_tokens=512, steps=16) < seconds(max_new_tokens=512, steps=16, solver="heun") <= 110
+    assert seconds(max_new_tokens=4096, steps=64) == 110
