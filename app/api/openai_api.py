@@ -27,6 +27,7 @@ from coladlm.serve import Events, Scheduler, Waiting
 from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
+from .insertion import Insertions
 from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
 from .prompt_scores import score_steps
 from .request_bodies import parse_json
@@ -119,7 +120,8 @@ class OpenAIApi:
         parsed = await run_sync(lambda: parse(parse_json(body), model))
         visitor = request.client.host if request.client else ""
         number = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
-        writer = ResponseWriter(chat, Answer(model, parsed), model_id(model), number, int(time.time()))
+        answer = Answer(model, parsed) if parsed.insertions is None else Insertions(model, parsed)
+        writer = ResponseWriter(chat, answer, model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
         steps = "some" if parsed.stream_drafts else "none"
         if parsed.scored is not None:

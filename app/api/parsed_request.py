@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.latent.fill import HOLE
+from coladlm.latent.fill import MAX_TOKENS as MOST_AFTER
 from coladlm.recipe import Recipe, RecipeError, describe
 from coladlm.settings import SettingsError
 
@@ -23,6 +25,10 @@ from .request_bodies import (
     parse_body,
 )
 from .tokenizer_api import check_ids
+
+# with a suffix: tokens of an insertion where the request does not say how many, and the most; candidates
+LONGEST_INSERTION, MOST_INSERTED = 4, 16
+FEWEST_TRIES, MOST_TRIES = 8, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,8 @@ class ParsedRequest:
     scored: the token ids of each prompt, where the log-probabilities of its own tokens are wanted. prompt_only: nothing
     is to be written after it.
     ignored: fields that the body has and that changed nothing.
+    insertions: how many of the recipe's candidates are answers, the best first, where a text before a suffix is wanted;
+    None where the prompt goes on.
     """
 
     recipe: Recipe
@@ -85,6 +93,7 @@ class ParsedRequest:
     ignored: tuple[str, ...] = ()
     scored: tuple[tuple[int, ...], ...] | None = None
     prompt_only: bool = False
+    insertions: int | None = None
 
 
 class RequestParser:
@@ -96,6 +105,8 @@ class RequestParser:
     def completion(self, data: Mapping[str, Any], model: ColaDLM) -> ParsedRequest:
         """What a body of /v1/completions asks for. Raises ApiError and PromptError."""
         ignored, body = check_fields(CompletionBody, data), parse_body(CompletionBody, data)
+        if body.suffix:
+            return self._insertion(body, data, model, ignored)
         if body.best_of is not None and body.best_of != body.n:
             found = describe(body.best_of)
             raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
@@ -120,6 +131,46 @@ class RequestParser:
         recipe, counts = self._recipe(body, data, model, [text], "messages", field, length)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return ParsedRequest(recipe, counts, tuple(body.stop), logprobs=logprobs, ignored=ignored, **_streaming(body))
+
+    def _insertion(self, body: CompletionBody, data: Mapping[str, Any], model: ColaDLM,
+                   ignored: tuple[str, ...]) -> ParsedRequest:  # fmt: skip
+        """What a body with a suffix asks for: candidates of a text with one hole. Raises ApiError and PromptError."""
+        streaming, suffix = _streaming(body), body.suffix or ""
+        if body.logprobs is not None:
+            raise ApiError("logprobs is given with a suffix, which this server does not support", "logprobs",
+                           "unsupported")  # fmt: skip
+        if streaming["stream_drafts"]:
+            raise ApiError("include_draft is given with a suffix, which this server does not support", "stream_options",
+                           "unsupported")  # fmt: skip
+        if len(body.prompt) > 1:
+            raise ApiError(f"prompt has {len(body.prompt)} texts, expected one together with a suffix", "prompt")
+        longest = LONGEST_INSERTION if body.max_tokens is None else body.max_tokens
+        if not 1 <= longest <= MOST_INSERTED:
+            found = describe(longest)
+            raise ApiError(f"max_tokens is {found}, expected 1 to {MOST_INSERTED} with a suffix", "max_tokens")
+        self.check_model(body.model, model)
+        prompt = _text_of(body.prompt[0], model)
+        for field, text in (("prompt", prompt), ("suffix", suffix)):
+            self.limits.check_texts([text], body.n, field)
+        tries = body.best_of
+        if tries is None:  # a hole of one token in every second candidate, and each other length once
+            tries = max(body.n, FEWEST_TRIES, 2 * longest - 2)
+        if not body.n <= tries <= MOST_TRIES:
+            found = describe(tries)
+            raise ApiError(f"best_of is {found}, expected {body.n} (n) to {MOST_TRIES} with a suffix", "best_of")
+        text = f"{prompt}___{suffix}"
+        if HOLE.split(text) != [prompt, suffix]:
+            raise ApiError("prompt and suffix have a hole ___ in them or at their edges, expected none", "prompt")
+        settings = _settings(data, model, "max_tokens", longest)
+        self.limits.check_steps(settings.steps)
+        recipe = Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint)
+        before, after = len(model.tokenize(prompt)), len(model.tokenize(suffix))
+        if after + longest > MOST_AFTER:
+            raise ApiError(f"suffix and insertion have {after:,} + {longest} tokens, expected at most {MOST_AFTER} "
+                           "together", "suffix", "context_length_exceeded")  # fmt: skip
+        self._check_room(before + after, longest, model, "prompt", "max_tokens")
+        return ParsedRequest(recipe, (before + after,), tuple(body.stop), echo=body.echo, ignored=ignored,
+                             insertions=body.n, **streaming)  # fmt: skip
 
     def _scored(self, body: CompletionBody, model: ColaDLM) -> tuple[tuple[int, ...], ...]:
         """The token ids of prompts whose own log-probabilities are wanted. Raises ApiError."""

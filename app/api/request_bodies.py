@@ -120,6 +120,7 @@ class CompletionBody(SharedFields):
     prompt: Annotated[
         list[Annotated[Any, BeforeValidator(_text_or_ids)]], BeforeValidator(_list_of_prompts), Field(min_length=1)
     ] = [""]  # fmt: skip
+    suffix: str | None = None
     echo: bool = False
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     best_of: int | None = Field(None, ge=1)

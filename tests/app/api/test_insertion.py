@@ -1,0 +1,92 @@
+"""/v1/completions with a suffix: what is written between prompt and suffix."""
+
+import json
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.api.openai_api import ApiOptions, OpenAIApi
+from app.api.parsed_request import RequestLimits
+from coladlm.latent.fill import Filled
+from coladlm.recipe import Recipe
+from coladlm.run import run
+from coladlm.serve import Limits, Scheduler
+
+ASK = {"prompt": "The ", "suffix": " ran up the tree.", "steps": 3, "seed": 5}
+LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=600, body=20_000)
+
+
+@pytest.fixture(scope="module")
+def ask(bundled):
+    scheduler = Scheduler(Limits(running=4, waiting=4, per_visitor=0))
+    routes = OpenAIApi(lambda: bundled, scheduler, ApiOptions(LIMITS)).routes()
+    with TestClient(Starlette(routes=routes)) as client:
+        yield lambda **more: client.post("/v1/completions", json={**ASK, **more})
+    scheduler.close(grace=0)
+
+
+def candidates(model, answer):
+    """Those of the recipe of an answer, the best first."""
+    (filled,) = [event for event in run(model, Recipe.from_dict(answer["recipe"])) if isinstance(event, Filled)]
+    return filled.candidates
+
+
+def test_answers_are_the_best_fits_between_prompt_and_suffix(ask, bundled):
+    answer = ask(n=2).json()
+    found = candidates(bundled, answer)
+    texts = [choice["text"] for choice in answer["choices"]]
+    assert ["The " + text + ASK["suffix"] for text in texts] == [best.text for best in found[:2]]
+    assert len(found) > 2 and {choice["finish_reason"] for choice in answer["choices"]} == {"stop"}
+
+
+def test_usage_counts_prompt_suffix_and_what_is_inserted(ask, bundled):
+    answer = ask().json()
+    (start, end), tokens = candidates(bundled, answer)[0].holes[0], bundled.tokenize
+    given = len(tokens("The ")) + len(tokens(ASK["suffix"]))
+    assert answer["usage"] == {"prompt_tokens": given, "completion_tokens": end - start,
+                               "total_tokens": given + end - start}  # fmt: skip
+
+
+def test_a_stream_has_the_same_text(ask):
+    lines = ask(stream=True, echo=True).text.splitlines()
+    parts = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    assert "".join(part["choices"][0]["text"] for part in parts) == ask(echo=True).json()["choices"][0]["text"]
+    assert parts[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_more_answers_than_candidates_that_differ_come_again(ask, bundled):
+    answer = ask(n=3, best_of=3, max_tokens=1, guidance=1.0, prompt="He was very ", suffix=" and sad.").json()
+    found = candidates(bundled, answer)
+    texts = [choice["text"] for choice in answer["choices"]]
+    assert len(texts) == 3 and len(set(texts)) == len(found)
+
+
+def test_an_empty_suffix_is_none(ask):
+    assert ask(suffix="", max_tokens=8).json()["recipe"]["operation"] == "generate"
+
+
+def test_a_stop_cuts_an_answer(ask):
+    text = ask().json()["choices"][0]["text"]
+    assert ask(stop=text[1:]).json()["choices"][0]["text"] == text[:1]
+
+
+WRONG = {
+    "a suffix of no kind": ({"suffix": 7}, "suffix"),
+    "too long an insertion": ({"max_tokens": 17}, "max_tokens"),
+    "an insertion of nothing": ({"max_tokens": 0}, "max_tokens"),
+    "several prompts": ({"prompt": ["a", "b"]}, "prompt"),
+    "a hole of its own": ({"prompt": "A ___ and "}, "prompt"),
+    "a hole that grows at its edge": ({"suffix": "_x"}, "prompt"),
+    "fewer candidates than answers": ({"n": 3, "best_of": 2}, "best_of"),
+    "too many candidates": ({"best_of": 33}, "best_of"),
+    "probabilities": ({"logprobs": 1}, "logprobs"),
+    "drafts": ({"stream": True, "stream_options": {"include_draft": True}}, "stream_options"),
+    "too long a suffix": ({"suffix": " and then" * 300}, "suffix"),
+}
+
+
+@pytest.mark.parametrize("body, param", WRONG.values(), ids=WRONG)
+def test_what_does_not_go_with_a_suffix_gets_a_sentence(ask, body, param):
+    answer = ask(**body)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == param
