@@ -22,7 +22,7 @@ export const IDLE = Object.freeze({
   parts: {},           // what the run shows, by name
   attempt: 0,          // attempts since anything was heard
   found: '',           // after a reload: what the run was then, 'running' or 'ended'
-  before: null,        // of a run whose place it took while that was under way
+  before: null,        // of a run under way whose place it takes once it has shown something; until then that goes on
   refusal: '',         // why the run that was to take the place of this one was refused
   outcome: '',
   message: '',
@@ -44,9 +44,10 @@ function onRun(state, {id, view, controls}) {
   if (state.name === 'starting' && JSON.stringify(state.request) === JSON.stringify(request)) return [state, []];
   const effects = [{do: 'unwatch'}];
   if (state.streaming) effects.push({do: 'close'});
-  if (['starting', 'running', 'lost'].includes(state.name)) effects.push({do: 'delete', id: state.id});
+  // What may still be refused ends nothing: a run that the server has goes on until this one shows something.
+  const before = state.before ?? (UNDER_WAY.includes(state.name) && state.accepted ? state.id : null);
+  if (['starting', 'running', 'lost'].includes(state.name) && before !== state.id) effects.push({do: 'delete', id: state.id});
   effects.push({do: 'put', id, ...request}, {do: 'watch'}, {do: 'keep', id, was: 'running'}, {do: 'say'});
-  const before = UNDER_WAY.includes(state.name) && state.accepted ? state.id : null;
   return [{...IDLE, name: 'starting', id, request, before}, effects];
 }
 
@@ -60,7 +61,8 @@ const HANDLERS = {
   stop(state) {
     if (!['starting', 'running', 'lost'].includes(state.name)) return [state, []];
     if (state.name === 'lost') return over(state, 'stopped', '', [{do: 'delete', id: state.id}]);
-    return [{...state, name: 'stopping'}, [{do: 'delete', id: state.id}, {do: 'watch'}, {do: 'say'}]];
+    const gone = state.before ? [{do: 'delete', id: state.before}] : [];
+    return [{...state, name: 'stopping', before: null}, [{do: 'delete', id: state.id}, ...gone, {do: 'watch'}, {do: 'say'}]];
   },
 
   accepted(state) {
@@ -91,14 +93,14 @@ const HANDLERS = {
 
   beat(state) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
-    const next = {...state, name: state.name === 'lost' ? 'running' : state.name, attempt: 0, message: ''};
+    const next = {...state, name: state.name === 'lost' ? 'running' : state.name, attempt: 0, message: state.refusal};
     return [next, [{do: 'watch'}, ...saying(state, next)]];
   },
 
   end(state, {outcome, message}) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
     const draw = state.name === 'stopping' ? [{do: 'draw', names: Object.keys(state.parts)}] : [];
-    if (state.refusal) return over(state, 'error', state.refusal, draw);
+    if (state.refusal && state.name !== 'stopping' && outcome !== 'done') return over(state, 'error', state.refusal, draw);
     if (outcome === 'error' && !Object.keys(state.parts).length) return refused(state, message || '');
     return over(state, outcome, message || '', draw);
   },
@@ -124,9 +126,9 @@ const HANDLERS = {
 
   unknown(state) {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
-    if (state.refusal) return over(state, 'error', state.refusal);
     if (state.name === 'stopping') return over(state, 'stopped', '');
     if (state.found === 'ended' && state.version === null) return [IDLE, [{do: 'unwatch'}, {do: 'forget'}, {do: 'say'}]];
+    if (state.refusal) return over(state, 'error', state.refusal);
     const next = {...state, name: 'lost', streaming: false, accepted: false, outcome: 'lost', message: SENTENCES.unknown};
     return [next, [{do: 'unwatch'}, {do: 'forget'}, {do: 'say'}]];
   },
@@ -153,10 +155,12 @@ function looking(state) {
 
 function drawn(state, changes, names) {
   if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
-  const next = {...state, ...changes, name: state.name === 'lost' ? 'running' : state.name, attempt: 0, message: ''};
+  const name = state.name === 'lost' ? 'running' : state.name, shows = names.length > 0;
+  const next = {...state, ...changes, name, attempt: 0, message: state.refusal, before: shows ? null : state.before};
+  const gone = shows && state.before ? [{do: 'delete', id: state.before}] : [];
   // What comes after Stop is drawn with the end: until then the text stands as it was when Stop was pressed.
   const draw = next.name === 'stopping' ? [] : [{do: 'draw', names}];
-  return [next, [{do: 'watch'}, ...draw, ...saying(state, next)]];
+  return [next, [...gone, {do: 'watch'}, ...draw, ...saying(state, next)]];
 }
 
 function saying(state, next) {
@@ -169,11 +173,11 @@ function over(state, outcome, message, before = []) {
   return [next, [...close, {do: 'unwatch'}, ...before, {do: 'keep', id: state.id, was: 'ended'}, {do: 'say'}]];
 }
 
-// A run that shows nothing but why it was refused: that whose place it took comes back, as far as it was written.
+// A run that shows nothing but why it was refused: that whose place it would have taken comes back, and goes on.
 function refused(state, message) {
   if (!state.before) return over(state, 'error', message);
   const close = state.streaming ? [{do: 'close'}] : [], id = state.before;
-  const next = {...IDLE, name: 'running', id, accepted: true, streaming: true, refusal: message};
+  const next = {...IDLE, name: 'running', id, accepted: true, streaming: true, refusal: message, message};
   return [next, [...close, {do: 'open', id, after: null}, {do: 'watch'}, {do: 'keep', id, was: 'running'}, {do: 'say'}]];
 }
 

@@ -69,6 +69,17 @@ test('a lost run that is found again shows what it last said', () => {
   assert.deepEqual(page.shown(), ['running', 'Writing', '']);
 });
 
+test('why another run could not take its place stands beside a run that goes on, until the next', () => {
+  const page = line();
+  page.run('starting');
+  page.frame(RUNNING);
+  page.run('running', {message: 'Seed is too low.'});
+  page.frame({...RUNNING, state: 'done', message: 'Done'});
+  assert.deepEqual(page.shown(), ['done', 'Done', 'Seed is too low.']);
+  page.run('starting');
+  assert.deepEqual(page.shown(), ['waiting', 'Starting', '']);
+});
+
 test('a run that ended without a last word is stopped', () => {
   const page = line();
   page.run('starting');

@@ -17,6 +17,15 @@ function after(...events) {
   return {state, effects, did: effects.map(effect => effect.do)};
 }
 
+// The runs that the server was asked to end, in order.
+function deleted(events) {
+  let state = IDLE, effects = [];
+  return events.flatMap(event => {
+    [state, effects] = reduce(state, event);
+    return effects.filter(effect => effect.do === 'delete').map(effect => effect.id);
+  });
+}
+
 const STARTING = [RUN];
 const RUNNING = [RUN, of('accepted'), SNAPSHOT];
 const STOPPING = [...RUNNING, {type: 'stop'}];
@@ -76,15 +85,45 @@ describe('a run that is refused while another one is under way', () => {
   };
 
   for (const [how, events] of Object.entries(refusals)) {
-    test(`${how}: what was written comes back to its end, with the sentence`, () => {
+    test(`${how}: what was under way comes back and goes on, with the sentence`, () => {
       const {state, effects} = after(...events);
-      assert.deepEqual([state.name, state.id], ['running', 'one']);
+      assert.deepEqual([state.name, state.id, state.message], ['running', 'one', 'Seed is too low.']);
       assert.deepEqual(effects.find(e => e.do === 'open'), {do: 'open', id: 'one', after: null});
-      const end = after(...events, {...SNAPSHOT, version: 3}, {...END, version: 3, outcome: 'stopped'});
+      assert.deepEqual(deleted(events), []);
+      const on = after(...events, {...SNAPSHOT, version: 3}, of('beat'));
+      assert.deepEqual([on.state.name, on.state.message], ['running', 'Seed is too low.']);
+      const end = after(...events, {...SNAPSHOT, version: 3}, {...END, version: 3});
+      assert.deepEqual([end.state.name, end.state.outcome, end.state.parts], ['ended', 'done', {text: 'a'}]);
+    });
+
+    test(`${how}: what was under way and did not last ends with the sentence`, () => {
+      const end = after(...events, {...SNAPSHOT, version: 3}, {...END, version: 3, outcome: 'lost'});
       assert.deepEqual([end.state.name, end.state.outcome, end.state.message], ['ended', 'error', 'Seed is too low.']);
-      assert.deepEqual(end.state.parts, {text: 'a'});
+    });
+
+    test(`${how}: what was under way can be stopped`, () => {
+      const end = after(...events, {...SNAPSHOT, version: 3}, {type: 'stop'}, {...END, version: 3, outcome: 'stopped'});
+      assert.deepEqual([end.state.name, end.state.outcome], ['ended', 'stopped']);
     });
   }
+
+  test('the run before is let go as soon as the new one shows something, once', () => {
+    const events = [...RUNNING, other, of('accepted', 'two'), {type: 'snapshot', id: 'two', version: 0, parts: {}}];
+    assert.deepEqual(deleted(events), []);
+    events.push({...DELTA, id: 'two', version: 1, parts: {text: {$set: 'b'}}}, {...DELTA, id: 'two', version: 2});
+    assert.deepEqual(deleted(events), ['one']);
+  });
+
+  test('Stop before that ends both', () => {
+    assert.deepEqual(deleted([...RUNNING, other, {type: 'stop'}]), ['two', 'one']);
+  });
+
+  test('a third run before that leaves none behind', () => {
+    const third = {...other, id: 'three', controls: {prompt: 'z'}};
+    const shown = [of('accepted', 'three'), {...SNAPSHOT, id: 'three'}];
+    assert.deepEqual(deleted([...RUNNING, other, third, ...shown]), ['two', 'one']);
+    assert.deepEqual(deleted([...RUNNING, other, of('accepted', 'two'), third, ...shown]), ['two', 'one']);
+  });
 
   test('where the server has forgotten it, the sentence stands alone', () => {
     const {state} = after(...refusals['by its view'], of('unknown'));
@@ -195,12 +234,12 @@ describe('Run once more', () => {
   const SECOND = {...RUN, id: 'two'};
 
   for (const [name, events] of Object.entries(STATES)) {
-    test(`is taken at once by a bench that is ${name}, and the run before is let go`, () => {
+    test(`is taken at once by a bench that is ${name}, and a run that the server has goes on until it shows something`, () => {
       const {state, effects} = after(...events, {...SECOND, controls: {prompt: 'y'}});
       assert.deepEqual([state.name, state.id, state.version], ['starting', 'two', null]);
       assert.deepEqual(effects.filter(e => e.do === 'put').map(e => e.id), ['two']);
       const gone = effects.filter(e => e.do === 'delete').map(e => e.id);
-      assert.deepEqual(gone, ['starting', 'running', 'lost'].includes(name) ? ['one'] : []);
+      assert.deepEqual(gone, ['starting', 'lost'].includes(name) ? ['one'] : []);
       assert.equal(effects.some(e => e.do === 'close'), ['running', 'stopping'].includes(name));
     });
   }

@@ -5,6 +5,7 @@ const note = line.querySelector('.note');
 const wrong = line.querySelector('.wrong');
 const bench = element.closest('.beside, .workbench');
 let latest = null;     // what the run said last
+let refused = '';      // why another run could not take its place
 
 // Said only when it changes: a screen reader hears states and errors, not every step.
 function say(node, text) {
@@ -24,7 +25,7 @@ function draw() {
     say(numbers.children[i], part);
   });
   say(note, v.state === 'error' ? '' : v.message);
-  say(wrong, v.state === 'error' ? v.message : '');
+  say(wrong, v.state === 'error' ? v.message : refused);
 }
 
 // What this line says by itself, before the run has said anything or after it is over.
@@ -51,14 +52,17 @@ function stoppedAfter({state, tokens, forming, fraction, stopped}) {
 const STATES = {
   starting() {
     latest = null;
+    refused = '';
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
     // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text.
     const result = element.closest('.stage')?.querySelector('.strip .page') ?? line;
     const {top, bottom} = result.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) result.scrollIntoView({block: 'start'});
   },
-  running() {
+  running({message = ''}) {
+    refused = message;
     if (latest && line.dataset.state === 'error') showFrame(latest);
+    else draw();
   },
   stopping() {
     put({state: 'stopped', message: stoppedAfter(props.value)});
