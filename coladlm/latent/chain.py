@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-EVEN = 1.0  # weight of a squared deviation from even spacing, against a misfit of about 0.4 to 1.2
+EVEN = 0.3  # weight of a squared deviation from even spacing, against a misfit of about 0.4 to 1.2
 AGAINST = 10.0  # for a step that does not go on
 STAYING = 1.0  # for the same candidate once more, where there are too few that go on
 NOT_BETWEEN = 5.0  # for a candidate that is a text itself, or farther from one than the other text is

@@ -66,11 +66,12 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
 
 
 def text_misfits(
-    model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int] = (), seed: int = 0
+    model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int] = (), seed: int = 0, draws: int = 1
 ) -> list[float]:
     """How far the flow is off at whole texts: the mean `velocity_error` over the latents of each, NaN for an empty one.
 
-    texts: token ids. before: ids that stand before each and are not measured.
+    texts: token ids. before: ids that stand before each and are not measured. draws: noises that it is the mean of,
+    those of the seeds from `seed` on.
     """
     before, ps = list(before), model.patch_size
     whole = [[*before, *ids] for ids in texts]
@@ -81,7 +82,7 @@ def text_misfits(
     asked = (places >= lead) & (places < torch.tensor(ends)[:, None])
     if not asked.any():
         return [float("nan")] * len(texts)
-    error = velocity_error(model, latents, asked, seed)
+    error = torch.stack([velocity_error(model, latents, asked, seed + draw) for draw in range(draws)]).mean(0)
     return [float(row[own].mean()) for row, own in zip(error, asked, strict=True)]
 
 

@@ -52,7 +52,8 @@ METHODS = ("through_flow", "decoder_only", "noise_to_noise", "prompt_to_prompt")
 MAX_TOKENS = 512  # in a text: every waypoint is that long
 MAX_WAYPOINTS = 128  # waypoints in all
 MAX_TRIES = 1024  # candidates in all
-UNLIKE = 0.25  # added to the misfit of a candidate for a beginning, or an end, in the middle of a sentence
+UNLIKE = 0.5  # added to the misfit of a candidate for a beginning, or an end, in the middle of a sentence
+DRAWS = 2  # noises that a waypoint's misfit is the mean of: of many candidates the least of one noise would be chance
 SHARES = (1.0, 0.8, 0.6)  # of the noise, in turn: less stays nearer to the texts, more reads better
 SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+")
 
@@ -280,9 +281,11 @@ class _Interpolating:
             assert event is not None  # a batch is answered with its next event
             yield Trying(event, places)
         ids = [self._ended(answer) for answer in event.token_ids]
+        different = [list(answer) for answer in dict.fromkeys(map(tuple, ids))]
+        misfits = text_misfits(self.model, different, self.plans.before, draws=DRAWS)
+        cost = {tuple(x): misfit + self._unlike(x) for x, misfit in zip(different, misfits, strict=True)}
+        costs = [cost[tuple(answer)] for answer in ids]
         found = text_distances(self.model, [*ids, *self.tokens], self.tokens)
-        misfits = text_misfits(self.model, ids, self.plans.before)
-        costs = [misfit + self._unlike(answer) for misfit, answer in zip(misfits, ids, strict=True)]
         taken = {}
         ends = sorted(self.at_text, key=lambda row: self.at_text[row])
         for first, (start, end) in enumerate(itertools.pairwise(ends)):
@@ -370,7 +373,9 @@ class _Interpolating:
     def _unlike(self, ids: list[int]) -> float:
         """What it costs a candidate to begin or end as no text does: in the middle of a sentence."""
         text, texts = self.model.read(ids), [self.model.read(known) for known in self.tokens]
-        begins = text[:1].isspace() and not any(known[:1].isspace() for known in texts)
+        begins = (text[:1].isspace() and not any(known[:1].isspace() for known in texts)) or (
+            not text[:1].isupper() and all(known[:1].isupper() for known in texts)
+        )
         ends = self.sentences > 0 and not SENTENCE_END.fullmatch(text.rstrip()[-1:])
         return UNLIKE * (begins + ends)
 
@@ -394,7 +399,7 @@ class _Interpolating:
                 "unchanged. Through the flow, and with the decoder alone, the ends are the texts themselves."
             )
         spans = text_distances(self.model, ids, texts)
-        misfits = text_misfits(self.model, ids, self.plans.before)
+        misfits = text_misfits(self.model, ids, self.plans.before, draws=DRAWS)
         before: Sequence[int] | None = None
         for row, waypoint in enumerate(self.waypoints):
             self.waypoints[row] = dataclasses.replace(

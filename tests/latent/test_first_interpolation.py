@@ -15,7 +15,7 @@ from coladlm.latent.first_interpolation import (
     recorded_interpolation,
 )
 from coladlm.latent.fit import text_misfits
-from coladlm.latent.interpolate import Interpolation, run_interpolate
+from coladlm.latent.interpolate import DRAWS, Interpolation, run_interpolate
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_what_ships_is_of_the_bundled_model_and_its_numbers_are_those_of_its_tok
     assert [found.waypoints[row].text for row in found.ends] == list(TEXTS)
     ids = [list(waypoint.token_ids) for waypoint in found.waypoints]
     distances = text_distances(bundled, ids, [ids[row] for row in found.ends])
-    misfits = text_misfits(bundled, ids, [])
+    misfits = text_misfits(bundled, ids, [], draws=DRAWS)
     for waypoint, spans, misfit in zip(found.waypoints, distances, misfits, strict=True):
         assert waypoint.latent_distances == pytest.approx(spans, abs=1e-3)
         assert waypoint.misfit == pytest.approx(misfit, abs=1e-2)

@@ -11,7 +11,7 @@ from coladlm.cli.operation import plain
 from coladlm.latent import Interpolation, Inverting, Trying, lay_out, run_interpolate
 from coladlm.latent.distances import changed_tokens, token_distance
 from coladlm.latent.fit import text_misfits
-from coladlm.latent.interpolate import METHODS, SENTENCE_END, waypoint_count, waypoint_weights
+from coladlm.latent.interpolate import DRAWS, METHODS, SENTENCE_END, waypoint_count, waypoint_weights
 from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
@@ -292,6 +292,6 @@ def test_too_many_candidates_are_refused(model):
 @pytest.mark.parametrize("road", METHODS)
 def test_every_waypoint_has_the_misfit_of_its_text(model, road):
     outcome = walk(model, recipe(road=road))
-    expected = text_misfits(model, [waypoint.token_ids for waypoint in outcome.waypoints])
+    expected = text_misfits(model, [waypoint.token_ids for waypoint in outcome.waypoints], draws=DRAWS)
     found = [float("nan") if waypoint.misfit is None else waypoint.misfit for waypoint in outcome.waypoints]
     assert found == pytest.approx(expected, nan_ok=True)
