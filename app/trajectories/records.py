@@ -46,7 +46,9 @@ class RunWriter:
         self.ends = frozenset(model.end_ids) if continues and settings.stop_at_end else frozenset()
         # places of the blocks to come that belong to the text; those of the prompt stand at the start of the first
         length = settings.max_new_tokens if tokens is None else tokens
-        self.room = -(-len(ids) // ps) % b + -(-length // ps) if continues else None
+        self.lead = -(-len(ids) // ps) % b
+        self.room = self.lead + -(-length // ps) if continues else None
+        self.written = 0  # places of finished blocks that belong to the text, with those of the prompt in the first
         self.head = line(
             {
                 "is": "run",
@@ -93,7 +95,12 @@ class RunWriter:
             if last:
                 self.before = [*self.before, *ids][-8:]
                 record["text"] = self._places_of_the_text(record["ids"])
+                self.written += record["text"]
         return line(record)
+
+    def left_out(self, tokens: int) -> bool:
+        """Do the lines show more of the text than its first tokens, as it is where its last sentence is not whole?"""
+        return self.room is not None and self.lead + -(-tokens // self.model.patch_size) < self.written
 
     def states(self, trace: Trace, sequence: int, until: tuple[int, int] | None = None) -> Iterator[str]:
         """The lines of all states of a sequence of a recorded run, or of those before a step of a block."""

@@ -201,9 +201,12 @@ class _Drawing:
             frame["flow"] = {**flow, "cloud": self.cloud}
             return frame
         visitor, id_ = self.context.visitor, self.context.id
-        run = self.explorer.keep(visitor, start.label, start.trace(), 0, start.branch, id_, start.number)
-        runs = [*start.others, run]
-        frame["flow"] = {**frame["flow"], "state": "done" if done else "stopped", "lines": start.live.lines}
+        trace = start.trace()
+        run = self.explorer.keep(visitor, start.label, trace, 0, start.branch, id_, start.number)
+        runs, lines = [*start.others, run], start.live.lines
+        if trace.answers is not None and start.live.writer.left_out(len(trace.answer(0))):
+            lines = self.explorer.lines(runs)  # without the sentence that was not whole
+        frame["flow"] = {**frame["flow"], "state": "done" if done else "stopped", "lines": lines}
         frame["curves"] = curves_value(runs)
         frame["kept"] = {"run": id_, "shown": [one.id for one in runs]}
         return frame
