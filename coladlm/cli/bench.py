@@ -16,7 +16,8 @@ from .options import check_folder
 from .terminal_progress import TerminalProgress
 
 # Each module has add_arguments(parser) and run(args, progress) -> Result, which raises ResultError for what the user
-# did wrong; args.log is the file of its finished items, if any. Name: module, one line of help.
+# did wrong, and gives None where another process tells what was found; args.log is the file of its finished items, if
+# any. Name: module, one line of help.
 PARTS: dict[str, tuple[str, str]] = {
     "tasks": ("coladlm.cli.bench_tasks", "answer the eight tasks of the published evaluation"),
     "structured": ("coladlm.cli.bench_structured", "tasks with strict rules, for a pair of tiny models"),
@@ -55,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
         if args.picture:
             check_folder(args.picture)
             require("matplotlib", "The picture of a bench")
-        result: Result = _module(args.part).run(args, progress)
+        result: Result | None = _module(args.part).run(args, progress)
     except (ResultError, MissingExtraError) as error:
         raise CommandError(str(error)) from error
     finally:
         progress.clear()
+    if result is None:
+        return 0
     print("\n".join(lines_of(result)))
     if args.json:
         result.save(args.json)

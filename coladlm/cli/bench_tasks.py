@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..evaluate.bench.machine import machine_facts
 from ..evaluate.bench.results import Result, ResultError
 from ..evaluate.bench.tasks.answering import PUBLISHED, Shard, Tasks, answer, head
 from ..evaluate.bench.tasks.data import TASKS, digest, read_tasks
+from ..evaluate.bench.tasks.ranks import Ranks
 from ..evaluate.bench.tasks.report import Run, result, score_logged, score_shipped
 from .options import add_model_arguments, load_model
 
@@ -22,6 +23,7 @@ examples:
   python -m coladlm bench tasks --data DIR --run --log items.jsonl
   python -m coladlm bench tasks --data DIR --run --shard 1/2 --log part1.jsonl   # and 2/2 elsewhere
   python -m coladlm bench tasks --data DIR --merge part1.jsonl part2.jsonl
+  torchrun --standalone --nproc-per-node 2 -m -- coladlm bench tasks --data DIR --run --log items.jsonl
 
 DIR holds lambada.jsonl.xz, mmlu.jsonl.xz and so on, or the same as .jsonl, in the form in which
 ByteDance-Seed/Cola-DLM publishes them (eval_output/tasks_default)."""
@@ -47,15 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
 
 
-def run(args: argparse.Namespace, progress: Progress) -> Result:
-    """Raises ResultError."""
-    shard = _shard(args)
+def run(args: argparse.Namespace, progress: Progress) -> Result | None:
+    """None from a process that another one speaks for. Raises ResultError."""
+    shard, ranks = _shard(args), _ranks(args)
     tasks = read_tasks(args.data, args.tasks)
     shipped, asked = score_shipped(tasks), {name: items[: args.limit] for name, items in tasks.items()}
-    if args.run:
+    if ranks is not None:
+        found = _run_over_ranks(args, tasks, asked, ranks, progress)
+        if found is None:
+            return None
+        found, machine = found
+    elif args.run:
         found, machine = _run(args, tasks, asked, shard, progress)
     elif args.merge:
-        found, machine = _merge(args, tasks, asked)
+        found, machine = _merge(args.merge, args.data, tasks, asked)
     else:
         found, machine = None, machine_facts()
     return result(_command(args), shipped, found, machine)
@@ -79,6 +86,29 @@ def _shard(args: argparse.Namespace) -> Shard:
     return Shard(int(parts[0]), int(parts[1]))
 
 
+def _ranks(args: argparse.Namespace) -> Ranks | None:
+    """The processes of torchrun, if it has started this one. Checks that the options let them share the work."""
+    ranks = Ranks.of_environment()
+    if ranks is None:
+        return None
+    if not args.run or args.log is None:
+        raise ResultError("torchrun has started several processes, expected --run and --log FILE: each keeps its "
+                          "answers in a log of its own beside FILE, and the first merges them")  # fmt: skip
+    if args.shard is not None:
+        raise ResultError(f"--shard is {args.shard} under torchrun, expected one of the two: its processes are shards")
+    return ranks
+
+
+def _run_over_ranks(args: argparse.Namespace, tasks: Tasks, asked: Tasks, ranks: Ranks,
+                    progress: Progress) -> tuple[Run, dict[str, Any]] | None:  # fmt: skip
+    """What all ranks have found, for the first; None for the others. All see the folder of the logs."""
+    ranks.take_device()
+    own = argparse.Namespace(**{**vars(args), "log": ranks.log(args.log)})
+    _run(own, tasks, asked, ranks.shard, progress if ranks.first else lambda what, done, total: None)
+    ranks.wait_for_all()
+    return _merge(ranks.logs(args.log), args.data, tasks, asked) if ranks.first else None
+
+
 def _run(args: argparse.Namespace, tasks: Tasks, asked: Tasks, shard: Shard,
          progress: Progress) -> tuple[Run, dict[str, Any]]:  # fmt: skip
     model = load_model(args)
@@ -92,12 +122,12 @@ def _run(args: argparse.Namespace, tasks: Tasks, asked: Tasks, shard: Shard,
     return Run(about["model"], scored, seconds, settings.to_dict(), shard), machine_facts(model.device)
 
 
-def _merge(args: argparse.Namespace, tasks: Tasks, asked: Tasks) -> tuple[Run, dict[str, Any]]:
-    about, items = merged(args.merge)
+def _merge(logs: Sequence[Path], data: Path, tasks: Tasks, asked: Tasks) -> tuple[Run, dict[str, Any]]:
+    about, items = merged(logs)
     questions = {name: digest(items) for name, items in tasks.items()}
     kept = about.get("questions")
     if not isinstance(kept, dict) or any(kept.get(name) != value for name, value in questions.items()):
-        raise ResultError(f"the logs are not of the questions in {args.data}, expected logs of the same files")
+        raise ResultError(f"the logs are not of the questions in {data}, expected logs of the same files")
     scored, seconds = score_logged(asked, items)
     return Run(about["model"], scored, seconds, about["settings"]), about["machine"]
 

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import lzma
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from coladlm.evaluate.bench.item_log import ItemLog
 from coladlm.evaluate.bench.results import ResultError, load
 from coladlm.evaluate.bench.tasks.answering import PUBLISHED, Shard, answer, head
 from coladlm.evaluate.bench.tasks.data import TASKS, Item, TaskDataError, read_tasks
+from coladlm.evaluate.bench.tasks.ranks import Ranks
 from coladlm.evaluate.bench.tasks.report import Scored, score, score_logged, score_shipped, table
 from coladlm.evaluate.bench.tasks.scoring import answer_in, equal_choice, is_right, named_choice
 
@@ -204,6 +208,45 @@ def test_the_command_scores_runs_shards_and_merges(golden_folder, folder, tmp_pa
     assert "not of the questions" in capsys.readouterr().err
     assert main(["bench", "tasks", "--data", str(folder), *some[:3], "--merge", *logs]) == 2
     assert "2 of 6 answers are not in the logs" in capsys.readouterr().err
+
+
+def test_processes_of_torchrun_share_the_questions_and_the_first_merges(golden_folder, folder, tmp_path):
+    log, alone, together = (tmp_path / name for name in ("items.jsonl", "alone.json", "together.json"))
+    command = ["bench", "tasks", "--data", str(folder), "--tasks", "lambada", "squad", "--run", "--batch", "2",
+               "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
+    assert main([*command, "--json", str(alone)]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+                "-m", "--", "coladlm"]  # fmt: skip
+    done = subprocess.run([*torchrun, *command, "--log", str(log), "--json", str(together)], capture_output=True,
+                          text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=250)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The eight published tasks") == 1  # one process speaks
+    assert load(together).tables == load(alone).tables and load(together).command == load(alone).command
+    lines = [(tmp_path / f"items.{part}of2.jsonl").read_text().splitlines() for part in (1, 2)]
+    assert [len(found) - 1 for found in lines] == [4, 2]  # questions 1 and 3 of both tasks, and 2
+
+
+def test_ranks_are_read_from_the_environment():
+    assert Ranks.of_environment({}) is None
+    assert Ranks.of_environment({"RANK": "0", "WORLD_SIZE": "1"}) is None
+    found = Ranks.of_environment({"RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "1"})
+    assert found == Ranks(1, 3, 1) and not found.first and found.shard == Shard(2, 3)
+    assert [log.name for log in found.logs(Path("a/items.jsonl"))] == [f"items.{i}of3.jsonl" for i in (1, 2, 3)]
+    for wrong in ({"RANK": "3", "WORLD_SIZE": "3"}, {"WORLD_SIZE": "2"}, {"RANK": "x", "WORLD_SIZE": "2"}):
+        with pytest.raises(ResultError, match="in the environment, expected the number of this process"):
+            Ranks.of_environment(wrong)
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["--run"], "torchrun has started several processes, expected --run and --log FILE"),
+    (["--log", "x.jsonl"], "expected --run and --log FILE"),
+    (["--run", "--log", "x.jsonl", "--shard", "1/2"], "--shard is 1/2 under torchrun, expected one of the two"),
+])  # fmt: skip
+def test_options_that_ranks_cannot_share_get_one_line(folder, capsys, words, sentence, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["bench", "tasks", "--data", str(folder), *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "sentence"), [
