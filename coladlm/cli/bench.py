@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "structured": ("coladlm.cli.bench_structured", "tasks with strict rules, for a pair of tiny models"),
     "long": ("coladlm.cli.bench_long", "what context gives, long texts, recall over a distance, time and memory"),
     "likelihood": ("coladlm.cli.bench_likelihood", "how likely real text is, as a bound and from samples"),
+    "strengths": ("coladlm.cli.bench_strengths", "holes, drafts, directions, pinned words: where diffusion could win"),
     "cost": ("coladlm.cli.bench_cost", "quality, variety and seconds by the settings of the sampler"),
 }
 EXAMPLES = """\

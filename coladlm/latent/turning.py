@@ -60,27 +60,47 @@ def differing(first: list[int], second: list[int]) -> tuple[int, int]:
     return start, len(first) - same
 
 
-def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: float = 1.0, renoise: float = 0.2,
-            candidates: int = 4) -> Turning:  # fmt: skip
-    """Measures a shipped direction; all edits run as one batch. Raises DirectionError."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class TurningEdit:
+    """A held-out sentence that a direction is to turn. way: the end that it is of, 0 or 1. other: the pair's other."""
+
+    edit: SpanEdit
+    way: int
+    other: str
+
+
+def turning_edits(model: ColaDLM, name: str, strength: float, renoise: float) -> list[TurningEdit]:
+    """The edits of all held-out sentences of a shipped direction, both ways round. Raises DirectionError."""
     pairs, direction, space = load_pairs(name), build_shipped(model, name), LatentSpace(model.vae.config)
-    edits, wanted = [], []
+    found = []
     for pair in pairs.held_out:
         for way in (0, 1):
             own, other = model.tokenize(pair[way]), model.tokenize(pair[1 - way])
             layout, (start, end) = lay_out(model, [own])[0], differing(own, other)
             span = start // model.patch_size, -(-end // model.patch_size)
             moved = space.push(layout.latents[slice(*span)], direction.vector, strength if way == 0 else -strength)
-            edits.append(SpanEdit(model, layout, span, renoise, moved))
-            wanted.append((way, pair[1 - way]))
-    keys = [key for key in range(candidates) for _ in edits]
+            found.append(TurningEdit(SpanEdit(model, layout, span, renoise, moved), way, pair[1 - way]))
+    return found
+
+
+def is_turned(text: str, ends: tuple[set[str], set[str]], way: int) -> bool:
+    """Has a sentence of end `way` come to the other one? ends: as `end_words` gives them."""
+    found = words(text)
+    return bool(found & ends[1 - way]) and not found & ends[way]
+
+
+def measure(model: ColaDLM, name: str, settings: SamplerSettings, strength: float = 1.0, renoise: float = 0.2,
+            candidates: int = 4) -> Turning:  # fmt: skip
+    """Measures a shipped direction; all edits run as one batch. Raises DirectionError."""
+    asked = turning_edits(model, name, strength, renoise)
+    keys = [key for key in range(candidates) for _ in asked]
     settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
-    ends, turned, reached = end_words(pairs), 0, 0
-    for ids, (way, other) in zip(edited_tokens(edits * candidates, keys, settings), wanted * candidates, strict=True):
+    ends, turned, reached = end_words(load_pairs(name)), 0, 0
+    edits = [one.edit for one in asked] * candidates
+    for ids, one in zip(edited_tokens(edits, keys, settings), asked * candidates, strict=True):
         text = model.read(ids)
-        found = words(text)
-        turned += bool(found & ends[1 - way]) and not found & ends[way]
-        reached += text == other
+        turned += is_turned(text, ends, one.way)
+        reached += text == one.other
     return Turning(turned / len(keys), reached / len(keys), len(keys), strength, renoise)
 
 

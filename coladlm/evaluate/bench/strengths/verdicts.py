@@ -1,0 +1,79 @@
+"""Who wins, by paired intervals: both models answer the same items, so that what an item costs both cancels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ....baseline.baseline import perplexity
+from ..cost import per_word
+from ..intervals import Interval, interval
+from ..results import Cell, Table
+
+WINS, LOSES, ALIKE = "wins", "loses", "not to be told apart"
+
+
+class Reader(Protocol):
+    """Says how likely texts are after their prompts: a Baseline or a Judge."""
+
+    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Sequence[Any]: ...
+
+
+Readers = Mapping[str, Reader]  # by what the tables call them
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A question, both figures, and how far apart they are over the same items. verdict: of the Cola-DLM."""
+
+    question: str
+    cola: Interval
+    other: Interval
+    difference: Interval
+    verdict: str
+
+
+def of_shares(question: str, cola: Sequence[float], other: Sequence[float]) -> Verdict:
+    """Of what should be much, in per cent of each item; the difference in points."""
+    pairs = np.array([cola, other], float).T
+    first, second = (interval(pairs[:, [i]], lambda drawn: drawn[..., 0].mean(-1)) for i in (0, 1))
+    difference = interval(pairs, lambda drawn: (drawn[..., 0] - drawn[..., 1]).mean(-1))
+    return Verdict(question, first, second, difference, _verdict(difference, 0.0))
+
+
+def of_perplexities(question: str, cola: Sequence[Any], other: Sequence[Any]) -> Verdict:
+    """Of likelihoods of texts on the same items, perplexity a word. The difference is a ratio, less than 1 better."""
+    items = np.array([(-a.total, max(1, a.words), -b.total, max(1, b.words))
+                      for a, b in zip(cola, other, strict=True)])  # fmt: skip
+    found = interval(items, lambda x: x[..., 0].sum(-1) / x[..., 1].sum(-1) - x[..., 2].sum(-1) / x[..., 3].sum(-1))
+    ratio = Interval(perplexity(found.value), perplexity(found.low), perplexity(found.high), found.count)
+    turned = Interval(-found.value, -found.high, -found.low, found.count)
+    return Verdict(question, per_word(cola), per_word(other), ratio, _verdict(turned, 0.0))
+
+
+def _verdict(gain: Interval, even: float) -> str:
+    return WINS if gain.low > even else LOSES if gain.high < even else ALIKE
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """A row for each question."""
+    rows: list[list[Cell]] = [[v.question, v.cola, v.other, v.difference, v.verdict] for v in verdicts]
+    return Table(
+        "Who wins",
+        "Both on the same items. The difference is one of points where the question is a share, and a ratio where it "
+        "is a perplexity; a side wins where the 95 % interval of the difference leaves out 0 points, or a ratio of 1.",
+        ["question", "Cola-DLM", "transformer", "difference", "the Cola-DLM"],
+        rows,
+    )
+
+
+def findings(verdicts: Sequence[Verdict]) -> list[str]:
+    """What was won, lost and neither, in words."""
+    said = []
+    for verdict, begin in ((WINS, "Diffusion wins, intervals apart"), (LOSES, "It loses"), (ALIKE, "Undecided")):
+        questions = [v.question for v in verdicts if v.verdict == verdict]
+        said.append(f"{begin}: {'; '.join(questions) if questions else 'nowhere'}.")
+    return said
