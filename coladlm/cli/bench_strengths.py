@@ -36,8 +36,10 @@ def run(args: argparse.Namespace, progress: Progress) -> Result:
         request = passages.Request(**{name: getattr(args, name) for name, _ in OPTIONS}, seed=args.seed)
         judge = None if args.judge is None else Judge.from_pretrained(args.judge)
         with open_bench(args, "strengths", request, progress) as bench:
-            readers: verdicts.Readers = {"the transformer": bench.baseline}
-            return _measure(bench, request, readers if judge is None else {**readers, "the judge": judge})
+            readers = {"the transformer": verdicts.Remembered(bench.baseline)}
+            if judge is not None:
+                readers["the judge"] = verdicts.Remembered(judge)
+            return _measure(bench, request, readers)
     except EvaluationError as error:
         raise CommandError(str(error)) from error
 
@@ -59,6 +61,7 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
     won = [*holes.hole_verdicts(model, kinds, readers), *drafts.draft_verdicts(stands, texts, prompts, readers),
            *directions.direction_verdicts(turned, readers),
            *pins.pin_verdicts(model, stretches, around, readers)]  # fmt: skip
+    passes = model.defaults.steps * (1 if model.defaults.guidance == 1 else 2)
     words, ways = kinds["a word"]
     return bench.result(
         "Where diffusion could win: holes, drafts, directions, words that must stay",
@@ -68,6 +71,6 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
                 directions.direction_table(turned, readers),
                 pins.pin_table(model, stretches, around, request, readers)],
         charts=[holes.place_chart(words, ways, model.block_size, request),
-                drafts.standing_chart(stands, model.block_size)],
+                drafts.standing_chart(stands, model.block_size, passes)],
         findings=[*verdicts.findings(won), holes.block_finding(model, kinds)],
     )  # fmt: skip

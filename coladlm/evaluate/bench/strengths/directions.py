@@ -123,10 +123,10 @@ def direction_table(found: Mapping[str, Mapping[str, Turned]], readers: Readers)
         rows.append([who, share_interval(whole.turned, 100), *kinds, *judged, None if way == REAL else whole.seconds])
     return Table(
         "Sentences turned by a direction",
-        "Held-out sentences of the directions that ship, both ways round. Their differing words are pushed by so many "
-        f"radii along the direction and carried back from {RENOISE:.0%} noise; the rest is pinned. Turned: a "
-        "sentence has a word that only the other end uses, and none that only its own end uses. The "
-        "transformer writes as many tokens in the same place, from the left. Perplexity is that of the whole sentence; that of the other sentence "
+        "Held-out sentences of the directions that ship, both ways round. The words that differ are pushed by so many "
+        f"radii along the direction and carried back from {RENOISE:.0%} noise; the rest is pinned. Turned: a sentence "
+        "has a word that only the other end uses, and none that only its own end uses. The transformer writes as many "
+        "tokens in the same place, from the left. Perplexity is that of the whole sentence; that of the other sentence "
         "of each pair is what a perfect turn would have.",
         ["who", "turned, %", *names, *(f"perplexity a word, read by {name}" for name in readers), "processor seconds"],
         rows,

@@ -73,8 +73,8 @@ def shares_after(counts: np.ndarray, step: int) -> np.ndarray:
     return 100 * counts[:, step - 1, 1] / counts[:, step - 1, 0]
 
 
-def standing_chart(found: Mapping[str, np.ndarray], block: int) -> Chart:
-    """What stands by the share of the passes."""
+def standing_chart(found: Mapping[str, np.ndarray], block: int, passes: int) -> Chart:
+    """What stands by the share of the steps. passes: through the network that the Cola-DLM needs for a block."""
     lines = []
     for name, counts in found.items():
         steps = counts.shape[1]
@@ -85,7 +85,8 @@ def standing_chart(found: Mapping[str, np.ndarray], block: int) -> Chart:
     return Chart(
         "How much of the final text stands early",
         f"Share of the tokens of a block of {block} that are the final ones already, after a share of the steps. A "
-        "transformer has nothing of a word before its turn, and all of it after.",
+        "transformer has nothing of a word before its turn, and all of it after. In passes it is the quicker one: one "
+        f"for each word, where the Cola-DLM needs {passes} for a block.",
         "steps done, %", "tokens that stand, %", lines,
     )  # fmt: skip
 

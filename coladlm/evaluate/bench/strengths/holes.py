@@ -115,10 +115,9 @@ def hole_verdicts(
         found.append(of_shares(f"{kind} hidden, right at the first go, %", right["block"], right["greedy"]))
         found.append(of_shares(f"{kind} hidden, right as the best of several, %", right["best"], right["scored"]))
         for name, reader in readers.items():
-            block, greedy = (
-                reader.log_likelihood(*texts_of(model, holes, ways[key].ids)) for key in ("block", "greedy")
-            )
-            found.append(of_perplexities(f"{kind} hidden, perplexity read by {name}", block, greedy))
+            for what, keys in (("at the first go", ("block", "greedy")), ("the best of several", ("best", "scored"))):
+                cola, other = (reader.log_likelihood(*texts_of(model, holes, ways[key].ids)) for key in keys)
+                found.append(of_perplexities(f"{kind} hidden, {what}, perplexity read by {name}", cola, other))
     return found
 
 

@@ -25,6 +25,23 @@ class Reader(Protocol):
 Readers = Mapping[str, Reader]  # by what the tables call them
 
 
+class Remembered:
+    """A reader that reads every text once: tables and verdicts ask for the same ones."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._read: dict[tuple[str, str], Any] = {}
+
+    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Any]:
+        """As the reader itself has it."""
+        asked = list(zip(prompts or [""] * len(texts), texts, strict=True))
+        new = list(dict.fromkeys(pair for pair in asked if pair not in self._read))
+        if new:
+            found = self._reader.log_likelihood([text for _, text in new], [prompt for prompt, _ in new])
+            self._read.update(zip(new, found, strict=True))
+        return [self._read[pair] for pair in asked]
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """A question, both figures, and how far apart they are over the same items. verdict: of the Cola-DLM."""
@@ -74,6 +91,6 @@ def findings(verdicts: Sequence[Verdict]) -> list[str]:
     """What was won, lost and neither, in words."""
     said = []
     for verdict, begin in ((WINS, "Diffusion wins, intervals apart"), (LOSES, "It loses"), (ALIKE, "Undecided")):
-        questions = [v.question for v in verdicts if v.verdict == verdict]
+        questions = [v.question.removesuffix(", %") for v in verdicts if v.verdict == verdict]
         said.append(f"{begin}: {'; '.join(questions) if questions else 'nowhere'}.")
     return said
