@@ -1,4 +1,4 @@
-"""The tab Bench: the results that ship, what follows from them, and how likely a text of one's own is."""
+"""The tab Bench: the results that ship, what follows from them, and two small parts to run oneself."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ..components import ChoiceBox, ProgressLine
 from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.tab_links import TabLinks
+from . import structured
 from .likelihood import likelihood_values
 from .result_html import results_html
 
 NAME = "bench"
 RESULTS = BUNDLED.parent / "bench"
-ORDER = ("tasks", "structured", "long", "likelihood", "cost")  # in which parts are shown, then others
+ORDER = ("strengths", "tasks", "structured", "long", "likelihood", "cost")  # in which parts are shown, then others
 ABOUT = (
     "<p class='about'>What latent diffusion gains and what it costs, measured beside an autoregressive transformer of "
     "the same size and training text. Numbers in brackets are 95 % intervals: the figure would mostly fall between "
@@ -60,6 +61,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             measure = gr.Button("Measure", elem_classes="small-run")
             line = ProgressLine(elem_classes="fold-progress")
             found = gr.HTML("", elem_id="bench-found", js_on_load=None)
+        views = structured.build(resident)
 
     def on_measure(text: str, order: str) -> Iterator[tuple[Any, Any]]:
         yield from likelihood_values(resident.model, resident.scheduler, resident.baseline, text, order)
@@ -69,4 +71,4 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
 
     measure.click(on_measure, [text, order], [found, line], trigger_mode="once", **QUICK, **UNLIMITED)
     shown.submit(on_show, None, shown, queue=False, **QUICK)
-    return TabLinks()
+    return TabLinks(views=views)

@@ -1,5 +1,6 @@
 """Our own components: subclasses of gr.HTML, each in a folder with its HTML, JavaScript and CSS."""
 
+from .answers_table import AnswersTable
 from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
@@ -14,6 +15,7 @@ from .token_strip import TokenStrip
 from .waypoint_stage import WaypointStage
 
 __all__ = [
+    "AnswersTable",
     "Choice",
     "ChoiceBox",
     "ChoiceList",

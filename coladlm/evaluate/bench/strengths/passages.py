@@ -23,14 +23,14 @@ class Request:
     sentence that a direction turns. passages: of `stretch` tokens with pinned words. batch: of texts at once.
     """
 
-    holes: int = 48
+    holes: int = 64
     span: int = 3
     candidates: int = 8
     guesses: int = 32
     prompts: int = 24
     tokens: int = 32
     edits: int = 2
-    passages: int = 32
+    passages: int = 40
     stretch: int = 16
     seed: int = 0
     batch: int = 16

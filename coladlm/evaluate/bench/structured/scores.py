@@ -13,7 +13,12 @@ from .writers import Answer
 
 def rights(cell: Cell) -> list[bool]:
     """For each answer whether it is exactly right and has ended."""
-    return [a.ended and is_right(x.prompt, a.text) for x, a in zip(cell.instances, cell.answers, strict=True)]
+    return [is_answer_right(x, a) for x, a in zip(cell.instances, cell.answers, strict=True)]
+
+
+def is_answer_right(instance: Instance, answer: Answer) -> bool:
+    """Is it exactly right, and has it ended?"""
+    return answer.ended and is_right(instance.prompt, answer.text)
 
 
 def share_right(cells: Iterable[Cell]) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -63,15 +63,24 @@ class Pair:
         """By name: those who answer a batch of instances of one task and size."""
         return {"cola": self.write_cola, "vae": self.write_vae, "transformer": self.write_transformer}
 
+    def events(self, writer: str, instances: Sequence[Instance]) -> Iterator[object]:
+        """What "cola" or "transformer" does to answer a batch of instances of one task and size, to its Finished.
+
+        The transformer is greedy, but where the task leaves all to chance: there as its own probabilities say.
+        """
+        prompts, longest = [x.prompt for x in instances], room(instances[0])
+        if writer == "cola":
+            settings = dataclasses.replace(self.settings, max_new_tokens=longest, stop_at_end=True)
+            return self.cola.sample(prompts, settings)
+        free = is_free(instances[0].task)
+        own = BaselineSettings(longest, float(free), top_p=1.0, seed=self.settings.seed)
+        return self.transformer.sample(prompts, own)
+
     def write_cola(self, instances: Sequence[Instance]) -> list[Answer]:
-        settings = dataclasses.replace(self.settings, max_new_tokens=room(instances[0]), stop_at_end=True)
-        return _answers(_finished(self.cola.sample([x.prompt for x in instances], settings)))
+        return answers_of(_finished(self.events("cola", instances)))
 
     def write_transformer(self, instances: Sequence[Instance]) -> list[Answer]:
-        """Greedy, but where the task leaves all to chance: there as the model's own probabilities say."""
-        free = is_free(instances[0].task)
-        settings = BaselineSettings(room(instances[0]), float(free), top_p=1.0, seed=self.settings.seed)
-        return _answers(_finished(self.transformer.sample([x.prompt for x in instances], settings)))
+        return answers_of(_finished(self.events("transformer", instances)))
 
     @torch.inference_mode()
     def write_vae(self, instances: Sequence[Instance]) -> list[Answer]:
@@ -112,6 +121,7 @@ def _finished(events: Iterable[object]) -> Finished:
     raise RuntimeError("the sampler ended without a result")
 
 
-def _answers(finished: Finished) -> list[Answer]:
+def answers_of(finished: Finished) -> list[Answer]:
+    """What was written, as answers."""
     return [Answer(decode(ids), reason == "end")
             for ids, reason in zip(finished.token_ids, finished.reasons, strict=True)]  # fmt: skip
