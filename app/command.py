@@ -56,7 +56,7 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16")
+    add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, int8")
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
     root_path = os.environ.get("GRADIO_ROOT_PATH", "")
@@ -147,6 +147,8 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"The model could not be loaded: {error}", file=sys.stderr)
         return 2
+    if model.rounding is not None:
+        print(model.rounding, flush=True)
     set_threads(model)
     many = Limits(options.running, options.queue_size, options.per_visitor, options.batch)
     loading = options.allow_loading

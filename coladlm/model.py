@@ -16,6 +16,7 @@ from .hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype
 from .networks.dit import BlockCausalDiT
 from .networks.packed import pack
 from .networks.text_vae import Posterior, TextVAE
+from .rounding import Rounding, to_int8
 from .sampling.events import Event, Finished
 from .sampling.flow import NOISE_TIME
 from .sampling.form import choose_form
@@ -57,6 +58,7 @@ class ColaDLM:
         self.defaults = defaults or SamplerSettings()
         self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
         self.openings = tuple(openings)
+        self.rounding: Rounding | None = None  # what int8 has changed, where the weights are in int8
         ids: dict[str, int] = {}
         for token in (*END_TOKENS, PAD_TOKEN):
             token_id = tokenizer.token_to_id(token)
@@ -76,19 +78,22 @@ class ColaDLM:
                         progress: Callable[[float], None] | None = None, form: str = "auto") -> ColaDLM:  # fmt: skip
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
-        device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16".
+        device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16",
+        or "int8", a byte a weight (see `networks/int8.py`; `rounding` says what that changes).
         progress: called with the share of the weights that have been read, in [0, 1]. form: of the sampler's steps,
         "eager", "graph" (captured and replayed), or "auto": on a GPU the faster of the two, as a short run shows.
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
         """
         checkpoint = find_checkpoint(path, revision)
-        device = choose_device(device)
-        dtype = choose_dtype(dtype, device, checkpoint.dit_config.txt_dim)
+        device, in_int8 = choose_device(device), dtype == "int8"
+        dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim)
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
+        rounding = to_int8(vae, dit, dtype) if in_int8 else None
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
         model = cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint,
                     openings=checkpoint.openings)
+        model.rounding = rounding
         choose_form(model.sampler, form)
         return model
 

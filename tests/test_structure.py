@@ -18,7 +18,7 @@ LIBRARY = (
     ("settings",),
     ("recipe", "tokenizer", "networks", "hardware"),
     ("sampling",),
-    ("checkpoint", "trace", "structured"),
+    ("checkpoint", "trace", "structured", "rounding"),
     ("model", "baseline"),
     ("batch",),
     ("latent",),

@@ -25,7 +25,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--dtype", default="auto", metavar="NAME",
-                       help="of the large matrices: auto, float32, bfloat16, float16 (%(default)s)")  # fmt: skip
+                       help="of the large matrices: auto, float32, bfloat16, float16, int8 (%(default)s)")  # fmt: skip
 
 
 def load_model(args: argparse.Namespace) -> ColaDLM:
@@ -34,6 +34,8 @@ def load_model(args: argparse.Namespace) -> ColaDLM:
         model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    if model.rounding is not None:
+        print(model.rounding, file=sys.stderr)
     most, start = torch.get_num_threads(), choose_threads(model.parameters, model.device)
     torch.set_num_threads(start)
     model.sampler.threads = tuner_for(model.device, start, most)

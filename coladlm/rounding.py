@@ -1,0 +1,70 @@
+"""How far a model in int8 is from what it was: both networks on one probe, before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from .networks.dit import BlockCausalDiT
+from .networks.int8 import quantise
+from .networks.text_vae import TextVAE
+
+PROBE_BLOCKS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """What int8 changes on a probe of random tokens and latents.
+
+    logits: the mean distance of a logit of the decoder; spread: their standard deviation, to compare it with. tokens:
+    the share of places whose likeliest token is the same. velocity: the error of the velocity relative to its size.
+    megabytes: of weights, before and after.
+    """
+
+    logits: float
+    spread: float
+    tokens: float
+    velocity: float
+    megabytes: tuple[float, float]
+
+    def __str__(self) -> str:
+        before, after = self.megabytes
+        return (f"int8: {after:,.0f} MB of weights in place of {before:,.0f}; logits move by {self.logits:.3f} (they "
+                f"spread by {self.spread:.2f}), {100 * self.tokens:.1f} % of likeliest tokens stay, the velocity is off "
+                f"by {100 * self.velocity:.2f} %")  # fmt: skip
+
+
+@torch.inference_mode()
+def _probe(vae: TextVAE, dit: BlockCausalDiT) -> tuple[Tensor, Tensor]:
+    """Logits of the decoder after the encoder, and velocities, of the same random input each time."""
+    draw, config = torch.Generator().manual_seed(0), vae.config
+    n = PROBE_BLOCKS * config.block_size
+    ids = torch.randint(config.vocab_size, (1, n * config.patch_size), generator=draw)
+    noise, t = torch.randn(1, n, config.latent_dim, generator=draw), 1000 * torch.rand(1, n, generator=draw)
+    device = dit.device
+    clean = vae.scale(vae.encode(ids.to(device)).mean)
+    share = (t / 1000).to(device)[..., None]
+    velocity = dit((1 - share) * clean + share * noise.to(device), t.to(device))
+    return vae.decode(clean).float().cpu(), velocity.float().cpu()
+
+
+def _megabytes(*networks: torch.nn.Module) -> float:
+    tensors = [x for network in networks for x in (*network.parameters(), *network.buffers())]
+    return sum(x.numel() * x.element_size() for x in tensors) / 1e6
+
+
+def to_int8(vae: TextVAE, dit: BlockCausalDiT, dtype: torch.dtype) -> Rounding:
+    """Puts the weights of both networks in int8 and says what that changes. dtype: that they compute in."""
+    before = _megabytes(vae, dit)
+    logits, velocity = _probe(vae, dit)
+    for network in (vae, dit):
+        quantise(network, dtype)
+    after = _megabytes(vae, dit)
+    new_logits, new_velocity = _probe(vae, dit)
+    return Rounding(
+        float((new_logits - logits).abs().mean()), float(logits.std()),
+        float((new_logits.argmax(-1) == logits.argmax(-1)).float().mean()),
+        float((new_velocity - velocity).norm() / velocity.norm()), (before, after),
+    )  # fmt: skip
