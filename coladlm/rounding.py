@@ -32,8 +32,8 @@ class Rounding:
     def __str__(self) -> str:
         before, after = self.megabytes
         return (f"int8: {after:,.0f} MB of weights in place of {before:,.0f}; logits move by {self.logits:.3f} (they "
-                f"spread by {self.spread:.2f}), {100 * self.tokens:.1f} % of likeliest tokens stay, the velocity is off "
-                f"by {100 * self.velocity:.2f} %")  # fmt: skip
+                f"spread by {self.spread:.2f}), {100 * self.tokens:.1f} % of likeliest tokens stay, the velocity is "
+                f"off by {100 * self.velocity:.2f} %")  # fmt: skip
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ NEARLY = 1.1  # times the best: then the fewer threads are as good, and leave th
 RECENT = 9  # steps whose median says how fast it is now
 SLOWER = 2.0  # times as slow as when the count was chosen: it is tried again
 AGAIN = 30.0  # seconds after which it is tried again in any case: the machine may have become idle
+SELDOM = 480.0  # as long as that comes to nothing, the wait doubles up to this
 
 
 def counts_up_to(most: int) -> list[int]:
@@ -37,6 +38,7 @@ class _Choice:
     counts: Sequence[int]
     count: int = 1
     since: float = 0.0
+    wait: float = AGAIN
     reference: float = 0.0
     tries: int = 0
     waiting: list[int] = dataclasses.field(default_factory=list)
@@ -56,7 +58,7 @@ class _Choice:
             return
         self.recent.append(seconds)
         slow = len(self.recent) == RECENT and statistics.median(self.recent) > SLOWER * self.reference
-        if slow or now - self.since > AGAIN:
+        if slow or now - self.since > self.wait:
             self.try_all()
 
     def _note_try(self, seconds: float, now: float) -> None:
@@ -70,9 +72,10 @@ class _Choice:
         if self.waiting:
             self.count = self.waiting[0]
             return
-        best = min(self.found.values())
+        best, before = min(self.found.values()), next(iter(self.found))
         self.count = min(count for count, took in self.found.items() if took <= NEARLY * best)
         self.reference, self.since = self.found[self.count], now
+        self.wait = min(2 * self.wait, SELDOM) if self.count == before else AGAIN
 
 
 class ThreadTuner:

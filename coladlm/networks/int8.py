@@ -2,8 +2,8 @@
 
 The weights are rounded to 127 steps of their channel's largest; activations keep their precision. Two ways to multiply:
 
-- parts: an activation is written as the sum of two int8 numbers, a coarse and a fine one (15 bits together), and both are
-  multiplied at once by the int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte a weight.
+- parts: an activation is written as the sum of two int8 numbers, a coarse and a fine one (15 bits together), and both
+  are multiplied at once by the int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte a weight.
 - widened: the weights of a layer are turned into the compute dtype for each product. Works everywhere.
 
 Which is faster depends on the processor (without int8 instructions the first is many times slower), so `choose_product`
@@ -35,8 +35,8 @@ def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_parts(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (rows, in) -> int8 (2 * rows, in), the coarse and then the fine part, and the scale of each row, (rows, 1): x is
-    about scale * (coarse + fine / 254).
+    """x (rows, in) -> int8 (2 * rows, in), the coarse and then the fine part, and the scale of each row, (rows, 1): x
+    is about scale * (coarse + fine / 254).
     """
     scale = x.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny) / STEPS
     x = x / scale
@@ -118,7 +118,7 @@ class Int8Linear(nn.Module):
 
 
 @torch.no_grad()
-def quantise(network: nn.Module, dtype: torch.dtype) -> int:
+def quantise(network: nn.Module, dtype: torch.dtype) -> None:
     """Puts the weights of the network's linear layers in int8, one after the other, the rest in `dtype` (norms in
     float32, as they are).
     """

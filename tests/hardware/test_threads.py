@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coladlm.hardware.threads import AGAIN, RECENT, TRIES, ThreadTuner, counts_up_to, tuner_for
+from coladlm.hardware.threads import AGAIN, RECENT, SELDOM, TRIES, ThreadTuner, counts_up_to, tuner_for
 
 
 class Machine:
@@ -60,8 +60,14 @@ def test_a_machine_that_becomes_idle_is_used_again_after_a_while():
     machine = Machine({1: 0.010, 2: 0.120})
     machine.steps(50)
     machine.seconds = {1: 0.010, 2: 0.006}
-    machine.steps(int(AGAIN / 0.010) + 50)
+    machine.steps(int(2 * AGAIN / 0.010) + 50)
     assert machine.threads == 2
+
+
+def test_tries_that_come_to_nothing_become_seldom():
+    machine = Machine({1: 1.0, 2: 10.0})
+    machine.steps(4000)
+    assert machine.used.count(2) <= 4000 / SELDOM + 5
 
 
 def test_steps_that_are_slow_with_every_number_are_not_measured_again_and_again():
