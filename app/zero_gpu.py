@@ -51,15 +51,15 @@ def zero_gpu_runs(model: ColaDLM, gpu_model: ColaDLM) -> FarRuns:
     import spaces
     import spaces.zero
 
-    def duration(recipe: dict[str, Any], steps: Steps) -> int:
+    def duration(recipe: dict[str, Any], steps: Steps, logits: bool) -> int:
         return gpu_seconds(model, Recipe.from_dict(recipe))
 
     @spaces.GPU(duration=duration)
-    def carried_run(recipe: dict[str, Any], steps: Steps) -> Iterator[Any]:
-        yield from carried_events(gpu_model, Recipe.from_dict(recipe), steps)
+    def carried_run(recipe: dict[str, Any], steps: Steps, logits: bool) -> Iterator[Any]:
+        yield from carried_events(gpu_model, Recipe.from_dict(recipe), steps, logits)
 
-    def events(recipe: Recipe, steps: Steps) -> Iterator[Any]:
-        found = carried_run(recipe.to_dict(), steps)
+    def events(recipe: Recipe, steps: Steps, logits: bool) -> Iterator[Any]:
+        found = carried_run(recipe.to_dict(), steps, logits)
         try:
             for event in found:
                 yield restore(event)

@@ -35,8 +35,9 @@ PAGE = (
     ("runs",),
     ("shared",),
     ("api", *FEATURES),
+    ("cluster",),
     ("page",),
-    ("server", "zero_gpu"),
+    ("server", "zero_gpu", "ray"),
     ("command",),
 )
 NOT_IN_THE_LIBRARY = {"app", "gradio", "plotly", "fastapi", "starlette", "uvicorn"}

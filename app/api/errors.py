@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from coladlm.recipe import RecipeError
 from coladlm.serve import BusyError, ClosingError
+from coladlm.serve.replayed import LostRunError
 
 TYPES = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 HTTP_CODES = {404: "not_found", 405: "wrong_method"}
@@ -54,6 +55,8 @@ def describe_error(error: Exception) -> tuple[int, dict[str, str], dict[str, Any
         headers = {"Retry-After": str(max(1, math.ceil(error.seconds or 1)))}
     elif isinstance(error, ClosingError):
         status, code = 503, "shutting_down"
+    elif isinstance(error, LostRunError):
+        status, code = 503, "run_lost"
     elif isinstance(error, RecipeError):
         param = error.field
     elif not isinstance(error, ValueError):

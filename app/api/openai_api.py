@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -126,7 +126,7 @@ class OpenAIApi:
         steps = "some" if parsed.stream_drafts else "none"
         if parsed.scored is not None:
             return await _while_connected(request, self._scored(model, parsed, visitor, writer, headers))
-        events = self.scheduler.run(model, parsed.recipe, visitor, steps)
+        events = self.scheduler.run(model, parsed.recipe, visitor, steps, parsed.logprobs is not None)
         if parsed.stream:
             parts = _stream(events, writer)
             first = await anext(parts)  # what is refused here still gets a status of its own
@@ -138,7 +138,7 @@ class OpenAIApi:
                       headers: dict[str, str]) -> Response:  # fmt: skip
         """An answer with the log-probabilities of its prompts."""
         prompts, seed = parsed.scored or (), parsed.recipe.settings.seed
-        scoring = self.scheduler.alone(lambda: score_steps(model, prompts, seed), visitor, "likelihood").asynchronous()
+        scoring = self.scores(model, prompts, seed, visitor).asynchronous()
         try:
             async for event in scoring:
                 if isinstance(event, list):
@@ -149,6 +149,10 @@ class OpenAIApi:
             writer.answer.end_here()
             return AsciiJSON(writer.body(), headers=headers)
         return await _whole(self.scheduler.run(model, parsed.recipe, visitor, "none"), writer, headers)
+
+    def scores(self, model: ColaDLM, prompts: Sequence[Sequence[int]], seed: int, visitor: str) -> Events:
+        """The events of `score_steps`, the list of all scores among them."""
+        return self.scheduler.alone(lambda: score_steps(model, prompts, seed), visitor, "likelihood")
 
     # the tokenizer
 

@@ -53,18 +53,25 @@ class Preview:
         return self.logits
 
 
-def carry(value: Any) -> Any:
-    """A value, such as an event, in a form that pickles and needs no device."""
+def carry(value: Any, logits: bool = True) -> Any:
+    """A value, such as an event, in a form that pickles and needs no device.
+
+    logits: with those of a finished block, which are most of its bytes, or with none in their place.
+    """
     if isinstance(value, Step):
         value = dataclasses.replace(value, decode=Preview(value.preview()))
+    elif isinstance(value, BlockDone) and not logits:
+        value = dataclasses.replace(value, logits=value.logits[..., :0])
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # numpy has no bfloat16
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (field.name for field in dataclasses.fields(value) if field.init)
         return Parcel(type(value), {name: carry(getattr(value, name)) for name in fields})
-    if type(value) in (list, tuple):
-        return type(value)([carry(part) for part in value])
+    if isinstance(value, list):
+        return [carry(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple(carry(part) for part in value)
     return value
 
 
@@ -76,19 +83,22 @@ def restore(value: Any) -> Any:
         return value.kind(**{name: restore(part) for name, part in value.values.items()})
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value if value.flags.writeable else value.copy())
-    if type(value) in (list, tuple):
-        return type(value)([restore(part) for part in value])
+    if isinstance(value, list):
+        return [restore(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple(restore(part) for part in value)
     return value
 
 
-def carried_events(model: ColaDLM, recipe: Recipe, steps: Steps = "all") -> Iterator[Any]:
+def carried_events(model: ColaDLM, recipe: Recipe, steps: Steps = "all", logits: bool = True) -> Iterator[Any]:
     """The events of a recipe, run alone and carried; None in place of a step that is not wanted, as a sign of life.
 
-    steps: every Step, some of them (as in `Scheduler.operate`) or none. A recipe that cannot be run gives a Refusal.
+    steps: every Step, some of them (as in `Scheduler.operate`) or none. logits: as in `carry`. A recipe that cannot be
+    run gives a Refusal.
     """
     try:
         for event in _wanted(run(model, recipe), steps):
-            yield None if event is None else carry(event)
+            yield None if event is None else carry(event, logits)
     except ValueError as error:
         yield Refusal(str(error))
 

@@ -43,7 +43,7 @@ class Metrics:
         self._waits, self._lengths = Histogram(), Histogram()
         self._shared: collections.Counter[str] = collections.Counter()
         self._names: set[str] = set()
-        self._tokens = self._turns = self._batch_turns = self._batch_rows = 0
+        self._tokens = self._turns = self._batch_turns = self._batch_rows = self._replayed = 0
         self._seconds = 0.0
 
     def refused(self, why: str) -> None:
@@ -74,6 +74,11 @@ class Metrics:
         """A request is in a batch together with another one, for the first time."""
         with self._lock:
             self._shared[self._counted_name(name)] += 1
+
+    def replayed(self) -> None:
+        """The replica that worked on a run has ended; another one begins it again."""
+        with self._lock:
+            self._replayed += 1
 
     def _counted_name(self, name: str) -> str:
         """`name`, or "other" where MAX_OPERATIONS others are counted already."""
@@ -119,6 +124,8 @@ class Metrics:
                  shared),
                 ("batch_turns_total", "counter", "Turns of batches.", [f" {self._batch_turns}"]),
                 ("batch_rows_total", "counter", "Sequences in the turns of batches.", [f" {self._batch_rows}"]),
+                ("replayed_total", "counter", "Runs that were begun again, as their replica had ended.",
+                 [f" {self._replayed}"]),
             ]  # fmt: skip
             gauges = [(name, "gauge", f"Requests {name} now.", [f" {value}"]) for name, value in now.items()]
             out = []

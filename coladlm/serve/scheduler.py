@@ -45,12 +45,15 @@ class Scheduler:
 
     # requests
 
-    def run(self, model: ColaDLM, recipe: Recipe, visitor: str = "", steps: Steps = "all") -> Events:
-        """The events of a recipe (see `operate`). What is wrong with the recipe is raised by the iterator."""
+    def run(self, model: ColaDLM, recipe: Recipe, visitor: str = "", steps: Steps = "all",
+            logits: bool = True) -> Events:  # fmt: skip
+        """The events of a recipe (see `operate`). What is wrong with the recipe is raised by the iterator.
+
+        logits: whether those of finished blocks are wanted; left out, they need not cross to another process.
+        """
         far = self.far
         if far is not None and model is far.model:
-            return self._enter(recipe.operation, visitor,
-                               lambda request: FarTask(self, request, lambda: far.events(recipe, steps)))  # fmt: skip
+            return self.elsewhere(lambda: far.events(recipe, steps, logits), visitor, recipe.operation)
         return self.operate(model, lambda: start(model, recipe), visitor, recipe.operation, steps)
 
     def operate(self, model: ColaDLM, begin: Callable[[], OperationRun], visitor: str = "", name: str = "run",
@@ -68,6 +71,10 @@ class Scheduler:
         The run waits until its visitor wants the next event, so that `Step.preview` can be called.
         """
         return self._enter(name, visitor, lambda request: AloneTask(self, request, begin))
+
+    def elsewhere(self, begin: Callable[[], Iterator[Any]], visitor: str = "", name: str = "run") -> Events:
+        """Every event of `begin()` but None, iterated in a thread of its own: its work is done in another process."""
+        return self._enter(name, visitor, lambda request: FarTask(self, request, begin))
 
     def call(self, function: Callable[[], Any], visitor: str = "", name: str = "call") -> Any:
         """What `function()` returns, called in one turn. Raises whatever it raises."""

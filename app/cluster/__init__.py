@@ -1,0 +1,1 @@
+"""Replicas of a model on a cluster, and what stands in front of them."""

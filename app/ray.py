@@ -1,0 +1,67 @@
+"""The model on many machines, by Ray Serve: `serve run app.ray:app min_replicas=2 max_replicas=8 gpus=1`.
+
+One deployment of replicas, each with a model of its own (`cluster/replica.py`), and one of fronts, which check requests
+and write answers (`cluster/front.py`). Ray sends a run to the less busy of two replicas, whose events come back as one
+stream; it starts more replicas where they have long queues, and others where some have ended. What that does to runs is
+in docs/scaling.md.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+from ray.serve.exceptions import ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+from starlette.applications import Starlette
+
+from coladlm.serve.replayed import LostReplicaError
+
+from .cluster.front import front_app
+from .cluster.options import ClusterOptions
+from .cluster.replica import Replica
+
+
+def streamed(replicas: DeploymentHandle, method: str, *arguments: Any) -> Iterator[Any]:
+    """What a method of some replica sends. Closing the iterator ends the work there. Raises LostReplicaError."""
+    sent = getattr(replicas.options(stream=True), method).remote(*arguments)
+    try:
+        yield from sent
+    except (RayActorError, ReplicaUnavailableError) as error:
+        raise LostReplicaError(str(error)) from error
+    finally:
+        sent.cancel()
+
+
+@serve.ingress()
+class Front:
+    """The front, as Ray Serve wants it."""
+
+    def __init__(self, replicas: DeploymentHandle, options: ClusterOptions) -> None:
+        self.replicas, self.options = replicas, options
+
+    def __serve_build_asgi_app__(self) -> Starlette:
+        return front_app(lambda method, *arguments: streamed(self.replicas, method, *arguments), self.options)
+
+
+def app(options: ClusterOptions) -> Application:
+    """The application of Ray Serve for these options."""
+    limits = options.limits()
+    replicas = serve.deployment(
+        Replica, name="Replica",
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=options.min_replicas, initial_replicas=options.min_replicas, max_replicas=options.max_replicas,
+            target_ongoing_requests=options.queue,
+        ),
+        max_ongoing_requests=limits.running + limits.waiting,
+        ray_actor_options={"num_cpus": options.cpus, "num_gpus": options.gpus},
+        graceful_shutdown_timeout_s=options.drain_seconds,
+    )  # fmt: skip
+    ongoing = options.front_limits()
+    front = serve.deployment(
+        Front, name="Front", num_replicas=1, max_ongoing_requests=ongoing.running + ongoing.waiting + 64,
+        ray_actor_options={"num_cpus": 0.5}, graceful_shutdown_timeout_s=options.drain_seconds,
+    )  # fmt: skip
+    return front.bind(replicas.bind(options), options)
