@@ -13,6 +13,7 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, OperationRun, pass_on
+from coladlm.latent import fill
 from coladlm.latent.redecode import redecode
 from coladlm.latent.towards import pull_of
 from coladlm.recipe import Described, Recipe, RecipeError
@@ -26,6 +27,7 @@ from ..components.progress_line import RunState, progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext, View
 from ..shared.errors import labelled_errors
+from ..shared.generation import FILL
 from ..shared.operation_controls import number, sliders, whole
 from ..shared.resident import PerModel, Resident
 from ..shared.row_frames import LiveRows, Row
@@ -35,6 +37,7 @@ from ..shared.trace_store import Run
 from ..shared.views import FRAME_SECONDS, owner_of, with_stopped_frame
 from ..shared.waiting import waiting_parts
 from .differences import differences, marked, measures_of, numbers, numbers_in_words
+from .filling import filling_rows, longest_of
 from .frames import shown_prompt
 from .handlers import MOST_BYTES, GenerateHandlers, recorded_bytes
 from .row_steps import steps_of, word_by_word
@@ -50,6 +53,7 @@ REENCODED_NOTE = (
     "In this run later blocks read the words that were chosen. A new run with other words would have other latents "
     "from there on; this shows what these latents can be read as."
 )
+NO_HOLES = "The baseline fills no holes: it goes on from what stands before the first, and knows nothing of the rest."
 PanelView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[Frame]]
 
 
@@ -145,7 +149,7 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.continued(owner_of(context, kept), kept)
+        found = handlers.kept(owner_of(context, kept), kept)
         old = found.trace.recipe.settings
         settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
         changed = differences(old, settings)
@@ -178,12 +182,16 @@ class _Comparison:
     ) -> None:  # fmt: skip
         self.handlers, self.found, self.settings = handlers, found, settings
         model, old = handlers.model, found.trace.recipe
-        self.prompt = old.texts[0]
+        self.prompt, self.holes = found.trace.prompts[found.sequence], old.operation == FILL
         recipe = Recipe(old.operation, old.texts, settings, 1, old.options, model.fingerprint)
-        before = model.tokenize(self.prompt)
-        blocks, rest = model.new_blocks(len(before), settings)
-        row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
-        self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end)
+        if self.holes:
+            row = dataclasses.replace(filling_rows(model, old)[found.sequence], label=RUN_B)
+            blocks = -(-len(row.before) // (model.block_size * model.patch_size))
+        else:
+            before = model.tokenize(self.prompt)
+            blocks, rest = model.new_blocks(len(before), settings)
+            row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
+        self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end and not self.holes)
         self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
         self.record: TraceRecorder | None = None
         if recorded_bytes(model, recipe) <= MOST_BYTES:
@@ -212,9 +220,14 @@ class _Comparison:
 
     def _operation(self) -> OperationRun:
         model = self.handlers.model
-        (plan,) = model.plans([self.prompt], self.settings, sequences=[self.found.sequence])
-        plan.pull = pull_of(model, self.found.trace.recipe.options)
-        return pass_on(Batch([plan], self.settings))
+        recipe, sequence, settings = self.found.trace.recipe, self.found.sequence, self.settings
+        if self.holes:
+            settings = dataclasses.replace(settings, stop_at_end=False, whole_sentences=False)
+            plan = fill.plan(model, fill.read_holes(model, recipe.texts[0]), sequence, longest_of(recipe))
+        else:
+            (plan,) = model.plans([self.prompt], settings, sequences=[sequence])
+        plan.pull = pull_of(model, recipe.options)
+        return pass_on(Batch([plan], settings))
 
     def _finished_rows(self, end: Finished) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)
@@ -239,7 +252,7 @@ def decode_again(handlers: GenerateHandlers, context: RunContext, controls: Mapp
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.continued(owner_of(context, kept), kept)
+        found = handlers.kept(owner_of(context, kept), kept)
         trace, sequence, model = found.trace, found.sequence, handlers.model
         settings = dataclasses.replace(
             trace.recipe.settings,
@@ -269,10 +282,10 @@ def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Ma
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.continued(owner_of(context, kept), kept)
-        recipe = found.trace.recipe.settings
+        found = handlers.kept(owner_of(context, kept), kept)
+        recipe, holes = found.trace.recipe.settings, found.trace.recipe.operation == FILL
         settings = BaselineSettings(
-            max_new_tokens=recipe.max_new_tokens,
+            max_new_tokens=len(found.trace.answer(found.sequence)) if holes else recipe.max_new_tokens,
             temperature=number(controls.get("temperature"), "Temperature"),
             top_p=number(controls.get("top_p"), "Top-p"),
             seed=recipe.seed,
@@ -342,7 +355,8 @@ class _BaselineWriting:
 
     def _rows(self, run: str, state: RunState, text: str, steps: dict[str, str] | None = None) -> dict[str, Any]:
         row = row_value("baseline", self.lead, final=[(text, 0)], steps=steps)
-        return rows_value(run, state, [self.first, row], share=len(self.ids) / self.settings.max_new_tokens)
+        notes = [NO_HOLES] if self.found.trace.recipe.operation == FILL else []
+        return rows_value(run, state, [self.first, row], notes, share=len(self.ids) / self.settings.max_new_tokens)
 
     def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
         """The value of the table: both texts side by side."""

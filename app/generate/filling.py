@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
 from coladlm.latent.fill import Filled, FilledText, read_holes
-from coladlm.recipe import Described, Recipe, RecipeError
-from coladlm.run import OPERATIONS, check_options
+from coladlm.recipe import Described, Recipe, RecipeError, check_options
+from coladlm.run import OPERATIONS
 from coladlm.sampling.tokens import NO_TOKEN
 
 from ..components.text_rows import CHANGED
 from ..shared.generation import FILL, MOST_TOKENS
 from ..shared.row_frames import Row
-from ..shared.trace_store import Run
 
+HOLE_MARK = "___"
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 NOTE = (
     "The best fit is first; the number is the model's own error over the text, and less fits better. The model reads "
@@ -37,7 +37,7 @@ def start_of(model: ColaDLM, recipe: Recipe) -> Start:
     """Raises RecipeError, PromptError."""
     if recipe.operation != FILL:
         return Start(recipe.texts[0], [[NO_TOKEN] * recipe.settings.max_new_tokens] * recipe.variations)
-    longest = check_options(recipe.options, OPERATIONS[FILL].options)["longest"]
+    longest = longest_of(recipe)
     text = read_holes(model, recipe.texts[0])
     lead = len(text.pieces[0])
     return Start(text.lead, [text.token_ids(row, longest)[lead:] for row in range(recipe.variations)])
@@ -77,13 +77,33 @@ def references(kept: Mapping[str, Any], filled: Filled) -> dict[str, Any]:
     return {**rows[0], "rows": rows}
 
 
-def check_continues(found: Run) -> Run:
-    """A run that went on from a prompt. Raises RecipeError for one that has filled holes."""
-    recipe = found.trace.recipe
-    if recipe.operation == FILL:
-        note = f"This text fills the holes of “{recipe.texts[0][:80]}”: change the prompt and run it again."
-        raise RecipeError("the run", Described("one that fills holes"), "one that goes on from a prompt", note)
-    return found
+def text_of(found: FilledText) -> dict[str, Any]:
+    """The parts of a row that is a filled text."""
+    return {"final": segments_of(found), "text": found.text}
+
+
+def with_later_holes(model: ColaDLM, recipe: Recipe, sequence: int, ids: Sequence[int], at: int) -> str | None:
+    """What follows the token `at` of a filled text, the holes that begin after it open again; None where none do.
+
+    ids: the tokens of the whole text, candidate `sequence` of the recipe.
+    """
+    holed, longest = read_holes(model, recipe.texts[0]), longest_of(recipe)
+    later = [(span, spaced) for span, spaced in zip(holed.spans(sequence, longest), holed.spaced, strict=True)
+             if span[0] > at]  # fmt: skip
+    text, done = "", at + 1
+
+    def between(start: int, end: int) -> str:
+        return model.read(ids[:end])[len(model.read(ids[:start])) :]
+
+    for (start, end), spaced in later:
+        text += between(done, start) + (" " if spaced else "") + HOLE_MARK
+        done = end
+    return text + between(done, len(ids)) if later else None
+
+
+def longest_of(recipe: Recipe) -> int:
+    """The tokens that a hole of a recipe has at most."""
+    return check_options(recipe.options, OPERATIONS[FILL].options)["longest"]
 
 
 def shown_prompt(prompt: str) -> str:

@@ -33,7 +33,7 @@ from ..shared.row_frames import LiveRows, Row
 from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
-from .filling import NOTE, check_continues, check_size, filling_rows, references, segments_of, start_of
+from .filling import NOTE, check_size, filling_rows, references, segments_of, start_of
 from .frames import LiveRun
 from .inspection import look_value, paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
@@ -170,10 +170,6 @@ class GenerateHandlers:
         if found.trace.recipe.model != self.model.fingerprint:
             raise RecipeError("the run's model", found.trace.recipe.model, self.model.fingerprint, OTHER_MODEL)
         return Run(found.id, found.label, found.trace, _sequence_of(found, sequence))
-
-    def continued(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
-        """The same, of a run that went on from a prompt. Raises RecipeError."""
-        return check_continues(self.kept(visitor, kept))
 
     def paths(self, trace: Trace, sequence: int, run: str, state: State) -> dict[str, Any]:
         """The value of a FlowView for a run that is over."""

@@ -13,10 +13,11 @@ from coladlm.recipe import Described, Recipe, RecipeError
 from ..components.text_rows import CHANGED, row_value, rows_value
 from ..runs.registry import Frame, RunContext
 from ..shared.errors import labelled_errors
-from ..shared.generation import OPERATION
+from ..shared.generation import FILL, OPERATION
 from ..shared.token_pieces import BROKEN
 from ..shared.trace_store import Run
 from ..shared.views import owner_of
+from .filling import text_of, with_later_holes
 from .frames import shown_prompt
 from .handlers import GenerateHandlers, Writing
 from .inspection import answer_tokens
@@ -30,7 +31,8 @@ LONGEST = 200  # characters of what is put in the place of a word
 @dataclasses.dataclass(frozen=True)
 class Steered:
     """A text up to a word, and another word in its place. before: the prompt and the answer up to there. rest: what
-    followed in the old text. new_tokens: how many are left to write.
+    followed in the old text. new_tokens: how many are left to write. holes: of a text that fills holes, what follows
+    with those after the word open again; None where what follows is written anew.
     """
 
     before: str
@@ -38,6 +40,7 @@ class Steered:
     new: str
     rest: str
     new_tokens: int
+    holes: str | None = None
 
 
 def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
@@ -49,17 +52,9 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
     """
     with labelled_errors():
         kept = controls.get("kept")
-        found = handlers.continued(owner_of(context, kept), kept)
+        found = handlers.kept(owner_of(context, kept), kept)
         steered = steer(handlers.model, found, controls.get("card"))
-        settings = dataclasses.replace(found.trace.recipe.settings, max_new_tokens=steered.new_tokens)
-        recipe = Recipe(
-            OPERATION,
-            (steered.before + steered.new,),
-            settings,
-            1,
-            found.trace.recipe.options,
-            handlers.model.fingerprint,
-        )
+        recipe = _recipe(found.trace.recipe, steered, handlers.model.fingerprint)
         writing = Writing(handlers, context, recipe)
         old = {"run": found.id, "sequence": found.sequence, "seconds": (kept or {}).get("seconds")}
         refs, rows = _earlier(handlers, context, kept, found)
@@ -69,9 +64,13 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
                 for frame in frames:
                     yield {**_marked(frame, steered), "rows": rows_value(context.id, "running", rows)}
         finally:
-            rows = [*rows, _row("now", steered, steered.new, writing.text)]
+            filled = writing.rows.filled if writing.rows is not None else None
+            now = (_row("now", steered, steered.new, writing.text) if filled is None
+                   else row_value("now", "", **text_of(filled.candidates[0])))  # fmt: skip
+            rows = [*rows, now]
             last: dict[str, Any] = {**_marked(writing.frame, steered), "rows": rows_value(context.id, "done", rows)}
             if new := writing.frame.get("kept"):  # what "Look into it" opens, row by row
+                new = {name: value for name, value in new.items() if name != "rows"}
                 last["kept"] = {**new, "rows": [*refs, new]}
             context.show(last)
 
@@ -99,7 +98,7 @@ def _earlier(
 def _marked(frame: Frame, steered: Steered) -> Frame:
     """A frame whose text has the word marked, and whose last line says where the text before is."""
     marked = dict(frame)
-    if "strip" in frame:
+    if "strip" in frame and steered.holes is None:  # else the word is not the end of what stands before
         marked["strip"] = {**frame["strip"], "pinned": len(steered.new.strip())}
     if "progress" in frame and frame["progress"]["state"] == "done":
         marked["progress"] = {**frame["progress"], "parts": [*frame["progress"]["parts"], BELOW]}
@@ -120,10 +119,22 @@ def steer(model: ColaDLM, run: Run, card: Any) -> Steered:
         raise RecipeError("the place", Described("a part of a character"), "a whole one: choose the place before it")
     old = until[len(before) :]
     new = _new_word(model, pin, old)
-    limit = run.trace.recipe.settings.max_new_tokens
-    return Steered(
-        run.trace.prompts[run.sequence] + before, old, new, model.read(ids)[len(until) :], max(1, limit - at - 1)
-    )
+    holes, prompt, limit = None, run.trace.prompts[run.sequence], run.trace.recipe.settings.max_new_tokens
+    left = max(1, limit - at - 1)
+    if run.trace.recipe.operation == FILL:
+        lead, left = model.tokenize(prompt), limit  # a text that fills holes has used up none of it
+        holes = with_later_holes(model, run.trace.recipe, run.sequence, [*lead, *ids], len(lead) + at)
+    return Steered(prompt + before, old, new, model.read(ids)[len(until) :], left, holes)
+
+
+def _recipe(old: Recipe, steered: Steered, model: str) -> Recipe:
+    """The run that a steered text is."""
+    text = steered.before + steered.new
+    if steered.holes is not None:
+        return Recipe(FILL, (text + steered.holes,), old.settings, old.variations, old.options, model)
+    settings = dataclasses.replace(old.settings, max_new_tokens=steered.new_tokens)
+    options = {name: value for name, value in old.options.items() if name != "longest"}
+    return Recipe(OPERATION, (text,), settings, 1, options, model)
 
 
 def _new_word(model: ColaDLM, pin: Any, old: str) -> str:

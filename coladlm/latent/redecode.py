@@ -22,6 +22,8 @@ from ..settings import SamplerSettings
 from ..trace import Trace
 from .branch import OPERATION, BranchError, check_fits, history_of, sequence_key
 
+FILL = "fill"  # the operation whose words around its holes are pinned
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
@@ -41,12 +43,15 @@ class Decoded:
 def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSettings) -> Decoded:
     """Decodes the finished blocks of a sequence of a recorded run with what `settings` say about tokens.
 
-    That is temperature, top-k, top-p, penalties of repetition, seed, length and end. Raises BranchError for a run of
-    another operation than "generate".
+    That is temperature, top-k, top-p, penalties of repetition, seed, length and end; of a text with holes the words
+    around them stay, and so does its length. Raises BranchError for a run of another operation than these.
     """
     check_fits(model, trace)
-    if trace.recipe.operation not in (OPERATION, "branch"):
-        raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected {OPERATION!r}")
+    if trace.recipe.operation not in (OPERATION, "branch", FILL):
+        raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected {OPERATION!r} or {FILL!r}")
+    if trace.recipe.operation == FILL:
+        settings = dataclasses.replace(settings, stop_at_end=False, whole_sentences=False,
+                                       max_new_tokens=len(trace.answer(sequence)))  # fmt: skip
     blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
     prompt = model.encode_texts([trace.prompts[sequence]])[0]
     b, ps = model.block_size, model.patch_size
@@ -61,7 +66,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
     key = sequence_key(trace, sequence)
     seen = torch.zeros(1, config.vocab_size, dtype=torch.bool)
-    found_ids, found_p, answer, reason = [], [], [], "length"
+    found_ids, found_p, answer, reason, free = [], [], [], "length", trace.free()
     for block in blocks:
         start = before + int(block) * b
         cache.place(start, start + b)
@@ -76,7 +81,11 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         how = (uniforms, settings.temperature, settings.top_k, settings.top_p)
         pinned = rest if block == 0 else 0
         fixed = torch.full((1, b * ps), NO_TOKEN)
-        fixed[0, :pinned] = torch.from_numpy(trace.token_ids[sequence, block, :pinned].astype(np.int64))
+        known = torch.from_numpy(trace.token_ids[sequence, block].astype(np.int64))
+        fixed[0, :pinned] = known[:pinned]
+        if trace.recipe.operation == FILL:
+            stays = torch.from_numpy(~free[sequence, block]).repeat_interleave(ps)
+            fixed[0, stays] = known[stays]
         if settings.no_repeat_ngram_size:
             so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
             text = torch.cat((so_far[None], fixed), 1)

@@ -11,7 +11,6 @@ start.hidden = !props.start_label;
 start.addEventListener('click', () => trigger('submit'));
 
 const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
-const MOST_FOLLOWED = 2;  // texts that stand beside each other on a desk
 let run = null;
 
 const player = rows.querySelector('.player');
@@ -153,9 +152,14 @@ function showTexts() {
 // Keeps the words under way in sight where texts beside each other are longer than their place.
 function follow() {
   const running = props.value.state === 'running', lines = list.querySelectorAll(running ? '.text' : '.line');
-  if (!lines.length || list.children.length > MOST_FOLLOWED || list.scrollHeight <= list.clientHeight) return;
+  if (!lines.length || list.scrollHeight <= list.clientHeight || !besideEachOther()) return;
   const below = Math.max(...[...lines].map(line => line.getBoundingClientRect().bottom)) - list.getBoundingClientRect().bottom;
   list.scrollTop += below + 8;
+}
+
+// Texts in one row, or no more than two: of others some would leave the place where the rest comes into sight.
+function besideEachOther() {
+  return list.children.length <= 2 || new Set([...list.children].map(row => row.offsetTop)).size === 1;
 }
 
 function openPlayer() {

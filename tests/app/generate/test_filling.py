@@ -1,16 +1,19 @@
 """A prompt with holes on the page: its texts below the stage, the best of them on it, its link, and what it refuses."""
 
 import contextlib
+import dataclasses
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
 
 from app.components.progress_line import progress_value
 from app.components.text_rows import CHANGED
-from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.comparisons import NO_HOLES, decode_again, run_beside, write_baseline
 from app.generate.filling import filling_rows, segments_of, start_of
 from app.generate.handlers import GenerateHandlers
+from app.generate.inspection import answer_tokens
 from app.generate.steering import write_on
 from app.generate.towards import DEFAULTS
 from app.page import _restored, repeats, tab_of
@@ -131,11 +134,67 @@ def test_a_link_with_options_that_the_page_does_not_show_waits_for_run(bundled, 
     assert bool(progress.get("press")) == pressed
 
 
-@pytest.mark.parametrize("view", [run_beside, decode_again, write_baseline, write_on])
-def test_what_goes_on_from_a_prompt_refuses_a_filled_text_in_a_sentence(handlers, parts, view):
-    controls = controls_of(SETTINGS, kept=parts["kept"], temperature=0, top_k=0, top_p=1, repetition_penalty=1)
-    with pytest.raises(ValueError, match="fills the holes of"):
-        parts_of(lambda context, controls: view(handlers, context, controls), controls, Viewer(VISITOR, "next"))
+def looked_at(handlers, parts, view, settings=SETTINGS, **more):
+    controls = {**controls_of(settings, kept=parts["kept"]), "temperature": 0, "top_k": 0, "top_p": 1, **more}
+    return parts_of(lambda context, controls: view(handlers, context, controls), controls, Viewer(VISITOR, "next"))
+
+
+def read_row(row) -> str:
+    return row["lead"] + "".join(text for text, _ in row["final"])
+
+
+def test_run_b_fills_the_same_holes_from_the_same_noise(handlers, parts, bundled):
+    settings = dataclasses.replace(SETTINGS, steps=4)
+    rows = looked_at(handlers, parts, run_beside, settings)["rows"]["rows"]
+    recipe = dataclasses.replace(recipe_for(bundled, PROMPT, 3), settings=settings)
+    number = parts["kept"]["sequence"]
+    again = next(found for found in filled_of(bundled, recipe).candidates if found.row == number)
+    assert [read_row(row) for row in rows] == [parts["rows"]["rows"][0]["text"], again.text]
+
+
+def test_the_latents_decoded_again_keep_the_words_around_the_holes(handlers, parts):
+    again = looked_at(handlers, parts, decode_again, temperature=2, repetition_penalty=2)["rows"]["rows"][1]
+    wanted = re.escape(PROMPT).replace("___", ".*").replace("\\ .*", ".*")
+    assert re.fullmatch(wanted, read_row(again), re.DOTALL)
+
+
+def test_decoded_again_as_it_was_is_the_same_text(handlers, parts):
+    before, again = looked_at(handlers, parts, decode_again, repetition_penalty=1)["rows"]["rows"]
+    assert read_row(before) == read_row(again) == parts["rows"]["rows"][0]["text"]
+
+
+def test_the_baseline_goes_on_from_before_the_first_hole_and_says_so(handlers, parts):
+    rows = looked_at(handlers, parts, write_baseline)["rows"]
+    assert read_row(rows["rows"][1]).startswith(PROMPT.split(" ___")[0])
+    assert rows["notes"] == [NO_HOLES]
+
+
+def steer_at(handlers, parts, bundled, word, new):
+    """The parts of the text on the stage with another word in place of a word."""
+    run = handlers.kept(VISITOR, parts["kept"])
+    places, ids = answer_tokens(bundled, run.trace, run.sequence), run.trace.answer(run.sequence)
+    at = next(i for i, token in enumerate(ids) if bundled.read([token]).strip() == word)
+    return looked_at(handlers, parts, write_on, card={"point": list(places[at]), "pin": {"text": new}})
+
+
+def test_another_word_before_a_hole_fills_that_hole_anew(handlers, parts, bundled):
+    best = parts["rows"]["rows"][0]["text"]
+    last = steer_at(handlers, parts, bundled, "who", "that")
+    recipe = Recipe.from_url(last["link"]["query"].removeprefix("?r="))
+    start = best[: best.index(" who")]
+    assert (recipe.operation, recipe.texts) == (FILL, (start + " that ran to the ___.",))
+    *_, was, now = last["rows"]["rows"]
+    assert was["text"] == best
+    assert now["text"] == filled_of(bundled, recipe).candidates[0].text == shown(last["strip"])
+    assert handlers.read(VISITOR, len(last["rows"]["rows"]) - 1, last["kept"]).kept["run"] == last["kept"]["run"]
+
+
+def test_another_word_after_the_last_hole_lets_the_text_go_on(handlers, parts, bundled):
+    last = steer_at(handlers, parts, bundled, ".", "!")
+    recipe = Recipe.from_url(last["link"]["query"].removeprefix("?r="))
+    assert (recipe.operation, recipe.options) == ("generate", {})
+    assert recipe.texts[0] == parts["rows"]["rows"][0]["text"][:-1] + "!"
+    assert recipe.settings.max_new_tokens == SETTINGS.max_new_tokens
 
 
 def test_more_than_a_run_has_room_for_is_refused_in_a_sentence(handlers):
