@@ -24,11 +24,13 @@ class IntervalCurve(OwnHTML):
 
 def curve_value(
     measure: str, setting: str, values: Sequence[str], about: str,
-    lines: Sequence[tuple[str, Sequence[tuple[float, float, float] | None]]],
+    lines: Sequence[tuple[str, Sequence[tuple[float, float, float] | None]]], published: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What an IntervalCurve shows. about: a sentence on what it is.
 
     lines: (label, for each value the measure with the ends of its interval, all above 0; None where it is not known).
+    A measure without a known interval is both of its ends. published: the same of somebody else, drawn beside it.
     """
     plain = [[label, [None if point is None else list(point) for point in points]] for label, points in lines]
-    return {"measure": measure, "setting": setting, "values": list(values), "about": about, "lines": plain}
+    value = {"measure": measure, "setting": setting, "values": list(values), "about": about, "lines": plain}
+    return value if published is None else {**value, "published": published}

@@ -1,5 +1,4 @@
-const figure = element.querySelector('.measured');
-const picture = figure.querySelector('.picture');
+const [own, published] = element.querySelectorAll('.measured');
 const LEFT = 64, RIGHT = 624, TOP = 46, BOTTOM = 212, COLOURS = 4;
 
 function shape(name, attributes, text) {
@@ -17,7 +16,7 @@ function make(tag, text) {
 
 function number(value) { return Number(value.toPrecision(3)).toString(); }
 
-function drawPicture(v) {
+function drawPicture(picture, v) {
   const all = v.lines.flatMap(([, points]) => points.filter(Boolean).flat());
   const least = Math.min(...all) / 1.1, most = Math.max(...all) * 1.1, at = share => least * (most / least) ** share;
   const x = (i, line) => LEFT + (RIGHT - LEFT) * (i + 0.5) / v.values.length + 6 * (line - (v.lines.length - 1) / 2);
@@ -32,7 +31,7 @@ function drawPicture(v) {
     const colour = `var(--c${line % COLOURS})`, known = points.map((point, i) => [i, point]).filter(([, point]) => point);
     nodes.push(shape('polyline', {class: 'line', style: `stroke: ${colour}`, points: known.map(([i, [value]]) => `${x(i, line)},${y(value)}`).join(' ')}));
     for (const [i, [value, low, high]] of known) {
-      nodes.push(shape('line', {class: 'whisker', style: `stroke: ${colour}`, x1: x(i, line), x2: x(i, line), y1: y(low), y2: y(high)}));
+      if (low < high) nodes.push(shape('line', {class: 'whisker', style: `stroke: ${colour}`, x1: x(i, line), x2: x(i, line), y1: y(low), y2: y(high)}));
       nodes.push(shape('circle', {class: 'point', style: `fill: ${colour}`, cx: x(i, line), cy: y(value), r: 4}));
     }
   });
@@ -40,7 +39,7 @@ function drawPicture(v) {
   picture.setAttribute('aria-label', v.measure + ' over ' + v.setting + '; the numbers are in the table below.');
 }
 
-function drawTable(v) {
+function drawTable(figure, v) {
   const top = document.createElement('tr');
   top.append(make('th', v.setting), ...v.lines.map(([label], line) => {
     const head = make('th', label || v.measure);
@@ -52,19 +51,25 @@ function drawTable(v) {
     const row = document.createElement('tr');
     row.append(make('th', value), ...v.lines.map(([, points]) => {
       const point = points[i];
-      return make('td', point ? `${number(point[0])} (${number(point[1])} to ${number(point[2])})` : '–');
+      if (!point) return make('td', '–');
+      const [value, low, high] = point;
+      return make('td', number(value) + (low < high ? ` (${number(low)} to ${number(high)})` : ''));
     }));
     return row;
   }));
 }
 
-function draw() {
-  const v = props.value;
+function drawFigure(figure, v) {
   figure.hidden = !v;
   if (!v) return;
   figure.querySelector('.about').textContent = v.about;
-  drawPicture(v);
-  drawTable(v);
+  drawPicture(figure.querySelector('.picture'), v);
+  drawTable(figure, v);
+}
+
+function draw() {
+  drawFigure(own, props.value);
+  drawFigure(published, props.value?.published);
 }
 
 watch('value', draw);

@@ -9,6 +9,7 @@ import pytest
 
 from app.generate.sweep import Sweeps
 from app.generate.sweep_cells import MOST_CELLS, Axis, Cell, Outcome, cells_of, values_from
+from app.generate.sweep_curve import PUBLISHED, published_curve
 from app.generate.sweep_table import sweep_table
 from coladlm import SamplerSettings
 from coladlm.evaluate.generation import Written, measured
@@ -188,6 +189,14 @@ def test_the_curve_is_the_perplexity_of_all_seeds_and_prompts_of_a_value(sweeps,
         assert perplexity == pytest.approx(measured(texts, baseline.get("cpu"))["perplexity_per_word"])
         assert low <= perplexity <= high
     assert "6 texts" in curve["about"]
+
+
+def test_what_the_paper_measured_of_a_setting_stands_beside_the_curve(sweeps):
+    published = grid(sweeps, GUIDANCE, ("seed", "1, 2"))["curve"]["published"]
+    ((_, points),) = published["lines"]
+    assert dict(zip(published["values"], (score for score, *_ in points), strict=True)) == PUBLISHED["guidance"]
+    assert "arXiv:2605.06548" in published["about"]
+    assert published_curve("repetition_penalty") is None
 
 
 def test_the_curve_has_a_line_for_every_other_setting(sweeps):
