@@ -171,7 +171,8 @@ def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
     flow = FlowMap(
         NAME, charts.text if charts else "", message, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
     )
-    gr.HTML(f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>", js_on_load=None)
+    about = f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>"
+    gr.HTML(about, js_on_load=None, elem_classes="what-it-shows")
     fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
     card = PointCard(elem_id="point")
     branch = _lay_out_branch(resident)
