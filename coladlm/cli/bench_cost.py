@@ -59,7 +59,7 @@ def _measure(bench: StoryBench, request: part.Request, judge: Judge | None) -> R
         request,
         tables=[part.cost_table(found, judged), settled],
         charts=part.curves(found, own, judged),
-        findings=_findings(found, settled),
+        findings=[*_findings(found, settled), *([] if judge is None else [f"The judge is {judge.name}."])],
     )
 
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Result:
         with open_bench(args, "strengths", request, progress) as bench:
             readers = {"the transformer": verdicts.Remembered(bench.baseline)}
             if judge is not None:
-                readers["the judge"] = verdicts.Remembered(judge)
+                readers[judge.name.removesuffix(".gguf")] = verdicts.Remembered(judge)
             return _measure(bench, request, readers)
     except EvaluationError as error:
         raise CommandError(str(error)) from error
@@ -71,6 +71,7 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
                 directions.direction_table(turned, readers),
                 pins.pin_table(model, stretches, around, request, readers)],
         charts=[holes.place_chart(words, ways, model.block_size, request),
-                drafts.standing_chart(stands, model.block_size, passes)],
+                drafts.standing_chart(stands, model.block_size, passes),
+                directions.direction_chart(turned, readers)],
         findings=[*verdicts.findings(won), holes.block_finding(model, kinds)],
     )  # fmt: skip

@@ -18,9 +18,9 @@ from ....latent.turning import end_words, is_turned, turning_edits
 from ....model import ColaDLM
 from ....sampling.events import Finished
 from ..cost import per_word
-from ..intervals import share_interval
+from ..intervals import Interval, share_interval
 from ..measuring import Measuring
-from ..results import Cell, Table
+from ..results import Cell, Chart, Line, Table
 from .passages import Request
 from .verdicts import Readers, Verdict, of_perplexities, of_shares
 
@@ -130,6 +130,27 @@ def direction_table(found: Mapping[str, Mapping[str, Turned]], readers: Readers)
         "of each pair is what a perfect turn would have.",
         ["who", "turned, %", *names, *(f"perplexity a word, read by {name}" for name in readers), "processor seconds"],
         rows,
+    )  # fmt: skip
+
+
+def direction_chart(found: Mapping[str, Mapping[str, Turned]], readers: Readers) -> Chart:
+    """Sentences turned over what that costs in perplexity, read by the last of the readers."""
+    name, reader = list(readers.items())[-1]
+
+    def point(way: str) -> tuple[float, Interval]:
+        whole = _together(found[way])
+        return per_word(reader.log_likelihood(whole.texts)).value, share_interval(whole.turned, 100)
+
+    pushes = [name_of(strength) for strength in STRENGTHS]
+    x, y = zip(*map(point, pushes), strict=True)
+    lines = [Line("Cola-DLM, by strength", x, y, labels=[f"{strength:g}" for strength in STRENGTHS])]
+    for way, shown in ((CHANCE, CHANCE), (HINTED, HINTED), (REAL, "what the pairs say")):
+        at, share = point(way)
+        lines.append(Line(shown, [at], [share], points=True))
+    return Chart(
+        "Sentences turned, and what it costs",
+        "Up is more sentences turned, left is sentences that surprise a reader less. What the pairs say is all turned.",
+        f"perplexity a word, read by {name}", "turned, %", lines, ["x"],
     )  # fmt: skip
 
 
