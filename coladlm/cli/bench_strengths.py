@@ -36,10 +36,11 @@ def run(args: argparse.Namespace, progress: Progress) -> Result:
         request = passages.Request(**{name: getattr(args, name) for name, _ in OPTIONS}, seed=args.seed)
         judge = None if args.judge is None else Judge.from_pretrained(args.judge)
         with open_bench(args, "strengths", request, progress) as bench:
-            readers = {"the transformer": verdicts.Remembered(bench.baseline)}
+            readers: dict[str, verdicts.Reader] = {"the transformer": bench.baseline}
             if judge is not None:
-                readers[judge.name.removesuffix(".gguf")] = verdicts.Remembered(judge)
-            return _measure(bench, request, readers)
+                readers[judge.name.removesuffix(".gguf")] = judge
+            return _measure(bench, request, {name: verdicts.Remembered(reader, name, bench.measuring)
+                                             for name, reader in readers.items()})  # fmt: skip
     except EvaluationError as error:
         raise CommandError(str(error)) from error
 

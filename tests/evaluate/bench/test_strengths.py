@@ -9,6 +9,8 @@ import torch
 
 from coladlm.baseline.baseline import BaselineSettings, Likelihood, save_baseline
 from coladlm.cli import main
+from coladlm.evaluate.bench.item_log import ItemLog
+from coladlm.evaluate.bench.measuring import Measuring
 from coladlm.evaluate.bench.results import load
 from coladlm.evaluate.bench.strengths import directions, drafts, holes, passages, pins, verdicts
 from coladlm.evaluate.bench.strengths.filling import Filled, fill_by_flow, fill_passages, guess, likeliest, to_block_end
@@ -159,10 +161,13 @@ def test_a_reader_reads_each_text_once():
             asked.append(list(zip(prompts, texts, strict=True)))
             return [Likelihood((-float(len(text)),), 1) for text in texts]
 
-    reader = verdicts.Remembered(Reader())
+    measuring = Measuring(ItemLog(None, {}), lambda *_: None)
+    reader = verdicts.Remembered(Reader(), "r", measuring)
     assert [x.total for x in reader.log_likelihood(["a", "bb", "a"])] == [-1, -2, -1]
     assert [x.total for x in reader.log_likelihood(["a", "bb"], ["", "p"])] == [-1, -2]
     assert asked == [[("", "a"), ("", "bb")], [("p", "bb")]]
+    again = verdicts.Remembered(Reader(), "r", measuring)  # as after a stopped run
+    assert [x.total for x in again.log_likelihood(["a", "bb", "a"])] == [-1, -2, -1] and len(asked) == 2
 
 
 # the command

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from ....baseline.baseline import perplexity
+from ....baseline.baseline import Likelihood, perplexity
 from ..cost import per_word
 from ..intervals import Interval, interval
+from ..measuring import Measuring
 from ..results import Cell, Table
 
 WINS, LOSES, ALIKE = "wins", "loses", "not to be told apart"
@@ -19,27 +22,34 @@ WINS, LOSES, ALIKE = "wins", "loses", "not to be told apart"
 class Reader(Protocol):
     """Says how likely texts are after their prompts: a Baseline or a Judge."""
 
-    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Sequence[Any]: ...
+    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Sequence[Likelihood]: ...
 
 
 Readers = Mapping[str, Reader]  # by what the tables call them
 
 
 class Remembered:
-    """A reader that reads every text once: tables and verdicts ask for the same ones."""
+    """A reader that reads every text once, since tables and verdicts ask for the same ones, and keeps it in the log."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._read: dict[tuple[str, str], Any] = {}
+    def __init__(self, reader: Reader, name: str, measuring: Measuring) -> None:
+        self._reader, self._name, self._measuring = reader, name, measuring
+        self._read: dict[tuple[str, str], Likelihood] = {}
 
-    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Any]:
-        """As the reader itself has it."""
+    def log_likelihood(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> list[Likelihood]:
+        """As the reader itself has it, but for the single tokens: each text is as one."""
         asked = list(zip(prompts or [""] * len(texts), texts, strict=True))
         new = list(dict.fromkeys(pair for pair in asked if pair not in self._read))
         if new:
-            found = self._reader.log_likelihood([text for _, text in new], [prompt for prompt, _ in new])
-            self._read.update(zip(new, found, strict=True))
+            digest = hashlib.sha256(json.dumps(new).encode()).hexdigest()[:16]
+            found = self._measuring.item(f"read by {self._name}, {digest}", lambda: self._likelihoods(new))
+            self._read.update({pair: Likelihood((total,), words) for pair, (total, words)
+                               in zip(new, found, strict=True)})  # fmt: skip
+            self._measuring.progress(f"texts read by {self._name}", len(self._read), len(self._read))
         return [self._read[pair] for pair in asked]
+
+    def _likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[list[float]]:
+        found = self._reader.log_likelihood([text for _, text in pairs], [prompt for prompt, _ in pairs])
+        return [[x.total, x.words] for x in found]
 
 
 @dataclasses.dataclass(frozen=True)
