@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format assets browser nginx curl clean
+.PHONY: help run test lint format assets browser shell nginx curl clean
 
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
@@ -24,7 +24,7 @@ help:
 run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/installed-dev browser nginx curl lint
+test: $(VENV)/installed-dev browser shell nginx curl lint
 	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
@@ -60,6 +60,21 @@ browser:
 	fi; \
 	echo "No Chromium found; installing the package chromium."; \
 	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+
+# A browser without windows, which starts and opens pages in less time; where there is none, the tests use the other one.
+shell:
+	@for name in chromium-headless-shell chrome-headless-shell; do \
+	    command -v "$$name" > /dev/null 2>&1 && exit 0; \
+	done; \
+	[ -n "$$CHROMIUM" ] && exit 0; \
+	if ! command -v apt-get > /dev/null 2>&1; then exit 0; \
+	elif [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif command -v sudo > /dev/null 2>&1; then as_root="sudo -n"; \
+	else exit 0; \
+	fi; \
+	echo "Installing the package chromium-headless-shell, if there is one."; \
+	{ $$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium-headless-shell; } \
+	    || echo "Not installed: the tests will take longer."
 
 # The proxy that tests/app/api/test_sub_path.py puts before the page.
 nginx:
