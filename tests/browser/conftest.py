@@ -124,14 +124,19 @@ def pages(browser) -> Pages:
 def visit(server, pages) -> Iterator[Callable[..., Page]]:
     """visit(size, path) opens the page for one more visitor. Whatever any of them saw go wrong fails the test.
 
-    again: may the page be lent to other tests later? Not where this one changes its clock or its network.
+    before: is given the blank page. again: may the page be lent to other tests later? Not where this one changes its
+    clock or its network.
     """
     visitors: list[Heard] = []
 
-    def open_page(size: dict = WIDE, path: str = "/", again: bool = True, **options) -> Page:
+    def open_page(
+        size: dict = WIDE, path: str = "/", before: Callable[[Page], None] | None = None, again: bool = True, **options
+    ) -> Page:
         heard = pages.lend(size, server, options)
         visitors.append(heard)
         at_the_end.callback(pages.take_back, heard, size, options, again)
+        if before is not None:
+            before(heard.page)
         heard.page.goto(server + path)
         heard.page.wait_for_selector(".strip")
         heard.page.wait_for_selector("button.run")

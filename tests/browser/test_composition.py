@@ -2,8 +2,7 @@
 
 from playwright.sync_api import Locator, Page, Request, expect
 
-from .test_desk import write
-from .test_generate import set_up, state
+from .driving import open_tab, press, set_up, state, write
 
 MARKS = ({"isComposing": True}, {"keyCode": 229})  # of a key that is composed; browsers set one of them, or both
 
@@ -28,28 +27,51 @@ def runs_started(page: Page) -> list[str]:
     return started
 
 
-def test_the_keys_that_run_do_not_run_while_a_word_is_composed(visit):
-    page = visit()
-    set_up(page, "にほん", tokens=4)
+LISTENERS = """() => {
+  const heard = [], field = document.querySelector('textarea');
+  const told = event => heard.push([event.type, event.isComposing, event.keyCode]);
+  for (const type of ['keydown', 'keypress', 'keyup']) {
+    window.addEventListener(type, told, true);
+    document.addEventListener(type, told);
+    for (const init of [{isComposing: true}, {keyCode: 229}, {keyCode: 13}]) {
+      field.dispatchEvent(new KeyboardEvent(type, {key: 'x', bubbles: true, ...init}));
+    }
+    window.removeEventListener(type, told, true);
+    document.removeEventListener(type, told);
+  }
+  return heard;
+}"""
+
+
+def no_listener_hears_a_composed_key(page: Page) -> None:
+    once = [
+        ["keydown", False, 13],
+        ["keypress", False, 229],  # å
+        ["keypress", False, 13],
+        ["keyup", False, 13],
+    ]
+    assert page.evaluate(LISTENERS) == [event for event in once for _ in range(2)]
+
+
+def the_keys_that_run_do_not_run_while_a_word_is_composed(page: Page) -> None:
+    set_up(page, "にほん", tokens=5)
     started = runs_started(page)
     prompt = page.get_by_label("Prompt")
     for mark in MARKS:
         send(prompt, "keydown", "Enter", ctrlKey=True, **mark)  # ours
     # the keyCode of a keypress is that of its character
     send(prompt, "keypress", "Enter", shiftKey=True, isComposing=True)  # gradio's
-    set_up(page, tokens=5)  # for a run that is not taken for the same one
-    send(prompt, "keydown", "Enter", ctrlKey=True)
+    set_up(page, tokens=6)  # for a run that is not taken for the same one
+    press(page, lambda: send(prompt, "keydown", "Enter", ctrlKey=True))
     state(page, "done")
     assert len(started) == 1
-    send(prompt, "keypress", "Enter", shiftKey=True)
-    page.wait_for_function("first => runs.client('generate').state.id !== first", arg=started[0].rsplit("/", 1)[1])
+    press(page, lambda: send(prompt, "keypress", "Enter", shiftKey=True))
     state(page, "done")
     assert len(started) == 2
 
 
-def test_a_word_composed_by_an_input_method_is_written_and_starts_nothing(visit):
-    page = visit()
-    set_up(page, "", tokens=4)
+def a_word_of_an_input_method_is_written_and_starts_nothing(page: Page) -> None:
+    set_up(page, "", tokens=7)
     started = runs_started(page)
     prompt = page.get_by_label("Prompt")
     prompt.focus()
@@ -61,41 +83,13 @@ def test_a_word_composed_by_an_input_method_is_written_and_starts_nothing(visit)
     keyboard.send("Input.dispatchKeyEvent", {"type": "keyUp", **key, "windowsVirtualKeyCode": 13})
     expect(prompt).to_have_value("日本")
     keyboard.detach()
-    set_up(page, tokens=5)  # for a run that is not taken for the same one
-    prompt.press("Control+Enter")  # with the word written, the same keys run
+    set_up(page, tokens=8)  # for a run that is not taken for the same one
+    press(page, lambda: prompt.press("Control+Enter"))  # with the word written, the same keys run
     state(page, "done")
     assert len(started) == 1
 
 
-def test_no_listener_of_the_page_hears_a_composed_key(visit):
-    heard = visit().evaluate(
-        """() => {
-          const heard = [], field = document.querySelector('textarea');
-          const told = event => heard.push([event.type, event.isComposing, event.keyCode]);
-          for (const type of ['keydown', 'keypress', 'keyup']) {
-            window.addEventListener(type, told, true);
-            document.addEventListener(type, told);
-            for (const init of [{isComposing: true}, {keyCode: 229}, {keyCode: 13}]) {
-              field.dispatchEvent(new KeyboardEvent(type, {key: 'x', bubbles: true, ...init}));
-            }
-            window.removeEventListener(type, told, true);
-            document.removeEventListener(type, told);
-          }
-          return heard;
-        }"""
-    )
-    once = [
-        ["keydown", False, 13],
-        ["keypress", False, 229],  # å
-        ["keypress", False, 13],
-        ["keyup", False, 13],
-    ]
-    assert heard == [event for event in once for _ in range(2)]
-
-
-def test_enter_keeps_a_name_and_starts_a_search_only_once_the_words_are_composed(visit):
-    page = visit()
-    write(page, tokens=4)
+def enter_keeps_a_name_only_once_it_is_composed(page: Page) -> None:
     page.get_by_role("button", name="History", exact=True).click()
     for mark, name in zip(MARKS, ("よる", "あさ"), strict=True):
         page.get_by_role("button", name="Give a name to").click()
@@ -108,7 +102,10 @@ def test_enter_keeps_a_name_and_starts_a_search_only_once_the_words_are_composed
         send(field, "keydown", "Enter")
         expect(page.locator(".own-history .entry .title")).to_have_text(name)
     page.keyboard.press("Escape")
-    page.get_by_role("tab", name="Map").click()
+
+
+def enter_starts_a_search_only_once_its_words_are_composed(page: Page) -> None:
+    open_tab(page, "Map")
     query, note = page.locator("#texts .query"), page.locator("#texts .note")
     expect(note).to_contain_text("texts in")
     for mark in MARKS:
@@ -116,3 +113,13 @@ def test_enter_keeps_a_name_and_starts_a_search_only_once_the_words_are_composed
     expect(note).to_contain_text("texts in")
     send(query, "keydown", "Enter")
     expect(note).to_have_text("Write something in the box first.")
+
+
+def test_a_key_that_a_composed_word_takes_runs_names_and_searches_nothing(visit):
+    page = visit()
+    no_listener_hears_a_composed_key(page)
+    write(page, tokens=4)
+    enter_keeps_a_name_only_once_it_is_composed(page)  # while the history has one entry
+    the_keys_that_run_do_not_run_while_a_word_is_composed(page)
+    a_word_of_an_input_method_is_written_and_starts_nothing(page)
+    enter_starts_a_search_only_once_its_words_are_composed(page)

@@ -11,50 +11,16 @@ from coladlm.recipe import Recipe
 
 from .conftest import WIDE
 from .driving import (
-    be_still,
     number,
     open_tab,
     run,
     set_up,
     state,
-    unfold,
     write,
 )
 
 HEIGHT = "document.documentElement.scrollHeight"
 LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
-
-
-def test_the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(visit):
-    page = visit()
-    write(page)
-    where, newer = page.locator("#token .where"), page.locator("#text .answer .token").nth(5)
-    block, token = (int(newer.get_attribute(f"data-{name}")) + 1 for name in ("block", "token"))
-    page.evaluate(
-        """() => { const tokens = document.querySelectorAll('#text .answer .token'), ask = window.fetch;
-        let first = true;
-        window.ends = 0;  // of gradio's events
-        window.fetch = async (...request) => {
-          const path = String(request[0].url ?? request[0]);
-          if (path.includes('/queue/join') && first) {
-            first = false;
-            tokens[5].click();
-            await new Promise(go => { window.letGo = go; });
-          }
-          const answer = await ask(...request);
-          if (!path.includes('/queue/data')) return answer;
-          const [own, told] = answer.body.tee();
-          told.pipeThrough(new TextDecoderStream()).pipeTo(new WritableStream({
-            write: text => { window.ends += text.split('process_completed').length - 1; }})).catch(() => {});
-          return new Response(own, answer);
-        };
-        tokens[2].click(); }"""
-    )
-    expect(where).to_have_text(f"token {token} of block {block}")
-    page.evaluate("window.letGo()")
-    page.wait_for_function("window.ends === 2")
-    be_still(page)
-    expect(where).to_have_text(f"token {token} of block {block}")
 
 
 def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
@@ -129,31 +95,6 @@ def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
     expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the tab's own run is left alone
 
 
-def test_a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(visit):
-    page = visit()
-    bench = page.locator("#generate")
-    unfold(bench)
-    preset, steps = bench.get_by_label("Preset"), bench.get_by_label("number input for Steps a block")
-    bench.get_by_label("number input for Guidance", exact=True).focus()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    expect(page.locator("[role=listbox]")).to_have_count(0)
-    preset.select_option("fast draft")
-    expect(steps).to_have_value("8")
-    number(bench, "Steps a block", 5)
-    expect(preset).to_have_value("")  # these settings are no preset's
-    preset.focus()
-    page.keyboard.press("Tab")
-    be_still(page)
-    expect(steps).to_have_value("5")
-    preset.select_option("fast draft")
-    expect(steps).to_have_value("8")
-    bench.get_by_role("button", name="More settings").click()
-    preset.select_option("as published")
-    expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
-
-
 def history(page: Page) -> Page:
     page.get_by_role("button", name="History", exact=True).click()
     return page.locator("dialog[open]")
@@ -175,19 +116,18 @@ def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save recipe").locator("visible=true").click()
     saved.value.save_as(tmp_path / "recipe.json")
-    other = visit()  # whose history knows nothing of it
-    history(other).locator("input[type=file]").set_input_files(tmp_path / "recipe.json")
-    expect(other.get_by_label("Seed", exact=True).first).to_have_value("8")
-    expect(other.locator("#generate .note").first).to_contain_text("Restored from the file: press Run to repeat it")
-    assert run(other) == text
+    set_up(page, "Something else", seed="1")
+    history(page).locator("input[type=file]").set_input_files(tmp_path / "recipe.json")
+    expect(page.get_by_label("Seed", exact=True).first).to_have_value("8")
+    expect(page.locator("#generate .note").first).to_contain_text("Restored from the file: press Run to repeat it")
+    assert run(page) == text
     recipe = json.loads((tmp_path / "recipe.json").read_text()) | {"model": "another"}
     (tmp_path / "foreign.json").write_text(json.dumps(recipe))
-    history(other).locator("input[type=file]").set_input_files(tmp_path / "foreign.json")
-    expect(other.locator("#generate .note").first).to_contain_text("made with the model another")
+    history(page).locator("input[type=file]").set_input_files(tmp_path / "foreign.json")
+    expect(page.locator("#generate .note").first).to_contain_text("made with the model another")
 
 
-def test_the_keys_do_what_the_list_says(visit):
-    page = visit()
+def the_keys_do_what_the_list_says(page: Page) -> None:
     set_up(page, tokens=4)
     page.locator("h1").click()
     page.keyboard.press("r")
@@ -207,7 +147,7 @@ def test_the_keys_do_what_the_list_says(visit):
     expect(page.locator("dialog[open]")).to_contain_text("Words used here")
 
 
-def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again(visit):
+def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again_and_the_keys_work(visit):
     page = visit(WIDE)
     open_tab(page, "Model")
     offer = page.get_by_role("button", name="Take a short tour")
@@ -228,3 +168,4 @@ def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again(visit
     page.reload()
     page.wait_for_selector("button.run")
     expect(offer).to_be_hidden()
+    the_keys_do_what_the_list_says(page)

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW
-from .driving import open_tab, overflow, press_run, state
+from .driving import fits, open_tab, overflow, press_run, state
 from .test_interpolate import PAIR, fill, make
 
 TEXT = "The dog ran home"
@@ -48,9 +48,8 @@ def change(page: Page) -> list[str]:
 
 
 def test_a_page_whose_load_events_are_not_answered_yet_changes_the_span_and_keeps_what_is_written(visit):
-    page, held = visit(NARROW), []
-    page.route("**/gradio_api/run/predict*", lambda route: held.append(route))
-    page.reload()
+    held = []
+    page = visit(NARROW, before=lambda page: page.route("**/gradio_api/run/predict*", lambda route: held.append(route)))
     page.get_by_role("tab", name="Edit", exact=True).click()
     expect(page.locator("#picker .chosen")).to_contain_text("selected")
     press_run(page, "edit")
@@ -93,6 +92,7 @@ def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
     expect(token(page, 2)).to_have_attribute("aria-selected", "true")
     assert selected(page) == [2, 3]
     assert page.locator("#candidates .text").all_text_contents()[1] == first
+    fits(page)
 
 
 def test_a_text_is_undone_by_keyboard_and_goes_on_in_generate_and_in_interpolate(visit):

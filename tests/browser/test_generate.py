@@ -11,7 +11,19 @@ from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, overflow, press, run, set_up, shifted, state, write
+from .driving import (
+    be_still,
+    fits,
+    number,
+    overflow,
+    press,
+    run,
+    set_up,
+    shifted,
+    state,
+    unfold,
+    write,
+)
 
 # a run of half a minute and more, for those that are stopped
 LONG = SamplerSettings(steps=48, max_new_tokens=1024, stop_at_end=False)
@@ -29,11 +41,61 @@ def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
     return page
 
 
+def the_prompt_comes_first(page: Page) -> None:
+    """On a phone, where the settings are folded, and Run is in sight."""
+    tops = page.evaluate(
+        "['.prompt-box', '.stage', '.chips', '.views'].map(x => document.querySelector(x).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops)
+    expect(page.locator("#generate .setting-list")).to_be_hidden()
+    expect(page.locator("#generate button.run")).to_be_in_viewport()
+    page.get_by_role("button", name="guidance").click()
+    expect(page.get_by_label("number input for Guidance").first).to_be_visible()
+    expect(page.get_by_label("number input for Steps a block").first).to_be_hidden()
+    page.get_by_role("button", name="All settings").click()
+    expect(page.get_by_label("number input for Steps a block").first).to_be_visible()
+    assert overflow(page) <= 0
+
+
+def run_brings_the_text_into_view(page: Page) -> None:
+    set_up(page, "", tokens=8)
+    press(page, page.get_by_role("button", name="Write something").click)  # an empty prompt begins with a line of the model's
+    state(page, "done")
+    expect(page.locator(".answer .token")).to_have_count(8)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    text = page.locator("#text .text")
+    expect(text).not_to_be_in_viewport()
+    run(page)
+    expect(text).to_be_in_viewport()
+
+
+def a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page: Page) -> None:
+    """Gradio drops a press that comes after the last frame of a run and before its end: nothing would ever follow."""
+    set_up(page, tokens=4)
+    page.evaluate(
+        """() => { window.ends = [];
+        const line = document.querySelector('.line');
+        let pressed = 0;
+        new MutationObserver(() => {
+          if (line.dataset.state !== 'done') return;
+          window.ends.push(document.querySelectorAll('.answer .token').length);
+          if (pressed++ < 3) document.querySelector('#generate button.run').click();
+        }).observe(line, {attributeFilter: ['data-state']}); }"""
+    )
+    page.locator("#generate button.run").click()
+    page.wait_for_function("window.ends.length === 4")
+    be_still(page)
+    assert page.evaluate("window.ends.length") == 4, "a run was pressed once and taken twice"
+    state(page, "done")
+
+
 @SIZES
 def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size):
     page = visit(size)
     be_still(page)
     assert shifted(page) < 0.02, "the page moved while it was put together"
+    if size is NARROW:
+        the_prompt_comes_first(page)
     set_up(page, "The moon 🌙", tokens=40, seed="42")
     before = page.evaluate(PLACE)
     page.evaluate(
@@ -57,30 +119,18 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     assert page.locator(".answer").first.inner_text() == text
     expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")
+    if size is NARROW:
+        run_brings_the_text_into_view(page)
+        fits(page)
+    else:
+        a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page)
 
 
-def test_stop_keeps_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
-    page = visit_long(visit, NARROW)
-    page.locator("button.run").click()
-    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
-    page.locator("button.stop").click()
-    state(page, "stopped")
-    kept = page.locator(".answer .token").count()
-    assert kept >= 8
-    expect(page.locator("#generate .own-progress_line .note").first).to_have_text(
-        re.compile(r"Stopped after \d+ tokens")
-    )
-    assert int(re.search(r"\d+", page.locator("#generate .own-progress_line .note").first.inner_text())[0]) >= kept
-    set_up(page, "", tokens=4)
-    run(page)
-    expect(page.locator(".answer .token")).to_have_count(4)
-
-
-def test_run_and_stop_by_keyboard_alone(visit):
+def test_run_and_stop_by_keyboard_keep_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
     page = visit_long(visit)
     page.get_by_label("Prompt").focus()
     page.keyboard.press("Shift+Enter")
-    state(page, "running")
+    page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent.trim()") == "Stop":
@@ -89,11 +139,50 @@ def test_run_and_stop_by_keyboard_alone(visit):
     assert outline == "solid", "the button with the focus shows nothing of it"
     page.keyboard.press("Enter")
     state(page, "stopped")
+    kept = page.locator(".answer .token").count()
+    assert kept >= 8
+    note = page.locator("#generate .own-progress_line .note").first
+    expect(note).to_have_text(re.compile(r"Stopped after \d+ tokens"))
+    assert int(re.search(r"\d+", note.inner_text())[0]) >= kept
+    set_up(page, "", tokens=4)
+    run(page)
+    expect(page.locator(".answer .token")).to_have_count(4)
+
+
+def the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page: Page) -> None:
+    where, newer = page.locator("#token .where"), page.locator("#text .answer .token").nth(5)
+    block, token = (int(newer.get_attribute(f"data-{name}")) + 1 for name in ("block", "token"))
+    page.evaluate(
+        """() => { const tokens = document.querySelectorAll('#text .answer .token'), ask = window.fetch;
+        let first = true;
+        window.ends = 0;  // of gradio's events
+        window.fetch = async (...request) => {
+          const path = String(request[0].url ?? request[0]);
+          if (path.includes('/queue/join') && first) {
+            first = false;
+            tokens[5].click();
+            await new Promise(go => { window.letGo = go; });
+          }
+          const answer = await ask(...request);
+          if (!path.includes('/queue/data')) return answer;
+          const [own, told] = answer.body.tee();
+          told.pipeThrough(new TextDecoderStream()).pipeTo(new WritableStream({
+            write: text => { window.ends += text.split('process_completed').length - 1; }})).catch(() => {});
+          return new Response(own, answer);
+        };
+        tokens[2].click(); }"""
+    )
+    expect(where).to_have_text(f"token {token} of block {block}")
+    page.evaluate("window.letGo()")
+    page.wait_for_function("window.ends === 2")
+    be_still(page)
+    expect(where).to_have_text(f"token {token} of block {block}")
 
 
 def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     page = visit()
     before = write(page, tokens=16)
+    the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page)
     expect(page.locator("#flow-view canvas")).to_have_attribute("aria-label", re.compile("^Paths of 16 words"))
     page.locator("#text .answer .token").nth(5).dispatch_event("click")  # a random model's tokens may take no room
     card = page.locator("#token")
@@ -111,27 +200,6 @@ def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     assert page.locator("#text .answer").inner_text() == before
 
 
-def test_a_run_pressed_in_the_moment_the_last_one_ends_is_taken(visit):
-    """Gradio drops a press that comes after the last frame of a run and before its end: nothing would ever follow."""
-    page = visit()
-    set_up(page, tokens=4)
-    page.evaluate(
-        """() => { window.ends = [];
-        const line = document.querySelector('.line');
-        let pressed = 0;
-        new MutationObserver(() => {
-          if (line.dataset.state !== 'done') return;
-          window.ends.push(document.querySelectorAll('.answer .token').length);
-          if (pressed++ < 3) document.querySelector('#generate button.run').click();
-        }).observe(line, {attributeFilter: ['data-state']}); }"""
-    )
-    page.locator("#generate button.run").click()
-    page.wait_for_function("window.ends.length === 4")
-    be_still(page)
-    assert page.evaluate("window.ends.length") == 4, "a run was pressed once and taken twice"
-    state(page, "done")
-
-
 def test_run_pressed_before_its_script_has_come_is_taken(server, browser):
     held = []
     with browser.new_context(reduced_motion="reduce") as context:
@@ -142,6 +210,30 @@ def test_run_pressed_before_its_script_has_come_is_taken(server, browser):
         assert page.evaluate("window.runs.calls.length") == 1
         held[0].continue_()
         state(page, "done")
+
+
+def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -> None:
+    bench = page.locator("#generate")
+    unfold(bench)
+    preset, steps = bench.get_by_label("Preset"), bench.get_by_label("number input for Steps a block")
+    bench.get_by_label("number input for Guidance", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("[role=listbox]")).to_have_count(0)
+    preset.select_option("fast draft")
+    expect(steps).to_have_value("8")
+    number(bench, "Steps a block", 5)
+    expect(preset).to_have_value("")  # these settings are no preset's
+    preset.focus()
+    page.keyboard.press("Tab")
+    be_still(page)
+    expect(steps).to_have_value("5")
+    preset.select_option("fast draft")
+    expect(steps).to_have_value("8")
+    bench.get_by_role("button", name="More settings").click()
+    preset.select_option("as published")
+    expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
 
 
 def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
@@ -160,6 +252,7 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
     run(page)  # free of what was refused
     set_up(page, tokens=10**12)
     expect(page.get_by_label("number input for New tokens")).to_have_value("1024")  # the most that a run may have
+    a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page)
 
 
 def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
@@ -172,28 +265,3 @@ def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
     page.goto(page.url.split("?")[0] + "?r=broken")
     state(page, "error")
     expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()
-
-
-def test_on_a_phone_the_prompt_comes_first_and_run_brings_the_text_into_view(visit):
-    page = visit(NARROW)
-    tops = page.evaluate(
-        "['.prompt-box', '.stage', '.chips', '.views'].map(x => document.querySelector(x).getBoundingClientRect().top)"
-    )
-    assert tops == sorted(tops)
-    expect(page.locator("#generate .setting-list")).to_be_hidden()
-    expect(page.locator("#generate button.run")).to_be_in_viewport()
-    page.get_by_role("button", name="guidance").click()
-    expect(page.get_by_label("number input for Guidance").first).to_be_visible()
-    expect(page.get_by_label("number input for Steps a block").first).to_be_hidden()
-    page.get_by_role("button", name="All settings").click()
-    expect(page.get_by_label("number input for Steps a block").first).to_be_visible()
-    assert overflow(page) <= 0
-    set_up(page, "", tokens=8)
-    page.get_by_role("button", name="Write something").click()  # an empty prompt begins with a line of the model's
-    state(page, "done")
-    expect(page.locator(".answer .token")).to_have_count(8)
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    text = page.locator("#text .text")
-    expect(text).not_to_be_in_viewport()
-    run(page)
-    expect(text).to_be_in_viewport()

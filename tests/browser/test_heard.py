@@ -16,19 +16,26 @@ BREAKS_OFF = """addEventListener('beforeunload', () => {
 })"""
 
 
-@pytest.fixture
-def page(browser):
+@pytest.fixture(scope="module")
+def listener(browser):
+    """One page for all tests, the last of which closes it: to open a page takes longer than what they do there."""
     with browser.new_context() as context:
         page = context.new_page()
         page.route("**/*", lambda route: route.fulfill(body="<title>page</title>", content_type="text/html"))
-        yield page
+        yield Heard(page)
 
 
 @pytest.fixture
-def heard(page) -> Heard:
-    heard = Heard(page)
-    page.goto(ADDRESS)
-    return heard
+def heard(listener) -> Heard:
+    listener.page.goto("about:blank")
+    listener.begin()
+    listener.page.goto(ADDRESS)
+    return listener
+
+
+@pytest.fixture
+def page(heard) -> Page:
+    return heard.page
 
 
 def let_it_fail(page: Page) -> None:

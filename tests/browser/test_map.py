@@ -6,7 +6,7 @@ import re
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, number, open_tab, overflow, state, unfold
+from .driving import be_still, fits, number, open_tab, overflow, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -36,6 +36,7 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_f
     expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
     expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
     expect(page.locator("#texts .chart")).to_have_value("pca")
+    fits(page)
 
 
 def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):

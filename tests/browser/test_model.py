@@ -1,17 +1,16 @@
 """The tab Model in a real browser: the round trip, a file of latents, another model in the place of the first."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from .conftest import NARROW
-from .driving import open_tab, overflow, run, set_up
+from .driving import fits, open_tab, run, set_up
 
 
-def test_a_text_goes_through_the_vae_and_its_latents_are_saved(visit, tmp_path):
-    page = visit(NARROW)
-    open_tab(page, "Model")
+def a_text_goes_through_the_vae_and_its_latents_are_saved(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#facts")).to_contain_text("What is loaded")
     page.get_by_role("button", name="Encode and decode").click()
     expect(page.locator("#tokens .note")).to_contain_text("tokens come back")
@@ -20,14 +19,15 @@ def test_a_text_goes_through_the_vae_and_its_latents_are_saved(visit, tmp_path):
     saved.value.save_as(tmp_path / "latents.npz")
     arrays = np.load(tmp_path / "latents.npz", allow_pickle=False)
     assert page.locator("#tokens .tokens li").count() == len(arrays["token_ids"]) == len(arrays["mean"]) > 0
-    assert overflow(page) <= 0
+    fits(page)
 
 
-def test_another_model_is_loaded_while_the_page_stays(visit, golden_folder, tmp_path):
+def test_a_text_goes_through_the_vae_and_another_model_is_loaded_while_the_page_stays(visit, golden_folder, tmp_path):
     folder = tmp_path / "the-other"
     shutil.copytree(golden_folder, folder)
-    page = visit()
+    page = visit(NARROW)
     bench = open_tab(page, "Model")
+    a_text_goes_through_the_vae_and_its_latents_are_saved(page, tmp_path)
 
     def load(path: str) -> None:
         bench.get_by_label("Folder or Hub id").fill(path)

@@ -117,13 +117,13 @@ def test_run_stop_run_stop_and_what_was_stopped_is_played_scrubbed_and_opened(vi
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's tokens may take no room
     expect(page.locator("#token")).to_contain_text("token")
+    a_run_pressed_right_after_stop_is_drawn_alone_with_its_own_settings(page)
 
 
-def test_a_run_pressed_right_after_stop_is_drawn_alone_with_its_own_settings(visit, net):
-    page = visit(link(LONG))
+def a_run_pressed_right_after_stop_is_drawn_alone_with_its_own_settings(page: Page) -> None:
     press(page, "run")
+    state(page, "running")
     words(page, 8)
-    net.delay = 0.25
     number(page, "New tokens", 24)
     press_in_one_go(page, "stop", "run")
     came_to(page, "done")

@@ -6,9 +6,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from .conftest import NARROW, WIDE
 from .driving import (
+    fits,
     number,
     open_tab,
     overflow,
+    press,
     press_run,
     state,
     write,
@@ -42,7 +44,32 @@ def scrub(page: Page, frame: int) -> None:
     page.locator(f"#flow .flow[data-frame='{frame}']").wait_for()
 
 
-def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(visit):
+def branch_is_followed_and_stopped_beside_its_button(page: Page) -> None:
+    """After a first branch from the point that is opened."""
+    branch = page.locator("#branch")
+    button = branch.get_by_role("button", name="Resume from here")
+    press(page, button.click, "branch")
+    state(page, "done", bench="branch")
+    button.click()  # at once: gradio's list of the runs may not have heard of the end yet
+    expect(listed(page)).to_have_count(4)
+    state(page, "done", bench="branch")
+    page.get_by_role("checkbox", name=re.compile("^1 · ")).uncheck()
+    finished(page, runs=3)
+    note = branch.locator(".note")
+    expect(note).to_have_text("Done.")
+    assert abs(note.bounding_box()["y"] - button.bounding_box()["y"]) < 120
+    number(branch, "Steps a block", 128)
+    branch.get_by_role("button", name="Branch from here").click()
+    state(page, "waiting", "running", bench="branch")
+    branch.get_by_role("button", name="Stop").click()
+    state(page, "stopped", bench="branch")
+    expect(page.locator("#branch")).to_have_attribute("data-run-state", "ended")
+    assert page.locator("#flow .flow").get_attribute("data-state") != "running"
+    press_run(page, BENCH)
+    finished(page, runs=1)
+
+
+def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_can_be_stopped(visit):
     page = open_flow(visit, WIDE)
     press_run(page, BENCH)
     finished(page, runs=1)
@@ -61,8 +88,7 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map(visit)
     texts = page.locator("#flow .line").all_inner_texts()
     first, second = (text.split("  ", 1)[1] for text in texts)
     assert first == second
-    page.get_by_role("checkbox", name=re.compile("^1 · ")).uncheck()
-    finished(page, runs=1)
+    branch_is_followed_and_stopped_beside_its_button(page)
 
 
 def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no_run(visit, tmp_path):
@@ -84,6 +110,7 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     expect(page.locator("dialog[open] .run-shown option")).to_have_count(2)
     assert overflow(page) <= 0
     page.keyboard.press("Escape")
+    fits(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Page (HTML)").click()
     download.value.save_as(tmp_path / "flow-map.html")
@@ -129,35 +156,6 @@ def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(vis
     page.get_by_role("button", name="Play", exact=True).click()
     page.locator(f"#flow .flow[data-frame='{last}']").wait_for()
     page.locator("#heat .row").first.wait_for()
-
-
-def test_a_branch_is_followed_and_stopped_beside_its_button(visit):
-    page = open_flow(visit, WIDE)
-    press_run(page, BENCH)
-    finished(page, runs=1)
-    scrub(page, 4)
-    page.get_by_role("button", name="Next path").click()
-    page.get_by_role("button", name="Look closer").click()
-    expect(page.locator("#point .title")).to_contain_text("before step")
-    branch = page.locator("#branch")
-    button = branch.get_by_role("button", name="Resume from here")
-    button.click()
-    state(page, "done", bench="branch")
-    button.click()  # at once: gradio's list of the runs may not have heard of the end yet
-    state(page, "done", bench="branch")
-    expect(listed(page)).to_have_count(3)
-    note = branch.locator(".note")
-    expect(note).to_have_text("Done.")
-    assert abs(note.bounding_box()["y"] - button.bounding_box()["y"]) < 120
-    number(branch, "Steps a block", 128)
-    branch.get_by_role("button", name="Branch from here").click()
-    state(page, "waiting", "running", bench="branch")
-    branch.get_by_role("button", name="Stop").click()
-    state(page, "stopped", bench="branch")
-    expect(page.locator("#branch")).to_have_attribute("data-run-state", "ended")
-    assert page.locator("#flow .flow").get_attribute("data-state") != "running"
-    press_run(page, BENCH)
-    finished(page, runs=1)
 
 
 def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):

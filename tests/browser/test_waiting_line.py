@@ -5,7 +5,6 @@ On a bare page, see bare_runs.py.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from coladlm import SamplerSettings
 from coladlm.serve import Limits
 
 from .bare_runs import BareRuns, bare_runs
-from .driving_runs import LONG, SHORT, answer, came_to, link, note, press, state, written
+from .driving_runs import LONG, SHORT, answer, came_to, leave, link, note, press, state, written
 from .heard import Heard
 from .net import until
 
@@ -26,22 +25,34 @@ def served(model) -> Iterator[tuple[str, BareRuns]]:
         yield address_and_served
 
 
+@pytest.fixture(scope="module")
+def free(browser) -> Iterator[list[Heard]]:
+    """The browsers of visitors that have left."""
+    left: list[Heard] = []
+    yield left
+    for heard in left:
+        heard.page.context.close()
+
+
 @pytest.fixture
-def visitor(browser, served) -> Iterator[Callable[..., Page]]:
+def visitor(browser, served, free) -> Iterator[Callable[..., Page]]:
     """visitor(settings) opens the page in a browser of its own; whatever goes wrong there fails the test."""
     address, runs = served
     heard: list[Heard] = []
 
     def come(settings: SamplerSettings) -> Page:
-        page = contexts.enter_context(browser.new_context(reduced_motion="reduce")).new_page()
-        heard.append(Heard(page))
-        page.goto(f"{address}/{link(settings)}")
-        return page
+        one = free.pop() if free else Heard(browser.new_context(reduced_motion="reduce").new_page())
+        heard.append(one)
+        one.begin()
+        one.page.goto(f"{address}/{link(settings)}")
+        return one.page
 
-    with contextlib.ExitStack() as contexts:
-        yield come
-        # a refusal for want of room is an answer, which Chromium reports as an error too
-        wrong = [what for one in heard for what in one.wrong() if "status of 429" not in what]
+    yield come
+    # a refusal for want of room is an answer, which Chromium reports as an error too
+    wrong = [what for one in heard for what in one.wrong() if "status of 429" not in what]
+    for one in heard:
+        leave(one.page)
+        free.append(one)
     until(lambda: runs.registry.numbers()["active"] == 0)
     assert wrong == []
 

@@ -15,8 +15,8 @@ from typing import Any
 from playwright.sync_api import Locator
 
 from ...browser.heard import Heard
-from .file_server import FileServer
-from .page_parts import HEAD, STYLES, Part
+from .file_server import STYLE_SHEET, FileServer
+from .page_parts import STYLES, Part
 
 # As gradio 6.31 does it (its Index of HTML): `update` compares as JSON, then tells the watchers in a microtask.
 GRADIO = """window.parts = {};
@@ -34,6 +34,9 @@ window.mount = (name, html, script, props) => {
   new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
 };"""  # noqa: E501
 
+INLINE = f"<style>{STYLES}</style>"
+LINK = f'<link rel="stylesheet" href="{STYLE_SHEET}">'  # a browser reads it once, and not with every page
+
 
 class Bare:
     """What is on the page, by the names it was put there with."""
@@ -46,7 +49,7 @@ class Bare:
     def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
         """Puts parts on an empty page of a browser without a past. bench, dark: see `document`."""
         self.parts = dict(parts)
-        self.server.page = document(self.parts, bench, dark)
+        self.server.page = document(self.parts, bench, dark, styles=LINK)
         self.server.anew = True
         self.open()
 
@@ -105,10 +108,13 @@ class Bare:
         return file
 
 
-def document(parts: Mapping[str, Part], bench: str | None, dark: bool = False, scripts: str = "") -> str:
+def document(
+    parts: Mapping[str, Part], bench: str | None, dark: bool = False, scripts: str = "", styles: str = INLINE
+) -> str:
     """The HTML of a page with places for parts, which `mount` fills, as soon as something calls it.
 
     bench: the id of a workbench around them, with Run and Stop; None for none. scripts: HTML at the end of the page.
+    styles: HTML that brings the styles of the page.
     """
     places = "".join(_place(name, part) for name, part in parts.items())
     if bench is not None:
@@ -117,10 +123,9 @@ def document(parts: Mapping[str, Part], bench: str | None, dark: bool = False, s
             f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
         )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>{HEAD}'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>'
         f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLES}</style>"
-        f"<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
+        f"{styles}<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
         f'<main class="gradio-container"><h1>Bare</h1>{places}</main>{scripts}</body></html>'
     )
 

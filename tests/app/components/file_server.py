@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .page_parts import LIBRARIES
+from .page_parts import LIBRARIES, STYLES
+
+STYLE_SHEET = "/bare.css"
 
 
 class FileServer:
-    """Serves `page`, which tests set, the libraries that components fetch, and an empty page for everything else.
+    """Serves `page`, which tests set, its styles, the libraries that components fetch, and else an empty page.
 
     The host counts as secure, and so a page has a clipboard.
     """
@@ -29,6 +31,8 @@ class FileServer:
                     forget = "<script>localStorage.clear()</script>" if self.anew else ""
                     self.anew = False
                     body, kind = self.page.replace("<head>", f"<head>{forget}", 1).encode(), "text/html"
+                elif path == STYLE_SHEET:
+                    body, kind, kept = STYLES.encode(), "text/css", "max-age=3600"
                 elif name in libraries:
                     body, kind, kept = libraries[name], "text/javascript", "max-age=3600"
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +59,12 @@ KINDS = {
 }
 LIBRARIES = (Path(PLOTLY_JS), *DRAWS)
 _LAUNCH = launch_options()
-HEAD = "".join(part for part in _LAUNCH["head"].partition("<style>")[1:])
 STYLES = "\n".join(
-    [_LAUNCH["theme"]._get_theme_css(), *(Path(file).read_text(encoding="utf-8") for file in _LAUNCH["css_paths"])]
+    [
+        *re.findall("<style>(.*?)</style>", _LAUNCH["head"], re.DOTALL),
+        _LAUNCH["theme"]._get_theme_css(),
+        *(Path(file).read_text(encoding="utf-8") for file in _LAUNCH["css_paths"]),
+    ]
 )
 
 
