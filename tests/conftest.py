@@ -1,6 +1,7 @@
 """Settings and fixtures for all tests. The environment is set before torch, gradio and huggingface_hub are imported."""
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -43,6 +44,17 @@ OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, to
 # of the browser tests those that have a server of their own, or none; the others share one
 OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
 LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keeps what is there before the first test, a million objects, out of every garbage collection to come."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
