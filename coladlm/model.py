@@ -91,8 +91,9 @@ class ColaDLM:
         vae, dit = load_networks(checkpoint, device, dtype, progress)
         rounding = to_int8(vae, dit, dtype) if in_int8 else None
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
-        model = cls(vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint,
-                    openings=checkpoint.openings)
+        model = cls(
+            vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings
+        )
         model.rounding = rounding
         choose_form(model.sampler, form)
         return model

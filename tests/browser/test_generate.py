@@ -59,7 +59,8 @@ def the_prompt_comes_first(page: Page) -> None:
 
 def run_brings_the_text_into_view(page: Page) -> None:
     set_up(page, "", tokens=8)
-    press(page, page.get_by_role("button", name="Write something").click)  # an empty prompt begins with a line of the model's
+    # an empty prompt begins with a line of the model's
+    press(page, page.get_by_role("button", name="Write something").click)
     state(page, "done")
     expect(page.locator(".answer .token")).to_have_count(8)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
