@@ -66,7 +66,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
     key = sequence_key(trace, sequence)
     seen = torch.zeros(1, config.vocab_size, dtype=torch.bool)
-    found_ids, found_p, answer, reason, free = [], [], [], "length", trace.free()
+    found_ids, found_p, answer, reason = [], [], [], "length"
     for block in blocks:
         start = before + int(block) * b
         cache.place(start, start + b)
@@ -80,12 +80,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
         of_block = penalised(logits, seen, settings.repetition_penalty)
         how = (uniforms, settings.temperature, settings.top_k, settings.top_p)
         pinned = rest if block == 0 else 0
-        fixed = torch.full((1, b * ps), NO_TOKEN)
-        known = torch.from_numpy(trace.token_ids[sequence, block].astype(np.int64))
-        fixed[0, :pinned] = known[:pinned]
-        if trace.recipe.operation == FILL:
-            stays = torch.from_numpy(~free[sequence, block]).repeat_interleave(ps)
-            fixed[0, stays] = known[stays]
+        fixed = _fixed(trace, sequence, int(block), pinned)
         if settings.no_repeat_ngram_size:
             so_far = torch.tensor([*prompt.padded_ids[: before * ps].tolist(), *itertools.chain(*found_ids)]).long()
             text = torch.cat((so_far[None], fixed), 1)
@@ -105,6 +100,18 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     if settings.whole_sentences and reason == "length":
         answer = whole_sentences(answer, model.read)
     return Decoded(found_ids, found_p, answer, model.read(answer), reason)
+
+
+def _fixed(trace: Trace, sequence: int, block: int, pinned: int) -> torch.Tensor:
+    """The tokens of a block that stay, (1, patch_size * b), NO_TOKEN elsewhere: the first `pinned`, which are the
+    prompt's, and the words around holes.
+    """
+    known = torch.from_numpy(trace.token_ids[sequence, block].astype(np.int64))
+    stays = torch.arange(len(known)) < pinned
+    if trace.recipe.operation == FILL:
+        held = torch.from_numpy(~trace.free()[sequence, block])
+        stays |= held.repeat_interleave(len(known) // len(held))
+    return torch.where(stays, known, NO_TOKEN)[None]
 
 
 def _until_end(ids: list[int], model: ColaDLM, settings: SamplerSettings, most: int) -> tuple[list[int], bool]:

@@ -44,6 +44,18 @@ test('the button of a row that has a text gives that text on', () => {
   assert.deepEqual(page.triggered, [['select', {text: 'One day', row: 1}]]);
 });
 
+for (const [how, tops, followed] of [['stand in one row', [0, 0, 0], true], ['stand in two rows', [0, 0, 90], false]]) {
+  test(`three texts under way that ${how} are ${followed ? '' : 'not '}followed in a place that is shorter`, () => {
+    const page = rows({}, {}, {}), list = page.at('.list');
+    Object.defineProperties(list, {clientHeight: {value: 100}, scrollHeight: {value: 300}});
+    [...list.children].forEach((row, i) => Object.defineProperty(row, 'offsetTop', {value: tops[i]}));
+    [...list.querySelectorAll('.text')].forEach(text => { text.getBoundingClientRect = () => ({bottom: 150}); });
+    list.getBoundingClientRect = () => ({bottom: 100});
+    page.update({...VALUE, rows: [ROW, ROW, ROW]});
+    assert.equal(list.scrollTop, followed ? 58 : 0);
+  });
+}
+
 test('Stop keeps what there is', () => {
   const page = rows({label: 'a'});
   page.bench.dispatchEvent(new page.window.CustomEvent('run-state', {detail: {name: 'stopping'}}));

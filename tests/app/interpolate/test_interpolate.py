@@ -452,7 +452,7 @@ def test_the_tab_opens_with_the_interpolation_that_ships_which_is_that_of_its_co
     assert check_options(recipe.options, OPTIONS) == check_options(first_recipe(bundled).options, OPTIONS)
     assert texts_of(parts["stage"]) == [waypoint.text for waypoint in found.waypoints]
     assert [row["text"] for row in parts["rows"]["rows"]] == texts_of(parts["stage"])
-    assert parts["stage"]["recorded"] == "a recorded interpolation, seed 0, unedited"
+    assert parts["stage"]["recorded"] == f"a recorded interpolation, seed {recipe.settings.seed}, unedited"
     assert len(parts["distances"]["latents"]) == len(found.waypoints)
     assert len(json.dumps([parts[name] for name in ("stage", "rows", "distances")])) < 15_000
 
