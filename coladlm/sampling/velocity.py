@@ -47,7 +47,7 @@ class BlockVelocity:
         times = [row for t, t_next in itertools.pairwise(rows) for row in flow.times_of_step(s.solver, t, t_next)]
         self.nominal_rows = torch.tensor([[self.nominal[t] for t in row] for row in times])
         self.acts = torch.tensor([[t in self.interval for t in row] for row in times])
-        self.evaluations = len(times) // s.steps
+        self.guided_steps: list[bool] = self.acts.view(s.steps, -1).any(1).tolist()
         self.by_column = positions > 1
         if not self.by_column:
             return [row[0] for row in rows]
@@ -99,8 +99,7 @@ class BlockVelocity:
 
     def is_guided_at(self, index: int) -> bool:
         """Does guidance act anywhere in this step?"""
-        part = slice(index * self.evaluations, (index + 1) * self.evaluations)
-        return self.is_guided and bool(self.acts[part].any())
+        return self.is_guided and self.guided_steps[index]
 
     def _draw_towards(self, pulled: list[tuple[int, Pull]]) -> None:
         """The pulls of these rows, read once as long as the rows stay."""

@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging
+from typing import ClassVar
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.latent import lay_out
@@ -96,6 +98,32 @@ def test_a_form_is_captured_once_and_replayed_in_every_later_run(model, graphs):
         model.generate(PROMPTS[:3], dataclasses.replace(SHORT, seed=seed, guidance=3.0))
     assert graphs.captures == captures
     assert graphs.replays == (1 + runs) * replays
+
+
+def test_a_step_is_two_calls_of_the_host(model, graphs):
+    class Watch(TorchDispatchMode):
+        calls: ClassVar[list[str]] = []
+
+        @classmethod
+        def _should_skip_dynamo(cls):
+            return False
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            name = func._schema.name.removeprefix("aten::")
+            if name not in ("select", "slice", "unbind", "view", "transpose", "alias"):  # views
+                self.calls.append(name)
+            return func(*args, **(kwargs or {}))
+
+    model.sampler.graphs = GraphEngine(model.dit, lambda function: lambda: Watch.calls.append("replay"))
+    events = model.sample(PROMPTS[:2], dataclasses.replace(SHORT, steps=8))
+    for _ in range(3):
+        next(events)
+    Watch.calls.clear()
+    with Watch():
+        for _ in range(4):
+            next(events)
+    events.close()
+    assert Watch.calls == ["replay", "clone"] * 4
 
 
 def test_events_that_were_kept_do_not_change(model, graphs):

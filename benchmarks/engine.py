@@ -1,0 +1,345 @@
+"""The engine: what a guided step costs beside the bare products it cannot do without, and where the rest goes.
+
+    python -m benchmarks.engine [--published] [--checkpoint FOLDER] [--device auto] [--dtype auto] [--threads N]
+                                [--batch 1 8 32] [--steps 48] [--without]
+
+For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare products
+as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For a step: how many
+operators are called, how many of them compute (a kernel each; views and allocations do not), on a GPU the launches that
+the profiler sees, and how many calls the captured form makes from the host. The host's time is that of a step of a
+model of the same depth and next to no width. Then the change of a block, a sequence that joins, and memory.
+
+--published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
+and a small VAE, since only steps are measured. --without measures batch 1 and 8 again, one part switched off at a time.
+On a machine that does other things compare processor times: steps and products are timed in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import platform
+import resource
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from coladlm import ColaDLM, SamplerSettings, Step
+from coladlm.evaluate.speed import PROMPT, synchronise
+from coladlm.hardware.devices import choose_device, choose_dtype
+from coladlm.networks.config import DiTConfig
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.int8 import Int8Linear, quantise
+from coladlm.networks.layers import Linear
+from coladlm.networks.text_vae import TextVAE
+from coladlm.sampling import capture, velocity
+from coladlm.sampling.form import choose_form
+from coladlm.sampling.shared_run import SharedRun
+
+PLAIN = SamplerSettings(steps=16, guidance=2.0, stop_at_end=False)
+PUBLISHED = DiTConfig(txt_dim=2048, emb_dim=2048, heads=16, head_dim=128, num_layers=24, block_size=16)
+# operators that compute nothing: views, and room for results
+SILENT = {
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "contiguous", "detach", "empty", "empty_like",
+    "empty_strided", "expand", "expand_as", "flatten", "lift_fresh", "narrow", "new_empty", "permute", "reshape",
+    "resize_", "result_type", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to", "transpose",
+    "unbind", "unflatten", "unfold", "unsqueeze", "view", "view_as_complex", "view_as_real",
+}  # fmt: skip
+
+
+def published_model(bundled: ColaDLM, device: torch.device, dtype: torch.dtype) -> ColaDLM:
+    """A DiT of the published size with random weights, and a VAE of the bundled kind for its blocks."""
+    with torch.device("meta"):
+        dit = BlockCausalDiT(PUBLISHED).to(dtype)
+    dit = dit.to_empty(device=device).requires_grad_(False)
+    for name, parameter in dit.named_parameters():
+        if "norm" in name:
+            parameter.data = parameter.float()
+        parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.02)
+    vae = TextVAE(dataclasses.replace(bundled.vae.config, block_size=PUBLISHED.block_size)).requires_grad_(False)
+    return ColaDLM(vae.to(device), dit, bundled.tokenizer, name="published size, random weights")
+
+
+def narrow(model: ColaDLM) -> ColaDLM:
+    """A model of the same depth and next to no width: what is left of a step is the host's time."""
+    config = dataclasses.replace(model.dit.config, txt_dim=16, emb_dim=16, heads=1, head_dim=16, rope_dim=8)
+    dit = BlockCausalDiT(config).requires_grad_(False).to(model.device)
+    return ColaDLM(model.vae, dit, model.tokenizer)
+
+
+@dataclasses.dataclass
+class Times:
+    """Lower quartiles in milliseconds, which other work of the machine moves less than medians."""
+
+    wall: list[float] = dataclasses.field(default_factory=list)
+    processor: list[float] = dataclasses.field(default_factory=list)
+
+    @contextlib.contextmanager
+    def once(self, device: torch.device) -> Iterator[None]:
+        synchronise(device)
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        synchronise(device)
+        self.wall.append(1000 * (time.perf_counter() - wall))
+        self.processor.append(1000 * (time.process_time() - processor))
+
+    def __str__(self) -> str:
+        quartiles = [statistics.quantiles(times, n=4)[0] if len(times) > 1 else times[0]
+                     for times in (self.wall, self.processor)]  # fmt: skip
+        return f"{quartiles[0]:.2f} ({quartiles[1]:.2f})"
+
+
+def linears(model: ColaDLM) -> list[Linear | Int8Linear]:
+    """The linear layers that every step runs through."""
+    dit = model.dit
+    named = [pair for network in (dit.txt_in, dit.blocks, dit.txt_out) for pair in network.named_modules()]
+    return [layer for name, layer in named if isinstance(layer, (Linear, Int8Linear)) and ".ada." not in name]
+
+
+def weights_in(layer: Linear | Int8Linear, dtype: torch.dtype) -> torch.Tensor:
+    return layer.weight if layer.weight.dtype == dtype else torch.zeros(layer.weight.shape, dtype=dtype)
+
+
+@torch.inference_mode()
+def step_times(model: ColaDLM, batch: int, count: int) -> tuple[Times, Times, Times]:
+    """Of a guided step, of its products as torch computes them, and of those as the model does, in turns."""
+    step, plain, own = Times(), Times(), Times()
+    layers, device = linears(model), model.device
+    rows = 2 * batch * model.block_size
+    inputs = [torch.randn(rows, layer.in_features, dtype=model.dtype, device=device) for layer in layers]
+    weights = [weights_in(layer, model.dtype).to(device) for layer in layers]
+    blocks = 2 + -(-count // PLAIN.steps)
+    settings = dataclasses.replace(PLAIN, max_new_tokens=blocks * model.block_size * model.patch_size)
+    events = model.sample([PROMPT * 2] * batch, settings)
+    for _ in range(PLAIN.steps + 1):  # a block, in which graphs are captured
+        next(events)
+    while len(step.wall) < count:
+        with step.once(device):
+            event = next(events)
+        if not isinstance(event, Step) or event.index == 0:  # has more to do than a step
+            step.wall.pop(), step.processor.pop()
+            continue
+        for times, products in ((plain, zip(weights, inputs, strict=True)), (own, zip(layers, inputs, strict=True))):
+            with times.once(device):
+                for weight, x in products:
+                    nn.functional.linear(x, weight) if isinstance(weight, torch.Tensor) else weight(x)
+    events.close()
+    return step, plain, own
+
+
+def tokens_per_second(model: ColaDLM, batch: int) -> float:
+    tokens = 2 * model.block_size * model.patch_size
+    settings = dataclasses.replace(PLAIN, max_new_tokens=tokens)
+    begun = time.perf_counter()
+    model.generate([PROMPT] * batch, settings)
+    return batch * tokens / (time.perf_counter() - begun)
+
+
+def operators(model: ColaDLM, batch: int, steps: int = 6) -> tuple[float, float, float]:
+    """Of a step: operators, operators that compute, and kernels that the profiler saw on a GPU."""
+    settings = dataclasses.replace(PLAIN, max_new_tokens=4 * model.block_size * model.patch_size)
+    events = model.sample([PROMPT * 2] * batch, settings)
+    for _ in range(PLAIN.steps + 2):
+        next(events)
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (model.device.type == "cuda")
+    with profile(activities=kinds) as seen:
+        for _ in range(steps):
+            next(events)
+        synchronise(model.device)
+    events.close()
+    called = [event for event in seen.events() if "::" in event.name and event.device_type.name == "CPU"]
+    computing = [event for event in called if not _silent(event.name) and all(map(_silent, _names(event.cpu_children)))]
+    kernels = [event for event in seen.events() if event.device_type.name == "CUDA"]
+    return len(called) / steps, len(computing) / steps, len(kernels) / steps
+
+
+def _silent(name: str) -> bool:
+    return name.split("::")[-1] in SILENT
+
+
+def _names(events: list) -> list[str]:
+    return [event.name for event in events]
+
+
+class Replays:
+    """A capture that counts replays, and can say when one runs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.capture, self.running, self.count = capture.capture_for(device), False, 0
+
+    def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
+        replay = self.capture(function)
+
+        def counted() -> None:
+            self.running, self.count = True, self.count + 1
+            replay()
+            self.running = False
+
+        return counted
+
+
+def host_calls(model: ColaDLM, batch: int) -> float:
+    """Calls of a captured step from the host: replays, and operators that compute outside of them."""
+    replays, outside = Replays(model.device), Counter[str]()
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if not replays.running and not _silent(func._schema.name):
+                outside[func._schema.name] += 1
+            return func(*args, **(kwargs or {}))
+
+    before = model.sampler.graphs
+    choose_form(model.sampler, "graph")
+    assert model.sampler.graphs is not None
+    model.sampler.graphs.capture = replays
+    settings = dataclasses.replace(PLAIN, max_new_tokens=3 * model.block_size * model.patch_size)
+    events = model.sample([PROMPT * 2] * batch, settings)
+    for _ in range(PLAIN.steps + 2):
+        next(events)
+    replays.count, steps = 0, 8
+    with Watch():
+        for _ in range(steps):
+            next(events)
+    events.close()
+    model.sampler.graphs = before
+    return (replays.count + outside.total()) / steps
+
+
+def block_change(model: ColaDLM, batch: int) -> Times:
+    """From the last step of a block to the first of the next, less the time of a step in the middle of it."""
+    settings = dataclasses.replace(PLAIN, steps=2, max_new_tokens=12 * model.block_size * model.patch_size)
+    change, step, events = Times(), Times(), model.sample([PROMPT * 2] * batch, settings)
+    for _ in range(6):
+        next(events)
+    for _ in range(9):
+        with change.once(model.device):
+            for _ in range(2):  # the block's result, and the first step after it
+                next(events)
+        with step.once(model.device):
+            next(events)
+    events.close()
+    return Times([a - b for a, b in zip(change.wall, step.wall, strict=True)],
+                 [a - b for a, b in zip(change.processor, step.processor, strict=True)])  # fmt: skip
+
+
+def joins(model: ColaDLM, others: int = 7) -> Times:
+    """The turn in which a sequence joins `others` under way, less an ordinary first step of a block."""
+    settings = dataclasses.replace(PLAIN, steps=2, max_new_tokens=40 * model.block_size * model.patch_size)
+    own = dataclasses.replace(settings, max_new_tokens=4 * model.block_size * model.patch_size)
+    shared, taken, ordinary = SharedRun(model.sampler, settings), Times(), Times()
+    shared.join(model.plans([PROMPT] * others, settings))
+    for turn in range(24):
+        if turn % 3 == 2 and turn % 2:
+            shared.join([dataclasses.replace(model.plan(PROMPT, own, sequence=turn), settings=own)])
+        times = (taken if turn % 2 == 0 else ordinary) if turn % 3 == 0 else Times()
+        with times.once(model.device):
+            shared.advance()
+    shared.close()
+    return Times([a - statistics.median(ordinary.wall) for a in taken.wall[1:]],
+                 [a - statistics.median(ordinary.processor) for a in taken.processor[1:]])  # fmt: skip
+
+
+@contextlib.contextmanager
+def without(model: ColaDLM, part: str) -> Iterator[None]:
+    """The model with a part of the engine switched off."""
+    packed = {layer: layer.packed for layer in model.dit.modules() if isinstance(layer, Linear)}
+    graphs, long = model.sampler.graphs, velocity.LONG_HISTORY
+    try:
+        if part == "packed weights":
+            for layer in packed:
+                layer.packed = None
+        elif part == "one attention":
+            _set_long_history(0)
+        elif part == "graph":
+            model.sampler.graphs = None
+        yield
+    finally:
+        for layer, weights in packed.items():
+            layer.packed = weights
+        _set_long_history(long)
+        model.sampler.graphs = graphs
+
+
+def _set_long_history(positions: int) -> None:
+    velocity.LONG_HISTORY = positions
+
+
+def memory(model: ColaDLM) -> str:
+    tensors = [x for network in (model.vae, model.dit) for x in (*network.parameters(), *network.buffers())]
+    weights = sum(x.numel() * x.element_size() for x in tensors) / 1e6
+    if model.device.type == "cuda":
+        return f"weights {weights:,.0f} MB, at most {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB allocated"
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return f"weights {weights:,.0f} MB, the process at most {most:,.0f} MB"
+
+
+def load(options: argparse.Namespace) -> ColaDLM:
+    device = choose_device(options.device)
+    if not options.published:
+        return ColaDLM.from_pretrained(options.checkpoint, device, options.dtype, form=options.form)
+    in_int8 = options.dtype == "int8"
+    dtype = choose_dtype("auto" if in_int8 else options.dtype, device, PUBLISHED.txt_dim)
+    model = published_model(ColaDLM.from_pretrained(device="cpu", dtype="float32"), device, dtype)
+    if in_int8:
+        quantise(model.dit, dtype)
+    choose_form(model.sampler, options.form)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="folder or Hub id; the bundled model if absent")
+    parser.add_argument("--published", action="store_true", help="the published size, random weights")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16, int8 (%(default)s)")
+    parser.add_argument("--form", default="auto", help="of the steps: auto, eager, graph (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (%(default)s)")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--steps", type=int, default=48, help="timed steps of a batch (%(default)s)")
+    parser.add_argument("--without", action="store_true", help="again with each part switched off")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model = load(options)
+    where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
+    captured = "graph" if model.sampler.graphs is not None else "eager"
+    print(f"{model.name}: {model.parameters / 1e6:,.1f} M parameters, {options.dtype}, {captured}, {where}, torch "
+          f"{torch.__version__}, Python {platform.python_version()}, load {load_average}\n")  # fmt: skip
+    if model.rounding is not None:
+        print(f"{model.rounding}\n")
+    print("Milliseconds of wall time (processor time):\n")
+    print("| batch | guided step | products of torch | products of the model | tokens/s |\n|---|---|---|---|---|")
+    for batch in options.batch:
+        step, plain, own = step_times(model, batch, options.steps)
+        print(f"| {batch} | {step} | {plain} | {own} | {tokens_per_second(model, batch):.1f} |", flush=True)
+    called, computing, kernels = operators(model, options.batch[0])
+    print(f"\nA step calls {called:.0f} operators, {computing:.0f} of which compute"
+          + (f"; {kernels:.0f} kernels on the GPU" if kernels else ""))  # fmt: skip
+    print(f"Captured, it is {host_calls(model, options.batch[0]):.1f} calls from the host", flush=True)
+    host, _, _ = step_times(narrow(model), 1, options.steps)
+    print(f"The host's part of a step (same depth, next to no width): {host} ms")
+    print(f"Change of a block: batch 1 {block_change(model, 1)} ms, batch 8 {block_change(model, 8)} ms")
+    print(f"A sequence that joins seven: {joins(model)} ms")
+    print(memory(model), flush=True)
+    if options.without:
+        print("\n| without | batch 1 | batch 8 |\n|---|---|---|")
+        parts = ("packed weights", "one attention", *(("graph",) if model.sampler.graphs is not None else ()))
+        for part in ("nothing", *parts):
+            with without(model, part):
+                print(f"| {part} | {step_times(model, 1, options.steps)[0]} | "
+                      f"{step_times(model, 8, options.steps)[0]} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
