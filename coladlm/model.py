@@ -89,7 +89,8 @@ class ColaDLM:
         dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim)
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
-        rounding = to_int8(vae, dit, dtype) if in_int8 else None
+        small = sum(p.numel() for network in (vae, dit) for p in network.parameters()) <= SMALL_PARAMETERS
+        rounding = to_int8(vae, dit, dtype, watched=small) if in_int8 else None
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
         model = cls(
             vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings

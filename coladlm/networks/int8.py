@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .compensation import Watched, compensated
 from .layers import Linear, gelu_tanh
 
 STEPS = 127
@@ -27,10 +28,15 @@ SMALLEST = 64  # channels: layers with fewer, at the latents, stay as they are; 
 GPU_ROWS = 32  # a GPU's int8 product wants more than 16 rows, in multiples of 8
 
 
-def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (out, in) -> int8 of the same shape and scales (out,), float32: weight is about scale * int8."""
+def quantised(weight: Tensor, moments: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weights (out, in) -> int8 of the same shape and scales (out,), float32: weight is about scale * int8.
+
+    moments: (in, in), of the layer's inputs, where they are known (see `compensation.py`); else each to the nearest.
+    """
     weight = weight.float()
     scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / STEPS
+    if moments is not None:
+        return compensated(weight, scale, moments, STEPS).to(torch.int8), scale
     return (weight / scale[:, None]).round_().to(torch.int8), scale
 
 
@@ -94,9 +100,9 @@ def _seconds(product: Callable[[], Tensor], device: str, times: int = 5) -> floa
 class Int8Linear(nn.Module):
     """A `layers.Linear` whose weights are int8. Takes its input in any dtype and answers in the compute dtype."""
 
-    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype, moments: Tensor | None = None) -> None:
         super().__init__()
-        weight, scale = quantised(layer.weight.detach())
+        weight, scale = quantised(layer.weight.detach(), moments)
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("scale", scale)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
@@ -120,14 +126,15 @@ class Int8Linear(nn.Module):
 @torch.no_grad()
 def quantise(network: nn.Module, dtype: torch.dtype) -> None:
     """Puts the weights of the network's linear layers in int8, one after the other, the rest in `dtype` (norms in
-    float32, as they are).
+    float32, as they are). A layer that was watched makes up for its errors.
     """
-    for name, layer in list(network.named_modules()):
-        if not isinstance(layer, Linear):
+    for name, module in list(network.named_modules()):
+        layer, moments = (module.layer, module.moments) if isinstance(module, Watched) else (module, None)
+        if not isinstance(layer, Linear) or name.endswith(".layer"):
             continue
         if min(layer.in_features, layer.out_features) < SMALLEST:
             layer.to(dtype)
             continue
         parent, _, child = name.rpartition(".")
         in_two_parts = parts_are_faster(str(layer.weight.device), dtype)
-        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype))
+        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype, moments))

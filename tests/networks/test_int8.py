@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from coladlm.networks import int8
+from coladlm.networks.compensation import Watched, watch
 from coladlm.networks.int8 import (
     SMALLEST,
     Int8Linear,
@@ -84,9 +85,32 @@ def test_a_product_that_does_not_exist_or_is_wrong_is_not_used(monkeypatch):
     parts_are_faster.cache_clear()
 
 
+def test_a_rounding_that_makes_up_for_its_errors_is_nearer_on_the_inputs_that_were_seen():
+    torch.manual_seed(5)
+    layer = Linear(WIDTH, 2 * WIDTH, bias=False).requires_grad_(False)
+    inputs = torch.randn(500, 20) @ torch.randn(20, WIDTH)  # few directions, as activations have
+    watched = Watched(layer)
+    torch.testing.assert_close(watched(inputs), layer(inputs))
+    torch.testing.assert_close(watched.moments, inputs.T @ inputs)
+    nearest, made = (Int8Linear(layer, False, torch.float32, m) for m in (None, watched.moments))
+    errors = [(other(inputs) - layer(inputs)).norm() for other in (nearest, made)]
+    assert errors[1] < 0.5 * errors[0]
+    unseen = Int8Linear(layer, False, torch.float32, torch.zeros(WIDTH, WIDTH))
+    assert torch.equal(unseen.weight, nearest.weight)
+
+
+def test_watched_layers_are_put_in_place_and_replaced():
+    network = torch.nn.Sequential(Linear(WIDTH, WIDTH), Linear(WIDTH, 4)).requires_grad_(False)
+    watch(network, SMALLEST)
+    assert [type(layer) for layer in network] == [Watched, Linear]
+    network(torch.randn(300, WIDTH))
+    quantise(network, torch.float32)
+    assert [type(layer) for layer in network] == [Int8Linear, Linear]
+
+
 def test_what_int8_changes_is_said(bundled):
     vae, dit = copy.deepcopy(bundled.vae), copy.deepcopy(bundled.dit)
-    rounding = to_int8(vae, dit, torch.float32)
+    rounding = to_int8(vae, dit, torch.float32, watched=False)
     before, after = rounding.megabytes
     assert after < 0.4 * before
     assert 0 < rounding.logits < 0.05 * rounding.spread
