@@ -74,5 +74,5 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
         charts=[holes.place_chart(words, ways, model.block_size, request),
                 drafts.standing_chart(stands, model.block_size, passes),
                 directions.direction_chart(turned, readers)],
-        findings=[*verdicts.findings(won), holes.block_finding(model, kinds)],
+        findings=[*verdicts.findings(won), holes.block_finding(model, kinds), drafts.price_finding(texts)],
     )  # fmt: skip

@@ -160,7 +160,7 @@ def direction_verdicts(found: Mapping[str, Mapping[str, Turned]], readers: Reade
     for other, what in ((CHANCE, "by chance"), (HINTED, "after a hint")):
         theirs = _together(found[other])
         shares = ([100.0 * turned for turned in one.turned] for one in (cola, theirs))
-        verdicts.append(of_shares(f"sentences turned, {SHOWN}; the transformer {what}, %", *shares))
+        verdicts.append(of_shares(f"sentences turned, {SHOWN}, against the transformer {what}, %", *shares))
     for name, reader in readers.items():
         cola_read, other_read = (reader.log_likelihood(_together(found[way]).texts) for way in (SHOWN, HINTED))
         verdicts.append(of_perplexities(f"the same sentences, perplexity read by {name}", cola_read, other_read))
