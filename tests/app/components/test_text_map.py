@@ -1,5 +1,7 @@
 """Texts as points: found, listed, selected, compared and sent on, in the browser alone."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -23,10 +25,25 @@ def texts(bundled, tmp_path_factory):
 
 @pytest.fixture
 def map_of(parts, bare, texts):
-    """map_of(size, value) shows the sentences on a map."""
+    """map_of(size, value) shows the sentences on a map.
+
+    A narrow map stays for the next test, which finds on it what it would find on a new one.
+    """
 
     def show(size=NARROW, value=None):
-        page = bare({"texts": parts.part("map", value=value or texts.value)}, size)
+        value = value or texts.value
+        kept = "a map" if size == NARROW else ""
+        page = bare({"texts": parts.part("map", value=value)}, size, kept=kept)
+        if kept:
+            page.update("texts", None)
+            page.update("texts", value)
+            page.page.evaluate("document.querySelector('#texts .mode').click(); scrollTo(0, 0)")
+            page.page.wait_for_function(
+                "n => { const data = document.querySelector('#texts .plot').data; "
+                "return data?.length === 1 && data[0].x.length === n && !Math.max(...data[0].marker.line.width); }",
+                arg=len(json.loads(value["texts"])["texts"]),
+            )
+            page.page.evaluate("parts.texts.triggered.length = 0")
         page.locator(".texts[data-state=ready]").wait_for()
         page.page.wait_for_function("document.querySelector('#texts .plot').layout?.annotations")
         return page

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from .bare import Bare
 from .conftest import LOW, NARROW, WIDE
 from .values import Generated
 
@@ -37,19 +38,22 @@ def long_answer(model):
 
 
 @SIZES
-@pytest.mark.parametrize("where", [0, 0.5, 1], ids=["first", "middle", "last"])
-def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_scrolls(
-    parts, bare, long_answer, size, where
-):
+def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_scrolls(parts, bare, long_answer, size):
     strip = parts.part("strip", value=long_answer.strips[-1])
     page = bare({"text": strip, "token": parts.part("token")}, size, bench="generate")
+    for where in (0, 0.5, 1):  # the first word, one in the middle, the last
+        opens_in_sight(page, long_answer, size, where)
+
+
+def opens_in_sight(page: Bare, answer: Generated, size: dict, where: float) -> None:
+    """Opens the card of a word, and closes it again."""
     words = page.locator("#text .answer .token").filter(has_text=re.compile(r"\w"))
     word = words.nth(round(where * (words.count() - 1)))
     word.scroll_into_view_if_needed()
     before = page.page.evaluate("scrollY"), word.bounding_box()
     word.click()
     chosen = page.triggered("text", "select")[-1]
-    page.update("token", long_answer.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
+    page.update("token", answer.card(chosen["block"], chosen["token"]) | {"requested": chosen["requested"]})
     card = page.locator("#token .card")
     expect(card).to_be_visible()
     assert (page.page.evaluate("scrollY"), word.bounding_box()) == before
@@ -64,6 +68,7 @@ def test_the_card_of_a_clicked_word_opens_in_sight_beside_the_word_and_nothing_s
     page.page.keyboard.press("Escape")
     expect(page.locator("#text .text")).to_be_focused()
     assert page.page.evaluate("scrollY") == before[0]
+    expect(page.locator("#token .card")).to_be_hidden()
 
 
 def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, generated):

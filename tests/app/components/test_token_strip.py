@@ -91,13 +91,14 @@ def test_a_text_is_shown_while_it_is_written_and_nothing_of_it_is_pending_at_its
     expect(page.locator(".prompt")).to_have_text("Once upon a time")
 
 
-@pytest.mark.parametrize("prompt", SCRIPTS, ids=["emoji", "right to left", "cjk", "markup", "templates"])
-def test_any_script_is_shown_as_it_was_typed(strip, model, prompt):
-    page = strip(NARROW, Generated(model, prompt, max_new_tokens=4).strips[-1])
-    expect(page.locator(".text .prompt")).to_have_text(prompt)
-    assert page.locator(".text b").count() == 0
-    assert page.page.title() == "bare"
-    assert page.overflow() <= 0
+def test_any_script_is_shown_as_it_was_typed(strip, model):
+    page = strip(NARROW)
+    for prompt in SCRIPTS:
+        page.update("text", Generated(model, prompt, max_new_tokens=4).strips[-1])
+        expect(page.locator(".text .prompt")).to_have_text(prompt)
+        assert page.locator(".text b").count() == 0
+        assert page.page.title() == "bare"
+        assert page.overflow() <= 0, prompt
 
 
 def test_the_empty_state_asks_for_a_run(parts, bare):
