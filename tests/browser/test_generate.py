@@ -97,6 +97,7 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     assert shifted(page) < 0.02, "the page moved while it was put together"
     if size is NARROW:
         the_prompt_comes_first(page)
+        run_brings_the_text_into_view(page)
     set_up(page, "The moon 🌙", tokens=40, seed="42")
     before = page.evaluate(PLACE)
     page.evaluate(
@@ -121,7 +122,6 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")
     if size is NARROW:
-        run_brings_the_text_into_view(page)
         fits(page)
     else:
         a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page)
