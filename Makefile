@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format assets browser shell nginx curl clean
+.PHONY: help run test lint format assets browser headless nginx curl clean
 
 help:
 	@echo "make run      open the page (ARGS='--help' lists its options)"
@@ -24,7 +24,7 @@ help:
 run: $(VENV)/installed
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/installed-dev browser shell nginx curl lint
+test: $(VENV)/installed-dev browser headless nginx curl lint
 	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
@@ -62,7 +62,7 @@ browser:
 	$$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
 
 # A browser without windows, which starts and opens pages in less time; where there is none, the tests use the other one.
-shell:
+headless:
 	@for name in chromium-headless-shell chrome-headless-shell; do \
 	    command -v "$$name" > /dev/null 2>&1 && exit 0; \
 	done; \
