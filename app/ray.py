@@ -24,7 +24,7 @@ from .cluster.options import ClusterOptions
 from .cluster.replica import Replica
 
 
-def streamed(replicas: DeploymentHandle, method: str, *arguments: Any) -> Iterator[Any]:
+def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> Iterator[Any]:
     """What a method of some replica sends. Closing the iterator ends the work there. Raises LostReplicaError."""
     sent = getattr(replicas.options(stream=True), method).remote(*arguments)
     try:
@@ -39,7 +39,7 @@ def streamed(replicas: DeploymentHandle, method: str, *arguments: Any) -> Iterat
 class Front:
     """The front, as Ray Serve wants it."""
 
-    def __init__(self, replicas: DeploymentHandle, options: ClusterOptions) -> None:
+    def __init__(self, replicas: DeploymentHandle[Any], options: ClusterOptions) -> None:
         self.replicas, self.options = replicas, options
 
     def __serve_build_asgi_app__(self) -> Starlette:
@@ -49,7 +49,7 @@ class Front:
 def app(options: ClusterOptions) -> Application:
     """The application of Ray Serve for these options."""
     limits = options.limits()
-    replicas = serve.deployment(
+    replicas: Any = serve.deployment(
         Replica, name="Replica",
         autoscaling_config=AutoscalingConfig(
             min_replicas=options.min_replicas, initial_replicas=options.min_replicas, max_replicas=options.max_replicas,
@@ -60,7 +60,7 @@ def app(options: ClusterOptions) -> Application:
         graceful_shutdown_timeout_s=options.drain_seconds,
     )  # fmt: skip
     ongoing = options.front_limits()
-    front = serve.deployment(
+    front: Any = serve.deployment(
         Front, name="Front", num_replicas=1, max_ongoing_requests=ongoing.running + ongoing.waiting + 64,
         ray_actor_options={"num_cpus": 0.5}, graceful_shutdown_timeout_s=options.drain_seconds,
     )  # fmt: skip

@@ -112,11 +112,10 @@ class Served:
         options = dataclasses.replace(options, port=self.port)
         self.scheduler = Scheduler(many, far)
         self.app, self.page, self.registry = make_app(model, self.scheduler, api, options, run_limits)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self.app, log_level="warning", root_path=options.sub_path, timeout_graceful_shutdown=HANG_UP_SECONDS
-            )
-        )
+        # the loop and the parser that everybody has, whatever else is installed
+        config = uvicorn.Config(self.app, loop="asyncio", http="h11", log_level="warning", root_path=options.sub_path,
+                                timeout_graceful_shutdown=HANG_UP_SECONDS)  # fmt: skip
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, name="server")
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS

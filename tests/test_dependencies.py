@@ -18,9 +18,9 @@ from coladlm.extras import EXTRAS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "coladlm"}
-NOT_INSTALLED = {"judge", "lm-eval"}  # extras that the page does not install: nothing pins them there
+NOT_INSTALLED = {"judge", "lm-eval", "ray"}  # extras that the page does not install: nothing pins them there
 GIVEN = {"spaces"}  # what a Space of Hugging Face has, and nobody else
-OLDEST = re.compile(r"([A-Za-z0-9_.-]+)>=([0-9.]+)")
+OLDEST = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[a-z]+\])?>=([0-9.]+)")
 PINNED = re.compile(r"([A-Za-z0-9_.-]+)==([0-9.]+)")
 
 

@@ -34,7 +34,8 @@ class ClusterOptions(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> ClusterOptions:
         if self.max_replicas < self.min_replicas:
-            raise ValueError(f"max_replicas is {self.max_replicas}, expected at least min_replicas, {self.min_replicas}")
+            most, least = self.max_replicas, self.min_replicas
+            raise ValueError(f"max_replicas is {most}, expected at least min_replicas, {least}")
         return self
 
     def limits(self) -> Limits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from coladlm import ColaDLM
@@ -27,19 +27,25 @@ class Replica:
 
     async def run(self, recipe: dict[str, Any], steps: Steps, logits: bool) -> AsyncGenerator[Any]:
         """The events of a recipe."""
-        events = lambda: self.scheduler.run(self.model, Recipe.from_dict(recipe), steps=steps)  # noqa: E731
-        async for event in self._sent(events, logits):
+
+        def begin() -> Events:
+            return self.scheduler.run(self.model, Recipe.from_dict(recipe), steps=steps)
+
+        async for event in self._sent(begin, logits):
             yield event
 
     async def scores(self, prompts: Sequence[Sequence[int]], seed: int) -> AsyncGenerator[Any]:
-        """The scores of the tokens of prompts."""
-        scoring = lambda: self.scheduler.alone(lambda: score_steps(self.model, prompts, seed), name="likelihood")  # noqa: E731
-        async for event in self._sent(scoring):
-            yield event if isinstance(event, list | Refusal) else None
+        """The scores of the tokens of prompts, as a list, after signs of life."""
 
-    async def _sent(self, begin: Any, logits: bool = True) -> AsyncGenerator[Any]:
+        def begin() -> Events:
+            return self.scheduler.alone(lambda: score_steps(self.model, prompts, seed), name="likelihood")
+
+        async for event in self._sent(begin):
+            yield None if isinstance(event, int) else event
+
+    async def _sent(self, begin: Callable[[], Events], logits: bool = True) -> AsyncGenerator[Any]:
         try:
-            events: Events = begin()
+            events = begin()
             arriving = events.asynchronous()
             try:
                 async for event in arriving:

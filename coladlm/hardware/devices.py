@@ -12,9 +12,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device to use; "auto" takes a GPU where there is one. Raises ValueError for a device that cannot be used."""
+    """The device to use; "auto" takes a GPU where there is one, Apple's ("mps") too. Raises ValueError for one
+    that cannot be used.
+    """
     if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
@@ -24,7 +28,8 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> torch.dtype:
-    """The compute dtype; "auto" is bfloat16 on a GPU that has it and on a CPU where it is clearly faster.
+    """The compute dtype; "auto" is bfloat16 on a GPU that has it and on a CPU where it is clearly faster. Apple's GPUs
+    get float32: not all of them have bfloat16, and nothing here has been timed on one.
 
     width: of the network. A CPU without AMX or AVX-512 BF16 multiplies bfloat16 a hundred times slower than float32,
     so its name says nothing and a measurement decides.

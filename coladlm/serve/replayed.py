@@ -27,8 +27,8 @@ def replayed(
     """The events of a run, None among them as signs of life.
 
     attempt: begins the run on some replica and gives what that sends (see `carry`); raises LostReplicaError where the
-    replica ends. lost: called for each that does. Raises LostRunError where as many have ended as there are `attempts`, or where a replica writes
-    another text, which those of unlike machines may where two words are nearly as likely.
+    replica ends. lost: called for each that does. Raises LostRunError where as many have ended as there are `attempts`,
+    or where a replica writes another text, which those of unlike machines may where two words are nearly as likely.
     """
     delivered: list[Any] = []
     for _ in range(attempts):

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from ..extras import MissingExtraError
-from ..hardware.devices import choose_device
 from ..model import ColaDLM
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..tokenizer import load_tokenizer
@@ -22,7 +21,8 @@ from .curves import draw_curves
 from .dit import DiTObjective, DiTStage
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
-from .precision import choose_dtype
+from .precision import choose_dtype, training_device
+from .ranks import ALONE, Ranks, joined
 from .stages import (
     Place,
     begin_from,
@@ -90,6 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--workers", type=int, default=1,
                          help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
                          "(%(default)s)")  # fmt: skip
+    machine.add_argument("--shard", action="store_true",
+                         help="with torchrun: shard a large network over the processes (FSDP2)")  # fmt: skip
     machine.add_argument("--compile", action="store_true", help="compile the DiT's layers (minutes at the start)")
 
 
@@ -136,7 +138,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the stages that `args` names. Returns the exit status."""
     try:
-        _run(args)
+        with joined(training_device(args.device), args.shard) as (ranks, device):
+            _run(args, ranks, device)
     except (CorpusError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -146,29 +149,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
     torch.set_flush_denormal(True)  # a model that starts from zero computes with denormals, several times slower
     keep_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = str(choose_device(args.device))
-    dtype = choose_dtype(args.dtype, device)
-    place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile)
+    if args.compile and args.shard:
+        raise ValueError("--compile is given with --shard, expected one of them: compiled layers take whole weights")
+    dtype = ranks.agreed_dtype(choose_dtype(args.dtype, device))
+    place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile, ranks)
     stages = STAGES[:-1] if args.stage == "all" else (args.stage,)
-    print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
-
-    if args.start_from is not None and not (args.run / "valid.u16").is_file():
-        begin_from(place, args.start_from, _data(args))
-    if "tokenizer" in stages and (args.stage == "tokenizer" or not (args.run / "valid.u16").is_file()):
-        run_tokenizer(place, _data(args), args.vocab_size)
+    if ranks.first:
+        print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
+        if args.start_from is not None and not (args.run / "valid.u16").is_file():
+            begin_from(place, args.start_from, _data(args))
+        if "tokenizer" in stages and (args.stage == "tokenizer" or not (args.run / "valid.u16").is_file()):
+            run_tokenizer(place, _data(args), args.vocab_size)
+    ranks.wait()  # for what the first process alone has written
     if "vae" in stages and args.start_from is None:
         config = vae_config(args, place.tokenizer().get_vocab_size())
         run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
-        _draw_curves(args.run / "vae")
+        _draw_curves(args.run / "vae", ranks)
     if "decoder" in stages:
         settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=5e-4)
         run_decoder(place, DECODER_OBJECTIVE, settings, _report("decoder"))
-        _draw_curves(args.run / "decoder")
+        _draw_curves(args.run / "decoder", ranks)
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
         settings = LoopSettings(
@@ -194,13 +199,15 @@ def _run(args: argparse.Namespace) -> None:
         )
         run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
                 args.start_from, args.teacher, args.heads_first)  # fmt: skip
-        _draw_curves(args.run / args.name)
-    if "export" in stages:
+        _draw_curves(args.run / args.name, ranks)
+    if "export" in stages and ranks.first:
         export(args.run, args.to or args.run / "checkpoint", name=args.name)
 
 
-def _draw_curves(folder: Path) -> None:
+def _draw_curves(folder: Path, ranks: Ranks = ALONE) -> None:
     """The curves as a picture, or a sentence where matplotlib is missing: no training ends for a picture."""
+    if not ranks.first:
+        return
     try:
         draw_curves(folder)
     except MissingExtraError as error:

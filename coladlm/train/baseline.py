@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ..baseline.baseline import Baseline, save_baseline
 from ..baseline.transformer import Transformer, TransformerConfig
-from ..hardware.devices import choose_device
 from ..tokenizer import load_tokenizer
 from .curves import read_metrics
 from .loop import LoopSettings, Stage, Training
-from .precision import choose_dtype
+from .precision import choose_dtype, training_device
+from .ranks import Ranks, joined
 from .stages import Place, keep_memory, load_average
 
 FOLDER = "baseline"
@@ -71,8 +71,10 @@ def train(place: Place, config: TransformerConfig, settings: LoopSettings, repor
     elif start is not None:
         begun = Baseline.from_pretrained(start, "cpu", "float32")
         config = begun.network.config
-        (folder / BEFORE).write_text(json.dumps(begun.training), encoding="utf-8")
-    file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
+        if place.ranks.first:
+            (folder / BEFORE).write_text(json.dumps(begun.training), encoding="utf-8")
+    if place.ranks.first:
+        file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
     torch.manual_seed(settings.seed)
     stage = BaselineStage(config, corpus.end, corpus.pad)
     if begun is not None:
@@ -80,12 +82,12 @@ def train(place: Place, config: TransformerConfig, settings: LoopSettings, repor
     training = Training(
         stage,
         lambda step: corpus.batch(step, place.tokens, settings.seed),
-        place.valid(), settings, folder, place.device, place.dtype,
+        place.valid(), settings, folder, place.device, place.dtype, place.ranks,
     )  # fmt: skip
-    if settings.clock == "processor":  # its seconds are the processor's already
-        return training.run(report)
     before = _last(folder, "valid").get("cpu_seconds", 0.0) - time.process_time()
-    training.run(report, lambda _: {"cpu_seconds": round(before + time.process_time(), 1)})
+    kept = settings.clock == "processor"  # its seconds are the processor's already
+    training.run(report, None if kept else lambda _: {"cpu_seconds": round(before + time.process_time(), 1)})
+    place.ranks.wait()  # for the last state
 
 
 def export(run: Path, folder: Path) -> None:
@@ -157,6 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="of the CPU (all)")
     parser.add_argument("--workers", type=int, default=1,
                         help="threads of one core each that share a batch (%(default)s)")  # fmt: skip
+    parser.add_argument("--shard", action="store_true", help="with torchrun: shard a large network (FSDP2)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -166,26 +169,32 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        if not args.export:
-            device = str(choose_device(args.device))
-            dtype = choose_dtype(args.dtype, device)
-            print(f"device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
-            place = Place(args.run, device, dtype, args.tokens)
-            limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
-            settings = LoopSettings(**limit, seed=args.seed, learning_rate=args.learning_rate,
-                                    optimizer=args.optimizer, validate_seconds=240, workers=args.workers)  # fmt: skip
-            config = TransformerConfig(
-                vocab_size=place.tokenizer().get_vocab_size(), dim=args.width, num_layers=args.layers,
-                num_heads=args.width // 64, ffn_dim=args.width * 21 // 8, max_tokens=place.rows.longest,
-            )  # fmt: skip
-            train(place, config, settings, _print, args.start_from)
-        export(args.run, args.to or args.run / FOLDER / "checkpoint")
+        with joined(training_device(args.device), args.shard) as (ranks, device):
+            return _train_and_export(args, ranks, device)
     except ValueError as error:
         print(f"baseline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nbaseline: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+
+
+def _train_and_export(args: argparse.Namespace, ranks: Ranks, device: str) -> int:
+    if not args.export:
+        dtype = ranks.agreed_dtype(choose_dtype(args.dtype, device))
+        if ranks.first:
+            print(f"device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
+        place = Place(args.run, device, dtype, args.tokens, ranks=ranks)
+        limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
+        settings = LoopSettings(**limit, seed=args.seed, learning_rate=args.learning_rate,
+                                optimizer=args.optimizer, validate_seconds=240, workers=args.workers)  # fmt: skip
+        config = TransformerConfig(
+            vocab_size=place.tokenizer().get_vocab_size(), dim=args.width, num_layers=args.layers,
+            num_heads=args.width // 64, ffn_dim=args.width * 21 // 8, max_tokens=place.rows.longest,
+        )  # fmt: skip
+        train(place, config, settings, _print, args.start_from)
+    if ranks.first:
+        export(args.run, args.to or args.run / FOLDER / "checkpoint")
     return 0
 
 

@@ -102,6 +102,7 @@ class DiTStage(Stage):
         vocab_size = vae.config.vocab_size
         self.head = nn.Linear(config.txt_dim, vocab_size) if objective.head_weight > 0 else None
         self.next_head = nn.Linear(config.txt_dim, vocab_size) if objective.next_weight > 0 else None
+        self.leaves_out = self.next_head is not None  # it reads nothing where no token of a batch is hidden
         self.layers: Hidden | None = None  # compiled; those of the DiT if None
         start_from_zero(self.dit)
 

@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .precision import autocast
+from .ranks import ALONE, Ranks, like, whole
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -56,6 +57,7 @@ class LoopSettings:
     average: float = 0.999  # decay of the moving average of weights
     # Threads that share a batch's rows and run one core each. Threads inside every operation wait for each other
     # thousands of times a step, which on a CPU that does other things too costs a third of the speed.
+    # Where several processes train together (see `ranks.py`), each is one of them.
     workers: int = 1
     # housekeeping
     log_steps: int = 20
@@ -88,7 +90,12 @@ def share_of_rate(step: int, progress: float, settings: LoopSettings) -> float:
 
 
 class Stage(nn.Module, abc.ABC):
-    """What is trained: ids (B, n) and a generator in, the loss and its parts out."""
+    """What is trained: ids (B, n) and a generator in, the loss and its parts out.
+
+    leaves_out: may a batch leave a parameter without a gradient?
+    """
+
+    leaves_out = False
 
     @abc.abstractmethod
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
@@ -99,22 +106,29 @@ class Training:
     """A stage in training, with its state file and its metrics in `folder`."""
 
     def __init__(self, stage: Stage, batch: Callable[[int], Tensor], valid: list[Tensor], settings: LoopSettings,
-                 folder: Path, device: torch.device | str = "cpu",
-                 dtype: torch.dtype = torch.float32):  # fmt: skip
-        """batch: step -> ids (B, n). valid: batches of ids, moved to the device here."""
+                 folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32,
+                 ranks: Ranks = ALONE):  # fmt: skip
+        """batch: step -> ids (B, n). valid: batches of ids, moved to the device here. ranks: which of the processes
+        that train together this is. Raises ValueError for settings that do not go with them.
+        """
         self.device, self.dtype, self.settings, self.folder = torch.device(device), dtype, settings, folder
+        self.ranks = ranks
+        if ranks.count > 1:
+            self.settings = _of_ranks(settings, ranks)
         self.stage = stage.to(self.device)
+        self.parallel = ranks.parallel(self.stage, stage.leaves_out if ranks.count > 1 else False)
         self.batch, self.valid = batch, [ids.to(self.device) for ids in valid]
         self.trained = {name: p for name, p in self.stage.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.optimizers = _optimizers(self.trained, settings, self.device)
+        self.optimizers = _optimizers(self.trained, self.settings, self.device)
         self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         if self.state_file.is_file():
             self.resume()
-        else:
+        elif ranks.first:
             self.metrics_file.unlink(missing_ok=True)
+        ranks.wait()  # nobody writes a state that another one is still looking for
 
     @property
     def state_file(self) -> Path:
@@ -146,24 +160,31 @@ class Training:
             for name, value in self.train_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             if self.step % s.log_steps == 0 or self.progress >= 1:
+                sums = self.ranks.mean(sums)
                 count = sums.pop("count")
                 metrics = {name: round(float(value) / count, 5) for name, value in sums.items()}
             now = clock()
-            self.seconds, since = self.seconds + now - since, now
+            self.seconds, since = self.ranks.agreed(self.seconds + now - since), now
             if self.step % s.log_steps == 0 or self.progress >= 1:
                 speed = (self.tokens - window_tokens) / max(1e-9, self.seconds - window_seconds)
                 self.log({"kind": "train", **metrics, "tokens_per_second": round(speed)}, report)
                 sums, window_seconds, window_tokens = {}, self.seconds, self.tokens
             if self.seconds // s.validate_seconds > validated or self.progress >= 1:
                 validated = self.seconds // s.validate_seconds
-                metrics = self.validate()
-                if each_validation is not None:
-                    metrics |= each_validation(self)
-                self.log({"kind": "valid", **metrics}, report)
+                self._validate_and_log(report, each_validation)
                 since = clock()  # validation is not training time
             if self.seconds - saved > s.checkpoint_seconds or self.progress >= 1:
                 saved = self.seconds
                 self.save()
+
+    def _validate_and_log(self, report: Callable[[dict[str, Any]], None],
+                          each_validation: Callable[[Training], dict[str, Any]] | None) -> None:  # fmt: skip
+        """By the first process; by all where they hold the weights together, and then without `each_validation`."""
+        if self.ranks.first or self.ranks.sharded:
+            metrics = self.validate()
+            if each_validation is not None and not self.ranks.sharded:
+                metrics |= each_validation(self)
+            self.log({"kind": "valid", **metrics}, report)
 
     def train_step(self) -> dict[str, Tensor | int]:
         s = self.settings
@@ -172,19 +193,7 @@ class Training:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * rate
-        shares = ids.chunk(s.workers)
-        if len(shares) == 1:
-            found = [self.gradients(ids, 0)]
-        else:
-            found = list(self.pool.map(self.gradients, shares, range(len(shares))))
-        parts, gradients = found[0]
-        for more_parts, more_gradients in found[1:]:
-            parts = {name: value + more_parts[name] for name, value in parts.items()}
-            torch._foreach_add_(gradients, more_gradients)
-        torch._foreach_div_(gradients, len(shares))
-        means: dict[str, Tensor | int] = {name: value / len(shares) for name, value in parts.items()}
-        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
-            parameter.grad = gradient
+        means = self._backward_here(ids) if self.ranks.count == 1 else self._backward_together(ids)
         norm = nn.utils.clip_grad_norm_(list(self.trained.values()), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -194,7 +203,35 @@ class Training:
         with torch.no_grad():
             trained: list[Tensor] = list(self.trained.values())
             torch._foreach_lerp_(list(self.average.values()), trained, 1 - decay)
-        return {**means, "norm": norm.detach(), "count": 1}
+        return {**means, "norm": whole(norm.detach()), "count": 1}
+
+    def _backward_here(self, ids: Tensor) -> dict[str, Tensor]:
+        """Leaves the gradients of a batch in the parameters; returns the parts of its loss."""
+        shares = ids.chunk(self.settings.workers)
+        if len(shares) == 1:
+            found = [self.gradients(ids, 0)]
+        else:
+            found = list(self.pool.map(self.gradients, shares, range(len(shares))))
+        parts, gradients = found[0]
+        for more_parts, more_gradients in found[1:]:
+            parts = {name: value + more_parts[name] for name, value in parts.items()}
+            torch._foreach_add_(gradients, more_gradients)
+        torch._foreach_div_(gradients, len(shares))
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
+            parameter.grad = gradient
+        return {name: value / len(shares) for name, value in parts.items()}
+
+    def _backward_together(self, ids: Tensor) -> dict[str, Tensor]:
+        """The same with this process's rows: gradients are those of all, the parts of the loss are its own."""
+        s, (rows, weight) = self.settings, self.ranks.share(ids)
+        with autocast(self.dtype, self.device):
+            parts = self.parallel(rows, generator_for(s.seed, self.step * s.workers + self.ranks.rank, self.device))
+        (parts["loss"] * weight).backward()
+        self.ranks.after_backward(self.stage)
+        for parameter in self.trained.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return {name: value.detach() * weight for name, value in parts.items()}
 
     def gradients(self, ids: Tensor, worker: int) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The parts of the loss of a worker's rows, and the gradients of all trained parameters."""
@@ -214,17 +251,28 @@ class Training:
     def averaged(self) -> Iterator[nn.Module]:
         """The stage with the moving average in place of its weights, in evaluation mode."""
         kept = {name: p.data for name, p in self.trained.items()}
-        for name, p in self.trained.items():
-            p.data = self.average[name]
+        if self.ranks.sharded:  # whose parts know where they lie
+            kept = {name: value.clone() for name, value in kept.items()}
+        self._put(self.average)
         self.stage.eval()
         try:
             yield self.stage
         finally:
             self.stage.train()
-            for name, p in self.trained.items():
-                p.data = kept[name]
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, parameter in self.trained.items():
+            if self.ranks.sharded:
+                parameter.copy_(weights[name])
+            else:
+                parameter.data = weights[name]
+        self.ranks.after_backward(self.stage)  # a forward pass takes the new ones
 
     def log(self, metrics: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+        if not self.ranks.first:
+            return
         line = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), **metrics}
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -241,7 +289,9 @@ class Training:
                 tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in state.items()}
         progress = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
         partial = self.state_file.with_suffix(".partial")
-        tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        tensors = {name: whole(value).contiguous().cpu() for name, value in tensors.items()}
+        if not self.ranks.first:
+            return
         save_file(tensors, partial, {"progress": json.dumps(progress)})
         os.replace(partial, self.state_file)
 
@@ -251,20 +301,34 @@ class Training:
         with safe_open(self.state_file, "pt", device=str(self.device)) as file, torch.no_grad():
             progress = json.loads(file.metadata()["progress"])
             for name, parameter in self.trained.items():
-                parameter.copy_(file.get_tensor(f"model.{name}"))
-                self.average[name].copy_(file.get_tensor(f"average.{name}"))
+                parameter.copy_(like(file.get_tensor(f"model.{name}"), parameter))
+                self.average[name].copy_(like(file.get_tensor(f"average.{name}"), parameter))
             for key in list(file.keys()):
                 if key.startswith("optimizer."):
                     _, number, index, entry = key.split(".", 3)
                     states[int(number)].setdefault(int(index), {})[entry] = file.get_tensor(key)
         for optimizer, state in zip(self.optimizers, states, strict=True):
             groups = optimizer.state_dict()["param_groups"]
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            state = {index: {entry: like(value, parameters[index]) for entry, value in entries.items()}
+                     for index, entries in state.items()}  # fmt: skip
             optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
-        if self.metrics_file.is_file():
+        if self.metrics_file.is_file() and self.ranks.first:
             lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
             self.metrics_file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _of_ranks(s: LoopSettings, ranks: Ranks) -> LoopSettings:
+    """The settings of processes that train together, each of which is one worker. Raises ValueError."""
+    if s.workers not in (1, ranks.count):
+        raise ValueError(f"workers is {s.workers}, expected {ranks.count}: each process is one of them")
+    if ranks.sharded and s.optimizer != "adamw":
+        raise ValueError(
+            f"optimizer is {s.optimizer!r}, expected adamw: Muon turns whole matrices, and shards are none"
+        )
+    return dataclasses.replace(s, workers=ranks.count)
 
 
 def _optimizers(trained: dict[str, nn.Parameter], s: LoopSettings, device: torch.device) -> list[torch.optim.Optimizer]:

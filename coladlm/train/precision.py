@@ -8,6 +8,8 @@ import time
 import torch
 import torch.nn.functional as F
 
+from ..hardware.devices import choose_device
+
 # A product as the networks here make it: 2048 tokens, width 256, an MLP of four times that.
 ROWS, WIDTH, HIDDEN = 2048, 256, 1024
 
@@ -25,6 +27,14 @@ def products_per_second(dtype: torch.dtype, device: torch.device | str = "cpu", 
         wait()
         count += 1
     return 2 * ROWS * WIDTH * HIDDEN * count / elapsed
+
+
+def training_device(name: str) -> str:
+    """The device for a training. "auto" leaves Apple's GPUs out: what a step draws is drawn in float64, which they lack.
+    Raises ValueError for a device that cannot be used.
+    """
+    device = str(choose_device(name))
+    return "cpu" if name == "auto" and device == "mps" else device
 
 
 def choose_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:

@@ -41,6 +41,7 @@ from .exact_denoiser import ExactDenoiser, token_means
 from .loop import LoopSettings, Stage, Training, generator_for
 from .meaning import nearest, token_meaning
 from .precision import autocast
+from .ranks import ALONE, Ranks
 from .vae import VAEObjective, VAEStage
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -65,6 +66,7 @@ class Place:
     tokens: int = 4096  # a batch
     rows: Rows = dataclasses.field(default_factory=Rows)
     compiled: bool = False
+    ranks: Ranks = ALONE
 
     def corpus(self, name: str) -> Corpus:
         return Corpus(self.folder / f"{name}.u16", self.tokenizer(), self.rows)
@@ -112,16 +114,16 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
     meaning: (vocab_size, latent_dim), what latents are pulled towards; by the company that tokens keep if absent.
     """
     corpus = place.corpus("train")
-    config = _kept_config(place.folder / "vae", config, TextVAEConfig.from_dict)
+    config = _kept_config(place, "vae", config, TextVAEConfig.from_dict)
     if meaning is None:
         found = token_meaning(corpus.ids, config.vocab_size, config.latent_dim, corpus.end)
         meaning = torch.from_numpy(found)
     torch.manual_seed(settings.seed)
     stage = VAEStage(config, meaning, corpus.pad, objective)
     _train(place, "vae", stage, corpus, settings, report)
-    (place.folder / "vae" / "neighbours.json").write_text(
-        json.dumps(_neighbours(load_vae(place.folder), place.tokenizer(), corpus.pad), indent=1), encoding="utf-8"
-    )
+    if place.ranks.first:
+        found = _neighbours(load_vae(place.folder), place.tokenizer(), corpus.pad)
+        (place.folder / "vae" / "neighbours.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
@@ -138,7 +140,7 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     """
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
-    config = _kept_config(place.folder / name, config if begun is None else begun.config, DiTConfig.from_dict)
+    config = _kept_config(place, name, config if begun is None else begun.config, DiTConfig.from_dict)
     if config.block_size != vae.config.block_size:
         found, wanted = config.block_size, vae.config.block_size
         raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
@@ -240,17 +242,21 @@ def _train(place: Place, name: str, stage: Stage, corpus: Corpus, settings: Loop
         place.folder / name,
         place.device,
         place.dtype,
+        place.ranks,
     )
     training.run(report, each_validation)
+    place.ranks.wait()  # for the last state, which the next stage reads
 
 
-def _kept_config(folder: Path, config: Config, read: Callable[[dict[str, Any], str], Config]) -> Config:
+def _kept_config(place: Place, name: str, config: Config, read: Callable[[dict[str, Any], str], Config]) -> Config:
     """The config of a run that has begun, or `config`, written down."""
+    folder = place.folder / name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.json"
     if (folder / "state.safetensors").is_file():
         return read(json.loads(file.read_text(encoding="utf-8")), str(file))
-    file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
+    if place.ranks.first:
+        file.write_text(json.dumps(config.to_dict(), indent=2), encoding="utf-8")
     return config
 
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 from pathlib import Path
 
 import httpx
 import pytest
-
-from coladlm import SamplerSettings
 
 from .api.server_process import free_port
 
@@ -45,7 +44,7 @@ def cluster(golden_folder):
 
 
 def start(ray, tries=3):
-    """Starts a cluster of this machine alone. Ray gives its agent 15 s to begin, which a busy machine may need more of."""
+    """Starts a cluster of this machine alone. Ray gives its agent 15 s to begin; a busy machine may need more."""
     for left in reversed(range(tries)):
         try:
             return ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error",
@@ -56,29 +55,32 @@ def start(ray, tries=3):
                 raise
 
 
-async def ask(client, seed, stream):
-    """The text of a request, written with this seed."""
+async def ask(client, seed, begun=None):
+    """The text of a request, written with this seed; as a stream where there is an event to set at its first words."""
     body = {"prompt": "Once upon a time", "max_tokens": TOKENS, "steps": STEPS, "seed": seed, "stop_at_end": False}
-    if not stream:
+    if begun is None:
         answer = await client.post("/v1/completions", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()["choices"][0]["text"]
-    text = ""
+    text, ended = "", False
     async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:
         async for line in answer.aiter_lines():
             assert "error" not in line, line
             if line.startswith("data: {"):
-                text += httpx.Response(200, text=line[6:]).json()["choices"][0]["text"]
-    assert line == "" or line == "data: [DONE]"
+                text += json.loads(line[6:])["choices"][0]["text"]
+                if text:
+                    begun.set()
+            ended = line == "data: [DONE]" or (ended and not line)
+    assert ended
     return text
 
 
 async def under_load(address, process):
-    """The texts of visitors who come together; a replica is killed when all of them are being worked on."""
+    """The texts of visitors who come together; a replica is killed when those who read streams have read a word."""
     async with httpx.AsyncClient(base_url=address, timeout=120) as client:
-        asked = [asyncio.create_task(ask(client, seed, stream=seed % 2 == 0)) for seed in range(VISITORS)]
-        while (await client.get("/health")).json()["running"] < VISITORS:
-            await asyncio.sleep(0.01)
+        begun = [asyncio.Event() if seed % 2 else None for seed in range(VISITORS)]
+        asked = [asyncio.create_task(ask(client, seed, event)) for seed, event in enumerate(begun)]
+        await asyncio.gather(*(event.wait() for event in begun if event is not None))
         os.kill(process, signal.SIGKILL)
         texts = await asyncio.gather(*asked)
         return texts, (await client.get("/metrics")).text
@@ -112,4 +114,3 @@ def test_options_that_make_no_sense_are_refused():
     with pytest.raises(ValidationError, match="max_replicas is 1, expected at least min_replicas, 3"):
         ClusterOptions(min_replicas=3, max_replicas=1)
     assert ClusterOptions(batch=8, max_replicas=4).front_limits().running == 64
-    assert SamplerSettings() is not None

@@ -4,13 +4,38 @@ import pytest
 import torch
 
 from coladlm.hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype, choose_threads
+from coladlm.networks.layers import angle_dtype
+from coladlm.train.precision import training_device
 
 CPU = torch.device("cpu")
 
 
-def test_auto_takes_what_is_there():
-    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+def test_a_device_is_taken_by_its_name():
     assert choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "taken"), [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")]
+)
+def test_auto_takes_a_gpu_of_either_make_before_the_processor(monkeypatch, cuda, mps, taken):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device() == torch.device(taken)
+
+
+def test_apples_gpus_compute_in_float32_and_make_no_angle_in_float64():
+    mps = torch.device("mps")
+    assert choose_dtype("auto", mps, 4096) == torch.float32
+    assert choose_dtype("float16", mps, 4096) == torch.float16
+    assert angle_dtype(mps) == torch.float32  # it has no other
+
+
+def test_a_training_takes_apples_gpu_only_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert training_device("auto") == "cpu"
+    monkeypatch.setattr("coladlm.train.precision.choose_device", torch.device)
+    assert training_device("mps") == "mps"
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])

@@ -1,0 +1,172 @@
+"""Several processes train together: two give the curve of one to rounding, and a killed one is resumed.
+
+The processes are forked, which saves the seconds in which they would import torch; one test starts torchrun itself.
+"""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from coladlm.baseline.transformer import TransformerConfig
+from coladlm.networks.config import DiTConfig, TextVAEConfig
+from coladlm.networks.text_vae import TextVAE
+from coladlm.train.baseline import BaselineStage
+from coladlm.train.dit import DiTObjective, DiTStage
+from coladlm.train.loop import LoopSettings, Training
+from coladlm.train.ranks import ALONE, Ranks, joined
+from coladlm.train.vae import VAEObjective, VAEStage
+
+ROOT = Path(__file__).parents[2]
+FORK = multiprocessing.get_context("fork")
+VOCABULARY, PAD, END, STEPS = 40, 2, 0, 9
+SETTINGS = LoopSettings(steps=STEPS, workers=2, learning_rate=3e-3, warmup_steps=2, log_steps=1, average=0.9,
+                        validate_seconds=1e9, checkpoint_seconds=1e9)  # fmt: skip
+VAE = TextVAEConfig(vocab_size=VOCABULARY, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
+                    latent_dim=4, block_size=4, post_norm=False)  # fmt: skip
+DIT = DiTConfig(txt_in_channels=4, txt_out_channels=4, block_size=4, txt_dim=16, emb_dim=16, heads=2, head_dim=8,
+                rope_dim=4, num_layers=2)  # fmt: skip
+
+
+def stage_of(name):
+    torch.manual_seed(0)
+    if name == "baseline":
+        config = TransformerConfig(vocab_size=VOCABULARY, dim=16, num_layers=2, num_heads=2, ffn_dim=24)
+        return BaselineStage(config, END, PAD)
+    if name == "vae":
+        return VAEStage(VAE, torch.randn(VOCABULARY, 4), PAD, VAEObjective())
+    stage = DiTStage(DIT, TextVAE(VAE), PAD, DiTObjective(next_weight=0.0 if name == "dit" else 0.1))
+    for parameter in stage.dit.parameters():  # where it starts from zero, most gradients are
+        nn.init.normal_(parameter, std=0.1)
+    return stage
+
+
+def batch(step):
+    """Three rows, so that the shares of two processes are unequal; every fourth batch has one row alone."""
+    generator = torch.Generator().manual_seed(step)
+    return torch.randint(3, VOCABULARY, (1 if step % 4 == 3 else 3, 16), generator=generator)
+
+
+def train(folder, name, ranks=ALONE, until=STEPS, saved_at=None, **settings):
+    """Trains to a step; as if killed there where it is not the last."""
+    training = Training(stage_of(name), batch, [batch(1000)], dataclasses.replace(SETTINGS, **settings), folder,
+                        ranks=ranks)  # fmt: skip
+    if until == STEPS:
+        training.run()
+        return
+    while training.step < until:
+        training.train_step()
+        if training.step == saved_at:
+            training.save()
+
+
+def of_rank(rank, port, sharded, work, arguments):
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    with joined("cpu", sharded) as (ranks, _):
+        work(*arguments, ranks=ranks)
+
+
+def together(work, *arguments, sharded=False):
+    """Calls work(*arguments, ranks=...) in two processes; returns their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [FORK.Process(target=of_rank, args=(rank, port, sharded, work, arguments)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode is not None, "it did not end"
+    return [process.exitcode for process in processes]
+
+
+def curve(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")}
+            for line in lines]  # fmt: skip
+
+
+def assert_same(found, wanted, later=0):
+    """The same curve and the same state, up to rounding. later: the steps that the one has in its curve alone."""
+    lines = curve(wanted)[later:]
+    assert len(curve(found)) == len(lines)
+    for one, other in zip(curve(found), lines, strict=True):
+        assert one.pop("kind") == other.pop("kind")
+        assert one == pytest.approx(other, rel=2e-4, abs=2e-5)
+    states = load_file(found / "state.safetensors"), load_file(wanted / "state.safetensors")
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        # where a gradient is hardly more than rounding, AdamW makes a step of it all the same
+        close = torch.isclose(value, states[1][name], rtol=2e-3, atol=1e-4 if name.startswith("optimizer") else 1e-3)
+        assert close.all(), name
+
+
+@pytest.mark.parametrize(("name", "sharded"), [
+    ("baseline", False), ("baseline", True), ("vae", False), ("vae", True), ("dit", False), ("dit", True),
+    ("dit with a next-token head", False),
+])  # fmt: skip
+def test_two_processes_give_the_curve_of_one(tmp_path, name, sharded):
+    train(tmp_path / "one", name)
+    assert together(train, tmp_path / "two", name, sharded=sharded) == [0, 0]
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
+def killed_in_the_middle(folder, ranks):
+    train(folder, "dit", ranks, until=7, saved_at=5)
+    if ranks.rank == 1:
+        os._exit(9)
+    ranks.wait()
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
+def test_a_killed_one_resumes_from_the_last_checkpoint_with_the_same_curve(tmp_path, sharded):
+    train(tmp_path / "whole", "dit")
+    codes = together(killed_in_the_middle, tmp_path / "killed", sharded=sharded)
+    assert codes[1] == 9 and codes[0] != 0  # the other one does not go on without it
+    assert together(train, tmp_path / "killed", "dit", sharded=sharded) == [0, 0]
+    assert_same(tmp_path / "killed", tmp_path / "whole", later=5)
+
+
+def test_one_process_goes_on_with_what_two_have_written(tmp_path):
+    train(tmp_path / "whole", "dit")
+    assert together(lambda folder, ranks: train(folder, "dit", ranks, until=6, saved_at=6), tmp_path / "run",
+                    sharded=True) == [0, 0]  # fmt: skip
+    train(tmp_path / "run", "dit")
+    assert_same(tmp_path / "run", tmp_path / "whole", later=6)
+
+
+def test_settings_that_do_not_go_with_the_processes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="workers is 3, expected 2"):
+        train(tmp_path, "baseline", Ranks(0, 2), workers=3)
+    with pytest.raises(ValueError, match="optimizer is 'muon', expected adamw"):
+        train(tmp_path, "baseline", Ranks(0, 2, sharded=True), optimizer="muon")
+    with pytest.raises(ValueError, match="--shard is given and there is one process"), joined("cpu", sharded=True):
+        pass
+
+
+def test_torchrun_starts_the_stages(tmp_path):
+    """The command line, once: text in, a checkpoint out, written by one of the two."""
+    for name in ("train", "valid"):
+        stories = [f"The {who} went to the {where}. It was happy." for who in ("cat", "dog") for where in "abcdef"]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": story}) + "\n" for story in stories))
+    sizes = "--vocab-size 300 --width 64 --layers 1 --vae-layers 1 1 --latent-dim 4 --longest 32 --tokens 128"
+    places = ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--to", str(tmp_path / "model")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "--", "coladlm.train", "all", *places, "--steps", "3", "--device", "cpu", "--dtype", "float32",
+               *sizes.split()]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+                          timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["kind"] for line in lines if json.loads(line)["stage"] == "dit"] == ["train", "valid"]
+    assert (tmp_path / "model" / "cola_dit" / "model.safetensors").is_file()
