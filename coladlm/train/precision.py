@@ -30,8 +30,8 @@ def products_per_second(dtype: torch.dtype, device: torch.device | str = "cpu", 
 
 
 def training_device(name: str) -> str:
-    """The device for a training. "auto" leaves Apple's GPUs out: what a step draws is drawn in float64, which they lack.
-    Raises ValueError for a device that cannot be used.
+    """The device for a training. "auto" leaves out Apple's GPUs: a step draws in float64, which they lack. Raises
+    ValueError for a device that cannot be used.
     """
     device = str(choose_device(name))
     return "cpu" if name == "auto" and device == "mps" else device

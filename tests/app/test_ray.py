@@ -13,7 +13,7 @@ import pytest
 from .api.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
-TOKENS, STEPS, VISITORS = 400, 4, 8
+TOKENS, STEPS, VISITORS = 240, 4, 8
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,7 @@ def cluster(golden_folder):
         patch.setenv("PYTHONPATH", str(ROOT))  # of the processes that Ray starts
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # a busy machine
         import ray
         from ray import serve
 
