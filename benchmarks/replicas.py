@@ -62,9 +62,7 @@ def main() -> None:
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # a busy machine
     ray.init(num_cpus=64, include_dashboard=False, log_to_driver=False, logging_level="error")
     serve.start(http_options={"port": PORT, "host": "127.0.0.1"})
-    print(
-        "| replicas | seconds | tokens/s | tokens per second of the replicas' processors | load |\n|---|---|---|---|---|"
-    )
+    print("| replicas | seconds | tokens/s | tokens per second of their processors | load |\n|---|---|---|---|---|")
     for count in args.replicas:
         serve.run(app(ClusterOptions(device="cpu", min_replicas=count, max_replicas=count)), name=NAME)
         found = processes(count)

@@ -99,6 +99,15 @@ def test_no_pin_is_older_than_what_the_library_needs():
     assert [name for name, oldest in declared.items() if parts(pinned()[name]) < parts(oldest)] == []
 
 
+def test_a_space_installs_the_gradio_and_runs_the_program_that_the_tests_do():
+    """The head of README.md is what Hugging Face reads of a Space."""
+    head = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+    said = dict(re.findall(r"^(\w+): (.+)$", head, re.M))
+    assert (said["sdk"], said["sdk_version"]) == ("gradio", pinned()["gradio"])
+    assert said["python_version"] == '"3.11"' and (ROOT / said["app_file"]).is_file()
+    assert len(said["short_description"]) <= 60  # a longer one is refused
+
+
 def test_every_extra_is_one_that_a_sentence_names():
     declared = {name: list(requirements(OLDEST, lines)) for name, lines in PROJECT["optional-dependencies"].items()
                 if name not in NOT_INSTALLED}  # fmt: skip
