@@ -7,6 +7,7 @@ what a graph would freeze, every choice that Python makes on the way, is frozen 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,8 +21,11 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 WARM_UP = 2  # calls before a capture, in which libraries choose their kernels and make room for them
 
 
-def cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
-    """The function as a CUDA graph. Raises RuntimeError where it does something that cannot be captured."""
+def cuda_graph(function: Callable[[], None], pool: Any = None) -> Callable[[], None]:
+    """The function as a CUDA graph. Raises RuntimeError where it does something that cannot be captured.
+
+    pool: of memory that graphs share which never run at once and leave nothing in it.
+    """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -29,7 +33,7 @@ def cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
             function()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # what others do is no concern of ours
         function()
     return graph.replay
 
@@ -72,4 +76,4 @@ def tape(function: Callable[[], None]) -> Callable[[], None]:
 
 def capture_for(device: torch.device) -> Capture:
     """How functions are captured on this device."""
-    return cuda_graph if device.type == "cuda" else tape
+    return functools.partial(cuda_graph, pool=torch.cuda.graph_pool_handle()) if device.type == "cuda" else tape
