@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.prompt_scores import score_steps
+
 from .api.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -98,13 +100,14 @@ def test_no_text_is_lost_with_a_replica_that_is_killed(cluster, model):
     assert int(replays.split()[1]) > 0
 
 
-def test_the_front_refuses_and_scores_as_one_server_does(cluster):
+def test_the_front_refuses_and_scores_as_one_server_does(cluster, model):
     address, _ = cluster
-    assert httpx.post(f"{address}/v1/completions", json={"prompt": "a", "steps": 0}, timeout=60).status_code == 400
-    body = {"prompt": "The cat", "max_tokens": 0, "echo": True, "logprobs": 1}
-    answer = httpx.post(f"{address}/v1/completions", json=body, timeout=60)
-    assert answer.status_code in (200, 400), answer.text
-    assert httpx.get(f"{address}/v1/models").json()["data"][0]["max_tokens"] == 8192
+    refused = httpx.post(f"{address}/v1/completions", json={"prompt": "a", "steps": 0}, timeout=60)
+    assert refused.status_code == 400 and "steps is 0" in refused.json()["error"]["message"]
+    body = {"prompt": "The cat", "max_tokens": 0, "echo": True, "logprobs": 1, "seed": 1}
+    answer = httpx.post(f"{address}/v1/completions", json=body, timeout=60).json()
+    *_, (scores,) = score_steps(model, [model.tokenize("The cat")], 1)
+    assert answer["choices"][0]["logprobs"]["token_logprobs"] == pytest.approx(list(scores.log_probs), abs=1e-4)
 
 
 def test_options_that_make_no_sense_are_refused():
