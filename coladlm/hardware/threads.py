@@ -20,6 +20,7 @@ import torch
 TRIES = 3  # steps with each count, of which the fastest counts
 HOPELESS = 2.0  # times the best so far: no second step with this count
 NEARLY = 1.1  # times the best: then the fewer threads are as good, and leave the others a core
+CONTENDED = 1.5  # wall time of a step over its thread's processor time: others have the core, more threads would wait
 RECENT = 9  # steps whose median says how fast it is now
 SLOWER = 2.0  # times as slow as when the count was chosen: it is tried again
 AGAIN = 30.0  # seconds after which it is tried again in any case: the machine may have become idle
@@ -51,23 +52,25 @@ class _Choice:
         self.found, self.tries = {}, 0
         self.recent.clear()
 
-    def note(self, seconds: float, now: float) -> None:
-        """A step with `count` took so long."""
+    def note(self, seconds: float, now: float, contended: bool) -> None:
+        """A step with `count` took so long. contended: with one thread, which had to wait for its core."""
         if self.waiting:
-            self._note_try(seconds, now)
+            self._note_try(seconds, now, contended)
             return
         self.recent.append(seconds)
-        slow = len(self.recent) == RECENT and statistics.median(self.recent) > SLOWER * self.reference
+        # with the fewest threads slow steps mean a busy machine, for which more of them are no cure
+        slow = self.count > self.counts[0] and len(self.recent) == RECENT
+        slow = slow and statistics.median(self.recent) > SLOWER * self.reference
         if slow or now - self.since > self.wait:
             self.try_all()
 
-    def _note_try(self, seconds: float, now: float) -> None:
+    def _note_try(self, seconds: float, now: float, contended: bool) -> None:
         best = min((*self.found.values(), seconds))
         self.found[self.count] = min(self.found.get(self.count, seconds), seconds)
         self.tries += 1
         if self.tries < TRIES and seconds <= HOPELESS * best:
             return
-        self.waiting.remove(self.count)
+        self.waiting = [] if contended else [count for count in self.waiting if count != self.count]
         self.tries = 0
         if self.waiting:
             self.count = self.waiting[0]
@@ -81,12 +84,13 @@ class _Choice:
 class ThreadTuner:
     """Sets the number of threads of the calling thread's operators before each step, as it has measured.
 
-    counts: those to choose from. start: with which it begins. apply, clock: for tests.
+    counts: those to choose from. start: with which it begins. apply, clock, processor: for tests.
     """
 
     def __init__(self, counts: Sequence[int], start: int, apply: Callable[[int], None] = torch.set_num_threads,
-                 clock: Callable[[], float] = time.perf_counter) -> None:  # fmt: skip
-        self.counts, self.count, self.apply, self.clock = sorted(counts), start, apply, clock
+                 clock: Callable[[], float] = time.perf_counter,
+                 processor: Callable[[], float] = time.thread_time) -> None:  # fmt: skip
+        self.counts, self.count, self.apply, self.clock, self.processor = sorted(counts), start, apply, clock, processor
         self.choices: dict[int, _Choice] = {}
 
     @contextlib.contextmanager
@@ -100,10 +104,10 @@ class ThreadTuner:
         if choice.count != self.count:
             self.apply(choice.count)
             self.count = choice.count
-        begun = self.clock()
+        begun, worked = self.clock(), self.processor()
         yield
-        now = self.clock()
-        choice.note(now - begun, now)
+        now, worked = self.clock(), self.processor() - worked
+        choice.note(now - begun, now, self.count == 1 and now - begun > CONTENDED * worked)
 
 
 def tuner_for(device: torch.device, start: int, most: int) -> ThreadTuner | None:

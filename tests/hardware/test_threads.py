@@ -11,7 +11,9 @@ class Machine:
 
     def __init__(self, seconds: dict[int, float], start: int = 1) -> None:
         self.seconds, self.now, self.threads, self.used = seconds, 0.0, start, []
-        self.tuner = ThreadTuner(list(seconds), start, self.use, lambda: self.now)
+        self.worked = 0.0  # processor time
+        self.share = 1.0  # of a core that the thread gets
+        self.tuner = ThreadTuner(list(seconds), start, self.use, lambda: self.now, lambda: self.worked)
 
     def use(self, threads: int) -> None:
         self.threads = threads
@@ -23,6 +25,7 @@ class Machine:
             with self.tuner.step(rows):
                 self.used.append(self.threads)
                 self.now += self.seconds[self.threads]
+                self.worked += self.share * self.seconds[self.threads]
         return self.now - begun
 
 
@@ -48,6 +51,13 @@ def test_a_machine_that_becomes_busy_does_not_make_the_steps_collapse():
     assert machine.threads == 1
     assert seconds < 1.2 * 1000 * 0.015
     assert machine.used[20:].count(2) < RECENT + TRIES
+
+
+def test_on_a_machine_whose_cores_are_taken_more_threads_are_not_even_tried():
+    machine = Machine({1: 0.010, 2: 3.0})
+    machine.share = 0.5
+    machine.steps(500)
+    assert set(machine.used) == {1}
 
 
 def test_a_number_that_is_hopeless_is_tried_once():
