@@ -48,7 +48,7 @@ def test_run_stop_run_shows_the_second_run_and_stop_keeps_its_waypoints_to_go_on
         press_run(page, BENCH)
         state(page, "running", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "running")
-        page.wait_for_function("document.querySelectorAll('#waypoints .live .token').length > 7")
+        page.wait_for_function("document.querySelectorAll('#waypoints .token').length > 7")
         bench.locator("button.stop").first.click()
         state(page, "stopped", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "stopped")

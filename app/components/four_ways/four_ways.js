@@ -46,10 +46,12 @@ function drawText(now, way, waypoint) {
   now.translate = !words;
   if (!words) {
     now.textContent = stateOf(way);
+    scrolledByKeys(now);
     return;
   }
   const [first, second] = waypoint.leg.map(text => props.value.texts[text]);
   now.replaceChildren(...originsOf(words, first, second).map(([piece, of]) => of ? make('span', 'of-' + of, piece) : piece));
+  scrolledByKeys(now);
 }
 
 function drawCells(cells, waypoints) {

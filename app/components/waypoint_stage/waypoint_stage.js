@@ -43,6 +43,7 @@ function drawText(waypoint) {
     word.textContent = piece;
     return word;
   }));
+  scrolledByKeys(now);
 }
 
 function drawCells() {

@@ -53,3 +53,9 @@ function misfitRatio(waypoints, at) {
 function placesOn(leg, waypoints) {
   return waypoints.flatMap(({leg: own, end}, i) => own.join() === leg.join() || (end !== null && leg.includes(end)) ? [i] : []);
 }
+
+// Lets a text be scrolled by keys where it is longer than its place.
+function scrolledByKeys(text) {
+  if (text.scrollHeight > text.clientHeight) text.tabIndex = 0;
+  else text.removeAttribute('tabindex');
+}

@@ -261,7 +261,7 @@ def test_a_stopped_interpolation_keeps_the_texts_as_far_as_they_have_come(model,
 
 
 def test_a_stopped_interpolation_stands_on_the_stage_as_far_as_it_has_come(model, every_step):
-    stage = _stopped(model, settings=SamplerSettings(steps=50, seed=5, guidance=2.0))["stage"]
+    stage = _stopped(model, frames=1, settings=SamplerSettings(steps=50, seed=5, guidance=2.0))["stage"]
     first, middle, *_ = stage["waypoints"]
     assert (stage["state"], stage["texts"], first["text"]) == ("stopped", list(PAIR), PAIR[0])
     assert (first["filled"], first["end"], first["leg"]) == (1.0, 0, [0, 1])
