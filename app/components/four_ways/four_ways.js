@@ -1,4 +1,4 @@
-/* global misfitRatio, originsOf, repeatsOf, shareOf */
+/* global misfitRatio, originsOf, repeatsOf, scrolledByKeys, shareOf */
 const ways = element.querySelector('.ways');
 const [slider, play, where, columns] = ['.thumb', '.play', '.where', '.columns'].map(name => ways.querySelector(name));
 const [PAUSE, LONG] = [700, 120];  // ms a waypoint; characters of a long text

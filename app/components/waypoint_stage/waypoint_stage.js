@@ -1,4 +1,4 @@
-/* global misfitRatio, originsOf, placesOn, pointOf, repeatsOf, shareOf */
+/* global misfitRatio, originsOf, placesOn, pointOf, repeatsOf, scrolledByKeys, shareOf */
 const walk = element.querySelector('.walk');
 const at = name => walk.querySelector(name);
 const [now, cells, where, play, svg, real, edit] = ['.now', '.cells', '.where', '.play', 'svg', '.real', '.edit'].map(at);
