@@ -25,18 +25,33 @@ from .heard import Heard
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS, END_SECONDS = 300, 60  # what is waited for on a busy machine; an idle one needs a twentieth of it
+PACE = "pace"  # the file that slows a server down, see watched_app.py
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
-def server(golden_folder, model, golden_cloud, tmp_path_factory) -> Iterator[str]:
+def server_folder(tmp_path_factory) -> Path:
+    """Where the server has its log, its cache and its pace."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture
+def slowly(server_folder) -> Iterator[None]:
+    """Runs are slow enough to be followed and stopped, on any machine."""
+    file = server_folder / PACE
+    file.touch()
+    yield
+    file.unlink()
+
+
+@pytest.fixture(scope="session")
+def server(golden_folder, model, golden_cloud, server_folder) -> Iterator[str]:
     """The address of `python app.py` with the small random checkpoint, whose map is there already.
 
     A UMAP that the page fits in the background has a layout without umap-learn, see `STAND_IN`.
     """
-    folder = tmp_path_factory.mktemp("server")
-    golden_cloud.save(CloudHolder(model, cache=folder / "cache").kept)
-    with serving(folder, "--checkpoint", str(golden_folder), "--allow-loading") as address:
+    golden_cloud.save(CloudHolder(model, cache=server_folder / "cache").kept)
+    with serving(server_folder, "--checkpoint", str(golden_folder), "--allow-loading") as address:
         yield address
 
 
@@ -58,6 +73,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
                 "OMP_NUM_THREADS": "1",
                 "COLADLM_CACHE": str(folder / "cache"),
                 "PYTHONPATH": str(STAND_IN),
+                "TEST_PACE": str(folder / PACE),
             },
         )
     address = f"http://127.0.0.1:{port}"

@@ -74,7 +74,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     page.locator("#flow .flow[data-state=done][data-frame]").wait_for()
 
 
-def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit):
+def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit, slowly):
     page = visit(path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG_TEXT))["query"])
     expect(page.locator("#generate .note").first).to_contain_text("Restored from the link")
     run(page)

@@ -91,7 +91,7 @@ def a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page: Page) -> None:
 
 
 @SIZES
-def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size):
+def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size, slowly):
     page = visit(size)
     be_still(page)
     assert shifted(page) < 0.02, "the page moved while it was put together"

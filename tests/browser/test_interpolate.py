@@ -35,7 +35,7 @@ def make(page: Page) -> list[str]:
     return page.locator("#waypoints .text").all_inner_texts()
 
 
-def test_run_stop_run_shows_the_second_run_and_stop_keeps_its_waypoints_to_go_on_with(visit):
+def test_run_stop_run_shows_the_second_run_and_stop_keeps_its_waypoints_to_go_on_with(visit, slowly):
     page = visit()
     bench = open_tab(page, "Interpolate")
     fill(page, "The sun was warm and bright. " * 12, "The night was cold and dark. " * 12)

@@ -69,7 +69,7 @@ def branch_is_followed_and_stopped_beside_its_button(page: Page) -> None:
     finished(page, runs=1)
 
 
-def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_can_be_stopped(visit):
+def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_can_be_stopped(visit, slowly):
     page = open_flow(visit, WIDE)
     press_run(page, BENCH)
     finished(page, runs=1)
@@ -140,7 +140,7 @@ def scrolled(page: Page) -> float:
     return page.evaluate("window.scrollY")
 
 
-def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(visit):
+def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(visit, slowly):
     page = open_flow(visit, WIDE, tokens=256, steps=64)  # long enough on any machine
     for runs in (1, 2):
         press_run(page, BENCH)

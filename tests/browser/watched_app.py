@@ -1,23 +1,30 @@
 """`python app.py`, which logs a traceback where a network is called from another thread than the scheduler's.
 
-The fixture that serves the page fails for any traceback in the log.
+The fixture that serves the page fails for any traceback in the log. While the file that TEST_PACE names is there, no
+network is asked more often than a person can follow: a run is seen under way, and stopped, on the fastest machine.
 """
 
+import functools
 import logging
+import os
 import runpy
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from coladlm.baseline.transformer import Transformer  # noqa: E402
 from coladlm.networks.dit import BlockCausalDiT  # noqa: E402  (found by the line above)
 from coladlm.networks.text_vae import TextVAE  # noqa: E402
 from coladlm.serve.turns import THREAD  # noqa: E402
 
+PACE_SECONDS = 0.008
 made: set[int] = set()  # the modules of every model's networks
 
 
@@ -40,7 +47,22 @@ def check(module: torch.nn.Module, _: object) -> None:
             logging.exception("a network is called from another thread than the scheduler's", stack_info=True)
 
 
+def pace(network_class: type[Any], file: str) -> None:
+    """Lets a network's answers take their time while `file` is there."""
+    hidden = network_class.hidden
+
+    @functools.wraps(hidden)
+    def paced(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if os.path.exists(file):
+            time.sleep(PACE_SECONDS)
+        return hidden(*args, **kwargs)
+
+    network_class.hidden = paced
+
+
 if __name__ == "__main__":
+    for paced_class in (BlockCausalDiT, Transformer):
+        pace(paced_class, os.environ["TEST_PACE"])
     for network_class in (TextVAE, BlockCausalDiT):
         note_modules(network_class)
     torch.nn.modules.module.register_module_forward_pre_hook(check)

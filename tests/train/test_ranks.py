@@ -1,13 +1,7 @@
-"""Several processes train together: two give the curve of one to rounding, and a killed one is resumed.
+"""Several processes train together: two give the curve of one to rounding, and a killed one is resumed."""
 
-The processes are forked, which saves the seconds in which they would import torch; one test starts torchrun itself.
-"""
-
-import dataclasses
 import json
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,79 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
-from coladlm.baseline.transformer import TransformerConfig
-from coladlm.networks.config import DiTConfig, TextVAEConfig
-from coladlm.networks.text_vae import TextVAE
-from coladlm.train.baseline import BaselineStage
-from coladlm.train.dit import DiTObjective, DiTStage
-from coladlm.train.loop import LoopSettings, Training
-from coladlm.train.ranks import ALONE, Ranks, joined
-from coladlm.train.vae import VAEObjective, VAEStage
+from coladlm.train.ranks import Ranks, joined
+
+from .rank_processes import killed_in_the_middle, stopped_at_six, together, train
 
 ROOT = Path(__file__).parents[2]
-FORK = multiprocessing.get_context("fork")
-VOCABULARY, PAD, END, STEPS = 40, 2, 0, 9
-SETTINGS = LoopSettings(steps=STEPS, workers=2, learning_rate=3e-3, warmup_steps=2, log_steps=1, average=0.9,
-                        validate_seconds=1e9, checkpoint_seconds=1e9)  # fmt: skip
-VAE = TextVAEConfig(vocab_size=VOCABULARY, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
-                    latent_dim=4, block_size=4, post_norm=False)  # fmt: skip
-DIT = DiTConfig(txt_in_channels=4, txt_out_channels=4, block_size=4, txt_dim=16, emb_dim=16, heads=2, head_dim=8,
-                rope_dim=4, num_layers=2)  # fmt: skip
-
-
-def stage_of(name):
-    torch.manual_seed(0)
-    if name == "baseline":
-        config = TransformerConfig(vocab_size=VOCABULARY, dim=16, num_layers=2, num_heads=2, ffn_dim=24)
-        return BaselineStage(config, END, PAD)
-    if name == "vae":
-        return VAEStage(VAE, torch.randn(VOCABULARY, 4), PAD, VAEObjective())
-    stage = DiTStage(DIT, TextVAE(VAE), PAD, DiTObjective(next_weight=0.0 if name == "dit" else 0.1))
-    for parameter in stage.dit.parameters():  # where it starts from zero, most gradients are
-        nn.init.normal_(parameter, std=0.1)
-    return stage
-
-
-def batch(step):
-    """Three rows, so that the shares of two processes are unequal; every fourth batch has one row alone."""
-    generator = torch.Generator().manual_seed(step)
-    return torch.randint(3, VOCABULARY, (1 if step % 4 == 3 else 3, 16), generator=generator)
-
-
-def train(folder, name, ranks=ALONE, until=STEPS, saved_at=None, **settings):
-    """Trains to a step; as if killed there where it is not the last."""
-    training = Training(stage_of(name), batch, [batch(1000)], dataclasses.replace(SETTINGS, **settings), folder,
-                        ranks=ranks)  # fmt: skip
-    if until == STEPS:
-        training.run()
-        return
-    while training.step < until:
-        training.train_step()
-        if training.step == saved_at:
-            training.save()
-
-
-def of_rank(rank, port, sharded, work, arguments):
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    with joined("cpu", sharded) as (ranks, _):
-        work(*arguments, ranks=ranks)
-
-
-def together(work, *arguments, sharded=False):
-    """Calls work(*arguments, ranks=...) in two processes; returns their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [FORK.Process(target=of_rank, args=(rank, port, sharded, work, arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode is not None, "it did not end"
-    return [process.exitcode for process in processes]
 
 
 def curve(folder):
@@ -121,13 +48,6 @@ def test_two_processes_give_the_curve_of_one(tmp_path, name, sharded):
     assert_same(tmp_path / "two", tmp_path / "one")
 
 
-def killed_in_the_middle(folder, ranks):
-    train(folder, "dit", ranks, until=7, saved_at=5)
-    if ranks.rank == 1:
-        os._exit(9)
-    ranks.wait()
-
-
 @pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
 def test_a_killed_one_resumes_from_the_last_checkpoint_with_the_same_curve(tmp_path, sharded):
     train(tmp_path / "whole", "dit")
@@ -139,8 +59,7 @@ def test_a_killed_one_resumes_from_the_last_checkpoint_with_the_same_curve(tmp_p
 
 def test_one_process_goes_on_with_what_two_have_written(tmp_path):
     train(tmp_path / "whole", "dit")
-    assert together(lambda folder, ranks: train(folder, "dit", ranks, until=6, saved_at=6), tmp_path / "run",
-                    sharded=True) == [0, 0]  # fmt: skip
+    assert together(stopped_at_six, tmp_path / "run", sharded=True) == [0, 0]
     train(tmp_path / "run", "dit")
     assert_same(tmp_path / "run", tmp_path / "whole", later=6)
 
