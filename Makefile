@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A file that is written for a newer Python is left out, as pip leaves it out.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 ARGS ?=
+# Processes that share the tests: one more than cores, since a page that is waited for leaves a core idle.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format assets browser headless nginx curl clean
@@ -26,7 +28,7 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev browser headless nginx curl lint
 	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .
