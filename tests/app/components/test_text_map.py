@@ -269,7 +269,9 @@ def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map
     expect(offer).to_be_hidden()
     page.page.wait_for_function("x => document.querySelector('#texts .plot').data[0].x[0] !== x", arg=before[0])
     expect(page.locator("#texts .note")).to_contain_text("40 texts in")
-    page.page.wait_for_function("parts.texts.triggered.some(([event, saved]) => event === 'blur' && saved.chart !== 'pca')")
+    page.page.wait_for_function(
+        "parts.texts.triggered.some(([event, saved]) => event === 'blur' && saved.chart !== 'pca')"
+    )
     assert page.triggered("texts", "blur")[-1] == {
         "selected": [],
         "chart": "umap-20-0.2",
