@@ -10,7 +10,7 @@ let onRunState = () => {};
 if (props.part) {
   const given = props, watchGiven = watch, drawn = [];
   // A tab that is shown for the first time is given its first values by gradio once more, a moment later.
-  const until = performance.now() + 10000;
+  const until = performance.now() + 3000;
   let first = JSON.stringify(given.value ?? null);
   let last;            // what the run showed last, until another value takes its place
   // By who tells of it, the id of the run under way; what gradio gives meanwhile answers to something before it. A run that
