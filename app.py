@@ -9,6 +9,11 @@ what the limits mean: docs/serving.md.
 
 import sys
 
+from coladlm.garbage_collection import collect_seldom
+
+if __name__ == "__main__":
+    collect_seldom()  # before all that the next line imports
+
 from app.command import api_options, main, parser
 
 __all__ = ["api_options", "main", "parser"]

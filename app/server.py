@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import gc
 import os
 import signal
 import socket
@@ -157,6 +158,7 @@ def serve(model: ColaDLM, many: Limits, api: ApiOptions, options: Options, grace
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _end_requested() as requested:
         served = Served(model, many, api, options, far=far)
+        gc.freeze()  # a search through the page's parts would hold up every run for half a second
         while not requested.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
+from coladlm.garbage_collection import collect_seldom
 from coladlm.latent import reference_cloud
 from coladlm.latent.projection import UMAPMap
 from coladlm.latent.reference_cloud import (
@@ -32,6 +33,8 @@ from coladlm.latent.reference_cloud import (
     with_pca,
     with_umap,
 )
+
+collect_seldom()  # before all that the tests import
 
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 STAND_IN = Path(__file__).parent / "fixtures" / "stand_in"  # for umap-learn, on the path of the process that fits

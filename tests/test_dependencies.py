@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import coladlm
 from coladlm.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +113,18 @@ def test_every_extra_is_one_that_a_sentence_names():
     declared = {name: list(requirements(OLDEST, lines)) for name, lines in PROJECT["optional-dependencies"].items()
                 if name not in NOT_INSTALLED}  # fmt: skip
     assert declared == {extra: [package] for package, extra in EXTRAS.values() if extra not in NOT_INSTALLED}
+
+
+def test_torch_comes_with_the_first_name_that_is_asked_for():
+    """A command's help needs none, and takes a twentieth of the time."""
+    seen = "import sys, coladlm, coladlm.cli; print('torch' in sys.modules, 'ColaDLM' in dir(coladlm)); "
+    done = subprocess.run([sys.executable, "-c", seen + "coladlm.ColaDLM; print('torch' in sys.modules)"], cwd=ROOT,
+                          capture_output=True, text=True, check=True, timeout=240)  # fmt: skip
+    assert done.stdout.split() == ["False", "True", "True"]
+    for name in coladlm.__all__:
+        assert getattr(coladlm, name) is not None
+    with pytest.raises(AttributeError, match="'coladlm' has no attribute 'Colour'"):
+        coladlm.Colour  # noqa: B018 - reading it is the test
 
 
 # In a Python that has none of the extras: what each part of the library says, as [status or None, stdout, stderr].

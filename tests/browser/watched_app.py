@@ -14,13 +14,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from coladlm.garbage_collection import collect_seldom  # noqa: E402  (found by the line above)
+
+collect_seldom()
+
+import torch  # noqa: E402
+
 from coladlm.baseline.transformer import Transformer  # noqa: E402
-from coladlm.networks.dit import BlockCausalDiT  # noqa: E402  (found by the line above)
+from coladlm.networks.dit import BlockCausalDiT  # noqa: E402
 from coladlm.networks.text_vae import TextVAE  # noqa: E402
 from coladlm.serve.turns import THREAD  # noqa: E402
 
