@@ -1,7 +1,8 @@
 """What processes that train together do in the tests, and how they are started.
 
 They are forked from a server that has imported torch and computed nothing: a copy of a process whose threads have
-computed may wait for ever for threads that it does not have.
+computed may wait for ever for threads that it does not have. It has also imported what the first step of a training
+would import, in every process again and for longer than all the steps take.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ import os
 import socket
 
 import torch
+import torch._dynamo
+import torch.distributed.fsdp
 from torch import nn
 
 from coladlm.baseline.transformer import TransformerConfig
