@@ -79,7 +79,7 @@ class ColaDLM:
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16",
-        or "int8", a byte a weight (see `networks/int8.py`; `rounding` says what that changes).
+        or "int8", a byte and a half a weight (see `networks/int8.py`; `rounding` says what that changes).
         progress: called with the share of the weights that have been read, in [0, 1]. form: of the sampler's steps,
         "eager", "graph" (captured and replayed), or "auto": on a GPU the faster of the two, as a short run shows.
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
@@ -89,8 +89,7 @@ class ColaDLM:
         dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim)
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
-        small = sum(p.numel() for network in (vae, dit) for p in network.parameters()) <= SMALL_PARAMETERS
-        rounding = to_int8(vae, dit, dtype, watched=small) if in_int8 else None
+        rounding = to_int8(vae, dit, dtype) if in_int8 else None
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
         model = cls(
             vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings

@@ -7,19 +7,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from .networks.compensation import watch
 from .networks.dit import BlockCausalDiT
-from .networks.int8 import SMALLEST, quantise
+from .networks.int8 import quantise
 from .networks.text_vae import TextVAE
-from .sampling.flow import NOISE_TIME
-from .sampling.plan import Plan
-from .sampling.sampler import Sampler
-from .settings import SamplerSettings
 
 PROBE_BLOCKS = 32
-# the run in which layers are watched: so many texts of so many blocks
-ROWS, BLOCKS = 16, 8
-WATCHED_RUN = SamplerSettings(steps=8, guidance=2.0, temperature=1.0, history="reencoded", stop_at_end=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,28 +55,12 @@ def _megabytes(*networks: torch.nn.Module) -> float:
     return sum(x.numel() * x.element_size() for x in tensors) / 1e6
 
 
-def _run_watched(vae: TextVAE, dit: BlockCausalDiT) -> None:
-    """Lets the networks write a little, from noise alone, while their layers look at what they get."""
-    for network in (vae, dit):
-        watch(network, SMALLEST)
-    b, d, ps = vae.config.block_size, vae.config.latent_dim, vae.config.patch_size
-    plans = [Plan(torch.zeros(0, d), torch.zeros(0, dtype=torch.long), torch.zeros(BLOCKS, b, d),
-                  torch.full((BLOCKS, b), NOISE_TIME), torch.full((BLOCKS, b * ps), -1), BLOCKS * b * ps, sequence=row)
-             for row in range(ROWS)]  # fmt: skip
-    for _ in Sampler(vae, dit, lambda _: "", (), 0).run(plans, WATCHED_RUN):
-        pass
-
-
-def to_int8(vae: TextVAE, dit: BlockCausalDiT, dtype: torch.dtype, watched: bool) -> Rounding:
-    """Puts the weights of both networks in int8 and says what that changes. dtype: that they compute in.
-
-    watched: whether the rounding makes up for its errors on what the layers get in a short run, which takes seconds
-    for a small model and too long for a large one.
+def to_int8(vae: TextVAE, dit: BlockCausalDiT, dtype: torch.dtype) -> Rounding:
+    """Rounds the weights of both networks (see `networks/int8.py`) and says what that changes. dtype: that they compute
+    in.
     """
     before = _megabytes(vae, dit)
     logits, velocity = _probe(vae, dit)
-    if watched:
-        _run_watched(vae, dit)
     for network in (vae, dit):
         quantise(network, dtype)
     after = _megabytes(vae, dit)

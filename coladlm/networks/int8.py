@@ -1,13 +1,16 @@
-"""Linear layers with weights in int8: one byte a weight, a scale for each output channel.
+"""Linear layers with weights of 12 bits: an int8 number and half a byte, a scale for each output channel.
 
-The weights are rounded to 127 steps of their channel's largest; activations keep their precision. Two ways to multiply:
+A weight is rounded to 2047 steps of its channel's largest and written as 16 * coarse + fine: an int8 number, and four
+bits of which two stand in a byte. With the coarse part alone the bundled model writes one token in forty otherwise than
+in float32, with both one in four hundred (`benchmarks/rounding.py`). Activations keep their precision. Two ways to
+multiply:
 
-- parts: an activation is written as the sum of two int8 numbers, a coarse and a fine one (15 bits together), and both
-  are multiplied at once by the int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte a weight.
+- parts: an activation is the sum of two int8 numbers as well (15 bits together), and all parts are multiplied by the
+  int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte and a half a weight.
 - widened: the weights of a layer are turned into the compute dtype for each product. Works everywhere.
 
-Which is faster depends on the processor (without int8 instructions the first is many times slower), so `choose_product`
-times both.
+Which is faster depends on the processor (without int8 instructions the first is many times slower), so
+`parts_are_faster` times both.
 """
 
 from __future__ import annotations
@@ -15,29 +18,48 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .compensation import Watched, compensated
 from .layers import Linear, gelu_tanh
 
-STEPS = 127
+STEPS = 127  # of an int8 number
+FINE = 16  # steps of the fine part of a weight in one of the coarse part
+WEIGHT_STEPS = 128 * FINE - 1
 SMALLEST = 64  # channels: layers with fewer, at the latents, stay as they are; they weigh nothing and round most
 GPU_ROWS = 32  # a GPU's int8 product wants more than 16 rows, in multiples of 8
 
 
-def quantised(weight: Tensor, moments: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Weights (out, in) -> int8 of the same shape and scales (out,), float32: weight is about scale * int8.
+class Rounded(NamedTuple):
+    """Weights (out, in): about scale * (16 * coarse + fine).
 
-    moments: (in, in), of the layer's inputs, where they are known (see `compensation.py`); else each to the nearest.
+    coarse: (out, in), int8. fine: (out, (in + 1) / 2), uint8: those of the first half of the inputs in the lower four
+    bits, those of the second in the upper ones. scale: (out,), float32.
     """
+
+    coarse: Tensor
+    fine: Tensor
+    scale: Tensor
+
+
+def rounded(weight: Tensor) -> Rounded:
+    """Weights (out, in), each to the nearest step of its channel."""
     weight = weight.float()
-    scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / STEPS
-    if moments is not None:
-        return compensated(weight, scale, moments, STEPS).to(torch.int8), scale
-    return (weight / scale[:, None]).round_().to(torch.int8), scale
+    scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / WEIGHT_STEPS
+    steps = (weight / scale[:, None]).round_().to(torch.int16)
+    coarse = steps >> 4  # downwards, so that what is left is not negative
+    fine = F.pad((steps - FINE * coarse).to(torch.uint8), (0, steps.shape[1] % 2))
+    lower, upper = fine.chunk(2, 1)
+    return Rounded(coarse.to(torch.int8), lower | upper << 4, scale)
+
+
+def fine_part(weight: Rounded) -> Tensor:
+    """The fine parts (out, in), int8, from 0 to 15."""
+    both = torch.cat((weight.fine & 15, weight.fine >> 4), 1)
+    return both[:, : weight.coarse.shape[1]].view(torch.int8)
 
 
 def in_parts(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,20 +73,23 @@ def in_parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat((coarse, fine)).to(torch.int8), scale
 
 
-def product_of_parts(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """x (rows, in) times the int8 weights (out, in), float32."""
+def product_of_parts(x: Tensor, weight: Rounded) -> Tensor:
+    """x (rows, in) times the weights, (rows, out), float32."""
     parts, row_scale = in_parts(x.float())
     count = len(parts)
     if x.device.type == "cuda" and (count < GPU_ROWS or count % 8):
         parts = F.pad(parts, (0, 0, 0, max(GPU_ROWS, -(-count // 8) * 8) - count))
-    out = torch._int_mm(parts, weight.t())[:count].float()
+    # whole numbers in float32 from here on: sixteen times the first would not fit into 32 bits for a wide layer
+    fine = torch._int_mm(parts, fine_part(weight).t())
+    out = torch._int_mm(parts, weight.coarse.t()).float().mul_(FINE).add_(fine)[:count]
     coarse, fine = out.chunk(2)
-    return coarse.add_(fine, alpha=1 / (2 * STEPS)).mul_(row_scale).mul_(scale)
+    return coarse.add_(fine, alpha=1 / (2 * STEPS)).mul_(row_scale).mul_(weight.scale)
 
 
-def product_widened(x: Tensor, weight: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def product_widened(x: Tensor, weight: Rounded, dtype: torch.dtype = torch.float32) -> Tensor:
     """The same with the weights in the compute dtype."""
-    return F.linear(x.to(dtype), weight.to(dtype)).mul_(scale.to(dtype))
+    wide = weight.coarse.to(dtype).mul_(FINE).add_(fine_part(weight))
+    return F.linear(x.to(dtype), wide).mul_(weight.scale.to(dtype))
 
 
 @functools.cache
@@ -72,16 +97,16 @@ def parts_are_faster(device: str, dtype: torch.dtype, width: int = 1024, rows: i
     """Whether int8 products exist on this device, compute what they should, and take less time."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(rows, width, generator=draw).to(device)
-    weight, scale = quantised(torch.randn(width, width, generator=draw).to(device))
-    wanted = product_widened(x, weight, scale)
+    weight = rounded(torch.randn(width, width, generator=draw).to(device))
+    wanted = product_widened(x, weight)
     try:
-        found = product_of_parts(x, weight, scale)
+        found = product_of_parts(x, weight)
     except (RuntimeError, AttributeError, NotImplementedError):  # no such operator in this torch, or no kernel
         return False
     if float((found - wanted).abs().max()) > 1e-2 * float(wanted.abs().max()):
         return False
-    parts = _seconds(lambda: product_of_parts(x, weight, scale), device)
-    return parts < _seconds(lambda: product_widened(x, weight, scale, dtype), device)
+    parts = _seconds(lambda: product_of_parts(x, weight), device)
+    return parts < _seconds(lambda: product_widened(x, weight, dtype), device)
 
 
 def _seconds(product: Callable[[], Tensor], device: str, times: int = 5) -> float:
@@ -98,23 +123,28 @@ def _seconds(product: Callable[[], Tensor], device: str, times: int = 5) -> floa
 
 
 class Int8Linear(nn.Module):
-    """A `layers.Linear` whose weights are int8. Takes its input in any dtype and answers in the compute dtype."""
+    """A `layers.Linear` with rounded weights. Takes its input in any dtype and answers in the compute dtype.
 
-    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype, moments: Tensor | None = None) -> None:
+    weight, fine, scale: see `Rounded`; the first is the parameter, so that a model has as many as before.
+    """
+
+    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        weight, scale = quantised(layer.weight.detach(), moments)
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        coarse, fine, scale = rounded(layer.weight.detach())
+        self.weight = nn.Parameter(coarse, requires_grad=False)
+        self.register_buffer("fine", fine)
         self.register_buffer("scale", scale)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.in_two_parts, self.dtype = in_two_parts, dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, scale = x.reshape(-1, self.in_features), self.get_buffer("scale")
+        rows = x.reshape(-1, self.in_features)
+        weight = Rounded(self.weight, self.get_buffer("fine"), self.get_buffer("scale"))
         if self.in_two_parts:
-            out = product_of_parts(rows, self.weight, scale).to(self.dtype)
+            out = product_of_parts(rows, weight).to(self.dtype)
         else:
-            out = product_widened(rows, self.weight, scale, self.dtype)
+            out = product_widened(rows, weight, self.dtype)
         out = out if self.bias is None else out.add_(self.bias)
         return out.unflatten(0, x.shape[:-1])
 
@@ -125,16 +155,15 @@ class Int8Linear(nn.Module):
 
 @torch.no_grad()
 def quantise(network: nn.Module, dtype: torch.dtype) -> None:
-    """Puts the weights of the network's linear layers in int8, one after the other, the rest in `dtype` (norms in
-    float32, as they are). A layer that was watched makes up for its errors.
+    """Rounds the weights of the network's linear layers, one after the other; the rest is in `dtype` (norms in float32,
+    as they are).
     """
-    for name, module in list(network.named_modules()):
-        layer, moments = (module.layer, module.moments) if isinstance(module, Watched) else (module, None)
-        if not isinstance(layer, Linear) or name.endswith(".layer"):
+    for name, layer in list(network.named_modules()):
+        if not isinstance(layer, Linear):
             continue
         if min(layer.in_features, layer.out_features) < SMALLEST:
             layer.to(dtype)
             continue
         parent, _, child = name.rpartition(".")
         in_two_parts = parts_are_faster(str(layer.weight.device), dtype)
-        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype, moments))
+        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype))

@@ -1,24 +1,28 @@
 """Weights in int8: near the products of the weights they were, in both ways to multiply, whatever the processor has."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 
+from coladlm import BlockDone, ColaDLM
 from coladlm.networks import int8
-from coladlm.networks.compensation import Watched, watch
 from coladlm.networks.int8 import (
+    FINE,
     SMALLEST,
     Int8Linear,
+    Rounded,
+    fine_part,
     in_parts,
     parts_are_faster,
     product_of_parts,
     product_widened,
     quantise,
-    quantised,
+    rounded,
 )
 from coladlm.networks.layers import Linear, gelu_tanh
-from coladlm.rounding import to_int8
+from coladlm.rounding import Rounding, to_int8
 
 WIDTH = 128
 
@@ -29,12 +33,20 @@ def layer() -> Linear:
     return Linear(WIDTH, 2 * WIDTH).requires_grad_(False)
 
 
-def test_a_weight_is_off_by_half_a_step_at_most():
-    weight = torch.randn(7, 50) * torch.logspace(-3, 2, 7)[:, None]
-    numbers, scale = quantised(weight)
-    assert numbers.dtype == torch.int8
-    assert ((numbers * scale[:, None] - weight).abs() <= 0.5001 * scale[:, None]).all()
-    assert not quantised(torch.zeros(2, 3))[0].any()
+def value(weight: Rounded) -> torch.Tensor:
+    return (FINE * weight.coarse.double() + fine_part(weight)) * weight.scale[:, None]
+
+
+@pytest.mark.parametrize("inputs", [50, 51])
+def test_a_weight_is_off_by_half_a_step_at_most(inputs):
+    weight = torch.randn(7, inputs) * torch.logspace(-3, 2, 7)[:, None]
+    made = rounded(weight)
+    assert (made.coarse.dtype, made.fine.dtype) == (torch.int8, torch.uint8)
+    assert made.fine.shape == (7, (inputs + 1) // 2)
+    torch.testing.assert_close(made.scale, weight.abs().amax(1) / 2047)
+    assert ((value(made) - weight).abs() <= 0.5001 * made.scale[:, None]).all()
+    torch.testing.assert_close(value(made).abs().amax(1).float(), weight.abs().amax(1))  # the largest stays as it is
+    assert not value(rounded(torch.zeros(2, 3))).any()
 
 
 def test_two_parts_of_an_activation_leave_next_to_nothing_out():
@@ -46,12 +58,18 @@ def test_two_parts_of_an_activation_leave_next_to_nothing_out():
 
 
 def test_both_products_are_that_of_the_rounded_weights(layer):
-    weight, scale = quantised(layer.weight)
+    weight = rounded(layer.weight)
     for rows in (1, 9, 40):
         x = torch.randn(rows, WIDTH)
-        wanted = x.double() @ (weight.double() * scale.double()[:, None]).T
-        torch.testing.assert_close(product_widened(x, weight, scale).double(), wanted, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(product_of_parts(x, weight, scale).double(), wanted, atol=2e-3, rtol=1e-3)
+        wanted = x.double() @ value(weight).T
+        torch.testing.assert_close(product_widened(x, weight).double(), wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(product_of_parts(x, weight).double(), wanted, atol=2e-3, rtol=1e-3)
+
+
+def test_the_largest_sums_of_a_wide_layer_do_not_overflow():
+    weight = rounded(torch.ones(16, 1 << 14))
+    x = torch.ones(16, 1 << 14)
+    torch.testing.assert_close(product_of_parts(x, weight), torch.full((16, 16), float(1 << 14)), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("in_two_parts", [True, False])
@@ -60,16 +78,18 @@ def test_a_layer_answers_as_the_one_it_was_made_of(in_two_parts, bias):
     torch.manual_seed(3)
     layer = Linear(WIDTH, 2 * WIDTH, bias=bias).requires_grad_(False)
     made, x = Int8Linear(layer, in_two_parts, torch.float32), torch.randn(2, 3, WIDTH)
-    assert (made(x) - layer(x)).norm() < 0.01 * layer(x).norm()
+    # a weight is off by a step over the root of 12, and their largest is not six times as large as they spread
+    assert (made(x) - layer(x)).norm() < 6 / 2047 / 12**0.5 * layer(x).norm()
     torch.testing.assert_close(made.gelu_tanh(x), gelu_tanh(made(x)))
     assert made(x.bfloat16()).dtype == torch.float32
 
 
-def test_a_weight_takes_a_byte_and_small_layers_stay(layer):
+def test_a_weight_takes_a_byte_and_a_half_and_small_layers_stay(layer):
     network = torch.nn.ModuleDict({"large": layer, "small": Linear(SMALLEST - 1, WIDTH).requires_grad_(False)})
     parameters = sum(p.numel() for p in network.parameters())
     quantise(network, torch.float32)
-    assert network["large"].weight.dtype == torch.int8
+    large = network["large"]
+    assert sum(x.nbytes for x in (large.weight, large.fine)) == 1.5 * WIDTH * 2 * WIDTH
     assert network["small"].weight.dtype == torch.float32
     assert sum(p.numel() for p in network.parameters()) == parameters
 
@@ -85,35 +105,32 @@ def test_a_product_that_does_not_exist_or_is_wrong_is_not_used(monkeypatch):
     parts_are_faster.cache_clear()
 
 
-def test_a_rounding_that_makes_up_for_its_errors_is_nearer_on_the_inputs_that_were_seen():
-    torch.manual_seed(5)
-    layer = Linear(WIDTH, 2 * WIDTH, bias=False).requires_grad_(False)
-    inputs = torch.randn(500, 20) @ torch.randn(20, WIDTH)  # few directions, as activations have
-    watched = Watched(layer)
-    torch.testing.assert_close(watched(inputs), layer(inputs))
-    torch.testing.assert_close(watched.moments, inputs.T @ inputs)
-    nearest, made = (Int8Linear(layer, False, torch.float32, m) for m in (None, watched.moments))
-    errors = [(other(inputs) - layer(inputs)).norm() for other in (nearest, made)]
-    assert errors[1] < 0.5 * errors[0]
-    unseen = Int8Linear(layer, False, torch.float32, torch.zeros(WIDTH, WIDTH))
-    assert torch.equal(unseen.weight, nearest.weight)
-
-
-def test_watched_layers_are_put_in_place_and_replaced():
-    network = torch.nn.Sequential(Linear(WIDTH, WIDTH), Linear(WIDTH, 4)).requires_grad_(False)
-    watch(network, SMALLEST)
-    assert [type(layer) for layer in network] == [Watched, Linear]
-    network(torch.randn(300, WIDTH))
-    quantise(network, torch.float32)
-    assert [type(layer) for layer in network] == [Int8Linear, Linear]
-
-
-def test_what_int8_changes_is_said(bundled):
+@pytest.fixture(scope="module")
+def small(bundled) -> tuple[ColaDLM, Rounding]:
+    """The bundled model in int8, and what is said of that."""
     vae, dit = copy.deepcopy(bundled.vae), copy.deepcopy(bundled.dit)
-    rounding = to_int8(vae, dit, torch.float32, watched=False)
+    rounding = to_int8(vae, dit, torch.float32)
+    return ColaDLM(vae, dit, bundled.tokenizer, bundled.defaults, openings=bundled.openings), rounding
+
+
+def test_the_bundled_model_takes_less_than_half_of_its_memory_and_what_changes_is_said(small):
+    rounding = small[1]
     before, after = rounding.megabytes
-    assert after < 0.4 * before
-    assert 0 < rounding.logits < 0.05 * rounding.spread
-    assert rounding.tokens > 0.97
-    assert 0 < rounding.velocity < 0.05
+    assert after < 0.5 * before
+    assert 0 < rounding.logits < 0.005 * rounding.spread
+    assert rounding.tokens > 0.99
+    assert 0 < rounding.velocity < 0.005
     assert f"{after:.0f} MB of weights in place of {before:.0f}" in str(rounding)
+
+
+def test_it_writes_the_tokens_of_float32(bundled, small):
+    """What is promised is that 99 % of tokens are the same. Of 64 tokens with that chance each, five or more are not in
+    one of two thousand such tests.
+    """
+    tokens = bundled.block_size * bundled.patch_size
+    settings = dataclasses.replace(bundled.defaults, temperature=0.0, stop_at_end=False, max_new_tokens=tokens)
+    wrote = [list(model.sample(bundled.openings, settings))[-2] for model in (bundled, small[0])]
+    assert all(isinstance(event, BlockDone) for event in wrote)
+    same = wrote[0].token_ids == wrote[1].token_ids
+    assert same.numel() == 64
+    assert (~same).sum() < 5
