@@ -52,6 +52,38 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps)
 
 
+class StackedNorms:
+    """Weights and biases of two LayerNorms beside each other, made once, and again when one of them was replaced, moved
+    or written to.
+
+    What it was made of is kept, so that no other tensor can come to lie at its address.
+    """
+
+    def __init__(self) -> None:
+        self.key: list[tuple[int, int]] | None = None
+
+    def __call__(self, one: LayerNorm, other: LayerNorm) -> tuple[Tensor, Tensor]:
+        """Weights and biases, each (2, 1, channels). Where gradients are wanted they are made anew and pass them on."""
+        parameters = (one.weight, other.weight, one.bias, other.bias)
+        if torch.is_grad_enabled() or any(parameter.is_inference() for parameter in parameters):
+            return self._stacked(parameters)
+        key = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        if self.key != key:
+            self.sources = [parameter.detach() for parameter in parameters]
+            self.made = self._stacked(parameters)
+            self.key = key
+        return self.made
+
+    def __deepcopy__(self, memo: dict[int, object]) -> StackedNorms:
+        """A copy of the layer has other parameters."""
+        return StackedNorms()
+
+    @staticmethod
+    def _stacked(parameters: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        weights, biases = torch.stack(parameters).view(2, 2, 1, -1).unbind(0)
+        return weights, biases
+
+
 # rotary embeddings
 
 
@@ -77,7 +109,7 @@ def rotary_pairs(positions: Tensor, head_dim: int, channels: int, theta: float) 
 
 
 def rotate_pairs(x: Tensor, factors: Tensor) -> Tensor:
-    """Rotates neighbouring pairs of channels (the DiT's form). x: (..., n, heads, head_dim), float32."""
+    """Rotates neighbouring pairs of channels (the DiT's form). x: (..., head_dim), float32."""
     return torch.view_as_real(torch.view_as_complex(x.view(*x.shape[:-1], -1, 2)) * factors).flatten(-2)
 
 

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from coladlm.checkpoint import find_checkpoint, load_networks
 from coladlm.networks.config import DiTConfig
 from coladlm.networks.dit import BlockCausalDiT, ModulationTable
-from coladlm.networks.layers import KVCache, attend_under, block_causal_mask
+from coladlm.networks.layers import KVCache, Linear, attend_under, block_causal_mask
 
 SMALL = {
     "txt_in_channels": 4, "txt_out_channels": 4, "txt_dim": 20, "emb_dim": 20, "heads": 3, "head_dim": 8, "rope_dim": 6,
@@ -223,3 +224,69 @@ def test_bfloat16_weights_give_nearly_the_answers_of_float32(golden_folder, gold
     v = dit(golden["velocity.0.z"][None], golden["velocity.0.t"][None])[0]
     assert v.dtype == torch.float32
     assert (v - golden["velocity.0.v"]).norm() / golden["velocity.0.v"].norm() < 0.03
+
+
+# where launches cost more than what they compute
+
+
+def random_qkv(dit: BlockCausalDiT, dtype: torch.dtype) -> Tensor:
+    return torch.randn(2, 5, 3, dit.config.heads, dit.config.head_dim).to(dtype)
+
+
+def test_queries_and_keys_turned_at_once_are_those_turned_one_by_one():
+    dit = small_dit()
+    msa, qkv, rope = dit.layers[0].msa, random_qkv(dit, torch.float32), dit.rope(torch.arange(10).view(2, 5))
+    for one, both in zip(msa._turned(qkv, rope), msa._turned_at_once(qkv, rope), strict=True):
+        torch.testing.assert_close(both, one)
+
+
+def test_in_bfloat16_they_are_rounded_twice_and_no_more():
+    """Once as they come out of the norm, where the rotation adds up the errors of a pair, and once at the end."""
+    dit = small_dit()
+    msa, qkv, rope = dit.layers[0].msa, random_qkv(dit, torch.bfloat16), dit.rope(torch.arange(5))
+    half = torch.finfo(torch.bfloat16).eps / 2
+    for part, norm, found in zip((0, 1), (msa.norm_q, msa.norm_k), msa._turned_at_once(qkv, rope), strict=True):
+        x = qkv[:, :, part].double()
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+        x = x * norm.weight.double()
+        exact = torch.view_as_real(torch.view_as_complex((x + norm.bias).unflatten(-1, (-1, 2))) * rope).flatten(-2)
+        pairs = x.abs().unflatten(-1, (-1, 2)).sum(-1).repeat_interleave(2, -1)
+        assert found.dtype == torch.bfloat16
+        assert ((found.double() - exact).abs() <= half * (1 + half) * (pairs + exact.abs()) + 1e-5).all()
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators that are neither views nor room for results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
+        self.count += not is_view and "empty" not in func.__name__ and "_unsafe_view" not in func.__name__
+        return func(*args, **(kwargs or {}))
+
+
+def launches(layers: int) -> int:
+    dit = small_dit(num_layers=layers)
+    for module in dit.modules():
+        if isinstance(module, Linear):
+            module.bfloat16()
+    cache = KVCache(layers, 3, 8, 3, torch.zeros(1, dtype=torch.long), 3, torch.bfloat16, "cpu")
+    cache.place(0, 3)
+    z, rope, modulations = torch.randn(1, 3, 4), dit.rope(torch.arange(3)), dit.modulations(torch.zeros(1)).at(0)
+    with torch.no_grad():  # and not in inference mode, where the mode sees operators before they are taken apart
+        dit.hidden(z, modulations, rope, cache)  # makes what is made once
+        with Launches() as seen:
+            dit.hidden(z, modulations, rope, cache)
+    return seen.count
+
+
+def test_a_layer_in_bfloat16_takes_eighteen_launches():
+    """Norms 3, conversions 3, products 4, weights of norms and rotation 2, cache 2, attention, GELU, gates 2."""
+    assert launches(3) - launches(2) == 18

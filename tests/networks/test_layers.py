@@ -1,5 +1,6 @@
 """Rotary embeddings, masks, attention and the key-value cache, each against its definition."""
 
+import copy
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from coladlm.networks.layers import (
     KVCache,
     LayerNorm,
     Linear,
+    StackedNorms,
     attention,
     block_causal_mask,
     gelu_tanh,
@@ -120,3 +122,39 @@ def test_gelu_is_its_definition_with_and_without_gradients():
     with torch.inference_mode():
         torch.testing.assert_close(gelu_tanh(x), wanted, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(gelu_tanh(x.double()), torch.nn.functional.gelu(x.double(), approximate="tanh"))
+
+
+def norms() -> tuple[LayerNorm, LayerNorm]:
+    torch.manual_seed(2)
+    made = LayerNorm(6), LayerNorm(6)
+    for parameter in (*made[0].parameters(), *made[1].parameters()):
+        torch.nn.init.normal_(parameter)
+    return made
+
+
+def test_stacked_norms_follow_their_norms():
+    one, other = norms()
+    stacked = StackedNorms()
+    with torch.no_grad():
+        weights, biases = stacked(one, other)
+        assert torch.equal(weights[:, 0], torch.stack((one.weight, other.weight)))
+        assert torch.equal(biases[:, 0], torch.stack((one.bias, other.bias)))
+        assert stacked(one, other)[0] is weights
+        one.weight.mul_(2)
+        assert torch.equal(stacked(one, other)[0][0, 0], one.weight)
+        other.load_state_dict({"weight": torch.ones(6), "bias": torch.zeros(6)}, assign=True)
+        assert torch.equal(stacked(one, other)[0][1, 0], torch.ones(6))
+        one.double()
+        assert stacked(one, other.double())[0].dtype == torch.float64
+    assert copy.deepcopy(stacked).key is None
+
+
+def test_stacked_norms_pass_gradients_on():
+    one, other = norms()
+    stacked = StackedNorms()
+    with torch.no_grad():
+        stacked(one, other)
+    weights, biases = stacked(one, other)
+    (weights.sum() + 2 * biases.sum()).backward()
+    assert torch.equal(other.weight.grad, torch.ones(6))
+    assert torch.equal(one.bias.grad, torch.full((6,), 2.0))
