@@ -6,7 +6,7 @@ import html
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from coladlm.checkpoint import BUNDLED
 from coladlm.evaluate.speed import Speed, quick_speed
 from coladlm.hardware.devices import gpu_bytes, software
 from coladlm.serve import ClosingError, Scheduler, Waiting
+from coladlm.serve.threads import set_threads
 
 from ..components import ProgressLine
 from ..components.progress_line import progress_value
@@ -161,9 +162,13 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         yield gr.skip(), progress_value("error", message=note)
         return
     begun = time.perf_counter()
-    loading = resident.load(
-        path, lambda path, progress: ColaDLM.from_pretrained(path, device=device, dtype=dtype, progress=progress)
-    )
+
+    def read(path: str, progress: Callable[[float], None]) -> ColaDLM:
+        model = ColaDLM.from_pretrained(path, device=device, dtype=dtype, progress=progress)
+        set_threads(model)
+        return model
+
+    loading = resident.load(path, read)
     if loading.path != path:
         yield gr.skip(), progress_value("error", message="Another model is being loaded: try again when it is there.")
         return
@@ -227,7 +232,8 @@ def facts_html(model: ColaDLM) -> str:
     """What is loaded, as HTML."""
     vae, dit = model.vae.config, model.dit.config
     sizes = [sum(p.numel() for p in network.parameters()) for network in (model.vae, model.dit)]
-    weights = sum(p.numel() * p.element_size() for network in (model.vae, model.dit) for p in network.parameters())
+    tensors = [x for network in (model.vae, model.dit) for x in (*network.parameters(), *network.buffers())]
+    weights = sum(x.numel() * x.element_size() for x in tensors)
     start = model.defaults
     rows = [
         ("Model", "the bundled one" if model.name == "bundled" else model.name or "unnamed"),

@@ -48,14 +48,17 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
     return torch.bfloat16 if 1.5 * bfloat16 < float32 else torch.float32
 
 
-def choose_threads(parameters: int, device: torch.device) -> int:
+def choose_threads(parameters: int, device: torch.device, most: int | None = None) -> int:
     """With how many threads of torch a program that does other things as well begins; `threads.py` finds out the rest.
 
     A small network on a CPU gets one. Two threads that spin while they wait for each other, hundreds of times a step,
     save a fifth of a step on an idle machine of two cores; where a browser or a server wants one of the cores, a step
-    takes ten times as long. Two that sleep meanwhile are slower than one anywhere. See `benchmarks/sampler.py`.
+    takes ten times as long. Two that sleep meanwhile are slower than one anywhere. See `benchmarks/sampler.py`. Others
+    get `most`, or as many as torch has if absent.
     """
-    return 1 if device.type == "cpu" and parameters <= SMALL_PARAMETERS else torch.get_num_threads()
+    if device.type == "cpu" and parameters <= SMALL_PARAMETERS:
+        return 1
+    return torch.get_num_threads() if most is None else most
 
 
 def gpu_bytes(device: torch.device) -> int | None:

@@ -82,15 +82,18 @@ class _Choice:
 
 
 class ThreadTuner:
-    """Sets the number of threads of the calling thread's operators before each step, as it has measured.
+    """Sets the number of threads of the calling thread's operators before each step, as it has measured. Models that
+    take turns in one thread have each a tuner, so none relies on the number that it has set.
 
-    counts: those to choose from. start: with which it begins. apply, clock, processor: for tests.
+    counts: those to choose from. start: with which it begins. apply, clock, processor, in_force: for tests.
     """
 
     def __init__(self, counts: Sequence[int], start: int, apply: Callable[[int], None] = torch.set_num_threads,
                  clock: Callable[[], float] = time.perf_counter,
-                 processor: Callable[[], float] = time.thread_time) -> None:  # fmt: skip
+                 processor: Callable[[], float] = time.thread_time,
+                 in_force: Callable[[], int] = torch.get_num_threads) -> None:  # fmt: skip
         self.counts, self.count, self.apply, self.clock, self.processor = sorted(counts), start, apply, clock, processor
+        self.in_force = in_force
         self.choices: dict[int, _Choice] = {}
 
     @contextlib.contextmanager
@@ -101,9 +104,9 @@ class ThreadTuner:
         if choice is None:
             choice = self.choices[size] = _Choice(self.counts, self.count)
             choice.try_all()
-        if choice.count != self.count:
+        if choice.count != self.in_force():
             self.apply(choice.count)
-            self.count = choice.count
+        self.count = choice.count
         begun, worked = self.clock(), self.processor()
         yield
         now, worked = self.clock(), self.processor() - worked

@@ -59,3 +59,4 @@ def test_a_small_network_gets_one_thread_and_a_large_one_all():
     assert choose_threads(SMALL_PARAMETERS, CPU) == 1
     assert choose_threads(SMALL_PARAMETERS + 1, CPU) == torch.get_num_threads()
     assert choose_threads(1, torch.device("cuda")) == torch.get_num_threads()
+    assert choose_threads(SMALL_PARAMETERS + 1, CPU, 5) == 5

@@ -13,7 +13,8 @@ class Machine:
         self.seconds, self.now, self.threads, self.used = seconds, 0.0, start, []
         self.worked = 0.0  # processor time
         self.share = 1.0  # of a core that the thread gets
-        self.tuner = ThreadTuner(list(seconds), start, self.use, lambda: self.now, lambda: self.worked)
+        self.tuner = ThreadTuner(list(seconds), start, self.use, lambda: self.now, lambda: self.worked,
+                                 lambda: self.threads)  # fmt: skip
 
     def use(self, threads: int) -> None:
         self.threads = threads
@@ -97,6 +98,15 @@ def test_small_and_large_steps_have_each_their_own_number():
     machine.seconds = {1: 0.010, 2: 0.020}
     machine.steps(1, rows=1)
     assert machine.threads == 1
+
+
+def test_models_that_take_turns_have_each_their_own_number():
+    fast, slow = Machine({1: 0.010, 2: 0.020}), Machine({1: 0.100, 2: 0.060})
+    for machine in (fast, slow):
+        machine.steps(20)
+    fast.threads = slow.threads  # the number is the thread's, whichever tuner has set it
+    fast.steps(1)
+    assert (slow.used[-1], fast.used[-1]) == (2, 1)
 
 
 def test_counts():

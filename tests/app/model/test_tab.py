@@ -16,6 +16,7 @@ from app.shared.resident import Resident
 from app.shared.trace_store import TraceStore
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import RecipeError
+from coladlm.serve import threads
 
 from ..viewing import Viewer, controls_of
 
@@ -111,6 +112,17 @@ def test_another_model_takes_the_place_and_a_run_keeps_its_own(model, golden_fol
     for frame in running:
         parts |= frame
     assert parts["strip"]["state"] == "done"
+
+
+def test_a_model_that_is_loaded_has_its_number_of_threads_found_out(model, golden_folder, monkeypatch):
+    monkeypatch.setattr(threads, "most_threads", lambda: 2)
+    monkeypatch.setattr(threads.torch, "set_num_threads", lambda count: None)  # those of the tests stay
+    resident = Resident(model, may_load=True)
+    list(load_model(resident, str(golden_folder), True, device="cpu"))
+    tuner = resident.model.sampler.threads
+    assert resident.model is not model
+    assert tuner is not None and tuner is not model.sampler.threads
+    assert (tuner.counts, tuner.count) == ([1, 2], 1)
 
 
 def test_the_share_that_is_read_grows_to_one(golden_folder):
