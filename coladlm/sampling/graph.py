@@ -185,7 +185,8 @@ class StepGraph:
             after = flow.advance(z, mean, t, t_next, scale)
         torch.stack((z, v, conditional, unconditional, after), out=buffers.out)
         buffers.z.copy_(after)
-        buffers.counter.add_(1)
+        # a capture runs the step where the last block has left the counter, more than once on a GPU: never past the end
+        buffers.counter.add_(1).remainder_(form.steps)
 
     def _velocity(self, z: Tensor, evaluation: int) -> tuple[Tensor, Tensor, Tensor]:
         """(guided) velocity, conditional and unconditional at this evaluation of the step; the last two are the first

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.latent import lay_out
 from coladlm.latent.invert import text_plan
-from coladlm.sampling.capture import tape
+from coladlm.sampling.capture import WARM_UP, tape
 from coladlm.sampling.form import choose_form
-from coladlm.sampling.graph import GraphEngine
+from coladlm.sampling.graph import LEAST_HISTORY, GraphEngine
 from coladlm.sampling.shared_run import SharedRun
 
 PROMPTS = ["Once upon a time there was", "The", "A little girl", "One day he said to the cat: come and"]
@@ -98,6 +98,23 @@ def test_a_form_is_captured_once_and_replayed_in_every_later_run(model, graphs):
         model.generate(PROMPTS[:3], dataclasses.replace(SHORT, seed=seed, guidance=3.0))
     assert graphs.captures == captures
     assert graphs.replays == (1 + runs) * replays
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_longer_history_is_captured_where_the_last_block_has_ended(model, monkeypatch, steps):
+    """The buffers have room for a power of two of steps, and a GPU runs a step some times before it captures it."""
+
+    def warmed_up(function):
+        for _ in range(WARM_UP):
+            function()
+        return tape(function)
+
+    monkeypatch.setattr(model.sampler, "graphs", GraphEngine(model.dit, warmed_up))
+    tokens = (LEAST_HISTORY + 2) * model.block_size * model.patch_size
+    settings = dataclasses.replace(SHORT, steps=steps, max_new_tokens=tokens, stochasticity=0.5)
+    check(list(model.sample(PROMPTS[:1], settings)), eager(model, PROMPTS[:1], settings))
+    histories = {form.history for form in model.sampler.graphs._graphs}
+    assert len(histories) > 1
 
 
 def test_a_step_is_two_calls_of_the_host(model, graphs):
