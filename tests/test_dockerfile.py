@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
-from tests.app.api.server_process import free_port
+from tests.app.api.server_process import free_port, opened
 
 ROOT = Path(__file__).parents[1]
 HOME = "/home/reader"
@@ -101,25 +100,11 @@ def test_its_entry_point_serves_the_page_and_its_health_check_sees_that(image):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables, "GRADIO_SERVER_PORT": port}
     environment.pop("PYTHONPATH", None)
     command = [sys.executable, *json.loads(of("ENTRYPOINT")[0])[1:]]
-    process = subprocess.Popen(command, cwd=image, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True)  # fmt: skip
-    said = []
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("Open "):
-                break
-        else:
-            pytest.fail(f"it ended: {''.join(said)}")
+    with opened(command, image, environment) as address:
         (check,) = of("HEALTHCHECK")
         options, _, words = check.partition(" CMD ")
         assert options == "--start-period=120s"
         checked = [sys.executable, *(word.replace("7860", port) for word in json.loads(words)[1:])]
         assert subprocess.run(checked, timeout=60).returncode == 0
-        assert "Cola-DLM Explorer" in httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text
-    finally:
-        process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, rest
+        assert "Cola-DLM Explorer" in httpx.get(address, timeout=60).text
     assert subprocess.run(checked, timeout=60, capture_output=True).returncode != 0  # nobody there any more

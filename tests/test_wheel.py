@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from coladlm import SamplerSettings
+from tests.app.api.server_process import opened
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("app", "assets", "coladlm", "LICENSE", "NOTICE", "README.md", "pyproject.toml", "setup.py")
@@ -78,27 +78,10 @@ def test_its_script_opens_the_page_and_the_api(away):
     """`coladlm` itself, which is not on the path of a folder that pip filled with --target."""
     folder, environment = away
     script = Path(environment["PYTHONPATH"]) / "bin" / "coladlm"
-    process = subprocess.Popen(
-        [sys.executable, str(script), "serve", "--port", "0", "--device", "cpu", "--grace", "0"],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    said = []
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("Open "):
-                break
-        else:
-            pytest.fail(f"it ended: {''.join(said)}")
-        address = said[-1].split()[1]
+    command = [sys.executable, str(script), "serve", "--port", "0", "--device", "cpu", "--grace", "0"]
+    with opened(command, folder, environment) as address:
         page = httpx.get(address, timeout=60)
         assert page.status_code == 200 and "Cola-DLM Explorer" in page.text
         body = {"prompt": "Once upon a time", "max_tokens": 4, "steps": 1, "seed": 1}
         answer = httpx.post(f"{address}/v1/completions", json=body, timeout=60).json()
         assert answer["model"] == "bundled" and answer["usage"]["completion_tokens"] == 4
-    finally:
-        process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, rest
-    assert "Traceback" not in "".join(said) + rest

@@ -1,13 +1,15 @@
-"""`python app.py` as a process of its own."""
+"""Programs that serve, each as a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -25,12 +27,34 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+@contextlib.contextmanager
+def opened(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address at which a command says that it has opened. It is asked to end, and has to do so without a fault."""
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)  # fmt: skip
+    said: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("Open "):
+                break
+        else:
+            pytest.fail(f"it ended: {''.join(said)}")
+        yield said[-1].split()[1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert "Traceback" not in "".join(said) + rest
+
+
 # One client for what is asked again and again: each new one reads all certificates of the machine, for 30 ms.
 CLIENT = httpx.Client(timeout=PATIENCE)
 
 
 class Server:
-    """A process of app.py with the small random checkpoint."""
+    """`python app.py` with the small random checkpoint."""
 
     def __init__(self, folder: Path, checkpoint: Path, *options: str, **environment: str) -> None:
         port = free_port()
