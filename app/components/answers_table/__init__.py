@@ -14,6 +14,7 @@ class AnswersTable(OwnHTML):
     """Shows the value made by `answers_value`, nothing for None."""
 
     FILE = "answers_table"
+    SCRIPTS = ("table_cells.js", "answers_table/answers_table.js")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)

@@ -1,12 +1,6 @@
+/* global make, nameColumns */
 const [region, table] = ['.region', 'table'].map(name => element.querySelector(name));
 const SAID = {right: '✓ right', wrong: '✗ wrong', forming: '…'};
-
-function make(tag, text, attributes = {}) {
-  const node = document.createElement(tag);
-  node.textContent = text;
-  Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
-  return node;
-}
 
 function answer(cell) {
   const node = make('td', '');
@@ -22,9 +16,7 @@ function draw() {
   region.hidden = !v;
   if (!v) return;
   table.querySelector('caption').textContent = v.note;
-  const top = make('tr', '');
-  top.append(...['Question', 'Right would be', ...v.who].map(name => make('th', name, {scope: 'col'})));
-  table.querySelector('thead').replaceChildren(top);
+  nameColumns(table, make('th', 'Question', {scope: 'col'}), ['Right would be', ...v.who]);
   table.querySelector('tbody').replaceChildren(...v.rows.map(([asked, right, cells]) => {
     const row = make('tr', ''), head = make('th', '', {scope: 'row'}), wanted = make('td', '');
     head.append(make('code', asked, {dir: 'ltr', translate: 'no'}));

@@ -12,6 +12,7 @@ class MeasuresTable(OwnHTML):
     """Shows the value made by `measures_value`, nothing for None."""
 
     FILE = "measures_table"
+    SCRIPTS = ("table_cells.js", "measures_table/measures_table.js")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)
