@@ -55,7 +55,7 @@ OPERATIONS: dict[str, Operation] = {
     "interpolate": Operation(interpolate.DESCRIPTION, interpolate.start_interpolate, interpolate.OPTIONS,
                              interpolate.TEXTS, lambda recipe: [""] * interpolate.waypoint_count(recipe)),
     "edit": Operation(edit.DESCRIPTION, edit.start_edit, edit.OPTIONS, edit.TEXTS,
-                      lambda recipe: [""] * recipe.variations),
+                      lambda recipe: [""] * edit.count_texts(recipe)),
     "invert": Operation(invert.DESCRIPTION, invert.start_invert, invert.OPTIONS, invert.TEXTS,
                         lambda recipe: [""] * len(recipe.texts)),
 }  # fmt: skip

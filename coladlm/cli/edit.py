@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 
 from ..latent import Edited
@@ -16,6 +17,7 @@ EXAMPLES = """\
 examples:
   python -m coladlm edit "The little dog ran home." --words "little dog" --candidates 4
   python -m coladlm edit "Tom was very happy." --start 3 --end 4 --method direction --direction happy-sad
+  python -m coladlm edit "Tom was very happy." --words "very happy" --method renoise --strengths 0.3 0.5 0.7 0.9
   python -m coladlm edit "The cat sat." "A big bear ran." --method mix --start 0 --end 2 --other-end 3"""
 
 
@@ -23,14 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_operation_arguments(parser, "edit", EXAMPLES)
     parser.add_argument("--words", metavar="TEXT", help="the span by its words, in place of --start and --end")
     parser.add_argument("--candidates", type=int, default=1, metavar="N",
-                        help=f"how many, up to {MAX_VARIATIONS}; they are ranked (%(default)s)")  # fmt: skip
+                        help=f"how many of each strength, ranked; up to {MAX_VARIATIONS} (%(default)s)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     edited, status = run_operation(args, "edit", Edited, args.candidates, lambda model: _span(model, args))
     if edited is not None:
-        ranks = ", ".join(f"{candidate.row + 1} ({candidate.misfit:.3f})" for candidate in edited.candidates)
-        print(f"best fit first (velocity error, {edited.misfit_before:.3f} before): {ranks}", file=sys.stderr)
+        print(f"best fit first (velocity error, {edited.misfit_before:.3f} before):", file=sys.stderr)
+        for strength, candidates in itertools.groupby(edited.candidates, lambda candidate: candidate.strength):
+            ranks = ", ".join(f"{candidate.row + 1} ({candidate.misfit:.3f})" for candidate in candidates)
+            print(f"strength {strength:g}: {ranks}", file=sys.stderr)
         for note in edited.notes:
             print(note, file=sys.stderr)
     return status

@@ -7,14 +7,15 @@
 
 Whole blocks before the span are the prefix. In the span's blocks the other positions are pinned, latents and tokens.
 Blocks after it are not computed at all unless they may follow: nothing before them can see them. Candidates differ in
-their noise alone and run as one batch. They are ranked by how well the rest still fits: the error of the flow's
-velocity at the kept positions from the span's first block on (see fit.py for why not the decoder's likelihood).
+their noise alone and run as one batch. Several strengths run in it too, each with the same noises, so that a candidate
+changes with the strength alone. Candidates are ranked by how well the rest still fits: the error of the flow's velocity
+at the kept positions from the span's first block on (see fit.py for why not the decoder's likelihood).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from .waypoints import stretch
 
 METHODS = ("anew", "renoise", "direction", "mix", "component")
 MAX_SPAN = 512  # tokens that an edit writes at once
+MAX_STRENGTHS = 16  # in one batch
 MAX_FIT = 128  # latents after the span that are checked for whether they still fit
 STRENGTHS = {"anew": (1.0, 0, 1), "renoise": (0.5, 0, 1), "direction": (1.0, -4, 4), "mix": (0.5, 0, 1),
              "component": (1.0, -4, 4)}  # default, low, high  # fmt: skip
@@ -47,6 +49,8 @@ OPTIONS = (
     Option("end", int, None, "The token after the span.", low=0),
     Option("strength", float, None, "How much; 0 changes nothing. renoise and mix: 0 to 1. direction and component: "
            "radii of the sphere, -4 to 4.", low=-4, high=4),
+    Option("strengths", float, None, "Several strengths in place of one, in one batch and each from the same noise: as "
+           "many candidates of each.", low=-4, high=4, many=(1, MAX_STRENGTHS)),
     Option("renoise", float, 0.2, "direction, mix, component: share of noise that the moved span is carried back from; "
            "0 decodes it as it is.", low=0, high=1),
     Option("follow", float, 0.0, "What comes after the span: 0 keeps it, above that it is re-noised to this share and "
@@ -67,6 +71,7 @@ TEXTS = (1, 2)
 class Candidate:
     """An edited text, row `row` of the batch. changed: for each token, does it differ from the one in its place
     before. misfit: mean squared error of the velocity per channel where the text was to be kept; less fits better.
+    strength: see OPTIONS. noise: the key of its noise; candidates with the same one differ in their strength alone.
     """
 
     row: int
@@ -74,14 +79,17 @@ class Candidate:
     token_ids: tuple[int, ...]
     changed: tuple[bool, ...]
     misfit: float
+    strength: float = 1.0
+    noise: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Edited:
     """The outcome of an edit, right before Finished.
 
-    before: token ids of the text as it was. span: the tokens that were free (whole patches). candidates: best first.
-    misfit_before: that of the text as it was, to compare with. notes: sentences for people.
+    before: token ids of the text as it was. span: the tokens that were free (whole patches). candidates: best first; of
+    several strengths, those of one after those of another. misfit_before: that of the text as it was, to compare with.
+    notes: sentences for people.
     """
 
     before: tuple[int, ...]
@@ -198,31 +206,31 @@ def run_edit(model: ColaDLM, recipe: Recipe) -> Iterator[Event | Edited]:
 def start_edit(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation `edit` (see OPTIONS): the recipe's variations are the candidates, and Edited comes before the end.
 
-    Raises RecipeError, PromptError.
+    Rows of the batch: all candidates of the first strength, then those of the next. Raises RecipeError, PromptError.
     """
     options = check_options(recipe.options, OPTIONS)
-    edit, notes = prepare(model, recipe.texts, options)
+    edits, notes = prepare(model, recipe.texts, options)
     settings = recipe.settings
     if options["method"] != "anew":  # a text is carried, not written: it may say a word twice
         settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
-    return _edit_and_rank(edit, recipe.variations, settings, tuple(notes))
+    return _edit_and_rank(edits, strengths_of(options), recipe.variations, settings, tuple(notes))
 
 
-def _edit_and_rank(edit: SpanEdit, candidates: int, settings: SamplerSettings, notes: tuple[str, ...]) -> OperationRun:
-    finished = yield from _edit([edit] * candidates, range(candidates), settings)
-    yield _edited(edit, finished, settings.seed, notes)
-    yield finished
-
-
-def _edited(edit: SpanEdit, finished: Finished, seed: int, notes: tuple[str, ...]) -> Edited:
-    before = edit.layout.text_ids
-    misfits = misfit(edit, [*finished.token_ids, before], seed)
-    candidates = [
-        Candidate(row, text, tuple(ids), _changed(before, ids), misfits[row])
-        for row, (ids, text) in enumerate(zip(finished.token_ids, finished.texts, strict=True))
+def _edit_and_rank(edits: Sequence[SpanEdit], strengths: Sequence[float], candidates: int, settings: SamplerSettings,
+                   notes: tuple[str, ...]) -> OperationRun:  # fmt: skip
+    rows = [(edit, strength, key) for edit, strength in zip(edits, strengths, strict=True) for key in range(candidates)]
+    finished = yield from _edit([edit for edit, _, _ in rows], [key for _, _, key in rows], settings)
+    before = edits[0].layout.text_ids
+    *misfits, misfit_before = misfit(edits[0], [*finished.token_ids, before], settings.seed)
+    found = [
+        Candidate(row, text, tuple(ids), _changed(before, ids), misfits[row], strength, key)
+        for row, (ids, text, (_, strength, key)) in enumerate(
+            zip(finished.token_ids, finished.texts, rows, strict=True)
+        )
     ]
-    candidates.sort(key=lambda candidate: (candidate.misfit, candidate.row))
-    return Edited(tuple(before), edit.token_span, tuple(candidates), misfits[-1], notes)
+    found.sort(key=lambda one: (one.row // candidates, one.misfit, one.row))
+    yield Edited(tuple(before), edits[0].token_span, tuple(found), misfit_before, notes)
+    yield finished
 
 
 def _changed(before: Sequence[int], after: Sequence[int]) -> tuple[bool, ...]:
@@ -237,14 +245,17 @@ def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[fl
     start, end = edit.span
     n = min(-(-edit.layout.tokens // model.patch_size), end + MAX_FIT)
     blocks = -(-n // b)
-    laid_out = lay_out(model, texts, max(blocks, len(edit.layout.latents) // b))
+    different = list(dict.fromkeys(map(tuple, texts)))  # many are alike where strengths are small
+    laid_out = lay_out(model, different, max(blocks, len(edit.layout.latents) // b))
     measured = torch.zeros(blocks * b, dtype=torch.bool)
     measured[start // b * b : n] = True
     measured[start:end] = False
     if not measured.any():
         measured[start:end] = True
     latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
-    return velocity_error(model, latents, measured, seed)[:, measured].mean(1).tolist()
+    errors = velocity_error(model, latents, measured, seed)[:, measured].mean(1).tolist()
+    known = dict(zip(different, errors, strict=True))
+    return [known[tuple(text)] for text in texts]
 
 
 def token_span(tokenizer: Tokenizer, text: str, start: int, end: int) -> tuple[int, int]:
@@ -257,8 +268,28 @@ def token_span(tokenizer: Tokenizer, text: str, start: int, end: int) -> tuple[i
 # from options to an edit
 
 
-def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tuple[SpanEdit, list[str]]:
-    """The edit that complete options (see OPTIONS) describe, and notes for people. Raises RecipeError, PromptError."""
+def strengths_of(options: dict[str, Any]) -> list[float]:
+    """The strengths that complete options (see OPTIONS) ask for, checked for their method. Raises RecipeError."""
+    method, one, several = options["method"], options["strength"], options["strengths"]
+    if several is None:
+        return [_strength(method, one, "options.strength")]
+    if one is not None:
+        raise RecipeError("options.strengths", Described("there beside options.strength"), "one of the two")
+    if method == "anew":
+        raise RecipeError("options.strengths", Described("there"), "none for anew, which has no strength")
+    return [_strength(method, value, "options.strengths") for value in several]
+
+
+def count_texts(recipe: Recipe) -> int:
+    """How many texts an edit makes: its candidates for each of its strengths. Raises RecipeError."""
+    return recipe.variations * len(check_options(recipe.options, OPTIONS)["strengths"] or [0])
+
+
+def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tuple[list[SpanEdit], list[str]]:
+    """The edits that complete options (see OPTIONS) describe, one for each strength, and notes for people.
+
+    Raises RecipeError, PromptError.
+    """
     method, notes = options["method"], []
     if len(texts) != (2 if method == "mix" else 1):
         wanted = "two, the second to mix in" if method == "mix" else "one text to edit"
@@ -270,37 +301,45 @@ def prepare(model: ColaDLM, texts: Sequence[str], options: dict[str, Any]) -> tu
     if options["follow"] and len(tokens[0]) - start > MAX_SPAN:
         found = Described(f"above 0 with {len(tokens[0]) - start:,} tokens from the span to the end")
         raise RecipeError("options.follow", found, f"at most {MAX_SPAN} tokens to be written")
-    strength = _strength(method, options["strength"])
+    strengths = strengths_of(options)
     layout = lay_out(model, tokens[:1])[0]
     span = start // model.patch_size, -(-end // model.patch_size)
-    if strength == 0:
-        return SpanEdit(model, layout, span, 0.0, frozen=True), ["Strength 0 changes nothing."]
+    still = SpanEdit(model, layout, span, 0.0, frozen=True)
+    if not any(strengths):
+        return [still for _ in strengths], ["Strength 0 changes nothing."]
     if start == 0 and end == len(tokens[0]):
         notes.append("All tokens are selected: no other word of the text holds the new ones.")
     if method in ("anew", "renoise"):
-        return SpanEdit(model, layout, span, strength, follow=options["follow"]), notes
-    moved = _moved(model, layout.latents[slice(*span)], method, strength, options, texts, tokens)
-    if options["renoise"] == 0:
-        notes.append("The flow had nothing to do in the span: without noise the moved latents stay where they are.")
-    return SpanEdit(model, layout, span, options["renoise"], moved, options["follow"]), notes
+        edits = [SpanEdit(model, layout, span, strength, follow=options["follow"]) for strength in strengths]
+    else:
+        own = layout.latents[slice(*span)]
+        move = _mover(model, len(own), method, options, tokens)
+        share, follow = options["renoise"], options["follow"]
+        edits = [SpanEdit(model, layout, span, share, move(own, strength), follow) for strength in strengths]
+        if share == 0:
+            notes.append("The flow had nothing to do in the span: without noise the moved latents stay where they are.")
+    return [edit if strength else still for edit, strength in zip(edits, strengths, strict=True)], notes
 
 
-def _moved(model: ColaDLM, own: Tensor, method: str, strength: float, options: dict[str, Any], texts: Sequence[str],
-           tokens: list[list[int]]) -> Tensor:  # fmt: skip
-    """The latents (span, d) of a span after it was pushed or mixed."""
+def _mover(model: ColaDLM, length: int, method: str, options: dict[str, Any],
+           tokens: list[list[int]]) -> Callable[[Tensor, float], Tensor]:  # fmt: skip
+    """What moves the latents (span, d) of a span of this length by a strength: pushes them, or mixes others in."""
     space = LatentSpace(model.vae.config)
     if method == "direction":
-        return space.push(own, _direction(model, options).vector, strength)
+        way = _direction(model, options).vector
+        return lambda own, strength: space.push(own, way, strength)
     if method == "component":
         most = model.latent_dim - 2 if space.spherical else model.latent_dim - 1
         if options["component"] > most:
             raise RecipeError("options.component", options["component"], f"a whole number from 0 to {most}")
-        return space.push(own, directions.principal_components(model).vectors[options["component"]], strength)
+        component = directions.principal_components(model).vectors[options["component"]]
+        return lambda own, strength: space.push(own, component, strength)
     whole = len(tokens[1])
     last = whole if options["other_end"] is None else options["other_end"]
     start, end = _span(options["other_start"] or 0, last, whole, "other_start", "other_end")
     other = lay_out(model, tokens[1:])[0].latents[start // model.patch_size : -(-end // model.patch_size)]
-    return space.between(own, other[stretch(len(other), len(own))], strength)
+    stretched = other[stretch(len(other), length)]
+    return lambda own, strength: space.between(own, stretched, strength)
 
 
 def _direction(model: ColaDLM, options: dict[str, Any]) -> directions.Direction:
@@ -328,11 +367,11 @@ def _span(start: int | None, end: int | None, tokens: int, first: str, second: s
     return start, end
 
 
-def _strength(method: str, value: float | None) -> float:
+def _strength(method: str, value: float | None, field: str) -> float:
     default, low, high = STRENGTHS[method]
     strength = default if value is None else value
     if not low <= strength <= high:
-        raise RecipeError("options.strength", strength, f"a number from {low} to {high} for {method}")
+        raise RecipeError(field, strength, f"a number from {low} to {high} for {method}")
     if method == "anew" and strength not in (0, 1):
-        raise RecipeError("options.strength", strength, "1 for anew (renoise takes a share)")
+        raise RecipeError(field, strength, "1 for anew (renoise takes a share)")
     return float(strength)

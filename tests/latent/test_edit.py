@@ -77,6 +77,31 @@ def test_a_candidate_alone_equals_the_candidate_in_a_batch(model):
     assert alone.candidates[0].misfit == pytest.approx(first.misfit, rel=1e-4)
 
 
+@pytest.mark.parametrize("follow", [0.0, 0.7])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "anew"])
+def test_a_strength_in_a_batch_gives_what_it_gives_alone(model, method, follow):
+    strengths = [0, 0.3, 0.6, 1.0]
+    several = outcome(model, recipe(method, strengths=strengths, follow=follow))
+    assert [candidate.strength for candidate in several.candidates] == [s for s in strengths for _ in range(2)]
+    assert len({candidate.token_ids for candidate in several.candidates}) > 2
+    for strength in strengths:
+        alone = outcome(model, recipe(method, strength=strength, follow=follow))
+        among = [candidate for candidate in several.candidates if candidate.strength == strength]
+        assert [(c.token_ids, c.changed, c.noise) for c in among] == [
+            (c.token_ids, c.changed, c.noise) for c in alone.candidates
+        ]
+        assert [c.misfit for c in among] == pytest.approx([c.misfit for c in alone.candidates], rel=1e-4)
+
+
+def test_all_strengths_run_in_one_batch_one_strength_after_another(model):
+    made = recipe("renoise", strengths=[0.2, 0.5, 0.8], variations=2)
+    *events, edited, finished = run_edit(model, made)
+    assert all(len(event.active) == 6 for event in events)
+    assert [c.row // 2 for c in edited.candidates] == [0, 0, 1, 1, 2, 2]
+    by_row = sorted(edited.candidates, key=lambda candidate: candidate.row)
+    assert [c.text for c in by_row] == list(finished.texts) and [c.noise for c in by_row] == [0, 1] * 3
+
+
 def test_texts_on_the_way_are_whole_texts(model):
     before = model.tokenize(TEXT)
     for event in run_edit(model, recipe("renoise", 5, 14)):
@@ -109,7 +134,7 @@ def test_mixing_in_all_of_the_other_span_without_noise_starts_from_its_latents(m
 
     other = lay_out(model, [model.tokenize(OTHER)])[0].latents[1:4]
     options = check_options(recipe("mix", 5, 8, strength=1, other_start=1, other_end=4).options, OPTIONS)
-    edit, _ = prepare(model, (TEXT, OTHER), options)
+    [edit], _ = prepare(model, (TEXT, OTHER), options)
     assert (edit.moved == other).all()
 
 
@@ -148,6 +173,11 @@ def test_a_text_of_2000_tokens_can_be_edited(model):
         (recipe(strength=0.5), "options.strength is 0.5, expected 1 for anew"),
         (recipe("renoise", strength=1.5), "options.strength is 1.5, expected a number from 0 to 1"),
         (recipe("renoise", strength=-1), "options.strength is -1"),
+        (recipe("renoise", strength=0.5, strengths=[0.5]), "options.strengths is there beside options.strength"),
+        (recipe(strengths=[1]), "options.strengths is there, expected none for anew"),
+        (recipe("renoise", strengths=[0.5, 1.5]), "options.strengths is 1.5, expected a number from 0 to 1"),
+        (recipe("renoise", strengths=[]), "options.strengths is"),
+        (recipe("renoise", strengths=[0.5] * 17), "expected a list of 1 to 16 values"),
         (recipe("direction", strength=9), "options.strength is 9"),
         (recipe(follow=2), "options.follow is 2"),
         (recipe("direction", direction="up-down"), "direction is 'up-down', expected one of day-night"),

@@ -17,6 +17,9 @@ RECIPES = {
     "prompt to prompt": Recipe("interpolate", ("The cat", "One day"), SETTINGS, options={"road": "prompt_to_prompt"}),
     "noise to noise": Recipe("interpolate", ("The cat", "One"), SETTINGS, options={"road": "noise_to_noise"}),
     "edit": Recipe("edit", ("The cat sat",), SETTINGS, 3, {"start": 1, "end": 2}),
+    "edit to several strengths": Recipe(
+        "edit", ("The cat sat",), SETTINGS, 2, {"start": 1, "end": 2, "method": "renoise", "strengths": [0.0, 0.5, 1.0]}
+    ),
     "invert": Recipe("invert", ("The cat", "She sang a song"), SETTINGS),
 }
 
@@ -50,6 +53,7 @@ def test_options_explain_themselves():
         ["interpolate", "The cat", "One day", "--stops", "3"],
         ["interpolate", "The cat", "One day", "Hello", "--weights", "1", "2", "1"],
         ["edit", "The cat sat", "--start", "1", "--end", "2", "--candidates", "2"],
+        ["edit", "The cat sat", "--words", "cat", "--method", "renoise", "--strengths", "0.2", "0.8"],
         ["invert", "The cat", "--iterations", "2"],
     ],
 )

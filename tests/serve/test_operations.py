@@ -36,6 +36,7 @@ def recipes() -> list[Recipe]:
         Recipe("interpolate", ROAD, SETTINGS, options={"stops": 2, "align": "stretch", "before": "One day. "}),
         Recipe("edit", (TEXT,), SETTINGS, 3, {"start": 3, "end": 7}),
         Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 4, "end": 6, "method": "renoise", "follow": 0.8}),
+        Recipe("edit", (TEXT,), SETTINGS, 1, {"start": 4, "end": 6, "method": "renoise", "strengths": [0.0, 0.4, 0.9]}),
         Recipe("edit", (TEXT, ROAD[0]), SETTINGS, 2, {"start": 2, "end": 9, "method": "mix"}),
     ]
 
