@@ -1,6 +1,7 @@
 """Our own components: subclasses of gr.HTML, each in a folder with its HTML, JavaScript and CSS."""
 
 from .answers_table import AnswersTable
+from .candidate_stage import CandidateStage
 from .choice_box import ChoiceBox
 from .choice_list import Choice, ChoiceList
 from .distances import Distances
@@ -16,6 +17,7 @@ from .waypoint_stage import WaypointStage
 
 __all__ = [
     "AnswersTable",
+    "CandidateStage",
     "Choice",
     "ChoiceBox",
     "ChoiceList",

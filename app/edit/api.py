@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.edit import Edited
+from coladlm.latent.edit import Candidate, Edited
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
@@ -26,7 +26,8 @@ def add_api(resident: Resident) -> None:
 
     @with_settings
     def edit(
-        text: str, start: int, end: int, method: str = "anew", strength: float | None = None, renoise: float = 0.2,
+        text: str, start: int, end: int, method: str = "anew", strength: float | None = None,
+        strengths: list[float] | None = None, renoise: float = 0.2,
         follow: float = 0.0, candidates: int = 4, direction: str | None = None, first: list[str] | None = None,
         second: list[str] | None = None, component: int = 0, other: str | None = None, other_start: int | None = None,
         other_end: int | None = None, seed: int = begin.seed, steps: int = begin.steps,
@@ -41,9 +42,10 @@ def add_api(resident: Resident) -> None:
             end: the token after the span.
             method: "anew", "renoise", "direction", "mix" or "component".
             strength: how much, 0 changes nothing. renoise and mix: 0 to 1. direction and component: radii, -4 to 4.
+            strengths: several strengths in place of one, in one batch and each from the same noise.
             renoise: direction, mix, component: share of noise that the moved span is carried back from.
             follow: what comes after the span, 0 keeps it, above that it may change, 1 writes it anew.
-            candidates: how many, in one batch.
+            candidates: how many, of each strength, in one batch.
             direction: the name of a direction that ships with the app, such as "happy-sad".
             first: a direction of your own, sentences at its first end, two or more.
             second: sentences at its second end.
@@ -53,10 +55,11 @@ def add_api(resident: Resident) -> None:
             other_end: the token after it; its end if absent.
 
         Returns:
-            The candidates, best first, each with its text, which of its tokens are new, and its misfit; and the recipe
-            that repeats them.
+            The candidates, best first, of several strengths one after another, each with its text, which of its tokens
+            are new, its misfit and its strength; and the recipe that repeats them.
         """
-        options = {"method": method, "start": start, "end": end, "strength": strength, "renoise": renoise,
+        options = {"method": method, "start": start, "end": end, "strength": strength,
+                   "strengths": strengths, "renoise": renoise,
                    "follow": follow, "direction": direction, "first": first, "second": second, "component": component,
                    "other_start": other_start, "other_end": other_end}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
@@ -83,8 +86,17 @@ def edit_text(
         plain: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Edited):
-                plain = [{"text": c.text, "changed": list(c.changed), "misfit": c.misfit} for c in event.candidates]
+                plain = [_plain(candidate) for candidate in event.candidates]
             if isinstance(event, Edited | Waiting):  # in the queue too: a caller who left is noticed
                 yield plain, recipe.to_dict()
     except ValueError as error:
         raise gr.Error(sentence(error), print_exception=False) from error
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "text": candidate.text,
+        "changed": list(candidate.changed),
+        "misfit": candidate.misfit,
+        "strength": candidate.strength,
+    }

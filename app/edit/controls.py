@@ -10,7 +10,7 @@ import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.latent.directions import load_pairs, shipped
-from coladlm.latent.edit import STRENGTHS
+from coladlm.latent.edit import MAX_STRENGTHS, STRENGTHS
 from coladlm.latent.layout import LatentSpace
 from coladlm.latent.turning import measured
 from coladlm.recipe import Described, RecipeError
@@ -37,11 +37,15 @@ METHOD_CHOICES = (
 )
 OWN = "own"
 OTHER = "The dragon flew over the dark forest."
+PUSH = 1.5  # radii, both ways, for a direction of which nothing was measured
 RENOISE = 20  # per cent: above it a push begins to be undone (docs/interpolation.md)
 QUICK: EventOptions = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-NAMES = ("method", "strength", "direction", "first", "second", "other", "other_picker", "mixed", "component", "push",
-         "renoise", "follow", "candidates")  # fmt: skip
+NAMES = ("method", "strength_from", "strength", "direction", "first", "second", "other", "other_picker", "mixed_from",
+         "mixed", "component", "push_from", "push", "values", "renoise", "follow", "candidates")  # fmt: skip
+RANGES = {"renoise": "strength", "mix": "mixed", "direction": "push", "component": "push"}  # the control of a strength
+VALUES = (7, 9)  # on a strip at first, and at most
 WORDS = {
+    "options.strengths": "The strip",
     "options.strength": "Strength",
     "options.renoise": "Noise to carry back from",
     "options.follow": "What follows",
@@ -60,61 +64,86 @@ WORDS = {
 
 
 class EditControls:
-    """The controls, built where it is made. `by_name` are their components, by NAMES; `options_of` reads their values.
+    """The controls of what the methods need, built where it is made. `by_name` are their components, by NAMES, once
+    `complete` has brought the method; `options_of` reads their values.
 
     lists: what two lists of sentences from another tab change.
     """
 
+    by_name: dict[str, Any]  # components of several kinds
+    lists: list[Any]
+
     def __init__(self, resident: Resident) -> None:
         model = resident.first
-        method = ChoiceList("What to do with the span", "method", METHOD_CHOICES, METHOD_CHOICES[0].value)
-        self.by_name: dict[str, Any] = {"method": method}  # components of several kinds
-        with gr.Column(elem_classes="when method-renoise"):
-            self._add("strength", "Strength (% noise)", "0 changes nothing. It works between about 20 and 75.",
-                      (0, 100, 1), 50)  # fmt: skip
-        with gr.Column(elem_classes="when method-direction"):
-            self._lay_out_direction(resident)
-        with gr.Column(elem_classes="when method-mix"):
+        start = first_direction(model)
+        low, high, *_ = _pushes(as_measured(model, start))
+        with gr.Column(elem_classes="setting set-direction when method-direction"):
+            self.by_name = self._lay_out_direction(resident, start)
+        with gr.Column(elem_classes="setting set-other when method-mix"):
             self._lay_out_other()
-            self._add("mixed", "Share of the other text (%)", "0 changes nothing.", (0, 100, 1), 50)
-        with gr.Column(elem_classes="when method-component"):
+        with gr.Column(elem_classes="setting set-values when method-renoise"):
+            self._add_range("strength", "Strength (% noise)", "0 changes nothing. It works between about 20 and 75.",
+                            (0, 100, 1), (30, 90))  # fmt: skip
+        with gr.Column(elem_classes="setting set-values when method-mix"):
+            self._add_range("mixed", "Share of the other text (%)", "0 changes nothing.", (0, 100, 1), (10, 100))
+        with gr.Column(elem_classes="setting set-component when method-component"):
             most = model.latent_dim - 1 if LatentSpace(model.vae.config).spherical else model.latent_dim
-            self._add("component", "Component", "1 is the way in which latents differ most.", (1, most, 1), 1)
-        with gr.Column(elem_classes="when method-direction method-component"):
-            low, high = STRENGTHS["direction"][1:]
-            self._add("push", "Push (radii)", "How far; less than 0 goes the opposite way, 0 changes nothing.",
-                      (low, high, 0.1), 1)  # fmt: skip
-        with gr.Column(elem_classes="when method-direction method-mix method-component"):
+            self._add("component", "Component", "1 is the way in which latents differ most.", (1, most, 1), 1,
+                      "set-component")  # fmt: skip
+        with gr.Column(elem_classes="setting set-values when method-direction method-component"):
+            bounds = STRENGTHS["direction"][1:]
+            self._add_range("push", "Push (radii)", "Less than 0 goes the opposite way, 0 changes nothing.",
+                            (*bounds, 0.1), (low, high))  # fmt: skip
+        with gr.Column(
+            elem_classes="setting set-values when method-renoise method-direction method-mix method-component"
+        ):
+            self._add("values", "Texts on the strip", "At so many strengths, evenly spaced. 1 makes the last alone.",
+                      (1, VALUES[1], 1), VALUES[0], "set-values")  # fmt: skip
+        with gr.Column(elem_classes="setting set-renoise when method-direction method-mix method-component"):
             self._add("renoise", "Noise to carry back from (%)",
-                      "The moved span gets this much; 0 decodes it as it is.", (0, 100, 1), RENOISE)  # fmt: skip
+                      "The moved span gets this much; 0 decodes it as it is.", (0, 100, 1), RENOISE,
+                      "set-renoise")  # fmt: skip
         self._add("follow", "What follows may change (%)",
-                  "0 keeps it word for word; more lets it follow, 100 writes it anew.", (0, 100, 1), 0)  # fmt: skip
-        self._add("candidates", "Candidates", "As many ways to do it, in one batch, best first.", (1, 8, 1), 4)
+                  "0 keeps it word for word; more lets it follow, 100 writes it anew.", (0, 100, 1), 0,
+                  "set-follow")  # fmt: skip
+        self._add("candidates", "Candidates", "So many ways to do it, each from its own noise; at each strength.",
+                  (1, 8, 1), 4, "set-candidates")  # fmt: skip
         direction = self.by_name["direction"]
         direction.select(
             lambda name: as_measured(resident.model, name),
             direction,
-            [self.by_name["push"], self.by_name["renoise"]],
+            [self.by_name[name] for name in ("push_from", "push", "renoise")],
             trigger_mode="always_last",
             **QUICK,
         )
+
+    def complete(self, method: ChoiceList) -> None:
+        """Takes in the list of methods, which stands apart from what each of them needs."""
+        self.by_name["method"] = method
         self.lists = [self.by_name[name] for name in ("method", "direction", "first", "second")]
 
-    def _add(self, name: str, label: str, hint: str, bounds: tuple[float, float, float], value: float) -> None:
-        [self.by_name[name]] = sliders((label, hint, bounds, value, ""))
+    def _add(
+        self, name: str, label: str, hint: str, bounds: tuple[float, float, float], value: float, classes: str
+    ) -> None:
+        [self.by_name[name]] = sliders((label, hint, bounds, value, classes))
 
-    def _lay_out_direction(self, resident: Resident) -> None:
+    def _add_range(
+        self, name: str, label: str, hint: str, bounds: tuple[float, float, float], values: tuple[float, float]
+    ) -> None:
+        for own, words, about, value in ((f"{name}_from", "from", "", values[0]), (name, "up to", hint, values[1])):
+            self._add(own, f"{label}, {words}", about, bounds, value, "set-values")
+
+    def _lay_out_direction(self, resident: Resident, start: str) -> dict[str, Any]:
         titles = [(load_pairs(name).title, name) for name in shipped()]
-        start = first_direction(resident.first)
         choices = [*titles, ("my own, from two lists of sentences", OWN)]
-        direction = ChoiceBox("Direction", "", choices, start, elem_classes="setting")
+        direction = ChoiceBox("Direction", "", choices, start, elem_classes="setting set-direction")
         note = gr.HTML(_hint(resident.first, start), js_on_load=None, elem_classes="hint", elem_id="direction-hint")
         with gr.Column(visible=not titles, elem_classes="own-lists") as own:
             first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
             second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
         direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
         direction.change(lambda name: _hint(resident.model, name), direction, note, **QUICK)
-        self.by_name |= {"direction": direction, "first": first, "second": second}
+        return {"direction": direction, "first": first, "second": second}
 
     def _lay_out_other(self) -> None:
         other = gr.Textbox(
@@ -158,9 +187,15 @@ def _hint(model: ColaDLM, name: str) -> str:
 
 
 def as_measured(model: ColaDLM, name: str) -> list[Any]:
-    """Values of push and noise with which a direction was measured; nothing changes for one that was not."""
+    """Both ends of the push and the noise with which a direction was measured; nothing changes for one that was not."""
     found = None if name == OWN else measured(model).get(name)
-    return [gr.skip(), gr.skip()] if found is None else [found.strength, percent(found.renoise)]
+    return [gr.skip()] * 3 if found is None else [-found.strength, found.strength, percent(found.renoise)]
+
+
+def _pushes(found: list[Any]) -> tuple[float, float]:
+    """Where the push begins and ends at first."""
+    low, high, _ = found
+    return (-PUSH, PUSH) if low == gr.skip() else (low, high)
 
 
 OWN_JS = f"(name) => ({{__type__: 'update', visible: name === '{OWN}'}})"
@@ -174,10 +209,7 @@ def options_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], str | None, i
     value = {name: values.get(name) for name in NAMES}
     method = value["method"]
     options: dict[str, Any] = {"method": method, "follow": share(value["follow"], "What follows")}
-    if method == "renoise":
-        options["strength"] = share(value["strength"], "Strength")
-    if method in ("direction", "component"):
-        options["strength"] = number(value["push"], "Push")
+    options |= _strengths_of(method, value)
     if method == "direction":
         if value["direction"] == OWN:
             options |= {name: _lines(value[name], name) for name in ("first", "second")}
@@ -188,10 +220,33 @@ def options_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], str | None, i
         if options["component"] < 0:
             raise RecipeError("Component", value["component"], "1 or more")
     if method == "mix":
-        options |= {"strength": share(value["mixed"], "Share of the other text"), **_other_span(value)}
+        options |= _other_span(value)
     if method in ("direction", "mix", "component"):
         options["renoise"] = share(value["renoise"], "Noise to carry back from")
     return options, value["other"] if method == "mix" else None, whole(value["candidates"], "Candidates")
+
+
+def _strengths_of(method: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The one strength or the strengths of a strip that the controls of a method stand for."""
+    if method not in RANGES:
+        return {}
+    control = RANGES[method]
+    label, read = {
+        "strength": ("Strength", share),
+        "mixed": ("Share of the other text", share),
+        "push": ("Push", number),
+    }[control]
+    last, count = read(value[control], label), whole(value["values"], "Texts on the strip")
+    if count < 1:
+        raise RecipeError("Texts on the strip", count, "1 or more")
+    if count == 1:
+        return {"strength": last}
+    return {"strengths": spread(read(value[f"{control}_from"], f"{label}, from"), last, min(count, MAX_STRENGTHS + 1))}
+
+
+def spread(first: float, last: float, count: int) -> list[float]:
+    """So many strengths, evenly spaced."""
+    return [round(first + (last - first) * i / (count - 1), 4) for i in range(count)]
 
 
 def _other_span(value: Mapping[str, Any]) -> dict[str, int]:
@@ -206,24 +261,30 @@ def _other_span(value: Mapping[str, Any]) -> dict[str, int]:
 def values_of_options(options: dict[str, Any], other: dict[str, Any], candidates: int) -> dict[str, Any]:
     """Values of the controls for complete options; what a method has no use for keeps its value (gr.skip).
 
-    other: value of the picker of the other text, which holds that text.
+    other: value of the picker of the other text, which holds that text. Raises RecipeError for a strip that the
+    controls do not have.
     """
-    method, strength = options["method"], options["strength"]
-    strength = STRENGTHS[method][0] if strength is None else strength
+    method, strengths = options["method"], options["strengths"]
     values = {**dict.fromkeys(NAMES, gr.skip()), "method": method, "other": other["text"], "other_picker": other}
     values |= {"follow": percent(options["follow"]), "candidates": candidates}
-    if method == "renoise":
-        values["strength"] = percent(strength)
-    if method in ("direction", "component"):
-        values["push"] = strength
+    if method in RANGES:
+        if strengths is None or len(strengths) == 1:
+            given = options["strength"] if strengths is None else strengths[0]
+            strengths = [STRENGTHS[method][0] if given is None else given]
+        elif strengths != spread(strengths[0], strengths[-1], len(strengths)):
+            raise RecipeError(
+                "options.strengths", Described("unevenly spaced"), "even steps, as the controls have them"
+            )
+        shown = percent if method in ("renoise", "mix") else float
+        values |= {RANGES[method]: shown(strengths[-1]), "values": len(strengths)}
+        if len(strengths) > 1:
+            values[f"{RANGES[method]}_from"] = shown(strengths[0])
     if method == "direction":
         values["direction"] = options["direction"]
     if options["first"] is not None:
         values |= {"first": "\n".join(options["first"]), "second": "\n".join(options["second"])}
         if method == "direction":
             values["direction"] = OWN
-    if method == "mix":
-        values["mixed"] = percent(strength)
     if method == "component":
         values["component"] = options["component"] + 1
     if method in ("direction", "mix", "component"):

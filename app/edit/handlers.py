@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.edit import OPTIONS
+from coladlm.latent.edit import OPTIONS, count_texts
 from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
@@ -43,6 +43,7 @@ from .history import (
 
 OPERATION = "edit"
 MAX_CANDIDATES = 16
+MAX_TEXTS = 64  # of all strengths together
 EXAMPLES = (  # a text, and words in it that are selected at first
     ("Tom went to the park with his dog. They were very happy and played all day.", "very happy"),
     ("The sun was warm and bright. Lily found a little red bird in the garden.", "a little red bird"),
@@ -168,6 +169,9 @@ def check_size(recipe: Recipe) -> None:
     check_limits(recipe.settings)
     if recipe.variations > MAX_CANDIDATES:
         raise RecipeError("variations", recipe.variations, f"at most {MAX_CANDIDATES} on this page")
+    if (texts := count_texts(recipe)) > MAX_TEXTS:
+        found = Described(f"{recipe.variations} for each of {texts // recipe.variations} strengths")
+        raise RecipeError("variations", found, f"at most {MAX_TEXTS} texts at once on this page")
 
 
 def restore(model: ColaDLM, query: Mapping[str, str], first: ColaDLM) -> list[Any]:

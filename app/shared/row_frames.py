@@ -151,7 +151,11 @@ class LiveRows:
             if row.final is None and (row.answer or row.live):
                 text = self.text_so_far(row)
                 row.text = text if text.strip() else ""
-        return rows_value(self.run, "stopped", [row.value() for row in self.shown()], self.notes)
+        return self.rows_value("stopped")
+
+    def rows_value(self, state: RunState) -> dict[str, Any]:
+        """What shows the rows."""
+        return rows_value(self.run, state, [row.value() for row in self.shown()], self.notes)
 
     def text_so_far(self, row: Row) -> str:
         """All that there is of an unfinished text."""
@@ -229,8 +233,9 @@ class LiveRows:
 
     def frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
         written, forming = (sum(map(len, kind)) for kind in zip(*((r.answer, r.live) for r in self.rows), strict=True))
-        rows = rows_value(self.run, state, [row.value() for row in self.shown()], self.notes)
-        return Frame(rows, progress_value(state, parts, fraction, message, self.run, written, forming))
+        return Frame(
+            self.rows_value(state), progress_value(state, parts, fraction, message, self.run, written, forming)
+        )
 
 
 def shown_rows(context: RunContext, live: LiveRows, events: Iterable[Any]) -> Iterator[dict[str, Any]]:

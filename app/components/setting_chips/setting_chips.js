@@ -9,6 +9,7 @@ function button(name, ...parts) {
   const node = document.createElement('button');
   node.type = 'button';
   node.className = 'chip';
+  node.dataset.name = name;
   node.setAttribute('aria-expanded', 'false');
   node.append(...parts);
   node.addEventListener('click', () => show(open === name ? null : name));
