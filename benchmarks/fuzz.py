@@ -216,7 +216,9 @@ class Attack:
         options = {"method": method, "start": draw.choice((0, 1, odd_value(draw))),
                    "end": draw.choice((1, 2, 5, odd_value(draw)))}  # fmt: skip
         if draw.random() < 0.5:
-            options[draw.choice(("strength", "renoise", "follow", "direction", "first", "component"))] = odd_value(draw)
+            options[draw.choice(("strength", "strengths", "renoise", "follow", "direction", "first", "component"))] = (
+                odd_value(draw)
+            )
         texts = [odd_text(draw)] + ([odd_text(draw)] if method == "mix" else [])
         return self._last(
             edit_text(

@@ -67,7 +67,7 @@ def _runs(draw: random.Random) -> list[Ask]:
         asks.append(_run("trajectories", one | {"add": False, "chosen": []}))
         options = {"road": "decoder_only", "stops": 5, "before": "", "align": "pad"}
         asks.append(_run("interpolate", {"count": 2, "texts": ENDS, "options": options, "settings": settings}))
-        options = {"method": "renoise", "strength": 60, "follow": 0, "candidates": 2}
+        options = {"method": "renoise", "strength": 60, "values": 1, "follow": 0, "candidates": 2}
         picker = {"text": SENTENCE, "start": 1, "end": 3}
         asks.append(_run("edit", {"text": SENTENCE, "picker": picker, "options": options, "settings": settings}))
     return asks

@@ -234,14 +234,22 @@ def _strengths_of(method: Any, value: Mapping[str, Any]) -> dict[str, Any]:
     label, read = {
         "strength": ("Strength", share),
         "mixed": ("Share of the other text", share),
-        "push": ("Push", number),
+        "push": ("Push", _push),
     }[control]
     last, count = read(value[control], label), whole(value["values"], "Texts on the strip")
-    if count < 1:
-        raise RecipeError("Texts on the strip", count, "1 or more")
+    if not 1 <= count <= MAX_STRENGTHS:
+        raise RecipeError("Texts on the strip", count, f"1 to {MAX_STRENGTHS}")
     if count == 1:
         return {"strength": last}
-    return {"strengths": spread(read(value[f"{control}_from"], f"{label}, from"), last, min(count, MAX_STRENGTHS + 1))}
+    return {"strengths": spread(read(value[f"{control}_from"], f"{label}, from"), last, count)}
+
+
+def _push(value: Any, name: str) -> float:
+    """A push of a control. Raises RecipeError."""
+    _, low, high = STRENGTHS["direction"]
+    if not low <= (push := number(value, name)) <= high:
+        raise RecipeError(name, push, f"from {low} to {high}")
+    return push
 
 
 def spread(first: float, last: float, count: int) -> list[float]:

@@ -139,7 +139,7 @@ def run_and_stop(label: str) -> tuple[gr.Button, gr.Button]:
 
 
 def _rows(label: str, name: str) -> TextRows:
-    return TextRows(label, "", "not in the other", "", "", part="rows", elem_id=name, elem_classes="beside-rows")
+    return TextRows(label, "", "not in the other", "", part="rows", elem_id=name, elem_classes="beside-rows")
 
 
 def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:

@@ -201,7 +201,7 @@ def _results(
     resident: Resident, handlers: PerModel[GenerateHandlers], controls: _Controls, stage: _Stage
 ) -> _Results:  # fmt: skip
     with gr.Column(elem_classes="views"):
-        rows = TextRows("Variations", "Look into it", "new", "", "", part="rows", elem_id="variations")
+        rows = TextRows("Variations", "Look into it", "new", "", part="rows", elem_id="variations")
         beside.buttons()
         views = beside.build(resident, handlers, controls.panel, stage.kept)
         views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.towards)

@@ -292,7 +292,7 @@ def lay_out_views(
             to_map = gr.Button("See the waypoints on the map", size="sm", min_width=40)
         compared = lay_out_ways()
         with gr.Accordion("All waypoints as a list", open=False, elem_classes="below"):
-            listed = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.", "",
+            listed = TextRows("Waypoints", "Edit", "not in the waypoint above", "No waypoints yet.",
                             value=rows, part="rows", elem_id="waypoints")  # fmt: skip
         with gr.Accordion("Distances to the texts", open=False, elem_classes="below"):
             Distances(distances, part="distances")

@@ -92,8 +92,10 @@ def interpolations(visit):
 
 def edits(visit):
     for method in ("anew", "direction", "mix", "component"):
-        values = [method, 50, "happy-sad", "", "", OTHER, tokens_of(visit.model, OTHER), 50, 1, 1.0, 40, 0, 2]
-        options, picker = dict(zip(NAMES, values, strict=True)), tokens_of(visit.model, TEXT, 5, 9)
+        options = {**dict.fromkeys(NAMES), "method": method, "direction": "happy-sad", "other": OTHER}
+        options |= {"mixed_from": 10, "mixed": 50, "component": 1, "push_from": -1.0, "push": 1.0, "values": 2}
+        options |= {"renoise": 40, "follow": 0, "candidates": 2}
+        picker = tokens_of(visit.model, TEXT, 5, 9)
         controls = controls_of(SETTINGS, text=TEXT, picker=picker, options=options)
         yield from edit(visit.model, visit.scheduler, Viewer(ME), controls)
 

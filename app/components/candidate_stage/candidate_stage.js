@@ -2,7 +2,7 @@
 const edited = element.querySelector('.edited');
 const at = name => edited.querySelector(name);
 const [list, notes, cells, seen] = ['.list', '.notes', '.cells', '.seen'].map(at);
-const [LONG, AROUND] = [140, 18];  // characters of a long text, and of what is shown around the span in a short one
+const [LONG, AROUND] = [140, 14];  // characters of a long text, and of what is shown around the span in a short one
 
 at('.empty-text').textContent = props.empty_text;
 at('.start').textContent = props.start_label;
@@ -46,7 +46,7 @@ function candidate(row, number) {
   text.append(...brief.flatMap(piece));
   if (brief !== parts) text.title = parts.map(part => part.text).join('');
   text.classList.toggle('long', text.textContent.length > LONG);
-  foot.append(make('span', 'score', [row.label, row.score].filter(Boolean).join(' · ')));
+  foot.append(make('span', 'score', [number ? '' : row.label, row.score].filter(Boolean).join(' · ')));
   if (row.text) {
     const act = make('button', 'act', 'Use it');
     act.type = 'button';

@@ -9,15 +9,15 @@ from ..own_html import OwnHTML
 from ..token_strip import Token
 
 State = Literal["empty", "running", "done", "stopped", "error"]
-CHANGED, PROMPT, SPAN = 1, 2, 4  # what a piece of a finished text can be, added up
+CHANGED, PROMPT = 1, 2  # what a piece of a finished text can be, added up
 KEPT = -1.0  # in place of a confidence: a token that stands there already
 
 
 class TextRows(OwnHTML):
     """Shows the value made by `rows_value`.
 
-    Triggers `submit` when the button of the empty state is pressed, and `select` with `text` and `row` when that of a
-    finished text is. action: the label of that button. changed_words: what the mark of a new piece means.
+    Triggers `select` with `text` and `row` when the button of a finished text is pressed. action: the label of that
+    button. changed_words: what the mark of a new piece means.
 
     Rows with `steps` have a player, which is one with that of every other component of the workbench: see playhead.js.
     """
@@ -25,9 +25,9 @@ class TextRows(OwnHTML):
     FILE = "text_rows"
     SCRIPTS = ("step_text.js", "playhead.js", "text_rows/text_rows.js")
 
-    def __init__(self, label: str, action: str, changed_words: str, empty_text: str, start_label: str,
+    def __init__(self, label: str, action: str, changed_words: str, empty_text: str,
                  value: dict[str, Any] | None = None, **kwargs: Any):  # fmt: skip
-        words = {"action": action, "changed_words": changed_words, "empty_text": empty_text, "start_label": start_label}
+        words = {"action": action, "changed_words": changed_words, "empty_text": empty_text}
         super().__init__(value or rows_value("", "empty"), heading=label, **words, **kwargs)
 
     def example_payload(self) -> Any:

@@ -5,12 +5,8 @@ const notes = rows.querySelector('.notes');
 list.setAttribute('aria-label', props.heading);
 rows.querySelector('.empty-text').textContent = props.empty_text;
 rows.querySelector('.changed-words').textContent = props.changed_words;
-const start = rows.querySelector('.start');
-start.textContent = props.start_label;
-start.hidden = !props.start_label;
-start.addEventListener('click', () => trigger('submit'));
 
-const [CHANGED, PROMPT, SPAN] = [1, 2, 4];
+const [CHANGED, PROMPT] = [1, 2];
 let run = null;
 
 const player = rows.querySelector('.player');
@@ -31,8 +27,8 @@ function span(token) {
 }
 
 function piece([text, flags]) {
-  const node = document.createElement(flags & (CHANGED | SPAN) ? 'mark' : 'span');
-  node.className = [flags & CHANGED ? 'changed' : '', flags & PROMPT ? 'prompt' : '', flags & SPAN ? 'was' : ''].join(' ').trim();
+  const node = document.createElement(flags & CHANGED ? 'mark' : 'span');
+  node.className = [flags & CHANGED ? 'changed' : '', flags & PROMPT ? 'prompt' : ''].join(' ').trim();
   node.textContent = text;
   return node;
 }

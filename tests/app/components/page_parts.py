@@ -32,6 +32,7 @@ from app.shared.resident import Resident
 from coladlm import ColaDLM
 
 KINDS = {
+    "candidates": components.CandidateStage,
     "chips": SettingChips,
     "choices": components.ChoiceList,
     "curves": Curves,

@@ -1,10 +1,10 @@
-"""Several texts below each other: variations, candidates of an edit, waypoints."""
+"""Several texts below each other: variations and waypoints."""
 
 import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import PAIR, Edited, Generated, Interpolation
+from .values import PAIR, Generated, Interpolation
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
@@ -43,19 +43,3 @@ def test_waypoints_are_there_while_they_form_and_stop_keeps_them(parts, bare, mo
     page.run_state("stopping")
     expect(page.locator("#rows .rows")).to_have_attribute("data-state", "stopped")
     assert page.locator("#rows li").nth(4).locator(".token").count() > 0
-
-
-@pytest.mark.parametrize("text", ["שלום עולם 👩‍🚀", "<b>x</b> {{y}} ${z}"], ids=["right to left", "markup"])
-def test_any_script_is_changed_as_it_was_typed(parts, bare, model, text):
-    edited = Edited(model, text, 0, len(model.tokenize(text)))
-    page = bare({"rows": parts.part("rows", id="candidates", value=edited.rows[-1])}, NARROW, "edit")
-    assert page.locator("#rows .text").first.text_content() == text
-    assert page.locator("#rows b").count() == 0
-    expect(page.locator("#rows .notes")).to_contain_text("All tokens are selected")
-    assert page.overflow() <= 0
-
-
-def test_the_empty_state_asks_for_a_run(parts, bare):
-    page = bare({"rows": parts.part("rows", id="candidates")}, bench="edit")
-    page.page.locator("#rows .start").click()
-    assert page.triggered("rows", "submit") == [{}]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.edit import handlers as edit
-from app.edit.controls import NAMES, OTHER, OWN
+from app.edit.controls import NAMES, OWN
 from app.generate import handlers as generate
 from app.generate.frames import LiveRun
 from app.interpolate import handlers as interpolate_handlers
@@ -159,12 +159,20 @@ class Edited:
     """An edit of a span of a text, by writing it anew or along a direction between two lists of sentences."""
 
     def __init__(
-        self, model: ColaDLM, text: str, start: int, end: int, ends: tuple[str, str] | None = None, candidates: int = 4
+        self,
+        model: ColaDLM,
+        text: str,
+        start: int,
+        end: int,
+        ends: tuple[str, str] | None = None,
+        candidates: int = 4,
+        strip: dict[str, Any] | None = None,
     ) -> None:
         self.picker = edit.tokens_of(model, text, start, end)
-        how = ["anew", 50, "happy-sad", "", ""] if ends is None else ["direction", 50, OWN, *ends]
-        values = [*how, OTHER, edit.tokens_of(model, OTHER), 50, 1, 1.0, 20, 0, candidates]
-        options = dict(zip(NAMES, values, strict=True))
+        how = ["anew", "happy-sad", "", ""] if ends is None else ["direction", OWN, *ends]
+        options = {**dict.fromkeys(NAMES), **dict(zip(("method", "direction", "first", "second"), how, strict=True))}
+        options |= {"push": 1.0, "values": 1, "renoise": 20, "follow": 0, "candidates": candidates}
+        options |= strip or {}
         self.controls = {
             "text": text,
             "picker": self.picker,

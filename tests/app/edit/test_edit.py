@@ -47,13 +47,13 @@ from ..viewing import Viewer, controls_of, parts_of
 SCHEDULER = Scheduler()
 SETTINGS = SamplerSettings(steps=3, seed=5, guidance=2.0)
 TEXT = "The dog ran home and the bird sang."
-METHOD, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED, COMPONENT, PUSH, RENOISE, FOLLOW, MANY = (
-    NAMES
-)
+(METHOD, STRENGTH_FROM, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED_FROM, MIXED, COMPONENT,
+ PUSH_FROM, PUSH, VALUES, RENOISE, FOLLOW, MANY) = NAMES  # fmt: skip
 
 
 def _controls(model, changes):
-    values = ["anew", 50, "happy-sad", "", "", OTHER, tokens_of(model, OTHER), 50, 1, 1.0, 40, 0, 2]
+    other = tokens_of(model, OTHER)
+    values = ["anew", 20, 50, "happy-sad", "", "", OTHER, other, 10, 50, 1, -1.0, 1.0, 1, 40, 0, 2]
     return {**dict(zip(NAMES, values, strict=True)), **changes}
 
 
@@ -86,32 +86,82 @@ def _note(pieces):
 def test_an_edit_ends_with_its_candidates_best_first_and_a_link(model, method):
     rows, progress, link = _last(model, {METHOD: method})
     assert (rows["state"], progress["state"]) == ("done", "done")
-    assert [row["label"] for row in rows["rows"]] == ["before", "no. 1", "no. 2"]
+    assert [row["label"] for row in rows["rows"]] == ["no. 1", "no. 2"]
     edited = _outcome(model, Recipe.from_url(link["query"][3:]))
-    assert [row["text"] for row in rows["rows"][1:]] == [candidate.text for candidate in edited.candidates]
-    assert [row["score"] for row in rows["rows"][1:]] == [f"misfit {c.misfit:.3f}" for c in edited.candidates]
-    assert rows["rows"][0]["score"] == f"misfit {edited.misfit_before:.3f}" and not rows["rows"][0]["text"]
+    assert [row["text"] for row in rows["rows"]] == [candidate.text for candidate in edited.candidates]
+    assert [row["score"] for row in rows["rows"]] == [f"misfit {c.misfit:.3f}" for c in edited.candidates]
+    assert rows["misfit"] == round(edited.misfit_before, 3) and rows["strengths"] == []
 
 
-def test_the_text_before_stands_above_with_its_span_marked(model):
+def test_the_words_of_the_span_are_told_as_they_were_and_as_they_are(model):
     rows, *_ = _last(model)
-    before = rows["rows"][0]["final"]
-    assert _note(before) == TEXT
-    parts = tokens_of(model, TEXT)["tokens"]
-    assert [text for text, flag in before if flag == 4] == ["".join(parts[5:9])]
+    assert rows["before"] == "".join(tokens_of(model, TEXT)["tokens"][5:9]).strip()
+    edited = _outcome(model, Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9}))
+    for row, candidate in zip(rows["rows"], edited.candidates, strict=True):
+        after = candidate.text.removeprefix("".join(tokens_of(model, TEXT)["tokens"][:5])).lstrip()
+        assert row["words"] and after.startswith(row["words"]) and len(after) > len(row["words"])
+        assert row["changed"] == sum(candidate.changed[5:9]) / 4
+
+
+# the strip
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "strengths"),
+    [
+        ({METHOD: "renoise", STRENGTH: 80, VALUES: 4}, ["20 %", "40 %", "60 %", "80 %"], [0.2, 0.4, 0.6, 0.8]),
+        ({METHOD: "mix", MIXED_FROM: 0, MIXED: 100, VALUES: 3}, ["0 %", "50 %", "100 %"], [0, 0.5, 1]),
+        ({METHOD: "direction", VALUES: 3}, ["-1", "0", "+1"], [-1, 0, 1]),
+        ({METHOD: "component", VALUES: 4}, ["-1", "-0.33", "+0.33", "+1"], [-1, -0.3333, 0.3333, 1]),
+    ],
+)
+def test_a_strip_has_the_candidates_of_every_strength(model, changes, labels, strengths):
+    rows, progress, link = _last(model, changes)
+    assert rows["strengths"] == [[s, label] for s, label in zip(strengths, labels, strict=True)]
+    assert f"{len(labels)} strengths" in progress["parts"]
+    recipe = Recipe.from_json(link["recipe"])
+    assert recipe.options["strengths"] == strengths and recipe.variations == 2
+    edited = _outcome(model, recipe)
+    for place, strength in enumerate(strengths):
+        texts = {candidate.text for candidate in edited.candidates if candidate.strength == strength}
+        there = [row for row in rows["rows"] if row["place"] == place]
+        assert {row["text"] for row in there} == texts and len(there) == len(texts)
+
+
+def test_a_strip_follows_the_noise_whose_texts_fit_best(model):
+    changes = {METHOD: "renoise", STRENGTH_FROM: 60, STRENGTH: 100, VALUES: 3, MANY: 3}
+    rows, _, link = _last(model, changes)
+    candidates = _outcome(model, Recipe.from_json(link["recipe"])).candidates
+    noise = min(range(3), key=lambda key: sum(c.misfit for c in candidates if c.noise == key))
+    firsts = [next(row for row in rows["rows"] if row["place"] == place) for place in range(3)]
+    assert [row["text"] for row in firsts] == [c.text for c in candidates if c.noise == noise]
+    assert {row["label"] for row in firsts} == {"on the strip"}
+
+
+def test_every_place_of_a_strip_is_there_while_it_forms_and_when_it_is_stopped(model, every_step):
+    context, rows = Viewer(), {}
+    settings = SamplerSettings(steps=50, seed=5, guidance=2.0)
+    view = edit(model, SCHEDULER, context, _named(model, {METHOD: "renoise", VALUES: 5}, settings=settings))
+    while not rows or not any(row["live"] for row in rows["rows"]):
+        rows = next(view).get("rows", {})
+    view.close()
+    for shown in (rows, context.shown[-1]["rows"]):
+        assert [row["place"] for row in shown["rows"]] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+        assert len(shown["strengths"]) == 5
+    assert all(row["text"].startswith(TEXT[:3]) for row in context.shown[-1]["rows"]["rows"])
 
 
 def test_candidates_that_came_out_the_same_stand_there_once(model):
     rows, progress, _ = _last(model, {METHOD: "renoise", STRENGTH: 0, MANY: 3})
-    assert [row["label"] for row in rows["rows"]] == ["before", "no. 1"]
-    assert rows["rows"][1]["score"].endswith(" · 3 alike")
+    assert [row["label"] for row in rows["rows"]] == ["no. 1"]
+    assert rows["rows"][0]["score"].endswith(" · 3 alike")
     assert ALIKE in rows["notes"] and "1 different text" in progress["parts"]
 
 
 def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
     rows, *_ = _last(model)
     edited = _outcome(model, Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9}))
-    for row, candidate in zip(rows["rows"][1:], edited.candidates, strict=True):
+    for row, candidate in zip(rows["rows"], edited.candidates, strict=True):
         assert _note(row["final"]) == candidate.text
         assert any(flag for _, flag in row["final"]) == any(candidate.changed)
         assert row["final"][0][1] == 0 and row["final"][-1][1] == 0
@@ -120,16 +170,16 @@ def test_what_is_new_in_a_candidate_is_marked_and_the_rest_is_not(model):
 def test_only_the_neighbourhood_of_the_span_of_a_long_text_is_shown(model):
     text = "the bird sang " * 120
     rows, *_ = _last(model, text=text, span=(300, 303))
-    shown = _note(rows["rows"][1]["final"])
+    shown = _note(rows["rows"][0]["final"])
     assert shown.startswith("… ") and shown.endswith(" …") and len(shown) < len(text) / 2
-    assert len(rows["rows"][1]["text"]) > len(text) - 60
+    assert len(rows["rows"][0]["text"]) > len(text) - 60
 
 
 @pytest.mark.parametrize("follow", [0, 70])
 def test_whole_texts_stand_there_at_every_step(model, follow):
     recipe = Recipe("edit", (TEXT,), SETTINGS, 2, {"start": 5, "end": 9, "follow": follow / 100})
     live = LiveEdit(model, recipe)
-    running = [frame.rows["rows"][1] for event in run(model, recipe) if (frame := live.after(event))]
+    running = [frame.rows["rows"][0] for event in run(model, recipe) if (frame := live.after(event))]
     assert len(running) > SETTINGS.steps
     parts = tokens_of(model, TEXT)["tokens"]
     for row in running:
@@ -162,7 +212,13 @@ def test_kept_tokens_are_told_from_those_that_form(model):
         ({METHOD: "erase"}, {}, "'erase'"),
         ({METHOD: "renoise", STRENGTH: 150}, {}, "Strength is 150 %, expected from 0 to 100 %."),
         ({METHOD: "renoise", STRENGTH: None}, {}, "Strength is empty"),
-        ({METHOD: "direction", PUSH: 9}, {}, "Strength is 9"),
+        ({METHOD: "direction", PUSH: 9}, {}, "Push is 9"),
+        ({METHOD: "direction", PUSH: 9, VALUES: 7}, {}, "Push is 9.0, expected from -4 to 4."),
+        ({METHOD: "renoise", STRENGTH_FROM: None, VALUES: 7}, {}, "Strength, from is empty"),
+        ({METHOD: "renoise", STRENGTH_FROM: 130, VALUES: 7}, {}, "Strength, from is 130 %"),
+        ({METHOD: "renoise", VALUES: 0}, {}, "Texts on the strip is 0"),
+        ({METHOD: "renoise", VALUES: 10**9}, {}, "Texts on the strip is 1000000000, expected 1 to 16"),
+        ({METHOD: "renoise", VALUES: 9, MANY: 8}, {}, "Candidates is 8 for each of 9 strengths, expected at most 64"),
         ({METHOD: "direction", DIRECTION: "up-down"}, {}, "up-down"),
         ({METHOD: "direction", DIRECTION: "own"}, {}, "The first list is empty"),
         (
@@ -206,8 +262,8 @@ def test_a_stopped_edit_keeps_whole_texts(model, every_step):
     view.close()
     shown = context.shown[-1]
     assert (shown["rows"]["state"], shown["progress"]["state"]) == ("stopped", "stopped")
-    before, *candidates = shown["rows"]["rows"]
-    assert [row["label"] for row in candidates] == ["no. 1", "no. 2"] and not before["text"]
+    candidates = shown["rows"]["rows"]
+    assert [row["label"] for row in candidates] == ["no. 1", "no. 2"]
     parts = tokens_of(model, text)["tokens"]
     for row in candidates:
         assert row["text"].startswith("".join(parts[:100])) and row["text"].endswith("".join(parts[120:]))
@@ -222,7 +278,7 @@ def test_all_tokens_may_be_selected_with_a_note(model):
 def test_any_script_can_be_edited(model, text):
     rows, progress, _ = _last(model, text=text, span=(1, 3))
     assert progress["state"] == "done"
-    assert _note(rows["rows"][0]["final"]) == text
+    assert {_note(row["final"]) for row in rows["rows"]} == {row["text"] for row in rows["rows"]}
 
 
 # the text and its history
@@ -303,12 +359,15 @@ def test_every_method_has_a_choice():
     [
         {METHOD: "anew", FOLLOW: 30, MANY: 5},
         {METHOD: "renoise", STRENGTH: 29},
+        {METHOD: "renoise", STRENGTH_FROM: 30, STRENGTH: 90, VALUES: 7},
         {METHOD: "direction", DIRECTION: "day-night", PUSH: -1.5, RENOISE: 7},
         {METHOD: "direction", DIRECTION: "own", FIRST: "a b\nc", SECOND: "d\ne f\ng"},
         {METHOD: "mix", MIXED: 70, OTHER_PICKED: {"text": OTHER, "start": 1, "end": 3}},
+        {METHOD: "mix", MIXED_FROM: 100, MIXED: 7, VALUES: 9},
         {METHOD: "component", COMPONENT: 3, PUSH: 2.0},
+        {METHOD: "component", COMPONENT: 3, PUSH_FROM: -2.3, PUSH: 2.0, VALUES: 8},
     ],
-    ids=["anew", "renoise", "shipped", "own", "mix", "component"],
+    ids=["anew", "renoise", "strip", "shipped", "own", "mix", "backwards", "component", "uneven decimals"],
 )
 def test_options_survive_the_controls(model, changes):
     options, other, candidates = options_of(_controls(model, changes))
@@ -324,12 +383,12 @@ def test_a_direction_tells_how_many_sentences_it_turns_with_this_model(bundled):
     best = first_direction(model)
     assert found[best].turned == max(turning.turned for turning in found.values())
     assert f"Turned {found[best].turned:.0%} of {found[best].edits} edits" in turning_note(model, best)
-    assert as_measured(model, best) == [found[best].strength, 100 * found[best].renoise]
+    assert as_measured(model, best) == [-found[best].strength, found[best].strength, 100 * found[best].renoise]
 
 
 def test_a_direction_that_was_not_measured_says_so_and_changes_no_control(model):
     assert "not been measured" in turning_note(model, "happy-sad")
-    assert as_measured(model, "happy-sad") == as_measured(model, OWN) == [gr.skip(), gr.skip()]
+    assert as_measured(model, "happy-sad") == as_measured(model, OWN) == [gr.skip()] * 3
     assert "first list" in turning_note(model, OWN)
 
 
@@ -362,6 +421,7 @@ def test_a_link_fills_in_text_selection_controls_and_settings(model):
         {"r": "nonsense"},
         {"r": link_of(Recipe("edit", (TEXT,), options={"method": "erase"}))["query"][3:]},
         {"r": link_of(Recipe("edit", (TEXT,), variations=64))["query"][3:]},
+        {"r": link_of(Recipe("edit", (TEXT,), options={"method": "mix", "strengths": [0.1, 0.2, 0.9]}))["query"][3:]},
     ],
 )
 def test_a_link_that_cannot_be_shown_says_so(model, query):
@@ -378,6 +438,12 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
     edited = _outcome(model, Recipe.from_json(json.dumps(recipe)))
     assert [c["text"] for c in candidates] == [c.text for c in edited.candidates]
     assert [c["misfit"] for c in candidates] == pytest.approx([c.misfit for c in edited.candidates], rel=1e-4)
+
+
+def test_the_api_gives_the_texts_of_several_strengths(model):
+    options = {"start": 5, "end": 9, "method": "renoise", "strengths": [0.1, 0.9]}
+    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], options, 2, {"steps": 3})
+    assert [c["strength"] for c in candidates] == [0.1, 0.1, 0.9, 0.9] and recipe["options"]["strengths"] == [0.1, 0.9]
 
 
 @pytest.mark.parametrize(
