@@ -82,7 +82,7 @@ def edit_text(
     try:
         settings = type(model.defaults).from_dict(given, base=model.defaults)
         recipe = Recipe(OPERATION, tuple(texts), settings, candidates, options, model.fingerprint)
-        check_size(recipe)
+        check_size(model, recipe)
         plain: list[dict[str, Any]] = []
         for event in scheduler.run(model, recipe, current_visitor(), steps="none"):
             if isinstance(event, Edited):

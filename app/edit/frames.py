@@ -24,7 +24,7 @@ ALIKE = (
     "All candidates came out the same: the words around leave no other choice. Select more words, or set a temperature "
     "among the settings, to see others."
 )
-AROUND = 60  # tokens of a long text that are shown before and after the span
+AROUND = 30  # tokens of a long text that are shown before and after the span
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,7 @@ from .history import (
 OPERATION = "edit"
 MAX_CANDIDATES = 16
 MAX_TEXTS = 64  # of all strengths together
+MAX_READ, MAX_WRITTEN = 131_072, 16_384  # tokens of all texts together: what keeps others waiting for a minute or so
 EXAMPLES = (  # a text, and words in it that are selected at first
     ("Tom went to the park with his dog. They were very happy and played all day.", "very happy"),
     ("The sun was warm and bright. Lily found a little red bird in the garden.", "a little red bird"),
@@ -160,18 +161,25 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
     texts = (text,) if other is None else (text, other)
     recipe = Recipe(OPERATION, texts, settings_of(controls.get("settings")), candidates,
                     {**options, "start": start, "end": end}, model.fingerprint)  # fmt: skip
-    check_size(recipe)
+    check_size(model, recipe)
     return recipe
 
 
-def check_size(recipe: Recipe) -> None:
-    """Refuses what would keep everybody else waiting. Raises RecipeError, SettingsError."""
+def check_size(model: ColaDLM, recipe: Recipe) -> None:
+    """Refuses what would keep everybody else waiting. Raises RecipeError, SettingsError, PromptError."""
     check_limits(recipe.settings)
     if recipe.variations > MAX_CANDIDATES:
         raise RecipeError("variations", recipe.variations, f"at most {MAX_CANDIDATES} on this page")
     if (texts := count_texts(recipe)) > MAX_TEXTS:
         found = Described(f"{recipe.variations} for each of {texts // recipe.variations} strengths")
         raise RecipeError("variations", found, f"at most {MAX_TEXTS} texts at once on this page")
+    options, length = check_options(recipe.options, OPTIONS), len(model.tokenize(recipe.texts[0]))
+    written = (length if options["follow"] else min(options["end"] or 0, length)) - (options["start"] or 0)
+    for tokens, most, what in ((length, MAX_READ, ""), (written, MAX_WRITTEN, " to write")):
+        if texts * tokens > most:
+            found = Described(f"{texts} texts of {tokens:,} tokens{what}, {texts * tokens:,} in all")
+            wanted = f"at most {most:,} on this page: fewer candidates, or fewer texts on the strip"
+            raise RecipeError("the run", found, wanted)
 
 
 def restore(model: ColaDLM, query: Mapping[str, str], first: ColaDLM) -> list[Any]:
@@ -188,7 +196,7 @@ def restore(model: ColaDLM, query: Mapping[str, str], first: ColaDLM) -> list[An
         if recipe is None:
             return [*unchanged, gr.skip()]
         options = check_options(recipe.options, OPTIONS)
-        check_size(recipe)
+        check_size(model, recipe)
         history = leave(new_history(recipe.texts[0]), options["start"] or 0, options["end"] or 0)
         note = check_model(model, recipe) or "Restored from the link: press Change the span to repeat it."
         shown = show(model, history)

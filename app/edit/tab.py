@@ -187,7 +187,7 @@ def lay_out_question() -> Question:
             label="Text",
             info="Type or paste it here, then select words of it where it stands in large.",
             lines=2,
-            max_lines=10,
+            max_lines=3,  # all of it stands in large above
             elem_classes="prompt-box ask",
             html_attributes=gr.InputHTMLAttributes(spellcheck=False),
         )

@@ -66,6 +66,14 @@ function drawList(rows) {
   const focused = [...list.children].findIndex(item => item.contains(document.activeElement));
   list.replaceChildren(...rows.map(candidate));
   list.children[focused]?.querySelector('.act')?.focus({preventScroll: true});
+  showSpan();
+}
+
+// Brings what is new in the first of them into sight, where it is longer than its place.
+function showSpan() {
+  const place = at('.became'), found = list.querySelector('li:first-child :is(.changed, .live)');
+  const top = found ? found.getBoundingClientRect().top - place.getBoundingClientRect().top + place.scrollTop : 0;
+  place.scrollTop = top > place.clientHeight * 0.8 ? top - place.clientHeight * 0.4 : 0;
 }
 
 function drawCells(all) {
@@ -122,7 +130,7 @@ function draw() {
   edited.dataset.state = there ? value.state : 'empty';
   edited.classList.toggle('with-strip', strip.length > 0);
   edited.setAttribute('aria-busy', value.state === 'running');
-  list.setAttribute('aria-live', value.state === 'running' ? 'off' : 'polite');
+  list.setAttribute('aria-live', value.state === 'running' || strip.length ? 'off' : 'polite');  // the slider speaks for itself
   drawList(all[strip.length ? thumb : 0]);
   drawCells(all);
   say(all);

@@ -30,6 +30,7 @@ function show(node, text) {
 function draw() {
   const v = props.value;
   if (!v) return;
+  let bring = false;    // is what is selected to be brought into sight
   let focused = false;  // the token with the focus goes, and the next key is meant for the one in its place
   const now = JSON.stringify(v.tokens);
   if (now !== drawn) {
@@ -45,6 +46,7 @@ function draw() {
     }));
     at = anchor = v.end > v.start ? v.start : 0;
     picker.dataset.empty = v.tokens.length === 0;
+    bring = v.end > v.start;
   }
   at = Math.min(at, Math.max(0, v.tokens.length - 1));
   for (const node of tokens.children) {
@@ -57,6 +59,17 @@ function draw() {
   const count = n > 0 ? n + (n === 1 ? ' token' : ' tokens') + ' of ' + v.tokens.length + ' selected.' : props.none_words;
   chosen.textContent = (v.note ? v.note + ' ' : '') + count;
   wrong.textContent = v.wrong;
+  if (bring) showSelection();
+}
+
+// Scrolls what the tokens are in, and never the page.
+function showSelection() {
+  const first = tokens.children[props.value.start]?.getBoundingClientRect();
+  for (const place of [tokens, element.closest('.block')]) {
+    if (!first || !place || place.scrollHeight <= place.clientHeight) continue;
+    const box = place.getBoundingClientRect();
+    if (first.top < box.top || first.bottom > box.bottom - 40) place.scrollTop += first.top - box.top - box.height / 3;
+  }
 }
 
 function select(start, end) {

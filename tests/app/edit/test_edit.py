@@ -218,6 +218,11 @@ def test_kept_tokens_are_told_from_those_that_form(model):
         ({METHOD: "renoise", STRENGTH_FROM: 130, VALUES: 7}, {}, "Strength, from is 130 %"),
         ({METHOD: "renoise", VALUES: 0}, {}, "Texts on the strip is 0"),
         ({METHOD: "renoise", VALUES: 10**9}, {}, "Texts on the strip is 1000000000, expected 1 to 16"),
+        (
+            {METHOD: "renoise", VALUES: 9, MANY: 7},
+            {"text": "word " * 300, "span": (0, 300)},
+            "The run is 63 texts of 300 tokens to write, 18,900 in all, expected at most 16,384 on this page",
+        ),
         ({METHOD: "renoise", VALUES: 9, MANY: 8}, {}, "Candidates is 8 for each of 9 strengths, expected at most 64"),
         ({METHOD: "direction", DIRECTION: "up-down"}, {}, "up-down"),
         ({METHOD: "direction", DIRECTION: "own"}, {}, "The first list is empty"),
