@@ -82,29 +82,36 @@ class EditControls:
         with gr.Column(elem_classes="setting set-other when method-mix"):
             self._lay_out_other()
         with gr.Column(elem_classes="setting set-values when method-renoise"):
-            self._add_range("strength", "Strength (% noise)", "0 changes nothing. It works between about 20 and 75.",
-                            (0, 100, 1), (30, 90))  # fmt: skip
+            self._add_range("strength", ("From (% noise)", "Up to (% noise)"),
+                            "0 changes nothing. It works between about 20 and 75.", (0, 100, 1), (30, 90))  # fmt: skip
         with gr.Column(elem_classes="setting set-values when method-mix"):
-            self._add_range("mixed", "Share of the other text (%)", "0 changes nothing.", (0, 100, 1), (10, 100))
+            self._add_range(
+                "mixed",
+                ("From (% of the other)", "Up to (% of the other)"),
+                "0 changes nothing.",
+                (0, 100, 1),
+                (10, 100),
+            )
         with gr.Column(elem_classes="setting set-component when method-component"):
             most = model.latent_dim - 1 if LatentSpace(model.vae.config).spherical else model.latent_dim
             self._add("component", "Component", "1 is the way in which latents differ most.", (1, most, 1), 1,
                       "set-component")  # fmt: skip
         with gr.Column(elem_classes="setting set-values when method-direction method-component"):
             bounds = STRENGTHS["direction"][1:]
-            self._add_range("push", "Push (radii)", "Less than 0 goes the opposite way, 0 changes nothing.",
-                            (*bounds, 0.1), (low, high))  # fmt: skip
+            self._add_range("push", ("Push from (radii)", "Push up to (radii)"),
+                            "Less than 0 goes the opposite way, 0 changes nothing.", (*bounds, 0.1),
+                            (low, high))  # fmt: skip
         with gr.Column(
             elem_classes="setting set-values when method-renoise method-direction method-mix method-component"
         ):
             self._add("values", "Texts on the strip", "At so many strengths, evenly spaced. 1 makes the last alone.",
                       (1, VALUES[1], 1), VALUES[0], "set-values")  # fmt: skip
         with gr.Column(elem_classes="setting set-renoise when method-direction method-mix method-component"):
-            self._add("renoise", "Noise to carry back from (%)",
-                      "The moved span gets this much; 0 decodes it as it is.", (0, 100, 1), RENOISE,
+            self._add("renoise", "Carried back from (%)",
+                      "The moved span gets so much noise; 0 decodes it as it is.", (0, 100, 1), RENOISE,
                       "set-renoise")  # fmt: skip
-        self._add("follow", "What follows may change (%)",
-                  "0 keeps it word for word; more lets it follow, 100 writes it anew.", (0, 100, 1), 0,
+        self._add("follow", "What follows (%)",
+                  "How much it may change: 0 keeps it word for word, 100 writes it anew.", (0, 100, 1), 0,
                   "set-follow")  # fmt: skip
         self._add("candidates", "Candidates", "So many ways to do it, each from its own noise; at each strength.",
                   (1, 8, 1), 4, "set-candidates")  # fmt: skip
@@ -128,10 +135,15 @@ class EditControls:
         [self.by_name[name]] = sliders((label, hint, bounds, value, classes))
 
     def _add_range(
-        self, name: str, label: str, hint: str, bounds: tuple[float, float, float], values: tuple[float, float]
+        self,
+        name: str,
+        labels: tuple[str, str],
+        hint: str,
+        bounds: tuple[float, float, float],
+        values: tuple[float, float],
     ) -> None:
-        for own, words, about, value in ((f"{name}_from", "from", "", values[0]), (name, "up to", hint, values[1])):
-            self._add(own, f"{label}, {words}", about, bounds, value, "set-values")
+        for own, label, about, value in zip((f"{name}_from", name), labels, ("", hint), values, strict=True):
+            self._add(own, label, about, bounds, value, "set-values")
 
     def _lay_out_direction(self, resident: Resident, start: str) -> dict[str, Any]:
         titles = [(load_pairs(name).title, name) for name in shipped()]

@@ -141,14 +141,20 @@ class LiveEdit(LiveRows):
         last = max((i for i, flag in enumerate(flags) if flag), default=0)
         high = min(len(parts), max(self.high, last + 1 + AROUND)) if last >= self.high else min(len(parts), self.high)
         shown = segments(parts[self.low : high], flags[self.low : high])
-        return [*([("… ", 0)] if self.low else []), *shown, *([(" …", 0)] if high < len(parts) else [])]
+        return [*([(_cut(shown[0][0]), 0)] if self.low else []), *shown, *([(" …", 0)] if high < len(parts) else [])]
 
     def _lead(self) -> str:
-        return ("… " if self.low else "") + "".join(self.parts[self.low : self.first])
+        lead = "".join(self.parts[self.low : self.first])
+        return (_cut(lead) if self.low else "") + lead
 
     def _tail(self, row: Row) -> str:
         written = min(self.high, self.first + len(row.answer) + len(row.live))
         return "".join(self.parts[written : self.high]) + (" …" if self.high < len(self.before) else "")
+
+
+def _cut(after: str) -> str:
+    """What stands in place of a text's beginning."""
+    return "…" if after[:1].isspace() else "… "
 
 
 def leading_noise(candidates: Iterable[Candidate]) -> int:
