@@ -39,7 +39,7 @@ MISFIT = (
     "Underlined: not what stood there before. The misfit says how badly the words that were kept go with the new ones: "
     "the squared error of the flow's velocity at their latents, the mean of four noise levels. Less fits better."
 )
-BEFORE_STRIP = "Change the span, and here stands the text at each strength, a strip to slide along."
+BEFORE_STRIP = "With several texts on the strip, here stands what each strength gives, to slide along."
 NO_STRIP = (
     "No strip here: the span starts from pure noise, so there is no strength to slide along. The other ways have one."
 )

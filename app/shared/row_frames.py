@@ -31,7 +31,7 @@ SHARE = 4  # frames take at most one part in so many of the time: many long rows
 
 
 class Frame(NamedTuple):
-    """The values of TextRows and a ProgressLine."""
+    """The values of what shows the rows, TextRows unless a subclass says otherwise, and of a ProgressLine."""
 
     rows: dict[str, Any]
     progress: dict[str, Any]
