@@ -13,7 +13,7 @@ class CandidateStage(OwnHTML):
     """Shows the value made by `stage_value`. The strip of strengths is its slider, by mouse, touch and keys.
 
     Triggers `submit` when the button of the empty state is pressed, and `select` with `text` and `row` when that of a
-    candidate is. no_strip: why there is no strip where the workbench's `data-method` is `plain`; before_strip: what the
+    candidate is. no_strip: why there is no strip where the workbench's `data-method` is `anew`; before_strip: what the
     strip will be, for the other methods.
     """
 
