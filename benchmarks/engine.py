@@ -37,9 +37,10 @@ from coladlm.evaluate.speed import PROMPT, synchronise
 from coladlm.hardware.devices import choose_device, choose_dtype
 from coladlm.networks.config import DiTConfig
 from coladlm.networks.dit import BlockCausalDiT
-from coladlm.networks.int8 import Int8Linear, quantise
+from coladlm.networks.int8 import Int8Linear
 from coladlm.networks.layers import Linear
 from coladlm.networks.text_vae import TextVAE
+from coladlm.rounding import dit_to_int8
 from coladlm.sampling import capture, velocity
 from coladlm.sampling.form import choose_form
 from coladlm.sampling.shared_run import SharedRun
@@ -311,7 +312,7 @@ def load(options: argparse.Namespace) -> ColaDLM:
     dtype = choose_dtype("auto" if in_int8 else options.dtype, device, PUBLISHED.txt_dim)
     model = published_model(ColaDLM.from_pretrained(device="cpu", dtype="float32"), device, dtype)
     if in_int8:
-        quantise(model.dit, dtype)
+        dit_to_int8(model.dit, dtype)
     choose_form(model.sampler, options.form)
     return model
 

@@ -79,7 +79,7 @@ class ColaDLM:
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16",
-        or "int8", a byte and a half a weight (see `networks/int8.py`; `rounding` says what that changes).
+        or "int8", a byte or a byte and a half a weight (see `rounding.py`; `rounding` says what that changes).
         progress: called with the share of the weights that have been read, in [0, 1]. form: of the sampler's steps,
         "eager", "graph" (captured and replayed), or "auto": on a GPU the faster of the two, as a short run shows.
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.

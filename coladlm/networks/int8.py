@@ -1,12 +1,12 @@
-"""Linear layers with weights of 12 bits: an int8 number and half a byte, a scale for each output channel.
+"""Linear layers with weights in int8, or of 12 bits: an int8 number and half a byte. A scale for each output channel.
 
 A weight is rounded to 2047 steps of its channel's largest and written as 16 * coarse + fine: an int8 number, and four
-bits of which two stand in a byte. With the coarse part alone the bundled model writes one token in forty otherwise than
-in float32, with both one in four hundred (`benchmarks/rounding.py`). Activations keep their precision. Two ways to
-multiply:
+bits of which two stand in a byte. Where that is enough a layer has the coarse part alone, and it may be exact for
+inputs in a few directions (`rounding.py` says which layer is what, and why). Activations keep their precision. Two ways
+to multiply:
 
 - parts: an activation is the sum of two int8 numbers as well (15 bits together), and all parts are multiplied by the
-  int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte and a half a weight.
+  int8 products of the processor (VNNI, AMX, or a GPU's). Reads a byte or a byte and a half a weight.
 - widened: the weights of a layer are turned into the compute dtype for each product. Works everywhere.
 
 Which is faster depends on the processor (without int8 instructions the first is many times slower), so
@@ -37,18 +37,22 @@ class Rounded(NamedTuple):
     """Weights (out, in): about scale * (16 * coarse + fine).
 
     coarse: (out, in), int8. fine: (out, (in + 1) / 2), uint8: those of the first half of the inputs in the lower four
-    bits, those of the second in the upper ones. scale: (out,), float32.
+    bits, those of the second in the upper ones; None where all are 0. scale: (out,), float32.
     """
 
     coarse: Tensor
-    fine: Tensor
+    fine: Tensor | None
     scale: Tensor
 
 
-def rounded(weight: Tensor) -> Rounded:
+def rounded(weight: Tensor, with_fine: bool = True) -> Rounded:
     """Weights (out, in), each to the nearest step of its channel."""
     weight = weight.float()
-    scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / WEIGHT_STEPS
+    largest = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+    if not with_fine:
+        scale = largest / (FINE * STEPS)
+        return Rounded((weight / (FINE * scale[:, None])).round_().to(torch.int8), None, scale)
+    scale = largest / WEIGHT_STEPS
     steps = (weight / scale[:, None]).round_().to(torch.int16)
     coarse = steps >> 4  # downwards, so that what is left is not negative
     fine = F.pad((steps - FINE * coarse).to(torch.uint8), (0, steps.shape[1] % 2))
@@ -56,10 +60,15 @@ def rounded(weight: Tensor) -> Rounded:
     return Rounded(coarse.to(torch.int8), lower | upper << 4, scale)
 
 
-def fine_part(weight: Rounded) -> Tensor:
+def fine_part(fine: Tensor, inputs: int) -> Tensor:
     """The fine parts (out, in), int8, from 0 to 15."""
-    both = torch.cat((weight.fine & 15, weight.fine >> 4), 1)
-    return both[:, : weight.coarse.shape[1]].view(torch.int8)
+    return torch.cat((fine & 15, fine >> 4), 1)[:, :inputs].view(torch.int8)
+
+
+def widened(weight: Rounded, dtype: torch.dtype) -> Tensor:
+    """The weights (out, in) without their scales."""
+    wide = weight.coarse.to(dtype).mul_(FINE)
+    return wide if weight.fine is None else wide.add_(fine_part(weight.fine, wide.shape[1]))
 
 
 def in_parts(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,16 +89,16 @@ def product_of_parts(x: Tensor, weight: Rounded) -> Tensor:
     if x.device.type == "cuda" and (count < GPU_ROWS or count % 8):
         parts = F.pad(parts, (0, 0, 0, max(GPU_ROWS, -(-count // 8) * 8) - count))
     # whole numbers in float32 from here on: sixteen times the first would not fit into 32 bits for a wide layer
-    fine = torch._int_mm(parts, fine_part(weight).t())
-    out = torch._int_mm(parts, weight.coarse.t()).float().mul_(FINE).add_(fine)[:count]
-    coarse, fine = out.chunk(2)
+    out = torch._int_mm(parts, weight.coarse.t()).float().mul_(FINE)
+    if weight.fine is not None:
+        out.add_(torch._int_mm(parts, fine_part(weight.fine, parts.shape[1]).t()))
+    coarse, fine = out[:count].chunk(2)
     return coarse.add_(fine, alpha=1 / (2 * STEPS)).mul_(row_scale).mul_(weight.scale)
 
 
 def product_widened(x: Tensor, weight: Rounded, dtype: torch.dtype = torch.float32) -> Tensor:
     """The same with the weights in the compute dtype."""
-    wide = weight.coarse.to(dtype).mul_(FINE).add_(fine_part(weight))
-    return F.linear(x.to(dtype), wide).mul_(weight.scale.to(dtype))
+    return F.linear(x.to(dtype), widened(weight, dtype)).mul_(weight.scale.to(dtype))
 
 
 @functools.cache
@@ -126,25 +135,33 @@ class Int8Linear(nn.Module):
     """A `layers.Linear` with rounded weights. Takes its input in any dtype and answers in the compute dtype.
 
     weight, fine, scale: see `Rounded`; the first is the parameter, so that a model has as many as before.
+    exact: (in, k), orthonormal directions of inputs for which the product is that of the weights as they were.
     """
 
-    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Linear, in_two_parts: bool, dtype: torch.dtype, with_fine: bool = True,
+                 exact: Tensor | None = None) -> None:  # fmt: skip
         super().__init__()
-        coarse, fine, scale = rounded(layer.weight.detach())
+        coarse, fine, scale = made = rounded(layer.weight.detach(), with_fine)
         self.weight = nn.Parameter(coarse, requires_grad=False)
         self.register_buffer("fine", fine)
         self.register_buffer("scale", scale)
+        self.register_buffer("exact", exact)
+        missing = None
+        if exact is not None:
+            missing = (layer.weight.detach().float() - scale[:, None] * widened(made, torch.float32)) @ exact
+        self.register_buffer("missing", missing)  # (out, k), of the product in each of these directions
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.in_two_parts, self.dtype = in_two_parts, dtype
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, self.in_features)
-        weight = Rounded(self.weight, self.get_buffer("fine"), self.get_buffer("scale"))
-        if self.in_two_parts:
-            out = product_of_parts(rows, weight).to(self.dtype)
-        else:
-            out = product_widened(rows, weight, self.dtype)
+        weight = Rounded(self.weight, self._buffers["fine"], self.get_buffer("scale"))
+        out = product_of_parts(rows, weight) if self.in_two_parts else product_widened(rows, weight, self.dtype)
+        exact = self._buffers["exact"]
+        if exact is not None:
+            out = torch.addmm(out.float(), rows.float() @ exact, self.get_buffer("missing").t())
+        out = out.to(self.dtype)
         out = out if self.bias is None else out.add_(self.bias)
         return out.unflatten(0, x.shape[:-1])
 
@@ -154,9 +171,9 @@ class Int8Linear(nn.Module):
 
 
 @torch.no_grad()
-def quantise(network: nn.Module, dtype: torch.dtype) -> None:
-    """Rounds the weights of the network's linear layers, one after the other; the rest is in `dtype` (norms in float32,
-    as they are).
+def quantise(network: nn.Module, dtype: torch.dtype, with_fine: bool = True, exact: Tensor | None = None) -> None:
+    """Rounds the weights of the network's linear layers, one after the other, that are not rounded yet; the rest is in
+    `dtype` (norms in float32, as they are). with_fine: to 12 bits, else to 8. exact: see `Int8Linear`.
     """
     for name, layer in list(network.named_modules()):
         if not isinstance(layer, Linear):
@@ -166,4 +183,4 @@ def quantise(network: nn.Module, dtype: torch.dtype) -> None:
             continue
         parent, _, child = name.rpartition(".")
         in_two_parts = parts_are_faster(str(layer.weight.device), dtype)
-        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype))
+        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype, with_fine, exact))
