@@ -56,7 +56,7 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, int8")
+    add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, or int8 (8 or 12 bits)")
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
     root_path = os.environ.get("GRADIO_ROOT_PATH", "")

@@ -82,6 +82,9 @@ def narrow(model: ColaDLM) -> ColaDLM:
     """A model of the same depth and next to no width: what is left of a step is the host's time."""
     config = dataclasses.replace(model.dit.config, txt_dim=16, emb_dim=16, heads=1, head_dim=16, rope_dim=8)
     dit = BlockCausalDiT(config).requires_grad_(False).to(model.device)
+    for module in dit.modules():
+        if isinstance(module, Linear):
+            module.to(model.dtype)
     return ColaDLM(model.vae, dit, model.tokenizer)
 
 
