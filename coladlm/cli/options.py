@@ -25,8 +25,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--dtype", default="auto", metavar="NAME",
-                       help="of the large matrices: auto, float32, bfloat16, float16, or int8, which keeps 8 or 12 bits "
-                            "of a weight and says what that changes (%(default)s)")  # fmt: skip
+                       help="of the large matrices: auto, float32, bfloat16, float16, or int8, which keeps 8 or 12 "
+                            "bits of a weight and says what that changes (%(default)s)")  # fmt: skip
 
 
 def load_model(args: argparse.Namespace) -> ColaDLM:
