@@ -1,4 +1,4 @@
-/* global FlowData, FlowPicture, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
+/* global FlowData, FlowPicture, Roll, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -8,6 +8,7 @@ const view = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, b
 const quiet = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 let data = new FlowData();
 let picture = null;
+const roll = new Roll(at('roll canvas'));
 let frames = [];
 let now = 0;
 let playing = null;    // the timer of the next frame
@@ -51,6 +52,7 @@ function show(index, anew = false) {
   const scrub = at('scrub');
   scrub.max = Math.max(0, frames.length - 1);
   scrub.value = now;
+  roll.move(now + 1);
   const drawn = refresh(anew);
   followWriting();
   return drawn;
@@ -78,13 +80,6 @@ function reading() {
   });
   for (const id of written.keys()) if (!data.runs.has(id)) written.delete(id);
   if (lines.length !== at('reads').children.length || lines.some((node, i) => node !== at('reads').children[i])) at('reads').replaceChildren(...lines);
-}
-
-// The text takes its whole place at once, so that nothing below it moves while it is played.
-function reserve() {
-  const reads = at('reads');
-  reads.style.minHeight = '';
-  reads.style.minHeight = reads.clientHeight + 'px';
 }
 
 // Of a text that is longer than its place, the part that is being written.
@@ -117,6 +112,7 @@ function writeBlock(line, run, b) {
     token.className = 'token' + (data.isSettled(run, b, index, place) ? ' settled' : '') + (place === chosen ? ' chosen' : '');
     token.textContent = word;
     token.style.setProperty('--confidence', state.sure[place]);
+    token.style.setProperty('--noise', state.noise[place] / 100);
     token.title = percent(state.sure[place]);
     token.path = {run: run.run, block: b, place};
     return [token];
@@ -150,16 +146,14 @@ function telling() {
 function stop() {
   clearTimeout(playing);
   playing = null;
-  root.classList.remove('playing');
-  at('play').setAttribute('aria-label', 'Play');
+  say(at('play'), 'Play');
   telling();
 }
 
 function play() {
   if (!frames.length) return;
   if (now >= frames.length - 1) now = -1;
-  root.classList.add('playing');
-  at('play').setAttribute('aria-label', 'Pause');
+  say(at('play'), 'Pause');
   const tick = async () => {
     const start = performance.now();
     await show(now + 1);
@@ -180,6 +174,7 @@ at('scrub').addEventListener('input', event => { stop(); follow = Number(event.t
 for (const name of ['words', 'trails', 'blocks']) {
   at(name).addEventListener('change', event => { view[name] = event.target.checked; if (name === 'blocks') choose(null); draw(true); });
 }
+at('colours').addEventListener('change', event => root.classList.toggle('coloured', event.target.checked));
 at('together').addEventListener('change', () => { reframe(); show(frames.length - 1); });
 for (const kind of ['chart', 'dims']) {
   root.querySelectorAll('.' + kind).forEach(input => {
@@ -278,6 +273,7 @@ from('flow:seek', detail => {
 
 function reframe() {
   frames = data.frames(at('together').checked);
+  roll.show(data.columns(frames), data.starts(frames));
 }
 
 let began = 0;         // when the run that is shown began: frames of one that began before it are not drawn
@@ -319,7 +315,6 @@ function take() {
     choose(value.choose, true);
   }
   show(now, !live);
-  reserve();
   if (other && !live && value.play && !quiet()) play();
 }
 
@@ -362,8 +357,6 @@ runBench?.addEventListener('card:ask', event => {
   if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
 });
 watch('value', take);
-let width = 0;
-new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; reserve(); } }).observe(root);
 watch('cloud', () => drawCloud(props.value?.cloud || props.cloud));
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
 start();
