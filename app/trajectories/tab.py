@@ -52,7 +52,7 @@ RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earl
 LOADING = "A recorded run is on its way. Or press Run for one of your own."
 WHAT_IT_SHOWS = (
     "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
-    "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
+    "its word blurred until the word has settled. The grey dots are latents of known words. The map flattens "
     "{channels} dimensions to two or three: what lies together on it may still be far apart."
 )
 
@@ -191,8 +191,9 @@ def _lay_out_stage(resident: Resident, explorer: Explorer) -> _Stage:
     flow = FlowMap(
         NAME, charts.text if charts else "", message, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
     )
-    card = PointCard(elem_id="point")
-    branch = _lay_out_branch(resident)
+    with gr.Row(elem_classes="opened"):
+        card = PointCard(elem_id="point")
+        branch = _lay_out_branch(resident)
     with gr.Row(elem_classes="over"):
         progress = ProgressLine(part="progress", elem_classes="progress")
         ShareLink(part="link", elem_classes="link")

@@ -8,6 +8,7 @@ const view = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, b
 const quiet = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 let data = new FlowData();
 let picture = null;
+if (matchMedia('(max-width: 900px)').matches) at('folded').open = false;
 const roll = new Roll(at('roll canvas'));
 let frames = [];
 let now = 0;
@@ -22,7 +23,7 @@ function colours() {
   const dark = Boolean(root.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
     trail: dark ? '#8d909b' : '#85868e', cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
-    textFont: c('font-text') || 'serif', runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
+    runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
 }
 
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
@@ -204,9 +205,10 @@ function looks() {
   const kept = view.chart === 'pca'
     ? 'PCA is a shadow: it shows ' + known(found.steps_kept, percent) + ' of the true length of steps. '
     : 'Distances on a UMAP are not latent distances: near is near, far means little (rank correlation of drawn and true step lengths ' + two(found.steps_rank) + '). ';
+  const wide = picture.stretch > 1.05 && view.chart === 'pca' && view.dims === 2 ? ' It is drawn ' + Number(picture.stretch.toPrecision(2)) + ' times wider than to scale.' : '';
   const fresh = data.list.some(run => run.stochasticity > 0) && !view.clean
     ? ' The noise of this run is renewed at every step, so its states leap; the clean estimates show where each was heading.' : '';
-  say(at('truth'), kept + near + '; ' + leap + '.' + fresh);
+  say(at('truth'), kept + near + '; ' + leap + '.' + wide + fresh);
 }
 
 function choose(detail, jump = false) {
