@@ -75,10 +75,12 @@ class _LaidOut(NamedTuple):
 
 def _lay_out(no_direction: str) -> _LaidOut:
     """no_direction: what is said, as HTML, while there is none."""
-    with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
+    with gr.Column(elem_classes="workbench on-stage", elem_id=NAME):
+        with gr.Column(elem_classes="results stage"):
+            texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+            with gr.Row(elem_classes="over"):
+                progress = ProgressLine(elem_classes="progress")
         gr.HTML(f"<p class='about'>{NOTE}</p>", js_on_load=None)
-        texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
-        progress = ProgressLine(elem_classes="fold-progress")
         with gr.Row(elem_classes="direction"):
             note = gr.HTML(no_direction, elem_id="direction-note", js_on_load=None)
             to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
