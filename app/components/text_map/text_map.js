@@ -191,7 +191,7 @@ root.querySelectorAll('.save').forEach(button => button.addEventListener('click'
   const file = await picture.file(button.dataset.format);
   if (file) saveAs(file, 'text-map.' + button.dataset.format);
 }));
-if (props.alone) root.querySelectorAll('.near, .how, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
+if (props.alone) root.querySelectorAll('.near, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
 at('start').addEventListener('click', () => trigger('submit'));
 at('start').textContent = props.start_label;
 
