@@ -26,7 +26,7 @@ const by = () => at('by').value;
 const rows = new TextList(at('rows'), i => ({text: data.texts[i], colour: colour(data, by(), i), set: data.sets[i], selected: selected.has(i)}),
   pick, i => neighbours(i, true));
 const picture = new TextPicture(at('plot'), () => ({data, chart: chart(), by: by(), mode, selected, marked, listed: rows.listed, current, centre,
-  asked, waypoints: props.value.waypoints}), i => { pick(i); reveal(i); }, select);
+  asked, waypoints: props.value?.waypoints}), i => { pick(i); reveal(i); }, select);
 const draw = () => picture.draw();
 
 // The clusters, in words: their colours, and a way to select a whole one.

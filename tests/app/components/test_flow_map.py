@@ -293,6 +293,7 @@ def test_a_run_of_the_map_becomes_a_picture_to_share(flow, flows, tmp_path):
 
 def test_three_dimensions_and_umap_can_be_seen(flow):
     page = flow(NARROW)  # a browser without a graphics card draws three dimensions pixel by pixel
+    page.page.get_by_text("What the map shows").click()
     page.locator("#flow .chart[value=umap]").check()
     expect(page.locator("#flow .truth")).to_contain_text("Distances on a UMAP are not latent distances")
     if page.locator("#flow .dims[value='3']").is_enabled():
