@@ -30,9 +30,10 @@ EMPTY = "No texts on the map. Begin with the {count} sentences that ship with th
 NOTE = (
     "Every point is a text, placed by what the model takes it to mean: the states of its diffusion transformer as it "
     "reads the text, averaged. Search by a word, or write a sentence and press Enter: it gets a point of its own, and "
-    "the texts nearest to it are listed. A click on a line or its point selects the text, a second one lets it go; Lasso, "
-    "Box and a cluster's name select many. One text goes on to Edit, two or more go to Interpolate, and two selections, A "
-    "and B, are the ends of a direction. In the list, the arrows move, Space selects and N lists the neighbours."
+    "the texts nearest to it are listed. A click on a line or its point selects the text, a second one lets it go; "
+    "Lasso, Box and a cluster's name select many. One text goes on to Edit, two or more go to Interpolate, and two "
+    "selections, A and B, are the ends of a direction. In the list, the arrows move, Space selects and N lists the "
+    "neighbours."
 )
 UMAP_NOTE = (
     "A UMAP draws near what is near in truth and leaves the rest to chance. With few neighbours it shows small groups, "

@@ -60,7 +60,7 @@ def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, s
 
 
 def unfold(bench: Locator) -> None:
-    """Shows all settings of a tab: those of Generate are folded everywhere, those of the others on a phone."""
+    """Shows all settings of a tab: below a stage they are folded everywhere, elsewhere on a phone."""
     if bench.locator(".setting-list").is_hidden():
         chips = bench.get_by_role("button", name="All settings")
         (chips if chips.count() else bench.locator(".fold")).click()

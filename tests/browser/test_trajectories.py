@@ -12,7 +12,9 @@ from .driving import (
     overflow,
     press,
     press_run,
+    shifted,
     state,
+    unfold,
     write,
 )
 
@@ -21,11 +23,14 @@ BENCH = "trajectories"
 
 def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8) -> Page:
     """Opens the tab with the settings of a short run."""
-    page = visit(size)
+    page = visit(size, "/?tab=trajectories")
     bench = open_tab(page, "Trajectories")
-    if size is NARROW:
-        bench.locator(".fold").click()
-    bench.get_by_role("button", name="Sampler").click()
+    expect(bench.locator(".flow .empty-text")).to_be_visible()  # the run that is recorded is of another model
+    assert shifted(page) < 0.02, "the page moved while it was put together"
+    if size is WIDE:
+        run = bench.locator("button.run").bounding_box()
+        assert run["y"] + run["height"] <= size["height"], "Run is not on the first screen"
+    unfold(bench)
     number(bench.locator(".setting-list"), "New tokens", tokens)
     number(bench.locator(".setting-list"), "Steps a block", steps)
     return page
