@@ -19,7 +19,7 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_f
     visit, tmp_path
 ):
     page = visit(NARROW, "/?tab=map")
-    bench = open_tab(page, "Map")
+    bench = page.locator("#map")
     ready(page, 600)
     assert shifted(page) < 0.02, "the page moved while it was put together"
     assert overflow(page) <= 0

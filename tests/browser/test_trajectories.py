@@ -22,9 +22,9 @@ BENCH = "trajectories"
 
 
 def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8) -> Page:
-    """Opens the tab with the settings of a short run."""
-    page = visit(size, "/?tab=trajectories")
-    bench = open_tab(page, "Trajectories")
+    """Opens the tab by its link, with the settings of a short run."""
+    page = visit(size, f"/?tab={BENCH}")
+    bench = page.locator(f"#{BENCH}")
     expect(bench.locator(".flow .empty-text")).to_be_visible()  # the run that is recorded is of another model
     assert shifted(page) < 0.02, "the page moved while it was put together"
     if size is WIDE:
