@@ -54,7 +54,7 @@ class Roll {
   paint(width, height, scale, colour) {
     const {columns} = this, cells = new OffscreenCanvas(Math.round(width * scale), Math.round(height * scale));
     const pen = cells.getContext('2d'), [low, high, sheet] = ['--roll-low', '--roll-high', '--sheet'].map(colour);
-    const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = Math.min(1.5, tall / 4);
+    const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = tall < 3 ? 0 : Math.min(1.5, tall / 4);
     const stride = Math.max(1, Math.floor(0.5 / wide));
     pen.scale(scale, scale);
     for (let x = 0; x < columns.length; x += stride) {

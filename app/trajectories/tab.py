@@ -154,7 +154,7 @@ def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
             label="Prompt",
             info="The run on the map goes on from here. Shift + Enter runs.",
             lines=1,
-            max_lines=10,
+            max_lines=4,
             elem_classes="prompt-box ask",
             html_attributes=gr.InputHTMLAttributes(spellcheck=False),
         )

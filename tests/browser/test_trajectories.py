@@ -108,6 +108,7 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     page.get_by_label("Keep what is on the map, to compare").check()
     page.locator("#trajectories textarea").first.fill("The dog")
     press_run(page, BENCH)
+    expect(page.locator("#flow .reads")).to_be_in_viewport()  # not where the prompt is, further down
     finished(page, runs=2)
     assert page.locator("#heat .row").count() > 0
     assert overflow(page) <= 0
