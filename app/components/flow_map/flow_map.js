@@ -359,6 +359,15 @@ runBench?.addEventListener('card:ask', event => {
   if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
 });
 watch('value', take);
+// Another size is another scale: see FlowPicture.stretched. A line more or less below the map is none.
+let size = [0, 0];
+new ResizeObserver(([{contentRect: {width, height}}]) => {
+  const other = width !== size[0] || Math.abs(height - size[1]) > 40;
+  if (!other || !width) return;
+  const first = !size[0];
+  size = [width, height];
+  if (!first) draw(true).then(looks);
+}).observe(at('stage'));
 watch('cloud', () => drawCloud(props.value?.cloud || props.cloud));
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
 start();
