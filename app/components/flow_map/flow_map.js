@@ -366,7 +366,7 @@ new ResizeObserver(([{contentRect: {width, height}}]) => {
   if (!other || !width) return;
   const first = !size[0];
   size = [width, height];
-  if (!first) draw(true).then(looks);
+  if (!first && picture?.drawn) picture.resize().then(() => draw(true)).then(looks);
 }).observe(at('stage'));
 watch('cloud', () => drawCloud(props.value?.cloud || props.cloud));
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});

@@ -269,6 +269,11 @@ class FlowPicture {
     return best;
   }
 
+  // Takes the size of its place. Plotly makes ranges larger to keep the scale, and never smaller: they are to be set anew.
+  async resize() {
+    await this.Plotly.Plots.resize(this.div);
+  }
+
   // Only the traces that move: in two dimensions Plotly leaves the cloud as it is, which restyle draws anew.
   async move(frame, view) {
     const update = [];
