@@ -98,6 +98,14 @@ def open_tab(page: Page, name: str) -> Locator:
     return bench
 
 
+def open_by_link(page: Page, name: str) -> Locator:
+    """Opens a tab by its address, in a page that has been at another, and returns what is on it."""
+    page.goto(f"{page.url.split('?')[0]}?tab={name}")
+    bench = page.locator(f"#{name}")
+    expect(bench).to_be_visible()
+    return bench
+
+
 def overflow(page: Page) -> int:
     """By how much the page is wider than its window."""
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -6,7 +6,7 @@ import re
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, fits, number, open_tab, overflow, shifted, state, unfold
+from .driving import be_still, fits, number, open_by_link, open_tab, overflow, shifted, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -18,8 +18,8 @@ def ready(page, count: int) -> None:
 def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_found_and_a_file_keeps_it_all(
     visit, tmp_path
 ):
-    page = visit(NARROW, "/?tab=map")
-    bench = page.locator("#map")
+    page = visit(NARROW)
+    bench = open_by_link(page, "map")
     ready(page, 600)
     assert shifted(page) < 0.02, "the page moved while it was put together"
     assert overflow(page) <= 0
