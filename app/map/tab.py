@@ -30,7 +30,10 @@ EMPTY = "No texts on the map. Begin with the {count} sentences that ship with th
 NOTE = (
     "Every point is a text, placed by what the model takes it to mean: the states of its diffusion transformer as it "
     "reads the text, averaged. Search by a word, or write a sentence and press Enter: it gets a point of its own, and "
-    "the texts nearest to it are listed."
+    "the texts nearest to it are listed. A click on a line or its point selects the text, a second one lets it go; "
+    "Lasso, Box and a cluster's name select many. One text goes on to Edit, two or more go to Interpolate, and two "
+    "selections, A and B, are the ends of a direction. In the list, the arrows move, Space selects and N lists the "
+    "neighbours."
 )
 UMAP_NOTE = (
     "A UMAP draws near what is near in truth and leaves the rest to chance. With few neighbours it shows small groups, "
@@ -75,13 +78,15 @@ class _LaidOut(NamedTuple):
 
 def _lay_out(no_direction: str) -> _LaidOut:
     """no_direction: what is said, as HTML, while there is none."""
-    with gr.Column(elem_classes="workbench-wide", elem_id=NAME):
+    with gr.Column(elem_classes="workbench on-stage", elem_id=NAME):
+        with gr.Column(elem_classes="results stage"):
+            texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
+            with gr.Row(elem_classes="over"):
+                progress = ProgressLine(elem_classes="progress")
         gr.HTML(f"<p class='about'>{NOTE}</p>", js_on_load=None)
-        texts = TextMap(EMPTY.format(count=len(load_sentences())), "Show the sentences", elem_id="texts")
-        progress = ProgressLine(elem_classes="fold-progress")
-        with gr.Row(elem_classes="direction"):
+        with gr.Row(elem_classes="small-buttons direction"):
             note = gr.HTML(no_direction, elem_id="direction-note", js_on_load=None)
-            to_edit = gr.Button("Use the direction in Edit", interactive=False, min_width=160, scale=0)
+            to_edit = gr.Button("Use the direction in Edit", size="sm", interactive=False, min_width=40)
         fitted = ProgressLine(elem_classes="fitting")
         with gr.Accordion("Open texts of your own", open=False, elem_classes="more"):
             gr.HTML(f"<p class='about'>{UPLOAD_NOTE}</p>", js_on_load=None)

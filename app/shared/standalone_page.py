@@ -52,6 +52,7 @@ PAGE = """<!doctype html>
 body {{ max-width: 1080px; margin: 0 auto; padding: 24px; background: var(--sheet); color: var(--ink); }}
 body {{ font-family: var(--font); }}
 #heat_map, #curves {{ margin-top: 24px; }}
+#flow_map, #text_map {{ border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }}
 {styles}
 </style></head>
 <body>

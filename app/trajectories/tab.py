@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -17,16 +17,17 @@ from ..components.heat_map import HeatMap
 from ..components.point_card import PointCard
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
+from ..components.setting_chips import SettingChips
 from ..components.share_card import ShareCard
 from ..runs.access import visitor_of
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES
 from ..shared.generation import restore as restore_generate
 from ..shared.links import recipe_from
-from ..shared.operation_controls import fold_button, sliders
+from ..shared.operation_controls import sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
-from ..shared.settings_panel import SettingSlider, SettingsPanel
+from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
 from ..shared.tab_links import Restore, TabLinks
 from ..shared.trace_store import TRACES, Run, TraceStore
 from .handlers import NOTHING_YET, Explorer, Shown, wrong
@@ -40,18 +41,25 @@ FILES = (
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
 NO_OPTIONS = "It is drawn towards another text there, which this tab leaves out: Generate has it."
+CHIPS = (  # settings that have a button of their own: name, words before and after the value
+    ("seed", "seed ", ""),
+    ("max_new_tokens", "", " tokens"),
+    ("guidance", "guidance ", ""),
+    ("steps", "", " steps a block"),
+    ("stagger", "stagger ", ""),
+)
 RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earlier step first"
 LOADING = "A recorded run is on its way. Or press Run for one of your own."
 WHAT_IT_SHOWS = (
     "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
-    "its word grainy until the word has settled. The grey dots are latents of known words. The map flattens "
+    "its word blurred until the word has settled. The grey dots are latents of known words. The map flattens "
     "{channels} dimensions to two or three: what lies together on it may still be far apart."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Controls:
-    """What a run is made of, at the left."""
+    """What a run is made of, below the stage."""
 
     prompt: gr.Textbox
     buttons: RunControls
@@ -76,7 +84,7 @@ class _Branch:
 
 @dataclasses.dataclass(frozen=True)
 class _Results:
-    """What shows the runs, at the right. fitted: how far UMAPs are, where the model has none yet."""
+    """What shows the runs. fitted: how far UMAPs are, where the model has none yet."""
 
     progress: ProgressLine
     flow: FlowMap
@@ -99,11 +107,13 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         return explorer
 
     now = resident.per_model(make)
-    with gr.Row(elem_classes="workbench", elem_id=NAME):
+    with gr.Column(elem_classes="workbench on-stage", elem_id=NAME):
+        with gr.Column(elem_classes="results stage"):
+            stage = _lay_out_stage(resident, now())
         with gr.Column(elem_classes="controls"):
             controls = _lay_out_controls(resident, now())
-        with gr.Column(elem_classes="results"):
-            results = _lay_out_results(resident, now())
+        with gr.Column(elem_classes="views"):
+            results = _lay_out_analysis(resident.first, now(), stage)
     _connect_runs(controls, results)
     _connect_looks(now, controls, results)
     _connect_points(now, results)
@@ -138,49 +148,68 @@ def _outputs(controls: _Controls, results: _Results) -> list[gr.components.Compo
 
 
 def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
-    with gr.Group(elem_classes="ask"):
+    with gr.Row(elem_classes="yours"):
         prompt = gr.Textbox(
             EXAMPLES[0],
             label="Prompt",
             info="The run on the map goes on from here. Shift + Enter runs.",
-            lines=3,
-            max_lines=10,
-            elem_classes="prompt-box",
+            lines=1,
+            max_lines=4,
+            elem_classes="prompt-box ask",
             html_attributes=gr.InputHTMLAttributes(spellcheck=False),
         )
-    buttons = RunControls(NAME)
-    add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
-    recorded = explorer.recorded()
-    chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
-    fold_button(NAME)
+        buttons = RunControls(NAME)
+    with gr.Row(elem_classes="on-the-map"):
+        recorded = explorer.recorded()
+        chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
+        add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
+    defaults = resident.first.defaults
+    start = dict(zip(SettingsPanel.names_of(), values_of(defaults), strict=True))
+    chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
     with gr.Column(elem_classes="setting-list"):
-        with gr.Accordion("Open a trace", open=False, elem_classes="more"):
-            file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
-        with gr.Accordion("Sampler", open=False, elem_classes="more"):
-            panel = SettingsPanel(resident.first.defaults)
+        panel = SettingsPanel(defaults)
+    shown = [panel.by_name[f"settings.{name}"] for name, *_ in CHIPS]
+    gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
+    with gr.Accordion("Open a trace", open=False, elem_classes="more open-trace"):
+        file = gr.File(label="Trace (.npz)", file_types=[".npz"], height=120)
     return _Controls(prompt, buttons, add, chosen, file, panel)
 
 
-def _lay_out_results(resident: Resident, explorer: Explorer) -> _Results:
-    model, charts = resident.first, explorer.cloud.charts
-    with gr.Row(elem_classes="over"):
-        progress = ProgressLine(part="progress", elem_classes="progress")
-        ShareLink(part="link", elem_classes="link")
-        ShareCard(elem_classes="share-picture")
+class _Stage(NamedTuple):
+    """What a run plays on, and the point of it that was opened."""
+
+    flow: FlowMap
+    card: PointCard
+    branch: _Branch
+    progress: ProgressLine
+    kept: RunResult
+
+
+def _lay_out_stage(resident: Resident, explorer: Explorer) -> _Stage:
+    charts = explorer.cloud.charts
     message = LOADING if charts and explorer.recorded() else NOTHING_YET
     flow = FlowMap(
         NAME, charts.text if charts else "", message, "Run one", part="flow", also=BRANCH_BENCH, elem_id="flow"
     )
+    with gr.Row(elem_classes="opened"):
+        card = PointCard(elem_id="point")
+        branch = _lay_out_branch(resident)
+    with gr.Row(elem_classes="over"):
+        progress = ProgressLine(part="progress", elem_classes="progress")
+        ShareLink(part="link", elem_classes="link")
+        ShareCard(elem_classes="share-picture")
+    return _Stage(flow, card, branch, progress, RunResult(part="kept"))
+
+
+def _lay_out_analysis(model: ColaDLM, explorer: Explorer, stage: _Stage) -> _Results:
+    """What the map shows, when each word settled, curves, files."""
     about = f"<p class='about'>{WHAT_IT_SHOWS.format(channels=model.latent_dim)}</p>"
     gr.HTML(about, js_on_load=None, elem_classes="what-it-shows")
     fitted = None if explorer.cloud.complete else ProgressLine(elem_classes="fitting")
-    card = PointCard(elem_id="point")
-    branch = _lay_out_branch(resident)
     HeatMap(NAME, elem_id="heat")
     curves = Curves(NAME, part="curves", also=BRANCH_BENCH, elem_id="curves")
     saver = Saver("Save", FILES, elem_id="save")
-    kept = RunResult(part="kept")
-    return _Results(progress, flow, fitted, card, branch, curves, saver, kept)
+    return _Results(stage.progress, stage.flow, fitted, stage.card, stage.branch, curves, saver, stage.kept)
 
 
 def _lay_out_branch(resident: Resident) -> _Branch:

@@ -60,7 +60,7 @@ def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, s
 
 
 def unfold(bench: Locator) -> None:
-    """Shows all settings of a tab: those of Generate are folded everywhere, those of the others on a phone."""
+    """Shows all settings of a tab: below a stage they are folded everywhere, elsewhere on a phone."""
     if bench.locator(".setting-list").is_hidden():
         chips = bench.get_by_role("button", name="All settings")
         (chips if chips.count() else bench.locator(".fold")).click()
@@ -94,6 +94,14 @@ def open_tab(page: Page, name: str) -> Locator:
     else:
         tab.first.click()
     bench = page.locator(f"#{name.lower()}")
+    expect(bench).to_be_visible()
+    return bench
+
+
+def open_by_link(page: Page, name: str) -> Locator:
+    """Opens a tab by its address, in a page that has been at another, and returns what is on it."""
+    page.goto(f"{page.url.split('?')[0]}?tab={name}")
+    bench = page.locator(f"#{name}")
     expect(bench).to_be_visible()
     return bench
 

@@ -6,7 +6,7 @@ import re
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, fits, number, open_tab, overflow, state, unfold
+from .driving import be_still, fits, number, open_by_link, open_tab, overflow, shifted, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -19,8 +19,9 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_f
     visit, tmp_path
 ):
     page = visit(NARROW)
-    bench = open_tab(page, "Map")
+    bench = open_by_link(page, "map")
     ready(page, 600)
+    assert shifted(page) < 0.02, "the page moved while it was put together"
     assert overflow(page) <= 0
     page.locator("#texts .query").fill("The dog ran to the park.")
     page.get_by_role("button", name="Find by meaning").click()

@@ -8,24 +8,32 @@ from .conftest import NARROW, WIDE
 from .driving import (
     fits,
     number,
+    open_by_link,
     open_tab,
     overflow,
     press,
     press_run,
+    shifted,
     state,
+    unfold,
     write,
 )
 
 BENCH = "trajectories"
 
 
-def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8) -> Page:
-    """Opens the tab with the settings of a short run."""
+def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8, by_link: bool = False) -> Page:
+    """Opens the tab with the settings of a short run. by_link: and looks at how it comes."""
     page = visit(size)
-    bench = open_tab(page, "Trajectories")
-    if size is NARROW:
-        bench.locator(".fold").click()
-    bench.get_by_role("button", name="Sampler").click()
+    if by_link:
+        bench = open_by_link(page, BENCH)
+        expect(bench.locator(".flow .start")).to_be_visible()  # the run that is recorded is of another model
+        run = bench.locator("button.run").bounding_box()
+        assert run["y"] + run["height"] <= size["height"], "Run is not on the first screen"
+        assert shifted(page) < 0.02, "the page moved while it was put together"
+    else:
+        bench = open_tab(page, "Trajectories")
+    unfold(bench)
     number(bench.locator(".setting-list"), "New tokens", tokens)
     number(bench.locator(".setting-list"), "Steps a block", steps)
     return page
@@ -92,7 +100,7 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_ca
 
 
 def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no_run(visit, tmp_path):
-    page = open_flow(visit, NARROW)
+    page = open_flow(visit, NARROW, by_link=True)
     file = tmp_path / "broken.npz"
     file.write_bytes(b"PK\x03\x04 not really")
     page.locator("#trajectories").get_by_role("button", name="Open a trace").click()
@@ -103,6 +111,7 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     page.get_by_label("Keep what is on the map, to compare").check()
     page.locator("#trajectories textarea").first.fill("The dog")
     press_run(page, BENCH)
+    expect(page.locator("#flow .reads")).to_be_in_viewport()  # not where the prompt is, further down
     finished(page, runs=2)
     assert page.locator("#heat .row").count() > 0
     assert overflow(page) <= 0
@@ -141,7 +150,7 @@ def scrolled(page: Page) -> float:
 
 
 def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(visit, slowly):
-    page = open_flow(visit, WIDE, tokens=256, steps=64)  # long enough on any machine
+    page = open_flow(visit, WIDE, tokens=256, steps=64, by_link=True)  # long enough on any machine
     for runs in (1, 2):
         press_run(page, BENCH)
         drawn(page, least=1)

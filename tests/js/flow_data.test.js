@@ -53,6 +53,25 @@ test('a place has settled at the first state from which its word stays', () => {
   assert.deepEqual(read().run.blocks[0].settled, [2, 0]);
 });
 
+test('a strip has a column for every moment, in which what comes after the text never settles', () => {
+  const lines = LINES.map(line => JSON.parse(line)).map(record => JSON.stringify(record.noise ? {...record, noise: record.noise.map(n => n || 50)} : record) + '\n');
+  const data = new FlowData();
+  data.read(lines.join(''));
+  const frames = data.frames(false);
+  assert.deepEqual(data.columns(frames), [
+    ...[false, false, true, true, true].map(settled => [[settled, 0], [false, 0]]),
+    [[false, 0], [false, 0]],
+  ]);
+  assert.deepEqual(data.starts(frames), [0, 5]);
+});
+
+test('a strip leaves out what is pinned, and has all blocks at once one below another', () => {
+  const {data} = read();
+  const columns = data.columns(data.frames(true));
+  assert.deepEqual(columns.map(column => column.length), [4, 4, 4, 4, 4]);
+  assert.deepEqual(columns[4], [[true, 0], null, [false, 0], [false, 0]]);
+});
+
 test('nothing has settled in a block that is not finished', () => {
   const {data, run} = read();
   assert.equal(data.isSettled(run, 1, 0, 0), false);

@@ -13,7 +13,7 @@ const LOOK = [
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
 function strip(value, part = '') {
-  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'playhead.js', 'token_strip/roll.js']});
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'playhead.js', 'roll.js']});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
@@ -123,7 +123,7 @@ test('a word on its way is blurred by its own noise', () => {
 
 test('the strip of steps is gold from the state on at which a word stays', () => {
   const observer = class { observe() {} };
-  const {Roll} = defined(['components/token_strip/roll.js'], ['Roll'], {
+  const {Roll} = defined(['components/roll.js'], ['Roll'], {
     ResizeObserver: observer, MutationObserver: observer, document: {body: null}, window: {},
   });
   const roll = new Roll({clientWidth: 0, clientHeight: 0});

@@ -82,6 +82,24 @@ class FlowData {
     });
   }
 
+  // For a Roll: of each frame a row for every place of every run, null where there is none at that moment. What comes after
+  // the end of the text counts as open for good.
+  columns(frames) {
+    return frames.map(frame => this.list.flatMap(run => {
+      const blocks = frame.block === null ? run.blocks.keys() : [frame.block];
+      return [...blocks].flatMap(b => {
+        const index = this.stateIndex(run, b, frame), state = run.blocks[b]?.states[index];
+        return Array.from({length: run.places}, (_, place) => !state || this.pinned(run, b, place) ? null
+          : [this.isText(run, b, place) && this.isSettled(run, b, index, place), state.sure?.[place] ?? 0]);
+      });
+    }));
+  }
+
+  // The frames with which a block begins.
+  starts(frames) {
+    return frames.flatMap(({block}, i) => i === 0 || frames[i - 1].block !== block ? [i] : []);
+  }
+
   // Index of the state that a block of a run shows in a frame, or -1 before it has begun.
   stateIndex(run, block, frame) {
     const states = run.blocks[block]?.states ?? [];

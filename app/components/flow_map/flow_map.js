@@ -1,4 +1,4 @@
-/* global FlowData, FlowPicture, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
+/* global FlowData, FlowPicture, Roll, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -8,6 +8,8 @@ const view = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, b
 const quiet = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 let data = new FlowData();
 let picture = null;
+if (matchMedia('(max-width: 900px)').matches) at('folded').open = false;
+const roll = new Roll(at('roll canvas'));
 let frames = [];
 let now = 0;
 let playing = null;    // the timer of the next frame
@@ -21,7 +23,7 @@ function colours() {
   const dark = Boolean(root.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
     trail: dark ? '#8d909b' : '#85868e', cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
-    textFont: c('font-text') || 'serif', runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
+    runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
 }
 
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
@@ -51,6 +53,7 @@ function show(index, anew = false) {
   const scrub = at('scrub');
   scrub.max = Math.max(0, frames.length - 1);
   scrub.value = now;
+  roll.move(now + 1);
   const drawn = refresh(anew);
   followWriting();
   return drawn;
@@ -78,13 +81,6 @@ function reading() {
   });
   for (const id of written.keys()) if (!data.runs.has(id)) written.delete(id);
   if (lines.length !== at('reads').children.length || lines.some((node, i) => node !== at('reads').children[i])) at('reads').replaceChildren(...lines);
-}
-
-// The text takes its whole place at once, so that nothing below it moves while it is played.
-function reserve() {
-  const reads = at('reads');
-  reads.style.minHeight = '';
-  reads.style.minHeight = reads.clientHeight + 'px';
 }
 
 // Of a text that is longer than its place, the part that is being written.
@@ -117,6 +113,7 @@ function writeBlock(line, run, b) {
     token.className = 'token' + (data.isSettled(run, b, index, place) ? ' settled' : '') + (place === chosen ? ' chosen' : '');
     token.textContent = word;
     token.style.setProperty('--confidence', state.sure[place]);
+    token.style.setProperty('--noise', state.noise[place] / 100);
     token.title = percent(state.sure[place]);
     token.path = {run: run.run, block: b, place};
     return [token];
@@ -150,16 +147,14 @@ function telling() {
 function stop() {
   clearTimeout(playing);
   playing = null;
-  root.classList.remove('playing');
-  at('play').setAttribute('aria-label', 'Play');
+  say(at('play'), 'Play');
   telling();
 }
 
 function play() {
   if (!frames.length) return;
   if (now >= frames.length - 1) now = -1;
-  root.classList.add('playing');
-  at('play').setAttribute('aria-label', 'Pause');
+  say(at('play'), 'Pause');
   const tick = async () => {
     const start = performance.now();
     await show(now + 1);
@@ -180,6 +175,7 @@ at('scrub').addEventListener('input', event => { stop(); follow = Number(event.t
 for (const name of ['words', 'trails', 'blocks']) {
   at(name).addEventListener('change', event => { view[name] = event.target.checked; if (name === 'blocks') choose(null); draw(true); });
 }
+at('colours').addEventListener('change', event => root.classList.toggle('coloured', event.target.checked));
 at('together').addEventListener('change', () => { reframe(); show(frames.length - 1); });
 for (const kind of ['chart', 'dims']) {
   root.querySelectorAll('.' + kind).forEach(input => {
@@ -209,9 +205,10 @@ function looks() {
   const kept = view.chart === 'pca'
     ? 'PCA is a shadow: it shows ' + known(found.steps_kept, percent) + ' of the true length of steps. '
     : 'Distances on a UMAP are not latent distances: near is near, far means little (rank correlation of drawn and true step lengths ' + two(found.steps_rank) + '). ';
+  const wide = picture.stretch > 1.05 && view.chart === 'pca' && view.dims === 2 ? ' It is drawn ' + Number(picture.stretch.toPrecision(2)) + ' times wider than to scale.' : '';
   const fresh = data.list.some(run => run.stochasticity > 0) && !view.clean
     ? ' The noise of this run is renewed at every step, so its states leap; the clean estimates show where each was heading.' : '';
-  say(at('truth'), kept + near + '; ' + leap + '.' + fresh);
+  say(at('truth'), kept + near + '; ' + leap + '.' + wide + fresh);
 }
 
 function choose(detail, jump = false) {
@@ -278,6 +275,7 @@ from('flow:seek', detail => {
 
 function reframe() {
   frames = data.frames(at('together').checked);
+  roll.show(data.columns(frames), data.starts(frames));
 }
 
 let began = 0;         // when the run that is shown began: frames of one that began before it are not drawn
@@ -319,7 +317,6 @@ function take() {
     choose(value.choose, true);
   }
   show(now, !live);
-  reserve();
   if (other && !live && value.play && !quiet()) play();
 }
 
@@ -362,8 +359,15 @@ runBench?.addEventListener('card:ask', event => {
   if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
 });
 watch('value', take);
-let width = 0;
-new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; reserve(); } }).observe(root);
+// Another size is another scale: see FlowPicture.stretched. A line more or less below the map is none.
+let size = [0, 0];
+new ResizeObserver(([{contentRect: {width, height}}]) => {
+  const other = width !== size[0] || Math.abs(height - size[1]) > 40;
+  if (!other || !width) return;
+  const first = !size[0];
+  size = [width, height];
+  if (!first && picture?.drawn) picture.resize().then(() => draw(true)).then(looks);
+}).observe(at('stage'));
 watch('cloud', () => drawCloud(props.value?.cloud || props.cloud));
 new MutationObserver(() => draw(true)).observe(document.body, {attributes: true, attributeFilter: ['class']});
 start();

@@ -16,10 +16,12 @@ function hasWebGL() {
   return Boolean(canvas.getContext('webgl2') || canvas.getContext('webgl'));
 }
 
+const WIDEST = 2;      // times that a map is drawn wider than to scale
+
 class FlowPicture {
   // div: where to draw. colours(): the colours of the page now. picked(detail): a point was clicked.
   constructor(Plotly, div, data, colours, picked) {
-    Object.assign(this, {Plotly, div, data, colours, picked, cloud: null, drawn: ''});
+    Object.assign(this, {Plotly, div, data, colours, picked, cloud: null, drawn: '', stretch: 1});
     this.webgl = hasWebGL();
   }
 
@@ -203,14 +205,14 @@ class FlowPicture {
       traces.push(line(dark, this.runColour(run), flat ? 2 : 3));
       traces.push({type, mode: 'markers+text', x: heads.x, y: heads.y, z: heads.z, text: heads.text, hovertext: heads.hover,
         hoverinfo: 'text', customdata: heads.data, name: run.label, textposition: 'top center', cliponaxis: false,
-        textfont: {family: c.textFont, size: 14, color: c.ink},
+        textfont: {family: c.font, size: 14, color: c.ink},
         marker: {size: heads.size, color: heads.colour, cmin: 0, cmax: 1, colorscale: [[0, c.unsure], [1, c.sure]],
           line: {color: heads.edge, width: flat ? 1.5 : 2}}});
     });
     const picked = this.chosen(view);
     traces.push({type, mode: 'lines+markers+text', x: picked.x, y: picked.y, z: picked.z, text: picked.text, hovertext: picked.hover,
       hoverinfo: 'text', customdata: picked.data, name: 'chosen path', textposition: 'bottom center', cliponaxis: false,
-      textfont: {family: c.textFont, size: 15, color: c.accent}, line: {color: c.accent, width: flat ? 3 : 6},
+      textfont: {family: c.font, size: 15, color: c.accent}, line: {color: c.accent, width: flat ? 3 : 6},
       marker: {size: flat ? 7 : 4, color: c.accent}});
     return traces.map(trace => flat ? (({z, ...rest}) => rest)(trace) : (({cliponaxis, ...rest}) => rest)(trace));
   }
@@ -224,9 +226,15 @@ class FlowPicture {
     const base = {uirevision: name, showlegend: false, hovermode: 'closest', paper_bgcolor: c.sheet, plot_bgcolor: c.sheet,
       font: {family: c.font, color: c.ink}, margin: {t: 6, r: 6, b: title(0) ? 30 : 6, l: title(0) ? 26 : 6}, dragmode: view.dims === 2 ? 'pan' : 'orbit',
       hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}};
-    if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: view.chart === 'pca' ? {...axis(1), scaleanchor: 'x'} : axis(1)};
+    if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: view.chart === 'pca' ? {...axis(1), scaleanchor: 'x', scaleratio: 1 / this.stretch} : axis(1)};
     const lines = i => ({...axis(i), showgrid: true, gridcolor: c.line, backgroundcolor: c.sheet, showspikes: false});
     return {...base, scene: {xaxis: lines(0), yaxis: lines(1), zaxis: lines(2), uirevision: name, bgcolor: c.sheet, camera: {eye: {x: 1.05, y: 1.05, z: 0.8}}}};
+  }
+
+  // How many times wider than to scale a PCA is drawn, where its place is wide and low.
+  stretched({low, high}) {
+    const shape = (high[0] - low[0]) / (high[1] - low[1] || 1), place = this.div.clientWidth / (this.div.clientHeight || 1);
+    return Math.min(WIDEST, Math.max(1, place / shape)) || 1;
   }
 
   // Draws a frame: the arrays that move alone, or everything where the view or the runs have changed.
@@ -235,6 +243,7 @@ class FlowPicture {
     if (!anew && key === this.drawn) return this.move(frame, view);
     this.drawn = key;
     this.box = this.extent(view);
+    this.stretch = this.stretched(this.box);
     const config = {responsive: true, displaylogo: false, scrollZoom: false, displayModeBar: false, doubleClick: 'reset'};
     await this.Plotly.react(this.div, this.traces(frame, view), this.layout(view), config);
     if (this.listening) return;
@@ -258,6 +267,11 @@ class FlowPicture {
       });
     }
     return best;
+  }
+
+  // Takes the size of its place. Plotly makes ranges larger to keep the scale, and never smaller: they are to be set anew.
+  async resize() {
+    await this.Plotly.Plots.resize(this.div);
   }
 
   // Only the traces that move: in two dimensions Plotly leaves the cloud as it is, which restyle draws anew.
@@ -289,6 +303,7 @@ class FlowPicture {
   }
 
   async picture(format) {
-    return this.Plotly.toImage(this.div, {format, width: 1600, height: 1000, scale: 1});
+    const {data, layout} = this.div, scale = layout.yaxis?.scaleanchor ? {yaxis: {...layout.yaxis, scaleratio: 1}} : {};
+    return this.Plotly.toImage({data, layout: {...layout, ...scale}}, {format, width: 1600, height: 1000, scale: 1});
   }
 }

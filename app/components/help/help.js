@@ -37,9 +37,10 @@ function bench() {
   return [...document.querySelectorAll('.workbench, .workbench-wide')].find(node => node.offsetParent !== null);
 }
 
-function press(selector) {
+// Those of the tab itself: what stands beside has a Stop of its own.
+function press(name) {
   const there = bench();
-  const button = there && there.querySelector(selector);
+  const button = there && there.querySelector('.run-controls .' + name);
   if (button && !button.disabled) button.click();
   return Boolean(button);
 }
@@ -51,15 +52,15 @@ function typing(node) {
 document.addEventListener('keydown', event => {
   if (document.querySelector('dialog[open]') || event.defaultPrevented) return;
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-    if (press('button.run')) event.preventDefault();
+    if (press('run')) event.preventDefault();
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !on.checked) return;
   const tab = Number(event.key);
   let done = true;
   if (event.key === '?') open();
-  else if (event.key === 'r') press('button.run');
-  else if (event.key === 's') press('button.stop');
+  else if (event.key === 'r') press('run');
+  else if (event.key === 's') press('stop');
   else if (event.key === 'h') document.querySelector('.own-history .open').click();
   else if (event.key === '/') {
     const field = bench() && bench().querySelector('textarea');

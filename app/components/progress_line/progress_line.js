@@ -55,7 +55,8 @@ const STATES = {
     refused = '';
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
     // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text.
-    const result = element.closest('.stage')?.querySelector('.strip .page') ?? line;
+    const stage = element.closest('.beside') ? null : element.closest('.stage');
+    const result = stage?.querySelector('.strip .page, .flow .reads') ?? line;
     const {top, bottom} = result.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) result.scrollIntoView({block: 'start'});
   },

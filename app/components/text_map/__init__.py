@@ -18,7 +18,10 @@ class TextMap(PlotlyHTML):
     """
 
     FILE = "text_map"
-    SCRIPTS = ("plotly_library.js", "picture_file.js", "quoted_words.js", "text_map/text_map.js")
+    SCRIPTS = (
+        "plotly_library.js", "picture_file.js", "quoted_words.js",
+        "text_map/text_picture.js", "text_map/text_list.js", "text_map/text_map.js",
+    )  # fmt: skip
 
     def __init__(self, empty_text: str, start_label: str, **kwargs: Any) -> None:
         super().__init__(text_map_value(), empty_text=empty_text, start_label=start_label, **kwargs)

@@ -34,7 +34,7 @@ class TokenStrip(OwnHTML):
     """
 
     FILE = "token_strip"
-    SCRIPTS = ("step_text.js", "playhead.js", "token_strip/roll.js", "token_strip/token_strip.js")
+    SCRIPTS = ("step_text.js", "playhead.js", "roll.js", "token_strip/token_strip.js")
 
     def __init__(
         self, empty_text: str, start_label: str, value: dict[str, Any] | None = None, **kwargs: Any

@@ -98,6 +98,60 @@ def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
     assert "PCA is a shadow" in page.locator("#flow .truth").inner_text()
 
 
+PIXELS = """() => { const canvas = document.querySelector('#flow .roll canvas');
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return data.reduce((sum, value) => sum + value, 0); }"""  # of the strip, 0 where nothing is drawn
+
+
+@SIZES
+def test_the_strip_below_the_map_shows_every_step_and_where_the_run_stands(flow, size):
+    page = flow(size)
+    end = page.page.evaluate(PIXELS)
+    assert end > 0
+    scrub(page, last_frame(page) // 2)
+    assert 0 < page.page.evaluate(PIXELS) != end
+    stage, strip = (page.locator(f"#flow {part}").bounding_box() for part in (".stage", ".roll"))
+    assert strip["y"] >= stage["y"] + stage["height"] and strip["y"] + strip["height"] <= size["height"]
+
+
+def test_a_map_that_is_wider_than_its_points_says_how_much_wider_than_to_scale_it_is_drawn(flow):
+    page = flow()
+    ratio = page.page.evaluate("document.querySelector('#flow .map').layout.yaxis.scaleratio")
+    assert 0.5 <= ratio < 0.95
+    assert f"It is drawn {1 / ratio:.2g} times wider than to scale." in page.locator("#flow .truth").inner_text()
+    page.page.set_viewport_size({"width": 1280, "height": 1200})
+    page.page.wait_for_function(
+        """ratio => { const {layout, clientHeight} = document.querySelector('#flow .map');
+        return layout.yaxis.scaleratio > ratio && clientHeight > 400; }""",
+        arg=ratio,
+    )
+    page.page.set_viewport_size(WIDE)
+    page.page.wait_for_function(
+        "ratio => document.querySelector('#flow .map').layout.yaxis.scaleratio === ratio", arg=ratio
+    )
+
+
+def test_words_left_and_map_right_of_a_wide_page_and_one_below_the_other_on_a_phone(flow):
+    def places(page):
+        return [page.locator(f"#flow {part}").bounding_box() for part in (".reads", ".stage")]
+
+    words, map_ = places(flow())
+    assert words["x"] + words["width"] <= map_["x"] and words["y"] == map_["y"]
+    assert map_["width"] > words["width"]
+    words, map_ = places(flow(NARROW))
+    assert words["y"] + words["height"] <= map_["y"] and words["width"] == map_["width"]
+
+
+def test_the_colours_of_confidence_are_there_on_request(flow):
+    page = flow()
+    word = page.locator("#flow .reads .token").first
+    colour = "node => getComputedStyle(node).backgroundColor"
+    before = word.evaluate(colour)
+    page.locator("#flow .colours").check()
+    assert word.evaluate(colour) != before == "rgba(0, 0, 0, 0)"
+    page.locator("#flow .colours").uncheck()
+
+
 def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
     page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
     page.page.wait_for_function("parts.flow.triggered.length > 0")
@@ -293,6 +347,7 @@ def test_a_run_of_the_map_becomes_a_picture_to_share(flow, flows, tmp_path):
 
 def test_three_dimensions_and_umap_can_be_seen(flow):
     page = flow(NARROW)  # a browser without a graphics card draws three dimensions pixel by pixel
+    page.page.get_by_text("What the map shows").click()
     page.locator("#flow .chart[value=umap]").check()
     expect(page.locator("#flow .truth")).to_contain_text("Distances on a UMAP are not latent distances")
     if page.locator("#flow .dims[value='3']").is_enabled():

@@ -177,6 +177,8 @@ def test_the_keys_do_what_the_list_says(tools):
     page.page.evaluate(
         """() => { window.pressed = [];
         for (const name of ['run', 'stop']) document.querySelector('button.' + name).onclick = () => pressed.push(name);
+        // what stands beside, and before, has a Stop of its own
+        document.querySelector('.workbench').insertAdjacentHTML('afterbegin', '<button class="stop">Stop</button>');
         const field = document.createElement('textarea');
         document.querySelector('.workbench').prepend(field); }"""
     )

@@ -77,6 +77,18 @@ def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size
     assert page.overflow() <= 0
 
 
+def test_the_list_is_left_the_map_right_the_search_below_and_on_a_phone_right_above_the_list(map_of):
+    def places(page):
+        return [page.locator(f"#texts {part}").bounding_box() for part in (".side", ".picture", ".search")]
+
+    side, picture, search = places(map_of(WIDE))
+    assert side["x"] + side["width"] <= picture["x"] and side["y"] == picture["y"]
+    assert search["y"] >= side["y"] + side["height"]
+    assert search["y"] + search["height"] <= WIDE["height"]
+    side, picture, search = places(map_of())
+    assert picture["y"] < search["y"] < side["y"]
+
+
 def test_a_map_without_texts_asks_for_them_and_offers_to_ask_again(parts, bare):
     page = bare({"texts": parts.part("map")})
     assert page.triggered("texts", "submit") == [{}]

@@ -9,6 +9,7 @@ class Roll {
     this.rows = 1;
     this.changes = 0;   // how often a word on its way became another one
     this.at = 0;
+    this.cells = null;  // the strip as it was painted last
     new ResizeObserver(() => this.draw()).observe(canvas);
     const themes = new MutationObserver(() => this.draw());
     themes.observe(document.body, {attributes: true, attributeFilter: ['class']});
@@ -34,6 +35,13 @@ class Roll {
       block.steps.forEach((_, s) => this.columns.push(from.map((step, i) => [s >= step, block.sure[s * block.count + i] / 100])));
     });
     this.at = this.columns.length;
+    this.cells = null;
+    this.draw();
+  }
+
+  // columns, starts: as above; of a column a place may be null, where there is none.
+  show(columns, starts) {
+    Object.assign(this, {columns, starts, rows: Math.max(1, ...columns.map(column => column.length)), cells: null});
     this.draw();
   }
 
@@ -42,33 +50,50 @@ class Roll {
     this.draw();
   }
 
+  // The strip without its playhead, which is drawn once for a run: of more columns than there are pixels, those that show.
+  paint(width, height, scale, colour) {
+    const {columns} = this, cells = new OffscreenCanvas(Math.round(width * scale), Math.round(height * scale));
+    const pen = cells.getContext('2d'), [low, high, sheet] = ['--roll-low', '--roll-high', '--sheet'].map(colour);
+    const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = tall < 3 ? 0 : Math.min(1.5, tall / 4);
+    const stride = Math.max(1, Math.floor(0.5 / wide));
+    pen.scale(scale, scale);
+    for (let x = 0; x < columns.length; x += stride) {
+      columns[x].forEach((place, y) => {
+        if (!place) return;
+        const [settled, sure] = place;
+        const box = [x * wide, y * tall, stride * wide + 0.5, tall - gap];
+        pen.fillStyle = low;
+        pen.fillRect(...box);
+        pen.globalAlpha = settled ? 0.3 + 0.7 * sure : 0.22 * sure;
+        pen.fillStyle = high;
+        pen.fillRect(...box);
+        pen.globalAlpha = 1;
+      });
+    }
+    pen.fillStyle = sheet;
+    const line = Math.min(2, 8 * wide);
+    for (const start of this.starts.slice(1)) pen.fillRect(start * wide - line / 2, 0, line, height);
+    return cells;
+  }
+
   draw() {
     const {canvas, columns} = this, width = canvas.clientWidth, height = canvas.clientHeight;
     if (!width || !height) return;
     const scale = window.devicePixelRatio || 1, pen = canvas.getContext('2d'), style = getComputedStyle(canvas);
+    const colour = name => style.getPropertyValue(name).trim();
+    const key = [width, height, scale, colour('--sheet')].join();
+    if (!this.cells || this.key !== key) [this.cells, this.key] = [this.paint(width, height, scale, colour), key];
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
-    pen.scale(scale, scale);
-    const colour = name => style.getPropertyValue(name).trim();
-    const [low, high, ink, sheet] = ['--roll-low', '--roll-high', '--ink', '--sheet'].map(colour);
-    const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = Math.min(1.5, tall / 4);
-    columns.forEach((column, x) => column.forEach(([settled, sure], y) => {
-      const gold = settled ? 30 + 70 * sure : 22 * sure;
-      pen.fillStyle = low;
-      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - gap);
-      pen.globalAlpha = gold / 100;
-      pen.fillStyle = high;
-      pen.fillRect(x * wide, y * tall, wide + 0.5, tall - gap);
-      pen.globalAlpha = 1;
-    }));
-    pen.fillStyle = sheet;
-    for (const start of this.starts.slice(1)) pen.fillRect(start * wide - 1, 0, 2, height);
+    pen.drawImage(this.cells, 0, 0);
     if (!columns.length) return;
-    const x = Math.min(width - 2, this.at * wide);
+    pen.scale(scale, scale);
+    const x = Math.min(width - 2, this.at * width / columns.length);
+    pen.fillStyle = colour('--sheet');
     pen.globalAlpha = 0.55;
     pen.fillRect(x, 0, width - x, height);
     pen.globalAlpha = 1;
-    pen.fillStyle = ink;
+    pen.fillStyle = colour('--ink');
     pen.fillRect(x - 1, 0, 2, height);
   }
 }
