@@ -154,8 +154,7 @@ def visit(server, pages) -> Iterator[Callable[..., Page]]:
         if before is not None:
             before(heard.page)
         heard.page.goto(server + path)
-        heard.page.wait_for_selector(".strip")
-        heard.page.wait_for_selector("button.run")
+        heard.page.wait_for_selector("button.run:visible, .model-tab:visible, #bench:visible, #map:visible")
         return heard.page
 
     with contextlib.ExitStack() as at_the_end:
