@@ -1,13 +1,15 @@
 """The engine: what a guided step costs beside the bare products it cannot do without, and where the rest goes.
 
     python -m benchmarks.engine [--published] [--checkpoint FOLDER] [--device auto] [--dtype auto] [--threads N]
-                                [--batch 1 8 32] [--steps 48] [--without]
+                                [--batch 1 8 32] [--steps 48] [--without] [--busy 2]
 
 For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare products
 as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For a step: how many
 operators are called, how many of them compute (a kernel each; views and allocations do not), on a GPU the launches that
 the profiler sees, and how many calls the captured form makes from the host. The host's time is that of a step of a
-model of the same depth and next to no width. Then the change of a block, a sequence that joins, and memory.
+model of the same depth and next to no width. Then the change of a block, a sequence that joins, and memory. At last,
+on a CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and
+beside --busy processes that never rest.
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
 and a small VAE, since only steps are measured. --without measures batch 1 and 8 again, one part switched off at a time.
@@ -23,6 +25,8 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,6 +48,7 @@ from coladlm.rounding import dit_to_int8
 from coladlm.sampling import capture, velocity
 from coladlm.sampling.form import choose_form
 from coladlm.sampling.shared_run import SharedRun
+from coladlm.serve.threads import most_threads, set_threads
 
 PLAIN = SamplerSettings(steps=16, guidance=2.0, stop_at_end=False)
 PUBLISHED = DiTConfig(txt_dim=2048, emb_dim=2048, heads=16, head_dim=128, num_layers=24, block_size=16)
@@ -298,6 +303,27 @@ def _set_long_history(positions: int) -> None:
     velocity.LONG_HISTORY = positions
 
 
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes that take all the time they get."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def story(model: ColaDLM, times: int = 3) -> Times:
+    """A story of 128 tokens, with the threads that the page and the command line would compute with."""
+    settings, taken = dataclasses.replace(model.defaults, max_new_tokens=128, stop_at_end=False), Times()
+    for _ in range(times):
+        with taken.once(model.device):
+            model.generate([PROMPT], settings)
+    return taken
+
+
 def memory(model: ColaDLM) -> str:
     tensors = [x for network in (model.vae, model.dit) for x in (*network.parameters(), *network.buffers())]
     weights = sum(x.numel() * x.element_size() for x in tensors) / 1e6
@@ -330,8 +356,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (%(default)s)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--steps", type=int, default=48, help="timed steps of a batch (%(default)s)")
+    parser.add_argument("--busy", type=int, default=2, help="processes beside a story (%(default)s)")
     parser.add_argument("--without", action="store_true", help="again with each part switched off")
     options = parser.parse_args()
+    most_threads()
     torch.set_num_threads(options.threads)
     model = load(options)
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
@@ -362,6 +390,11 @@ def main() -> None:
             with without(model, part):
                 print(f"| {part} | {step_times(model, 1, options.steps)[0]} | "
                       f"{step_times(model, 8, options.steps)[0]} |", flush=True)  # fmt: skip
+    if model.device.type == "cpu" and not options.published:
+        set_threads(model)
+        print(f"\nA story of 128 tokens: {story(model)} ms alone", end="", flush=True)
+        with busy(options.busy):
+            print(f", {story(model)} ms beside {options.busy} busy processes")
 
 
 if __name__ == "__main__":
