@@ -5,7 +5,7 @@ import {mount} from './snippets.js';
 const value = {state: 'running', who: ['Cola-DLM', 'Transformer'], note: 'Others too.', rows: [['C:ab=', 'ab', [['<b>', 'wrong'], null]]]};
 
 test('answers are shown as text with what they are, and what is not there yet as nothing', () => {
-  const page = mount('answers_table', {value, part: 'answers'});
+  const page = mount('answers_table', {value, part: 'answers'}, {parts: ['table_cells.js']});
   const texts = at => [...page.element.querySelectorAll(at)].map(node => node.textContent);
   assert.deepEqual(texts('thead th'), ['Question', 'Right would be', 'Cola-DLM', 'Transformer']);
   assert.deepEqual(texts('tbody code'), ['C:ab=', 'ab', '<b>']);
