@@ -1,8 +1,15 @@
-"""How an error message describes a wrong value."""
+"""What an error message says: a wrong value in words, an error in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+
+def sentence_of(error: Exception) -> str:
+    """The message of an error in one line; of one of the operating system the file and what it said."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 class Described(str):

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ..assets import ASSETS
 from ..checkpoint import CheckpointError, check_tokenizer, json_object, stored_tensors, weight_files
-from ..checkpoint.form import DOCUMENTS, WEIGHTS, norm_keys
+from ..checkpoint.form import WEIGHTS, norm_keys
 from ..checkpoint.replaced_folder import found_at, replaced_folder, standing_folder
-from ..checkpoint.saving import write_json
+from ..checkpoint.saving import check_destination, write_json
 from ..checkpoint.weights import read_buffer
 from ..hardware.devices import choose_device, choose_dtype
 from ..sampling.events import Finished
@@ -278,10 +278,7 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
     `folder` holds anything but a baseline.
     """
     folder, network = Path(folder), baseline.network
-    others = [entry for entry in folder.iterdir() if entry.name not in PARTS] if folder.exists() else []
-    for entry in others:
-        if entry.suffix not in DOCUMENTS or not entry.is_file():
-            raise CheckpointError(f"{folder}: found {entry.name}, expected nothing but a baseline to replace")
+    documents = check_baseline_destination(folder)
     norms, state = norm_keys(network), {}
     for key, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
@@ -291,8 +288,13 @@ def save_baseline(folder: str | Path, baseline: Baseline, dtype: torch.dtype = t
         write_json(partial / "config.json", {**network.config.to_dict(), "training": baseline.training})
         save_file(state, partial / WEIGHTS, metadata={"format": "pt"})
         baseline.tokenizer.save(str(partial / "tokenizer.json"))
-        for document in others:
+        for document in documents:
             shutil.copy2(document, partial)
+
+
+def check_baseline_destination(folder: Path) -> list[Path]:
+    """See `check_destination`."""
+    return check_destination(folder, PARTS, "a baseline")
 
 
 def _load(folder: Path, config: TransformerConfig, device: torch.device, dtype: torch.dtype) -> Transformer:

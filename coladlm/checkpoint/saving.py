@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from ..networks.config import check_pair
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
+from ..output_paths import why_unwritable
 from .form import DOCUMENTS, PARTS, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
 from .replaced_folder import replaced_folder
 from .weights import CheckpointError
@@ -40,15 +43,7 @@ def save_checkpoint(
     if dtype not in (torch.float32, torch.bfloat16):
         raise CheckpointError(f"{folder}: dtype is {dtype}, expected torch.float32 or torch.bfloat16")
     check_pair(vae.config, dit.config)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: found a file, expected a folder or nothing")
-    others = [entry for entry in folder.iterdir() if entry.name not in PARTS] if folder.is_dir() else []
-    documents = [entry for entry in others if entry.suffix in DOCUMENTS and entry.is_file()]
-    foreign = sorted(entry.name for entry in others if entry not in documents)
-    if foreign:
-        raise CheckpointError(
-            f"{folder}: found {foreign[0]}{more_of(foreign)}, expected nothing but a checkpoint to replace"
-        )
+    documents = check_destination(folder)
     try:
         with replaced_folder(folder) as partial:
             for network, module in (("cola_vae", vae), ("cola_dit", dit)):
@@ -62,9 +57,30 @@ def save_checkpoint(
             for document in documents:
                 shutil.copy2(document, partial)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: cannot be written ({first_line(error)}), expected free space and permission"
-        ) from error
+        raise _unwritable(folder, first_line(error)) from error
+
+
+def check_destination(folder: Path, parts: Collection[str] = PARTS, what: str = "a checkpoint") -> list[Path]:
+    """The documents beside what `folder` holds, which stay when it is written anew: ask before a long training.
+
+    parts: the names of what is replaced. Raises CheckpointError where `folder` holds anything else, and where nothing
+    can be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: found a file, expected a folder or nothing")
+    others = [entry for entry in folder.iterdir() if entry.name not in parts] if folder.is_dir() else []
+    documents = [entry for entry in others if entry.suffix in DOCUMENTS and entry.is_file()]
+    foreign = sorted(entry.name for entry in others if entry not in documents)
+    if foreign:
+        raise CheckpointError(f"{folder}: found {foreign[0]}{more_of(foreign)}, expected nothing but {what} to replace")
+    refusal = why_unwritable(Path(os.path.realpath(folder)).parent)
+    if refusal is not None:
+        raise _unwritable(folder, refusal)
+    return documents
+
+
+def _unwritable(folder: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"{folder}: cannot be written ({why}), expected free space and permission")
 
 
 def _published_state(module: nn.Module, dtype: torch.dtype, file: Path) -> dict[str, Tensor]:

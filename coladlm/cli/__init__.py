@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..assets import PAGE
+from ..errors import sentence_of
 
 PROGRAM = "python -m coladlm"
 # name: module, one line of help
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not isinstance(error, _user_errors()):
             raise
-        print(f"{PROGRAM} {name}: {_sentence(error)}", file=sys.stderr)
+        print(f"{PROGRAM} {name}: {sentence_of(error)}", file=sys.stderr)
         return 2
 
 
@@ -97,10 +98,3 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
     own = (ConfigError, CheckpointError, PlanError, PromptError, RecipeError, SettingsError, TraceError)
     return (CommandError, *own, OSError, torch.OutOfMemoryError)
-
-
-def _sentence(error: Exception) -> str:
-    """The message of an error in one line."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())

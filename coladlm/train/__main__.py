@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..checkpoint.saving import check_destination
+from ..errors import sentence_of
 from ..extras import MissingExtraError
 from ..model import ColaDLM
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..tokenizer import load_tokenizer
+from . import arguments
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
 from .dit import DiTObjective, DiTStage
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype, training_device
+from .progress import reporter
 from .ranks import ALONE, Ranks, joined
 from .stages import (
     Place,
@@ -32,6 +34,7 @@ from .stages import (
     run_tokenizer,
     run_vae,
 )
+from .stopping import stop_sentence
 from .vae import VAEObjective
 
 HEAD_DIM = 64
@@ -50,8 +53,8 @@ Trains a Cola-DLM from a folder with train.jsonl and valid.jsonl (one JSON objec
   export      a checkpoint in the published form, from the moving average of weights so far
   all         one after another
 
-Everything is kept in the run's folder. A stage that was stopped, or killed, goes on from its last checkpoint when
-it is started again with the same options; one that has reached its limit returns at once."""
+Everything is kept in the run's folder. Ctrl-C saves and stops. A stage that was stopped, or killed, goes on from its
+last checkpoint when it is started again with the same options; one that has reached its limit returns at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,22 +66,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, help="folder of the checkpoint (export, all; RUN/checkpoint)")
     parser.add_argument("--start-from", type=Path, metavar="CHECKPOINT",
                         help="begin with the tokenizer, VAE and DiT of a checkpoint (needs --data)")  # fmt: skip
-    parser.add_argument("--vocab-size", type=int, default=4096, help="tokens of the tokenizer (%(default)s)")
+    parser.add_argument(
+        "--vocab-size", type=arguments.count, default=4096, help="tokens of the tokenizer (%(default)s)"
+    )
 
     limit = parser.add_argument_group("limits")
-    limit.add_argument("--vae-minutes", type=float, default=9, help="of training of the VAE (%(default)g)")
-    limit.add_argument("--decoder-minutes", type=float, default=4, help="of training of the decoder (%(default)g)")
-    limit.add_argument("--minutes", type=float, default=60, help="of training of the DiT (%(default)g)")
-    limit.add_argument("--steps", type=int, help="instead: steps of either, for curves that repeat to the digit")
+    limit.add_argument("--vae-minutes", type=arguments.minutes, default=9, help="of training of the VAE (%(default)g)")
+    limit.add_argument(
+        "--decoder-minutes", type=arguments.minutes, default=4, help="of training of the decoder (%(default)g)"
+    )
+    limit.add_argument("--minutes", type=arguments.minutes, default=60, help="of training of the DiT (%(default)g)")
+    limit.add_argument(
+        "--steps", type=arguments.count, help="instead: steps of either, for curves that repeat to the digit"
+    )
 
     sizes = parser.add_argument_group("sizes")
-    sizes.add_argument("--block-size", type=int, default=4, help="latents a block (%(default)s)")
-    sizes.add_argument("--latent-dim", type=int, default=16, help="channels of a latent (%(default)s)")
+    sizes.add_argument("--block-size", type=arguments.count, default=4, help="latents a block (%(default)s)")
+    sizes.add_argument("--latent-dim", type=arguments.count, default=16, help="channels of a latent (%(default)s)")
     sizes.add_argument("--width", type=int, default=256, help="of both networks, a multiple of 64 (%(default)s)")
-    sizes.add_argument("--layers", type=int, default=6, help="of the DiT (%(default)s)")
+    sizes.add_argument("--layers", type=arguments.count, default=6, help="of the DiT (%(default)s)")
     sizes.add_argument("--vae-layers", type=int, nargs=2, default=(2, 2), metavar=("ENC", "DEC"),
                        help="of encoder and decoder (2 2)")  # fmt: skip
-    sizes.add_argument("--longest", type=int, default=256, help="tokens of a row; longer stories are cut (%(default)s)")
+    sizes.add_argument(
+        "--longest", type=arguments.count, default=256, help="tokens of a row; longer stories are cut (%(default)s)"
+    )
 
     _add_training_arguments(parser)
 
@@ -86,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     machine.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
                          help="of matrix products; auto measures (%(default)s)")  # fmt: skip
-    machine.add_argument("--threads", type=int, help="of the CPU (all)")
-    machine.add_argument("--workers", type=int, default=1,
+    machine.add_argument("--threads", type=arguments.count, help="of the CPU (all)")
+    machine.add_argument("--workers", type=arguments.count, default=1,
                          help="threads of one core each that share a batch; as many as cores is best on a busy CPU "
                          "(%(default)s)")  # fmt: skip
     machine.add_argument("--shard", action="store_true",
@@ -97,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is trained")
-    how.add_argument("--tokens", type=int, default=4096, help="a batch (%(default)s)")
+    how.add_argument("--tokens", type=arguments.count, default=4096, help="a batch (%(default)s)")
     how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
     how.add_argument("--learning-rate", type=float, default=1e-3, help="of the DiT (%(default)g)")
     how.add_argument("--decay-minutes", type=float, metavar="M",
@@ -124,7 +135,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
                      help="share of rows with blocks of one position, all of them learned (%(default)g)")  # fmt: skip
     how.add_argument("--average", type=float, default=LoopSettings.average,
                      help="decay of the moving average of the DiT's weights (%(default)g)")  # fmt: skip
-    how.add_argument("--copies", type=int, default=DiTObjective.copies,
+    how.add_argument("--copies", type=arguments.count, default=DiTObjective.copies,
                      help="noisy copies of each row, which share its clean one (%(default)s)")  # fmt: skip
     how.add_argument("--time-location", type=float, help="of the logit-normal times (1 with 16 channels)")
     how.add_argument("--time-scale", type=float, default=DiTObjective.time_scale,
@@ -140,12 +151,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         with joined(training_device(args.device), args.shard) as (ranks, device):
             _run(args, ranks, device)
-    except (CorpusError, ValueError) as error:
-        print(f"train: {error}", file=sys.stderr)
+    except (CorpusError, ValueError, OSError) as error:
+        print(f"train: {sentence_of(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ntrain: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        sentence, status = stop_sentence(stop)
+        print(f"\ntrain: {sentence}", file=sys.stderr)
+        return status
     return 0
 
 
@@ -159,7 +171,10 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
     dtype = ranks.agreed_dtype(choose_dtype(args.dtype, device))
     place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile, ranks)
     stages = STAGES[:-1] if args.stage == "all" else (args.stage,)
+    to = args.to or args.run / "checkpoint"
     if ranks.first:
+        if "export" in stages:
+            check_destination(to)
         print(f"run {args.run}, device {device}, products in {str(dtype).removeprefix('torch.')}", flush=True)
         if args.start_from is not None and not (args.run / "valid.u16").is_file():
             begin_from(place, args.start_from, _data(args))
@@ -168,11 +183,11 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
     ranks.wait()  # for what the first process alone has written
     if "vae" in stages and args.start_from is None:
         config = vae_config(args, place.tokenizer().get_vocab_size())
-        run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), _report("vae"))
+        run_vae(place, config, VAEObjective(), _vae_settings(args, args.vae_minutes), reporter("vae"))
         _draw_curves(args.run / "vae", ranks)
     if "decoder" in stages:
         settings = dataclasses.replace(_vae_settings(args, args.decoder_minutes), learning_rate=5e-4)
-        run_decoder(place, DECODER_OBJECTIVE, settings, _report("decoder"))
+        run_decoder(place, DECODER_OBJECTIVE, settings, reporter("decoder"))
         _draw_curves(args.run / "decoder", ranks)
     if "dit" in stages:
         limit = {"steps": args.steps} if args.steps else {"minutes": args.minutes}
@@ -197,11 +212,11 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             next_weight=args.next_weight,
             taught=args.taught,
         )
-        run_dit(place, dit_config(args), objective, settings, _report(args.name), _after_validation, args.name,
+        run_dit(place, dit_config(args), objective, settings, reporter(args.name), _after_validation, args.name,
                 args.start_from, args.teacher, args.heads_first)  # fmt: skip
         _draw_curves(args.run / args.name, ranks)
     if "export" in stages and ranks.first:
-        export(args.run, args.to or args.run / "checkpoint", name=args.name)
+        export(args.run, to, name=args.name)
 
 
 def _draw_curves(folder: Path, ranks: Ranks = ALONE) -> None:
@@ -262,23 +277,6 @@ def dit_config(args: argparse.Namespace) -> DiTConfig:
         rope_dim=HEAD_DIM * 3 // 4,
         num_layers=args.layers,
     )
-
-
-def _report(stage: str) -> Callable[[dict[str, Any]], None]:
-    """Prints lines of metrics: one line that is written over on a terminal, JSON lines elsewhere."""
-
-    def show(metrics: dict[str, Any]) -> None:
-        if not sys.stdout.isatty():
-            print(json.dumps({"stage": stage, **metrics}), flush=True)
-            return
-        seconds = int(metrics["seconds"])
-        parts = [f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float)][1:]
-        line = f"{stage} step {metrics['step']} {seconds // 60}:{seconds % 60:02} " + " ".join(parts)
-        samples = "".join(f"\n  | {text!r}" for text in metrics.get("samples", ()))
-        end = "\n" if metrics["kind"] == "valid" else ""
-        print(f"\r\033[K{line}{samples}", end=end, flush=True)
-
-    return show
 
 
 def _after_validation(training: Training) -> dict[str, Any]:

@@ -18,14 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..baseline.baseline import Baseline, save_baseline
+from ..baseline.baseline import Baseline, check_baseline_destination, save_baseline
 from ..baseline.transformer import Transformer, TransformerConfig
+from ..errors import sentence_of
 from ..tokenizer import load_tokenizer
+from . import arguments
 from .curves import read_metrics
 from .loop import LoopSettings, Stage, Training
 from .precision import choose_dtype, training_device
+from .progress import reporter
 from .ranks import Ranks, joined
 from .stages import Place, keep_memory, load_average
+from .stopping import stop_sentence
 
 FOLDER = "baseline"
 BEFORE = "before.json"  # the `training` of the baseline that a run began with
@@ -102,10 +106,6 @@ def export(run: Path, folder: Path) -> None:
     save_baseline(folder, Baseline(network, tokenizer, training=trained), torch.bfloat16)
 
 
-def _print(metrics: dict[str, Any]) -> None:
-    print(json.dumps(metrics), flush=True)
-
-
 def _config(folder: Path) -> TransformerConfig:
     file = folder / "config.json"
     return TransformerConfig.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
@@ -145,19 +145,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, help="folder of the result (RUN/baseline/checkpoint)")
     parser.add_argument("--start-from", type=Path, metavar="BASELINE", help="begin with the weights of a baseline")
     parser.add_argument("--export", action="store_true", help="train no further, only write the result")
-    parser.add_argument("--minutes", type=float, default=40, help="of training (%(default)g)")
-    parser.add_argument("--steps", type=int, help="instead: steps")
+    parser.add_argument("--minutes", type=arguments.minutes, default=40, help="of training (%(default)g)")
+    parser.add_argument("--steps", type=arguments.count, help="instead: steps")
     parser.add_argument("--width", type=int, default=TransformerConfig.dim, help="a multiple of 64 (%(default)s)")
-    parser.add_argument("--layers", type=int, default=TransformerConfig.num_layers, help="(%(default)s)")
-    parser.add_argument("--tokens", type=int, default=3072, help="a batch (%(default)s)")
+    parser.add_argument("--layers", type=arguments.count, default=TransformerConfig.num_layers, help="(%(default)s)")
+    parser.add_argument("--tokens", type=arguments.count, default=3072, help="a batch (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="(%(default)g)")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
-    parser.add_argument("--threads", type=int, help="of the CPU (all)")
-    parser.add_argument("--workers", type=int, default=1,
+    parser.add_argument("--threads", type=arguments.count, help="of the CPU (all)")
+    parser.add_argument("--workers", type=arguments.count, default=1,
                         help="threads of one core each that share a batch (%(default)s)")  # fmt: skip
     parser.add_argument("--shard", action="store_true", help="with torchrun: shard a large network (FSDP2)")
 
@@ -171,15 +171,19 @@ def run(args: argparse.Namespace) -> int:
     try:
         with joined(training_device(args.device), args.shard) as (ranks, device):
             return _train_and_export(args, ranks, device)
-    except ValueError as error:
-        print(f"baseline: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"baseline: {sentence_of(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nbaseline: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        sentence, status = stop_sentence(stop)
+        print(f"\nbaseline: {sentence}", file=sys.stderr)
+        return status
 
 
 def _train_and_export(args: argparse.Namespace, ranks: Ranks, device: str) -> int:
+    to = args.to or args.run / FOLDER / "checkpoint"
+    if ranks.first:
+        check_baseline_destination(to)
     if not args.export:
         dtype = ranks.agreed_dtype(choose_dtype(args.dtype, device))
         if ranks.first:
@@ -192,9 +196,9 @@ def _train_and_export(args: argparse.Namespace, ranks: Ranks, device: str) -> in
             vocab_size=place.tokenizer().get_vocab_size(), dim=args.width, num_layers=args.layers,
             num_heads=args.width // 64, ffn_dim=args.width * 21 // 8, max_tokens=place.rows.longest,
         )  # fmt: skip
-        train(place, config, settings, _print, args.start_from)
+        train(place, config, settings, reporter("transformer"), args.start_from)
     if ranks.first:
-        export(args.run, args.to or args.run / FOLDER / "checkpoint")
+        export(args.run, to)
     return 0
 
 

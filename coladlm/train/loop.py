@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from .precision import autocast
 from .ranks import ALONE, Ranks, like, whole
+from .stopping import Stopped, asked_to_stop
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -67,6 +68,11 @@ class LoopSettings:
     def __post_init__(self):
         if (self.minutes is None) == (self.steps is None):
             raise ValueError(f"minutes is {self.minutes} and steps is {self.steps}, expected exactly one of them")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ValueError(f"minutes is {self.minutes:g}, expected a number above 0")
+        for name, value in (("steps", self.steps), ("workers", self.workers)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
         if self.clock not in CLOCKS:
             raise ValueError(f"clock is {self.clock!r}, expected wall or processor")
         if not 0 <= self.decay <= 1:
@@ -150,7 +156,21 @@ class Training:
 
     def run(self, report: Callable[[dict[str, Any]], None] = lambda metrics: None,
             each_validation: Callable[[Training], dict[str, Any]] | None = None) -> None:  # fmt: skip
-        """Trains to the limit. `report` gets every line of metrics; `each_validation` adds to those of validation."""
+        """Trains to the limit. `report` gets every line of metrics; `each_validation` adds to those of validation.
+
+        Raises Stopped after Ctrl-C or SIGTERM, with everything saved. (Processes that train together stop at once:
+        what they save they save together, and a signal reaches each at a step of its own.)
+        """
+        listening = asked_to_stop() if self.ranks.count == 1 else contextlib.nullcontext(lambda: 0)
+        with listening as signal_number:
+            self._run(report, each_validation, signal_number)
+            if number := signal_number():
+                raise Stopped(number, self.step)
+
+    def _run(self, report: Callable[[dict[str, Any]], None],
+             each_validation: Callable[[Training], dict[str, Any]] | None,
+             asked: Callable[[], int]) -> None:  # fmt: skip
+        """Trains to the limit, or until it is asked to stop, and saves."""
         s, sums, clock = self.settings, {}, CLOCKS[self.settings.clock]
         since = clock()
         metrics: dict[str, float] = {}
@@ -173,9 +193,12 @@ class Training:
                 validated = self.seconds // s.validate_seconds
                 self._validate_and_log(report, each_validation)
                 since = clock()  # validation is not training time
-            if self.seconds - saved > s.checkpoint_seconds or self.progress >= 1:
+            stop = asked() > 0
+            if self.seconds - saved > s.checkpoint_seconds or self.progress >= 1 or stop:
                 saved = self.seconds
                 self.save()
+            if stop:
+                break
 
     def _validate_and_log(self, report: Callable[[dict[str, Any]], None],
                           each_validation: Callable[[Training], dict[str, Any]] | None) -> None:  # fmt: skip
@@ -273,7 +296,8 @@ class Training:
     def log(self, metrics: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
         if not self.ranks.first:
             return
-        line = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), **metrics}
+        line = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1),
+                "share": round(min(1.0, self.progress), 4), **metrics}  # fmt: skip
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         report(line)
@@ -287,7 +311,7 @@ class Training:
         for number, optimizer in enumerate(self.optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in state.items()}
-        progress = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
+        progress = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "seed": self.settings.seed}
         partial = self.state_file.with_suffix(".partial")
         tensors = {name: whole(value).contiguous().cpu() for name, value in tensors.items()}
         if not self.ranks.first:
@@ -296,10 +320,16 @@ class Training:
         os.replace(partial, self.state_file)
 
     def resume(self) -> None:
-        """Takes up the state file, and drops the lines of metrics that were written after it."""
+        """Takes up the state file, and drops the lines of metrics that were written after it. Raises ValueError where
+        another seed began it, whose curve this one would not go on with.
+        """
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
         with safe_open(self.state_file, "pt", device=str(self.device)) as file, torch.no_grad():
             progress = json.loads(file.metadata()["progress"])
+            begun = progress.get("seed", self.settings.seed)  # states of older versions do not say it
+            if begun != self.settings.seed:
+                raise ValueError(f"seed is {self.settings.seed}, and the training in {self.folder} began with {begun}, "
+                                 "expected the same seed or another folder")  # fmt: skip
             for name, parameter in self.trained.items():
                 parameter.copy_(like(file.get_tensor(f"model.{name}"), parameter))
                 self.average[name].copy_(like(file.get_tensor(f"average.{name}"), parameter))

@@ -9,31 +9,37 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..baseline.baseline import check_baseline_destination
 from ..baseline.transformer import TransformerConfig
-from ..checkpoint.saving import write_json
+from ..checkpoint.saving import check_destination, write_json
+from ..errors import sentence_of
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..settings import SamplerSettings
 from ..structured.generators import training_instance
 from ..structured.vocabulary import make_tokenizer
-from . import baseline
+from . import arguments, baseline
 from .corpus import Rows, write_tokens
 from .dit import DiTObjective
 from .export import export
 from .loop import LoopSettings
 from .precision import choose_dtype
+from .progress import reporter
 from .stages import Place, keep_memory, run_dit, run_vae
+from .stopping import stop_sentence
 from .vae import VAEObjective
 
 FACTS = "training.json"  # of each stage its steps, tokens and minutes of processor time
+BEGUN = "begun.json"  # those of OF_THE_FOLDER that the pair was begun with
+OF_THE_FOLDER = ("seed", "instances", "tokens")  # what both models have to share, or they would not be a pair
 MODELS = ("cola", "transformer")
 ROWS = Rows(longest=96, bucket=16)
 MAX_TOKENS = 320  # that the transformer may write, though no row of training is so long
@@ -69,6 +75,7 @@ TRANSFORMER = TransformerConfig(
 class Pair:
     """How a pair is trained. minutes: of processor time for each of the two models, over all cores. steps: instead, of
     each stage. instances: in the corpus, which begins again after the last. only: one of MODELS, or None for both.
+    Raises ValueError.
     """
 
     only: str | None = None
@@ -80,16 +87,30 @@ class Pair:
     seed: int = 0
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise ValueError(f"minutes is {self.minutes:g}, expected a number above 0")
+        for name in ("steps", "instances", "tokens", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
+
 
 def train(folder: Path, pair: Pair) -> None:
-    """Trains both models in `folder`, each stage from its last state if there is one, and writes both results."""
+    """Trains both models in `folder`, each stage from its last state if there is one, and writes both results.
+
+    Raises ValueError where the folder was begun with another seed, or has no place for the results.
+    """
     place = Place(folder / "run", "cpu", choose_dtype(pair.dtype), pair.tokens, ROWS)
+    check_destination(folder / "cola")
+    check_baseline_destination(folder / "transformer")
+    _begin(place.folder, pair)
     write_corpus(place.folder, pair)
     if pair.only != "transformer":
         _train_cola(place, pair, folder / "cola")
     if pair.only != "cola":
         settings = _settings(pair, 1.0, optimizer="muon")
-        baseline.train(place, TRANSFORMER, settings, _report("transformer"))
+        baseline.train(place, TRANSFORMER, settings, reporter("transformer"))
         baseline.export(place.folder, folder / "transformer")
     stages = {"vae": "vae", "dit": "dit", "transformer": baseline.FOLDER}
     facts = {name: baseline.training_facts(place.folder / stage) for name, stage in stages.items()}
@@ -98,10 +119,24 @@ def train(folder: Path, pair: Pair) -> None:
 
 def _train_cola(place: Place, pair: Pair, result: Path) -> None:
     share = 1.0 if pair.steps else VAE_SHARE
-    run_vae(place, VAE, VAEObjective(), _settings(pair, share), _report("vae"), codes())
+    run_vae(place, VAE, VAEObjective(), _settings(pair, share), reporter("vae"), codes())
     settings = _settings(pair, share if pair.steps else 1 - VAE_SHARE, optimizer="muon")
-    run_dit(place, DIT, DIT_OBJECTIVE, settings, _report("dit"))
+    run_dit(place, DIT, DIT_OBJECTIVE, settings, reporter("dit"))
     export(place.folder, result, SAMPLER.to_dict())
+
+
+def _begin(run: Path, pair: Pair) -> None:
+    """Writes down what the pair is begun with. Raises ValueError where it was begun with something else."""
+    file, own = run / BEGUN, {name: getattr(pair, name) for name in OF_THE_FOLDER}
+    if not file.is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        write_json(file, own)
+        return
+    begun = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in own.items():
+        if begun.get(name) != value:
+            raise ValueError(f"{name} is {value}, and the pair in {run.parent} was begun with {begun.get(name)}, "
+                             f"expected the same {name} or another folder")  # fmt: skip
 
 
 def write_corpus(run: Path, pair: Pair) -> None:
@@ -139,10 +174,6 @@ def _settings(pair: Pair, share: float, optimizer: str = "adamw") -> LoopSetting
     )
 
 
-def _report(stage: str) -> Any:
-    return lambda metrics: print(json.dumps({"stage": stage, **metrics}), flush=True)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Trains a tiny Cola-DLM and a tiny transformer of equal size on the structured tasks of the bench, for equal "
@@ -150,14 +181,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/structured"), help="the pair's folder (%(default)s)")
     parser.add_argument("--only", choices=MODELS, help="one of the two, as for two processes side by side (both)")
-    parser.add_argument("--minutes", type=float, default=Pair.minutes,
+    parser.add_argument("--minutes", type=arguments.minutes, default=Pair.minutes,
                         help="processor time for each model, summed over cores (%(default)g)")  # fmt: skip
-    parser.add_argument("--steps", type=int, help="instead: steps of each stage, for curves that repeat to the digit")
-    parser.add_argument("--instances", type=int, default=Pair.instances, help="in the corpus (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=Pair.tokens, help="a batch (%(default)s)")
-    parser.add_argument("--workers", type=int, default=Pair.workers,
+    parser.add_argument(
+        "--steps", type=arguments.count, help="instead: steps of each stage, for curves that repeat to the digit"
+    )
+    parser.add_argument("--instances", type=arguments.count, default=Pair.instances,
+                        help="in the corpus (%(default)s)")  # fmt: skip
+    parser.add_argument("--tokens", type=arguments.count, default=Pair.tokens, help="a batch (%(default)s)")
+    parser.add_argument("--workers", type=arguments.count, default=Pair.workers,
                         help="threads of one core each that share a batch (%(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=Pair.seed, help="of everything that is drawn (%(default)s)")
+    parser.add_argument("--seed", type=int, default=Pair.seed,
+                        help="of everything that is drawn; a folder keeps its own (%(default)s)")  # fmt: skip
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default=Pair.dtype,
                         help="of matrix products; auto measures (%(default)s)")  # fmt: skip
 
@@ -170,12 +205,13 @@ def run(args: argparse.Namespace) -> int:
     names = [field.name for field in dataclasses.fields(Pair)]
     try:
         train(args.out, Pair(**{name: getattr(args, name) for name in names}))
-    except ValueError as error:
-        print(f"structured: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"structured: {sentence_of(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstructured: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        sentence, status = stop_sentence(stop)
+        print(f"\nstructured: {sentence}", file=sys.stderr)
+        return status
     return 0
 
 

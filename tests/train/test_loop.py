@@ -1,6 +1,7 @@
 """The loop: it learns, it goes on after a kill as if nothing had happened, and its schedule fills its limit."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from coladlm.train.loop import LoopSettings, Training, generator_for, share_of_rate
+from coladlm.train.stopping import Stopped
 
 
 class Line(nn.Module):
@@ -165,3 +167,58 @@ def test_the_processor_clock_does_not_count_waiting_and_the_wall_clock_does(tmp_
 def test_an_unknown_clock_is_refused():
     with pytest.raises(ValueError, match="clock is 'sun'"):
         LoopSettings(steps=1, clock="sun")
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [({"minutes": -1}, "minutes is -1, expected a number above 0"), ({"minutes": 0}, "minutes is 0"),
+     ({"minutes": float("nan")}, "minutes is nan"), ({"steps": 0}, "steps is 0, expected 1 or more"),
+     ({"steps": 1, "workers": 0}, "workers is 0")],
+)  # fmt: skip
+def test_a_limit_that_is_none_is_refused(limit, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        LoopSettings(**limit)
+
+
+def test_another_seed_does_not_go_on(tmp_path):
+    run = training(tmp_path)
+    run.train_step()
+    run.save()
+    with pytest.raises(ValueError, match=r"seed is 5, and the training in .* began with 0"):
+        training(tmp_path, seed=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_asked_to_stop_ends_its_step_and_saves_it(tmp_path, number):
+    whole = training(tmp_path / "whole")
+    whole.run()
+    handler = signal.getsignal(number)
+
+    def ask(metrics):
+        if metrics["step"] == 25 and metrics["kind"] == "train":
+            signal.raise_signal(number)
+
+    with pytest.raises(Stopped, match="stopped after step 25, which is saved") as stop:
+        training(tmp_path / "stopped", checkpoint_seconds=1e9).run(ask)
+    assert stop.value.status == 128 + number and signal.getsignal(number) is handler
+
+    again = training(tmp_path / "stopped")
+    assert again.step == 25
+    again.run()
+    assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    def ask(metrics):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        training(tmp_path).run(ask)
+    assert not isinstance(stop.value, Stopped) and not (tmp_path / "state.safetensors").exists()
+
+
+def test_a_stop_in_the_last_step_is_not_forgotten(tmp_path):
+    with pytest.raises(Stopped, match="step 1,"):
+        training(tmp_path, steps=1).run(lambda metrics: signal.raise_signal(signal.SIGTERM))
+    assert training(tmp_path, steps=1).step == 1

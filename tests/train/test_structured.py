@@ -85,3 +85,43 @@ def test_a_corpus_of_another_kind_gets_one_line(tmp_path, capsys):
     (run / "train.u16").write_bytes(b"")
     assert train(tmp_path, 1) == 2
     assert "train.u16: expected a file of uint16 token ids" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [("--minutes -1", "--minutes: found -1, expected a number above 0"), ("--minutes 0", "found 0, expected"),
+     ("--minutes soon", "'soon', expected a number"), ("--steps 0", "0, expected a whole number from 1"),
+     ("--workers 0.5", "0.5, expected a whole number from 1")],
+)  # fmt: skip
+def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path, capsys, options, sentence):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--out", str(tmp_path / "pair"), *options.split()])
+    assert exit_.value.code == 2 and sentence in capsys.readouterr().err
+    assert not (tmp_path / "pair").exists()
+    with pytest.raises(ValueError, match="minutes is 0"):
+        Pair(minutes=0)
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [("--seed 5", "seed is 5, and the pair in {} was begun with 0"),
+     ("--instances 50", "instances is 50, and the pair in {} was begun with 40")],
+)  # fmt: skip
+def test_a_folder_keeps_what_its_pair_was_begun_with(pair, capsys, option, sentence):
+    assert train(pair, 2, *option.split()) == 2
+    assert sentence.format(pair) in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(tmp_path / "file" / "pair", 1) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("structured: ") and err.count("\n") == 1 and "cannot be written" in err
+
+
+def test_a_place_of_the_result_that_is_taken_is_told_before_the_training(tmp_path, capsys):
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "thesis.txt").write_text("")
+    assert train(tmp_path, 1) == 2
+    assert "found thesis.txt, expected nothing but a baseline to replace" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
