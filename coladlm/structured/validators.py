@@ -9,20 +9,52 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..errors import describe
+
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 KINDS_OF = {"1": "()", "2": "()[]", "3": "()[]{}"}
+PROMPTS = {  # what a prompt of each task looks like, and an example
+    "F": (r"F[123]:[0-9]{1,4}=", "F2:16="),
+    "P": (r"P[123]:[\[\](){}]+", "P2:([]"),
+    "C": (r"C:[a-z]+=", "C:abca="),
+    "R": (r"R:[a-z]+=", "R:abca="),
+    "S": (r"S:[a-z]+=", "S:cab="),
+    "K": (r"K:([a-z][0-9]{2})+\?[a-z]=", "K:a37b12?b="),
+    "A": (r"A:[0-9]{1,9}[+-][0-9]{1,9}=", "A:37+58="),
+    "J": (r"J:[a-z][nstl](,[a-z][nstl])*=", "J:an,bs="),
+}
 PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 
 
 def is_right(prompt: str, answer: str) -> bool:
     """Is `answer`, all that was written before the end token, exactly right?
 
-    Raises ValueError for a prompt of no task.
+    Raises ValueError for a prompt that is none of the tasks'.
     """
-    validate = _VALIDATORS.get(prompt[:1])
-    if validate is None:
-        raise ValueError(f"the prompt is {prompt!r}, expected one that begins with one of {' '.join(_VALIDATORS)}")
-    return validate(prompt, answer)
+    _check_prompt(prompt)
+    return _VALIDATORS[prompt[0]](prompt, answer)
+
+
+def _check_prompt(prompt: str) -> None:
+    """Raises ValueError for a prompt that is none of the tasks', and for one that no answer can be right for."""
+    kind = prompt[:1]
+    if kind not in PROMPTS:
+        raise ValueError(f"the prompt is {describe(prompt)}, expected one that begins with one of {' '.join(PROMPTS)}")
+    refusal, (pattern, example) = None, PROMPTS[kind]
+    if not re.fullmatch(pattern, prompt):
+        refusal = f"one like {example}"
+    elif kind == "F" and (int(prompt[3:-1]) % 2 or int(prompt[3:-1]) < 2):
+        refusal = "an even number of brackets from 2"
+    elif kind == "P" and first_unbalanced(prompt[3:], KINDS_OF[prompt[1]]) not in (None, len(prompt) - 3):
+        refusal = "the beginning of a balanced word of these kinds"
+    elif kind in "KJ":
+        keys = prompt[2:-3:3] if kind == "K" else prompt[2::3]
+        if len(set(keys)) < len(keys):
+            refusal = "each key once"
+        elif kind == "K" and prompt[-2] not in keys:
+            refusal = "a key that is among the pairs"
+    if refusal is not None:
+        raise ValueError(f"the prompt is {describe(prompt)}, expected {refusal}")
 
 
 def is_balanced(word: str, kinds: str) -> bool:
@@ -48,9 +80,11 @@ def first_unbalanced(word: str, kinds: str) -> int | None:
 def first_error(prompt: str, answer: str) -> int | None:
     """The place in an answer that is wrong first: its length where it ends too early, None where nothing is wrong.
 
-    Raises ValueError for a task whose answers cannot be judged from the left (JSON).
+    Raises ValueError for a prompt that is none of the tasks', and for a task whose answers cannot be judged from the
+    left (JSON).
     """
-    kind = prompt[:1]
+    _check_prompt(prompt)
+    kind = prompt[0]
     if kind == "J":
         raise ValueError("an object by a schema is right or wrong as a whole, expected a task that reads left to right")
     if kind == "P":
@@ -111,7 +145,7 @@ def _json(prompt: str, answer: str) -> bool:
     """An object with exactly the keys that were asked for, each once, in any order, each of its kind."""
     try:
         found = json.loads(answer, object_pairs_hook=_once, parse_int=_plain_int)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets, some thousand deep
         return False
     wanted = {field[0]: field[1] for field in prompt[2:-1].split(",")}
     return (

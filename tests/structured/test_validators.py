@@ -143,3 +143,25 @@ def test_an_unknown_prompt_is_refused():
 )
 def test_balance_by_hand(word, kinds, place):
     assert first_unbalanced(word, kinds) == place and is_balanced(word, kinds) == (place is None)
+
+
+@pytest.mark.parametrize("opened", ["[", '{"a":', '{"a":['])
+def test_brackets_within_brackets_are_wrong_however_many(opened):
+    assert not is_right("J:an=", opened * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [("", "begins with one of F P C R S K A J"), ("X:1=", "begins with one of"), ("F", "one like F"),
+     ("F4:8=", "one like F"), ("F1:=", "one like F"), ("F1:7=", "an even number of brackets from 2"),
+     ("F1:0=", "an even number"), ("P", "one like P"), ("P9:((", "one like P"),
+     ("P1:([", "the beginning of a balanced word"), ("P1:())", "the beginning of a balanced word"),
+     ("C", "one like C"), ("C:ab", "one like C"), ("R:aB=", "one like R"), ("S:=", "one like S"),
+     ("K:a37b12?c=", "a key that is among the pairs"), ("K:a37a12?a=", "each key once"), ("K:a3?a=", "one like K"),
+     ("A:1+=", "one like A"), ("A:1*2=", "one like A"), ("A:1-2", "one like A"),
+     ("J:=", "one like J"), ("J:ax=", "one like J"), ("J:an,an=", "each key once")],
+)  # fmt: skip
+@pytest.mark.parametrize("judge", [is_right, first_error])
+def test_a_prompt_of_no_task_is_refused(judge, prompt, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        judge(prompt, "1")
