@@ -27,6 +27,7 @@ import gradio as gr
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.api.likelihood import likelihood_of
 from app.api.openai_api import ApiOptions, OpenAIApi
 from app.api.operations import decode_latents, encode_text, invert_texts, replay_recipe
 from app.api.parsed_request import RequestLimits
@@ -35,6 +36,7 @@ from app.generate.api import generate_text
 from app.interpolate.api import interpolate_texts
 from app.map.text_files import read_texts
 from coladlm import ColaDLM, SamplerSettings
+from coladlm.baseline.bundled import BundledBaseline
 from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
 from coladlm.serve import Scheduler
@@ -137,7 +139,7 @@ class Attack:
     """Runs inputs against everything that takes input. A method is a kind; it returns "result" or "refused"."""
 
     def __init__(self, model: ColaDLM, scheduler: Scheduler, folder: Path) -> None:
-        self.model, self.scheduler, self.folder = model, scheduler, folder
+        self.model, self.scheduler, self.folder, self.baseline = model, scheduler, folder, BundledBaseline()
         self.client = TestClient(Starlette(routes=OpenAIApi(lambda: model, scheduler, ApiOptions(LIMITS)).routes()))
         recipe = Recipe("generate", ("The cat",), SamplerSettings(steps=2, max_new_tokens=6))
         record = recorder(recipe)
@@ -148,7 +150,7 @@ class Attack:
         self.kinds: dict[str, Callable[[random.Random], str]] = {
             "body": self.body, "broken body": self.broken_body, "prompt": self.prompt, "recipe": self.recipe,
             "link": self.link, "interpolate": self.interpolate, "edit": self.edit, "latents": self.latents,
-            "trace": self.trace_file, "texts": self.text_file,
+            "likelihood": self.likelihood, "trace": self.trace_file, "texts": self.text_file,
         }  # fmt: skip
 
     # OpenAI's API
@@ -235,6 +237,14 @@ class Attack:
             rows[draw.randrange(len(rows))][0] = odd_value(draw)
         decode_latents(self.model, self.scheduler, rows if draw.random() < 0.9 else odd_value(draw))
         return "result"
+
+    def likelihood(self, draw: random.Random) -> str:
+        given: dict[str, Any] = {"order": draw.choice(("tokens", "blocks")), "draws": 2, "guidance": 1.0, "seed": 0}
+        if draw.random() < 0.6:
+            given[draw.choice(list(given))] = odd_value(draw)
+        text, context = (odd_text(draw)[:12] if draw.random() < 0.9 else odd_value(draw) for _ in range(2))
+        ended = draw.choice((True, False, False, odd_value(draw)))
+        return self._last(likelihood_of(self.model, self.scheduler, self.baseline, text, context, ended, given))
 
     def _last(self, values: Iterator[Any]) -> str:
         for value in values:

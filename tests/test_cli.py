@@ -221,6 +221,13 @@ def test_likelihood_says_a_bound_and_its_parts(model, place, capsys):
     )
 
 
+def test_likelihood_of_what_the_transformer_cannot_read_and_of_an_emoji(place, capsys):
+    assert main(["likelihood", "\U0001f600" + " word" * 300, "--draws", "2", *place]) == 0
+    out = capsys.readouterr().out
+    assert "'\U0001f600', 1 of 4" in out and "\ufffd" not in out
+    assert re.search(r"\nThis text has \d+ tokens; the transformer reads at most 256\.\n$", out)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -264,7 +271,7 @@ def test_help_lists_the_commands(argv, capsys):
         (["replay"], "the following arguments are required: file"),
         (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["info", "nowhere"], "nowhere: found nothing"),
-        (["likelihood", "a", "--draws", "1"], "draws is 1, expected 2 to 4096"),
+        (["likelihood", "a", "--draws", "1"], "draws is 1, expected a whole number from 2 to 4096"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(place, capsys, argv, sentence):

@@ -56,6 +56,8 @@ def likelihood_of(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """An empty object while the caller waits, then what the endpoint returns. Raises gr.Error with a sentence."""
     try:
+        if not isinstance(ended, bool):
+            raise RecipeError("ended", ended, "true or false")
         settings = BoundSettings(**given)
         _check_size(model, text, context, settings)
         steps = scheduler.alone(lambda: text_bound_steps(model, text, context, settings, ended), current_visitor(),

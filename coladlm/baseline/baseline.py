@@ -180,7 +180,7 @@ class Baseline:
     def _check_length(self, tokens: int, what: str) -> None:
         longest = self.network.config.max_tokens
         if tokens > longest:
-            raise BaselineError(f"{what} has {tokens} tokens, expected at most max_tokens = {longest}")
+            raise BaselineError(f"{what} has {tokens:,} tokens, expected at most {longest:,}")
 
     # texts of its own
 

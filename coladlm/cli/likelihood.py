@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,20 @@ def _lines(said: dict[str, Any]) -> list[str]:
     lines += [
         f"  {level['nats']:8.1f}  flow, {level['from']:.0%} to {level['to']:.0%} noise" for level in bound["levels"]
     ]
-    lines += [""] + [
-        f"  {unit['nats']:8.1f} ± {unit['standard_error']:<5.1f} {unit['text']!r}" for unit in bound["units"]
-    ]
+    lines += [""] + [f"  {unit['nats']:8.1f} ± {unit['standard_error']:<5.1f} {name}"
+                     for unit, name in zip(bound["units"], _names(bound["units"]), strict=True)]  # fmt: skip
     told = exact.get("left_out") or (
-        f"{exact['nats']:.1f} nats exactly, {exact['nats_per_token']:.2f} a token of {exact['tokens']}"
+        f"the transformer: {exact['nats']:.1f} nats exactly, {exact['nats_per_token']:.2f} a token of {exact['tokens']}"
     )
-    return [*lines, "", f"the transformer: {told}"]
+    return [*lines, "", told]
+
+
+def _names(units: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The text of each unit; where one character takes several, that character and which of how many it is."""
+    parts = 0
+    for unit in units:
+        parts += 1
+        if unit["text"]:
+            yield from (repr(unit["text"]) + (f", {part} of {parts}" if parts > 1 else "")
+                        for part in range(1, parts + 1))  # fmt: skip
+            parts = 0

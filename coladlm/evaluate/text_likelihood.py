@@ -27,12 +27,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from ..baseline.baseline import Baseline, BaselineError
+from ..baseline.baseline import Baseline
+from ..errors import describe
 from ..model import ColaDLM
 from ..networks.layers import Attend, attention, block_causal_mask
 from ..sampling.flow import NOISE_TIME
+from ..settings import MAX_SEED
 from .stories import EvaluationError
 
 ORDERS = ("tokens", "blocks")
@@ -58,13 +61,19 @@ class BoundSettings:
     def __post_init__(self) -> None:
         for name, fine, wanted in (
             ("order", self.order in ORDERS, f"one of {', '.join(ORDERS)}"),
-            ("draws", 2 <= self.draws <= 4096, "2 to 4096"),
-            ("seed", 0 <= self.seed < 2**53, "0 to 2^53 - 1"),
-            ("guidance", 0 <= self.guidance <= 100, "0 to 100"),
-            ("read_at", self.read_at is None or 0.01 <= self.read_at <= 0.99, "0.01 to 0.99"),
+            ("draws", _lies_in(self.draws, 2, 4096, whole=True), "a whole number from 2 to 4096"),
+            ("seed", _lies_in(self.seed, 0, MAX_SEED, whole=True), "a whole number from 0 to 2^53 - 1"),
+            ("guidance", _lies_in(self.guidance, 0, 100), "a number from 0 to 100"),
+            ("read_at", self.read_at is None or _lies_in(self.read_at, 0.01, 0.99), "a number from 0.01 to 0.99"),
         ):
             if not fine:
-                raise EvaluationError(f"{name} is {getattr(self, name)!r}, expected {wanted}")
+                raise EvaluationError(f"{name} is {describe(getattr(self, name))}, expected {wanted}")
+
+
+def _lies_in(value: Any, low: float, high: float, whole: bool = False) -> bool:
+    """Is it a number, and within these bounds? True and False are none."""
+    kinds = (int,) if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,8 +123,9 @@ class TextBound:
                 for i, (low, high) in enumerate(itertools.pairwise(edges))]  # fmt: skip
 
     def to_dict(self, model: ColaDLM) -> dict[str, Any]:
-        """Plain data for JSON, the units with their text."""
-        parts = zip(self.units, self.unit_nats, self.unit_errors, self.read.mean(0), strict=True)
+        """Plain data for JSON, the units with their text (see `texts_of`)."""
+        texts = texts_of(model.tokenizer, self.units)
+        parts = zip(texts, self.units, self.unit_nats, self.unit_errors, self.read.mean(0), strict=True)
         return {
             **dataclasses.asdict(self.settings),
             "read_at": self.read_at,
@@ -126,10 +136,26 @@ class TextBound:
             "decoder": self.read.sum(1).mean().item(),
             "flow": self.flow.sum(1).mean().item(),
             "levels": [{"from": low, "to": high, "nats": nats} for low, high, nats in self.levels()],
-            "units": [{"text": model.tokenizer.decode(list(ids), skip_special_tokens=False), "tokens": len(ids),
+            "units": [{"text": text, "tokens": len(ids),
                        "nats": nats.item(), "standard_error": error.item(), "decoder": read.item()}
-                      for ids, nats, error, read in parts],
+                      for text, ids, nats, error, read in parts],
         }  # fmt: skip
+
+
+def texts_of(tokenizer: Tokenizer, units: Sequence[Sequence[int]]) -> list[str]:
+    """The text of each unit, which together are the whole. A character whose bytes are in several units (an emoji, a
+    letter of a script that the tokenizer knows little of) stands at the last of them; the others have "".
+    """
+    texts, waiting = [], []
+    for number, ids in enumerate(units, 1):
+        waiting += ids
+        text = tokenizer.decode(waiting, skip_special_tokens=False)
+        if text.endswith("\ufffd") and number < len(units):
+            texts.append("")
+        else:
+            texts.append(text)
+            waiting = []
+    return texts
 
 
 def _error(values: Tensor) -> Tensor:
@@ -262,8 +288,11 @@ def text_bound_steps(model: ColaDLM, text: str | Sequence[int], context: str | S
     if not ids:
         raise EvaluationError("the text has no token, expected at least one")
     if len(before) + len(ids) > model.max_tokens:
-        wanted = f"expected at most {model.max_tokens:,} together"
-        raise EvaluationError(f"context and text have {len(before):,} + {len(ids):,} tokens, {wanted}")
+        most = f"at most {model.max_tokens:,}"
+        told = f"{len(ids):,} tokens and its context {len(before):,}, expected {most} together"
+        raise EvaluationError(
+            f"the text has {told}" if before else f"the text has {len(ids):,} tokens, expected {most}"
+        )
     if model.patch_size != 1:
         raise EvaluationError(f"patch_size is {model.patch_size}, expected 1 for the likelihood of a text")
     flow, units = units_of(model, before, ids, settings.order)
@@ -283,10 +312,11 @@ def exact_beside(baseline: Baseline, text: str, context: str = "", ended: bool =
 
     nats, tokens and nats_per_token, or `left_out` with the reason where it cannot read the text.
     """
-    try:
-        found = baseline.log_likelihood([text], [context], ended)[0]
-    except BaselineError as error:
-        return {"left_out": str(error)}
+    count, most = sum(map(len, map(baseline.tokenize, (context, text)))) + ended, baseline.network.config.max_tokens
+    if count > most:
+        told = "This text and its context have" if context else "This text has"
+        return {"left_out": f"{told} {count:,} tokens; the transformer reads at most {most:,}."}
+    found = baseline.log_likelihood([text], [context], ended)[0]
     tokens = len(found.log_probs)
     return {"nats": -found.total, "tokens": tokens, "nats_per_token": -found.total / max(1, tokens)}
 

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from coladlm.evaluate.stories import EvaluationError
-from coladlm.evaluate.text_likelihood import BoundSettings, TextFlow, Units, bound_of, text_bound, units_of
+from coladlm.evaluate.text_likelihood import (
+    BoundSettings,
+    TextFlow,
+    Units,
+    bound_of,
+    exact_beside,
+    text_bound,
+    texts_of,
+    units_of,
+)
 from coladlm.model import ColaDLM
 from coladlm.sampling.events import Step
 
@@ -152,15 +161,22 @@ def test_the_end_of_a_text_is_a_token_of_it(model):
 
 
 @pytest.mark.parametrize(("field", "value"), [("order", "words"), ("draws", 1), ("seed", -1), ("guidance", math.nan),
-                                              ("read_at", 1.0)])  # fmt: skip
+                                              ("read_at", 1.0), ("guidance", "x"), ("guidance", True), ("draws", 2.5),
+                                              ("draws", "8"), ("seed", None), ("order", ["tokens"]),
+                                              ("read_at", "half")])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(field, value):
-    with pytest.raises(EvaluationError, match=f"{field} is"):
+    with pytest.raises(EvaluationError, match=f"{field} is .*, expected"):
         BoundSettings(**{field: value})
 
 
 def test_texts_without_a_bound_are_refused(model, monkeypatch):
     with pytest.raises(EvaluationError, match="no token"):
         text_bound(model, "")
+    for context, told in (("", "the text has 4 tokens, expected"), ("A dog", "4 tokens and its context 2, expected")):
+        monkeypatch.setattr(model, "max_tokens", 3)
+        with pytest.raises(EvaluationError, match=f"{told} at most 3"):
+            text_bound(model, [20] * 4, [30] * 2 if context else [])
+    monkeypatch.undo()
     monkeypatch.setattr(ColaDLM, "patch_size", 2)
     with pytest.raises(EvaluationError, match="patch_size is 2, expected 1"):
         text_bound(model, "The end.")
@@ -171,3 +187,23 @@ def test_a_first_block_has_nothing_to_be_guided_by(model):
     block, z, t = torch.tensor([0, 1]), flow.latents.view(1, 2, 4, -1) + 0.3, torch.full((1, 2, 4), 0.6)
     plain, guided = flow.velocity(block, z, t), flow.velocity(block, z, t, 3.0)
     assert torch.equal(plain[:, 0], guided[:, 0]) and not torch.allclose(plain[:, 1], guided[:, 1])
+
+
+def test_a_character_of_several_units_stands_at_the_last_of_them(model):
+    text = "Tom \U0001f600 says 你好!"
+    units = [(i,) for i in model.tokenize(text)]
+    texts = texts_of(model.tokenizer, units)
+    assert "".join(texts) == text and len(texts) == len(units)
+    assert "" in texts and not any("\ufffd" in piece for piece in texts)
+
+
+def test_what_the_transformer_cannot_read_is_said(baseline):
+    most = baseline.network.config.max_tokens
+    count = most + 50
+    text = "a" * 3 * count
+    while len(baseline.tokenize(text)) > count:
+        text = text[:-1]
+    told = exact_beside(baseline, text)
+    assert told == {"left_out": f"This text has {len(baseline.tokenize(text)):,} tokens; "
+                                f"the transformer reads at most {most:,}."}  # fmt: skip
+    assert "This text and its context have" in exact_beside(baseline, "a", text)["left_out"]

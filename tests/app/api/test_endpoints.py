@@ -100,6 +100,13 @@ def test_the_likelihood_of_a_text_is_the_one_of_the_library(client, model):
 WRONG = {
     "a likelihood of nothing": ("/likelihood", ("",), "no token"),
     "a text for everybody's patience": ("/likelihood", ("word " * 600,), "at most 512"),
+    "guidance in words": (
+        "/likelihood",
+        ("a", "", False, "tokens", 2, "x"),
+        "guidance is 'x', expected a number from 0 to 100",
+    ),
+    "half a draw": ("/likelihood", ("a", "", False, "tokens", 2.5), "draws is 2.5, expected a whole number"),
+    "an end in words": ("/likelihood", ("a", "", "perhaps"), "ended is 'perhaps', expected true or false"),
     "too few draws": ("/likelihood", ("a", "", False, "tokens", 1), "draws is 1"),
     "no text": ("/encode", ("",), "tokens"),
     "latents of another width": ("/decode", ([[0.0]],), "finite numbers"),

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.fuzz import Attack, nothing_left_behind
 from coladlm.serve import Scheduler
 
-EACH = 100  # of ten kinds
+EACH = 100  # of each kind
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def attack(model, scheduler, tmp_path_factory):
     return Attack(model, scheduler, tmp_path_factory.mktemp("fuzz"))
 
 
-KINDS = ("body", "broken body", "prompt", "recipe", "link", "interpolate", "edit", "latents", "trace", "texts")
+KINDS = ("body", "broken body", "prompt", "recipe", "link", "interpolate", "edit", "latents", "likelihood", "trace",
+         "texts")  # fmt: skip
 
 
 def test_every_kind_is_tried_here(attack):
