@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coladlm.cli import COMMANDS, main
+from coladlm.cli import COMMANDS, STOPPED, main
+from coladlm.cli.terminal_progress import TerminalProgress
 from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from coladlm.recipe import Recipe
 from coladlm.settings import DESCRIPTIONS, SamplerSettings
@@ -222,7 +223,7 @@ def test_likelihood_says_a_bound_and_its_parts(model, place, capsys):
 
 
 def test_likelihood_of_what_the_transformer_cannot_read_and_of_an_emoji(place, capsys):
-    assert main(["likelihood", "\U0001f600" + " word" * 300, "--draws", "2", *place]) == 0
+    assert main(["likelihood", "\U0001f600" + " a" * 260, "--draws", "2", *place]) == 0
     out = capsys.readouterr().out
     assert "'\U0001f600', 1 of 4" in out and "\ufffd" not in out
     assert re.search(r"\nThis text has \d+ tokens; the transformer reads at most 256\.\n$", out)
@@ -268,6 +269,18 @@ def test_help_lists_the_commands(argv, capsys):
             "nowhere/run.npz: expected the name of a file in",
         ),
         (["generate", "half \udcff"], "texts[0] is a text with half a character (U+DCFF) at 5"),
+        (["generate", "a", "--trace", "/dev/null"], "/dev/null: found a device or a pipe"),
+        (["generate", "a", "--recipe", "nowhere/run.json"], "expected the name of a file in an existing folder"),
+        (["bench", "structured", "--transformer", "x"], "(help: python -m coladlm bench structured --help)"),
+        (["bench", "structured", "--picture", "x.xyz"], "x.xyz: expected a name that ends in .png, .svg or .pdf"),
+        (["bench", "structured", "--json", "nowhere/x.json"], "nowhere/x.json: expected the name of a file"),
+        (["bench", "structured", "--log", "nowhere/x.jsonl"], "nowhere/x.jsonl: expected the name of a file"),
+        (["bench", "tasks", "--data", ".", "--limit", "10"], "--limit is given without --run"),
+        (["bench", "tasks", "--data", ".", "--own-settings"], "--own-settings is given without --run"),
+        (["evaluate", "--data", ".", "--json", "nowhere/x.json"], "nowhere/x.json: expected the name of a file"),
+        (["sweep", "--data", ".", "--json", "nowhere/x.json"], "nowhere/x.json: expected the name of a file"),
+        (["sweep", "--data", ".", "--json", "x.json", "--picture", "x"], "x: expected a name that ends in .png"),
+        (["train", "all", "--minutes", "0"], "argument --minutes: found 0, expected a number above 0"),
         (["replay"], "the following arguments are required: file"),
         (["replay", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["info", "nowhere"], "nowhere: found nothing"),
@@ -321,6 +334,28 @@ def test_an_error_of_the_program_keeps_its_traceback(place, monkeypatch):
     monkeypatch.setattr("coladlm.cli.generate.play", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["generate", "a", *place])
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc, where nobody may make a file")
+def test_a_place_where_no_file_can_be_made_is_told_before_the_work(capsys):
+    assert main(["bench", "structured", "--items", "1", "--json", "/proc/x.json"]) == 2
+    err = capsys.readouterr().err
+    assert "/proc/x.json: cannot be written" in err and "partial" not in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("log", [None, "items.jsonl"])
+def test_a_stopped_bench_says_how_it_goes_on(tmp_path, capsys, monkeypatch, log):
+    def stop(progress, what, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TerminalProgress, "__call__", stop)
+    more = [] if log is None else ["--log", str(tmp_path / log)]
+    assert main(["bench", "structured", "--items", "1", "--tasks", "copy", "--no-longer", *more]) == STOPPED
+    err = capsys.readouterr().err
+    assert (
+        "With --log FILE.jsonl the same command goes on" if log is None else f"items are in {tmp_path / log}"
+    ) in err
 
 
 # as a process of its own

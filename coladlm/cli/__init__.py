@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     parser = _Parser(prog=PROGRAM, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND [--help]", title="commands")
     name = next((word for word in argv if not word.startswith("-")), None)
     module = None
@@ -65,8 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(known, help=help_, description=help_[0].upper() + help_[1:] + ".")
         if known == name:
             module = importlib.import_module(path)
+            command.set_defaults(parser=command)
             module.add_arguments(command)
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    used = vars(args).pop("parser")  # of the command, or of its part, whose help says what there is
+    if unknown:
+        used.error(f"unrecognized arguments: {' '.join(unknown)}")
     if module is None:
         parser.print_help()
         return 0

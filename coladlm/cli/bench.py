@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from ..evaluate.bench.picture import draw
+from ..evaluate.bench.picture import ENDINGS, draw
 from ..evaluate.bench.results import Result, ResultError, lines_of
 from ..extras import MissingExtraError, require
-from . import CommandError
-from .options import check_folder
+from . import STOPPED, CommandError
+from .options import check_output
 from .terminal_progress import TerminalProgress
 
 # Each module has add_arguments(parser) and run(args, progress) -> Result, which raises ResultError for what the user
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(metavar="PART", title="parts", dest="part", required=True)
     for name, (_, help_) in PARTS.items():
         part = parts.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        part.set_defaults(parser=part)
         _module(name).add_arguments(part)
         group = part.add_argument_group("output")
         group.add_argument("--json", type=Path, metavar="FILE.json", help="save the tables and curves")
@@ -51,15 +53,20 @@ def _module(name: str) -> ModuleType:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_folder(args.json)
+    check_output(args.json)
+    check_output(args.log, replaced=False)
+    check_output(args.picture, ENDINGS)
     progress = TerminalProgress()
     try:
         if args.picture:
-            check_folder(args.picture)
             require("matplotlib", "The picture of a bench")
         result: Result | None = _module(args.part).run(args, progress)
     except (ResultError, MissingExtraError) as error:
         raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        progress.clear()
+        print(_how_to_go_on(args.log), file=sys.stderr)
+        return STOPPED
     finally:
         progress.clear()
     if result is None:
@@ -73,3 +80,11 @@ def run(args: argparse.Namespace) -> int:
         except ValueError as error:
             raise CommandError(str(error)) from error
     return 0
+
+
+def _how_to_go_on(log: Path | None) -> str:
+    if log is None:
+        return "Stopped; nothing was kept. With --log FILE.jsonl the same command goes on where it was stopped."
+    if not log.exists():
+        return "Stopped before anything was finished."
+    return f"Stopped; finished items are in {log}, and the same command goes on from there."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 
 from ..evaluate.bench import long_context as part
 from ..evaluate.bench.intervals import Interval
 from ..evaluate.bench.measuring import Progress
-from ..evaluate.bench.results import Result, Table, figure_of
+from ..evaluate.bench.results import Cell, Result, Table, figure_of
 from ..evaluate.stories import EvaluationError
 from . import CommandError
 from .bench_stories import StoryBench, add_story_arguments, open_bench
@@ -57,15 +58,26 @@ def _measure(bench: StoryBench, request: part.Request) -> Result:
 
 
 def _findings(context: Table, drift: Table, recall: Table) -> list[str]:
-    first, last = context.rows[0], context.rows[-1]
-    best = min(context.rows, key=lambda row: row[1].value if isinstance(row[1], Interval) else math.inf)
     cola, transformer, real = drift.rows
     near, far = recall.rows[0], recall.rows[-1]
     return [
-        f"Of the same passages the Cola-DLM needs at most {figure_of(first[1])} nats a token after {first[0]} tokens, "
-        f"{figure_of(best[1])} after {best[0]}, where it is best, and {figure_of(last[1])} after {last[0]}.",
+        f"Of the same passages the Cola-DLM needs at most {_by_length(context.rows)}.",
         f"In long texts the name of the first sentence comes back in {figure_of(cola[2])} of the Cola-DLM's texts, "
         f"{figure_of(transformer[2])} of the transformer's and {figure_of(real[2])} of real ones.",
         f"Asked for a name {near[0]} tokens after it was given the Cola-DLM says it {figure_of(near[1])} of the time, "
         f"{far[0]} tokens after it {figure_of(far[1])}.",
     ]
+
+
+def _by_length(rows: Sequence[Sequence[Cell]]) -> str:
+    """The figures after the fewest tokens, the number where it is best and the most, each said once."""
+    places = range(len(rows))
+    best = min(places, key=lambda i: row[1].value if isinstance((row := rows[i])[1], Interval) else math.inf)
+    parts = []
+    for place in sorted({0, best, len(rows) - 1}):
+        length, nats = rows[place][:2]
+        unit, of = ("", "") if place else (" nats a token", " tokens")
+        parts.append(f"{figure_of(nats)}{unit} after {length}{of}" + (", where it is best" if place == best else ""))
+    if len(parts) == 1:
+        return parts[0].removesuffix(", where it is best")
+    return ", ".join(parts[:-1]) + (", and " if best < len(rows) - 1 else " and ") + parts[-1]

@@ -28,6 +28,9 @@ examples:
 DIR holds lambada.jsonl.xz, mmlu.jsonl.xz and so on, or the same as .jsonl, in the form in which
 ByteDance-Seed/Cola-DLM publishes them (eval_output/tasks_default)."""
 Progress = Callable[[str, int, int], None]
+# What changes nothing where no model answers, as it is left out.
+_ONLY_OF_A_RUN = {"limit": None, "batch": 16, "seed": PUBLISHED.seed, "own_settings": False, "log": None, "model": None,
+                  "revision": None, "device": "auto", "dtype": "auto"}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running a model", about)
     group.add_argument("--run", action="store_true", help="let a model answer, as the published one did")
     group.add_argument("--limit", type=int, metavar="N", help="the first N questions of each task (all)")
-    group.add_argument("--batch", type=int, default=16, metavar="N", help="questions at once (%(default)s)")
+    group.add_argument(
+        "--batch", type=int, default=_ONLY_OF_A_RUN["batch"], metavar="N", help="questions at once (%(default)s)"
+    )
     group.add_argument("--seed", type=int, default=PUBLISHED.seed, metavar="N", help="of the noise (%(default)s)")
     group.add_argument("--own-settings", action="store_true",
                        help="sample as the checkpoint's own settings have it, greedily; else as published: 16 steps, "
@@ -52,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Progress) -> Result | None:
     """None from a process that another one speaks for. Raises ResultError."""
     shard, ranks = _shard(args), _ranks(args)
+    _check_that_a_model_runs(args)
     tasks = read_tasks(args.data, args.tasks)
     shipped, asked = score_shipped(tasks), {name: items[: args.limit] for name, items in tasks.items()}
     if ranks is not None:
@@ -97,6 +103,17 @@ def _ranks(args: argparse.Namespace) -> Ranks | None:
     if args.shard is not None:
         raise ResultError(f"--shard is {args.shard} under torchrun, expected one of the two: its processes are shards")
     return ranks
+
+
+def _check_that_a_model_runs(args: argparse.Namespace) -> None:
+    """Refuses options that would change nothing."""
+    if not args.run and not args.merge:
+        for name, start in _ONLY_OF_A_RUN.items():
+            if getattr(args, name) != start:
+                flag = name.replace("_", "-")
+                raise ResultError(
+                    f"--{flag} is given without --run, expected both, or neither to score the files whole"
+                )
 
 
 def _run_over_ranks(args: argparse.Namespace, tasks: Tasks, asked: Tasks, ranks: Ranks,

@@ -16,7 +16,7 @@ from ..evaluate.stories import EvaluationError
 from ..settings import SamplerSettings
 from ..train.corpus import CorpusError, read_stories
 from . import CommandError
-from .options import add_model_arguments, add_settings_arguments, check_folder, load_model, settings_from
+from .options import add_model_arguments, add_settings_arguments, check_output, load_model, settings_from
 from .terminal_progress import TerminalProgress
 
 EXAMPLES = """\
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_folder(args.json)
+    check_output(args.json)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     progress = TerminalProgress()
     try:

@@ -13,7 +13,7 @@ from .operation import add_option_arguments, options_of
 from .options import (
     add_model_arguments,
     add_settings_arguments,
-    check_folder,
+    check_output,
     load_model,
     settings_from,
     texts_from,
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    for path in (args.recipe, args.trace):
-        check_folder(path)
+    check_output(args.recipe, replaced=False)
+    check_output(args.trace)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     texts = texts_from(args)
     model = load_model(args)

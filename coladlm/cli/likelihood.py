@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = BoundSettings(args.order, args.draws, args.seed, args.guidance, args.read_at)
         model = load_model(args)
+        baseline = Baseline.from_pretrained(args.transformer, model.device)
         bound = _bound(model, args, settings)
-        exact = exact_beside(Baseline.from_pretrained(args.transformer, model.device), args.text, args.context,
-                             args.ended)  # fmt: skip
+        exact = exact_beside(baseline, args.text, args.context, args.ended)
     except EvaluationError as error:
         raise CommandError(str(error)) from error
     said = {"model": {"name": model.name, "fingerprint": model.fingerprint}, "text": args.text,

@@ -15,7 +15,7 @@ from ..run import OPERATIONS, recorder
 from ..settings import SamplerSettings
 from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
-from .options import add_model_arguments, add_settings_arguments, check_folder, load_model, settings_from
+from .options import add_model_arguments, add_settings_arguments, check_output, load_model, settings_from
 from .play import play, print_json, write_json
 
 
@@ -64,8 +64,8 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     none or it has been printed as JSON) and the exit status. complete: options that need the model. Raises
     CommandError.
     """
-    for path in (args.recipe, args.trace):
-        check_folder(path)
+    check_output(args.recipe, replaced=False)
+    check_output(args.trace)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     options = options_of(args, OPERATIONS[name].options)
     model = load_model(args)

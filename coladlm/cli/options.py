@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from ..hardware.devices import choose_threads
 from ..hardware.threads import tuner_for
 from ..model import ColaDLM
+from ..output_paths import why_unwritable
 from ..settings import DESCRIPTIONS, SamplerSettings
 from . import CommandError
 
@@ -96,7 +98,20 @@ def texts_from(args: argparse.Namespace) -> list[str]:
     return texts
 
 
-def check_folder(path: Path | None) -> None:
-    """Raises CommandError now if a file could not be written to `path` after a long run."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+def check_output(path: Path | None, endings: Sequence[str] = (), replaced: bool = True) -> None:
+    """Raises CommandError now if a file could not be written to `path` after a long run. endings: those that a name may
+    have, any if there are none. replaced: will a new file take the place of an old one, which no device or pipe bears?
+    """
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
         raise CommandError(f"{path}: expected the name of a file in an existing folder")
+    if endings and path.suffix.lower() not in endings:
+        raise CommandError(f"{path}: expected a name that ends in {', '.join(endings[:-1])} or {endings[-1]}")
+    if path.exists() and not path.is_file():
+        if replaced:
+            raise CommandError(f"{path}: found a device or a pipe, expected the name of a file")
+        return
+    refusal = why_unwritable(path.parent)
+    if refusal is not None:
+        raise CommandError(f"{path}: cannot be written ({refusal}), expected free space and permission")

@@ -15,7 +15,7 @@ from ..run import recorder
 from ..trace import Trace
 from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
-from .options import add_model_arguments, check_folder, load_model
+from .options import add_model_arguments, check_output, load_model
 from .play import Played, play, print_json
 
 EXAMPLES = """\
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_folder(args.trace)
+    check_output(args.trace)
     recipe, recorded = _read(args.file)
     model = load_model(args)
     recording = recorder(recipe, previews=args.trace is not None)

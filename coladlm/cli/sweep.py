@@ -6,18 +6,20 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from ..baseline.baseline import Baseline
 from ..evaluate import sweep as sweeping
+from ..evaluate.bench.picture import ENDINGS
 from ..evaluate.judge import Judge
 from ..evaluate.stories import Excerpt, excerpts, excerpts_of_words
 from ..extras import MissingExtraError, require
 from ..model import ColaDLM
 from ..train.corpus import read_stories
-from . import CommandError
-from .options import add_model_arguments
+from . import STOPPED, CommandError
+from .options import add_model_arguments, check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_output(args.json)
+    check_output(args.picture, ENDINGS)
     try:
         _sweep(args)
     except (ValueError, MissingExtraError) as error:
         raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        print(f"Stopped; finished rows are in {args.json}, and the same command goes on from there.", file=sys.stderr)
+        return STOPPED
     return 0
 
 

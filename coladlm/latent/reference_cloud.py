@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..assets import ASSETS
 from ..model import ColaDLM
+from ..output_paths import why_unwritable
 from ..sampling.events import BlockDone, Step
 from .array_files import save_arrays
 from .faithfulness import Faithfulness, faithfulness
@@ -261,6 +262,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--texts", type=Path, default=SENTENCES, help="a text a line (default: those that ship)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the one that ships)")
     args = parser.parse_args(argv)
+    refusal = why_unwritable(args.out.parent) if args.out.parent.is_dir() else "no such folder"
+    if refusal is not None:
+        parser.error(f"{args.out} cannot be written ({refusal})")
     cloud = None
     for progress in make_cloud(ColaDLM.from_pretrained(args.checkpoint), load_sentences(args.texts)):
         print(f"{progress.share:4.0%}  {progress.message}", file=sys.stderr)

@@ -7,6 +7,8 @@ from pathlib import Path
 from ...extras import require
 from .results import Result
 
+ENDINGS = (".png", ".svg", ".pdf")  # of a picture's name
+
 
 def draw(result: Result, file: Path) -> None:
     """Draws the charts of a result below each other into a .png, .svg or .pdf file.
@@ -14,8 +16,8 @@ def draw(result: Result, file: Path) -> None:
     Raises MissingExtraError without matplotlib, ValueError where there is no chart or the ending is another.
     """
     require("matplotlib", "The picture of a bench")
-    if file.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"the picture is {file.name}, expected a name that ends in .png, .svg or .pdf")
+    if file.suffix.lower() not in ENDINGS:
+        raise ValueError(f"the picture is {file.name}, expected a name that ends in one of {', '.join(ENDINGS)}")
     if not result.charts:
         raise ValueError(f"{result.title} has no chart to draw")
     import matplotlib  # here, since only this function needs it and it takes a second to load
