@@ -262,8 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--texts", type=Path, default=SENTENCES, help="a text a line (default: those that ship)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write (default: the one that ships)")
     args = parser.parse_args(argv)
-    refusal = why_unwritable(args.out.parent) if args.out.parent.is_dir() else "no such folder"
-    if refusal is not None:
+    if (refusal := why_unwritable(args.out.parent)) is not None:
         parser.error(f"{args.out} cannot be written ({refusal})")
     cloud = None
     for progress in make_cloud(ColaDLM.from_pretrained(args.checkpoint), load_sentences(args.texts)):

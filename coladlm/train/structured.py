@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from random import Random
@@ -130,7 +131,11 @@ def _begin(run: Path, pair: Pair) -> None:
     file, own = run / BEGUN, {name: getattr(pair, name) for name in OF_THE_FOLDER}
     if not file.is_file():
         run.mkdir(parents=True, exist_ok=True)
-        write_json(file, own)
+        partial = file.with_suffix(
+            f".{os.getpid()}.partial"
+        )  # for the two processes of --only, which may begin at once
+        write_json(partial, own)
+        os.replace(partial, file)
         return
     begun = json.loads(file.read_text(encoding="utf-8"))
     for name, value in own.items():
