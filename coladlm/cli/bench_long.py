@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 from ..evaluate.bench import long_context as part
-from ..evaluate.bench.intervals import Interval
 from ..evaluate.bench.measuring import Progress
-from ..evaluate.bench.results import Result, Table, figure_of
+from ..evaluate.bench.results import Result
 from ..evaluate.stories import EvaluationError
 from . import CommandError
 from .bench_stories import StoryBench, add_story_arguments, open_bench
@@ -52,20 +50,4 @@ def _measure(bench: StoryBench, request: part.Request) -> Result:
         request,
         tables=[context, drift, recall, costs],
         charts=[chart, *part.drift_charts(texts, names, request.window)],
-        findings=_findings(context, drift, recall),
     )
-
-
-def _findings(context: Table, drift: Table, recall: Table) -> list[str]:
-    first, last = context.rows[0], context.rows[-1]
-    best = min(context.rows, key=lambda row: row[1].value if isinstance(row[1], Interval) else math.inf)
-    cola, transformer, real = drift.rows
-    near, far = recall.rows[0], recall.rows[-1]
-    return [
-        f"Of the same passages the Cola-DLM needs at most {figure_of(first[1])} nats a token after {first[0]} tokens, "
-        f"{figure_of(best[1])} after {best[0]}, where it is best, and {figure_of(last[1])} after {last[0]}.",
-        f"In long texts the name of the first sentence comes back in {figure_of(cola[2])} of the Cola-DLM's texts, "
-        f"{figure_of(transformer[2])} of the transformer's and {figure_of(real[2])} of real ones.",
-        f"Asked for a name {near[0]} tokens after it was given the Cola-DLM says it {figure_of(near[1])} of the time, "
-        f"{far[0]} tokens after it {figure_of(far[1])}.",
-    ]
