@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from ..model import ColaDLM
 from ..networks.layers import Attend, attention, block_causal_mask
 from ..sampling.flow import NOISE_TIME
 from .stories import EvaluationError
+from .whole_characters import whole_characters
 
 ORDERS = ("tokens", "blocks")
 READ_AT = (0.2, 0.3, 0.4, 0.5)  # among which e is chosen
@@ -100,11 +101,6 @@ class TextBound:
         """(units,), how much each adds to `nats`."""
         return (self.read + self.flow).mean(0)
 
-    @property
-    def unit_errors(self) -> Tensor:
-        """(units,), the standard error of each of `unit_nats`."""
-        return _error(self.read + self.flow)
-
     def levels(self, borders: Sequence[float] = LEVELS) -> list[tuple[float, float, float]]:
         """(from, to, nats) of the flow's part by noise level, from the share of noise at which the decoder reads."""
         inner = [b for b in borders if b > self.read_at + 1e-9]
@@ -114,8 +110,11 @@ class TextBound:
                 for i, (low, high) in enumerate(itertools.pairwise(edges))]  # fmt: skip
 
     def to_dict(self, model: ColaDLM) -> dict[str, Any]:
-        """Plain data for JSON, the units with their text."""
-        parts = zip(self.units, self.unit_nats, self.unit_errors, self.read.mean(0), strict=True)
+        """Plain data for JSON, the units with their text; units that share a character are told as one."""
+
+        def decode(ids: list[int]) -> str:
+            return model.tokenizer.decode(ids, skip_special_tokens=False)
+
         return {
             **dataclasses.asdict(self.settings),
             "read_at": self.read_at,
@@ -126,10 +125,15 @@ class TextBound:
             "decoder": self.read.sum(1).mean().item(),
             "flow": self.flow.sum(1).mean().item(),
             "levels": [{"from": low, "to": high, "nats": nats} for low, high, nats in self.levels()],
-            "units": [{"text": model.tokenizer.decode(list(ids), skip_special_tokens=False), "tokens": len(ids),
-                       "nats": nats.item(), "standard_error": error.item(), "decoder": read.item()}
-                      for ids, nats, error, read in parts],
-        }  # fmt: skip
+            "units": [self._told(decode, part) for part in whole_characters(self.units, decode)],
+        }
+
+    def _told(self, decode: Callable[[list[int]], str], part: slice) -> dict[str, Any]:
+        """Neighbouring units together: the error is that of their sum."""
+        ids = [token for unit in self.units[part] for token in unit]
+        read, nats = self.read[:, part].sum(1), (self.read + self.flow)[:, part].sum(1)
+        return {"text": decode(ids), "tokens": len(ids), "nats": nats.mean().item(),
+                "standard_error": _error(nats[:, None]).item(), "decoder": read.mean().item()}  # fmt: skip
 
 
 def _error(values: Tensor) -> Tensor:

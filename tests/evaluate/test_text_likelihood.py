@@ -117,6 +117,19 @@ def test_the_flow_is_the_one_that_the_sampler_follows(model, order, guidance):
         torch.testing.assert_close(log_probs, wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_a_character_of_several_tokens_is_one_unit_with_the_sum_of_their_nats(bundled):
+    text = "Hi 😀 你!"
+    bound = text_bound(bundled, text, settings=BoundSettings(draws=2))
+    told = bound.to_dict(bundled)["units"]
+    assert "".join(unit["text"] for unit in told) == text and all("\ufffd" not in unit["text"] for unit in told)
+    smile = next(number for number, unit in enumerate(told) if unit["text"] == "😀")
+    first = sum(unit["tokens"] for unit in told[:smile])
+    part = (bound.read + bound.flow)[:, first : first + 4].sum(1)
+    assert told[smile]["tokens"] == 4
+    assert told[smile]["nats"] == pytest.approx(part.mean().item())
+    assert told[smile]["standard_error"] == pytest.approx(part.std().item() / 2**0.5)
+
+
 def test_a_text_has_the_units_of_its_parts(model):
     """-log p(a b) is -log p(a) and -log p(b | a), unit by unit."""
     first, second = model.tokenize(CONTEXT), model.tokenize(TEXT)

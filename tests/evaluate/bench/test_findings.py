@@ -100,7 +100,7 @@ def test_findings_are_written_anew_into_the_file(tmp_path, capsys):
 
 def test_a_result_without_its_tables_gets_a_sentence():
     for part in TELLERS:
-        with pytest.raises(ResultError, match="has no table .*, expected one"):
+        with pytest.raises(ResultError, match=r"has no table .*, expected one"):
             told(dataclasses.replace(shipped(part), tables=[]))
 
 
