@@ -130,3 +130,10 @@ def test_a_log_without_a_file_keeps_items_in_memory():
 ])  # fmt: skip
 def test_a_number_is_written_out(value, told):
     assert plain_number(value) == told
+
+
+def test_a_picture_names_the_sizes_that_were_used_and_has_no_powers(tmp_path):
+    chart = Chart("Long", "", "tokens", "nats", [Line("ours", [16, 64, 4096], [FIGURE] * 3)], ["x", "y"])
+    draw(dataclasses.replace(RESULT, charts=[chart]), tmp_path / "x.svg")
+    drawn = (tmp_path / "x.svg").read_text()
+    assert all(f"<!-- {size} -->" in drawn for size in ("16", "64", "4,096")) and "mathdefault" not in drawn

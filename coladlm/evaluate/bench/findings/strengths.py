@@ -39,7 +39,7 @@ TOLD: tuple[tuple[str, str, str, bool], ...] = (
     (r"sentences turned, pushed by (\S+), against the transformer after a hint, %", EDITS,
      "{a} % against {b} % if the transformer has first read sentences of the other kind", True),
     (r"sentences turned, pushed by (\S+), against the transformer after a hint, perplexity .*", EDITS,
-     "perplexity of the sentences that were pushed by {0}, {a} against {b} by the transformer after a hint", True),
+     "perplexity {a} of the sentences pushed by {0}, against {b} of the transformer's after a hint", True),
     (r"texts in (\d+) steps a block, perplexity .*", DRAFTS,
      "texts in {0} steps a block, where a token takes as many passes as the transformer's, perplexity {a} "
      "against {b}", True),
@@ -49,9 +49,9 @@ TOLD: tuple[tuple[str, str, str, bool], ...] = (
 def findings(result: Result) -> Iterator[str]:
     """Raises ResultError."""
     points = list(points_of(result))
-    for outcome, begun in ((WINS, "Diffusion wins."), (LOSES, "It loses."), (ALIKE, "Not to be told apart.")):
-        told = sentences(points, outcome)
-        yield f"{begun} {' '.join(told) if told else 'Nowhere.'}"
+    for outcome, begun in ((WINS, "Diffusion wins"), (LOSES, "It loses"), (ALIKE, "Not to be told apart")):
+        for sentence in sentences(points, outcome) or ["nowhere."]:
+            yield f"{begun}, {sentence[0].lower()}{sentence[1:]}"
     yield f"{RULE} {PERPLEXITY}. It is read by {reader_of(result)}."
     yield price(result)
 
