@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 30, 46  # margins
 COLOURS = 6  # of operations.css, then again from the first
 TICKS = 6  # at most about so many
 CHARACTER, HEIGHT_OF_TEXT = 12, 22  # in the larger type of a phone
-CROWD, NEAR = 4, 24  # so many points within so many pixels: a label there would not say whose it is
+CROWD, NEAR = 3, 24  # so many points within so many pixels: a label there would not say whose it is
 LEFT_OUT = "Labels that would overlap are left out: the tables have all figures."
 
 

@@ -37,7 +37,7 @@ def draw(result: Result, file: Path) -> None:
                 axes.annotate(label, (x, height), fontsize=7, xytext=(4, 3), textcoords="offset points")
         axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
         _set_ticks(axes, chart)
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the points, never over one
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # below, never over a point
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 

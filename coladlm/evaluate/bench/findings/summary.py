@@ -59,9 +59,9 @@ def _lowered(text: str) -> str:
 def parameters(results: Sequence[Result]) -> tuple[str, str] | None:
     """Millions of parameters of the Cola-DLM and of the transformer that writes stories beside it, if a result says."""
     for result in results:
-        both = [result.model.get(name) for name in ("parameters", "transformer_parameters")]
-        if all(isinstance(count, int) for count in both):
-            return number(both[0] / 1e6), number(both[1] / 1e6)
+        own, other = (result.model.get(name) for name in ("parameters", "transformer_parameters"))
+        if isinstance(own, int) and isinstance(other, int):
+            return number(own / 1e6), number(other / 1e6)
     return None
 
 
