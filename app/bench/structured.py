@@ -14,7 +14,7 @@ from coladlm.assets import ASSETS
 from coladlm.evaluate.bench.structured.live import MOST_QUESTIONS, Asked, ask_live, check_question
 from coladlm.evaluate.bench.structured.writers import Answer, Pair
 from coladlm.serve import ClosingError, Scheduler, Waiting
-from coladlm.structured.generators import TASKS
+from coladlm.structured.generators import TASKS, is_free
 
 from ..components import ChoiceBox, ProgressLine
 from ..components.answers_table import AnswersTable, Verdict, answers_value
@@ -32,12 +32,14 @@ PAIR = ASSETS / "bench" / "structured"
 ABOUT = (
     "<h2>A task with strict rules</h2><p>Two tiny models of a million parameters each, a Cola-DLM and a transformer, "
     "were trained on such tasks alone, on the same examples for the same time. Ask both a few questions that neither "
-    "has seen. An answer is right if a strict check takes it and the model ended it by itself.</p>"
+    "has seen (free brackets have one question for each length, which both know). An answer is right if a strict check "
+    "takes it and the model ended it by itself.</p>"
 )
 WHO = {"cola": "Cola-DLM", "transformer": "Transformer"}
 SIZES = (("smallest", "0"), ("second", "1"), ("third", "2"), ("largest in training", "-1"))
 SIZES_HINT = "Brackets 8 to 64, letters 4 to 32 (sorting: 16), pairs 2 to 16, digits 1 to 3, fields 1 to 4."
-QUESTIONS, SEED = 4, 0
+TASK, QUESTIONS, SEED = "close2", 4, 0  # of a task whose questions differ
+ONE_QUESTION = "There is one question for each length, and training had it: only the answers are new."
 
 
 class ShippedPair:
@@ -61,7 +63,7 @@ def build(resident: Resident) -> dict[str, View]:
         gr.HTML(ABOUT, elem_classes="section-title", js_on_load=None)
         with gr.Row(elem_classes="decode"):
             names = [(task.label, name) for name, task in TASKS.items()]
-            task = ChoiceBox("Task", "What is asked.", names, "dyck2", elem_classes="setting")
+            task = ChoiceBox("Task", "What is asked.", names, TASK, elem_classes="setting")
             size = ChoiceBox("Size", SIZES_HINT, SIZES, "0", elem_classes="setting")
             count, seed = sliders(
                 ("Questions", "At once.", (1, MOST_QUESTIONS, 1), QUESTIONS, ""),
@@ -135,12 +137,14 @@ class _Asking:
         return progress_value("running", [self.what, f"{seconds:.1f} s"], asked.share, message)
 
     def _table(self, state: str, asked: Asked) -> dict[str, Any]:
-        unique = TASKS[self.asked[0]].unique
+        task = self.asked[0]
+        unique = TASKS[task].unique
         rows = [
             (x.prompt, x.answer if unique else f"such as {x.answer}", [_cell(asked, writer, row) for writer in WHO])
             for row, x in enumerate(asked.instances)
         ]
-        note = "" if unique else "Other answers are right as well: all that keep to the rules."
+        notes = ["Other answers are right as well: all that keep to the rules."] * (not unique)
+        note = " ".join([*notes, *[ONE_QUESTION] * is_free(task)])
         return answers_value(state, list(WHO.values()), rows, note)
 
 

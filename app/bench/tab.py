@@ -1,4 +1,4 @@
-"""The tab Bench: the results that ship, what follows from them, and two small parts to run oneself."""
+"""The tab Bench: what follows from the results that ship, two small parts to run oneself, and the results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from ..shared.resident import Resident
 from ..shared.tab_links import TabLinks
 from . import structured
 from .likelihood import likelihood_values
-from .result_html import results_html
+from .result_html import results_html, summary_html
 
 NAME = "bench"
 RESULTS = BUNDLED.parent / "bench"
 ORDER = ("strengths", "tasks", "structured", "long", "likelihood", "cost")  # in which parts are shown, then others
-ABOUT = (
-    "<p class='about'>What latent diffusion gains and what it costs, measured beside an autoregressive transformer of "
-    "the same size and training text. Numbers in brackets are 95 % intervals: the figure would mostly fall between "
+LINKS = (
+    "<p class='jump'>Try it: <a href='#bench-likelihood'>how likely is a text?</a> <a href='#structured'>a task with "
+    "strict rules</a> Look it up: <a href='#bench-results'>all tables, curves and commands</a></p>"
+)
+RESULTS_TITLE = (
+    "<h2>All tables and curves</h2><p>Numbers in brackets are 95 % intervals: the figure would mostly fall between "
     "them with other items of the same kind.</p>"
 )
 LIKELIHOOD = (
@@ -50,8 +53,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; no text comes in or leaves."""
     results = shipped_results()
     with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
-        gr.HTML(ABOUT, js_on_load=None)
-        shown = gr.HTML("", elem_id="bench-results", js_on_load=WHEN_SHOWN)
+        gr.HTML(LINKS + summary_html(results), elem_id="bench-summary", js_on_load=None)
         with gr.Column(elem_classes="beside bare", elem_id="bench-likelihood"):
             gr.HTML(LIKELIHOOD, elem_classes="section-title", js_on_load=None)
             text = gr.Textbox(TEXT, label="Text", lines=2, max_lines=8, elem_classes="prompt-box")
@@ -62,6 +64,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
             line = ProgressLine(elem_classes="fold-progress")
             found = gr.HTML("", elem_id="bench-found", js_on_load=None)
         views = structured.build(resident)
+        gr.HTML(RESULTS_TITLE, elem_classes="section-title", js_on_load=None)
+        shown = gr.HTML("", elem_id="bench-results", js_on_load=WHEN_SHOWN)
 
     def on_measure(text: str, order: str) -> Iterator[tuple[Any, Any]]:
         yield from likelihood_values(resident.model, resident.scheduler, resident.baseline, text, order)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from pathlib import Path
 
 from ..baseline.baseline import BaselineSettings
 from ..evaluate.bench import cost as part
 from ..evaluate.bench.measuring import Progress
-from ..evaluate.bench.results import Result, Table, figure_of
+from ..evaluate.bench.results import Result
 from ..evaluate.judge import Judge
 from ..evaluate.stories import EvaluationError, Excerpt, excerpts
 from ..settings import SamplerSettings
@@ -59,7 +58,7 @@ def _measure(bench: StoryBench, request: part.Request, judge: Judge | None) -> R
         request,
         tables=[part.cost_table(found, judged), settled],
         charts=part.curves(found, own, judged),
-        findings=[*_findings(found, settled), *([] if judge is None else [f"The judge is {judge.name}."])],
+        measured=[] if judge is None else [f"The judge is {judge.name}."],
     )
 
 
@@ -81,19 +80,3 @@ def _texts(
         make = lambda s=settings: part.written_by_transformer(baseline, prompts, s, request.batch)  # noqa: E731
         every[name] = part.take(measuring, name, make)
     return every
-
-
-def _findings(found: dict[str, part.Figures], settled: Table) -> list[str]:
-    own, other, real = found[part.OWN], found["transformer, temperature 0.8"], found["real text"]
-    times = own.seconds.value / other.seconds.value if own.seconds and other.seconds else math.nan
-    said = "; ".join(f"k = {k} saves {figure_of(saved)} % of the steps and changes {figure_of(changed)} % of the tokens"
-                     for k, saved, changed, *_ in settled.rows[1:])  # fmt: skip
-    return [
-        f"As it ships the model takes {times:.1f} times as long for a text as the transformer at temperature 0.8, and "
-        f"surprises the reader more: {figure_of(own.fluency)} against {figure_of(other.fluency)} a word, where real "
-        f"text has {figure_of(real.fluency)}.",
-        f"Ending blocks early: {said}. To know it the decoder reads the block at every step, which takes a part of "
-        "what is saved.",
-        "The size of a block is part of the weights and cannot be changed when they are used; stagger is what moves "
-        "between writing a block at once and one word after another.",
-    ]

@@ -8,7 +8,7 @@ import dataclasses
 from ..baseline.baseline import Baseline, BaselineSettings
 from ..evaluate.bench import likelihood as part
 from ..evaluate.bench.measuring import Progress
-from ..evaluate.bench.results import Result, Table, figure_of
+from ..evaluate.bench.results import Result
 from ..evaluate.stories import EvaluationError
 from ..evaluate.text_likelihood import BoundSettings
 from ..model import ColaDLM
@@ -57,7 +57,6 @@ def _measure(bench: StoryBench, request: part.Request) -> Result:
         request,
         tables=[likely, brier],
         charts=[part.level_chart(plain), part.place_chart({next(iter(plain)): next(iter(plain.values()))}, exact[2])],
-        findings=_findings(likely, brier),
     )
 
 
@@ -87,25 +86,3 @@ def _fresh(own: SamplerSettings, guidance: float) -> SamplerSettings:
     return dataclasses.replace(own, guidance=guidance, stochasticity=1.0, stagger=1.0, steps=max(32, own.steps),
                                temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0,
                                no_repeat_ngram_size=0)  # fmt: skip
-
-
-def _findings(likely: Table, brier: Table) -> list[str]:
-    exact, tokens, blocks = (row[1] for row in likely.rows[:3])
-    guided = list(likely.rows[3:])
-    found = [
-        f"The transformer needs {figure_of(exact)} nats for a token of a held-out story; the Cola-DLM at most "
-        f"{figure_of(tokens)} when it writes a token after another, and at most {figure_of(blocks)} when it writes a "
-        "block at once.",
-        "A bound is not the value: the Cola-DLM may be likelier than it says, never less.",
-    ]
-    if guided:
-        found.append(
-            "Guidance makes texts that read better and a bound that is worse "
-            f"({guided[-1][0]}: {figure_of(guided[-1][1])} nats a token): likelihood is not quality."
-        )
-    said = ", ".join(f"{row[0]}: {figure_of(row[1])}" for row in brier.rows)
-    return [
-        *found,
-        f"How well samples forecast the next tokens (BrierLM): {said}. It is 0 where for some n samples agree with "
-        "each other more often than with the text, as under strong guidance, or where there are too few contexts.",
-    ]

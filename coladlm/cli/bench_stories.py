@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..baseline.baseline import Baseline
+from ..evaluate.bench.findings.telling import told
 from ..evaluate.bench.item_log import ItemLog
 from ..evaluate.bench.machine import machine_facts
 from ..evaluate.bench.measuring import Measuring, Progress
@@ -43,12 +44,12 @@ class StoryBench:
     measuring: Measuring
 
     def result(self, title: str, request: Any, tables: Sequence[Table], charts: Sequence[Chart],
-               findings: Sequence[str]) -> Result:  # fmt: skip
-        """The result with what made it."""
+               measured: Sequence[str] = ()) -> Result:  # fmt: skip
+        """The result with what made it, and what its tables tell. measured: findings that rest on no table."""
         model = {"name": self.model.name, "fingerprint": self.model.fingerprint, "parameters": self.model.parameters,
                  "transformer_parameters": self.baseline.parameters}  # fmt: skip
-        return Result(self.part, title, self.command, model, machine_facts(self.model.device),
-                      round(self.measuring.seconds, 1), findings, tables, charts, plain(request))  # fmt: skip
+        return told(Result(self.part, title, self.command, model, machine_facts(self.model.device),
+                           round(self.measuring.seconds, 1), measured, tables, charts, plain(request)))  # fmt: skip
 
 
 def plain(request: Any) -> dict[str, Any]:

@@ -63,8 +63,6 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
            *directions.direction_verdicts(turned, readers),
            *pins.pin_verdicts(model, stretches, around, readers)]  # fmt: skip
     passes = model.defaults.steps * (1 if model.defaults.guidance == 1 else 2)
-    others = tuple(f"read by {name}" for name in list(readers)[:-1])  # in words the judge's reading, if there is one
-    told = [verdict for verdict in won if not verdict.question.endswith(others)]
     words, ways = kinds["a word"]
     return bench.result(
         "Where diffusion could win: holes, drafts, directions, words that must stay",
@@ -76,5 +74,5 @@ def _measure(bench: StoryBench, request: passages.Request, readers: verdicts.Rea
         charts=[holes.place_chart(words, ways, model.block_size, request),
                 drafts.standing_chart(stands, model.block_size, passes),
                 directions.direction_chart(turned, readers)],
-        findings=[*verdicts.findings(told), holes.block_finding(model, kinds), drafts.price_finding(texts)],
+        measured=[holes.block_finding(model, kinds)],
     )  # fmt: skip

@@ -22,12 +22,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..baseline.baseline import Baseline
@@ -37,6 +36,7 @@ from ..networks.layers import Attend, attention, block_causal_mask
 from ..sampling.flow import NOISE_TIME
 from ..settings import MAX_SEED
 from .stories import EvaluationError
+from .whole_characters import whole_characters
 
 ORDERS = ("tokens", "blocks")
 READ_AT = (0.2, 0.3, 0.4, 0.5)  # among which e is chosen
@@ -109,11 +109,6 @@ class TextBound:
         """(units,), how much each adds to `nats`."""
         return (self.read + self.flow).mean(0)
 
-    @property
-    def unit_errors(self) -> Tensor:
-        """(units,), the standard error of each of `unit_nats`."""
-        return _error(self.read + self.flow)
-
     def levels(self, borders: Sequence[float] = LEVELS) -> list[tuple[float, float, float]]:
         """(from, to, nats) of the flow's part by noise level, from the share of noise at which the decoder reads."""
         inner = [b for b in borders if b > self.read_at + 1e-9]
@@ -123,9 +118,11 @@ class TextBound:
                 for i, (low, high) in enumerate(itertools.pairwise(edges))]  # fmt: skip
 
     def to_dict(self, model: ColaDLM) -> dict[str, Any]:
-        """Plain data for JSON, the units with their text (see `texts_of`)."""
-        texts = texts_of(model.tokenizer, self.units)
-        parts = zip(texts, self.units, self.unit_nats, self.unit_errors, self.read.mean(0), strict=True)
+        """Plain data for JSON, the units with their text; units that share a character are told as one."""
+
+        def decode(ids: list[int]) -> str:
+            return model.tokenizer.decode(ids, skip_special_tokens=False)
+
         return {
             **dataclasses.asdict(self.settings),
             "read_at": self.read_at,
@@ -136,26 +133,15 @@ class TextBound:
             "decoder": self.read.sum(1).mean().item(),
             "flow": self.flow.sum(1).mean().item(),
             "levels": [{"from": low, "to": high, "nats": nats} for low, high, nats in self.levels()],
-            "units": [{"text": text, "tokens": len(ids),
-                       "nats": nats.item(), "standard_error": error.item(), "decoder": read.item()}
-                      for text, ids, nats, error, read in parts],
-        }  # fmt: skip
+            "units": [self._told(decode, part) for part in whole_characters(self.units, decode)],
+        }
 
-
-def texts_of(tokenizer: Tokenizer, units: Sequence[Sequence[int]]) -> list[str]:
-    """The text of each unit, which together are the whole. A character whose bytes are in several units (an emoji, a
-    letter of a script that the tokenizer knows little of) stands at the last of them; the others have "".
-    """
-    texts, waiting = [], []
-    for number, ids in enumerate(units, 1):
-        waiting += ids
-        text = tokenizer.decode(waiting, skip_special_tokens=False)
-        if text.endswith("\ufffd") and number < len(units):
-            texts.append("")
-        else:
-            texts.append(text)
-            waiting = []
-    return texts
+    def _told(self, decode: Callable[[list[int]], str], part: slice) -> dict[str, Any]:
+        """Neighbouring units together: the error is that of their sum."""
+        ids = [token for unit in self.units[part] for token in unit]
+        read, nats = self.read[:, part].sum(1), (self.read + self.flow)[:, part].sum(1)
+        return {"text": decode(ids), "tokens": len(ids), "nats": nats.mean().item(),
+                "standard_error": _error(nats[:, None]).item(), "decoder": read.mean().item()}  # fmt: skip
 
 
 def _error(values: Tensor) -> Tensor:

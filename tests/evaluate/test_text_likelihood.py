@@ -15,7 +15,6 @@ from coladlm.evaluate.text_likelihood import (
     bound_of,
     exact_beside,
     text_bound,
-    texts_of,
     units_of,
 )
 from coladlm.model import ColaDLM
@@ -126,6 +125,19 @@ def test_the_flow_is_the_one_that_the_sampler_follows(model, order, guidance):
         torch.testing.assert_close(log_probs, wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_a_character_of_several_tokens_is_one_unit_with_the_sum_of_their_nats(bundled):
+    text = "Hi 😀 你!"
+    bound = text_bound(bundled, text, settings=BoundSettings(draws=2))
+    told = bound.to_dict(bundled)["units"]
+    assert "".join(unit["text"] for unit in told) == text and all("\ufffd" not in unit["text"] for unit in told)
+    smile = next(number for number, unit in enumerate(told) if unit["text"] == "😀")
+    first = sum(unit["tokens"] for unit in told[:smile])
+    part = (bound.read + bound.flow)[:, first : first + 4].sum(1)
+    assert told[smile]["tokens"] == 4
+    assert told[smile]["nats"] == pytest.approx(part.mean().item())
+    assert told[smile]["standard_error"] == pytest.approx(part.std().item() / 2**0.5)
+
+
 def test_a_text_has_the_units_of_its_parts(model):
     """-log p(a b) is -log p(a) and -log p(b | a), unit by unit."""
     first, second = model.tokenize(CONTEXT), model.tokenize(TEXT)
@@ -187,14 +199,6 @@ def test_a_first_block_has_nothing_to_be_guided_by(model):
     block, z, t = torch.tensor([0, 1]), flow.latents.view(1, 2, 4, -1) + 0.3, torch.full((1, 2, 4), 0.6)
     plain, guided = flow.velocity(block, z, t), flow.velocity(block, z, t, 3.0)
     assert torch.equal(plain[:, 0], guided[:, 0]) and not torch.allclose(plain[:, 1], guided[:, 1])
-
-
-def test_a_character_of_several_units_stands_at_the_last_of_them(model):
-    text = "Tom \U0001f600 says 你好!"
-    units = [(i,) for i in model.tokenize(text)]
-    texts = texts_of(model.tokenizer, units)
-    assert "".join(texts) == text and len(texts) == len(units)
-    assert "" in texts and not any("\ufffd" in piece for piece in texts)
 
 
 def test_what_the_transformer_cannot_read_is_said(baseline):

@@ -1,9 +1,10 @@
 /* global make, nameColumns */
 const [region, table] = ['.region', 'table'].map(name => element.querySelector(name));
+const RIGHT = 'Right would be';
 const SAID = {right: '✓ right', wrong: '✗ wrong', forming: '…'};
 
-function answer(cell) {
-  const node = make('td', '');
+function answer(cell, column) {
+  const node = make('td', '', {role: 'cell', 'data-column': column});
   if (!cell) return node;
   const [text, verdict] = cell;
   const written = make('code', text || (verdict === 'forming' ? '' : '(nothing)'), {dir: 'ltr', translate: 'no'});
@@ -16,12 +17,13 @@ function draw() {
   region.hidden = !v;
   if (!v) return;
   table.querySelector('caption').textContent = v.note;
-  nameColumns(table, make('th', 'Question', {scope: 'col'}), ['Right would be', ...v.who]);
+  nameColumns(table, make('th', 'Question', {scope: 'col'}), [RIGHT, ...v.who]);
   table.querySelector('tbody').replaceChildren(...v.rows.map(([asked, right, cells]) => {
-    const row = make('tr', ''), head = make('th', '', {scope: 'row'}), wanted = make('td', '');
+    const row = make('tr', '', {role: 'row'}), head = make('th', '', {scope: 'row', role: 'rowheader'});
+    const wanted = make('td', '', {role: 'cell', 'data-column': RIGHT});
     head.append(make('code', asked, {dir: 'ltr', translate: 'no'}));
     wanted.append(make('code', right, {dir: 'ltr', translate: 'no'}));
-    row.append(head, wanted, ...cells.map(answer));
+    row.append(head, wanted, ...cells.map((cell, i) => answer(cell, v.who[i])));
     return row;
   }));
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ...extras import require
-from .results import Result
+from .results import Chart, Result
+from .ticks import sizes_used, tick_text
 
 ENDINGS = (".png", ".svg", ".pdf")  # of a picture's name
 
@@ -36,10 +38,24 @@ def draw(result: Result, file: Path) -> None:
             for x, height, label in zip(line.x, y, line.labels, strict=False):
                 axes.annotate(label, (x, height), fontsize=7, xytext=(4, 3), textcoords="offset points")
         axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
-        for axis in chart.log:
-            getattr(axes, f"set_{axis}scale")("log")
-        if chart.names:
-            axes.set_xticks(range(1, len(chart.names) + 1), list(chart.names), fontsize=8)
-        axes.legend(fontsize=8)
+        _set_ticks(axes, chart)
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # below, never over a point
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
+
+
+def _set_ticks(axes: Any, chart: Chart) -> None:
+    """Sizes that were used, where they are few, and plain numbers on logarithmic axes."""
+    from matplotlib import ticker
+
+    for name in chart.log:
+        getattr(axes, f"set_{name}scale")("log")
+        axis = getattr(axes, f"{name}axis")
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: tick_text(value)))
+        axis.set_minor_locator(ticker.NullLocator())
+    sizes = sizes_used([x for line in chart.lines for x in line.x])
+    if chart.names:
+        axes.set_xticks(range(1, len(chart.names) + 1), list(chart.names), fontsize=8)
+    elif sizes:
+        axes.set_xticks(sizes, [tick_text(size) for size in sizes])

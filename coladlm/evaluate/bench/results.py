@@ -142,20 +142,22 @@ def figure_of(value: Cell, places: int = 3) -> str:
     if value is None:
         return "–"
     if isinstance(value, Interval):
-        return f"{_number(value.value, places)} [{_number(value.low, places)}, {_number(value.high, places)}]"
-    return _number(value, places) if isinstance(value, float) else str(value)
+        ends = ", ".join(plain_number(end, places) for end in (value.low, value.high))
+        return f"{plain_number(value.value, places)} [{ends}]"
+    return plain_number(value, places) if isinstance(value, float) else str(value)
 
 
-def _number(value: float, places: int) -> str:
-    """Significant digits, without an exponent where a reader wants none."""
-    if value == 0 or 0.001 <= abs(value) < 1e6:
-        digits = max(0, places - 1 - (0 if value == 0 else _magnitude(value)))
-        return f"{value:,.{digits}f}"
+def plain_number(value: float, places: int = 3) -> str:
+    """A number with so many significant digits, written out as a reader wants it: 549,000,000 and 0.000232."""
+    if value == 0:
+        return "0"
+    magnitude = int(f"{abs(value):.{places - 1}e}".split("e")[1])  # of the rounded one: 9.999 counts as 10
+    if -7 <= magnitude < 15:
+        rounded = (
+            round(value, places - 1 - magnitude) if magnitude >= 6 else value
+        )  # whole thousands are read as they are
+        return f"{rounded:,.{max(0, places - 1 - magnitude)}f}"
     return f"{value:.{places - 1}e}"
-
-
-def _magnitude(value: float) -> int:
-    return int(f"{abs(value):e}".split("e")[1])
 
 
 def lines_of(result: Result) -> list[str]:

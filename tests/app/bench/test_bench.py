@@ -8,7 +8,7 @@ import pytest
 
 from app.bench.chart_svg import Axis, chart_svg
 from app.bench.likelihood import MOST_TOKENS, likelihood_values
-from app.bench.result_html import results_html
+from app.bench.result_html import results_html, summary_html
 from app.bench.tab import RESULTS, shipped_results
 from coladlm import ColaDLM
 from coladlm.evaluate.bench.intervals import Interval
@@ -31,9 +31,10 @@ def test_whatever_a_result_says_is_shown_as_text():
         assert ("not the model that is loaded now" in results_html([result], loaded)) == other
 
 
-def test_the_first_result_is_unfolded_and_wide_tables_are_reached_by_keyboard():
+def test_results_are_folded_and_wide_tables_are_reached_by_keyboard():
     shown = results_html([RESULT, RESULT], None)
-    assert [bool(found) for found in re.findall(r"<details class='result' id='[^']*'( open)?>", shown)] == [True, False]
+    assert len(re.findall(r"<details class='result' id='result-[^']*'>", shown)) == 2
+    assert "data-column='b'" in shown  # what a phone shows over the cell
     assert shown.count("tabindex='0' aria-label=") == 2
 
 
@@ -72,6 +73,45 @@ def test_the_results_that_ship_are_of_the_bundled_model_and_say_what_follows():
     assert "not the model that is loaded now" not in results_html(results, fingerprint)
 
 
+def test_the_summary_has_its_headings_and_what_its_words_mean():
+    shown = summary_html(shipped_results())
+    headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price"]
+    assert re.findall(r"<h2>(.*?)</h2>", shown) == headings
+    assert "12.3 million parameters beside 5.72 million" in shown
+    for word in ("Perplexity:", "Pushed by 1:", "Stagger:", "95 % interval of the difference"):
+        assert word in shown.split("class='terms'")[1]
+
+
+def test_a_command_says_what_its_places_stand_for():
+    for result in shipped_results():
+        shown = results_html([result], None)
+        for place in ("DIR", "JUDGE"):
+            assert (f"{place}: a " in shown) == (place in result.command.split())
+
+
+def test_labels_that_would_overlap_are_left_out():
+    line = Line("steps", [0.1, 0.15, 0.9], [FIGURE] * 3, labels=["a", "b", "c"])
+    other = dataclasses.replace(line, name="guidance", x=[0.15, 0.5, 0.9], labels=["d", "e", "f"])
+    shown = chart_svg(Chart("", "", "seconds", "y", [line, other]))
+    texts = [text.text for text in ElementTree.fromstring(shown.partition("<ul")[0]).findall(".//{*}g/{*}text")]
+    assert texts == ["a", "b", "c", "e"] and "Labels that would overlap are left out" in shown
+    crowd = Line("k", [0.50, 0.51, 0.52, 0.53, 0.0, 1.0], [FIGURE] * 6, labels=list("abcdef"))
+    shown = chart_svg(Chart("", "", "seconds", "y", [crowd]))
+    assert [text.text for text in ElementTree.fromstring(shown.partition("<ul")[0]).findall(".//{*}g/{*}text")] == [
+        "e",
+        "f",
+    ]
+
+
+def test_the_sizes_that_were_used_stand_along_the_axis():
+    sizes = Line("a", [16, 64, 128, 4096], [FIGURE] * 4)
+    shown = chart_svg(Chart("", "", "tokens", "y", [sizes], ["x"]))
+    assert all(f">{size}</text>" in shown for size in ("16", "64", "128", "4,096"))
+    close = Line("a", [1, 2, 1000], [FIGURE] * 3)
+    shown = chart_svg(Chart("", "", "tokens", "y", [close]))
+    assert ">1</text>" in shown and ">2</text>" not in shown
+
+
 def test_a_file_that_is_no_result_is_named(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(ResultError, match=r"x\.json"):
@@ -83,9 +123,10 @@ def test_a_text_gets_its_bound_word_by_word(model, scheduler, baseline):
     frames = list(likelihood_values(model, scheduler, baseline, text, "tokens"))
     assert frames[0][1]["state"] == "running" and frames[-1][1]["state"] == "idle"
     shown = frames[-1][0]
-    words = re.findall(r"<span style=[^>]*>(.*?)</span>", shown)
-    assert "".join(words) == "A &lt;b&gt;cat&lt;/b&gt; sat."
+    words = re.findall(r"<ruby style=[^>]*>(.*?)<rt>([\d.]+)</rt></ruby>", shown)
+    assert "".join(word for word, _ in words) == "A &lt;b&gt;cat&lt;/b&gt; sat."
     bound = text_bound(model, text, settings=BoundSettings(draws=16))
+    assert [nats for _, nats in words] == [f"{nats:.1f}" for nats in bound.unit_nats.tolist()]
     assert f"{bound.nats:.1f} ± {bound.standard_error:.1f} nats" in shown
 
 
@@ -93,7 +134,7 @@ def test_a_text_gets_its_bound_word_by_word(model, scheduler, baseline):
 def test_a_text_that_cannot_be_measured_is_refused_in_a_sentence(model, scheduler, baseline, text):
     *_, (shown, line) = likelihood_values(model, scheduler, baseline, text, "tokens")
     assert line["state"] == "error" and "expected" in line["message"]
-    assert "__type__" in shown  # nothing is changed
+    assert shown == ""  # what was found of another text goes
 
 
 def test_an_order_that_there_is_not_is_refused_in_a_sentence(model, scheduler, baseline):

@@ -7,7 +7,17 @@ import pytest
 from coladlm.evaluate.bench.intervals import Interval, interval, mean_interval, ratio_interval
 from coladlm.evaluate.bench.item_log import ItemLog
 from coladlm.evaluate.bench.picture import draw
-from coladlm.evaluate.bench.results import Chart, Line, Result, ResultError, Table, figure_of, lines_of, load
+from coladlm.evaluate.bench.results import (
+    Chart,
+    Line,
+    Result,
+    ResultError,
+    Table,
+    figure_of,
+    lines_of,
+    load,
+    plain_number,
+)
 
 FIGURE = Interval(0.5, 0.25, 0.75, 40)
 RESULT = Result(
@@ -63,7 +73,7 @@ def test_a_row_of_another_length_is_refused():
 
 def test_cells_and_results_in_words():
     assert [figure_of(cell) for cell in (FIGURE, None, "a", 26.75, 1234567, 0.0, 12345.6, 1e-7)] == [
-        "0.500 [0.250, 0.750]", "–", "a", "26.8", "1234567", "0.00", "12,346", "1.00e-07",
+        "0.500 [0.250, 0.750]", "–", "a", "26.8", "1234567", "0", "12,346", "0.000000100",
     ]  # fmt: skip
     said = "\n".join(lines_of(RESULT))
     for part in ("made by: python -m coladlm bench tasks", "lambada", "0.500 [0.250, 0.750]", "It works."):
@@ -112,3 +122,18 @@ def test_a_log_without_a_file_keeps_items_in_memory():
     with ItemLog(None, {}) as log:
         log.add("one", 1)
         assert "one" in log and "two" not in log and log["one"] == 1
+
+
+@pytest.mark.parametrize(("value", "told"), [
+    (5.49e8, "549,000,000"), (2.32e-4, "0.000232"), (9.999, "10.0"), (5003.51, "5,004"), (-1.3, "-1.30"), (1.0, "1.00"),
+    (1e-9, "1.00e-09"), (999_999.7, "1,000,000"),
+])  # fmt: skip
+def test_a_number_is_written_out(value, told):
+    assert plain_number(value) == told
+
+
+def test_a_picture_names_the_sizes_that_were_used_and_has_no_powers(tmp_path):
+    chart = Chart("Long", "", "tokens", "nats", [Line("ours", [16, 64, 4096], [FIGURE] * 3)], ["x", "y"])
+    draw(dataclasses.replace(RESULT, charts=[chart]), tmp_path / "x.svg")
+    drawn = (tmp_path / "x.svg").read_text()
+    assert all(f"<!-- {size} -->" in drawn for size in ("16", "64", "4,096")) and "mathdefault" not in drawn

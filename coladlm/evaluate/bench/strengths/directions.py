@@ -163,5 +163,11 @@ def direction_verdicts(found: Mapping[str, Mapping[str, Turned]], readers: Reade
         verdicts.append(of_shares(f"sentences turned, {SHOWN}, against the transformer {what}, %", *shares))
     for name, reader in readers.items():
         cola_read, other_read = (reader.log_likelihood(_together(found[way]).texts) for way in (SHOWN, HINTED))
-        verdicts.append(of_perplexities(f"the same sentences, perplexity read by {name}", cola_read, other_read))
+        verdicts.append(
+            of_perplexities(
+                f"sentences turned, {SHOWN}, against the transformer after a hint, perplexity read by {name}",
+                cola_read,
+                other_read,
+            )
+        )
     return verdicts

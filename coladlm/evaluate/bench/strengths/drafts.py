@@ -156,14 +156,6 @@ def draft_table(found: Mapping[str, Texts], prompts: Sequence[str], model: ColaD
     )  # fmt: skip
 
 
-def price_finding(found: Mapping[str, Texts]) -> str:
-    """What a token costs as the model ships, beside the transformer's."""
-    times = mean_interval(found[OWN].seconds).value / mean_interval(found[TRANSFORMER].seconds).value
-    return (
-        f"The price: as it ships, a token takes the Cola-DLM {times:.1f} times the processor time of the transformer."
-    )
-
-
 def draft_verdicts(stands: Mapping[str, np.ndarray], found: Mapping[str, Texts], prompts: Sequence[str],
                    readers: Readers) -> list[Verdict]:  # fmt: skip
     """What stands after a quarter of the passes, and texts of two words a step."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from ....baseline.baseline import Likelihood, perplexity
 from ..cost import per_word
+from ..findings.points import ALIKE, LOSES, WINS, Outcome
 from ..intervals import Interval, interval
 from ..measuring import Measuring
 from ..results import Cell, Table
 
-WINS, LOSES, ALIKE = "wins", "loses", "not to be told apart"
+COLUMNS = ("question", "the Cola-DLM", "Cola-DLM", "transformer", "difference")
 
 
 class Reader(Protocol):
@@ -60,7 +61,7 @@ class Verdict:
     cola: Interval
     other: Interval
     difference: Interval
-    verdict: str
+    verdict: Outcome
 
 
 def of_shares(question: str, cola: Sequence[float], other: Sequence[float]) -> Verdict:
@@ -81,26 +82,17 @@ def of_perplexities(question: str, cola: Sequence[Any], other: Sequence[Any]) ->
     return Verdict(question, per_word(cola), per_word(other), ratio, _verdict(turned, 0.0))
 
 
-def _verdict(gain: Interval, even: float) -> str:
+def _verdict(gain: Interval, even: float) -> Outcome:
     return WINS if gain.low > even else LOSES if gain.high < even else ALIKE
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """A row for each question."""
-    rows: list[list[Cell]] = [[v.question, v.cola, v.other, v.difference, v.verdict] for v in verdicts]
+    rows: list[list[Cell]] = [[v.question, v.verdict, v.cola, v.other, v.difference] for v in verdicts]
     return Table(
         "Who wins",
         "Both on the same items. The difference is one of points where the question is a share, and a ratio where it "
         "is a perplexity; a side wins where the 95 % interval of the difference leaves out 0 points, or a ratio of 1.",
-        ["question", "Cola-DLM", "transformer", "difference", "the Cola-DLM"],
+        COLUMNS,
         rows,
     )
-
-
-def findings(verdicts: Sequence[Verdict]) -> list[str]:
-    """What was won, lost and neither, in words."""
-    said = []
-    for verdict, begin in ((WINS, "Diffusion wins, intervals apart"), (LOSES, "It loses"), (ALIKE, "Undecided")):
-        questions = [v.question.removesuffix(", %") for v in verdicts if v.verdict == verdict]
-        said.append(f"{begin}: {'; '.join(questions) if questions else 'nowhere'}.")
-    return said

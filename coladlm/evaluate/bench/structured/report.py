@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ....structured.generators import TASKS, Instance, is_free
+from ..findings.structured import BY_SIZE, BY_TASK, HOLES, LONGER, PAIR
+from ..findings.telling import told
 from ..intervals import Interval, share_interval
 from ..machine import machine_facts
 from ..results import Cell as TableCell
-from ..results import Chart, Line, Result, Table, figure_of
+from ..results import Chart, Line, Result, Table
 from .answers import WRITERS, Answers, Cell, Request
-from .scores import rights, risk, share_balanced, share_right
+from .scores import risk, share_balanced, share_right
 from .writers import Pair
 
 NAMES = {"cola": "Cola-DLM", "vae": "its VAE alone", "transformer": "transformer"}
@@ -35,7 +37,7 @@ def report(pair: Pair, request: Request, answers: Answers, command: str, trainin
     if any(TASKS[task].unit == "brackets" for task in request.tasks):
         charts.append(_places_in_block(request, answers, block))
     tables += [_holes(answers, block), _models(pair, training), _seconds(request, answers)]
-    return Result(
+    return told(Result(
         part="structured",
         title="Structured generation: a tiny Cola-DLM beside a transformer of equal size, data and time",
         command=command,
@@ -43,11 +45,11 @@ def report(pair: Pair, request: Request, answers: Answers, command: str, trainin
                "parameters": pair.cola.parameters, "transformer parameters": pair.transformer.parameters},
         machine=machine_facts(),
         seconds=round(answers.seconds, 1),
-        findings=[*_findings(request, answers), *_on_time(training)],
+        findings=_on_seconds(answers),
         tables=tables,
         charts=charts,
         settings={**pair.settings.to_dict(), "items": request.items, "seed": request.seed},
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _cells(answers: Answers, writer: str, request: Request, keep: Callable[[str, int], bool]) -> list[Cell]:
@@ -74,7 +76,7 @@ def _by_task(request: Request, answers: Answers) -> Table:
     overall: list[TableCell] = [share_right(_cells(answers, w, request, _trained)) for w in WRITERS]
     rows.append(["all", *overall])
     return Table(
-        "Exactly right, by task",
+        BY_TASK,
         "Share of answers that a strict validator takes and that end by themselves, over the sizes that training had. "
         "No prompt was in the training, but for those of free brackets, of which there is one for each size. The VAE "
         "alone reads a right answer and gives it back. Where all answers are alike, the interval is the exact one of "
@@ -87,11 +89,9 @@ def _by_task(request: Request, answers: Answers) -> Table:
 def _by_size(request: Request, answers: Answers) -> Table:
     rows: list[list[TableCell]] = []
     for task, size in request.cells():
-        label = _sized(task, size) + ("" if _trained(task, size) else ", longer than any in training")
+        label = _sized(task, size) + ("" if _trained(task, size) else f", {LONGER}")
         rows.append([TASKS[task].label, label, *(share_right([answers.cells[w, task, size]]) for w in WRITERS)])
-    return Table(
-        "Exactly right, by size", "The same for each size.", ["task", "size", *(NAMES[w] for w in WRITERS)], rows
-    )
+    return Table(BY_SIZE, "The same for each size.", ["task", "size", *(NAMES[w] for w in WRITERS)], rows)
 
 
 def _size_chart(request: Request, answers: Answers, task: str) -> Chart:
@@ -173,7 +173,7 @@ def _holes(answers: Answers, block: int) -> Table:
         shares = _hole_shares(answers, places)
         rows.append([label, *(shares[way] for way in PLACES)])
     return Table(
-        "One bracket in the middle is missing",
+        HOLES,
         "Share of holes that get the bracket that stood there, by the place of the hole in its block. Of what follows "
         "a hole its block alone is shown. The transformer that scores reads the text once with each bracket.",
         ["place", *PLACES.values()],
@@ -190,7 +190,7 @@ def _models(pair: Pair, training: Mapping[str, Any]) -> Table:
         rows.append([label, sum(p.numel() for p in networks[stage].parameters()), facts.get("steps"),
                      facts.get("tokens"), facts.get("minutes")])  # fmt: skip
     return Table(
-        "The pair",
+        PAIR,
         "Equal processor time for both; in that time the transformer reads more tokens, since the Cola-DLM runs every "
         "text through two networks and a clean and a noisy copy.",
         ["network", "parameters", "steps", "tokens seen", "minutes of processor time"],
@@ -215,71 +215,13 @@ def _seconds(request: Request, answers: Answers) -> Table:
     )
 
 
-# what follows, in words
-
-
-def _findings(request: Request, answers: Answers) -> Iterator[str]:
-    shares = {w: share_right(_cells(answers, w, request, _trained)) for w in WRITERS}
-    vae = f"its VAE alone gives back {figure_of(shares['vae'], 2)}"
-    if shares["vae"].low > shares["cola"].high:
-        vae += ", so what is lost is lost in the flow, not in the decoder"
-    yield (
-        f"Of all answers in the sizes of the training the transformer has {figure_of(shares['transformer'], 2)} "
-        f"exactly right, the Cola-DLM {figure_of(shares['cola'], 2)}; {vae}."
-    )
-    better, worse, alike = [], [], []
-    for name in request.tasks:
-        cola, transformer = (_share_of_task(answers, w, name) for w in ("cola", "transformer"))
-        side = better if cola.low > transformer.high else worse if cola.high < transformer.low else alike
-        side.append(TASKS[name].label)
-    yield "Diffusion wins, intervals apart, in: " + (", ".join(better) if better else "no task") + "."
-    yield "It loses in: " + (", ".join(worse) if worse else "no task") + "."
-    if alike:
-        yield "Not to be told apart: " + ", ".join(alike) + "."
-    yield from _on_length(request, answers)
-    yield from _on_holes(answers)
-    yield from _on_seconds(answers)
-
-
-def _on_time(training: Mapping[str, Any]) -> Iterator[str]:
-    tokens = [training.get(stage, {}).get("tokens") for stage in ("dit", "transformer")]
-    if all(tokens):
-        dit, transformer = (f"{count / 1e6:.1f} million" for count in tokens)
-        yield (
-            f"In equal time the DiT saw {dit} tokens and the transformer {transformer}. This compares what minutes "
-            "buy, not the most that either architecture can do."
-        )
-
-
-def _on_length(request: Request, answers: Answers) -> Iterator[str]:
-    longer = [(task, size) for task, size in request.cells() if not _trained(task, size)]
-    if longer:
-        shares = {w: share_interval([v for cell in longer for v in rights(answers.cells[(w, *cell)])])
-                  for w in ("cola", "transformer")}  # fmt: skip
-        yield (
-            f"Beyond the lengths of the training (128 and 256 brackets) the transformer has "
-            f"{figure_of(shares['transformer'], 2)} exactly right, the Cola-DLM {figure_of(shares['cola'], 2)}."
-        )
-
-
-def _on_holes(answers: Answers) -> Iterator[str]:
-    shares = _hole_shares(answers, sorted({hole.place for hole in answers.holes}))
-    cola, left, scores = (shares[way] for way in PLACES)
-    compared = "not to be told apart from"
-    if cola.low > left.high or cola.high < left.low:
-        compared = "more than" if cola.low > left.high else "less than"
-    yield (
-        f"A bracket missing in the middle: the Cola-DLM, which sees the rest of the block, puts the right one in "
-        f"{figure_of(cola, 2)} of the holes, {compared} the transformer from the left ({figure_of(left, 2)}); the "
-        f"transformer that scores the text with each of the six brackets, {figure_of(scores, 2)}."
-    )
-
-
-def _on_seconds(answers: Answers) -> Iterator[str]:
+def _on_seconds(answers: Answers) -> list[str]:
+    """A finding that no table holds."""
     totals = {w: sum(cell.seconds for (who, _, _), cell in answers.cells.items() if who == w)
               for w in ("cola", "transformer")}  # fmt: skip
-    if totals["transformer"]:
-        yield (
-            f"All answers together took the Cola-DLM {totals['cola']:.0f} s and the transformer "
-            f"{totals['transformer']:.0f} s on this machine."
-        )
+    if not totals["transformer"]:
+        return []
+    return [
+        f"All answers together took the Cola-DLM {totals['cola']:.0f} s and the transformer "
+        f"{totals['transformer']:.0f} s on this machine."
+    ]

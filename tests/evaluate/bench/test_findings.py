@@ -1,0 +1,108 @@
+"""What follows in words is what the tables say, for results that are kept too."""
+
+import dataclasses
+
+import pytest
+
+from coladlm.assets import ASSETS
+from coladlm.evaluate.bench import retell
+from coladlm.evaluate.bench.findings import cost, long_context, summary
+from coladlm.evaluate.bench.findings.points import ALIKE, LOSES, WINS, apart
+from coladlm.evaluate.bench.findings.rows import listed
+from coladlm.evaluate.bench.findings.telling import TELLERS, told
+from coladlm.evaluate.bench.intervals import Interval
+from coladlm.evaluate.bench.results import Result, ResultError, Table, load
+
+FILES = sorted((ASSETS / "bench").glob("*.json"))
+
+
+def shipped(part: str) -> Result:
+    return load(ASSETS / "bench" / f"{part}.json")
+
+
+def with_row(result: Result, title: str, name: object, changed: dict[int, object]) -> Result:
+    """A result in which cells of a row are others."""
+    tables = []
+    for table in result.tables:
+        rows = [[changed.get(i, cell) if table.title == title and row[0] == name else cell
+                 for i, cell in enumerate(row)] for row in table.rows]  # fmt: skip
+        tables.append(dataclasses.replace(table, rows=rows))
+    return dataclasses.replace(result, tables=tables)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_ships_in_words_is_what_its_tables_give(file):
+    result = load(file)
+    again = told(result)
+    assert result.findings and list(again.findings) == list(result.findings)
+    assert again.to_json() == file.read_text(encoding="utf-8")
+
+
+def test_sides_are_apart_where_their_intervals_do_not_meet():
+    low, high, wide = Interval(1, 0, 2, 9), Interval(5, 4, 6, 9), Interval(3, 1, 5, 9)
+    assert [apart(high, low), apart(low, high), apart(wide, low)] == [WINS, LOSES, ALIKE]
+    assert [apart(high, low, less_is_better=True), apart(low, high, less_is_better=True)] == [LOSES, WINS]
+
+
+def test_ending_blocks_early_is_called_slower_only_where_it_is():
+    result = shipped("cost")
+    finding = next(f for f in cost.findings(result) if f.startswith("Ending blocks early"))
+    assert [word in finding for word in ("k = 1: 0.314 s, quicker", "k = 2: 0.395 s, slower")] == [True, True]
+    assert "more than the steps save" in finding
+    for k in (2, 3, 4):
+        result = with_row(result, cost.SETTLED, k, {6: Interval(0.2, 0.19, 0.21, 4)})
+    finding = next(f for f in cost.findings(result) if f.startswith("Ending blocks early"))
+    assert "slower" not in finding and "more than the steps save" not in finding
+
+
+def test_a_context_that_is_the_best_and_the_last_is_told_once():
+    result = shipped("long")
+    table = next(t for t in result.tables if t.title == long_context.CONTEXT)
+    short = Table(table.title, table.caption, table.columns, table.rows[:2])
+    tables = [short if t is table else t for t in result.tables]
+    first, second, *_ = long_context.findings(dataclasses.replace(result, tables=tables))
+    assert first.count("after 64 tokens") == 1 and "where it is best" in first
+    assert "worse" not in second
+
+
+def test_the_summary_says_who_wins_and_turns_with_the_tables():
+    results = [load(file) for file in FILES]
+    found = {paragraph.heading: " ".join(paragraph.sentences) for paragraph in summary.summary(results)}
+    assert list(found) == ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price"]
+    assert "53.8 % of sentences turn" in found["Where diffusion wins"]
+    assert "Structure: 59.2 %" in found["Where it loses"]
+    better = Interval(0.99, 0.98, 1.0, 1800)
+    turned = [
+        with_row(r, "Exactly right, by task", "all", {1: better}) if r.part == "structured" else r for r in results
+    ]
+    found = {paragraph.heading: " ".join(paragraph.sentences) for paragraph in summary.summary(turned)}
+    assert "Structure: 99.0 %" in found["Where diffusion wins"] and "Structure" not in found["Where it loses"]
+
+
+def test_the_summary_of_some_parts_tells_of_these_alone():
+    found = summary.summary([shipped("cost")])
+    assert [paragraph.heading for paragraph in found] == [
+        "Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
+    ]  # fmt: skip
+    assert found[0].sentences == ["Nowhere in what was measured."]
+    assert "Memory" not in " ".join(found[3].sentences)
+
+
+def test_findings_are_written_anew_into_the_file(tmp_path, capsys):
+    file = tmp_path / "cost.json"
+    dataclasses.replace(shipped("cost"), findings=["It is free.", "The judge is somebody."]).save(file)
+    assert retell.main([str(file)]) == 0
+    again = load(file)
+    assert again.findings[0].startswith("As it ships") and again.findings[-1] == "The judge is somebody."
+    (tmp_path / "x.json").write_text("{}")
+    assert retell.main([str(file), str(tmp_path / "x.json")]) == 2 and "x.json" in capsys.readouterr().err
+
+
+def test_a_result_without_its_tables_gets_a_sentence():
+    for part in TELLERS:
+        with pytest.raises(ResultError, match=r"has no table .*, expected one"):
+            told(dataclasses.replace(shipped(part), tables=[]))
+
+
+def test_lists_in_words():
+    assert [listed(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
