@@ -225,7 +225,7 @@ def test_likelihood_says_a_bound_and_its_parts(model, place, capsys):
 def test_likelihood_of_what_the_transformer_cannot_read_and_of_an_emoji(place, capsys):
     assert main(["likelihood", "\U0001f600" + " a" * 260, "--draws", "2", *place]) == 0
     out = capsys.readouterr().out
-    assert "'\U0001f600', 1 of 4" in out and "\ufffd" not in out
+    assert "'\U0001f600'" in out and "\ufffd" not in out
     assert re.search(r"\nThis text has \d+ tokens; the transformer reads at most 256\.\n$", out)
 
 

@@ -10,9 +10,8 @@ import torch
 from coladlm import Step
 from coladlm.baseline.baseline import Baseline, save_baseline
 from coladlm.cli import main
-from coladlm.cli.bench_long import _by_length
 from coladlm.evaluate.bench import cost, long_context
-from coladlm.evaluate.bench.intervals import Interval, jackknife_interval
+from coladlm.evaluate.bench.intervals import jackknife_interval
 from coladlm.evaluate.bench.likelihood import places
 from coladlm.evaluate.bench.results import Result, load
 from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
@@ -197,15 +196,3 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 def test_what_is_wrong_gets_a_sentence(place, capsys, argv, sentence):
     assert main(["bench", argv[0], *place, *argv[1:]]) == 2
     assert sentence in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("nats", "said"),
-    [
-        ([2.9], "2.90 [2.90, 2.90] nats a token after 0 tokens"),
-        ([2.9, 2.7], "2.90 [2.90, 2.90] nats a token after 0 tokens and 2.70 [2.70, 2.70] after 64, where it is best"),
-        ([2.7, 2.9], "2.70 [2.70, 2.70] nats a token after 0 tokens, where it is best, and 2.90 [2.90, 2.90] after 64"),
-    ],
-)
-def test_few_lengths_are_said_once_each(nats, said):
-    assert _by_length([(64 * i, Interval(x, x, x, 1)) for i, x in enumerate(nats)]) == said
