@@ -198,8 +198,9 @@ class GenerateHandlers:
         """What is to know of a token of the answer. requested: see TokenCard."""
         try:
             found = self.kept(visitor, kept)
-            run = (self.model, found.trace, found.sequence)
-            return Shown(card={**self.scheduler.look(lambda: token_value(*run, block, token)), "requested": requested})
+            run, word_ends = (self.model, found.trace, found.sequence), self.baseline.get(self.model.device).word_ends
+            card = self.scheduler.look(lambda: token_value(*run, block, token, word_ends))
+            return Shown(card={**card, "requested": requested})
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 

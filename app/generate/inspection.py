@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from coladlm import ColaDLM
 from coladlm.latent.branch import check_fits, history_of
-from coladlm.latent.point import TokenReading, read_token
+from coladlm.latent.point import read_token
 from coladlm.recipe import Described, RecipeError
-from coladlm.trace import NOISE_TIME, Trace, TraceError
+from coladlm.trace import Trace, TraceError
 from coladlm.trace.measures import settled_step
 
 from ..components.flow_view import paths_value
@@ -22,12 +22,13 @@ from ..shared.charts import Charts
 from ..shared.generation import FILL
 from ..shared.run_facts import run_facts
 from ..shared.token_pieces import pieces, word_of
+from .alternatives import MOST_NOISE, WordEnds, alternatives
 from .filling import start_of
 from .frames import shown_prompt, tokens_of_first_block
 from .paths import TOO_LONG, PathWriter, joined, least
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
-ALTERNATIVES = 6
+ALTERNATIVES = 6  # words of a card, the chosen one among them
 
 
 def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
@@ -171,68 +172,46 @@ def _steps_shown(trace: Trace, block: int, length: int, most: int = MOST_STATES)
     return steps[:: max(1, -(-length * len(steps) // most))]
 
 
-def token_value(model: ColaDLM, trace: Trace, sequence: int, block: Any, token: Any) -> dict[str, Any]:
-    """What a TokenCard says of a token of the answer. Raises RecipeError for one that is not there, BranchError."""
+def token_value(
+    model: ColaDLM, trace: Trace, sequence: int, block: Any, token: Any, word_ends: WordEnds
+) -> dict[str, Any]:  # fmt: skip
+    """What a TokenCard says of a token of the answer. word_ends: see `Baseline.word_ends`.
+
+    Raises RecipeError for one that is not there, BranchError.
+    """
     check_fits(model, trace)
-    if (block, token) not in answer_tokens(model, trace, sequence):
+    places = answer_tokens(model, trace, sequence)
+    if (block, token) not in places:
         raise RecipeError("the token", Described("not part of the answer"), "one of its words")
     place = token // model.patch_size
     chosen = int(trace.token_ids[sequence, block, token])
     history, latents = history_of(model, trace, sequence, block), trace.latents[sequence, block]
-    reading = read_token(model, history, latents, token, chosen, 4 * ALTERNATIVES)
-    ids, margin = list(reading.token_ids), reading.margin
-    others, noise = _when_open(model, trace, sequence, block, token) or (reading, 0.0)
-    shares = _offered(model, others, chosen)
-    rows = [[word_of(model, i), share, int(i == chosen), i] for i, share in shares.items()]
-    note = [f"Chosen with {_percent(reading.chosen)}."]
+    reading = read_token(model, history, latents, token, chosen, 2)
+    ids, margin = reading.token_ids, reading.margin
+    earlier = [int(trace.token_ids[sequence, b, w]) for b, w in places[: places.index((block, token))]]
+    before = trace.prompts[sequence] + model.read(earlier)
+    at = (block, token)
+    found = alternatives(model, trace, sequence, at, history, before, word_ends, ALTERNATIVES)
+    words = {} if found is None else found.words
+    note = [f"Chosen with {_percent(reading.chosen)} in the end."]
     if chosen == ids[0]:
         note.append(f"Its logit is {margin:.1f} nats above that of “{word_of(model, ids[1])}”: {_how_sure(margin)}.")
     else:
         first = word_of(model, ids[0])
         note.append(f"The decoder would rather have read “{first}”; chance or a rule against repetition decided.")
-    settled = _settled(model, trace, sequence, block, token)
+    note.append(_settled(model, trace, sequence, block, token))
+    if found is None:
+        note.append(f"Below {MOST_NOISE:.0f} % noise this word was never in doubt: no other had 1 %.")
     return {
         "title": word_of(model, chosen),
         "where": f"token {token + 1} of block {block + 1}",
-        "note": " ".join([*note, settled]),
-        "read": rows,
-        "noise": round(noise),
+        "note": " ".join(part for part in note if part),
+        "read": [[word_of(model, i), share, int(i == chosen), i] for i, share in words.items()],
+        "noise": None if found is None else round(found.noise),
         "latent": [round(float(x), 4) for x in latents[place]],
         "size": f"{float(np.linalg.norm(latents[place])):.2f}",
         "point": [int(block), int(token)],
     }
-
-
-def _when_open(
-    model: ColaDLM, trace: Trace, s: int, block: int, token: int
-) -> tuple[TokenReading, float] | None:  # fmt: skip
-    """What the decoder read at the last step at which it did not read the token that came of it, and the noise there,
-    in per cent: what the token could still have become. None where it read nothing else at any recorded step.
-    """
-    steps = np.flatnonzero(trace.recorded[block])
-    if trace.preview_ids is None or not len(steps):
-        return None
-    chosen = int(trace.token_ids[s, block, token])
-    others = steps[trace.preview_ids[s, block, steps, token] != chosen]
-    if not len(others):
-        return None
-    step, place = others[-1], token // model.patch_size
-    clean = trace.z[s, block, step] - trace.t[s, block, step][:, None] / NOISE_TIME * trace.velocity[s, block, step]
-    history = history_of(model, trace, s, block)
-    reading = read_token(model, history, clean.astype(np.float32), token, chosen, 4 * ALTERNATIVES)
-    return reading, float(trace.t[s, block, step, place]) / 10
-
-
-def _offered(model: ColaDLM, reading: TokenReading, chosen: int) -> dict[int, float]:
-    """Tokens that can stand in the place of the chosen one, with their probabilities, most likely first, and that one:
-    where it begins a word only such as do, else words would be torn.
-    """
-    text = model.tokenizer.decode
-    begins = text([chosen]).startswith(" ")
-    shares = dict(zip(reading.token_ids, reading.probabilities, strict=True))
-    fit = [i for i in shares if i != chosen and (not begins or text([i]).startswith(" ")) and text([i]).strip()]
-    kept = {**{i: shares[i] for i in fit[: ALTERNATIVES - 1]}, chosen: shares.get(chosen, reading.chosen)}
-    return dict(sorted(kept.items(), key=lambda item: -item[1]))
 
 
 def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> str:

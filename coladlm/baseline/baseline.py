@@ -9,6 +9,7 @@ files alone, checked like those of the model (checkpoint.py).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import shutil
@@ -40,6 +41,7 @@ BUNDLED = ASSETS / "baseline"
 START = "<|endoftext|>"
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 MOST_NATS = 700.0
+CONTEXT = 24  # tokens before a word that say enough of whether it is a whole one
 
 
 class BaselineError(ValueError):
@@ -168,6 +170,29 @@ class Baseline:
                 first, count = len(pairs[i][0]), len(pairs[i][1])
                 found[i] = tuple(values[first : first + count].tolist())
         return [Likelihood(values, len(text.split())) for values, text in zip(found, texts, strict=True)]
+
+    @torch.inference_mode()
+    def word_ends(self, before: str, words: Sequence[str]) -> list[float]:
+        """How likely each word, after a text, is a whole one: the probability that what follows it is no letter, digit
+        or apostrophe. Of the text before, the last tokens alone are read.
+        """
+        start = [self.start_id, *self.tokenize(before)[-CONTEXT:]]
+        rows = [[*start, *self.tokenize(word)][: self.network.config.max_tokens] for word in words]
+        if not rows:
+            return []
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)  # what follows a row is never looked at
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+        hidden = self.network.hidden(ids.to(self.device))
+        last = torch.stack([h[len(row) - 1] for h, row in zip(hidden, rows, strict=True)])
+        p = self.network.logits(last).float().softmax(-1).cpu()
+        return p[:, self._begins_anew].sum(-1).tolist()
+
+    @functools.cached_property
+    def _begins_anew(self) -> Tensor:
+        """(vocab,) true for the tokens that do not go on with the word before them."""
+        texts = [self.read([i]) for i in range(self.network.config.vocab_size)]
+        return torch.tensor([not text or not (text[0].isalnum() or text[0] in "'’") for text in texts])
 
     def _next_log_probs(self, ids: Tensor) -> Tensor:
         """(B, n) ids -> (B, n - 1): log p of each id after the first, given those before it; on the CPU."""

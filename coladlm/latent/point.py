@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -75,6 +76,13 @@ def read_token(
     best, p = logits.topk(max(2, words)), logits.softmax(-1)
     ids = best.indices[:words].tolist()
     return TokenReading(ids, p[ids].tolist(), float(p[chosen]), float(best.values[0] - best.values[1]))
+
+
+@torch.inference_mode()
+def read_states(model: ColaDLM, history: History, blocks: Iterable[np.ndarray], token: int) -> list[Tensor]:
+    """What the decoder reads at a token in each of several states of a block (b, d): probabilities (vocab,)."""
+    reader = BlockReader(model, history, 1)  # the history is read once, and the logits of one state are kept at a time
+    return [reader.logits(torch.as_tensor(block)[None])[0, token].float().softmax(-1) for block in blocks]
 
 
 @torch.inference_mode()

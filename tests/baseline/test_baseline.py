@@ -288,3 +288,13 @@ def test_the_bundled_baseline_reads_english_and_shares_the_models_tokenizer():
     good, bad = bundled.log_likelihood([story, shuffled])
     assert good.total > bad.total + 20
     assert bundled.training["baseline"]["tokens"] > 1e6
+
+
+def test_the_bundled_baseline_tells_whole_words_from_torn_ones():
+    bundled = Baseline.from_pretrained(device="cpu")
+    words = [" black", " bl", " bright", " impro", " didn"]
+    ends = bundled.word_ends("Once upon a time, there was a fox. The fox had very", words)
+    assert [p > 0.5 for p in ends] == [True, False, True, False, False]
+    alone = [bundled.word_ends("Once upon a time, there was a fox. The fox had very", [word])[0] for word in words]
+    assert ends == pytest.approx(alone, abs=1e-4)
+    assert bundled.word_ends("x", []) == []

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coladlm.latent.branch import History
-from coladlm.latent.point import SEARCH, BlockReader, nearest_words, read_point, read_token
+from coladlm.latent.point import SEARCH, BlockReader, nearest_words, read_point, read_states, read_token
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,15 @@ def test_a_token_is_read_with_the_probability_of_the_one_that_was_taken(model, s
     assert found.token_ids == p.topk(3).indices.tolist()
     assert found.chosen == pytest.approx(float(p[unlikely]), rel=1e-3)
     assert found.margin == pytest.approx(float(p[found.token_ids[0]].log() - p[found.token_ids[1]].log()), abs=1e-3)
+
+
+def test_states_of_a_block_are_read_one_by_one_after_the_same_history(model, spot):
+    history, block = spot
+    states = [block.numpy(), -block.numpy()]
+    for odds, state in zip(read_states(model, history, states, 1), states, strict=True):
+        alone = read_token(model, history, state, 1, 5, words=3)
+        assert odds.topk(3).indices.tolist() == alone.token_ids
+        assert float(odds[5]) == pytest.approx(alone.chosen, rel=1e-3)
 
 
 def test_within_the_radius_the_word_stays_in_every_direction_that_was_sought(model, spot):

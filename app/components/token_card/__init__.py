@@ -9,9 +9,9 @@ from ..own_html import OwnHTML
 
 class TokenCard(OwnHTML):
     """Shows a value with `title`, `where`, `note`, `read` ([word, probability, was it chosen, token id], best first, at
-    `noise` per cent of noise), `latent`, `size`, `point` and `requested`; nothing while it is None. Triggers `select`
-    with `point` for "see its path", and `input` for another word in its place, which the value then has as `pin`:
-    {"id": of a token} or {"text": a word}.
+    `noise` per cent of noise; empty where no other word was ever likely), `latent`, `size`, `point` and `requested`;
+    nothing while it is None. Triggers `select` with `point` for "see its path", and `input` for another word in its
+    place, which the value then has as `pin`: {"id": of a token} or {"text": a word}.
 
     requested: when the browser asked for it, by its own clock. A value that comes after one that was asked for later is
     dropped.

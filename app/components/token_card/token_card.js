@@ -24,7 +24,8 @@ function draw() {
   part('title').textContent = v.title;
   part('where').textContent = v.where;
   sayQuoting(part('tells'), v.note);
-  part('read').querySelector('caption').textContent = v.noise ? 'What it could have become, at ' + v.noise + ' % noise' : 'What the decoder reads here';
+  part('read').hidden = !v.read.length;
+  part('read').querySelector('caption').textContent = 'At noise ' + v.noise + ' %: what it could have become';
   part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen, id]) => {
     const row = make('tr', chosen ? 'chosen' : '');
     const bar = make('span', 'bar');
