@@ -184,7 +184,7 @@ class GenerateHandlers:
             kept = _of_rows(kept, row)
             found = self.kept(visitor, kept)
             sequence = found.sequence if kept and "rows" in kept else _sequence_of(found, row)
-            strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}")
+            strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}") | steered_marks(kept)
             said = f"no. {sequence + 1} of {len(found.trace.texts)}" if "rows" not in (kept or {}) else "its own steps"
             note = progress_value("done", [said], 1.0)
             flow = self.paths(found.trace, sequence, f"{found.id}-{sequence}", "done")
@@ -313,6 +313,18 @@ def _of_rows(kept: Mapping[str, Any] | None, row: Any) -> Mapping[str, Any] | No
     if not isinstance(rows, list) or not 0 <= number < len(rows) or not isinstance(rows[number], Mapping):
         raise RecipeError("the text", number, "one of those below")
     return {**rows[number], "rows": rows}
+
+
+def steered_marks(kept: Mapping[str, Any] | None) -> dict[str, int]:
+    """What a TokenStrip is told of a text that was steered, by the value of its RunResult: `pinned`, and `before`."""
+    kept = kept if isinstance(kept, Mapping) else {}
+    rows, before, pinned = kept.get("rows"), kept.get("before"), kept.get("pinned")
+    marks = {"pinned": pinned} if isinstance(pinned, int) else {}
+    if isinstance(rows, list) and isinstance(before, Mapping):
+        named = [(ref.get("run"), ref.get("sequence")) if isinstance(ref, Mapping) else None for ref in rows]
+        if (one := (before.get("run"), before.get("sequence"))) in named:  # else it was forgotten
+            marks["before"] = named.index(one)
+    return marks
 
 
 def _sequence_of(run: Run, number: Any) -> int:

@@ -19,7 +19,7 @@ from ..shared.trace_store import Run
 from ..shared.views import owner_of
 from .filling import text_of, with_later_holes
 from .frames import shown_prompt
-from .handlers import GenerateHandlers, Writing
+from .handlers import GenerateHandlers, Writing, steered_marks
 from .inspection import answer_tokens
 
 WORD = "the word"
@@ -56,7 +56,9 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
         steered = steer(handlers.model, found, controls.get("card"))
         recipe = _recipe(found.trace.recipe, steered, handlers.model.fingerprint)
         writing = Writing(handlers, context, recipe)
-        old = {"run": found.id, "sequence": found.sequence, "seconds": (kept or {}).get("seconds")}
+        named = kept if isinstance(kept, Mapping) else {}
+        old = {name: named[name] for name in ("pinned", "before") if name in named}
+        old |= {"run": found.id, "sequence": found.sequence, "seconds": named.get("seconds")}
         refs, rows = _earlier(handlers, context, kept, found)
         refs, rows = [*refs, old], [*rows, _row("before", steered, steered.old, steered.rest)]
         try:
@@ -71,7 +73,11 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
             last: dict[str, Any] = {**_marked(writing.frame, steered), "rows": rows_value(context.id, "done", rows)}
             if new := writing.frame.get("kept"):  # what "Look into it" opens, row by row
                 new = {name: value for name, value in new.items() if name != "rows"}
+                new["before"] = {"run": found.id, "sequence": found.sequence}
+                if "pinned" in last["strip"]:
+                    new["pinned"] = last["strip"]["pinned"]
                 last["kept"] = {**new, "rows": [*refs, new]}
+                last["strip"] = {**last["strip"], **steered_marks(last["kept"])}
             context.show(last)
 
 

@@ -211,7 +211,7 @@ def _results(
 
 
 def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> None:
-    """Shows another variation, and what is to know of a token, when it is chosen."""
+    """Shows another variation, the text before it was steered, and what is to know of a token, when it is chosen."""
     outputs, kept = [results.strip, results.flow, results.progress, results.card, results.kept], results.kept
 
     def on_read(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
@@ -220,7 +220,7 @@ def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> N
     def on_select(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
         return handlers().inspect(visitor_of_run(request, kept), event.block, event.token, kept, event.requested)
 
-    results.rows.select(on_read, kept, outputs, queue=False, **EVERY, **QUICK)
+    gr.on([results.rows.select, results.strip.undo], on_read, kept, outputs, queue=False, **EVERY, **QUICK)
     results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **UNLIMITED)
 
 

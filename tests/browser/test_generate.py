@@ -198,6 +198,10 @@ def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     expect(page.locator("#text .answer .token")).to_have_count(10)
     rows.first.get_by_role("button", name="Look into it").click()
     expect(page.locator("#text .answer .token")).to_have_count(16)
+    rows.last.get_by_role("button", name="Look into it").click()
+    expect(page.locator("#text mark")).to_have_text("moon")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#text .answer .token")).to_have_count(16)
     assert page.locator("#text .answer").inner_text() == before
 
 

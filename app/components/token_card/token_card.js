@@ -4,6 +4,8 @@ const bench = element.closest('.workbench');
 const [GAP, LEAST, WIDE] = [8, 240, 600];  // px: between word and card, the least height of one above or below, a window with room beside
 const part = name => card.querySelector('.' + name);
 
+let pinned = false;    // was another word chosen here, which a run writes on from
+
 function make(tag, name, text) {
   const node = document.createElement(tag);
   node.className = name;
@@ -17,10 +19,17 @@ function percent(p) {
   return (p < 0.1 || p > 0.99 ? (100 * p).toFixed(1) : Math.round(100 * p)) + ' %';
 }
 
+// Where the focus goes when the card, which has it, goes away.
+function focusText() {
+  bench?.querySelector('.strip .text')?.focus({preventScroll: true});
+}
+
 function draw() {
   const v = props.value;
+  const within = card.contains(document.activeElement) || (pinned && document.activeElement === document.body);
   card.hidden = !v;
-  if (!v) return;
+  if (!v && within) focusText();
+  if (!v) return void (pinned = false);
   part('title').textContent = v.title;
   part('where').textContent = v.where;
   sayQuoting(part('tells'), v.note);
@@ -93,6 +102,7 @@ function floor() {
 
 // Another word in this place: what follows is written anew.
 function pin(word) {
+  pinned = true;
   props.value = {...props.value, pin: word};
   trigger('input');
 }
@@ -107,7 +117,7 @@ part('path').addEventListener('click', () => trigger('select', {point: props.val
 part('close').addEventListener('click', () => {
   props.value = null;
   draw();
-  bench?.querySelector('.strip .text')?.focus({preventScroll: true});
+  focusText();
 });
 // From anywhere: Tab leads out of the card while it stays open.
 document.addEventListener('keydown', event => {

@@ -27,7 +27,8 @@ class TokenStrip(OwnHTML):
 
     A run that is over, with `look` (see app/generate/inspection.py), can be played and scrubbed through; a click on one
     of its words triggers `select` with `block` and `token`. Its bench gets an event `playhead` with {block, step,
-    noise}, those of the state that is shown, or {block: null} where the finished text is.
+    noise}, those of the state that is shown, or {block: null} where the finished text is. A text that was steered has a
+    button that brings the one before back: it, or Ctrl+Z outside a field, triggers `undo` with `row`.
 
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
     that only grows by a line a block, of which the new part alone is sent.
@@ -54,8 +55,9 @@ def strip_value(
 
     run: names the run. prompt: what stands before the answer. settled: finished blocks, each a line made by
     `settled_line`. live: the block under way. recorded: of a run that ships with the page, what is said of it; it
-    plays by itself, once, where the visitor wants to see movement. A key `pinned` may be added: how many characters at
-    the end of the prompt are a word that the visitor put there.
+    plays by itself, once, where the visitor wants to see movement. Two keys may be added for a text that was steered.
+    pinned: how many characters at the end of the prompt are a word that the visitor put there; it is in sight when the
+    run is over. before: the row of the text that it was steered from.
     """
     return {
         "run": run,

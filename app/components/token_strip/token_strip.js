@@ -38,6 +38,7 @@ const playhead = new Playhead(strip.closest('.workbench'), strip, {slider, play}
 let blocks = [];       // as `look_value` makes them
 let lines = [];        // the finished tokens of each block
 let arrived = false;   // has a recorded run begun to play by itself
+let brought = null;    // the run whose changed word was brought into sight
 let cursor = -1;       // the token that the arrow keys have come to
 
 function mark(spans) {
@@ -147,6 +148,29 @@ paragraph.addEventListener('keydown', event => {
   }
 });
 
+// A text that was steered: the way back to the one before.
+const undo = strip.querySelector('.before');
+undo.addEventListener('click', () => {
+  paragraph.focus({preventScroll: true});
+  trigger('undo', {row: props.value.before});
+});
+const TYPED = 'textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio], [type=button])';
+document.addEventListener('keydown', event => {
+  if (event.key?.toLowerCase() !== 'z' || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  if (undo.hidden || !undo.checkVisibility() || event.target.closest?.(TYPED) || document.querySelector('dialog[open]')) return;
+  event.preventDefault();
+  undo.click();
+});
+
+// The word that the visitor put there is in sight once the run is over, after its end has been followed.
+function showPinned() {
+  const word = prompt.querySelector('mark'), scroll = strip.querySelector('.page');
+  if (!word || props.value.state === 'running' || brought === run) return;
+  brought = run;
+  const away = word.getBoundingClientRect().top - scroll.getBoundingClientRect().top;
+  scroll.scrollTop += away - scroll.clientHeight / 4;
+}
+
 function draw() {
   const v = props.value;
   if (!v) return;
@@ -170,8 +194,10 @@ function draw() {
   redraw(live, v.live);
   strip.dataset.state = v.state;
   strip.setAttribute('aria-busy', v.state === 'running');
+  undo.hidden = v.before === undefined || v.state === 'running';
   open();
   if (v.state === 'running') follow();
+  showPinned();
 }
 
 // who makes a picture of the run: see share_card.js

@@ -18,7 +18,6 @@ def test_a_card_says_how_a_word_was_chosen_and_closes_by_keyboard(parts, bare, g
     expect(page.locator("#token .card")).to_be_hidden()
     page.update("token", first)
     expect(page.locator("#token .tells")).to_contain_text("Chosen with")
-    expect(page.locator("#token .read tr.chosen")).to_have_count(1)
     expect(page.locator("#token .read tr")).to_have_count(len(first["read"]))
     expect(page.locator("#token .title")).to_be_focused()
     where = page.locator("#token .where").inner_text()
@@ -69,6 +68,29 @@ def opens_in_sight(page: Bare, answer: Generated, size: dict, where: float) -> N
     expect(page.locator("#text .text")).to_be_focused()
     assert page.page.evaluate("scrollY") == before[0]
     expect(page.locator("#token .card")).to_be_hidden()
+
+
+READ = [["house", 0.7, 1, 4], ["tree", 0.2, 0, 5]]
+
+
+def test_a_word_that_was_chosen_by_keyboard_leaves_the_focus_on_the_text(parts, bare, generated):
+    strip = parts.part("strip", value=generated.strips[-1])
+    page = bare({"text": strip, "token": parts.part("token")}, bench="generate")
+    page.update("token", {**generated.card(**generated.tokens[1]), "read": READ, "noise": 71})
+    expect(page.locator("#token caption")).to_have_text("At noise 71 %: what it could have become")
+    page.page.get_by_role("button", name="tree").focus()
+    page.page.keyboard.press("Enter")
+    assert page.value("token")["pin"] == {"id": 5}
+    page.frame("token", None)  # of the run that it begins
+    expect(page.locator("#token .card")).to_be_hidden()
+    expect(page.locator("#text .text")).to_be_focused()
+
+
+def test_a_word_that_was_never_in_doubt_has_the_field_for_another_one_alone(parts, bare, generated):
+    page = bare({"token": parts.part("token")}, bench="generate")
+    page.update("token", {**generated.card(**generated.tokens[1]), "read": [], "noise": None})
+    expect(page.locator("#token .read")).to_be_hidden()
+    expect(page.page.get_by_label("Another word")).to_be_visible()
 
 
 def test_an_answer_that_comes_after_a_newer_one_is_dropped(parts, bare, generated):

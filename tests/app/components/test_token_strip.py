@@ -150,3 +150,36 @@ def test_words_can_be_read_on_every_confidence(strip, dark):
     assert len(ratios) == 42
     poor = [found for found in ratios if found[2] < {"answer": 7, "live": 4.5}[found[0]]]
     assert poor == []
+
+
+@pytest.fixture
+def steered(strip, generated):
+    """The page of a text that was steered and is over, in a place where a part of it has room alone."""
+    value = generated.strips[-1]
+    page = strip()
+    page.page.add_style_tag(content="#text .page { height: 100px; overflow-y: auto; }")
+    page.update("text", {**value, "run": "steered", "prompt": "A cat. " * 300 + "hat", "pinned": 3, "before": 2})
+    expect(page.locator("#text mark")).to_have_text("hat")
+    return page
+
+
+def test_the_changed_word_of_a_steered_text_is_in_sight_when_its_run_is_over(steered):
+    word, sheet = (steered.locator(f"#text {name}").bounding_box() for name in ("mark", ".page"))
+    assert sheet["y"] <= word["y"] and word["y"] + word["height"] <= sheet["y"] + sheet["height"]
+
+
+def test_the_text_before_it_was_steered_is_asked_for_by_a_button_and_by_the_keys_of_undo(steered, generated):
+    steered.page.get_by_role("button", name="Back to the text before").click()
+    assert steered.triggered("text", "undo") == [{"row": 2}]
+    expect(steered.locator("#text .text")).to_be_focused()
+    steered.page.keyboard.press("Control+z")
+    assert steered.triggered("text", "undo") == [{"row": 2}] * 2
+    steered.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<textarea>typed</textarea>')")
+    steered.locator("textarea").focus()
+    steered.page.keyboard.press("Control+z")  # the field's own
+    assert len(steered.triggered("text", "undo")) == 2
+    steered.update("text", generated.strips[-1])
+    expect(steered.locator("#text .before")).to_be_hidden()
+    steered.locator("#text .text").focus()
+    steered.page.keyboard.press("Control+z")
+    assert len(steered.triggered("text", "undo")) == 2

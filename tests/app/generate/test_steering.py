@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.components.text_rows import CHANGED
-from app.generate.handlers import GenerateHandlers
+from app.generate.handlers import GenerateHandlers, steered_marks
 from app.generate.inspection import answer_tokens
 from app.generate.steering import write_on
 from app.shared.trace_store import TraceStore
@@ -81,6 +81,25 @@ def test_the_text_before_and_the_new_one_are_opened_by_their_rows(handlers, bund
     again = handlers.read(VISITOR, 1, opened.kept)
     assert again.kept["run"] == last["kept"]["run"]
     assert handlers.read(VISITOR, 2, opened.kept).progress["state"] == "error"
+
+
+def test_undo_goes_back_text_by_text_and_marks_each_as_it_was(handlers, bundled, first):
+    second = steered(handlers, first, whole_tokens(bundled, first)[4], {"text": "hat"})
+    trace = handlers.kept(VISITOR, second["kept"]).trace
+    again = {**second, "trace": trace, "ids": trace.answer(0)}
+    third = steered(handlers, again, whole_tokens(bundled, again)[1], {"text": "coat"}, Viewer(VISITOR, "third"))
+    assert (second["strip"]["before"], third["strip"]["before"]) == (0, 1)
+    back = handlers.read(VISITOR, third["strip"]["before"], third["kept"])
+    assert back.kept["run"] == second["kept"]["run"]
+    assert (back.strip["pinned"], back.strip["before"]) == (3, 0)
+    start = handlers.read(VISITOR, back.strip["before"], back.kept)
+    assert start.kept["run"] == first["kept"]["run"]
+    assert "pinned" not in start.strip and "before" not in start.strip
+
+
+@pytest.mark.parametrize("kept", [None, 3, {"before": 2, "rows": 1}, {"before": {}, "rows": [3]}, {"pinned": "x"}])
+def test_marks_that_a_browser_made_up_are_left_out(kept):
+    assert steered_marks(kept) == {}
 
 
 def test_every_text_on_the_way_stays_below(handlers, bundled, first):
