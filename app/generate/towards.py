@@ -15,6 +15,7 @@ from ..shared.operation_controls import number, percent, share
 from ..shared.settings_panel import SettingSlider
 
 STRONGEST = 2.0  # either way on this page; stronger ones break the words
+PULL_INFO = "How strongly. Below 0 that text is a negative prompt: the answer is driven away from what it is about."
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 
 
@@ -35,7 +36,8 @@ def build() -> Towards:
     """Lays the controls out where they are made."""
     text = gr.Textbox(
         label="Towards another text",
-        info="The answer is drawn towards what this is about. For example: There was a dog. The dog was big.",
+        info="The answer is drawn towards what this is about, or away from it with a pull below 0. For example: There "
+        "was a dog. The dog was big.",
         lines=2,
         max_lines=5,
         elem_classes="setting set-towards ask",
@@ -44,9 +46,7 @@ def build() -> Towards:
     low, high, step = 0, 100, 1
     return Towards(
         text,
-        _slider(
-            -STRONGEST, STRONGEST, 0.1, 1.0, "Pull", "How strongly; below 0 the answer is driven away from that text."
-        ),
+        _slider(-STRONGEST, STRONGEST, 0.1, 1.0, "Pull", PULL_INFO),
         _slider(low, high, step, high, "Pull from noise (%)", "It acts once the noise has fallen to this."),
         _slider(low, high, step, low, "Pull to noise (%)", "And until here."),
     )
