@@ -1,4 +1,4 @@
-/* global PALETTE, TextList, TextPicture, colour, groups, saveAs, sayQuoting, short */
+/* global PALETTE, TextList, TextPicture, clusterName, colour, groups, saveAs, sayQuoting, short */
 // A list of texts and the map of them: what is searched, selected and compared in the one shows in the other. Distances
 // are true ones, not the map's.
 
@@ -31,12 +31,12 @@ const draw = () => picture.draw();
 
 // The clusters, in words: their colours, and a way to select a whole one.
 function legend() {
-  at('legend').replaceChildren(...data.names.map((words, k) => {
+  at('legend').replaceChildren(...data.names.map((_, k) => {
     const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
     const button = Object.assign(document.createElement('button'), {type: 'button', className: 'cluster', title: 'Select these texts'});
     const dot = button.appendChild(Object.assign(document.createElement('span'), {className: 'dot'}));
     dot.style.background = PALETTE[k % PALETTE.length];
-    button.append((words.join(', ') || 'no word in common') + ' · ' + mine.length);
+    button.append(clusterName(data, k) + ' · ' + mine.length);
     button.addEventListener('click', () => select(mine));
     return button;
   }));
@@ -78,7 +78,8 @@ function everything() {
 
 // What is listed when nothing is asked for.
 function overview() {
-  say(at('note'), props.value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') + ', named by the words that set each apart.');
+  say(at('note'), props.value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') +
+    (data.names.some(words => words.length) ? ', named by the words that set each apart.' : '.'));
   everything();
 }
 

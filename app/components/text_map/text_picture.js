@@ -8,6 +8,11 @@ const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9
 
 function plain(text) { return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;'); }
 function short(text, most) { return text.length > most ? text.slice(0, most - 1).trimEnd() + '…' : text; }
+
+// What a cluster is called: by its words; where no cluster has any, as those of vectors without texts, by its number.
+function clusterName(data, k) {
+  return data.names[k].join(', ') || (data.names.some(words => words.length) ? 'no word in common' : 'cluster ' + (k + 1));
+}
 function groups(data) { return [...new Set(data.sets)].sort(); }
 
 // The colour of a text, by its cluster, its set or its length. Plotly's WebGL reads no color-mix.
@@ -24,7 +29,7 @@ class TextPicture {
   // centre, asked, waypoints} as in text_map.js; data is null while there are no texts. clicked(i), chosen(indices): of
   // texts on the map.
   constructor(div, scene, clicked, chosen) {
-    Object.assign(this, {div, scene, clicked, chosen, Plotly: null, listening: false});
+    Object.assign(this, {div, scene, clicked, chosen, Plotly: null, listening: false, drawings: 0, adds: false});
   }
 
   colours() {
@@ -49,10 +54,13 @@ class TextPicture {
     const some = selected.size || marked.size || centre !== null;
     const sizes = data.texts.map((_, i) => large(i) ? 14 : rings(i) ? 9 : 6);
     const axis = {showticklabels: false, zeroline: false, showgrid: false};
-    await this.Plotly.react(this.div, [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text',
+    // What is selected is drawn by our own opacity, for a list selects too: were Plotly to keep the lasso's selection, it
+    // would fade the rest a second time, until nothing could be seen of it. A new revision makes it forget.
+    this.drawings += 1;
+    await this.Plotly.react(this.div, [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text', selectedpoints: null,
       marker: {size: sizes, color: data.texts.map((_, i) => colour(data, scene.by, i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.92 : DIM),
         line: {width: data.texts.map((_, i) => large(i) ? 2.5 : rings(i) ? 1.5 : 0), color: c.ink}}}, ...this.road(scene, c), ...this.query(scene, c)],
-      {uirevision: chart + data.id, dragmode: scene.mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
+      {uirevision: chart + data.id, selectionrevision: this.drawings, selections: [], dragmode: scene.mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
         paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
         xaxis: axis, yaxis: chart === 'pca' ? {...axis, scaleanchor: 'x'} : axis, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
       {responsive: true, displaylogo: false, displayModeBar: false, doubleClick: 'reset'});
@@ -65,7 +73,11 @@ class TextPicture {
     const texts = points => points.filter(p => p.curveNumber === 0).map(p => p.pointNumber);
     this.div.on('plotly_click', event => texts(event.points).slice(0, 1).forEach(this.clicked));
     this.div.on('plotly_relayout', change => { if (Object.keys(change).some(name => /^([xy]axis|autosize)/.test(name))) this.relabel(); });
-    this.div.on('plotly_selected', event => { if (event) this.chosen(texts(event.points)); });
+    this.div.addEventListener('mousedown', event => { this.adds = event.shiftKey; }, true);
+    this.div.on('plotly_selected', event => {
+      if (!event?.range && !event?.lassoPoints) return;  // no drag: that Plotly has forgotten its selection
+      this.chosen([...new Set([...this.adds ? this.scene().selected : [], ...texts(event.points)])]);
+    });
   }
 
   // What a drag on the map does.
@@ -113,15 +125,15 @@ class TextPicture {
     return place;
   }
 
-  // The names of the clusters in their middle, the largest first; one that would cover another is below the map alone.
+  // The names of the clusters in their middle, the largest first; one that would cover another, or that no word tells from others, is below the map alone.
   names({data, by, marked, centre}, place, x, y) {
     if (by !== 'cluster' || marked.size || centre !== null) return [];
     const median = values => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
     return data.names.flatMap((words, k) => {
-      if (!words.length) return [];
+      if (!words.length && data.names.some(other => other.length)) return [];
       const mine = data.cluster.flatMap((which, i) => which === k ? [i] : []);
       const spots = [[0, mine.length < FEW ? -18 : 0]];  // it would hide all there is of a small cluster
-      return place(median(mine.map(i => x[i])), median(mine.map(i => y[i])), words.join(', '), {size: 13, gap: 0, spots}) ?? [];
+      return place(median(mine.map(i => x[i])), median(mine.map(i => y[i])), clusterName(data, k), {size: 13, gap: 0, spots}) ?? [];
     });
   }
 

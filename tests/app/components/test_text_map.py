@@ -223,6 +223,14 @@ def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
     count = int(page.locator("#texts .count").inner_text().split()[0])
     assert 0 < count < COUNT
     ringed(page, count)
+    # the rest is faded once, by its own opacity: Plotly's selection would fade it again, to nothing
+    trace = page.page.evaluate(
+        "(({marker, selectedpoints}) => ({opacity: marker.opacity, selectedpoints: selectedpoints ?? null}))"
+        "(document.querySelector('#texts .plot')._fullData[0])"
+    )
+    assert trace["opacity"].count(0.92) == count and set(trace["opacity"]) == {0.92, 0.22}
+    assert trace["selectedpoints"] is None
+    assert not page.page.evaluate("document.querySelector('#texts .plot').layout.selections?.length")
     text = text_of(page, 0)
     page.page.get_by_role("button", name="To Edit").click()
     assert page.triggered("texts", "edit") == [{"text": text}]
