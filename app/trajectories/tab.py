@@ -51,8 +51,10 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
 RESUME, BRANCH, AT_END = "Resume from here", "Branch from here", "Choose an earlier step first"
 LOADING = "A recorded run is on its way. Or press Run for one of your own."
 WHAT_IT_SHOWS = (
-    "Every place of a text starts as noise and flows to a latent that the decoder reads as a word; a path is pale and "
-    "its word blurred until the word has settled. The grey dots are latents of known words. The map flattens "
+    "Every place of a text starts as noise and flows to a latent that the decoder reads as a word: the path of a "
+    "single run goes from grey noise through blue to the amber of a word, and its dot has an amber edge once the "
+    "word has settled. Runs that are compared have a colour each, pale until a word has settled. The grey dots are "
+    "latents of known words. The map flattens "
     "{channels} dimensions to two or three: what lies together on it may still be far apart."
 )
 

@@ -20,7 +20,7 @@ class FlowMap(PlotlyHTML):
     FILE = "flow_map"
     SCRIPTS = (
         "plotly_library.js", "picture_file.js", "quoted_words.js",
-        "roll.js", "flow_map/flow_data.js", "flow_map/flow_picture.js", "flow_map/flow_map.js",
+        "roll.js", "label_room.js", "flow_map/flow_data.js", "flow_map/flow_picture.js", "flow_map/flow_map.js",
     )  # fmt: skip
 
     def __init__(self, name: str, cloud: str, message: str, start_label: str, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-/* global FlowData, FlowPicture, Roll, decimals, percent, plotlyLibrary, saveAs, sayQuoting */
+/* global BANDS, FlowData, FlowPicture, Roll, decimals, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -17,12 +17,21 @@ let wanted = null;     // what is drawn next, if something is being drawn
 let follow = true;     // stay at the end of a run that grows
 let picked = false;     // has the visitor chosen what the paths are of?
 
+// The colours of a path from noise to word, as on Generate. Plotly reads no color-mix.
+const times = {};
+function timeColours(dark) {
+  return times[dark] ??= Array.from({length: BANDS}, (_, band) => {
+    const share = 2 * (band + 0.5) / BANDS, [from, to] = share < 1 ? ['noise', 'flow'] : ['flow', 'word'];
+    return plainColour('color-mix(in srgb, var(--path-' + to + ') ' + 100 * (share % 1) + '%, var(--path-' + from + '))', root);
+  });
+}
+
 function colours() {
   const style = getComputedStyle(root);
   const c = name => style.getPropertyValue('--' + name).trim();
   const dark = Boolean(root.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
-    trail: dark ? '#8d909b' : '#85868e', cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
+    time: timeColours(dark), cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
     runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
 }
 
@@ -79,6 +88,7 @@ function reading() {
     run.blocks.forEach((_, b) => writeBlock(line, run, b));
     return line.node;
   });
+  root.classList.toggle('compared', lines.length > 1);
   for (const id of written.keys()) if (!data.runs.has(id)) written.delete(id);
   if (lines.length !== at('reads').children.length || lines.some((node, i) => node !== at('reads').children[i])) at('reads').replaceChildren(...lines);
 }
@@ -333,7 +343,7 @@ function drawCloud(text) {
 async function start() {
   try {
     const Plotly = await plotlyLibrary();
-    picture = new FlowPicture(Plotly, at('map'), data, colours, opened);
+    picture = new FlowPicture(Plotly, at('map'), data, colours, opened, () => draw());
     take();
     looks();
     askForFirst();

@@ -1,4 +1,4 @@
-/* global label, unpack */
+/* global LabelRoom, label, unpack */
 // The picture of a flow map: the reference cloud and the paths of runs, drawn by Plotly. Knows nothing of the page.
 
 // Plotly reads labels as a little HTML, but for those in a 3D scene: what comes from the model is made plain text.
@@ -17,11 +17,15 @@ function hasWebGL() {
 }
 
 const WIDEST = 2;      // times that a map is drawn wider than to scale
+const BANDS = 4;       // colours of a path from noise to word: a line of Plotly's has one, so a path is this many lines
+const MARGIN = 6;      // px around a map, where a label may still stand
+const [WORD, CHOSEN, SIGN] = [14, 15, 12];  // px of labels
 
 class FlowPicture {
-  // div: where to draw. colours(): the colours of the page now. picked(detail): a point was clicked.
-  constructor(Plotly, div, data, colours, picked) {
-    Object.assign(this, {Plotly, div, data, colours, picked, cloud: null, drawn: '', stretch: 1});
+  // div: where to draw. colours(): the colours of the page now. picked(detail): a point was clicked. zoomed(): the
+  // map is to be drawn again, for other labels have room now.
+  constructor(Plotly, div, data, colours, picked, zoomed = () => {}) {
+    Object.assign(this, {Plotly, div, data, colours, picked, zoomed, cloud: null, drawn: '', stretch: 1});
     this.webgl = hasWebGL();
   }
 
@@ -63,9 +67,20 @@ class FlowPicture {
     return place === null ? state.words.join('').trim() : label(state.words[place]);
   }
 
+  // Noise of a place, or of a block, in per cent.
+  level(run, block, index, place) {
+    const state = run.blocks[block].states[index];
+    return place === null ? this.data.noise(run, block, state) : state.noise[place];
+  }
+
+  // Several runs have a colour each; a single one shows its time, from noise to word.
+  get compared() { return this.data.runs.size > 1; }
+
+  band(level) { return Math.min(BANDS - 1, Math.max(0, Math.floor(BANDS * (1 - level / 100)))); }
+
   hoverText(run, block, index, place) {
     const state = run.blocks[block].states[index];
-    const level = place === null ? this.data.noise(run, block, state) : state.noise[place];
+    const level = this.level(run, block, index, place);
     const noise = 'noise ' + decimals(level) + ' %, t = ' + Math.round(10 * level);
     const who = this.data.runs.size > 1 ? run.label + ', ' : '';
     const spot = who + 'block ' + (block + 1) + (place === null ? '' : ', place ' + (place + 1));
@@ -73,12 +88,20 @@ class FlowPicture {
     return '<b>' + plain(this.words(run, block, index, place).slice(0, 60)) + '</b>' + sure + '<br>' + noise + '<br>' + plain(spot);
   }
 
-  // Everything of a frame, as arrays for Plotly: for every run its unsettled trail, its settled trail and its heads.
-  arrays(frame, view) {
-    const room = this.room(view), c = this.colours();
-    return this.data.list.map(run => {
+  // What moves from frame to frame. Labels get room in this order: the chosen path, words in flight, signposts.
+  scene(frame, view, fresh = false) {
+    const room = this.room(view, fresh), chosen = this.chosen(view, room);
+    return {chosen, runs: this.arrays(frame, view, room), signs: this.signposts(view, room)};
+  }
+
+  // Everything of a frame, as arrays for Plotly: for every run its trails and its heads. The trails of one run are its
+  // bands of time, those of several are what has not settled and what has.
+  arrays(frame, view, room = this.room(view)) {
+    const c = this.colours();
+    const runs = this.data.list.map(run => {
       const ink = c.runs[run.index % c.runs.length];
-      const pale = this.empty(), dark = this.empty(), heads = {...this.empty(), text: [], colour: [], size: [], edge: []};
+      const trails = Array.from({length: this.compared ? 2 : BANDS}, () => this.empty());
+      const heads = {...this.empty(), words: [], text: [], position: [], colour: [], size: [], edge: []};
       for (const [b, place] of this.paths(run, view)) {
         const index = this.data.stateIndex(run, b, frame);
         if (index < 0) continue;
@@ -87,29 +110,59 @@ class FlowPicture {
         const settled = block.settled === null ? Infinity
           : place === null ? Math.max(...block.settled) : block.settled[place];
         if (moving || view.trails) {
-          this.trail(pale, run, b, place, 0, Math.min(index, settled), view);
-          this.trail(dark, run, b, place, settled, index, view);
+          this.trail(trails, run, b, place, index, view, until => !this.compared ? this.band(this.level(run, b, until, place)) : until > settled ? 1 : 0);
         }
         const state = block.states[index];
         const sure = !state.sure ? 0.5 : place === null ? state.sure.reduce((s, p) => s + p, 0) / state.sure.length : state.sure[place];
         this.push(heads, run, b, index, place, view);
-        heads.text.push(moving && view.words && room(heads) ? plain(this.words(run, b, index, place).slice(0, 24), view) : '');
+        heads.words.push(moving && view.words ? this.words(run, b, index, place).slice(0, 24) : '');
         heads.colour.push(sure);
         heads.size.push((moving ? 9 : 6) / (view.dims - 1));
-        heads.edge.push(index >= settled ? ink : c.pale);
+        heads.edge.push(!this.compared ? c.time[index >= settled ? BANDS - 1 : this.band(this.level(run, b, index, place))] : index >= settled ? ink : c.pale);
       }
-      return {pale, dark, heads};
+      return {trails, heads};
+    });
+    for (const {heads} of runs) room.keepDots(heads);
+    for (const {heads} of runs) this.nameHeads(heads, room, view);
+    return runs;
+  }
+
+  nameHeads(heads, room, view) {
+    heads.words.forEach((word, i) => {
+      const position = room.at({x: [heads.x[i]], y: [heads.y[i]]}, word, WORD, heads.size[i] / 2);
+      heads.text.push(position ? plain(word, view) : '');
+      heads.position.push(position || 'top center');
     });
   }
 
-  // Is there room for the word of the head that came last? One word a cell: more could not be read.
-  room(view) {
-    const taken = new Set(), {low, high} = this.box ?? this.extent(view);
-    return ({x, y}) => {
-      const at = (values, axis, cells) => Math.floor(cells * (values.at(-1) - low[axis]) / (high[axis] - low[axis] || 1));
-      const cell = at(x, 0, 14) + ' ' + at(y, 1, 26);
-      return !taken.has(cell) && Boolean(taken.add(cell));
+  // Room for labels: room.at(points, text, size, radius) is where the label of the point that came last stands beside its
+  // dot, as Plotly calls it, or '' where it would cover another or leave the map; room.keepDots(heads) keeps labels that
+  // come later off these dots. fresh: this view is not drawn yet, so that its scale is a guess.
+  room(view, fresh = false) {
+    const {x, y, width, height} = this.scale(view, fresh), room = new LabelRoom(this.colours().font, width + 2 * MARGIN, height + 2 * MARGIN);
+    if (!this.compared) room.keep({x: width + MARGIN - 70, y: height + MARGIN - 12, half: 76, high: 16});  // what the colours mean
+    room.at = (points, text, size, radius, names = ['top center', 'bottom center', 'middle right', 'middle left']) => {
+      if (!text) return '';
+      const {half, high} = room.measure(text, size), px = MARGIN + x(points.x.at(-1)), py = MARGIN + y(points.y.at(-1)), away = radius / 0.8 + 1;
+      const spots = {'top center': [0, -away - 0.6 * size], 'bottom center': [0, away + 0.5 * size], 'middle right': [away + half, 0],
+        'middle left': [-away - half, 0], 'middle center': [0, 0]};
+      // a scene turns, so that its labels cannot be moved out of each other's way
+      const usable = view.dims === 3 ? names.slice(0, 1) : names;
+      return usable[room.take(usable.map(name => ({x: px + spots[name][0], y: py + spots[name][1], half, high})))] ?? '';
     };
+    room.keepDots = ({x: xs, y: ys, size}) => xs.forEach((value, i) => room.keep({x: MARGIN + x(value), y: MARGIN + y(ys[i]), half: size[i] / 2, high: size[i] / 2}));
+    return room;
+  }
+
+  // Where coordinates lie on the screen, in pixels of the map, and its size: as Plotly has drawn it, so after a zoom too.
+  scale(view, fresh) {
+    const axes = this.div?._fullLayout;
+    if (!fresh && view.dims === 2 && axes?.xaxis?.d2p) {
+      return {x: value => axes.xaxis.d2p(value), y: value => axes.yaxis.d2p(value), width: axes.xaxis._length, height: axes.yaxis._length};
+    }
+    const {low, high} = this.box ?? this.extent(view), width = this.div?.clientWidth || 700, height = this.div?.clientHeight || 400;
+    const share = (value, axis) => (value - low[axis]) / (high[axis] - low[axis] || 1);
+    return {x: value => width * (0.05 + 0.9 * share(value, 0)), y: value => height * (0.95 - 0.9 * share(value, 1)), width, height};
   }
 
   // A point with its hover text: both are made once for every state and view.
@@ -131,31 +184,46 @@ class FlowPicture {
     to.data.push(data);
   }
 
-  trail(to, run, block, place, from, until, view) {
-    if (from >= until) return;
-    for (let index = from; index <= until; index += 1) this.push(to, run, block, index, place, view);
-    for (const key of ['x', 'y', 'z']) to[key].push(null);
-    to.hover.push(''); to.data.push(null);
+  // A path until a state, cut into the trails of its steps: which(state) says to which the step belongs that ends there.
+  trail(trails, run, block, place, until, view, which) {
+    let to = null;
+    const cut = () => {
+      for (const key of ['x', 'y', 'z']) to?.[key].push(null);
+      to?.hover.push(''); to?.data.push(null);
+    };
+    for (let index = 1; index <= until; index += 1) {
+      const next = trails[which(index)];
+      if (next !== to) {
+        cut();
+        to = next;
+        this.push(to, run, block, index - 1, place, view);
+      }
+      this.push(to, run, block, index, place, view);
+    }
+    cut();
   }
 
   runColour(run) { return this.colours().runs[run.index % this.colours().runs.length]; }
 
   // The path that is picked out: thick, with a word wherever it changes and has room.
-  chosen(view) {
-    const out = {...this.empty(), text: []};
+  chosen(view, room = this.room(view)) {
+    const out = {...this.empty(), text: [], position: []};
     const run = view.chosen && this.data.runs.get(view.chosen.run);
     const states = run?.blocks[view.chosen.block]?.states;
     if (!states) return out;
-    const room = this.room(view), words = states.map((_, index) => this.words(run, view.chosen.block, index, view.chosen.place));
+    const words = states.map((_, index) => this.words(run, view.chosen.block, index, view.chosen.place));
     for (let index = states.length - 1; index >= 0; index -= 1) { // from its end, whose word is to stand there
       this.push(out, run, view.chosen.block, index, view.chosen.place, view);
-      out.text.push(words[index] !== words[index - 1] && room(out) ? plain(words[index].slice(0, 24), view) : '');
+      const word = words[index] === words[index - 1] ? '' : words[index].slice(0, 24);
+      const position = room.at(out, word, CHOSEN, (view.dims === 2 ? 7 : 4) / 2, ['bottom center', 'top center', 'middle right', 'middle left']);
+      out.text.push(position ? plain(word, view) : '');
+      out.position.push(position || 'bottom center');
     }
     return out;
   }
 
   // A few words of the cloud, spread out, so that the map can be read before anything is pointed at.
-  signposts(view) {
+  signposts(view, room = this.room(view)) {
     const taken = new Set(), out = {x: [], y: [], z: [], text: [], textposition: []};
     const {low, high} = this.extent(view);
     const cells = view.dims === 2 ? 7 : 3;
@@ -165,10 +233,11 @@ class FlowPicture {
       const p = this.point(this.cloud.at, i, view);
       const cell = p.map((v, axis) => Math.floor(cells * (v - low[axis]) / (high[axis] - low[axis] || 1))).join();
       if (taken.has(cell) || taken.has(text)) return;
-      taken.add(cell).add(text);
-      out.x.push(p[0]); out.y.push(p[1]); out.z.push(p[2] ?? 0); out.text.push(plain(text));
+      taken.add(cell).add(text);  // with room or without, so that no other word comes in its place while heads go by
       const share = (p[0] - low[0]) / (high[0] - low[0] || 1);  // at an edge a word stands on the side where there is room
-      out.textposition.push(share > 0.85 ? 'middle left' : share < 0.15 ? 'middle right' : 'middle center');
+      const position = room.at({x: [p[0]], y: [p[1]]}, text, SIGN, 0, [share > 0.85 ? 'middle left' : share < 0.15 ? 'middle right' : 'middle center']);
+      if (!position) return;
+      out.x.push(p[0]); out.y.push(p[1]); out.z.push(p[2] ?? 0); out.text.push(plain(text)); out.textposition.push(position);
     });
     return out;
   }
@@ -187,32 +256,30 @@ class FlowPicture {
 
   traces(frame, view) {
     const c = this.colours(), flat = view.dims === 2, type = flat ? 'scatter' : 'scatter3d';
-    const mono = {family: c.font, size: 12, color: c.muted};
+    const small = {family: c.font, size: SIGN, color: c.muted}, {chosen: picked, runs, signs} = this.scene(frame, view, true);
     const dots = Array.from({length: view.dims}, () => []);
     this.cloud.words.forEach((_, i) => this.point(this.cloud.at, i, view).forEach((v, axis) => dots[axis].push(v)));
-    const signs = this.signposts(view);
     const traces = [
       {type, mode: 'markers', x: dots[0], y: dots[1], z: dots[2], name: 'words', // in SVG like the paths: WebGL draws above them
         hovertext: this.cloud.words.map(word => plain(label(word))), hoverinfo: 'text',
         marker: {size: flat ? 4 : 1.5, color: c.cloud, opacity: flat ? 1 : 0.5, line: {width: 0}}},
-      {type, mode: 'text', ...signs, textfont: mono, hoverinfo: 'skip', name: 'signposts'},
+      {type, mode: 'text', ...signs, textfont: small, hoverinfo: 'skip', name: 'signposts'},
     ];
-    this.arrays(frame, view).forEach(({pale, dark, heads}, i) => {
+    runs.forEach(({trails, heads}, i) => {
       const run = this.data.list[i];
       const line = (part, colour, width) => ({type, mode: 'lines', x: part.x, y: part.y, z: part.z, hovertext: part.hover,
         hoverinfo: 'text', customdata: part.data, line: {color: colour, width}, connectgaps: false, name: run.label});
-      traces.push(line(pale, this.data.runs.size > 1 ? this.runColour(run) + '77' : c.trail, flat ? 1.25 : 2));
-      traces.push(line(dark, this.runColour(run), flat ? 2 : 3));
+      if (this.compared) traces.push(line(trails[0], this.runColour(run) + '77', flat ? 1.25 : 2), line(trails[1], this.runColour(run), flat ? 2 : 3));
+      else traces.push(...trails.map((part, band) => line(part, c.time[band], flat ? 2 : 3)));
       traces.push({type, mode: 'markers+text', x: heads.x, y: heads.y, z: heads.z, text: heads.text, hovertext: heads.hover,
-        hoverinfo: 'text', customdata: heads.data, name: run.label, textposition: 'top center', cliponaxis: false,
-        textfont: {family: c.font, size: 14, color: c.ink},
+        hoverinfo: 'text', customdata: heads.data, name: run.label, textposition: heads.position, cliponaxis: false,
+        textfont: {family: c.font, size: WORD, color: c.ink},
         marker: {size: heads.size, color: heads.colour, cmin: 0, cmax: 1, colorscale: [[0, c.unsure], [1, c.sure]],
           line: {color: heads.edge, width: flat ? 1.5 : 2}}});
     });
-    const picked = this.chosen(view);
     traces.push({type, mode: 'lines+markers+text', x: picked.x, y: picked.y, z: picked.z, text: picked.text, hovertext: picked.hover,
-      hoverinfo: 'text', customdata: picked.data, name: 'chosen path', textposition: 'bottom center', cliponaxis: false,
-      textfont: {family: c.font, size: 15, color: c.accent}, line: {color: c.accent, width: flat ? 3 : 6},
+      hoverinfo: 'text', customdata: picked.data, name: 'chosen path', textposition: picked.position, cliponaxis: false,
+      textfont: {family: c.font, size: CHOSEN, color: c.accent}, line: {color: c.accent, width: flat ? 3 : 6},
       marker: {size: flat ? 7 : 4, color: c.accent}});
     return traces.map(trace => flat ? (({z, ...rest}) => rest)(trace) : (({cliponaxis, ...rest}) => rest)(trace));
   }
@@ -224,7 +291,7 @@ class FlowPicture {
     const axis = i => ({range: [low[i] - 0.06 * (high[i] - low[i]), high[i] + 0.06 * (high[i] - low[i])], showticklabels: false,
       zeroline: false, showgrid: false, ticks: '', title: {text: title(i), font: {size: 12, color: c.muted}}, color: c.muted});
     const base = {uirevision: name, showlegend: false, hovermode: 'closest', paper_bgcolor: c.sheet, plot_bgcolor: c.sheet,
-      font: {family: c.font, color: c.ink}, margin: {t: 6, r: 6, b: title(0) ? 30 : 6, l: title(0) ? 26 : 6}, dragmode: view.dims === 2 ? 'pan' : 'orbit',
+      font: {family: c.font, color: c.ink}, margin: {t: MARGIN, r: MARGIN, b: title(0) ? 30 : MARGIN, l: title(0) ? 26 : MARGIN}, dragmode: view.dims === 2 ? 'pan' : 'orbit',
       hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}};
     if (view.dims === 2) return {...base, xaxis: axis(0), yaxis: view.chart === 'pca' ? {...axis(1), scaleanchor: 'x', scaleratio: 1 / this.stretch} : axis(1)};
     const lines = i => ({...axis(i), showgrid: true, gridcolor: c.line, backgroundcolor: c.sheet, showspikes: false});
@@ -246,8 +313,10 @@ class FlowPicture {
     this.stretch = this.stretched(this.box);
     const config = {responsive: true, displaylogo: false, scrollZoom: false, displayModeBar: false, doubleClick: 'reset'};
     await this.Plotly.react(this.div, this.traces(frame, view), this.layout(view), config);
+    if (view.dims === 2) await this.move(frame, view);  // labels are placed by the scale that Plotly has found
     if (this.listening) return;
     this.listening = true;
+    this.div.on('plotly_relayout', change => { if (Object.keys(change).some(name => /^[xy]axis/.test(name))) this.zoomed(); });
     this.div.on('plotly_click', event => {
       const data = event.points[0]?.customdata ?? this.under(event);
       if (data) this.picked({run: data[0], block: data[1], step: data[2], place: data[3]});
@@ -277,14 +346,17 @@ class FlowPicture {
   // Only the traces that move: in two dimensions Plotly leaves the cloud as it is, which restyle draws anew.
   async move(frame, view) {
     const update = [];
-    for (const {pale, dark, heads} of this.arrays(frame, view)) {
+    const {chosen: picked, runs, signs} = this.scene(frame, view);
+    for (const {trails, heads} of runs) {
       const marker = {color: heads.colour, size: heads.size, line: {color: heads.edge}};
-      update.push(this.moved(pale, view), this.moved(dark, view), {...this.moved(heads, view), text: heads.text, marker});
+      update.push(...trails.map(trail => this.moved(trail, view)), {...this.moved(heads, view), text: heads.text, textposition: heads.position, marker});
     }
-    const picked = this.chosen(view);
-    update.push({...this.moved(picked, view), text: picked.text});
+    update.push({...this.moved(picked, view), text: picked.text, textposition: picked.position});
     const traces = update.map((_, i) => i + 2); // after the cloud and its signposts
     if (view.dims === 2) {
+      const {x, y, text, textposition} = signs;
+      update.unshift({x: x.length ? x : [null], y: y.length ? y : [null], text, textposition});
+      traces.unshift(1);
       const still = {duration: 0};
       return this.Plotly.animate(this.div, {data: update, traces}, {mode: 'immediate', frame: {...still, redraw: false}, transition: still});
     }

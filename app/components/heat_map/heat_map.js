@@ -183,6 +183,7 @@ function drawn() {
   const parts = [];
   let y = 16;
   const write = (text, x, size, fill, anchor = 'start') => parts.push(node('text', {x, y, 'font-size': size, fill, 'text-anchor': anchor}, text));
+  for (const [text, x, anchor] of [['word', 12], ['from noise to word', LEFT], ['settled at noise', WIDTH - 12, 'end']]) write(text, x, 12, muted, anchor);
   for (const run of data.list) run.blocks.forEach((block, b) => {
     if (!block.states.length) return;
     y += 18;

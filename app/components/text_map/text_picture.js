@@ -1,9 +1,9 @@
-/* global plotlyLibrary */
+/* global LabelRoom, plotlyLibrary */
 // The picture of a text map: texts as points with labels, drawn by Plotly. Knows nothing of the list beside it.
 
 const FEW = 4;         // texts of a cluster that its name would cover
 const TOLD = 8;        // neighbours whose distance stands on the map
-const DIM = 0.22;      // what is not meant, while something is
+const DIM = 0.32;      // what is not meant, while something is
 const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#b3589a', '#a07800', '#3d93c9', '#7a4b00', '#5b5c65', '#c2185b', '#4f7d00', '#6a51a3', '#00857c'];
 
 function plain(text) { return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;'); }
@@ -105,23 +105,19 @@ class TextPicture {
   // place(x, y, text, options) is a label at a point, above, below or beside it, where it covers nothing that stands there
   // already and stays on the map: null where there is no such place, or the least bad one where it is needed.
   placing(c) {
-    const {xaxis, yaxis} = this.div._fullLayout, taken = [], pen = document.createElement('canvas').getContext('2d');
+    const {xaxis, yaxis} = this.div._fullLayout, room = new LabelRoom(c.font);
     const inside = (middle, half, length) => Math.min(Math.max(middle, half), Math.max(half, length - half));
-    const covered = box => taken.reduce((sum, other) => sum + Math.max(0, box.half + other.half - Math.abs(box.x - other.x)) * Math.max(0, box.high + other.high - Math.abs(box.y - other.y)), 0);
     const place = (x, y, text, {size, gap, needed = false, spots = null, colour: ink = c.ink, more = {}}) => {
-      pen.font = size + 'px ' + c.font;
-      const half = pen.measureText(text).width / 2 + 4, high = size * 0.65 + 3, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
+      const found = room.measure(text, size), half = found.half, high = found.high + 3, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
       const around = far => [[0, far + high], [0, -far - high], [half + far, 0], [-half - far, 0], [half, far + high], [-half, far + high], [half, -far - high], [-half, -far - high]];
       const boxes = (spots ?? (needed ? [gap, gap + 20, gap + 40] : [gap]).flatMap(around))
         .map(([dx, dy]) => ({x: inside(px + dx, half, xaxis._length), y: inside(py + dy, high, yaxis._length), half, high}));
-      const costs = boxes.map(covered), least = Math.min(...costs);
-      if (least > 0 && !needed) return null;
-      const box = boxes[costs.indexOf(least)];
-      taken.push(box);
+      const box = boxes[room.take(boxes, needed)];
+      if (!box) return null;
       return {x, y, text: plain(text), showarrow: false, xanchor: 'center', yanchor: 'middle', xshift: box.x - px, yshift: py - box.y,
         font: {family: c.font, size, color: ink}, bgcolor: c.sheet + 'd0', borderpad: 2, ...more};
     };
-    place.keep = (x, y, half, below = 0) => taken.push({x: xaxis.d2p(x), y: yaxis.d2p(y) + below, half, high: half});
+    place.keep = (x, y, half, below = 0) => room.keep({x: xaxis.d2p(x), y: yaxis.d2p(y) + below, half, high: half});
     return place;
   }
 

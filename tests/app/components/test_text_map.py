@@ -116,7 +116,7 @@ def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
     assert len(far) == 20
     ringed(page, 20)
     opacities = page.page.evaluate("document.querySelector('#texts .plot').data[0].marker.opacity")
-    assert sorted(set(opacities))[0] == min(opacities) == pytest.approx(0.22) and opacities.count(0.92) == 20
+    assert sorted(set(opacities))[0] == min(opacities) == pytest.approx(0.32) and opacities.count(0.92) == 20
 
 
 def test_the_query_is_a_point_of_its_own_until_all_texts_are_shown(map_of, texts):
@@ -228,7 +228,7 @@ def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
         "(({marker, selectedpoints}) => ({opacity: marker.opacity, selectedpoints: selectedpoints ?? null}))"
         "(document.querySelector('#texts .plot')._fullData[0])"
     )
-    assert trace["opacity"].count(0.92) == count and set(trace["opacity"]) == {0.92, 0.22}
+    assert trace["opacity"].count(0.92) == count and set(trace["opacity"]) == {0.92, 0.32}
     assert trace["selectedpoints"] is None
     assert not page.page.evaluate("document.querySelector('#texts .plot').layout.selections?.length")
     text = text_of(page, 0)
