@@ -248,9 +248,44 @@ def test_keys_alone_choose_a_path_open_it_and_step(flow):
     page.locator(".flow[data-frame='0']").wait_for()
 
 
-def test_two_runs_are_compared(flow, flows):
+# a box is as high as its letters, without the room above and below
+LABELS = """() => [...document.querySelectorAll('#flow .map .textpoint text')].filter(node => node.textContent)
+    .map(node => {
+        const {x, y, width, height} = node.getBoundingClientRect();
+        return {text: node.textContent, x, y: y + height * 0.2, width, height: height * 0.6}; })"""
+
+
+@SIZES
+def test_no_label_of_the_map_covers_another(flow, size):
+    page = flow(size)
+    for frame in (0, last_frame(page) // 2, last_frame(page)):
+        scrub(page, frame)
+        labels = page.page.evaluate(LABELS)
+        assert len(labels) > 8
+        for i, a in enumerate(labels):
+            for b in labels[:i]:
+                beside = a["x"] + a["width"] <= b["x"] + 1 or b["x"] + b["width"] <= a["x"] + 1
+                assert beside or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], (a, b)
+
+
+def test_the_colours_of_a_single_run_are_explained_and_compared_runs_have_their_own(flow, flows):
+    page = flow()
+    expect(page.locator("#flow .key")).to_be_visible()
+    colours = (
+        "document.querySelector('#flow .map').data.filter(each => each.mode === 'lines').map(each => each.line.color)"
+    )
+    time = page.page.evaluate(colours)
+    assert len(set(time)) == len(time) == 4
+    page = flow(runs=flows.recorded[:2])
+    expect(page.locator("#flow .key")).to_be_hidden()
+    assert not set(page.page.evaluate(colours)) & set(time)
+
+
+def test_two_runs_are_compared_side_by_side(flow, flows):
     page = flow(runs=flows.recorded[:2])
     assert page.locator("#flow .line").count() == 2
+    first, second = (page.locator("#flow .line").nth(i).bounding_box() for i in range(2))
+    assert first["y"] == second["y"] and first["x"] + first["width"] <= second["x"]
     expect(page.locator("#curves .summary")).to_have_text(re.compile("^" + 2 * "[^:]+: a path is [^:]+" + "$"))
     assert page.locator("#curves .summary").inner_text().count("times as long") == 2
     one = flows.shown(flows.recorded[1])
