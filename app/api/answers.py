@@ -138,6 +138,10 @@ class Answer:
         recipe = self.request.recipe
         return recipe.texts[index // recipe.variations] if self.request.echo else ""
 
+    def more(self, index: int) -> dict[str, Any]:
+        """What a finished answer has beside the fields of OpenAI's API."""
+        return {}
+
     def end_here(self) -> None:
         """Ends every text as it is: nothing is to be written."""
         for choice in self.choices:
@@ -231,7 +235,7 @@ class ResponseWriter:
         common = {"index": index, "finish_reason": choice.reason, "logprobs": self._logprobs(index, choice, 0)}
         if self.chat:
             return {**common, "message": {"role": "assistant", "content": choice.text, "refusal": None}}
-        return {**common, "text": self.answer.echo(index) + choice.text}
+        return {**common, "text": self.answer.echo(index) + choice.text, **self.answer.more(index)}
 
     def _logprobs(self, index: int, choice: Choice, start: int) -> dict[str, Any] | None:
         if self.answer.request.logprobs is None:
@@ -264,7 +268,9 @@ class ResponseWriter:
                 out.append(self._chunk(index, {"content": text} if self.chat else text, None, probabilities))
                 choice.sent = len(choice.text)
             if choice.reason is not None and choice.sent >= 0:
-                out.append(self._chunk(index, {} if self.chat else "", choice.reason, None))
+                end = self._chunk(index, {} if self.chat else "", choice.reason, None)
+                end["choices"][0] |= self.answer.more(index)
+                out.append(end)
                 choice.sent = -1
         return out
 

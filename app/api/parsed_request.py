@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coladlm import ColaDLM, SamplerSettings
-from coladlm.latent.fill import HOLE
+from coladlm.latent.fill import HOLE, has_holes, read_holes
 from coladlm.latent.fill import MAX_TOKENS as MOST_AFTER
 from coladlm.recipe import Recipe, RecipeError, describe
 from coladlm.settings import SettingsError
@@ -29,6 +29,7 @@ from .tokenizer_api import check_ids
 # with a suffix: tokens of an insertion where the request does not say how many, and the most; candidates
 LONGEST_INSERTION, MOST_INSERTED = 4, 16
 FEWEST_TRIES, MOST_TRIES = 8, 32
+LONGEST_HOLE = 2  # tokens of a hole in a prompt where the request does not say how many, as on the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +79,8 @@ class ParsedRequest:
     scored: the token ids of each prompt, where the log-probabilities of its own tokens are wanted. prompt_only: nothing
     is to be written after it.
     ignored: fields that the body has and that changed nothing.
-    insertions: how many of the recipe's candidates are answers, the best first, where a text before a suffix is wanted;
-    None where the prompt goes on.
+    insertions: how many of the recipe's candidates are answers, the best first, where holes are filled: that before a
+    suffix, or those in the prompt; None where the prompt goes on. holed: does the prompt itself have the holes.
     """
 
     recipe: Recipe
@@ -94,6 +95,7 @@ class ParsedRequest:
     scored: tuple[tuple[int, ...], ...] | None = None
     prompt_only: bool = False
     insertions: int | None = None
+    holed: bool = False
 
 
 class RequestParser:
@@ -107,10 +109,13 @@ class RequestParser:
         ignored, body = check_fields(CompletionBody, data), parse_body(CompletionBody, data)
         if body.suffix:
             return self._insertion(body, data, model, ignored)
+        scoring = body.echo and body.logprobs is not None  # scored as it stands, underscores and all
+        if not scoring and any(isinstance(prompt, str) and has_holes(prompt) for prompt in body.prompt):
+            return self._holed(body, data, model, ignored)
         if body.best_of is not None and body.best_of != body.n:
             found = describe(body.best_of)
             raise ApiError(f"best_of is {found}, expected the same as n: texts are not ranked here", "best_of")
-        scored = self._scored(body, model) if body.echo and body.logprobs is not None else None
+        scored = self._scored(body, model) if scoring else None
         only = scored is not None and body.max_tokens == 0
         texts, length = [_text_of(prompt, model) for prompt in body.prompt], 1 if only else body.max_tokens
         recipe, counts = self._recipe(body, data, model, texts, "prompt", "max_tokens", length)
@@ -136,18 +141,8 @@ class RequestParser:
                    ignored: tuple[str, ...]) -> ParsedRequest:  # fmt: skip
         """What a body with a suffix asks for: candidates of a text with one hole. Raises ApiError and PromptError."""
         streaming, suffix = _streaming(body), body.suffix or ""
-        if body.logprobs is not None:
-            raise ApiError("logprobs is given with a suffix, which this server does not support", "logprobs",
-                           "unsupported")  # fmt: skip
-        if streaming["stream_drafts"]:
-            raise ApiError("include_draft is given with a suffix, which this server does not support", "stream_options",
-                           "unsupported")  # fmt: skip
-        if len(body.prompt) > 1:
-            raise ApiError(f"prompt has {len(body.prompt)} texts, expected one together with a suffix", "prompt")
         longest = LONGEST_INSERTION if body.max_tokens is None else body.max_tokens
-        if not 1 <= longest <= MOST_INSERTED:
-            found = describe(longest)
-            raise ApiError(f"max_tokens is {found}, expected 1 to {MOST_INSERTED} with a suffix", "max_tokens")
+        _check_filling(body, streaming, longest, "a suffix")
         self.check_model(body.model, model)
         prompt = _text_of(body.prompt[0], model)
         for field, text in (("prompt", prompt), ("suffix", suffix)):
@@ -155,9 +150,7 @@ class RequestParser:
         tries = body.best_of
         if tries is None:  # a hole of one token in every second candidate, and each other length once
             tries = max(body.n, FEWEST_TRIES, 2 * longest - 2)
-        if not body.n <= tries <= MOST_TRIES:
-            found = describe(tries)
-            raise ApiError(f"best_of is {found}, expected {body.n} (n) to {MOST_TRIES} with a suffix", "best_of")
+        _check_tries(tries, body.n, "a suffix")
         text = f"{prompt}___{suffix}"
         if HOLE.split(text) != [prompt, suffix]:
             raise ApiError("prompt and suffix have a hole ___ in them or at their edges, expected none", "prompt")
@@ -171,6 +164,36 @@ class RequestParser:
         self._check_room(before + after, longest, model, "prompt", "max_tokens")
         return ParsedRequest(recipe, (before + after,), tuple(body.stop), echo=body.echo, ignored=ignored,
                              insertions=body.n, **streaming)  # fmt: skip
+
+    def _holed(self, body: CompletionBody, data: Mapping[str, Any], model: ColaDLM,
+               ignored: tuple[str, ...]) -> ParsedRequest:  # fmt: skip
+        """What a body with holes in its prompt asks for: candidates of the whole text. Raises ApiError, PromptError."""
+        streaming, holes = _streaming(body), "holes ___ in the prompt"
+        longest = LONGEST_HOLE if body.max_tokens is None else body.max_tokens
+        _check_filling(body, streaming, longest, holes)
+        if body.stop:
+            raise ApiError(f"stop is given with {holes}, which end where the prompt does; expected none", "stop")
+        self.check_model(body.model, model)
+        text = str(body.prompt[0])
+        self.limits.check_texts([text], body.n, "prompt")
+        tries = body.best_of or (body.n if body.n > 1 else FEWEST_TRIES)  # the number of candidates of the page
+        _check_tries(tries, body.n, holes)
+        settings = _settings(data, model, "max_tokens", longest)
+        self.limits.check_steps(settings.steps)
+        try:
+            pieces = read_holes(model, text).pieces
+        except RecipeError as error:
+            field = "prompt" if error.field.startswith("texts") else error.field
+            raise ApiError(f"{field} is {error.found}, expected {error.wanted}", "prompt") from error
+        given, room = sum(map(len, pieces)), longest * (len(pieces) - 1)
+        if given - len(pieces[0]) + room > MOST_AFTER:
+            raise ApiError(f"prompt has {given - len(pieces[0]):,} tokens after its first hole and up to {room} in its "
+                           f"holes, expected at most {MOST_AFTER} together", "prompt",
+                           "context_length_exceeded")  # fmt: skip
+        self._check_room(given, room, model, "prompt", "max_tokens")
+        recipe = Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint)
+        return ParsedRequest(recipe, (given,), echo=body.echo, ignored=ignored, insertions=body.n, holed=True,
+                             **streaming)  # fmt: skip
 
     def _scored(self, body: CompletionBody, model: ColaDLM) -> tuple[tuple[int, ...], ...]:
         """The token ids of prompts whose own log-probabilities are wanted. Raises ApiError."""
@@ -224,6 +247,27 @@ class RequestParser:
         if prompt + answer > model.max_tokens:
             raise ApiError(f"prompt and answer have {prompt:,} + {answer:,} tokens, expected at most "
                            f"{model.max_tokens:,} together", length_field, "context_length_exceeded")  # fmt: skip
+
+
+def _check_filling(body: CompletionBody, streaming: Mapping[str, Any], longest: int, holes: str) -> None:
+    """Raises ApiError for what does not go with holes. longest: tokens of one at most. holes: what has them."""
+    if body.logprobs is not None:
+        raise ApiError(f"logprobs is given with {holes}, which this server does not support", "logprobs",
+                       "unsupported")  # fmt: skip
+    if streaming["stream_drafts"]:
+        raise ApiError(f"include_draft is given with {holes}, which this server does not support", "stream_options",
+                       "unsupported")  # fmt: skip
+    if len(body.prompt) > 1:
+        raise ApiError(f"prompt has {len(body.prompt)} texts, expected one together with {holes}", "prompt")
+    if not 1 <= longest <= MOST_INSERTED:
+        found = describe(longest)
+        raise ApiError(f"max_tokens is {found}, expected 1 to {MOST_INSERTED} with {holes}", "max_tokens")
+
+
+def _check_tries(tries: int, n: int, holes: str) -> None:
+    """Raises ApiError for too few or too many candidates."""
+    if not n <= tries <= MOST_TRIES:
+        raise ApiError(f"best_of is {describe(tries)}, expected {n} (n) to {MOST_TRIES} with {holes}", "best_of")
 
 
 def _text_of(prompt: str | list[int], model: ColaDLM) -> str:

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {defined, mount} from './snippets.js';
 
-const {curlCommand} = defined(['components/share_link/commands.js'], ['curlCommand']);
+const {curlCommand, pythonScript} = defined(['components/share_link/commands.js'], ['curlCommand', 'pythonScript']);
 const API = {key: false, new_tokens: 100, steps: 32, texts: 2, variations: 3, prompt: 40};
 const BASE = 'https://example.org/explorer/';
 
@@ -30,6 +30,18 @@ test('what completions do not take as it is, is replayed', () => {
     {settings: {max_new_tokens: 101}},
   ];
   assert.deepEqual(others.map(takes), others.map(() => false));
+});
+
+test('holes are filled by completions, with as many tokens in each as the recipe says', () => {
+  const holed = more => curlCommand(recipe({operation: 'fill', texts: ['A ___.'], ...more}), BASE, API);
+  assert.match(holed({}), /"max_tokens": 2/);
+  assert.match(holed({options: {longest: 5}}), /"max_tokens": 5/);
+  assert.ok(!holed({options: {towards: 'x'}}).includes('/v1/completions'));
+});
+
+test('a script says what it needs, and ranks filled texts', () => {
+  assert.match(pythonScript(recipe()), /^# Runs where .* coladlm is installed/);
+  assert.match(pythonScript(recipe({operation: 'fill', texts: ['A ___.']})), /print\(rank, f"\(misfit \{found\.misfit:\.2f\}\)", found\.text\)/);
 });
 
 test('a text that no command line holds is refused in words', () => {

@@ -1,10 +1,16 @@
 // A recipe as something to run elsewhere: a script of Python, a command of a shell.
 
+const LONGEST_HOLE = 2;         // tokens, where a recipe that fills holes does not say
 const MOST_ARGUMENT = 120000;   // bytes of an argument; Linux takes 131,072
 
 // A script that runs the recipe. JSON's way to write a string is one of Python's.
 function pythonScript(recipe) {
+  const filled = JSON.parse(recipe).operation === 'fill';
+  const rows = filled
+    ? ['    for rank, found in enumerate(getattr(event, "candidates", ()), 1):', '        print(rank, f"(misfit {found.misfit:.2f})", found.text)']
+    : ['    texts = getattr(event, "texts", texts)  # so far'];
   return [
+    '# Runs where the Python package coladlm is installed.',
     'from coladlm import ColaDLM',
     'from coladlm.recipe import Recipe',
     'from coladlm.run import check_model, run',
@@ -14,10 +20,10 @@ function pythonScript(recipe) {
     ')',
     'model = ColaDLM.from_pretrained()  # the bundled model; or a folder, or a repository of the Hub',
     'print(check_model(model, recipe) or "The model of the recipe.")',
-    'texts = []',
+    ...filled ? [] : ['texts = []'],
     'for event in run(model, recipe):',
-    '    texts = getattr(event, "texts", texts)  # so far',
-    'print(*texts, sep="\\n\\n")',
+    ...rows,
+    ...filled ? [] : ['print(*texts, sep="\\n\\n")'],
     '',
   ].join('\n');
 }
@@ -40,17 +46,21 @@ function curlCommand(json, base, api) {
   return `run=$(${post(path, {data: [recipe]})} | cut -d '"' -f 4)\ncurl -sSN ${quoted(new URL(path + '/', base).href)}"$run"\n`;
 }
 
-// The body of /v1/completions that says the same. Every setting is in it: the server's own may be others.
+// The body of /v1/completions that says the same. Every setting is in it: the server's own may be others. Where a prompt
+// has holes, max_tokens is of one of them.
 function completion(recipe) {
-  const {max_new_tokens: length, ...settings} = recipe.settings;
+  const {max_new_tokens, ...settings} = recipe.settings;
+  const length = recipe.operation === 'fill' ? recipe.options.longest ?? LONGEST_HOLE : max_new_tokens;
   const prompt = recipe.texts.length === 1 ? recipe.texts[0] : recipe.texts;
   return {prompt, n: recipe.variations, max_tokens: length, ...settings};
 }
 
 // A token has at least one byte: what has few enough bytes has few enough tokens.
 function isCompletion(recipe, api) {
-  return recipe.operation === 'generate' && !Object.keys(recipe.options).length
-    && recipe.texts.length <= api.texts && recipe.variations <= api.variations && recipe.settings.max_new_tokens <= api.new_tokens
+  const {longest, ...options} = recipe.options;
+  const fits = recipe.operation === 'fill' ? (longest ?? LONGEST_HOLE) <= 16 : recipe.settings.max_new_tokens <= api.new_tokens;
+  return ['generate', 'fill'].includes(recipe.operation) && !Object.keys(options).length && fits
+    && recipe.texts.length <= api.texts && recipe.variations <= api.variations
     && recipe.settings.steps <= api.steps && recipe.texts.every(text => bytes(text) <= api.prompt);
 }
 

@@ -15,6 +15,7 @@ from playwright._impl._driver import compute_driver_executable
 from app.api.openai_api import ApiOptions
 from app.server import Options, Served
 from coladlm import SamplerSettings
+from coladlm.latent.fill import Filled
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Limits
@@ -76,6 +77,17 @@ def test_a_continuation_is_asked_of_completions(command_of, address, model, text
     answer = json.loads(answer_of(command))
     assert Recipe.from_dict(answer["recipe"]) == recipe
     assert [choice["text"] for choice in answer["choices"]] == texts_of(model, recipe)
+
+
+def test_holes_are_asked_of_completions(command_of, address, model):
+    recipe = Recipe("fill", ("The ___ ran to the ___.",), SETTINGS, 3, model=model.fingerprint)
+    command = command_of(recipe)
+    assert f"{address}/v1/completions" in command
+    choices = json.loads(answer_of(command))["choices"]
+    (filled,) = [event for event in run(model, recipe) if isinstance(event, Filled)]
+    assert [choice["text"] for choice in choices][: len(filled.candidates)] == [
+        found.text for found in filled.candidates
+    ]
 
 
 OTHERS = {

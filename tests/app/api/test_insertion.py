@@ -1,4 +1,4 @@
-"""/v1/completions with a suffix: what is written between prompt and suffix."""
+"""/v1/completions with a suffix or with holes in the prompt: what is written in between."""
 
 import json
 
@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 
 from app.api.openai_api import ApiOptions, OpenAIApi
 from app.api.parsed_request import RequestLimits
-from coladlm.latent.fill import Filled
+from coladlm import SamplerSettings
+from coladlm.latent.fill import Filled, read_holes
 from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Limits, Scheduler
@@ -89,4 +90,56 @@ WRONG = {
 @pytest.mark.parametrize("body, param", WRONG.values(), ids=WRONG)
 def test_what_does_not_go_with_a_suffix_gets_a_sentence(ask, body, param):
     answer = ask(**body)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == param
+
+
+HOLED = {"prompt": "The ___ ran to the ___.", "suffix": None}
+
+
+@pytest.mark.parametrize("n, more, tries", [(1, {}, 8), (4, {}, 4), (2, {"best_of": 6, "max_tokens": 3}, 6)])
+def test_holes_in_a_prompt_are_filled_as_the_recipe_fills_them(ask, bundled, n, more, tries):
+    answer = ask(**HOLED, n=n, **more).json()
+    settings = SamplerSettings.from_dict({"steps": 3, "seed": 5, "whole_sentences": False}, bundled.defaults)
+    recipe = Recipe("fill", (HOLED["prompt"],), settings, tries, {"longest": more.get("max_tokens", 2)})
+    (filled,) = [event for event in run(bundled, recipe) if isinstance(event, Filled)]
+    found, choices = filled.candidates[:n], answer["choices"]
+    assert len(choices) == n
+    assert [(choice["text"], choice["fills"]) for choice in choices[: len(found)]] \
+        == [(best.text, list(best.fills)) for best in found]  # fmt: skip
+    assert [choice["misfit"] for choice in choices[: len(found)]] == pytest.approx([best.misfit for best in found])
+    assert answer["usage"]["prompt_tokens"] == sum(map(len, read_holes(bundled, HOLED["prompt"]).pieces))
+
+
+def test_a_stream_of_filled_holes_has_the_same_texts(ask):
+    lines = ask(**HOLED, n=2, echo=True, stream=True).text.splitlines()
+    parts = [json.loads(line.removeprefix("data: "))["choices"][0] for line in lines if line.startswith("data: {")]
+    for index, choice in enumerate(ask(**HOLED, n=2).json()["choices"]):
+        own = [part for part in parts if part["index"] == index]
+        assert "".join(part["text"] for part in own) == choice["text"]
+        assert own[-1]["fills"] == choice["fills"] and own[-1]["finish_reason"] == "stop"
+
+
+def test_a_prompt_of_tokens_goes_on_and_a_scored_one_is_scored_as_it_stands(ask, bundled):
+    ids = bundled.tokenize(HOLED["prompt"])
+    assert ask(prompt=ids, suffix=None, max_tokens=4).json()["recipe"]["operation"] == "generate"
+    scored = ask(**HOLED, echo=True, logprobs=1, max_tokens=0).json()
+    assert scored["choices"][0]["text"] == HOLED["prompt"]
+
+
+WRONG_WITH_HOLES = {
+    "a suffix": ({"suffix": " ran."}, "prompt"),
+    "too long a hole": ({"max_tokens": 17}, "max_tokens"),
+    "too many holes": ({"prompt": "A ___." * 17}, "prompt"),
+    "a second prompt": ({"prompt": ["A ___.", "B"]}, "prompt"),
+    "fewer candidates than answers": ({"n": 3, "best_of": 2}, "best_of"),
+    "probabilities": ({"logprobs": 1}, "logprobs"),
+    "drafts": ({"stream": True, "stream_options": {"include_draft": True}}, "stream_options"),
+    "a stop": ({"stop": "."}, "stop"),
+    "too much after the first hole": ({"prompt": "A ___" + " and then" * 300}, "prompt"),
+}
+
+
+@pytest.mark.parametrize("body, param", WRONG_WITH_HOLES.values(), ids=WRONG_WITH_HOLES)
+def test_what_does_not_go_with_holes_gets_a_sentence(ask, body, param):
+    answer = ask(**{**HOLED, **body})
     assert answer.status_code == 400 and answer.json()["error"]["param"] == param
