@@ -66,10 +66,10 @@ def build(
             }  # fmt: skip
         start, stop = run_and_stop("Run the sweep")
         ProgressLine(part="progress", elem_classes="fold-progress")
+        saver = Saver("Save", FILES, elem_id="sweep-save")
         grid = TextGrid(part="grid", elem_id="grid")
         IntervalCurve(part="curve", elem_id="sweep-curve")
         kept = RunResult(part="kept")
-        saver = Saver("Save", FILES, elem_id="sweep-save")
 
     def on_use(event: gr.EventData) -> list[Any]:
         return [event.prompt, 1, *values_of(SamplerSettings.from_dict(event.settings))]

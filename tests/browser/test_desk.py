@@ -52,8 +52,12 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     page.get_by_role("button", name="A sweep").click()
     expect(baseline).to_be_hidden()
     baseline.dispatch_event("click")  # a run that nobody sees
+    page.get_by_label("Values down").fill("1, 3")
+    page.get_by_label("And by").select_option(label="Seed")
+    page.get_by_label("Values by").fill("1, 2")
     page.get_by_role("button", name="Run the sweep").click()
-    expect(page.locator("#grid .use")).to_have_count(6)
+    expect(page.locator("#grid .use")).to_have_count(8)
+    expect(page.locator("#sweep-curve .measured:visible")).to_have_count(2)  # with the one of the paper
     heights.append(page.evaluate(HEIGHT))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     before = page.evaluate("scrollY")
@@ -63,7 +67,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     assert max(*heights, page.evaluate(HEIGHT)) < 1800
     assert page.evaluate("scrollY") == before > 0
     page.get_by_role("button", name="A sweep").click()
-    page.get_by_role("button", name=re.compile("Use these settings: Guidance 3, Steps a block 4")).click()
+    page.get_by_role("button", name=re.compile("Use these settings: Seed 1, Guidance 3, Steps a block 4")).click()
     expect(page.get_by_label("number input for Guidance", exact=True)).to_have_value("3")
     expect(page.get_by_label("number input for Steps a block")).to_have_value("4")
     expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the views leave the tab's own run alone

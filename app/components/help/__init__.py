@@ -9,9 +9,10 @@ from ..own_html import OwnHTML
 
 SHORTCUTS = (
     ("?", "this list"),
-    ("1 to 6", "open a tab"),
+    ("1 to 7", "open a tab"),
     ("r", "run"),
-    ("Ctrl + Enter", "run, also while you write"),
+    ("Shift + Enter", "run, while you write a prompt"),
+    ("Ctrl + Enter", "run, wherever you are"),
     ("s", "stop"),
     ("/", "go to the text to write in"),
     ("h", "history"),

@@ -36,7 +36,7 @@ function drawPicture(picture, v) {
     }
   });
   picture.replaceChildren(...nodes);
-  picture.setAttribute('aria-label', v.measure + ' over ' + v.setting + '; the numbers are in the table below.');
+  picture.setAttribute('aria-label', v.measure + ' over ' + v.setting + '; the numbers unfold below.');
 }
 
 function drawTable(figure, v) {

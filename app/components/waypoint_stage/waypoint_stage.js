@@ -101,9 +101,9 @@ function say(waypoint) {
   where.replaceChildren(place, document.createElement('br'), far);
   cells.setAttribute('aria-valuenow', thumb + 1);
   cells.setAttribute('aria-valuetext', `${place}, ${far}: ${waypoint.text}`);
-  real.textContent = waypoint.misfit === null ? '' : `How real it is: misfit ${waypoint.misfit.toFixed(2)}` +
+  real.textContent = waypoint.misfit === null ? '' : `Misfit ${waypoint.misfit.toFixed(2)}` +
     (ratio === null ? '' : `, ${ratio.toFixed(2)} times that of the two texts`) +
-    '. Noise is put on the text, and the misfit is how far off the flow’s guess of the way back is: the less, the likelier the model finds the text.';
+    '. It is the flow’s own error at the latents of the text, noise put on them: a hint, and no proof of good English. Short or plain texts score low, broken ones too.';
   edit.hidden = !waypoint.text;
 }
 
