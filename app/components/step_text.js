@@ -26,7 +26,7 @@ function redrawTokens(parent, nodes) {
 
 class StepText {
   // paragraph: what the text is in; within it answer, ahead and live, for what has settled, what is unseen and what is under
-  // way. span(token): the element of a token, [text, confidence, is special, noise].
+  // way. span(token): the element of a token, [text, confidence, is special, noise, is given].
   constructor(paragraph, {answer, ahead, live}, span) {
     Object.assign(this, {paragraph, answer, ahead, live, span, state: null});
     this.open([], []);
@@ -66,7 +66,7 @@ class StepText {
   read(b, s) {
     const block = this.blocks[b], from = s * block.count;
     return block.ids.slice(from, from + block.count).map((id, i) => [
-      block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100,
+      block.words[id][0], block.sure[from + i] / 100, block.words[id][1], (block.t?.[from + i] ?? 0) / 100, block.given?.[i],
     ]);
   }
 

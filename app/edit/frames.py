@@ -47,6 +47,7 @@ class LiveEdit(LiveRows):
         start, end, follow = (options[name] or 0 for name in ("start", "end", "follow"))
         self.span, self.candidates = (start, end), recipe.variations
         self.strengths: list[float] = options["strengths"] or []
+        self.method = options["method"]
         self.labels = [label_of(options["method"], strength) for strength in self.strengths]
         self.before = model.tokenize(recipe.texts[0])
         self.parts = pieces(model.tokenizer, self.before, whole=True)
@@ -89,7 +90,8 @@ class LiveEdit(LiveRows):
                 row.tail = self._tail(row)
         rows = [candidate_value(one.row.value(), one.place, one.words, one.changed) for one in self.on_stage]
         strip = list(zip(self.strengths, self.labels, strict=True))
-        return stage_value(self.run, state, rows, strip, self.words_before, self.misfit_before, self.notes)
+        before = self.words_before, self.misfit_before
+        return {**stage_value(self.run, state, rows, strip, *before, self.notes), "way": self.method}
 
     def text_so_far(self, row: Row) -> str:
         after = self.first + len(row.answer) + len(row.live)

@@ -95,7 +95,8 @@ class LiveRun:
         read_ids = zip(given, read.ids[0].tolist()[start:], strict=False)
         ids = [found if token == NO_TOKEN else token for token, found in read_ids]
         sure = read.confidence[0].tolist()[start:][: len(ids)]
-        self.live = self._tokens(ids, sure, np.repeat(times / 1000, self.model.patch_size).tolist()[start:])
+        noises = np.repeat(times / 1000, self.model.patch_size).tolist()[start:]
+        self.live = self._tokens(ids, sure, noises, [token != NO_TOKEN for token in given])
         self._add_path(step.block, step.index, step.steps, times, step.z[0].float().cpu().numpy())
         noise = step.noise[0].item()
         return self._running(step.block, step.index, step.steps, noise)
@@ -106,7 +107,7 @@ class LiveRun:
         ids = ids[: len(self.room) - len(self.answer)]
         ends = [i for i, token in enumerate(ids) if token in self.ends]
         ids = ids[: ends[0]] if ends else ids
-        self.live = self._tokens(ids, confidence)
+        self.live = self._tokens(ids, confidence, given=[token != NO_TOKEN for token in self.room[len(self.answer) :]])
         latents, steps = done.latents[0].float().cpu().numpy(), self.settings.steps
         self._add_path(done.block, steps, steps, np.zeros(len(latents)), latents)
         self.settled += settled_line(self.live)
@@ -124,11 +125,12 @@ class LiveRun:
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
     def _tokens(
-        self, ids: list[int], confidence: list[float], noise: Iterable[float] = itertools.repeat(0.0)
-    ) -> list[Token]:
+        self, ids: list[int], confidence: list[float], noise: Iterable[float] = itertools.repeat(0.0),
+        given: Iterable[bool] = itertools.repeat(False),
+    ) -> list[Token]:  # fmt: skip
         texts = pieces(self.model.tokenizer, ids, [*self.prompt_ids[-8:], *self.answer][-8:], self.special)
-        found = zip(texts, confidence, ids, noise, strict=False)
-        return [Token(text, p, token in self.special, share) for text, p, token, share in found]
+        found = zip(texts, confidence, ids, noise, given, strict=False)
+        return [Token(text, p, token in self.special, share, known) for text, p, token, share, known in found]
 
     def _add_path(self, block: int, step: int, of: int, times: ArrayLike, latents: ArrayLike) -> None:
         if self.paths is None:

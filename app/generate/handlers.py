@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
 from .filling import NOTE, check_size, filling_rows, references, segments_of, start_of
 from .frames import LiveRun
-from .inspection import look_value, paths_of, token_value, with_answers
+from .given import stage_text
+from .inspection import paths_of, token_value, with_answers
 from .paths import NO_MAP, TOO_LONG, PathWriter
 from .recorded import RECORDED
 from .row_steps import with_steps
@@ -134,7 +136,7 @@ class GenerateHandlers:
         if self.recorded is None:
             return None
         trace = self.recorded.trace
-        strip = look_value(self.model, trace, 0, RECORDED)
+        strip = stage_text(self.model, trace, 0, RECORDED)
         strip["recorded"] = f"a recorded run, seed {trace.recipe.settings.seed}, unedited"
         kept = {"run": RECORDED, "sequence": 0, "seconds": None}
         return Shown(strip, self.paths(trace, 0, RECORDED, "done"), kept=kept)
@@ -174,7 +176,14 @@ class GenerateHandlers:
     def paths(self, trace: Trace, sequence: int, run: str, state: State) -> dict[str, Any]:
         """The value of a FlowView for a run that is over."""
         charts = self.charts
-        return paths_value(run, state, note=NO_MAP) if charts is None else paths_of(charts, trace, sequence, run, state)
+        none = charts is None
+        value = paths_value(run, state, note=NO_MAP) if none else paths_of(charts, trace, sequence, run, state)
+        return {**value, "fresh": trace.recipe.settings.stochasticity > 0}
+
+    def without_fresh_noise(self, visitor: str, kept: Mapping[str, Any] | None) -> Recipe:
+        """The recipe of a run with stochasticity 0. Raises RecipeError."""
+        recipe = self.kept(visitor, kept).trace.recipe
+        return dataclasses.replace(recipe, settings=dataclasses.replace(recipe.settings, stochasticity=0.0))
 
     def read(self, visitor: str, row: Any, kept: Mapping[str, Any] | None) -> Shown:
         """Another text of the rows in the strip, to scrub and to look into: a variation, or one from before it was
@@ -184,7 +193,7 @@ class GenerateHandlers:
             kept = _of_rows(kept, row)
             found = self.kept(visitor, kept)
             sequence = found.sequence if kept and "rows" in kept else _sequence_of(found, row)
-            strip = look_value(self.model, found.trace, sequence, f"{found.id}-{sequence}") | steered_marks(kept)
+            strip = stage_text(self.model, found.trace, sequence, f"{found.id}-{sequence}") | steered_marks(kept)
             said = f"no. {sequence + 1} of {len(found.trace.texts)}" if "rows" not in (kept or {}) else "its own steps"
             note = progress_value("done", [said], 1.0)
             flow = self.paths(found.trace, sequence, f"{found.id}-{sequence}", "done")
@@ -250,7 +259,9 @@ class Writing:
 
     def _flow(self, state: State) -> dict[str, Any]:
         paths = self.live.paths
-        return paths_value(self.live.run, state, note=self.note) if paths is None else paths.value(self.live.run, state)
+        run, fresh = self.live.run, self.recipe.settings.stochasticity > 0
+        value = paths_value(run, state, note=self.note) if paths is None else paths.value(run, state)
+        return {**value, "fresh": fresh}
 
     def _last(self, done: bool) -> Frame:
         """What stands at the end. The run is kept under its id, so that it can be looked into."""
@@ -268,7 +279,7 @@ class Writing:
         if self.rows is not None and self.rows.filled is not None:
             kept = references(kept, self.rows.filled)
         at = kept["sequence"]
-        frame["strip"] = {**look_value(self.handlers.model, trace, at, live.run, state), "live": frame["strip"]["live"]}
+        frame["strip"] = {**stage_text(self.handlers.model, trace, at, live.run, state), "live": frame["strip"]["live"]}
         frame["flow"] = self.handlers.paths(trace, at, live.run, state)
         if self.rows is not None:
             rows = frame["rows"] if done else self.rows.stopped(trace)

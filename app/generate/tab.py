@@ -19,11 +19,12 @@ from ..components.setting_chips import SettingChips
 from ..components.share_card import ShareCard
 from ..components.token_card import TokenCard
 from ..runs.registry import View
+from ..shared.errors import sentence
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore
 from ..shared.links import recipe_from
 from ..shared.resident import PerModel, Resident
-from ..shared.run_controls import RunControls, connect_view, visitor_of_run
+from ..shared.run_controls import RunControls, connect_view, run_after, visitor_of_run
 from ..shared.settings_panel import SettingSlider, SettingsPanel
 from ..shared.settings_panel import values_of as settings_values
 from ..shared.tab_links import Restore, RunSender, TabLinks
@@ -89,6 +90,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     prompt, variations, panel, towards, buttons = controls
 
     named = {"prompt": prompt, "variations": variations, **panel.by_name, **towards.by_name}
+    _connect_without(handlers, results, controls, named)
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
     return TabLinks(
@@ -222,6 +224,27 @@ def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> N
 
     gr.on([results.rows.select, results.strip.undo], on_read, kept, outputs, queue=False, **EVERY, **QUICK)
     results.strip.select(on_select, kept, outputs, **EVERY, **QUICK, **UNLIMITED)
+
+
+def _connect_without(
+    handlers: PerModel[GenerateHandlers],
+    results: _Results,
+    controls: _Controls,
+    named: Mapping[str, gr.components.Component],
+) -> None:
+    """Runs the run on the stage again without fresh noise, its prompt and its settings in the controls."""
+    prompt, variations, panel, towards, _ = controls
+
+    def on_without(kept: dict[str, Any] | None, request: gr.Request) -> list[Any]:
+        try:
+            recipe = handlers().without_fresh_noise(visitor_of_run(request, kept), kept)
+        except RecipeError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        settings = settings_values(recipe.settings)
+        return [*values_of(recipe.options), recipe.texts[0], recipe.variations, *settings]
+
+    outputs = [*towards, prompt, variations, *panel.inputs]
+    run_after(results.flow.submit(on_without, results.kept, outputs, **QUICK), "generate", "generate", named)
 
 
 def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSender:

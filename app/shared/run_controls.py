@@ -47,8 +47,7 @@ def connect_view(
     bench: the id of the element of class `workbench` or `beside` whose components show the parts of its frames.
     controls: the components whose values the view gets, by name; "settings.seed" is a name inside of "settings".
     """
-    named = ", ".join(map(json.dumps, (bench, view, list(controls))))
-    start = f"(...values) => {{ runs.run({named}, values); return []; }}"
+    start = _run_js(bench, view, controls)
     end = f"() => {{ runs.stop({json.dumps(bench)}); return []; }}"
     quick: EventOptions = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
     # gradio takes a moment to gather values: Stop waits for the same ones, so that it cannot overtake Run
@@ -56,3 +55,14 @@ def connect_view(
     gr.on(triggers, None, inputs, None, js=start, **quick)
     if stop is not None:
         stop.click(None, inputs, None, js=end, **quick)
+
+
+def run_after(listener: Any, bench: str, view: str, controls: Mapping[str, gr.components.Component]) -> None:
+    """Runs a view with the values that the controls have once a listener has succeeded, see `connect_view`."""
+    js = _run_js(bench, view, controls)
+    listener.success(None, list(controls.values()), None, js=js, queue=False, api_visibility="private")
+
+
+def _run_js(bench: str, view: str, controls: Mapping[str, gr.components.Component]) -> str:
+    named = ", ".join(map(json.dumps, (bench, view, list(controls))))
+    return f"(...values) => {{ runs.run({named}, values); return []; }}"

@@ -166,7 +166,7 @@ test('a recorded one stands still where no movement is wanted, and a run of oneâ
 test('how real a waypoint is stands in a sentence, and every dot in its picture', () => {
   const page = stage(DONE);
   page.press('ArrowRight');
-  assert.match(page.at('.real').textContent, /misfit 0\.90, 1\.50 times that of the two texts\./);
+  assert.match(page.at('.real').textContent, /Misfit 0\.90, 1\.50 times that of the two texts\./);
   assert.equal(page.element.querySelectorAll('.dot').length, 5);
 });
 

@@ -46,6 +46,8 @@ def stage_value(
     run, state: see `rows_value`. rows: made by `candidate_value`, those of one strength in the order in which they
     stand. strengths: the places of the strip, each with its label; none without a strip. before: the words that stood
     in the span. misfit: of the text as it was, once it is known. notes: sentences about the run.
+    A key `way` may be added: the workbench's `data-method` in which the run was made; while it is another, the stage
+    says so.
     """
     return {
         "run": run,

@@ -131,11 +131,21 @@ function draw() {
   edited.classList.toggle('with-strip', strip.length > 0);
   edited.setAttribute('aria-busy', value.state === 'running');
   list.setAttribute('aria-live', value.state === 'running' || strip.length ? 'off' : 'polite');  // the slider speaks for itself
+  tellFormer();
   drawList(all[strip.length ? thumb : 0]);
   drawCells(all);
   say(all);
   notes.replaceChildren(...value.notes.map(text => make('li', '', text)));
   beReached();
+}
+
+// What was made in another way than is chosen now says so, until it is made anew.
+function tellFormer() {
+  const former = at('.former'), {way, rows, state} = props.value;
+  const other = Boolean(way) && rows.length > 0 && state !== 'running' && way !== runBench?.dataset.method;
+  former.hidden = !other;
+  former.textContent = other ? `Made in the way that was chosen before. “${props.start_label}” makes it anew in this one.` : '';
+  edited.classList.toggle('is-former', other);
 }
 
 // What is longer than its place scrolls by the arrow keys too.
@@ -172,6 +182,7 @@ cells.addEventListener('keydown', event => {
   event.preventDefault();
   take(to);
 });
+if (runBench) new MutationObserver(tellFormer).observe(runBench, {attributes: true, attributeFilter: ['data-method']});
 new ResizeObserver(beReached).observe(at('.became'));
 
 stopWithRun(draw);

@@ -9,7 +9,8 @@ from ..token_strip import State
 
 
 class FlowView(OwnHTML):
-    """Shows the value made by `paths_value`, at the moment that the TokenStrip of its bench shows.
+    """Shows the value made by `paths_value`, at the moment that the TokenStrip of its bench shows. Triggers `submit`
+    where the same run without fresh noise is wanted.
 
     The value is cumulative: the lines of a run only grow, and the new ones alone are sent.
     """
@@ -32,6 +33,6 @@ def paths_value(
 
     run: names the run. lines: its states, see app/generate/paths.py. cloud: the words behind the paths,
     `Charts.plane`. note: a sentence in place of paths. facts: of a run that is over, what
-    its picture says of it, see app/shared/run_facts.py.
+    its picture says of it, see app/shared/run_facts.py. A key `fresh` may be added: did every step get fresh noise.
     """
     return {"run": run, "state": state, "lines": lines, "cloud": cloud, "note": note, "facts": facts or {}}

@@ -3,6 +3,8 @@
 const root = element.querySelector('.flow-view');
 const canvas = root.querySelector('canvas');
 const note = root.querySelector('.why');
+const fresh = root.querySelector('.fresh');
+fresh.querySelector('.without').addEventListener('click', () => trigger('submit'));
 // px; ms in which heads come to a new state; words of the cloud with names; blocks whose paths fade behind the one that moves
 const [MARGIN, GLIDE, LABELS, TRAIL] = [26, 90, 26, 8];
 const still = matchMedia('(prefers-reduced-motion: reduce)');
@@ -60,6 +62,8 @@ function draw() {
   const there = Boolean(value?.lines && (value.cloud || cloud));
   note.hidden = !value?.note;
   note.textContent = value?.note ?? '';
+  fresh.hidden = !value?.fresh || !value.lines;
+  fresh.querySelector('.without').hidden = value?.state === 'running';
   root.dataset.state = there ? value.state : 'empty';
   if (!there) {
     [blocks, order, lines] = [[], [], ''];

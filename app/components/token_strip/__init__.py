@@ -12,14 +12,15 @@ State = Literal["empty", "running", "done", "stopped", "error"]
 
 
 class Token(NamedTuple):
-    """What the strip shows of one token: its text, its confidence in [0, 1], whether it is a special token, and its
-    noise in [0, 1] while it is being decided.
+    """What the strip shows of one token: its text, its confidence in [0, 1], whether it is a special token, its noise
+    in [0, 1] while it is being decided, and whether it was given, as a prompt is.
     """
 
     text: str
     confidence: float
     special: bool = False
     noise: float = 0.0
+    given: bool = False
 
 
 class TokenStrip(OwnHTML):
@@ -86,8 +87,21 @@ def first_tokens(settled: str, count: int) -> str:
     return "".join(kept)
 
 
+def with_given(settled: str, given: Iterable[bool]) -> str:
+    """The lines of finished blocks, those tokens marked that were given. given: of each token of the answer."""
+    marks, lines = iter(given), [json.loads(line) for line in settled.split("\n") if line]
+    return "".join(
+        settled_line(Token(*token[:3], noise=0.0, given=next(marks, False)) for token in line) for line in lines
+    )
+
+
 def _plain(tokens: Iterable[Token]) -> list[list[Any]]:
-    return [
-        [text, round(confidence, 3), int(special), *([round(noise, 2)] if noise else [])]
-        for text, confidence, special, noise in tokens
-    ]
+    return [_plain_token(token) for token in tokens]
+
+
+def _plain_token(token: Token) -> list[Any]:
+    """[text, confidence, special], with the noise where there is any, and with both it and 1 where it was given."""
+    plain = [token.text, round(token.confidence, 3), int(token.special)]
+    if token.given:
+        return [*plain, round(token.noise, 2), 1]
+    return [*plain, round(token.noise, 2)] if token.noise else plain

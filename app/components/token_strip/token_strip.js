@@ -15,12 +15,12 @@ let run = null;        // the run that is drawn
 let drawn = '';        // its settled lines that are drawn
 
 function span(token) {
-  const [text, confidence, special, noise = 0] = token;
+  const [text, confidence, special, noise = 0, given = 0] = token;
   const node = document.createElement('span');
-  node.className = special ? 'token special' : 'token';
+  node.className = special ? 'token special' : given ? 'token given' : 'token';
   node.textContent = special ? '∎' : text;
   node.style.setProperty('--confidence', confidence);
-  if (noise) node.style.setProperty('--noise', noise);
+  if (noise && !given) node.style.setProperty('--noise', noise);
   node.title = (special ? text + ' · ' : '') + Math.round(confidence * 100) + ' %';
   return node;
 }
@@ -82,7 +82,7 @@ function playOnArrival() {
 function tell() {
   const at = playhead.at;
   const v = props.value;
-  let note = v.recorded || (v.state === 'stopped' ? 'the text as it was stopped' : 'the finished text');
+  let note = v.state === 'stopped' ? 'the text as it was stopped' : 'the finished text';
   if (!v.recorded && v.state === 'done' && roll.changes) note += ', after ' + roll.changes + (roll.changes === 1 ? ' change of mind' : ' changes of mind');
   if (at < steps.length) {
     const [b, s] = steps.states[at];
@@ -193,6 +193,7 @@ function draw() {
   }
   redraw(live, v.live);
   strip.dataset.state = v.state;
+  strip.querySelector('.recorded').textContent = v.recorded ? 'This is ' + v.recorded : '';
   strip.setAttribute('aria-busy', v.state === 'running');
   undo.hidden = v.before === undefined || v.state === 'running';
   open();

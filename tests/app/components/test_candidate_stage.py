@@ -98,6 +98,15 @@ def test_the_thumb_stays_where_the_visitor_has_put_it_until_another_run(stage):
     expect(page.locator("#stage .cells")).to_have_attribute("aria-valuenow", "3")
 
 
+def test_what_was_made_in_another_way_than_is_chosen_now_says_so(stage):
+    page = stage({**strip(), "way": "renoise"})
+    choose = "way => { document.querySelector('.workbench').dataset.method = way; }"
+    page.page.evaluate(choose, "mix")
+    expect(page.locator("#stage .former")).to_have_text(re.compile("^Made in the way that was chosen before"))
+    page.page.evaluate(choose, "renoise")
+    expect(page.locator("#stage .former")).to_be_hidden()
+
+
 def test_a_run_that_is_stopped_keeps_what_there_is_at_every_strength(stage):
     forming = [
         candidate_value(row_value("no. 1", "Tom was", "", [Token(f" {word}", 0.4)], " today.", text=word), place)

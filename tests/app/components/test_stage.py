@@ -72,7 +72,8 @@ def test_a_recorded_run_plays_by_itself_where_movement_is_wanted(stage):
     page = stage(recorded="a recorded run, seed 1, unedited", movement=True)
     expect(page.locator(".play")).to_have_text("Pause")
     expect(page.locator(".where")).to_contain_text("noise")
-    expect(page.locator(".where")).to_have_text("a recorded run, seed 1, unedited")  # and comes to its end
+    expect(page.locator(".recorded")).to_have_text("This is a recorded run, seed 1, unedited")
+    expect(page.locator(".where")).to_have_text("the finished text")  # and comes to its end
     expect(page.locator(".play")).to_have_text("Play")
 
 
@@ -96,7 +97,7 @@ def test_a_word_under_way_stands_on_the_line_on_which_it_ends_up(stage, run_show
 
 def test_without_movement_a_recorded_run_shows_its_last_frame(stage):
     page = stage(recorded="a recorded run, seed 1, unedited")
-    expect(page.locator(".where")).to_have_text("a recorded run, seed 1, unedited")
+    expect(page.locator(".recorded")).to_have_text("This is a recorded run, seed 1, unedited")
     expect(page.locator(".play")).to_have_text("Play")
 
 
@@ -104,6 +105,15 @@ def test_a_run_that_has_no_paths_says_why(parts, bare):
     page = bare({"paths": parts.part("paths")}, bench="generate")
     page.update("paths", {"run": "r", "state": "done", "lines": "", "cloud": "", "note": "No map yet."})
     expect(page.locator(".why")).to_have_text("No map yet.")
+
+
+def test_paths_with_fresh_noise_say_why_they_zigzag_and_offer_the_run_without(parts, bare, run_shown):
+    page = bare({"paths": parts.part("paths", value=run_shown[1])}, bench="generate")
+    expect(page.locator(".fresh")).to_be_hidden()
+    page.update("paths", {**run_shown[1], "fresh": True})
+    expect(page.locator(".fresh")).to_contain_text("Fresh noise at every step: paths zigzag")
+    page.locator(".without").click()
+    assert page.triggered("paths", "submit")
 
 
 def test_a_chip_opens_its_setting_and_says_its_value(parts, bare):

@@ -44,6 +44,19 @@ def parts(handlers):
     return parts_of(handlers.write, controls_of(SETTINGS, prompt=PROMPT, variations=3), Viewer(VISITOR, "filled"))
 
 
+def test_given_words_are_marked_on_the_way_and_at_the_end(bundled, handlers):
+    context = Viewer(VISITOR, "again")
+    frames = [frame["strip"] for frame in handlers.write(context, controls_of(SETTINGS, prompt=PROMPT, variations=1))
+              if "strip" in frame]  # fmt: skip
+    known = " who ran to the"
+    for strip in (frames[-1], context.shown[-1]["strip"]):
+        tokens = [token for line in strip["settled"].split("\n") if line for token in json.loads(line)]
+        assert known in "".join(token[0] for token in tokens if token[4:] == [1])
+        assert any(len(token) == 3 for token in tokens)  # what fills a hole
+    for block in json.loads(context.shown[-1]["strip"]["look"]):
+        assert len(block["given"]) == block["count"]
+
+
 def recipe_for(model, prompt: str, variations: int) -> Recipe:
     return recipe_of(model, prompt, variations, controls_of(SETTINGS)["settings"])
 

@@ -1,5 +1,6 @@
 """The handlers of the tab Generate, as the plain generators that they are."""
 
+import dataclasses
 import json
 
 import gradio as gr
@@ -162,6 +163,17 @@ def test_a_run_that_was_stopped_before_a_word_leaves_nothing_to_look_into(model)
     running.close()
     assert context.shown[-1]["progress"]["message"] == "Stopped before it began."
     assert "kept" not in context.shown[-1]
+
+
+def test_a_run_with_fresh_noise_says_so_and_is_offered_without(model):
+    handlers, settings = handlers_of(model), dataclasses.replace(SETTINGS, stochasticity=0.5)
+    parts = parts_of(handlers.write, controls_of(settings, prompt="A cat", variations=2))
+    assert parts["flow"]["fresh"]
+    without = handlers.without_fresh_noise("visitor", parts["kept"])
+    assert (without.texts, without.variations, without.settings) == (
+        ("A cat",), 2, dataclasses.replace(settings, stochasticity=0.0),
+    )  # fmt: skip
+    assert not parts_of(handlers.write, controls_of(without.settings, prompt="A cat", variations=2))["flow"]["fresh"]
 
 
 def test_a_link_fills_in_the_controls(model):
