@@ -145,7 +145,6 @@ function tellFormer() {
   const other = Boolean(way) && rows.length > 0 && state !== 'running' && way !== runBench?.dataset.method;
   former.hidden = !other;
   former.textContent = other ? `Made in the way that was chosen before. “${props.start_label}” makes it anew in this one.` : '';
-  edited.classList.toggle('is-former', other);
 }
 
 // What is longer than its place scrolls by the arrow keys too.

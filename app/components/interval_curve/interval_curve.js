@@ -39,13 +39,15 @@ function drawPicture(picture, v) {
   picture.setAttribute('aria-label', v.measure + ' over ' + v.setting + '; the numbers unfold below.');
 }
 
+// In the colour of its line, where there are several.
+function coloured(node, v, line) {
+  if (v.lines.length > 1) node.style.color = `var(--c${line % COLOURS})`;
+  return node;
+}
+
 function drawTable(figure, v) {
   const top = document.createElement('tr');
-  top.append(make('th', v.setting), ...v.lines.map(([label], line) => {
-    const head = make('th', label || v.measure);
-    if (v.lines.length > 1) head.style.color = `var(--c${line % COLOURS})`;
-    return head;
-  }));
+  top.append(make('th', v.setting), ...v.lines.map(([label], line) => coloured(make('th', label || v.measure), v, line)));
   figure.querySelector('thead').replaceChildren(top);
   figure.querySelector('tbody').replaceChildren(...v.values.map((value, i) => {
     const row = document.createElement('tr');
@@ -64,6 +66,8 @@ function drawFigure(figure, v) {
   if (!v) return;
   figure.querySelector('.about').textContent = v.about;
   drawPicture(figure.querySelector('.picture'), v);
+  const several = v.lines.length > 1 ? v.lines : [];
+  figure.querySelector('.legend').replaceChildren(...several.map(([label], line) => coloured(make('span', label), v, line)));
   drawTable(figure, v);
 }
 
