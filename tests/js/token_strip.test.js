@@ -41,6 +41,14 @@ test('a special token is a sign with its name as the title', () => {
   assert.deepEqual([last.textContent, last.title, last.className], ['∎', '<|pad|> · 100 %', 'token special']);
 });
 
+test('a given token is one on its way and at the end, without noise', () => {
+  const given = [{...LOOK[0], given: [1, 0]}, LOOK[1]];
+  const page = strip({...DONE, settled: lines([['One', 0.9, 0, 0, 1], FIRST[1]], SECOND), look: JSON.stringify(given)});
+  assert.deepEqual([...page.element.querySelectorAll('.answer .given')].map(node => node.textContent), ['One']);
+  page.scrub(0);
+  assert.deepEqual([...page.element.querySelectorAll('.live .given')].map(node => node.textContent), ['Two']);
+});
+
 test('settled tokens that stand there are not drawn anew', () => {
   const page = strip(RUNNING);
   const node = page.at('.answer').firstChild;
