@@ -140,7 +140,7 @@ class FlowPicture {
   // come later off these dots. fresh: this view is not drawn yet, so that its scale is a guess.
   room(view, fresh = false) {
     const {x, y, width, height} = this.scale(view, fresh), room = new LabelRoom(this.colours().font, width + 2 * MARGIN, height + 2 * MARGIN);
-    if (!this.compared) room.keep({x: width + MARGIN - 70, y: height + MARGIN - 12, half: 76, high: 16});  // what the colours mean
+    if (!this.compared) room.keep({x: width + MARGIN - 70, y: 16, half: 76, high: 16});  // what the colours mean
     room.at = (points, text, size, radius, names = ['top center', 'bottom center', 'middle right', 'middle left']) => {
       if (!text) return '';
       const {half, high} = room.measure(text, size), px = MARGIN + x(points.x.at(-1)), py = MARGIN + y(points.y.at(-1)), away = radius / 0.8 + 1;
