@@ -21,7 +21,7 @@ from .bench import tab as bench
 from .components.help import Help
 from .components.history import History
 from .components.own_html import OwnHTML
-from .components.progress_line import again, restored_from
+from .components.progress_line import again, progress_value, restored_from
 from .components.tour import Tour
 from .edit import api as edit_api
 from .edit import tab as edit
@@ -154,8 +154,10 @@ def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:
     def on_open(event: gr.EventData) -> list[Any]:
         try:
             query = {KEY: Recipe.from_json(event.recipe).to_url()}
-        except ValueError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+        except ValueError as error:  # on the tab's own line: gradio shows no error of an event that hides its progress
+            unchanged = [gr.skip() for _ in restore.outputs[:-1]]
+            note = progress_value("error", message=f"The {event.source} could not be read: {sentence(error)}")
+            return [gr.Tabs(selected=name), *unchanged, note]
         *values, progress = restore.values(query)
         return [gr.Tabs(selected=name), *values, restored_from(progress, event.source)]
 

@@ -21,6 +21,7 @@ from ..components import (
     TextRows,
     WaypointStage,
 )
+from ..components.progress_line import progress_value
 from ..components.setting_chips import SettingChips
 from ..runs.registry import Frame, RunContext
 from ..shared.errors import sentence
@@ -138,8 +139,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     def on_use(event: gr.EventData) -> list[Any]:
         try:
             return use_way(resident.model, event.recipe)
-        except ValueError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+        except ValueError as error:  # gradio shows no error of an event that hides its progress
+            return [*[gr.skip() for _ in shown[:-1]], progress_value("error", message=sentence(error))]
 
     compared.ways.select(on_use, None, shown, **QUICK)
     return TabLinks(

@@ -147,7 +147,9 @@ class TextCloud:
 
     def _note(self, name: str, placed: np.ndarray) -> str:
         """How far a map can be believed."""
-        some = np.linspace(0, len(placed) - 1, min(MEASURED, len(placed))).astype(int)
+        _, firsts = np.unique(np.array(self.texts.texts, dtype=object), return_index=True)
+        firsts.sort()  # of equal texts one: which of them is nearer than the others is chance
+        some = firsts[np.linspace(0, len(firsts) - 1, min(MEASURED, len(firsts))).astype(int)]
         trust = trustworthiness(self.vectors[some], placed[some])
         found = "too few texts to measure the trustworthiness of near neighbours"
         if np.isfinite(trust):

@@ -57,7 +57,7 @@ def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
     `text_columns` names; one of TEXT_NAMES if absent, else the longest of a table. Raises TextFileError, OSError.
     """
     kind, text = _opened(path, name)
-    if kind == ".json" and text.lstrip().startswith("["):
+    if kind in JSON and text.lstrip().startswith("["):
         pairs = [_entry(entry, line, column) for line, entry in _json_array(text)]
     elif kind in JSON:
         pairs = [_entry(entry, line, column) for line, entry in _json_lines(text)]
@@ -145,7 +145,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
         try:
             entry = json.loads(line, object_pairs_hook=_names_once)
         except (ValueError, RecursionError) as error:
-            raise TextFileError(f"line {number:,} is no JSON ({error}), expected an object a line") from error
+            raise TextFileError(f"line {number:,} is no JSON ({_reason(error)}), expected an object a line") from error
         yield number, entry
 
 
@@ -166,7 +166,7 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
         try:
             entry, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise TextFileError(f"line {_line(text, at):,} is no JSON ({error}), expected an array") from error
+            raise TextFileError(f"line {_line(text, at):,} is no JSON ({_reason(error)}), expected an array") from error
         yield at, entry
         at = _after_space(text, end)
         closed = text[at : at + 1] == "]"
@@ -176,6 +176,11 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
     if text[at + 1 :].strip():
         at = _after_space(text, at + 1)
         raise TextFileError(f"line {_line(text, at):,} goes on after the end of the array, expected nothing more")
+
+
+def _reason(error: Exception) -> str:
+    """What json says, without its own count of lines, which is that of a piece of the file."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _after_space(text: str, at: int) -> int:
@@ -189,7 +194,10 @@ def _line(text: str, at: int) -> int:
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    for name in (*TEXT_NAMES, *SET_NAMES):
+    for name in names:
+        half = HALF_CHARACTER.search(name)
+        if half:
+            raise ValueError(f"a key has half a character, U+{ord(half[0]):04X}, expected whole characters")
         if names.count(name) > 1:
             raise ValueError(f"the key {name!r} is there {names.count(name)} times, expected once")
     return dict(pairs)
@@ -217,9 +225,15 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
 
 
 def _column_names(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
+    """Raises TextFileError where two columns have one name."""
     if not rows:
         return []
     names = [cell.strip() for cell in rows[0][1]]
+    alike = [name.lower() for name in names if name]
+    for name in alike if _named(rows) else ():
+        if alike.count(name) > 1:
+            found = f"line {rows[0][0]:,} has {alike.count(name)} columns of the name {name!r}"
+            raise TextFileError(f"{found}, expected each name once")
     return [name if _named(rows) and name else f"column {i}" for i, name in enumerate(names, 1)]
 
 
@@ -237,12 +251,8 @@ def _table(text: str, usual: str, chosen: str) -> list[tuple[str, str]]:
     if not rows:
         return []
     names = [cell.strip().lower() for cell in rows[0][1]]
-    for name in (*TEXT_NAMES, *SET_NAMES):
-        if names.count(name) > 1:
-            found = f"line {rows[0][0]:,} has {names.count(name)} columns of the name {name!r}"
-            raise TextFileError(f"{found}, expected each name once")
-    column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
     known = _column_names(rows)
+    column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
     if chosen and chosen not in known:
         raise TextFileError(f"the table has no column {chosen!r}, expected one of {', '.join(map(repr, known))}")
     for number, row in rows:

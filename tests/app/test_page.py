@@ -1,18 +1,23 @@
 """The page as a server sees it: what it offers, what it refuses, and its API."""
 
 import copy
+import itertools
 import json
+import re
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from app.components.progress_line import again, progress_value
-from app.page import build_page, header, launch_options, repeats
+from app.page import _opened, build_page, header, launch_options, repeats
+from app.shared.tab_links import Restore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import OPERATIONS, run
@@ -56,7 +61,9 @@ def test_the_api_streams_block_by_block(client):
     job.result(timeout=60)
     texts = [text for text, _ in job.outputs()]
     assert len(texts) >= 3
-    assert len(texts[0]) <= len(texts[-1])
+    for one, later in itertools.pairwise(texts):
+        assert later.startswith(one) and len(later) >= len(one)
+    assert len(texts[0]) < len(texts[-1])
 
 
 @pytest.mark.parametrize("given, note", [({"steps": 0}, "steps"), ({"max_new_tokens": 10**9}, "max_new_tokens")])
@@ -71,9 +78,27 @@ def test_no_path_of_a_request_is_opened(address, path):
 
 
 def test_the_page_names_no_other_host_to_load_from(address):
+    """Whatever else a page may try is stopped in the browser: tests/browser/heard.py."""
     config = httpx.get(f"{address}/config").json()
     assert config["stylesheets"] == []
     assert not config["analytics_enabled"]
+    loaded = re.findall(r"""<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=["']?(\w*:?//[^"'\s>]+)""",
+                        httpx.get(address).text)  # fmt: skip
+    assert [found for found in loaded if not found.startswith(address)] == []
+
+
+@pytest.mark.parametrize(("changed", "found"), [
+    ({"seed": 9007199254740993}, "seed is 9007199254740993"), ({"temperature": 101}, "temperature is 101"),
+])  # fmt: skip
+def test_a_recipe_of_a_file_that_is_refused_is_told_of_on_its_tab(model, changed, found):
+    recipe = Recipe("generate", ("The cat",), SamplerSettings()).to_dict()
+    recipe["settings"] |= changed
+    restore = Restore(("generate",), lambda query: pytest.fail("there is nothing to restore"), ["prompt", "progress"])
+    event = SimpleNamespace(recipe=json.dumps(recipe), source="file")
+    tabs, unchanged, progress = _opened("generate", restore)(event)
+    assert tabs.selected == "generate" and unchanged == gr.skip()
+    assert progress["state"] == "error"
+    assert progress["message"].startswith("The file could not be read: ") and found in progress["message"]
 
 
 def test_the_configuration_of_the_page_is_plain_data(model):

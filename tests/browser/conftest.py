@@ -1,6 +1,6 @@
 """Journeys in the real page: one server, one browser, and visitors that report whatever goes wrong.
 
-What a component does by itself is tested in tests/components, on a bare page without a server.
+What a component does by itself is tested in tests/app/components, on a bare page without a server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a visitor does with the tab Trajectories: runs, opens a point, branches, stops. The map: tests/components."""
+"""What a visitor does with the tab Trajectories: runs, opens a point, branches. The map: tests/app/components."""
 
 import re
 

@@ -87,7 +87,9 @@ function facts(entry) {
   return parts.join(' · ');
 }
 
-function ask(recipe, tab, source) {
+// written: the recipe as it goes to the server. That of a file goes as it stands: a number that the browser cannot hold would
+// be another one here.
+function ask(recipe, tab, source, written = JSON.stringify(recipe)) {
   const fits = props.tabs.filter(known => known[2].includes(recipe.operation)).map(known => known[0]);
   const to = fits.includes(tab) ? tab : fits[0];
   if (!to) {
@@ -95,7 +97,7 @@ function ask(recipe, tab, source) {
     return;
   }
   sheet.close();
-  trigger(EVENTS[to], {recipe: JSON.stringify(recipe), source});
+  trigger(EVENTS[to], {recipe: written, source});
 }
 
 function row(entry) {
@@ -154,13 +156,14 @@ function save(name, data) {
 async function take(file) {
   if (!file) return;
   if (file.size > 20e6) return void (outcome.textContent = 'The file has ' + file.size.toLocaleString() + ' bytes, expected at most 20 million.');
+  const text = await file.text();
   let data;
   try {
-    data = JSON.parse(await file.text());
+    data = JSON.parse(text);
   } catch {
     return void (outcome.textContent = 'The file is empty or is not JSON, expected a recipe or an exported history.');
   }
-  if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file');
+  if (data && typeof data.operation === 'string' && Array.isArray(data.texts)) return ask(data, '', 'file', text);
   const found = data && Array.isArray(data.history) ? data.history.filter(sound) : null;
   if (!found) return void (outcome.textContent = 'The file holds neither a recipe nor a history.');
   const there = new Set(read().map(entry => entry.id));

@@ -127,6 +127,17 @@ def test_a_recipe_file_opens_on_its_tab(desk, ran, tmp_path):
     assert json.loads(opened["recipe"]) == json.loads(recipe)
 
 
+def test_a_recipe_file_reaches_the_server_as_it_stands(desk, tmp_path):
+    """Its seed is one more than the largest whole number that a browser can hold."""
+    page, file = desk(), tmp_path / "recipe.json"
+    file.write_text('{"operation": "generate", "texts": ["A"], "settings": {"seed": 9007199254740993}}')
+    sheet(page)
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    (opened,) = page.triggered("history", "open_generate")
+    assert opened["recipe"] == file.read_text()
+
+
 def test_a_run_of_another_model_is_said_to_be_one(desk):
     page = desk()
     page.update("link", link("The moon", "another"))

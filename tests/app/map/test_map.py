@@ -295,6 +295,14 @@ def test_lines_that_are_all_the_same_are_no_map(model, scheduler, read, tmp_path
     assert progress["state"] == "error" and "All texts are the same" in progress["message"]
 
 
+def test_equal_texts_are_one_where_a_map_is_measured(model, scheduler, read, tmp_path):
+    """Which of them is nearer than the others is chance, on the map and in truth."""
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat sat on the mat\n" * 256 + "the dog ran\n")
+    *_, (last, _) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
+    assert "too few texts to measure the trustworthiness" in data_of(last)["numbers"]["pca"]
+
+
 @pytest.mark.parametrize("lines", [["a", "b"], ["a", "b", "a"], ["a"] * 64 + ["b"], ["a", "b", "c"] * 30])
 def test_no_measure_of_a_map_is_nan(model, scheduler, read, tmp_path, lines):
     file = tmp_path / "mine.txt"
