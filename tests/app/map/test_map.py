@@ -299,7 +299,7 @@ def test_equal_texts_are_one_where_a_map_is_measured(model, scheduler, read, tmp
     """Which of them is nearer than the others is chance, on the map and in truth."""
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\n" * 256 + "the dog ran\n")
-    *_, (last, _) = Maps(model, scheduler, sentences=read).upload(ME, str(file))
+    *_, last = Maps(model, scheduler, sentences=read).upload(ME, str(file))
     assert "too few texts to measure the trustworthiness" in data_of(last)["numbers"]["pca"]
 
 
