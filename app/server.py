@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import gc
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from coladlm import ColaDLM
+from coladlm.garbage_collection import keep_what_is_there
 from coladlm.serve import Limits, Scheduler
 from coladlm.serve.far_runs import FarRuns
 
@@ -158,7 +158,7 @@ def serve(model: ColaDLM, many: Limits, api: ApiOptions, options: Options, grace
     """Serves until SIGTERM or SIGINT; then lets runs end for `grace` seconds, refuses new ones, and returns."""
     with _end_requested() as requested:
         served = Served(model, many, api, options, far=far)
-        gc.freeze()  # a search through the page's parts would hold up every run for half a second
+        keep_what_is_there()  # a search through the page's parts would hold up every run for half a second
         while not requested.wait(1.0):  # in pieces: a signal is handled between them
             pass
         print("Ending: runs under way may go on for a moment.", flush=True)

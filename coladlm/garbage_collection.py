@@ -9,12 +9,22 @@ from __future__ import annotations
 import atexit
 import gc
 
-# new objects from one search to the next, then how many searches of one generation there are to one of the next
-THRESHOLDS = (20_000, 50, 100)
+USUAL = gc.get_threshold()
+# new objects from one search to the next; a search among those that have survived one comes as often as usual
+AT_START = (20_000, *USUAL[1:])
 
 
 def collect_seldom() -> None:
     """For the start of a program: searches become rare, and its end goes without one."""
-    gc.set_threshold(*THRESHOLDS)
+    gc.set_threshold(*AT_START)
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
+
+
+def keep_what_is_there() -> None:
+    """For a program that has started and goes on: what is there is left out of searches to come, which are therefore
+    short and can be as frequent as usual. Some objects are let go by a search alone, such as the listener of a
+    connection that broke.
+    """
+    gc.freeze()
+    gc.set_threshold(*USUAL)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
-from coladlm.garbage_collection import collect_seldom
+from coladlm.garbage_collection import collect_seldom, keep_what_is_there
 from coladlm.latent import reference_cloud
 from coladlm.latent.projection import UMAPMap
 from coladlm.latent.reference_cloud import (
@@ -56,7 +56,7 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
-        gc.freeze()
+        keep_what_is_there()
         gc.enable()
 
 

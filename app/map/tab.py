@@ -145,9 +145,11 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
         usual = next((column for name in TEXT_NAMES for column in columns if column.lower() == name), None)
         choice = gr.Radio(choices=columns, value=usual, visible=bool(columns))
         yield [gr.skip(), gr.skip(), None, choice, file]
+        there = gr.Radio(choices=columns, visible=bool(columns))
         for values in maps().upload(session_of(request), file):
-            # the choice each time: gradio can lose it while it shows what came of the file before
-            yield [*values, gr.skip(), choice, gr.skip()]
+            # the columns each time: gradio can lose them while it shows what came of the file before; not the one that
+            # is chosen, which may be another by now
+            yield [*values, gr.skip(), there, gr.skip()]
 
     def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]

@@ -257,7 +257,9 @@ class Registry:
                     return
                 while not news.is_set():
                     try:
-                        await asyncio.wait_for(news.wait(), HEARTBEAT_SECONDS)
+                        # not wait_for, which can lose a cancellation that comes together with news (Python 3.11)
+                        async with asyncio.timeout(HEARTBEAT_SECONDS):
+                            await news.wait()
                     except TimeoutError:
                         yield Update("beat", version)
         finally:
