@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-import gradio as gr
-
 from coladlm.recipe import Described, RecipeError
 
 from .settings_panel import SettingSlider, in_labels
-
-FOLD_JS = """() => {
-  const bench = document.getElementById(%s);
-  const open = bench.classList.toggle('unfolded');
-  bench.querySelector('.fold').setAttribute('aria-expanded', open);
-}"""
 
 
 def sliders(*rows: tuple[str, str, tuple[float, float, float], float, str]) -> list[SettingSlider]:
@@ -35,12 +26,6 @@ def sliders(*rows: tuple[str, str, tuple[float, float, float], float, str]) -> l
         )
         for label, hint, (low, high, step), value, more in rows
     ]
-
-
-def fold_button(bench: str) -> None:
-    """The button under which a narrow screen folds the settings of the workbench with this id."""
-    fold = gr.Button("Settings", elem_classes="fold")
-    fold.click(None, None, None, js=FOLD_JS % json.dumps(bench), api_visibility="private")
 
 
 def group(controls: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -60,10 +60,11 @@ def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, s
 
 
 def unfold(bench: Locator) -> None:
-    """Shows all settings of a tab: below a stage they are folded everywhere, elsewhere on a phone."""
-    if bench.locator(".setting-list").is_hidden():
-        chips = bench.get_by_role("button", name="All settings")
-        (chips if chips.count() else bench.locator(".fold")).click()
+    """Shows all settings of a tab, which are folded below its stage."""
+    chip = bench.get_by_role("button", name="All settings")
+    chip.wait_for()  # it comes with a script of its own, maybe after the tab is shown
+    if chip.get_attribute("aria-expanded") != "true":
+        chip.click()
 
 
 def number(within: Page | Locator, label: str, value: float) -> None:
