@@ -23,6 +23,8 @@ from .cluster.front import front_app
 from .cluster.options import ClusterOptions
 from .cluster.replica import Replica
 
+LONGEST_REPLAY = 600.0  # seconds
+
 
 def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> Iterator[Any]:
     """What a method of some replica sends. Closing the iterator ends the work there. Raises LostReplicaError."""
@@ -62,6 +64,8 @@ def app(options: ClusterOptions) -> Application:
     ongoing = options.front_limits()
     front: Any = serve.deployment(
         Front, name="Front", num_replicas=1, max_ongoing_requests=ongoing.running + ongoing.waiting + 64,
-        ray_actor_options={"num_cpus": 0.5}, graceful_shutdown_timeout_s=options.drain_seconds,
+        ray_actor_options={"num_cpus": 0.5},
+        # longer than the replicas: what one of them has not ended by then is replayed for this front
+        graceful_shutdown_timeout_s=options.drain_seconds + LONGEST_REPLAY,
     )  # fmt: skip
     return front.bind(replicas.bind(options), options)

@@ -1,10 +1,11 @@
-"""Two replicas on a cluster of Ray, one of which is killed while both are busy."""
+"""Two replicas on a cluster of Ray: one is killed while both are busy, then all are replaced while both are busy."""
 
 import asyncio
 import dataclasses
 import json
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,20 +32,35 @@ def cluster(golden_folder):
         from ray import serve
 
         from app.cluster.options import ClusterOptions
-        from app.ray import app
 
         port = free_port()
         start(ray)
         serve.start(http_options={"port": port, "host": "127.0.0.1"})
         options = ClusterOptions(checkpoint=str(golden_folder), device="cpu", dtype="float32", min_replicas=2,
                                  max_replicas=2, cpus=0.5)  # fmt: skip
-        serve.run(app(options), name="cola")
-        replicas, found = serve.get_deployment_handle("Replica", "cola"), set()
-        while len(found) < 2:
-            found.add(elsewhere(lambda: replicas.pid.remote().result()))
-        yield f"http://127.0.0.1:{port}", sorted(found)
+        deploy(options)
+        yield f"http://127.0.0.1:{port}", processes(), options
         serve.shutdown()
         ray.shutdown()
+
+
+def deploy(options):
+    """Starts the application, or replaces the one that runs; returns when the new one takes requests."""
+    from ray import serve
+
+    from app.ray import app
+
+    serve.run(app(options), name="cola")
+
+
+def processes():
+    """The processes of both replicas."""
+    from ray import serve
+
+    replicas, found = serve.get_deployment_handle("Replica", "cola"), set()
+    while len(found) < 2:
+        found.add(elsewhere(lambda: replicas.pid.remote().result()))
+    return sorted(found)
 
 
 def elsewhere(call):
@@ -96,25 +112,58 @@ async def under_load(address, process):
         return texts, (await client.get("/metrics")).text
 
 
-def test_no_text_is_lost_with_a_replica_that_is_killed(cluster, model):
-    address, processes = cluster
-    texts, metrics = elsewhere(lambda: asyncio.run(under_load(address, processes[0])))
+async def until(done, address):
+    """The texts of visitors who come one after another until `done`, for each of two seeds; every other is a stream."""
+    async with httpx.AsyncClient(base_url=address, timeout=120) as client:
+
+        async def one_after_another(seed):
+            texts = []
+            while not done.is_set() or len(texts) < 2:
+                texts.append(await ask(client, seed, asyncio.Event() if len(texts) % 2 else None))
+            return texts
+
+        return await asyncio.gather(*(one_after_another(seed) for seed in range(2)))
+
+
+def alone(model, seed):
     settings = dataclasses.replace(model.defaults, max_new_tokens=TOKENS, steps=STEPS, stop_at_end=False,
-                                   whole_sentences=False)  # fmt: skip
-    assert texts == [model.generate(["Once upon a time"], dataclasses.replace(settings, seed=seed))[0]
-                     for seed in range(VISITORS)]  # fmt: skip
+                                   whole_sentences=False, seed=seed)  # fmt: skip
+    return model.generate(["Once upon a time"], settings)[0]
+
+
+def test_no_text_is_lost_with_a_replica_that_is_killed(cluster, model):
+    address, (killed, _), _ = cluster
+    texts, metrics = elsewhere(lambda: asyncio.run(under_load(address, killed)))
+    assert texts == [alone(model, seed) for seed in range(VISITORS)]
     replays = next(line for line in metrics.splitlines() if line.startswith("coladlm_replayed_total"))
     assert int(replays.split()[1]) > 0
 
 
 def test_the_front_refuses_and_scores_as_one_server_does(cluster, model):
-    address, _ = cluster
+    address, *_ = cluster
     refused = httpx.post(f"{address}/v1/completions", json={"prompt": "a", "steps": 0}, timeout=60)
     assert refused.status_code == 400 and "steps is 0" in refused.json()["error"]["message"]
     body = {"prompt": "The cat", "max_tokens": 0, "echo": True, "logprobs": 1, "seed": 1}
     answer = httpx.post(f"{address}/v1/completions", json=body, timeout=60).json()
     *_, (scores,) = score_steps(model, [model.tokenize("The cat")], 1)
     assert answer["choices"][0]["logprobs"]["token_logprobs"] == pytest.approx(list(scores.log_probs), abs=1e-4)
+
+
+def test_no_text_is_lost_in_a_rolling_restart(cluster, model):
+    """Replicas and front are replaced by those of other options, while visitors keep coming."""
+    address, _, options = cluster
+    before, done = processes(), threading.Event()
+    with ThreadPoolExecutor(1) as visitors:
+        asked = visitors.submit(lambda: asyncio.run(until(done, address)))
+        try:
+            deploy(options.model_copy(update={"queue": options.queue + 1}))
+            after = processes()
+        finally:
+            done.set()
+        texts = asked.result()
+    assert not set(before) & set(after)
+    for seed, written in enumerate(texts):
+        assert set(written) == {alone(model, seed)}
 
 
 def test_options_that_make_no_sense_are_refused():
