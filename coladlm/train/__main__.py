@@ -133,6 +133,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
                      help="share of blocks whose positions are noised one behind another (%(default)g)")  # fmt: skip
     how.add_argument("--single-rows", type=float, default=DiTObjective.single_rows,
                      help="share of rows with blocks of one position, all of them learned (%(default)g)")  # fmt: skip
+    how.add_argument("--wide-rows", type=float, default=DiTObjective.wide_rows,
+                     help="share of rows with blocks two or four times as long (%(default)g)")  # fmt: skip
     how.add_argument("--average", type=float, default=LoopSettings.average,
                      help="decay of the moving average of the DiT's weights (%(default)g)")  # fmt: skip
     how.add_argument("--copies", type=arguments.count, default=DiTObjective.copies,
@@ -208,6 +210,7 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             history_noise=args.history_noise,
             staggered_blocks=args.staggered_blocks,
             single_rows=args.single_rows,
+            wide_rows=args.wide_rows,
             head_weight=args.head_weight,
             next_weight=args.next_weight,
             taught=args.taught,

@@ -29,6 +29,8 @@ from .loop import Stage
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which validation looks
 BIN_HALF_WIDTH = 0.1
 QUERIES = 64  # that attend together on a CPU
+WIDE = (2, 4)  # times the network's own block size: other sizes that rows may have
+WIDE_LAG = 0.5  # of the time grid, at most, in those: with a longer one hardly a position of a block is under way
 MOST_DISAGREEMENT = 0.05  # relative, of compiled and eager gradients: bfloat16 products give 0.02
 
 
@@ -49,6 +51,7 @@ class DiTObjective:
     staggered_blocks: float = 0.75  # share of blocks whose positions follow one another (the sampler's `stagger`)
     stagger_shift: float = 2.0  # of the time grid on which they do
     single_rows: float = 0.0  # share of rows whose blocks are of one position: each is learned after all before it
+    wide_rows: float = 0.0  # share of rows whose blocks are of a size in WIDE times the network's own
     head_weight: float = 0.1  # of the cross-entropy of the token head; 0: no head
     head_share: float = 0.5  # share of positions that the head reads
     next_weight: float = 0.0  # of the next-token loss on the clean copy; 0: no head for it
@@ -58,6 +61,9 @@ class DiTObjective:
     def __post_init__(self) -> None:
         if not 0 <= self.taught <= 1:
             raise ValueError(f"taught is {self.taught}, expected 0 to 1")
+        if self.single_rows + self.wide_rows > 1:
+            raise ValueError(f"single_rows is {self.single_rows} and wide_rows is {self.wide_rows}, "
+                             "expected shares of at most 1 together")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Noised:
     index: Tensor  # (C B, n), the time of each position of the noisy copies
     free: Tensor  # (C B, n), true where the loss counts
     history: Tensor  # (C B,), false where the noisy blocks see themselves alone
-    single: Tensor | None = None  # (B,), true where blocks are of one position; None: nowhere
+    sizes: Tensor | None = None  # (B,), positions of a block in each row; None: everywhere those of the network
 
 
 class Predicted(NamedTuple):
@@ -133,7 +139,7 @@ class DiTStage(Stage):
         velocity, hidden, clean = self.predict(noised)
         taught = None if self.teacher is None else self.teach(noised, ids)
         rows, ids = ids, ids.repeat(o.copies, 1)
-        free = (noised.free & self.within_story(ids)).float()
+        free = (noised.free & self.within_story(ids, noised.sizes)).float()
         wanted = noised.velocity if taught is None else taught.velocity
         flow = ((velocity - wanted).square().mean(-1) * free).sum() / free.sum()
         parts = {"loss": flow, "flow": flow}
@@ -151,26 +157,29 @@ class DiTStage(Stage):
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
             parts["loss"] = flow + o.head_weight * parts["head"]
         if self.next_head is not None:
-            parts["next"] = self.next_token_loss(clean, rows, noised.single, generator)
+            parts["next"] = self.next_token_loss(clean, rows, noised.sizes, generator)
             parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
 
-    def within_story(self, ids: Tensor) -> Tensor:
-        """(B, n), true to the end of the block after the one in which a story ends: padding beyond teaches nothing."""
-        b = self.dit.config.block_size
+    def within_story(self, ids: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """(C B, n), true to the end of the block after the one in which a story ends: padding beyond teaches nothing.
+
+        ids (C B, n); sizes (B,) as in `Noised`. Blocks count as the network's own where they are smaller.
+        """
+        own = self.dit.config.block_size
+        b = own if sizes is None else sizes.clamp(min=own).repeat(len(ids) // len(sizes))[:, None]
         tokens = (ids != self.pad).sum(1, keepdim=True)
         return torch.arange(ids.shape[1], device=ids.device) < (tokens + b - 1) // b * b + b
 
-    def next_token_loss(self, clean: Tensor, ids: Tensor, single: Tensor | None, generator: torch.Generator) -> Tensor:
+    def next_token_loss(self, clean: Tensor, ids: Tensor, sizes: Tensor | None, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of the token after a position, from the clean copy's last hidden state (B, n, dim).
 
-        It applies where that token is hidden from the position and is no padding: everywhere in rows of single
-        positions, at the ends of blocks in the others. A share of those places is drawn and read.
+        It applies where that token is hidden from the position and is no padding: at the ends of blocks, which in rows
+        of single positions is everywhere. A share of those places is drawn and read.
         """
         after = ids[:, 1:]
-        hidden_from = (torch.arange(1, ids.shape[1], device=ids.device) % self.dit.config.block_size == 0)[None]
-        if single is not None:
-            hidden_from = hidden_from | single[:, None]
+        b = self.dit.config.block_size if sizes is None else sizes[:, None]
+        hidden_from = torch.arange(1, ids.shape[1], device=ids.device)[None] % b == 0
         places = (hidden_from & (after != self.pad)).flatten().nonzero()[:, 0]
         count = math.ceil(self.objective.next_share * len(places))
         if count == 0:
@@ -199,7 +208,8 @@ class DiTStage(Stage):
 
     def exact(self, noised: Noised, ids: Tensor) -> Tensor:
         """(C B, n), true where a token counts whose block is finished before it and noise after it, or whose block it
-        is alone, and that is no padding. Without the history it must also be the first of its block.
+        is alone, and that is no padding. Without the history it must also be the first of its block. Rows of wide
+        blocks have no such place.
         """
         index = noised.index.unflatten(1, (-1, self.dit.config.block_size))
         finished, waiting = (index == 0).int(), (index == len(noised.times) - 1).int()
@@ -210,8 +220,9 @@ class DiTStage(Stage):
         in_line = before.bool() & after.flip(-1).bool()
         in_line[~noised.history, :, 1:] = False
         in_line = in_line.flatten(1)
-        if noised.single is not None:
-            in_line = in_line | noised.single.repeat(self.objective.copies)[:, None]
+        if noised.sizes is not None:
+            sizes = noised.sizes.repeat(self.objective.copies)[:, None]
+            in_line = (in_line & (sizes <= self.dit.config.block_size)) | (sizes == 1)
         return in_line & noised.free & (ids != self.pad).repeat(self.objective.copies, 1)
 
     @torch.no_grad()
@@ -234,37 +245,62 @@ class DiTStage(Stage):
         location = 1 + 0.5 * math.log(d / 16) if o.time_location is None else o.time_location
         drawn = torch.sigmoid(location + o.time_scale * normal)
         times = torch.cat((normal.new_zeros(1), drawn, normal.new_ones(1)))  # rising
-        chosen = (1 + torch.randperm(rows * n, generator=generator, device=device) % count).view(rows, blocks, b)
-        index, in_line = self._staggered(times, chosen[..., :1], generator)
-        single = torch.rand(len(clean), generator=generator, device=device) < o.single_rows
-        alone = single.repeat(o.copies)[:, None, None]
-        index, in_line = torch.where(alone, chosen, index), in_line | alone
+        chosen = 1 + torch.randperm(rows * n, generator=generator, device=device).view(rows, n) % count
+        index, in_line = self._staggered(times, chosen.unflatten(1, (blocks, b)), generator)
+        kind = torch.rand(len(clean), generator=generator, device=device)
+        single = (kind < o.single_rows).repeat(o.copies)[:, None]
+        index, in_line = torch.where(single, chosen, index), in_line | single
+        pinned = self._pinned(rows, blocks, b, generator, device) & ~single
+        sizes = self._sizes(kind, n)
+        if sizes is not None:
+            each = sizes.repeat(o.copies)[:, None]
+            for size in (times_wider * b for times_wider in WIDE if o.wide_rows > 0):
+                wide_index, wide_line = self._staggered(times, chosen.unflatten(1, (-1, size)), generator)
+                here, wide_pinned = each == size, self._pinned(rows, n // size, size, generator, device)
+                index, in_line = torch.where(here, wide_index, index), torch.where(here, wide_line, in_line)
+                pinned = torch.where(here, wide_pinned, pinned)
 
-        pinned = self._pinned(rows, blocks, generator, device) & ~alone
-        index = index.masked_fill(pinned, 0).flatten(1)
-        free = (index > 0) & in_line.flatten(1)
+        index = index.masked_fill(pinned, 0)
+        free = (index > 0) & in_line
         target = torch.randn(z.shape, generator=generator, device=device)
         t = times[index][..., None]
         history = torch.rand(rows, generator=generator, device=device) >= o.history_dropped
-        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history,
-                      single if o.single_rows > 0 else None)  # fmt: skip
+        return Noised(clean, (1 - t) * z + t * target, target - z, times, index, free, history, sizes)
+
+    def _sizes(self, kind: Tensor, n: int) -> Tensor | None:
+        """(B,), positions of a block in each row of n, by a uniform draw for each; None where all are the network's.
+
+        Raises ValueError for rows that cannot be divided.
+        """
+        o, b = self.objective, self.dit.config.block_size
+        if o.single_rows == 0 and o.wide_rows == 0:
+            return None
+        if o.wide_rows > 0 and n % (b * max(WIDE)):
+            raise ValueError(f"rows are of {n} tokens, expected a multiple of {b * max(WIDE)}, the widest block")
+        sizes = torch.where(kind < o.single_rows, 1, b)
+        for i, times_wider in enumerate(WIDE):
+            from_here = 1 - o.wide_rows * (1 - i / len(WIDE))
+            sizes = torch.where(kind >= from_here, times_wider * b, sizes)
+        return sizes
 
     def _staggered(self, times: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices into the rising `times` for each position (rows, blocks, b), and where the sampler needs a velocity.
+        """Indices into the rising `times` for each position (rows, n), and where the sampler needs a velocity.
 
-        One position of a block has the time that was chosen for it (rows, blocks, 1). In some blocks all others have
-        it too; in the rest each is a lag of the time grid behind the one before it, from 0 to the whole grid, so those
-        before it may be finished and those after it may wait at noise. Of the waiting ones the first is learned.
+        chosen: (rows, blocks, b), indices of which the first of a block counts. One position of a block has it. In some
+        blocks all others have it too; in the rest each is a lag of the time grid behind the one before it, from 0 to
+        the whole grid (`WIDE_LAG` in wide blocks), so those before it may be finished and those after it may wait at noise. Of the waiting ones the
+        first is learned.
         """
-        o, b, device = self.objective, self.dit.config.block_size, times.device
+        o, b, device, chosen = self.objective, chosen.shape[-1], times.device, chosen[..., :1]
         everywhere = chosen.expand(-1, -1, b)
         if b == 1 or o.staggered_blocks == 0:
-            return everywhere, torch.ones_like(everywhere, dtype=torch.bool)
+            return everywhere.flatten(1), torch.ones_like(everywhere, dtype=torch.bool).flatten(1)
 
         def uniform() -> Tensor:
             return torch.rand(chosen.shape, generator=generator, device=device)
 
-        lag, place = uniform(), (uniform() * b).long()
+        most = WIDE_LAG if b > self.dit.config.block_size else 1.0
+        lag, place = most * uniform(), (uniform() * b).long()
         t = times[chosen]
         share = t / (o.stagger_shift - (o.stagger_shift - 1) * t)  # where on the grid, see flow.shifted
         share = share + (torch.arange(b, device=device) - place) * lag
@@ -272,13 +308,13 @@ class DiTStage(Stage):
         t = o.stagger_shift * limited / (1 + (o.stagger_shift - 1) * limited)
         index = torch.bucketize(t, (times[1:] + times[:-1]) / 2)  # the nearest time
         staggered = uniform() < o.staggered_blocks
-        return torch.where(staggered, index, everywhere), ~staggered | (share < 1 + lag)
+        needed = ~staggered | (share < 1 + lag)
+        return torch.where(staggered, index, everywhere).flatten(1), needed.flatten(1)
 
-    def _pinned(self, rows: int, blocks: int, generator: torch.Generator, device: torch.device) -> Tensor:
-        """(rows, blocks, b): in some blocks a clean start (a prompt's left-over), or any clean subset (an edit)."""
-        b = self.dit.config.block_size
+    def _pinned(self, rows: int, blocks: int, b: int, generator: torch.Generator, device: torch.device) -> Tensor:
+        """(rows, blocks * b): in some blocks a clean start (a prompt's left-over), or any clean subset (an edit)."""
         if b == 1:
-            return torch.zeros(rows, blocks, 1, dtype=torch.bool, device=device)
+            return torch.zeros(rows, blocks, dtype=torch.bool, device=device)
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, device=device)
@@ -289,7 +325,7 @@ class DiTStage(Stage):
         kind = uniform(rows, blocks, 1)
         start, end, subset = places < length, places >= b - length, order < length
         chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
-        return chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)
+        return (chosen & (uniform(rows, blocks, 1) < self.objective.pinned_blocks)).flatten(1)
 
     def predict(self, noised: Noised) -> Predicted:
         """Runs the clean copy, then the noisy copies, which see it."""
@@ -297,13 +333,17 @@ class DiTStage(Stage):
         table = dit.modulations(1000 * noised.times)
         rope = dit.rope(torch.arange(n, device=device))
         copies = len(noised.noisy) // len(noised.clean)
-        causal = block_causal_mask(n, dit.config.block_size, device)[None]  # (1 or B, n, n)
-        if noised.single is not None:
-            causal = torch.where(noised.single[:, None, None], block_causal_mask(n, 1, device), causal)
+        widest = dit.config.block_size
+        if noised.sizes is None:
+            causal = block_causal_mask(n, widest, device)[None]  # (1 or B, n, n)
+        else:
+            block = torch.arange(n, device=device) // noised.sizes[:, None]
+            causal = block[:, None, :] <= block[:, :, None]
+            widest *= max(WIDE) if self.objective.wide_rows > 0 else 1
         each = causal if len(causal) == 1 else causal.repeat(copies, 1, 1)
         own = each & each.mT  # (1 or C B, n, n)
         before = each & ~own & noised.history[:, None, None]  # (C B, n, n)
-        parts = _query_parts(n, dit.config.block_size, device)
+        parts = _query_parts(n, widest, device)
         see_clean = [causal[:, None, part, : part.stop] for part in parts]
         own = own.expand_as(before)
         see_both = [torch.cat((before[:, part, : part.stop], own[:, part, part]), -1)[:, None] for part in parts]
@@ -347,7 +387,8 @@ class DiTStage(Stage):
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
         """Velocity error and the head's cross-entropy on real tokens by time: `flow` and `head` with the history,
         `alone` without, `line` and `line_head` of positions whose block is finished before them and noise after them;
-        `next`, the cross-entropy of the token after each block by the next-token head.
+        `next`, the cross-entropy of the token after each block by the next-token head; `wide` as `flow` in the widest
+        blocks, where some rows have them.
 
         Block k of a row stands in the time bin (k + row) mod 5, so that every bin sees every place in a story.
         """
@@ -375,14 +416,22 @@ class DiTStage(Stage):
             behind = torch.arange(n, device=z.device) % b - places
             in_line = index.masked_fill(behind < 0, 0).masked_fill(behind > 0, len(times) - 1)
             looks = [
-                ("flow", True, index, free),
-                ("alone", False, index, free),
-                ("line", True, in_line, free & (behind == 0)),
+                ("flow", True, index, free, bins, None),
+                ("alone", False, index, free, bins, None),
+                ("line", True, in_line, free & (behind == 0), bins, None),
             ]
-            for kind, seen, index, counted in looks:
+            if self.objective.wide_rows > 0:
+                size = b * max(WIDE)
+                blocks = torch.arange(n // size, device=z.device) + torch.arange(rows, device=z.device)[:, None]
+                wide_bins = (blocks % len(TIME_BINS)).repeat_interleave(size, 1)
+                which = torch.randint(16, (rows, n // size), generator=generator, device=z.device)
+                wide_index = 1 + wide_bins * 16 + which.repeat_interleave(size, 1)
+                sizes = torch.full((rows,), size, device=z.device)
+                looks.append(("wide", True, wide_index, free, wide_bins, sizes))
+            for kind, seen, index, counted, bins, sizes in looks:
                 history = torch.full((rows,), seen, device=z.device)
                 t = times[index][..., None]
-                noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history)
+                noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history, sizes)
                 velocity, hidden, clean = self.predict(noised)
                 if self.next_head is not None and kind == "flow":
                     after = ids[:, b::b]
@@ -394,9 +443,9 @@ class DiTStage(Stage):
                     count(f"{kind}_{time}", error[chosen])
                     if self.head is not None and seen:
                         entropy = F.cross_entropy(self.token_logits(hidden[chosen]), ids[chosen], reduction="none")
-                        count(f"{'head' if kind == 'flow' else 'line_head'}_{time}", entropy)
+                        count(f"{'head' if kind == 'flow' else kind + '_head'}_{time}", entropy)
         means = {name: total / number for name, (total, number) in sums.items()}
-        for kind in ("flow", "alone", "head", "line", "line_head"):
+        for kind in ("flow", "alone", "head", "line", "line_head", "wide", "wide_head"):
             values = [means[f"{kind}_{time}"] for time in TIME_BINS if f"{kind}_{time}" in means]
             if values:
                 means[kind] = sum(values) / len(values)

@@ -57,24 +57,45 @@ def test_a_row_without_history_is_predicted_block_by_block():
 
 
 @pytest.mark.parametrize("queries", [4, 64])
-def test_a_single_row_is_predicted_as_one_with_blocks_of_one_position(monkeypatch, queries):
-    """The reference: the clean positions before a noisy one and itself through a DiT of blocks of 1, same weights."""
+def test_a_row_of_other_blocks_is_predicted_by_the_same_weights_with_blocks_of_that_size(monkeypatch, queries):
+    """The reference: the clean positions before a noisy block and that block through a DiT with blocks of its size."""
     monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
-    stage = random_stage(history_dropped=0.0, single_rows=0.5, staggered_blocks=0.75, pinned_blocks=0.5, copies=2)
-    _, noised = drawn(stage, rows=6)
-    assert noised.single.any() and not noised.single.all()
+    stage = random_stage(history_dropped=0.0, single_rows=0.4, wide_rows=0.4, staggered_blocks=0.75, pinned_blocks=0.5,
+                         copies=2)  # fmt: skip
+    _, noised = drawn(stage, rows=16, n=32)
+    sizes = noised.sizes.repeat(2)
+    assert set(sizes.tolist()) == {1, BLOCK, 2 * BLOCK, 4 * BLOCK}
     velocity = stage.predict(noised).velocity
-    causal = BlockCausalDiT(dataclasses.replace(DIT, block_size=1))
-    causal.load_state_dict(stage.dit.state_dict())
-    t = 1000 * noised.times[noised.index]
-    clean, single = noised.clean.repeat(2, 1, 1), noised.single.repeat(2)
-    for dit, rows, size in ((causal, single, 1), (stage.dit, ~single, BLOCK)):
-        for start in range(0, 16, size):
+    t, clean = 1000 * noised.times[noised.index], noised.clean.repeat(2, 1, 1)
+    for size in (1, BLOCK, 2 * BLOCK, 4 * BLOCK):
+        dit, rows = BlockCausalDiT(dataclasses.replace(DIT, block_size=size)), sizes == size
+        dit.load_state_dict(stage.dit.state_dict())
+        for start in range(0, 32, size):
             end = start + size
             sequence = torch.cat((clean[rows, :start], noised.noisy[rows, start:end]), 1)
             times = torch.cat((torch.zeros(len(sequence), start), t[rows, start:end]), 1)
             expected = dit(sequence, times)[:, start:]
             torch.testing.assert_close(velocity[rows, start:end], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("staggered", [0.0, 1.0])
+def test_a_wide_block_has_one_time_or_times_that_follow_one_another(staggered):
+    stage = random_stage(wide_rows=1.0, staggered_blocks=staggered, pinned_blocks=0.0)
+    _, noised = drawn(stage, rows=32, n=32)
+    assert set(noised.sizes.tolist()) == {2 * BLOCK, 4 * BLOCK}
+    rises = []
+    for index, size in zip(noised.index, noised.sizes.tolist(), strict=True):
+        blocks = index.view(-1, size)
+        assert (blocks.diff(dim=-1) >= 0).all()
+        rises += (blocks[:, -1] > blocks[:, 0]).tolist()
+    assert any(rises) == (staggered > 0)
+
+
+def test_rows_that_the_widest_blocks_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="rows are of 24 tokens, expected a multiple of 16"):
+        drawn(random_stage(wide_rows=0.5), n=24)
+    with pytest.raises(ValueError, match="shares of at most 1 together"):
+        random_stage(wide_rows=0.6, single_rows=0.6)
 
 
 def test_every_position_of_a_single_row_counts_at_a_time_of_its_own():
@@ -207,17 +228,21 @@ def test_validation_reports_every_time_with_and_without_history():
     stage = random_stage()
     found = stage.validate([torch.randint(3, 50, (5, 40))], torch.Generator().manual_seed(0))
     assert {"flow", "flow_0.1", "flow_0.9", "alone", "alone_0.5", "head", "head_0.7"} <= set(found)
+    assert "wide" not in found
+    stage = random_stage(wide_rows=0.5)
+    found |= stage.validate([torch.randint(3, 50, (5, 80))], torch.Generator().manual_seed(0))
+    assert {"wide", "wide_0.1", "wide_0.9", "wide_head_0.5"} <= set(found)
 
 
 def next_token_case() -> tuple[DiTStage, torch.Tensor, Noised, list[tuple[int, int]]]:
     """A stage that reads every place of the next-token loss, ids, a noised batch, and those places by their meaning."""
-    stage = random_stage(single_rows=0.5, next_weight=1.0, next_share=1.0, history_noise=0.0)
-    ids = torch.randint(3, 50, (6, 16))
+    stage = random_stage(single_rows=0.4, wide_rows=0.4, next_weight=1.0, next_share=1.0, history_noise=0.0)
+    ids = torch.randint(3, 50, (12, 32))
     ids[0, 11:] = ids[5, 6:] = PAD
     noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(0))
-    assert noised.single.any() and not noised.single.all()
-    places = [(row, i) for row in range(6) for i in range(15)
-              if (noised.single[row] or i % BLOCK == BLOCK - 1) and ids[row, i + 1] != PAD]  # fmt: skip
+    assert set(noised.sizes.tolist()) == {1, BLOCK, 2 * BLOCK, 4 * BLOCK}
+    places = [(row, i) for row, size in enumerate(noised.sizes.tolist()) for i in range(31)
+              if i % size == size - 1 and ids[row, i + 1] != PAD]  # fmt: skip
     return stage, ids, noised, places
 
 
@@ -225,7 +250,7 @@ def test_the_next_token_loss_is_the_mean_over_every_place_that_cannot_see_the_to
     stage, ids, noised, places = next_token_case()
     clean = stage.predict(noised).clean
     expected = [-stage.next_logits(clean[row, i]).log_softmax(-1)[ids[row, i + 1]] for row, i in places]
-    found = stage.next_token_loss(clean, ids, noised.single, torch.Generator().manual_seed(0))
+    found = stage.next_token_loss(clean, ids, noised.sizes, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, torch.stack(expected).mean())
 
 
@@ -271,6 +296,8 @@ def test_padding_counts_to_the_end_of_the_block_after_a_storys_end():
     ids[0, 5:] = ids[1, 8:] = PAD
     expected = torch.tensor([12, 12, 20])[:, None] > torch.arange(20)
     assert torch.equal(stage.within_story(ids), expected)
+    expected = torch.tensor([12, 16, 32])[:, None] > torch.arange(20)
+    assert torch.equal(stage.within_story(ids, torch.tensor([1, 2 * BLOCK, 4 * BLOCK])), expected)
 
 
 def test_compiled_layers_have_the_gradients_of_eager_ones():

@@ -85,7 +85,7 @@ def noised_rows(stage: DiTStage, rows: int = 32, n: int = 32):
 
 
 def test_it_teaches_where_a_block_is_finished_before_a_position_and_noise_after_it():
-    stage = taught_stage(single_rows=0.3, pinned_blocks=0.3, history_dropped=0.3)
+    stage = taught_stage(single_rows=0.3, wide_rows=0.2, pinned_blocks=0.3, history_dropped=0.3)
     ids, noised = noised_rows(stage)
     exact, last, seen = stage.exact(noised, ids), len(noised.times) - 1, set()
     for row in range(len(ids)):
@@ -94,9 +94,10 @@ def test_it_teaches_where_a_block_is_finished_before_a_position_and_noise_after_
             before, after = noised.index[row, start:i], noised.index[row, i + 1 : start + BLOCK]
             history = bool(noised.history[row]) or i == start
             in_line = bool((before == 0).all() and (after == last).all()) and history
-            expected = (bool(noised.single[row]) or in_line) and bool(noised.free[row, i]) and ids[row, i] != PAD
+            single, in_line = bool(noised.sizes[row] == 1), in_line and bool(noised.sizes[row] <= BLOCK)
+            expected = (single or in_line) and bool(noised.free[row, i]) and ids[row, i] != PAD
             assert exact[row, i] == expected
-            seen.add((bool(noised.single[row]), bool(noised.history[row]), bool(expected)))
+            seen.add((single, bool(noised.history[row]), bool(expected)))
     assert len(seen) == 8
 
 
