@@ -17,13 +17,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
 from coladlm.sampling.events import Step
 from coladlm.serve import Events, Scheduler, Waiting
 
+from ..runs.event_stream import EventStream
 from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
@@ -130,8 +131,7 @@ class OpenAIApi:
         if parsed.stream:
             parts = _stream(events, writer)
             first = await anext(parts)  # what is refused here still gets a status of its own
-            headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(_chained(first, parts), media_type="text/event-stream", headers=headers)
+            return EventStream(parts, headers, first)
         return await _while_connected(request, _whole(events, writer, headers))
 
     async def _scored(self, model: ColaDLM, parsed: ParsedRequest, visitor: str, writer: ResponseWriter,
@@ -264,18 +264,6 @@ async def _stream(events: Events, writer: ResponseWriter) -> AsyncGenerator[byte
         yield _sse([describe_error(error)[2]])
     finally:
         await followed.aclose()
-
-
-async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """A first part and the rest, which is closed whatever happens."""
-    try:
-        if first:
-            yield first
-        async for part in rest:
-            if part:
-                yield part
-    finally:
-        await rest.aclose()
 
 
 def _sse(chunks: list[dict[str, Any]]) -> bytes:

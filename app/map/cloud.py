@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import secrets
+import time
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,12 @@ COLOURINGS = ("cluster", "length", "set")  # what points may be coloured by, the
 NEAREST = 20
 MEASURED = 1500  # texts that the trustworthiness is measured on
 CHUNK = 512  # texts whose distances to all others are in memory at once
+_moments = itertools.count(time.time_ns() // 1_000_000)
+
+
+def moment() -> int:
+    """A number that grows with every call, and from one start of the server to the next, which a page may outlive."""
+    return next(_moments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +74,7 @@ class TextCloud:
         self.waypoints: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
         self.query: Query | None = None
         self.view = View()
+        self.since = moment()  # when it became a visitor's map
         self._written: dict[tuple[str, ...], str] = {}  # what `json` says, by the charts that there were
 
     @property
@@ -89,7 +98,9 @@ class TextCloud:
 
     def value(self, wrong: dict[str, Any] | None = None) -> dict[str, Any]:
         """For a TextMap. wrong: what a search came to that found no place, see `text_map_value`."""
-        return text_map_value(self.json(), wrong or self._near(), self._waypoints(), dataclasses.asdict(self.view))
+        order = self.since, moment()  # before anything is read that may change meanwhile
+        view = dataclasses.asdict(self.view)
+        return text_map_value(self.json(), wrong or self._near(), self._waypoints(), view, order=order)
 
     def _near(self) -> dict[str, Any] | None:
         if self.query is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
 from ..shared.waiting import waiting_parts
 from .charts import MOST_CHARTS, chart_label, chart_name, umap_settings
-from .cloud import COLOURINGS, Query, TextCloud, View
+from .cloud import COLOURINGS, Query, TextCloud, View, moment
 from .files import text_page, text_table
 from .saved_maps import is_saved_map, map_file, read_map
 from .text_files import TextFileError, Texts, read_texts, text_columns
@@ -64,9 +65,10 @@ class Maps:
             MOST_KEPT, MOST_KEPT_BYTES, KEPT_SECONDS, lambda cloud: cloud.nbytes, clock
         )
         # what each visitor has requested last
-        self._requested: BoundedStore[str, object] = BoundedStore(
+        self._requested: BoundedStore[str, int] = BoundedStore(
             MOST_REQUESTS, MOST_REQUESTS, KEPT_SECONDS, lambda _: 1, clock
         )
+        self._lock = threading.Lock()  # of both, where one decides what becomes of the other
 
     def get(self, visitor: str) -> TextCloud | None:
         return self._clouds.get(visitor)
@@ -85,7 +87,7 @@ class Maps:
         """(map, progress) with the sentences that ship with the app, until the visitor asks for other texts."""
         sentences = load_sentences()
         texts = Texts(sentences, [""] * len(sentences), f"{len(sentences)} sentences from TinyStories.")
-        yield from self._made(visitor, texts, self._ask(visitor))
+        yield from self._made(visitor, texts, self.ask(visitor))
 
     def columns(self, file: str | None) -> list[str]:
         """The columns of a file that hold texts, where there are several to choose from."""
@@ -95,20 +97,29 @@ class Maps:
             return []  # `upload` says what is wrong with the file
         return found if len(found) > 1 else []
 
-    def upload(self, visitor: str, file: str | None, column: str = "") -> Iterator[list[Any]]:
+    def ask(self, visitor: str) -> int:
+        """Stands for what a visitor asks for now: what was asked for before comes too late."""
+        with self._lock:
+            requested = moment()
+            self._requested.keep(visitor, requested)
+        return requested
+
+    def upload(self, visitor: str, file: str | None, column: str = "", asked: int | None = None) -> Iterator[list[Any]]:
         """(map, progress) with the texts of a file, until the visitor asks for other texts. What is wrong with it comes
-        as a sentence. column: see `read_texts`.
+        as a sentence. column: see `read_texts`. asked: what `ask` returned, if the visitor has asked for it before.
 
         The file stays: gradio keeps equal uploads of several visitors as one, and deletes it when it is old.
         """
         if file is None:
             return
-        requested = self._ask(visitor)
+        if asked is not None and self._requested.get(visitor) != asked:
+            return
+        requested = asked or self.ask(visitor)
         try:
             if not Path(file).exists():
                 raise TextFileError("the file is deleted by now, expected it within minutes: open it again")
             if Path(file).suffix.lower() == ENDING:
-                yield from self._arrays(visitor, file)
+                yield from self._arrays(visitor, file, requested)
                 return
             texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
@@ -117,7 +128,7 @@ class Maps:
             return
         yield from self._made(visitor, texts, requested)
 
-    def _arrays(self, visitor: str, file: str) -> Iterator[list[Any]]:
+    def _arrays(self, visitor: str, file: str, requested: int) -> Iterator[list[Any]]:
         """(map, progress) with a saved map, or vectors of the visitor's own: nothing is read by the model. Raises
         TextFileError.
         """
@@ -127,23 +138,15 @@ class Maps:
         else:
             texts, vectors = read_vectors(file)
             cloud = TextCloud(texts, vectors, "")
-        self._requested.forget(visitor)  # texts that were on their way come too late now
-        self._clouds.keep(visitor, cloud)
-        yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
+        yield from self._come(visitor, cloud, requested)
 
-    def _ask(self, visitor: str) -> object:
-        """Stands for what a visitor asks for now."""
-        requested = object()
-        self._requested.keep(visitor, requested)
-        return requested
-
-    def _made(self, visitor: str, texts: Texts, requested: object) -> Iterator[list[Any]]:
+    def _made(self, visitor: str, texts: Texts, requested: int) -> Iterator[list[Any]]:
         try:
             if len(set(texts.texts)) < 2:
                 raise TextFileError("all texts are the same, expected at least two that differ")
             cloud = None
             for event in self._reading(visitor, texts.texts):
-                if self._requested.get(visitor) is not requested:
+                if self._requested.get(visitor) != requested:
                     return
                 if isinstance(event, Waiting):
                     if event.ahead:
@@ -158,19 +161,26 @@ class Maps:
             self._forget(visitor, requested)
             yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
-        if self._requested.get(visitor) is not requested:
-            return
-        self._clouds.keep(visitor, cloud)
-        self._forget(visitor, requested)
-        yield [cloud.value(), progress_value("idle", message=texts.note)]
+        yield from self._come(visitor, cloud, requested)
+
+    def _come(self, visitor: str, cloud: TextCloud, requested: int) -> Iterator[list[Any]]:
+        """Makes this the visitor's map, unless other texts have been asked for."""
+        with self._lock:
+            if self._requested.get(visitor) != requested:
+                return
+            self._requested.forget(visitor)
+            cloud.since = moment()
+            self._clouds.keep(visitor, cloud)
+        yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def _still(self, visitor: str) -> Any:
         """What the map shows when nothing new has come: what it did, or that there is nothing."""
-        return text_map_value(failed=True) if self.get(visitor) is None else gr.skip()
+        return _empty(failed=True) if self.get(visitor) is None else gr.skip()
 
-    def _forget(self, visitor: str, requested: object) -> None:
-        if self._requested.get(visitor) is requested:
-            self._requested.forget(visitor)
+    def _forget(self, visitor: str, requested: int) -> None:
+        with self._lock:
+            if self._requested.get(visitor) == requested:
+                self._requested.forget(visitor)
 
     def _cloud(self, texts: Texts, vectors: np.ndarray) -> TextCloud:
         if len(np.unique(vectors, axis=0)) < 2:
@@ -207,7 +217,7 @@ class Maps:
     def take_waypoints(self, visitor: str, texts: Sequence[str]) -> Iterator[list[Any]]:
         """(map, progress) with texts that were sent here as waypoints, on the visitor's map or one of the sentences."""
         cloud = self.get(visitor)
-        shown = text_map_value() if cloud is None else cloud.value()
+        shown = _empty() if cloud is None else cloud.value()
         if cloud is None:
             for _, progress in self.shipped(visitor):
                 yield [shown, progress]
@@ -323,7 +333,7 @@ class Maps:
         """(map, progress) with the texts that lie nearest to a text of the visitor's, and where that lies."""
         cloud = self.get(visitor)
         if cloud is None:
-            return [text_map_value(failed=True), progress_value("error", message=GONE)]
+            return [_empty(failed=True), progress_value("error", message=GONE)]
         try:
             if not cloud.readable:
                 whose = "of another model" if cloud.model else "your own"
@@ -363,6 +373,12 @@ def _shipped_for(model: ColaDLM) -> SentenceMap | None:
     """The sentences as they ship, where it is this model that read them."""
     found = SentenceMap.load()
     return found if found.fingerprint == model.fingerprint else None
+
+
+def _empty(failed: bool = False) -> dict[str, Any]:
+    """No texts, as of this moment."""
+    now = moment()
+    return text_map_value(failed=failed, order=(now, now))
 
 
 class _Lasting:

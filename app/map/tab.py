@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -15,7 +16,7 @@ from ..components import ProgressLine
 from ..components.progress_line import progress_value
 from ..components.saver import Saver
 from ..components.text_map import TextMap
-from ..shared.event_options import EVERY, UNLIMITED, EventOptions
+from ..shared.event_options import EVERY, UNLIMITED, EventOptions, then_nothing
 from ..shared.resident import Resident
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
@@ -111,8 +112,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     fitting = _connect_texts(maps, laid_out)
     _connect_selections(maps, laid_out)
 
-    def take_waypoints(visitor: str, texts: list[str]) -> Iterator[list[Any]]:
-        yield from maps().take_waypoints(visitor, texts)
+    def take_waypoints(visitor: str, texts: list[str]) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().take_waypoints(visitor, texts), 2)
 
     first, second = _connect_direction(maps, laid_out)
     return TabLinks(
@@ -130,39 +131,31 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
     """What puts texts on the map, and maps of them beside it; returns what connects the usual UMAP to a listener."""
     texts, progress, fitted, file = laid_out.texts, laid_out.progress, laid_out.fitted, laid_out.file
 
-    # gradio empties what a generator that yields nothing is to change
+    def on_open(request: gr.Request) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().open(session_of(request)), 2)
 
-    def on_open(request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]
-        yield from maps().open(session_of(request))
+    def on_shipped(request: gr.Request) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().shipped(session_of(request)), 2)
 
-    def on_shipped(request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]
-        yield from maps().shipped(session_of(request))
-
-    def on_file(file: str | None, request: gr.Request) -> Iterator[list[Any]]:
+    def on_file(file: str | None, request: gr.Request) -> list[Any]:
+        asked = maps().ask(session_of(request))  # before its columns are there: what is chosen among them comes later
         columns = maps().columns(file)
         usual = next((column for name in TEXT_NAMES for column in columns if column.lower() == name), None)
-        choice = gr.Radio(choices=columns, value=usual, visible=bool(columns))
-        yield [gr.skip(), gr.skip(), None, choice, file]
-        there = gr.Radio(choices=columns, visible=bool(columns))
-        for values in maps().upload(session_of(request), file):
-            # the columns each time: gradio can lose them while it shows what came of the file before; not the one that
-            # is chosen, which may be another by now
-            yield [*values, gr.skip(), there, gr.skip()]
+        return [None, gr.Radio(choices=columns, value=usual, visible=bool(columns)), file, asked]
 
-    def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]
-        if column:
-            yield from maps().upload(session_of(request), file, column)
+    def on_opened(file: str | None, asked: int | None, request: gr.Request) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().upload(session_of(request), file, asked=asked), 2)
 
-    def on_usual_fit(request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), gr.skip()]
-        yield from maps().fit(session_of(request))
+    def on_column(column: str | None, file: str | None, request: gr.Request) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().upload(session_of(request), file, column) if column else (), 2)
 
-    def on_fit(neighbours: float, min_dist: float, request: gr.Request) -> Iterator[list[Any]]:
-        yield [gr.skip(), progress_value("idle", message="The UMAP begins as soon as no other is being fitted.")]
-        yield from maps().fit(session_of(request), neighbours, min_dist)
+    def on_usual_fit(request: gr.Request) -> Iterator[Sequence[Any]]:
+        yield from then_nothing(maps().fit(session_of(request)), 2)
+
+    def on_fit(neighbours: float, min_dist: float, request: gr.Request) -> Iterator[Sequence[Any]]:
+        begun = progress_value("idle", message="The UMAP begins as soon as no other is being fitted.")
+        fits = maps().fit(session_of(request), neighbours, min_dist)
+        yield from then_nothing(itertools.chain([[gr.skip(), begun]], fits), 2)
 
     options: EventOptions = {"concurrency_id": "umap", "concurrency_limit": 1, **QUICK}
 
@@ -171,9 +164,9 @@ def _connect_texts(maps: Callable[[], Maps], laid_out: _LaidOut) -> Callable[[An
 
     then_fit(texts.submit(on_open, None, [texts, progress], **QUICK, **UNLIMITED))
     then_fit(laid_out.sentences.click(on_shipped, None, [texts, progress], **QUICK, **UNLIMITED))
-    opened = gr.State()  # the file that was opened last, while it is there
-    outputs = [texts, progress, file, laid_out.column, opened]
-    then_fit(file.upload(on_file, file, outputs, **EVERY, **QUICK, **UNLIMITED))
+    opened, asked = gr.State(), gr.State()  # the file that was opened last, while it is there, and when it was
+    there = file.upload(on_file, file, [file, laid_out.column, opened, asked], **EVERY, **QUICK, **UNLIMITED)
+    then_fit(there.then(on_opened, [opened, asked], [texts, progress], **EVERY, **QUICK, **UNLIMITED))
     choice = [laid_out.column, opened]
     then_fit(laid_out.column.input(on_column, choice, [texts, progress], **EVERY, **QUICK, **UNLIMITED))
     laid_out.fit.click(on_fit, [laid_out.neighbours, laid_out.min_dist], [texts, fitted], **options)

@@ -30,6 +30,9 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 BREAK = re.compile(r"\r\n|\r|\n")  # of JSON lines and of tables, where U+2028 and its like are characters as any other
+SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)  # Excel's first line of a table
+NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*%?")
+MOST_FOUND = 12  # columns or keys that a sentence names
 HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 SET_NAMES = ("set", "label", "class", "category", "source", "split")
 
@@ -54,18 +57,20 @@ def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
     """Reads a file of lines (.txt), a table (.csv, .tsv), JSON lines (.jsonl, .ndjson) or a JSON array (.json).
 
     It is in UTF-8, or begins with the byte order mark of UTF-16 or UTF-32. column: where the texts stand, one that
-    `text_columns` names; one of TEXT_NAMES if absent, else the longest of a table. Raises TextFileError, OSError.
+    `text_columns` names; one of TEXT_NAMES if absent, else the longest of a table, which the note then says. Raises
+    TextFileError, OSError.
     """
-    kind, text = _opened(path, name)
+    (kind, text), about = _opened(path, name), ""
     if kind in JSON and text.lstrip().startswith("["):
         pairs = [_entry(entry, line, column) for line, entry in _json_array(text)]
     elif kind in JSON:
         pairs = [_entry(entry, line, column) for line, entry in _json_lines(text)]
     elif kind in TABLES:
-        pairs = _table(text, TABLES[kind], column)
+        pairs, about = _table(text, TABLES[kind], column)
     else:
         pairs = [(line, "") for line in text.splitlines()]
-    return sampled([(_one_line(text), _one_line(where)[:MAX_SET]) for text, where in pairs if text.strip()])
+    found = sampled([(_one_line(text), _one_line(where)[:MAX_SET]) for text, where in pairs if text.strip()])
+    return dataclasses.replace(found, note=f"{found.note} {about}".rstrip())
 
 
 def text_columns(path: str | Path, name: str = "") -> list[str]:
@@ -74,11 +79,7 @@ def text_columns(path: str | Path, name: str = "") -> list[str]:
     """
     kind, text = _opened(path, name)
     if kind in TABLES:
-        rows = list(itertools.islice(_rows(text, _delimiter(text, TABLES[kind])), LOOKED_AT))
-        names = _column_names(rows)
-        data = [row for _, row in rows[_named(rows) :]]
-        texts = [name for i, name in enumerate(names) if _mostly_words(row[i] for row in data if len(row) > i)]
-        return [name for name in texts if name.lower() not in SET_NAMES]
+        return _columns_of_texts(list(itertools.islice(_rows(*_with_delimiter(text, TABLES[kind])), LOOKED_AT)))
     if kind in JSON:
         entries = _json_array(text) if text.lstrip().startswith("[") else _json_lines(text)
         found = [entry for _, entry in itertools.islice(entries, LOOKED_AT) if isinstance(entry, dict)]
@@ -212,7 +213,8 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     names = (column,) if column else TEXT_NAMES
     found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
-        raise TextFileError(f"line {line:,} has no text, expected a key {' or '.join(map(repr, names))}")
+        wanted = f"expected a key {' or '.join(map(repr, names))}"
+        raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(repr, entry)) or 'none'}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
     for part in (found, where):
         half = HALF_CHARACTER.search(part)
@@ -238,18 +240,35 @@ def _column_names(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
 
 
 def _named(rows: Sequence[tuple[int, list[str]]]) -> bool:
-    """Is the first row one of names?"""
-    return bool(rows) and any(cell.strip().lower() in (*TEXT_NAMES, *SET_NAMES, "id") for cell in rows[0][1])
-
-
-def _table(text: str, usual: str, chosen: str) -> list[tuple[str, str]]:
-    """usual: the delimiter of such a file, where its first row does not say otherwise. chosen: a name of
-    `_column_names`, or "".
-    """
-    delimiter = _delimiter(text, usual)
-    rows = list(_rows(text, delimiter))
+    """Is the first row one of names: is one of them known, or stands a word above a column of numbers?"""
     if not rows:
-        return []
+        return False
+    cells, below = [cell.strip() for cell in rows[0][1]], [row for _, row in rows[1:LOOKED_AT]]
+    if any(cell.lower() in (*TEXT_NAMES, *SET_NAMES, "id") for cell in cells):
+        return True
+    columns = [[row[i].strip() for row in below if len(row) > i and row[i].strip()] for i in range(len(cells))]
+    return any(
+        any(map(str.isalpha, cell)) and column and all(map(NUMBER.fullmatch, column))
+        for cell, column in zip(cells, columns, strict=True)
+    )
+
+
+def _columns_of_texts(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
+    """Those of a table that `rows` begin, by their names."""
+    data = [row for _, row in rows[_named(rows) : LOOKED_AT]]
+    names = enumerate(_column_names(rows))
+    texts = [name for i, name in names if _mostly_words(row[i] for row in data if len(row) > i)]
+    return [name for name in texts if name.lower() not in SET_NAMES]
+
+
+def _table(text: str, usual: str, chosen: str) -> tuple[list[tuple[str, str]], str]:
+    """The texts with their sets, and what is to be said of the columns. usual: the delimiter of such a file, where it
+    does not say otherwise. chosen: a name of `_column_names`, or "".
+    """
+    text, delimiter = _with_delimiter(text, usual)
+    rows, about = list(_rows(text, delimiter)), ""
+    if not rows:
+        return [], about
     names = [cell.strip().lower() for cell in rows[0][1]]
     known = _column_names(rows)
     column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
@@ -259,7 +278,8 @@ def _table(text: str, usual: str, chosen: str) -> list[tuple[str, str]]:
         if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
             cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
             note = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
-            raise TextFileError(f"{note}: a text that holds a {DELIMITERS[delimiter]} needs quotes around it")
+            name = DELIMITERS.get(delimiter, repr(delimiter))
+            raise TextFileError(f"{note}: a text that holds a {name} needs quotes around it")
     named = _named(rows)
     data = rows[named:]
     if chosen:
@@ -267,12 +287,36 @@ def _table(text: str, usual: str, chosen: str) -> list[tuple[str, str]]:
     elif column is None:  # no name that is known: the column with the most characters
         widths = [sum(len(row[i]) for _, row in data[:200]) for i in range(len(names))]
         column = widths.index(max(widths))
+        if len(_columns_of_texts(rows)) > 1:
+            about = _about_columns(known, rows[0][1], named, column)
     where = next((names.index(name) for name in SET_NAMES if name in names), None) if named else None
-    return [
+    pairs = [
         (row[column], row[where] if where is not None and where < len(row) else "")
         for _, row in data
         if len(row) > column
     ]
+    return pairs, about
+
+
+def _about_columns(names: Sequence[str], first: Sequence[str], named: bool, shown: int) -> str:
+    """Which columns there are, where no name says which one holds the texts. first: the cells of the first row."""
+    begins = [f"{name!r} (“{_one_line(cell)[:30]}”)" for name, cell in zip(names, first, strict=True)]
+    found = _listed(map(repr, names) if named else begins)
+    note = f"No column is named {' or '.join(TEXT_NAMES)}. Found {found}; shown is {names[shown]!r}, the longest"
+    note += ": choose another under “Column with the texts”."
+    return note if named else f"{note} The first row counts as a text, for it holds no name that is known."
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names for a sentence, not all if they are many."""
+    found = list(names)
+    return ", ".join(found[:MOST_FOUND]) + (f" and {len(found) - MOST_FOUND} more" if len(found) > MOST_FOUND else "")
+
+
+def _with_delimiter(text: str, usual: str) -> tuple[str, str]:
+    """(the rows of a table, their delimiter). A first line that only names it is emptied: its end still counts."""
+    told = SEPARATOR.match(text)
+    return (text, _delimiter(text, usual)) if told is None else (text[told.end() :], told[1])
 
 
 def _delimiter(text: str, usual: str) -> str:

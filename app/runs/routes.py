@@ -1,7 +1,8 @@
 """The run endpoints: PUT and DELETE /runs/{id}, GET /runs/{id}/events, POST /runs/{id}/leave; the browser's scripts."""
 
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,11 +11,12 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message, Receive
 
 from .access import is_own, visitor_of
+from .event_stream import EventStream
 from .registry import RefusedRunError, Registry, Run, UnknownRunError, Update
 
 MOST_BODY = 1 << 20  # bytes of a request to start a run
@@ -107,19 +109,14 @@ def run_routes(registry: Registry) -> APIRouter:
     async def leave(request: Request, id: RunId) -> RunState:
         return RunState(id=id, state=registry.leave(visitor_of(request.headers, id), id).state)
 
-    @router.get("/{id}/events", response_class=EventSourceResponse)
+    @router.get("/{id}/events")
     async def events(
         run: Annotated[Run, Depends(found)],
         last_event_id: Annotated[str | None, Header()] = None,
         after: Annotated[str | None, Query()] = None,
-    ) -> AsyncIterator[ServerSentEvent]:
+    ) -> Response:
         known = after if after is not None else last_event_id
-        updates = registry.follow(run, int(known) if known and known.isdecimal() else None)
-        try:
-            async for update in updates:
-                yield _event(update)
-        finally:
-            await updates.aclose()
+        return EventStream(_events(registry.follow(run, int(known) if known and known.isdecimal() else None)))
 
     @router.get("/{name}.js")
     async def script(name: Literal["gradio_connection", "run_client", "run_state", "run_transport"]) -> FileResponse:
@@ -129,11 +126,17 @@ def run_routes(registry: Registry) -> APIRouter:
     return router
 
 
-def _event(update: Update) -> ServerSentEvent:
+async def _events(updates: AsyncGenerator[Update]) -> AsyncGenerator[bytes]:
+    async with contextlib.aclosing(updates):
+        async for update in updates:
+            yield _event(update)
+
+
+def _event(update: Update) -> bytes:
     if update.kind == "beat":
-        return ServerSentEvent(comment="still here")
+        return format_sse_event(comment="still here")
     data = json.dumps(update.data, separators=(",", ":"), allow_nan=False)  # ASCII: a prompt may hold half a character
-    return ServerSentEvent(raw_data=data, event=update.kind, id=str(update.version))
+    return format_sse_event(data_str=data, event=update.kind, id=str(update.version))
 
 
 def _error(status: int, code: str, message: str, seconds: float | None = None) -> Response:

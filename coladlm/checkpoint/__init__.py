@@ -33,7 +33,8 @@ from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.text_vae import TextVAE
 from .form import CONFIGS, INDEX, LEVEL, ROTARY, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
-from .hub import download, is_repository_id
+from .hub import download, is_repository_id, snapshot_of
+from .links import circle_of_links, refuse_circles
 from .replaced_folder import found_at, standing_folder
 from .saving import save_checkpoint
 from .weights import CheckpointError, StoredTensor, read_buffer, read_header
@@ -77,11 +78,13 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
     Raises CheckpointError or ConfigError.
     """
     folder, name = _locate(path_or_repo, revision)
+    refuse_circles(folder / LEVEL, *(folder / network for network in CONFIGS))
     root = folder
     if not any(os.path.exists(folder / network) for network in CONFIGS):
         root = folder / LEVEL
         if not os.path.isdir(root):
             raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, expected a checkpoint")
+    _refuse_circles_in(root, folder)
     vae_config, dit_config = _config(root, "cola_vae"), _config(root, "cola_dit")
     check_pair(vae_config, dit_config)
     vae_files, dit_files = weight_files(root / "cola_vae"), weight_files(root / "cola_dit")
@@ -121,13 +124,21 @@ def _locate(path_or_repo: str | Path | None, revision: str | None) -> tuple[Path
         folder = Path(os.path.expanduser(path_or_repo))
         name = os.path.basename(os.path.realpath(folder))
         folder = standing_folder(folder)
-        if not os.path.lexists(folder) and isinstance(path_or_repo, str) and is_repository_id(path_or_repo):
-            return _downloaded(path_or_repo, revision)
+        is_id = isinstance(path_or_repo, str) and is_repository_id(path_or_repo)
+        if is_id and not os.path.lexists(folder) and not circle_of_links(folder):
+            return _downloaded(str(path_or_repo), revision)
         if not os.path.isdir(folder):
             wanted = "a folder, or a Hub id of the form owner/name"
             raise CheckpointError(f"{folder}: found {found_at(folder)}, expected {wanted}")
     if revision is not None:
         raise CheckpointError(f"revision is {revision!r}, expected none: {folder} is a folder, not a Hub repository")
+    repository = snapshot_of(folder)
+    if repository and (missing := _missing_file(folder)):
+        refuse_circles(missing)
+        raise CheckpointError(
+            f"{folder}: this snapshot of {repository} in the Hub's cache is incomplete, {missing} is missing, expected "
+            f"the whole checkpoint: load {repository} by its name once, with a network"
+        )
     return folder, name
 
 
@@ -155,6 +166,13 @@ def _missing_file(folder: Path) -> Path | None:
     if _first_file("tokenizer.json", root, root.parent) is None:
         files.append(folder / "tokenizer.json")
     return next((file for file in files if not file.is_file()), None)
+
+
+def _refuse_circles_in(root: Path, folder: Path) -> None:
+    """Raises CheckpointError where a file of a checkpoint is a link that leads back to itself."""
+    refuse_circles(*(root / network / file for network in CONFIGS for file in ("config.json", WEIGHTS, INDEX)))
+    refuse_circles(*(place / file for place in (root, folder) for file in ("sampler.json", "openings.json")))
+    refuse_circles(root / "tokenizer.json", root.parent / "tokenizer.json")
 
 
 def _config(root: Path, network: str) -> Any:
@@ -193,6 +211,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise CheckpointError(f"{folder}: found {found}, expected {WEIGHTS} or {INDEX}")
     shards = _shards(index)
     for shard in shards:
+        refuse_circles(shard)
         if not shard.is_file():
             raise CheckpointError(
                 f"{index}: {shard.name} is not in the folder, expected every shard that is named here"

@@ -21,6 +21,14 @@ def is_repository_id(name: str) -> bool:
     return REPOSITORY.fullmatch(name) is not None
 
 
+def snapshot_of(folder: Path) -> str | None:
+    """The Hub id of the repository whose snapshot in the Hub's cache a folder is."""
+    snapshots, kept = folder.absolute().parent.name, folder.absolute().parent.parent.name
+    if snapshots != "snapshots" or not kept.startswith("models--"):
+        return None
+    return kept.removeprefix("models--").replace("--", "/", 1)
+
+
 def download(repository: str, revision: str | None = None) -> Path:
     """The folder of the Hub's cache with the checkpoint files of `repository` at `revision` (branch, tag or commit).
 

@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from .links import in_a_circle
+
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
@@ -59,7 +61,7 @@ def found_at(path: Path) -> str:
     except FileNotFoundError:
         return "nothing"
     except OSError as error:
-        return f"nothing that can be opened ({error.strerror})"
+        return in_a_circle(path) or f"nothing that can be opened ({error.strerror})"
     return "a file"
 
 

@@ -128,7 +128,9 @@ class Events:
                     yield event
                     continue
                 try:
-                    await asyncio.wait_for(news.wait(), PULSE_SECONDS)
+                    # not wait_for, which can lose a cancellation that comes together with news (Python 3.11)
+                    async with asyncio.timeout(PULSE_SECONDS):
+                        await news.wait()
                 except TimeoutError:
                     yield self._where(request)
         finally:

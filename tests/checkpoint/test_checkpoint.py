@@ -601,26 +601,50 @@ def test_a_save_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(
 def test_a_loop_of_links_is_said_to_be_one(tmp_path, inside):
     for one, other in (("a", "b"), ("b", "a")):
         (tmp_path / one).symlink_to(tmp_path / other)
-    with pytest.raises(CheckpointError, match=r"a(.model)?: found nothing that can be opened \(Too many"):
+    circle = " -> ".join(str(tmp_path / name) for name in "aba")
+    with pytest.raises(
+        CheckpointError, match=rf"a(.model)?: found links that lead in a circle \({re.escape(circle)}\)"
+    ):
         find_checkpoint(tmp_path / "a" / inside)
 
 
-def test_a_loop_of_links_in_the_folder_of_a_hub_id_is_no_hub_id(tmp_path, monkeypatch):
-    (tmp_path / "owner").mkdir()
-    (tmp_path / "owner" / "model").symlink_to("model")
+@pytest.mark.parametrize("loop", ["owner/model", "owner"])
+def test_a_loop_of_links_on_a_relative_path_is_no_hub_id(tmp_path, monkeypatch, loop):
+    (tmp_path / loop).parent.mkdir(exist_ok=True)
+    (tmp_path / loop).symlink_to((tmp_path / loop).name)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"model: found nothing that can be opened"):
+    with pytest.raises(
+        CheckpointError, match=rf"^owner.model: found links that lead in a circle \(.*{loop} -> .*{loop}\)"
+    ):
         find_checkpoint("owner/model")
 
 
-@pytest.mark.parametrize("part", ["tokenizer.json", "cola_vae/config.json", "cola_dit/model.safetensors", "cola_vae"])
+def test_a_long_way_of_links_is_no_circle(tmp_path):
+    for i in range(60):
+        (tmp_path / str(i)).symlink_to(str(i + 1))
+    with pytest.raises(CheckpointError, match=r"0: found nothing that can be opened \(Too many"):
+        find_checkpoint(tmp_path / "0")
+
+
+@pytest.mark.parametrize(
+    "part", ["tokenizer.json", "sampler.json", "cola_vae/config.json", "cola_dit/model.safetensors", "cola_vae"]
+)
 def test_a_loop_of_links_inside_a_checkpoint_gets_a_sentence(folder, part):
     if (folder / part).is_dir():
         shutil.rmtree(folder / part)
     else:
-        (folder / part).unlink()
+        (folder / part).unlink(missing_ok=True)
     (folder / part).symlink_to((folder / part).name)
-    with pytest.raises(CheckpointError, match="expected"):
+    with pytest.raises(CheckpointError, match=rf"{part}: found links that lead in a circle \(.*{part} -> .*{part}\)"):
+        find_checkpoint(folder)
+
+
+def test_a_shard_that_links_to_itself_gets_a_sentence(folder):
+    shard(folder / "cola_dit")
+    part = folder / "cola_dit" / "model-00002-of-00002.safetensors"
+    part.unlink()
+    part.symlink_to(part.name)
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(part))}: found links that lead in a circle"):
         find_checkpoint(folder)
 
 
@@ -773,6 +797,8 @@ def test_half_a_cache_is_called_incomplete_with_the_file_that_is_missing(hub, mi
     hub.stop()
     with pytest.raises(CheckpointError, match=rf"^owner/model: the Hub's cache is incomplete.*{missing}.*expected"):
         find_checkpoint("owner/model")
+    with pytest.raises(CheckpointError, match=rf"snapshot of owner/model in the Hub's cache.*{missing} is missing"):
+        find_checkpoint(cached)
 
 
 def test_a_repository_without_a_file_is_called_incomplete_with_that_file(hub):

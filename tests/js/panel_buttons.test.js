@@ -39,6 +39,17 @@ test('a button shows its panel in the place of the one before, and hides it agai
   assert.deepEqual([shown(), expanded()], [[], ['false', 'false']]);
 });
 
+test('a panel that comes after its button was pressed is shown, and one of a button that was left is not', async () => {
+  const {document, buttons, shown} = page(), bench = document.getElementById('two').parentElement;
+  const panels = ['one', 'two'].map(id => document.getElementById(id));
+  panels.forEach(panel => panel.remove());
+  buttons[0].click();
+  buttons[1].click();
+  bench.append(...panels);
+  await settled();
+  assert.deepEqual(shown(), ['two']);
+});
+
 test('what is in a panel is made once, and stays when it is hidden', () => {
   const {buttons, made} = page();
   for (const i of [0, 1, 0, 0, 0]) buttons[i].click();

@@ -25,8 +25,16 @@ function button(id, words) {
   offers.append(node);
 }
 
+// Gradio fetches the script of a panel by itself: a button may be pressed before its panel is there.
+const late = new MutationObserver(() => {
+  if (open !== null && !document.getElementById(open)) return;
+  late.disconnect();
+  if (open !== null) show(open);
+});
+
 function show(id) {
   open = id;
+  if (id !== null && !document.getElementById(id)) late.observe(bench, {subtree: true, childList: true});
   buttons.forEach((node, one) => {
     const panel = document.getElementById(one);
     node.setAttribute('aria-expanded', String(one === id));

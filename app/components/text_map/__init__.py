@@ -38,12 +38,16 @@ def text_map_value(
     waypoints: dict[str, Any] | None = None,
     view: dict[str, Any] | None = None,
     failed: bool = False,
+    order: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """What a TextMap shows.
 
     texts: JSON as `map.TextCloud.json` writes it. near: a text that is compared, {"text", "pairs": [[index, distance]],
     "at": {chart: [x, y]}}, or {"text", "error"} with what is wrong with it. waypoints: texts that are joined by a line,
     {"texts", "at": {chart: [[x, y]]}, "note"}. view: how texts that are new to the page are looked at, {"selected":
-    [index], "chart", "by", "asked"}. failed: there are no texts, and none are on their way.
+    [index], "chart", "by", "asked"}. failed: there are no texts, and none are on their way. order: of two values the
+    larger one is shown, whichever comes last: gradio shows what several events bring as it comes to it. Without one it
+    is shown in any case.
     """
-    return {"texts": texts, "near": near, "waypoints": waypoints, "view": view, "failed": failed}
+    value = {"texts": texts, "near": near, "waypoints": waypoints, "view": view, "failed": failed}
+    return value if order is None else value | {"order": list(order)}

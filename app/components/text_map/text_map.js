@@ -6,6 +6,7 @@ const root = element.querySelector('.texts');
 const at = name => root.querySelector('.' + name);
 const MOST_SENT = 6;   // texts that Interpolate has boxes for
 const MOST_END = 256;  // texts of an end of a direction
+let value = null;      // what is shown
 let data = null;
 let raw = '';
 let mode = 'pan';
@@ -26,7 +27,7 @@ const by = () => at('by').value;
 const rows = new TextList(at('rows'), i => ({text: data.texts[i], colour: colour(data, by(), i), set: data.sets[i], selected: selected.has(i)}),
   pick, i => neighbours(i, true));
 const picture = new TextPicture(at('plot'), () => ({data, chart: chart(), by: by(), mode, selected, marked, listed: rows.listed, current, centre,
-  asked, waypoints: props.value?.waypoints}), i => { pick(i); reveal(i); }, select);
+  asked, waypoints: value?.waypoints}), i => { pick(i); reveal(i); }, select);
 const draw = () => picture.draw();
 
 // The clusters, in words: their colours, and a way to select a whole one.
@@ -78,7 +79,7 @@ function everything() {
 
 // What is listed when nothing is asked for.
 function overview() {
-  say(at('note'), props.value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') +
+  say(at('note'), value.waypoints?.note ?? data.texts.length.toLocaleString() + ' texts in ' + data.names.length + (data.names.length === 1 ? ' cluster' : ' clusters') +
     (data.names.some(words => words.length) ? ', named by the words that set each apart.' : '.'));
   everything();
 }
@@ -97,7 +98,7 @@ function neighbours(i, keys = false) {
 // The search's own text, once the server has placed it. kept: the map comes from a file or from before a reload, with
 // what was selected.
 function showQuery(kept = false) {
-  const near = props.value.near;
+  const near = value.near;
   if (near.error) return say(at('note'), near.error);
   centre = current = null;
   asked = near;
@@ -124,7 +125,7 @@ function ask() {
   const text = at('query').value.trim();
   if (!data || props.alone) return;
   if (!text) return say(at('note'), 'Write something in the box first.');
-  if (props.value.near?.text === text && !props.value.near.error) return showQuery();
+  if (value.near?.text === text && !value.near.error) return showQuery();
   say(at('note'), 'Reading the sentence …');
   trigger('input', {text});
 }
@@ -220,7 +221,7 @@ function offer(before, charts) {
   at('take').hidden = false;
 }
 
-function takeTexts(value) {
+function takeTexts() {
   const anew = JSON.parse(value.texts), same = data?.id === anew.id, {texts, distances: far} = anew.neighbours;
   raw = value.texts;
   const before = same ? data.charts.map(([name]) => name) : [];
@@ -247,13 +248,19 @@ function takeTexts(value) {
   return !same;
 }
 
+// Was this value made before that one? An answer to something older may come later.
+function isOlder(one, other) {
+  return Boolean(one?.order && other?.order) && (one.order[0] - other.order[0] || one.order[1] - other.order[1]) < 0;
+}
+
 function take() {
-  const value = props.value;
+  if ((value && !props.value) || isOlder(props.value, value)) return;    // null: the server has said all
+  value = props.value;
   root.dataset.state = value?.texts ? 'ready' : 'empty';
   at('start').hidden = !value?.failed;
   say(at('empty-text'), value?.failed ? props.empty_text : 'The sentences are on their way …');
   if (!value?.texts) { data = null; raw = ''; return; }
-  const anew = value.texts !== raw && takeTexts(value);
+  const anew = value.texts !== raw && takeTexts();
   const waypoints = JSON.stringify(value.waypoints?.texts ?? null);
   if (waypoints !== shownWaypoints) { shownWaypoints = waypoints; if (!anew) overview(); }
   const near = JSON.stringify(value.near && [value.near.text, value.near.error, value.near.pairs]);

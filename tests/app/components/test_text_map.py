@@ -35,7 +35,7 @@ def map_of(parts, bare, texts):
         kept = "a map" if size == NARROW else ""
         page = bare({"texts": parts.part("map", value=value)}, size, kept=kept)
         if kept:
-            page.update("texts", None)
+            page.update("texts", text_map_value())
             page.update("texts", value)
             page.page.evaluate("document.querySelector('#texts .mode').click(); scrollTo(0, 0)")
             page.page.wait_for_function(
@@ -126,6 +126,9 @@ def test_the_query_is_a_point_of_its_own_until_all_texts_are_shown(map_of, texts
     page.page.wait_for_function("document.querySelector('#texts .plot').data[1]?.name === 'query'")
     x, y = page.page.evaluate("[...'xy'].map(axis => document.querySelector('#texts .plot').data[1][axis][0])")
     assert [x, y] == near["near"]["at"]["pca"]
+    for late in (text_map_value(order=(0, 0)), None):  # made before the map; the end of what the server says
+        page.update("texts", late)
+    assert page.locator("#texts .texts").get_attribute("data-state") == "ready"
     page.page.get_by_role("button", name="Show all").click()
     page.page.wait_for_function("document.querySelector('#texts .plot').data.length === 1")
     expect(page.locator("#texts .heading")).to_have_text(f"All texts, {COUNT}")

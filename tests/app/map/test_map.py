@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from app.map import handlers as map_handlers
 from app.map.handlers import KEPT_SECONDS, Maps
 from app.page import build_page
+from app.shared.resident import Resident
 from coladlm.latent.reference_cloud import load_sentences
 
 from ..viewing import at_once
@@ -220,6 +222,37 @@ def test_a_file_that_is_gone_when_another_column_is_chosen_is_a_sentence(model, 
     assert progress["state"] == "error" and "open it again" in progress["message"]
 
 
+@pytest.fixture(scope="module")
+def page(model, scheduler, read):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_handlers, "_shipped_for", lambda _: read)  # the sentences, as the small model reads them
+        return build_page(Resident(model, scheduler=scheduler))
+
+
+def test_a_column_that_is_chosen_while_the_file_is_on_its_way_counts(page, tmp_path):
+    file, request = tmp_path / "mine.csv", SimpleNamespace(session_hash=ME)
+    file.write_text("text,title\nthe cat,One\nthe dog ran,Two\n")
+    on = {each.name: each.fn for each in page.fns.values() if each.fn and each.fn.__module__ == "app.map.tab"}
+    _, choice, opened, asked = on["on_file"](str(file), request)
+    assert [name for name, _ in choice.choices] == ["text", "title"] and choice.visible
+    reading = on["on_opened"](opened, asked, request)
+    next(reading)
+    *_, last, end = on["on_column"]("title", opened, request)
+    assert data_of(last)["texts"] == ["One", "Two"]
+    assert list(reading) == list(on["on_opened"](opened, asked, request)) == [end] == [[None, None]]
+
+
+def test_a_value_of_a_map_that_was_replaced_is_older_than_those_of_the_new_one(model, scheduler, read, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler, sentences=read)
+    list(maps.shipped(ME))
+    before = maps.get(ME)
+    *_, (first, _) = maps.upload(ME, str(file))
+    second = maps.near(ME, "a cat")[0]
+    assert before.value()["order"] < first["order"] < second["order"]
+
+
 @pytest.fixture
 def vectors(model, scheduler, read, tmp_path):
     """A map of vectors of one's own."""
@@ -342,7 +375,7 @@ def test_waypoints_lie_on_the_sentences_where_nobody_has_a_map_yet(model, schedu
     maps = Maps(model, scheduler, sentences=read)
     road = ["the cat sat", "the dog sat", "the dog ran"]
     *running, last = maps.take_waypoints("another", road)
-    assert running and all(values[0] == map_handlers.text_map_value() for values in running)
+    assert running and not any(values[0]["texts"] or values[0]["failed"] for values in running)
     assert len(data_of(last)["texts"]) == len(load_sentences())
     shown = last[0]["waypoints"]
     assert shown["texts"] == road and [len(at) for at in shown["at"]["pca"]] == [2, 2, 2]
@@ -408,9 +441,9 @@ class Clock:
         return self.now
 
 
-def test_a_connection_that_breaks_off_takes_no_map_from_a_page_that_is_open(model):
+def test_a_connection_that_breaks_off_takes_no_map_from_a_page_that_is_open(page):
     """Gradio tells of a broken connection as of a page that was closed, by the event `unload`."""
-    config = build_page(model).get_config_file()
+    config = page.get_config_file()
     assert [target for each in config["dependencies"] for target in each["targets"] if target[1] == "unload"] == []
 
 

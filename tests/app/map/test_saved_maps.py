@@ -40,10 +40,10 @@ def opened(tmp_path, data, model=MODEL, channels=CHANNELS):
 
 
 def shown(cloud):
-    """What the page gets of a map, but for its own number."""
+    """What the page gets of a map, but for its own number and its moment."""
     value = cloud.value()
     data = json.loads(value["texts"])
-    del data["id"]
+    del data["id"], value["order"]
     return value | {"texts": data}
 
 

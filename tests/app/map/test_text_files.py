@@ -77,6 +77,29 @@ def test_without_a_header_rows_that_are_alike_tell_the_delimiter(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;", "sep=|"])
+def test_the_first_line_of_excel_names_the_delimiter_and_is_no_row(tmp_path, first):
+    delimiter = first.strip('";')[4:] or ";"
+    rows = ["text,with;a set", "a, b;x", "c;d, e"]
+    table = "\r\n".join([first, *(row.replace(";", delimiter) for row in ("text;set", *rows))])
+    file = write(tmp_path, "a.csv", table)
+    found = read_texts(file)
+    assert (found.texts, found.sets) == (["text,with", "a, b", "c"], ["a set", "x", "d, e"])
+    file.write_text(table + delimiter + "more")
+    with pytest.raises(TextFileError, match="line 5 has 3 cells, expected 2 as in line 2"):
+        read_texts(file)
+
+
+def test_a_table_of_unknown_names_says_which_it_found_and_what_to_choose(tmp_path):
+    named = read_texts(write(tmp_path, "a.csv", "Frage;Antwort;Punkte\nwho?;a cat;3\nwhere?;here it is;2,5\n"))
+    assert named.texts == ["a cat", "here it is"]
+    assert "Found 'Frage', 'Antwort', 'Punkte'; shown is 'Antwort'" in named.note and "choose another" in named.note
+    plain = read_texts(write(tmp_path, "b.csv", "Frage;Antwort\nwho?;a cat\n"))
+    assert plain.texts == ["Antwort", "a cat"]
+    assert "Found 'column 1' (“Frage”), 'column 2' (“Antwort”)" in plain.note
+    assert "The first row counts as a text" in plain.note
+
+
 def test_a_table_with_several_columns_of_texts_is_read_by_the_one_that_is_chosen(tmp_path):
     file = write(tmp_path, "a.csv", "id,Text,Title,label\n1,one,first title,x\n2,two,second title,y\n")
     assert text_columns(file) == ["Text", "Title"]
@@ -101,7 +124,9 @@ def test_json_with_several_keys_of_texts_is_read_by_the_one_that_is_chosen(tmp_p
     file = write(tmp_path, "a.json", lines)
     assert text_columns(file) == ["question", "answer"]
     assert read_texts(file, column="answer").texts == ["a cat", "here"]
-    with pytest.raises(TextFileError, match=r"line . has no text, expected a key 'code'"):
+    with pytest.raises(
+        TextFileError, match=r"line . has no text, expected a key 'code'; found 'n', 'question', 'answer'"
+    ):
         read_texts(file, column="code")
 
 

@@ -1,11 +1,14 @@
 """The run endpoints over HTTP: what a browser asks, in which order it may ask it, and who may."""
 
+import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -297,6 +300,43 @@ def test_a_listener_that_goes_for_good_ends_the_run(address, registry):
         next(lines)
     until(lambda: registry.numbers()["active"] == 0)
     assert followed_at(address)[-1][2]["outcome"] == "lost"
+
+
+def test_a_listener_that_goes_while_something_is_sent_to_it_is_let_go_at_once(app, registry):
+    """Not at the next search for garbage, which may be far off."""
+    run, _ = registry.start("m" * 32, "id-number-1", "count", {"to": 10_000, "pause": 0.001})
+    path = "/runs/id-number-1/events"
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
+        "scheme": "http", "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in ME.items()],
+    }  # fmt: skip
+
+    async def listen():
+        gone = asyncio.Event()
+
+        async def receive():
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                assert run.listeners
+                until_then = run.version + 10  # more than would be kept for it on the way
+                while run.version < until_then:
+                    await asyncio.sleep(0.001)
+                gone.set()
+                await asyncio.Event().wait()  # it takes nothing more
+
+        await app(scope, receive, send)
+        return not run.listeners
+
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as threads:  # the main thread may have Playwright's event loop
+            assert threads.submit(asyncio.run, asyncio.wait_for(listen(), PATIENCE)).result()
+    finally:
+        gc.enable()
 
 
 def followed_at(address):
