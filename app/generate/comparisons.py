@@ -14,8 +14,8 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.latent import fill
+from coladlm.latent.other_texts import with_other_texts
 from coladlm.latent.redecode import redecode
-from coladlm.latent.towards import pull_of
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
@@ -226,8 +226,7 @@ class _Comparison:
             plan = fill.plan(model, fill.read_holes(model, recipe.texts[0]), sequence, longest_of(recipe))
         else:
             (plan,) = model.plans([self.prompt], settings, sequences=[sequence])
-        plan.pull = pull_of(model, recipe.options)
-        return pass_on(Batch([plan], settings))
+        return pass_on(Batch(with_other_texts(model, [plan], recipe.options), settings))
 
     def _finished_rows(self, end: Finished) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)

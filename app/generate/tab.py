@@ -32,10 +32,10 @@ from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
 from . import sweep
 from .handlers import GenerateHandlers, Shown
+from .other_texts import DEFAULTS, OtherTexts, values_of
+from .other_texts import build as build_other_texts
 from .recorded import recorded_run
 from .steering import write_on
-from .towards import DEFAULTS, Towards, values_of
-from .towards import build as build_towards
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
@@ -46,6 +46,7 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("steps", "", " steps a block"),
     ("stagger", "stagger ", ""),
     ("towards", "towards ", ""),
+    ("negative", "away from ", ""),
 )
 EXPLAINED = (
     "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "
@@ -59,7 +60,7 @@ class _Controls(NamedTuple):
     prompt: gr.Textbox
     variations: gr.Slider
     panel: SettingsPanel
-    towards: Towards
+    others: OtherTexts
     buttons: RunControls
 
 
@@ -87,9 +88,9 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         stage = _stage(handlers().first())
         controls = _controls(resident.first.defaults)
         results = _results(resident, handlers, controls, stage)
-    prompt, variations, panel, towards, buttons = controls
+    prompt, variations, panel, others, buttons = controls
 
-    named = {"prompt": prompt, "variations": variations, **panel.by_name, **towards.by_name}
+    named = {"prompt": prompt, "variations": variations, **panel.by_name, **others.by_name}
     _connect_without(handlers, results, controls, named)
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
@@ -99,8 +100,8 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         run_sends=[_sender(handlers, results)],
         restore=Restore(
             (OPERATION, FILL),
-            lambda query: [*_restored_towards(query), *restore(resident.model, query)],
-            [*towards, prompt, variations, *panel.inputs, results.progress],
+            lambda query: [*_restored_others(query), *restore(resident.model, query)],
+            [*others, prompt, variations, *panel.inputs, results.progress],
             bench="generate",
             options=DEFAULTS,
         ),
@@ -120,6 +121,7 @@ def _controls(defaults: SamplerSettings) -> _Controls:
         _examples(prompt)
         start = {
             "towards": "",
+            "negative": "",
             **dict(zip(SettingsPanel.names_of(), settings_values(defaults), strict=True)),
             "variations": 1,
         }
@@ -136,15 +138,16 @@ def _controls(defaults: SamplerSettings) -> _Controls:
                 elem_classes="setting set-variations",
             )
             panel = SettingsPanel(defaults)
-            towards = build_towards()
+            others = build_other_texts()
         named = {
             **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
             "variations": variations,
-            "towards": towards.text,
+            "towards": others.text,
+            "negative": others.negative,
         }
         shown = [named[name] for name, *_ in CHIPS]
         gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
-    return _Controls(prompt, variations, panel, towards, buttons)
+    return _Controls(prompt, variations, panel, others, buttons)
 
 
 def _prompt() -> gr.Textbox:
@@ -206,7 +209,7 @@ def _results(
         rows = TextRows("Variations", "Look into it", "new", "", part="rows", elem_id="variations")
         beside.buttons()
         views = beside.build(resident, handlers, controls.panel, stage.kept)
-        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.towards)
+        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.others)
     results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
     _connect_looks(handlers, results)
     return results
@@ -233,7 +236,7 @@ def _connect_without(
     named: Mapping[str, gr.components.Component],
 ) -> None:
     """Runs the run on the stage again without fresh noise, its prompt and its settings in the controls."""
-    prompt, variations, panel, towards, _ = controls
+    prompt, variations, panel, others, _ = controls
 
     def on_without(kept: dict[str, Any] | None, request: gr.Request) -> list[Any]:
         try:
@@ -243,7 +246,7 @@ def _connect_without(
         settings = settings_values(recipe.settings)
         return [*values_of(recipe.options), recipe.texts[0], recipe.variations, *settings]
 
-    outputs = [*towards, prompt, variations, *panel.inputs]
+    outputs = [*others, prompt, variations, *panel.inputs]
     run_after(results.flow.submit(on_without, results.kept, outputs, **QUICK), "generate", "generate", named)
 
 
@@ -257,9 +260,9 @@ def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSende
     return RunSender(results.card.select, "trajectories", results.kept, find)
 
 
-def _restored_towards(query: Mapping[str, str]) -> list[Any]:
-    """Values of the controls of another text for the query of an address."""
-    unchanged = [gr.skip()] * len(Towards._fields)
+def _restored_others(query: Mapping[str, str]) -> list[Any]:
+    """Values of the controls of other texts for the query of an address."""
+    unchanged = [gr.skip()] * len(OtherTexts._fields)
     try:
         recipe = recipe_from(query, OPERATION, FILL)
         return unchanged if recipe is None else values_of(check_options(recipe.options, OPERATIONS[FILL].options))

@@ -40,7 +40,7 @@ FILES = (
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
-NO_OPTIONS = "It is drawn towards another text there, which this tab leaves out: Generate has it."
+NO_OPTIONS = "Another text has a say in it there, which this tab leaves out: Generate has it."
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
     ("seed", "seed ", ""),
     ("max_new_tokens", "", " tokens"),

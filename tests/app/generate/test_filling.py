@@ -14,8 +14,8 @@ from app.generate.comparisons import NO_HOLES, decode_again, run_beside, write_b
 from app.generate.filling import filling_rows, segments_of, start_of
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens
+from app.generate.other_texts import DEFAULTS
 from app.generate.steering import write_on
-from app.generate.towards import DEFAULTS
 from app.page import _restored, repeats, tab_of
 from app.shared.generation import CANDIDATES, FILL, recipe_of, restore
 from app.shared.tab_links import Restore
