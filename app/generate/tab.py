@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm import SamplerSettings
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import RecipeError, check_options
 from coladlm.run import OPERATIONS
 
@@ -21,7 +21,7 @@ from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.errors import sentence
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
-from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore
+from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore, with_seed_of
 from ..shared.links import recipe_from
 from ..shared.resident import PerModel, Resident
 from ..shared.run_controls import RunControls, connect_view, run_after, visitor_of_run
@@ -35,6 +35,9 @@ from .handlers import GenerateHandlers, Shown
 from .other_texts import DEFAULTS, OtherTexts, values_of
 from .other_texts import build as build_other_texts
 from .recorded import recorded_run
+from .steered import STEERED, SteeredControls
+from .steered import build as build_steered
+from .steered import values_of as steered_values
 from .steering import write_on
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
@@ -47,6 +50,7 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("stagger", "stagger ", ""),
     ("towards", "towards ", ""),
     ("negative", "away from ", ""),
+    (STEERED, "steered to ", ""),
 )
 EXPLAINED = (
     "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "
@@ -61,6 +65,7 @@ class _Controls(NamedTuple):
     variations: gr.Slider
     panel: SettingsPanel
     others: OtherTexts
+    steered: SteeredControls
     buttons: RunControls
 
 
@@ -86,11 +91,11 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     )
     with gr.Column(elem_classes="workbench on-stage", elem_id="generate"):
         stage = _stage(handlers().first())
-        controls = _controls(resident.first.defaults)
+        controls = _controls(with_seed_of(resident.first.defaults, handlers().recorded))
         results = _results(resident, handlers, controls, stage)
-    prompt, variations, panel, others, buttons = controls
+    prompt, variations, panel, others, steered, buttons = controls
 
-    named = {"prompt": prompt, "variations": variations, **panel.by_name, **others.by_name}
+    named = {"prompt": prompt, "variations": variations, **panel.by_name, **others.by_name, **steered.by_name}
     _connect_without(handlers, results, controls, named)
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
@@ -100,10 +105,10 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         run_sends=[_sender(handlers, results)],
         restore=Restore(
             (OPERATION, FILL),
-            lambda query: [*_restored_others(query), *restore(resident.model, query)],
-            [*others, prompt, variations, *panel.inputs, results.progress],
+            lambda query: _restored(resident.model, query),
+            [*others, *steered, prompt, variations, *panel.inputs, results.progress],
             bench="generate",
-            options=DEFAULTS,
+            options={*DEFAULTS, STEERED},
         ),
         views={
             "generate": handlers.view(GenerateHandlers.write),
@@ -122,10 +127,11 @@ def _controls(defaults: SamplerSettings) -> _Controls:
         start = {
             "towards": "",
             "negative": "",
+            STEERED: "",
             **dict(zip(SettingsPanel.names_of(), settings_values(defaults), strict=True)),
             "variations": 1,
         }
-        chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
+        chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], rare=[STEERED], elem_classes="setting-chips")
         with gr.Column(elem_classes="setting-list"):
             variations = SettingSlider(
                 1,
@@ -138,16 +144,20 @@ def _controls(defaults: SamplerSettings) -> _Controls:
                 elem_classes="setting set-variations",
             )
             panel = SettingsPanel(defaults)
-            others = build_other_texts()
+            others, steered = build_other_texts(), build_steered()
         named = {
             **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
             "variations": variations,
             "towards": others.text,
             "negative": others.negative,
+            STEERED: steered.text,
         }
         shown = [named[name] for name, *_ in CHIPS]
         gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
-    return _Controls(prompt, variations, panel, others, buttons)
+        # a prompt that another one has taken the place of was steered to nothing
+        keep = "(prompt, text, of) => prompt === of ? text : ''"
+        prompt.change(None, [prompt, *steered], steered.text, js=keep, **QUICK)
+    return _Controls(prompt, variations, panel, others, steered, buttons)
 
 
 def _prompt() -> gr.Textbox:
@@ -236,17 +246,18 @@ def _connect_without(
     named: Mapping[str, gr.components.Component],
 ) -> None:
     """Runs the run on the stage again without fresh noise, its prompt and its settings in the controls."""
-    prompt, variations, panel, others, _ = controls
+    prompt, variations, panel, others, steered, _ = controls
 
     def on_without(kept: dict[str, Any] | None, request: gr.Request) -> list[Any]:
         try:
             recipe = handlers().without_fresh_noise(visitor_of_run(request, kept), kept)
         except RecipeError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        settings = settings_values(recipe.settings)
-        return [*values_of(recipe.options), recipe.texts[0], recipe.variations, *settings]
+        begun = steered_values(handlers().model, recipe)
+        settings = settings_values(begun.settings)
+        return [*values_of(recipe.options), begun.text, begun.of, begun.prompt, recipe.variations, *settings]
 
-    outputs = [*others, prompt, variations, *panel.inputs]
+    outputs = [*others, *steered, prompt, variations, *panel.inputs]
     run_after(results.flow.submit(on_without, results.kept, outputs, **QUICK), "generate", "generate", named)
 
 
@@ -260,11 +271,17 @@ def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSende
     return RunSender(results.card.select, "trajectories", results.kept, find)
 
 
-def _restored_others(query: Mapping[str, str]) -> list[Any]:
-    """Values of the controls of other texts for the query of an address."""
-    unchanged = [gr.skip()] * len(OtherTexts._fields)
+def _restored(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
+    """Values of the controls of other texts, of what was steered, and of `restore` for the query of an address."""
+    unchanged: list[Any] = [gr.skip()] * (len(OtherTexts._fields) + len(SteeredControls._fields))
+    prompt, variations, *rest = restore(model, query)
     try:
         recipe = recipe_from(query, OPERATION, FILL)
-        return unchanged if recipe is None else values_of(check_options(recipe.options, OPERATIONS[FILL].options))
-    except RecipeError:
-        return unchanged  # the progress line says so
+        if recipe is None:
+            return [*unchanged, prompt, variations, *rest]
+        options = check_options(recipe.options, OPERATIONS[recipe.operation].options)
+        begun = steered_values(model, recipe)
+    except ValueError:  # RecipeError, or PromptError for a text that is too long
+        return [*unchanged, prompt, variations, *rest]  # the progress line says so
+    settings = settings_values(begun.settings)
+    return [*values_of(options), begun.text, begun.of, begun.prompt, variations, *settings, rest[-1]]

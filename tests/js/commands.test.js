@@ -39,6 +39,11 @@ test('holes are filled by completions, with as many tokens in each as the recipe
   assert.ok(!holed({options: {towards: 'x'}}).includes('/v1/completions'));
 });
 
+test('completions go on from what a steered answer has already', () => {
+  assert.match(curlCommand(recipe({options: {steered: ' a cat'}}), BASE, API), /"prompt": "One day a cat"/);
+  assert.ok(!curlCommand(recipe({options: {steered: 'x'.repeat(40)}}), BASE, API).includes('/v1/completions'));
+});
+
 test('a script says what it needs, and ranks filled texts', () => {
   assert.match(pythonScript(recipe()), /^# Runs where .* coladlm is installed/);
   assert.match(pythonScript(recipe({operation: 'fill', texts: ['A ___.']})), /print\(rank, f"\(misfit \{found\.misfit:\.2f\}\)", found\.text\)/);

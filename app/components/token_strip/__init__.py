@@ -56,9 +56,10 @@ def strip_value(
 
     run: names the run. prompt: what stands before the answer. settled: finished blocks, each a line made by
     `settled_line`. live: the block under way. recorded: of a run that ships with the page, what is said of it; it
-    plays by itself, once, where the visitor wants to see movement. Two keys may be added for a text that was steered.
+    plays by itself, once, where the visitor wants to see movement. Three keys may be added for a text that was steered.
     pinned: how many characters at the end of the prompt are a word that the visitor put there; it is in sight when the
-    run is over. before: the row of the text that it was steered from.
+    run is over. after: how many characters of the prompt come after it, none if absent. before: the row of the text
+    that it was steered from.
     """
     return {
         "run": run,

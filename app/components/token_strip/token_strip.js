@@ -184,12 +184,12 @@ function draw() {
     if (line) answer.append(...JSON.parse(line).flatMap(settled));
   }
   drawn = v.settled;
-  const pinned = v.prompt.length - (v.pinned ?? 0);
+  const end = v.prompt.length - (v.after ?? 0), pinned = end - (v.pinned ?? 0);
   prompt.textContent = v.prompt.slice(0, pinned);
   if (v.pinned) {
     const word = document.createElement('mark');
-    word.textContent = v.prompt.slice(pinned);
-    prompt.append(word);
+    word.textContent = v.prompt.slice(pinned, end);
+    prompt.append(word, v.prompt.slice(end));
   }
   redraw(live, v.live);
   strip.dataset.state = v.state;
