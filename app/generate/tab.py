@@ -15,6 +15,7 @@ from coladlm.run import OPERATIONS
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from ..components.flow_line import FlowLine
 from ..components.flow_view import FlowView
+from ..components.progress_line import progress_value
 from ..components.setting_chips import SettingChips
 from ..components.share_card import ShareCard
 from ..components.token_card import TokenCard
@@ -41,6 +42,7 @@ from .steered import values_of as steered_values
 from .steering import write_on
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
+NOTHING_WRONG = progress_value("idle")
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
     ("seed", "seed ", ""),
     ("max_new_tokens", "", " tokens"),
@@ -251,14 +253,23 @@ def _connect_without(
     def on_without(kept: dict[str, Any] | None, request: gr.Request) -> list[Any]:
         try:
             recipe = handlers().without_fresh_noise(visitor_of_run(request, kept), kept)
-        except RecipeError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+        except RecipeError as error:  # gradio shows no error of an event that hides its progress
+            return [*(gr.skip() for _ in outputs[:-1]), progress_value("error", message=sentence(error))]
         begun = steered_values(handlers().model, recipe)
         settings = settings_values(begun.settings)
-        return [*values_of(recipe.options), begun.text, begun.of, begun.prompt, recipe.variations, *settings]
+        return [
+            *values_of(recipe.options),
+            begun.text,
+            begun.of,
+            begun.prompt,
+            recipe.variations,
+            *settings,
+            NOTHING_WRONG,
+        ]
 
-    outputs = [*others, *steered, prompt, variations, *panel.inputs]
-    run_after(results.flow.submit(on_without, results.kept, outputs, **QUICK), "generate", "generate", named)
+    outputs = [*others, *steered, prompt, variations, *panel.inputs, results.progress]
+    given = results.flow.submit(on_without, results.kept, outputs, **QUICK)
+    run_after(given, results.progress, "generate", "generate", named)
 
 
 def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSender:
@@ -268,7 +279,7 @@ def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSende
         block, token = event.point
         return handlers().kept(visitor_of_run(request, kept), kept), block, token
 
-    return RunSender(results.card.select, "trajectories", results.kept, find)
+    return RunSender(results.card.select, "trajectories", results.kept, find, results.progress)
 
 
 def _restored(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
