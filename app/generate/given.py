@@ -19,7 +19,7 @@ from .steered import marks_of
 
 def stage_text(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
     """The value of a TokenStrip for a sequence of a run that is over: `look_value`, with marks for what was given."""
-    value = look_value(model, trace, sequence, run, state) | marks_of(trace.recipe)
+    value: dict[str, Any] = {**look_value(model, trace, sequence, run, state), **marks_of(trace.recipe)}
     if trace.recipe.operation != FILL:
         return value
     given = [token != NO_TOKEN for token in start_of(model, trace.recipe).answers[sequence]]

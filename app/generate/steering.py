@@ -114,7 +114,7 @@ def _marked(frame: Frame, steered: Steered) -> Frame:
     return marked
 
 
-def _tell_lengthened(last: Frame, steered: Steered, text: str) -> None:
+def _tell_lengthened(last: dict[str, Any], steered: Steered, text: str) -> None:
     """Says so where the model has gone on with letters of the very word that was put there. text: what it wrote."""
     grown = re.match(r"(?:['’]?\w)+", text, re.ASCII)  # where words stand apart
     if steered.holes is None and grown and steered.new[-1:].isalnum() and "progress" in last:

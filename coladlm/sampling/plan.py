@@ -88,7 +88,7 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig) -> None:
         value = getattr(plan, name)
         if value is not None and tuple(value.shape) != shape:
             raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")
-    others = {"the text of its pull": plan.pull and plan.pull.latents, "its negative prompt": plan.negative}
-    for name, latents in others.items():
+    pulled = None if plan.pull is None else plan.pull.latents
+    for name, latents in (("the text of its pull", pulled), ("its negative prompt", plan.negative)):
         if latents is not None and (not len(latents) or len(latents) % b):
             raise PlanError(f"plan {index}: {name} has {len(latents)} latents, expected whole blocks")

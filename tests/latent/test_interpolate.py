@@ -212,7 +212,7 @@ def test_the_way_to_noise_is_told_apart_from_the_run(model):
         (recipe(weights=[1.0, 2.0, 3.0]), "options.weights is 3 weights that sum to 6, expected 2"),
         (recipe(weights=[0.0, 0.0]), "not all 0"),
         (recipe(road="noise_to_noise", align="stretch"), "options.align is 'stretch', expected pad"),
-        (recipe(*["text"] * 10, stops=33), "options.stops is 33, expected at most 128"),
+        (recipe(*["text", "word"] * 5, stops=33), "options.stops is 33, expected at most 128"),
         (dataclasses.replace(recipe(), variations=2), "variations is 2, expected 1"),
     ],
 )
