@@ -43,7 +43,7 @@ function shown(value, end) {
   if (value === '') return 'nothing';
   const letters = Array.from(String(value ?? '–').trim());
   if (letters.length <= LONGEST) return letters.join('');
-  return end ? '…' + letters.slice(-LONGEST).join('') : letters.slice(0, LONGEST).join('') + '…';
+  return end ? '…' + letters.slice(-LONGEST).join('').replace(/^\S+(?=\s)/, '') : letters.slice(0, LONGEST).join('') + '…';
 }
 
 function draw() {
