@@ -1,6 +1,6 @@
-"""What a pull towards another text does, and what fills holes: the tables of docs/page.md.
+"""What a pull towards another text does, what a negative prompt does, and what fills holes: the tables of docs/page.md.
 
-    python -m benchmarks.steering [--data FOLDER] [--checkpoint FOLDER] [--only pulls | holes]
+    python -m benchmarks.steering [--data FOLDER] [--checkpoint FOLDER] [--only pulls | negatives | holes]
 
 FOLDER holds valid.jsonl, one story a line, which the model has not been trained on; holes need it. Fluency is the
 perplexity per word under the autoregressive baseline, each text read from its start.
@@ -31,6 +31,12 @@ TOWARDS = (
     ("sad", "She was very sad. The boy was sad."),
 )
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
+NEGATIVES = (  # prompt, a word that its answers often have, a negative prompt
+    ("Once upon a time, there was a little girl named", "Lily", "There was a girl named Lily. Lily was happy."),
+    ("One day, a boy went to the", "park", "They went to the park. They played in the park."),
+    ("Tom and his mom went outside. They saw a", "big", "It was big. The big dog was very big."),
+)
+GUIDANCES = (1.5, 2.0, 3.0, 4.0)
 TEXTS, TOKENS = 32, 40
 SENTENCES, CANDIDATES = 100, 8
 SENTENCE = re.compile(r"[A-Z][a-z' ,]{20,80}[.!?]")
@@ -48,12 +54,32 @@ def pulls(model: ColaDLM, baseline: Baseline) -> None:
     for word, text in TOWARDS:
         cells = []
         for strength in STRENGTHS:
-            options = {"towards": text, "pull": strength}
-            found = answers(model, Recipe("generate", (PROMPT,), settings, TEXTS, options))
-            share = sum(bool(re.search(rf"\b{word}", answer)) for answer in found) / TEXTS
-            fluency = perplexities(baseline.log_likelihood([PROMPT + answer for answer in found]))["per_word"]
-            cells.append(f"{100 * share:.0f} %, {fluency:.0f}")
+            recipe = Recipe("generate", (PROMPT,), settings, TEXTS, {"towards": text, "pull": strength})
+            cells.append(share_and_fluency(model, baseline, recipe, word))
         print(f"| {word} | " + " | ".join(cells) + " |", flush=True)
+
+
+def share_and_fluency(model: ColaDLM, baseline: Baseline, recipe: Recipe, word: str) -> str:
+    """The share of a recipe's answers that have a word, and their perplexity."""
+    found = answers(model, recipe)
+    share = sum(bool(re.search(rf"\b{word}", answer)) for answer in found) / len(found)
+    fluency = perplexities(baseline.log_likelihood([recipe.texts[0] + answer for answer in found]))["per_word"]
+    return f"{100 * share:.0f} %, {fluency:.0f}"
+
+
+def negatives(model: ColaDLM, baseline: Baseline) -> None:
+    """The same for a negative prompt, without and with it, at several guidances."""
+    print("| prompt, word | negative prompt | " + " | ".join(f"guidance {g:g}" for g in GUIDANCES) + " |")
+    print("| --- | --- |" + " --- |" * len(GUIDANCES))
+    for prompt, word, text in NEGATIVES:
+        for options in ({}, {"negative": text}):
+            cells = []
+            for guidance in GUIDANCES:
+                changes = {"max_new_tokens": TOKENS, "whole_sentences": False, "guidance": guidance}
+                settings = dataclasses.replace(model.defaults, **changes)
+                recipe = Recipe("generate", (prompt,), settings, TEXTS, options)
+                cells.append(share_and_fluency(model, baseline, recipe, word))
+            print(f"| {prompt}, {word} | {options.get('negative', '')} | " + " | ".join(cells) + " |", flush=True)
 
 
 def holes(model: ColaDLM, data: Path) -> None:
@@ -86,12 +112,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--checkpoint")
-    parser.add_argument("--only", choices=("pulls", "holes"))
+    parser.add_argument("--only", choices=("pulls", "negatives", "holes"))
     args = parser.parse_args()
     model = ColaDLM.from_pretrained(args.checkpoint)
-    if args.only != "holes":
+    if args.only in (None, "pulls"):
         pulls(model, Baseline.from_pretrained(BUNDLED))
-    if args.only != "pulls" and args.data is not None:
+    if args.only in (None, "negatives"):
+        negatives(model, Baseline.from_pretrained(BUNDLED))
+    if args.only in (None, "holes") and args.data is not None:
         holes(model, args.data)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Generator
 
 from .batch import Batch, OperationRun, pass_on, run_alone
-from .latent import edit, fill, interpolate, invert, towards
+from .latent import edit, fill, interpolate, invert, other_texts, steered
 from .model import ColaDLM
 from .recipe import (
     MAX_TEXTS,
@@ -40,15 +40,14 @@ class Operation:
 
 
 def _generate(model: ColaDLM, recipe: Recipe) -> OperationRun:
-    texts, keys = zip(*recipe.sequences(), strict=True)
-    pull = towards.pull_of(model, recipe.options)
-    plans = model.plans(texts, recipe.settings, sequences=keys)
-    return pass_on(Batch([dataclasses.replace(plan, pull=pull) for plan in plans], recipe.settings))
+    keys = [key for _, key in recipe.sequences()]
+    plans = model.plans(steered.prompts_of(recipe), recipe.settings, sequences=keys)
+    return pass_on(Batch(other_texts.with_other_texts(model, plans, recipe.options), recipe.settings))
 
 
 OPERATIONS: dict[str, Operation] = {
     "generate": Operation("Continues each text, several times if wanted, all as one batch.", _generate,
-                          towards.OPTIONS),
+                          (*other_texts.OPTIONS, steered.OPTION), prompts=steered.prompts_of),
     "fill": Operation(fill.DESCRIPTION, fill.start_fill, fill.OPTIONS, fill.TEXTS,
                       lambda recipe: [fill.lead_of(recipe.texts[0])] * recipe.variations),
     # texts of these are whole texts, so there is nothing that they start from

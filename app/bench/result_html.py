@@ -12,6 +12,10 @@ from coladlm.evaluate.bench.results import Cell, Chart, Result, Table, figure_of
 
 from .chart_svg import chart_svg
 
+COPY = (
+    "<p class='copying'><button type='button' class='copy-command'>Copy the command</button>"
+    "<span role='status'></span></p>"
+)  # see commands.js
 BUNDLED = "bundled"  # how results call the model that ships
 # what stands for a place in a command: how it is called, which parts have it (all if none are named), what it is
 PLACES = (
@@ -53,7 +57,7 @@ def _result(result: Result, fingerprint: str | None) -> str:
     parts = [f"<ul class='findings'>{findings}</ul>" if findings else ""]
     parts += [chart_html(chart) for chart in result.charts] + [table_html(table) for table in result.tables]
     parts.append(f"<p class='made'>{html.escape(_made(result, fingerprint))}</p>")
-    parts.append(f"<pre class='command' tabindex='0'><code>{html.escape(result.command)}</code></pre>")
+    parts.append(f"<pre class='command' tabindex='0'><code>{html.escape(result.command)}</code></pre>{COPY}")
     if places := _places(result):
         parts.append(f"<p class='caption'>{html.escape(places)}</p>")
     return (

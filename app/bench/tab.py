@@ -38,8 +38,12 @@ LIKELIHOOD = (
 )
 TEXT = "Once upon a time, there was a little dog. The dog liked to play with the moon in the park."
 ORDERS = (("one word after another", "tokens"), ("the words of a block at once", "blocks"))
+HERE = Path(__file__).parent
+SCRIPTS = "\n".join(
+    file.read_text(encoding="utf-8") for file in (HERE.parent / "components" / "clipboard.js", HERE / "commands.js")
+)
 # some 100 KB of tables, which no visitor of another tab gets: JavaScript of a tab starts when it is first shown
-WHEN_SHOWN = "trigger('submit');"
+WHEN_SHOWN = f"{SCRIPTS}\ntrigger('submit');"
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 

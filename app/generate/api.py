@@ -58,6 +58,7 @@ def _add_generate(resident: Resident) -> None:
         stop_when_settled: int = start.stop_when_settled,
         towards: str | None = None,
         pull: float = 1.0,
+        negative: str | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Continues a prompt.
 
@@ -65,12 +66,13 @@ def _add_generate(resident: Resident) -> None:
             prompt: what the text begins with; may be empty.
             towards: a text that the answer is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
+            negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
 
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
-        options = {} if towards is None else {"towards": towards, "pull": pull}
+        options = _other_texts(towards, pull, negative)
         yield from generate_text(resident.model, resident.scheduler, prompt, given, options)
 
     gr.api(generate, api_name="generate", **UNLIMITED)
@@ -86,6 +88,7 @@ def _add_fill(resident: Resident) -> None:
         longest: int = 2,
         towards: str | None = None,
         pull: float = 1.0,
+        negative: str | None = None,
         seed: int = start.seed,
         steps: int = start.steps,
         guidance: float = start.guidance,
@@ -102,16 +105,23 @@ def _add_fill(resident: Resident) -> None:
             longest: the most tokens of a hole.
             towards: a text that what fills them is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
+            negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
 
         Returns:
             The candidates, best first and equal ones once, each with its text, what stands in its holes, and its
             misfit; and the recipe that repeats them.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}
-        options = {"longest": longest, **({} if towards is None else {"towards": towards, "pull": pull})}
+        options = {"longest": longest, **_other_texts(towards, pull, negative)}
         yield from fill_text(resident.model, resident.scheduler, text, candidates, options, given)
 
     gr.api(fill, api_name="fill", **UNLIMITED)
+
+
+def _other_texts(towards: str | None, pull: float, negative: str | None) -> dict[str, Any]:
+    """The options of a recipe for these arguments; what is not given is not among them."""
+    pulled = {} if towards is None else {"towards": towards, "pull": pull}
+    return pulled if negative is None else {**pulled, "negative": negative}
 
 
 def fill_text(

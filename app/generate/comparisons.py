@@ -14,8 +14,8 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
 from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.latent import fill
+from coladlm.latent.other_texts import with_other_texts
 from coladlm.latent.redecode import redecode
-from coladlm.latent.towards import pull_of
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
@@ -41,6 +41,7 @@ from .filling import filling_rows, longest_of
 from .frames import shown_prompt
 from .handlers import MOST_BYTES, GenerateHandlers, recorded_bytes
 from .row_steps import steps_of, word_by_word
+from .steered import without_given
 
 RUN_A, RUN_B = "A", "B"
 PANELS = (  # id, words on the button
@@ -151,7 +152,8 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         kept = controls.get("kept")
         found = handlers.kept(owner_of(context, kept), kept)
         old = found.trace.recipe.settings
-        settings = dataclasses.replace(settings_of(controls.get("settings")), seed=old.seed)
+        settings = without_given(handlers.model, found.trace.recipe, settings_of(controls.get("settings")))
+        settings = dataclasses.replace(settings, seed=old.seed)
         changed = differences(old, settings)
         if not changed:
             note = "Change a setting above first: with the same settings B would be A."
@@ -195,7 +197,7 @@ class _Comparison:
         self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
         self.record: TraceRecorder | None = None
         if recorded_bytes(model, recipe) <= MOST_BYTES:
-            record = self.record = TraceRecorder(recipe, dtype="float32")
+            record = self.record = TraceRecorder(recipe, [self.prompt], dtype="float32")
             self.live.read = lambda step: record.read()
 
     def frames(self, context: RunContext) -> Generator[Frame]:
@@ -226,8 +228,7 @@ class _Comparison:
             plan = fill.plan(model, fill.read_holes(model, recipe.texts[0]), sequence, longest_of(recipe))
         else:
             (plan,) = model.plans([self.prompt], settings, sequences=[sequence])
-        plan.pull = pull_of(model, recipe.options)
-        return pass_on(Batch([plan], settings))
+        return pass_on(Batch(with_other_texts(model, [plan], recipe.options), settings))
 
     def _finished_rows(self, end: Finished) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)

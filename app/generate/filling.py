@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from coladlm import ColaDLM
 from coladlm.latent.fill import Filled, FilledText, read_holes
+from coladlm.latent.steered import prompts_of
 from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import OPERATIONS
 from coladlm.sampling.tokens import NO_TOKEN
@@ -36,7 +37,7 @@ class Start(NamedTuple):
 def start_of(model: ColaDLM, recipe: Recipe) -> Start:
     """Raises RecipeError, PromptError."""
     if recipe.operation != FILL:
-        return Start(recipe.texts[0], [[NO_TOKEN] * recipe.settings.max_new_tokens] * recipe.variations)
+        return Start(prompts_of(recipe)[0], [[NO_TOKEN] * recipe.settings.max_new_tokens] * recipe.variations)
     longest = longest_of(recipe)
     text = read_holes(model, recipe.texts[0])
     lead = len(text.pieces[0])
@@ -77,9 +78,14 @@ def references(kept: Mapping[str, Any], filled: Filled) -> dict[str, Any]:
     return {**rows[0], "rows": rows}
 
 
-def text_of(found: FilledText) -> dict[str, Any]:
-    """The parts of a row that is a filled text."""
-    return {"final": segments_of(found), "text": found.text}
+def with_changed(segments: Sequence[tuple[str, int]], start: int, end: int) -> list[tuple[str, int]]:
+    """A text in pieces, its characters from start to end marked too."""
+    found, at = [], 0
+    for text, flag in segments:
+        first, last = (min(max(place - at, 0), len(text)) for place in (start, end))
+        found += [(text[:first], flag), (text[first:last], flag | CHANGED), (text[last:], flag)]
+        at += len(text)
+    return [(text, flag) for text, flag in found if text]
 
 
 def with_later_holes(model: ColaDLM, recipe: Recipe, sequence: int, ids: Sequence[int], at: int) -> str | None:

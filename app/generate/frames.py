@@ -26,6 +26,7 @@ from ..shared.views import FRAME_SECONDS
 from ..shared.waiting import waiting_frame, waiting_parts
 from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
+from .steered import marks_of
 
 
 class Frame(NamedTuple):
@@ -52,7 +53,7 @@ class LiveRun:
         self.paths = paths
         self.run = secrets.token_hex(4)
         start = start_of(model, recipe)
-        self.prompt = shown_prompt(start.prompt)
+        self.prompt, self.marks = shown_prompt(start.prompt), marks_of(recipe)
         self.room = start.answers[0]
         self.special = frozenset((*model.end_ids, model.pad_id))
         per_block = model.block_size * model.patch_size
@@ -158,7 +159,7 @@ class LiveRun:
     def _frame(self, state: RunState, parts: list[str], fraction: float, message: str) -> Frame:
         tokens = len(self.answer)
         return Frame(
-            strip_value(self.run, state, self.prompt, self.settled, self.live),
+            strip_value(self.run, state, self.prompt, self.settled, self.live) | self.marks,
             progress_value(state, parts, fraction, message, self.run, tokens, len(self.live)),
         )
 

@@ -14,11 +14,12 @@ from ..components.token_strip import State, with_given
 from ..shared.generation import FILL
 from .filling import start_of
 from .inspection import look_value
+from .steered import marks_of
 
 
 def stage_text(model: ColaDLM, trace: Trace, sequence: int, run: str, state: State = "done") -> dict[str, Any]:
-    """The value of a TokenStrip for a sequence of a run that is over: `look_value`, the given words marked."""
-    value = look_value(model, trace, sequence, run, state)
+    """The value of a TokenStrip for a sequence of a run that is over: `look_value`, with marks for what was given."""
+    value: dict[str, Any] = {**look_value(model, trace, sequence, run, state), **marks_of(trace.recipe)}
     if trace.recipe.operation != FILL:
         return value
     given = [token != NO_TOKEN for token in start_of(model, trace.recipe).answers[sequence]]

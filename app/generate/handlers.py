@@ -29,19 +29,19 @@ from ..shared.cloud_holder import CloudHolder
 from ..shared.errors import sentence
 from ..shared.generation import FILL, recipe_of
 from ..shared.links import link_of
-from ..shared.operation_controls import whole
+from ..shared.operation_controls import in_words, whole
 from ..shared.row_frames import LiveRows, Row
-from ..shared.settings_panel import in_labels
 from ..shared.trace_store import Run, TraceStore
 from ..shared.waiting import waiting_parts
 from .filling import NOTE, check_size, filling_rows, references, segments_of, start_of
 from .frames import LiveRun
 from .given import stage_text
 from .inspection import paths_of, token_value, with_answers
+from .other_texts import WORDS, options_of
 from .paths import NO_MAP, TOO_LONG, PathWriter
 from .recorded import RECORDED
 from .row_steps import with_steps
-from .towards import options_of
+from .steered import with_steered
 
 MOST_BYTES = 64 << 20  # of one recorded run; a longer one is written and not kept to look into
 NO_ROWS = rows_value("", "empty")
@@ -142,21 +142,22 @@ class GenerateHandlers:
         return Shown(strip, self.paths(trace, 0, RECORDED, "done"), kept=kept)
 
     def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
-        """The view of a run: what the controls `prompt`, `variations`, `settings` and `towards` say.
+        """The view of a run: what the controls `prompt`, `variations`, `settings`, `others` and `steered` say.
 
         Parts: strip, flow, progress, link, rows, card and kept. Raises ValueError with a sentence.
         """
         try:
             prompt, variations, settings = (controls.get(name) for name in ("prompt", "variations", "settings"))
-            options = options_of(controls.get("towards"))
+            options = options_of(controls.get("others"))
             recipe = recipe_of(self.model, prompt, variations, settings, options)
+            recipe = with_steered(self.model, recipe, prompt, controls.get("steered"))
             if recipe.operation == FILL:
                 check_size(self.model, recipe)
             writing = Writing(self, context, recipe)
             writing.live.opened = recipe.texts[0] != prompt
             yield from writing.frames()
         except ValueError as error:
-            raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error
+            raise ValueError(in_words(sentence(error), WORDS)) from error
 
     def kept(self, visitor: str, kept: Mapping[str, Any] | None) -> Run:
         """The run that the value of a RunResult names, its sequence chosen. Raises RecipeError for one that is gone, or
@@ -327,10 +328,14 @@ def _of_rows(kept: Mapping[str, Any] | None, row: Any) -> Mapping[str, Any] | No
 
 
 def steered_marks(kept: Mapping[str, Any] | None) -> dict[str, int]:
-    """What a TokenStrip is told of a text that was steered, by the value of its RunResult: `pinned`, and `before`."""
+    """What a TokenStrip is told of a text that was steered, by the value of its RunResult: `pinned`,
+    `after` and `before`.
+    """
     kept = kept if isinstance(kept, Mapping) else {}
     rows, before, pinned = kept.get("rows"), kept.get("before"), kept.get("pinned")
+    after = kept.get("after")
     marks = {"pinned": pinned} if isinstance(pinned, int) else {}
+    marks |= {"after": after} if marks and isinstance(after, int) else {}
     if isinstance(rows, list) and isinstance(before, Mapping):
         named = [(ref.get("run"), ref.get("sequence")) if isinstance(ref, Mapping) else None for ref in rows]
         if (one := (before.get("run"), before.get("sequence"))) in named:  # else it was forgotten

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from coladlm import ColaDLM
+from coladlm.latent.fill import HOLE
 from coladlm.recipe import Described, Recipe, RecipeError
 
 from ..components.text_rows import CHANGED, row_value, rows_value
+from ..components.token_strip import Token
 from ..runs.registry import Frame, RunContext
 from ..shared.errors import labelled_errors
 from ..shared.generation import FILL, OPERATION
 from ..shared.token_pieces import BROKEN
 from ..shared.trace_store import Run
 from ..shared.views import owner_of
-from .filling import text_of, with_later_holes
+from .filling import segments_of, with_changed, with_later_holes
 from .frames import shown_prompt
 from .handlers import GenerateHandlers, Writing, steered_marks
 from .inspection import answer_tokens
+from .steered import STEERED
 
 WORD = "the word"
 BELOW = "the text before is below"
@@ -47,8 +51,8 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
     """The view of a text that goes on from another word than the run `kept` has there.
 
     Controls: kept, and card: {"point": [block, token], "pin": {"id": of a token} or {"text": a word}}. The recipe is a
-    run whose prompt ends with that word, so its link brings it back. Parts: those of `GenerateHandlers.write`; the rows
-    are the texts on the way, the new one last. Raises ValueError with a sentence.
+    run whose answer has all up to that word already, so its link brings it back. Parts: those of
+    `GenerateHandlers.write`; the rows are the texts on the way, the new one last. Raises ValueError with a sentence.
     """
     with labelled_errors():
         kept = controls.get("kept")
@@ -57,7 +61,7 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
         recipe = _recipe(found.trace.recipe, steered, handlers.model.fingerprint)
         writing = Writing(handlers, context, recipe)
         named = kept if isinstance(kept, Mapping) else {}
-        old = {name: named[name] for name in ("pinned", "before") if name in named}
+        old = {name: named[name] for name in ("pinned", "after", "before") if name in named}
         old |= {"run": found.id, "sequence": found.sequence, "seconds": named.get("seconds")}
         refs, rows = _earlier(handlers, context, kept, found)
         refs, rows = [*refs, old], [*rows, _row("before", steered, steered.old, steered.rest)]
@@ -66,16 +70,13 @@ def write_on(handlers: GenerateHandlers, context: RunContext, controls: Mapping[
                 for frame in frames:
                     yield {**_marked(frame, steered), "rows": rows_value(context.id, "running", rows)}
         finally:
-            filled = writing.rows.filled if writing.rows is not None else None
-            now = (_row("now", steered, steered.new, writing.text) if filled is None
-                   else row_value("now", "", **text_of(filled.candidates[0])))  # fmt: skip
-            rows = [*rows, now]
+            rows = [*rows, _new_row(steered, writing)]
             last: dict[str, Any] = {**_marked(writing.frame, steered), "rows": rows_value(context.id, "done", rows)}
+            _tell_lengthened(last, steered, writing.text)
             if new := writing.frame.get("kept"):  # what "Look into it" opens, row by row
                 new = {name: value for name, value in new.items() if name != "rows"}
                 new["before"] = {"run": found.id, "sequence": found.sequence}
-                if "pinned" in last["strip"]:
-                    new["pinned"] = last["strip"]["pinned"]
+                new |= {name: last["strip"][name] for name in ("pinned", "after") if name in last["strip"]}
                 last["kept"] = {**new, "rows": [*refs, new]}
                 last["strip"] = {**last["strip"], **steered_marks(last["kept"])}
             context.show(last)
@@ -104,11 +105,22 @@ def _earlier(
 def _marked(frame: Frame, steered: Steered) -> Frame:
     """A frame whose text has the word marked, and whose last line says where the text before is."""
     marked = dict(frame)
-    if "strip" in frame and steered.holes is None:  # else the word is not the end of what stands before
+    if "strip" in frame:
         marked["strip"] = {**frame["strip"], "pinned": len(steered.new.strip())}
+        if steered.holes is not None:  # the words between the one that was put there and the next hole
+            marked["strip"]["after"] = len(HOLE.split(steered.holes)[0].removesuffix(" "))
     if "progress" in frame and frame["progress"]["state"] == "done":
         marked["progress"] = {**frame["progress"], "parts": [*frame["progress"]["parts"], BELOW]}
     return marked
+
+
+def _tell_lengthened(last: dict[str, Any], steered: Steered, text: str) -> None:
+    """Says so where the model has gone on with letters of the very word that was put there. text: what it wrote."""
+    grown = re.match(r"(?:['’]?\w)+", text, re.ASCII)  # where words stand apart
+    if steered.holes is None and grown and steered.new[-1:].isalnum() and "progress" in last:
+        word = steered.new.split()[-1]
+        told = f"the model made “{word}{grown[0]}” of “{word}”"
+        last["progress"] = {**last["progress"], "parts": [*last["progress"]["parts"], told]}
 
 
 def steer(model: ColaDLM, run: Run, card: Any) -> Steered:
@@ -139,7 +151,10 @@ def _recipe(old: Recipe, steered: Steered, model: str) -> Recipe:
     if steered.holes is not None:
         return Recipe(FILL, (text + steered.holes,), old.settings, old.variations, old.options, model)
     settings = dataclasses.replace(old.settings, max_new_tokens=steered.new_tokens)
-    options = {name: value for name, value in old.options.items() if name != "longest"}
+    options = {name: value for name, value in old.options.items() if name not in ("longest", STEERED)}
+    if old.operation == OPERATION:  # else the prompt has holes, which are filled by now
+        prompt, options[STEERED] = old.texts[0], text.removeprefix(old.texts[0])
+        return Recipe(OPERATION, (prompt,), settings, 1, options, model)
     return Recipe(OPERATION, (text,), settings, 1, options, model)
 
 
@@ -161,6 +176,18 @@ def _new_word(model: ColaDLM, pin: Any, old: str) -> str:
     return old[: len(old) - len(old.lstrip())] + text.strip()
 
 
-def _row(label: str, steered: Steered, word: str, rest: str) -> dict[str, Any]:
+def _row(label: str, steered: Steered, word: str, rest: str, live: Iterable[Token] = ()) -> dict[str, Any]:
     lead = shown_prompt(steered.before)
-    return row_value(label, lead, final=[(word, CHANGED), (rest, 0)], text=lead + word + rest)
+    return row_value(label, lead, live=live, final=[(word, CHANGED), (rest, 0)], text=lead + word + rest)
+
+
+def _new_row(steered: Steered, writing: Writing) -> dict[str, Any]:
+    """The row of the new text; of one that was stopped with the words that still form."""
+    filled = writing.rows.filled if writing.rows is not None else None
+    if filled is None:
+        return _row("now", steered, steered.new, writing.text, writing.live.live)
+    found = filled.candidates[0]
+    start, end = len(steered.before) + len(steered.new) - len(steered.new.lstrip()), len(steered.before + steered.new)
+    known = found.text.startswith(steered.before + steered.new)
+    final = with_changed(segments_of(found), start, end) if known else segments_of(found)
+    return row_value("now", "", final=final, text=found.text)

@@ -14,7 +14,7 @@ import gradio as gr
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.bundled import BundledBaseline
 from coladlm.batch import Batch, OperationRun, pass_on
-from coladlm.latent.towards import pull_of
+from coladlm.latent.other_texts import with_other_texts
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.serve import ClosingError, Scheduler, Waiting
 
@@ -27,18 +27,19 @@ from ..runs.registry import Frame, RunContext, View
 from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
 from ..shared.event_options import EventOptions
+from ..shared.operation_controls import in_words
 from ..shared.resident import Resident
 from ..shared.run_controls import connect_view, visitor_of_run
-from ..shared.settings_panel import SettingsPanel, in_labels, settings_of, values_of
+from ..shared.settings_panel import SettingsPanel, settings_of, values_of
 from ..shared.views import with_stopped_frame
 from ..shared.waiting import waiting_parts
 from .comparisons import about, run_and_stop, run_panel
 from .differences import numbers, numbers_in_words
 from .frames import shown_prompt
+from .other_texts import WORDS, OtherTexts, options_of
 from .sweep_cells import NOTHING, PROMPT, SWEPT, Axis, Cell, Outcome, axis_of, cells_of
 from .sweep_curve import curve_of
 from .sweep_table import sweep_table
-from .towards import Towards, options_of
 
 MOST_KEPT, MOST_SWEEPS = 4096, 256  # texts, and sweeps that can be saved, of all visitors
 MOST_BYTES = 16 << 20
@@ -49,7 +50,7 @@ QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(
-    resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel, towards: Towards
+    resident: Resident, prompt: gr.Textbox, variations: gr.Slider, panel: SettingsPanel, others: OtherTexts
 ) -> dict[str, View]:  # fmt: skip
     """The sweep in a panel; a text's prompt and settings go into the controls on a click. Returns its view by name."""
     sweeps = resident.per_model(lambda model: Sweeps(model, resident.scheduler, resident.baseline))
@@ -77,7 +78,7 @@ def build(
     def on_save(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> dict[str, Any]:
         return sweeps().save(visitor_of_run(request, kept), kept)
 
-    named = {"prompt": prompt, **controls, **panel.by_name, **towards.by_name}
+    named = {"prompt": prompt, **controls, **panel.by_name, **others.by_name}
     connect_view("sweep", [start.click], stop, "sweep", named)
     grid.select(on_use, None, [prompt, variations, *panel.inputs], queue=False, **QUICK)
     saver.select(on_save, kept, saver, queue=False, **QUICK)
@@ -112,7 +113,7 @@ class Sweeps:
     def write(self, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
         """The view of a text for every combination of values.
 
-        Controls: prompt, settings, towards, and down, across and by, each {"setting": its name, "values": in words};
+        Controls: prompt, settings, others, and down, across and by, each {"setting": its name, "values": in words};
         `by` may be absent. Parts: grid, progress, curve and kept. Raises ValueError with a sentence.
         """
         try:
@@ -120,12 +121,12 @@ class Sweeps:
             down, across = (axis_of(controls.get(name)) for name in ("down", "across"))
             by = axis_of(controls["by"]) if controls.get("by") is not None else None
             axes = [axis for axis in (by, down, across) if axis is not None]
-            options = options_of(controls.get("towards"))
+            options = options_of(controls.get("others"))
             cells = cells_of(base, controls.get("prompt"), axes, self.model.fingerprint, options)
             running = _Sweep(self, cells, (by, down, across), context)
             yield from with_stopped_frame(context, running.frames(), "grid")
         except ValueError as error:
-            raise ValueError(in_labels(sentence(error).replace("texts[0]", "The prompt"))) from error
+            raise ValueError(in_words(sentence(error), WORDS)) from error
 
     def save(self, visitor: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
         """The texts of a sweep that have come to their end, for a Saver. kept: what the view gave as its part."""
@@ -200,11 +201,8 @@ class _Sweep:
     def _operation(self, cells: Sequence[Cell]) -> OperationRun:
         texts = {cell.prompt: self.model.encode_texts([cell.prompt])[0] for cell in cells}
         plans = [self.model.plan_encoded(texts[cell.prompt], cell.settings) for cell in cells]
-        pull = pull_of(self.model, cells[0].recipe.options)  # the same for all
-        own = [
-            dataclasses.replace(plan, settings=cell.settings, pull=pull)
-            for plan, cell in zip(plans, cells, strict=True)
-        ]
+        own = [dataclasses.replace(plan, settings=cell.settings) for plan, cell in zip(plans, cells, strict=True)]
+        own = with_other_texts(self.model, own, cells[0].recipe.options)  # the same for all
         return pass_on(Batch(own, cells[0].settings))
 
     def _key(self, cell: Cell) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from coladlm import SamplerSettings
 
 from ..shared.encoding import safe_cell
 from .differences import MEASURES
+from .other_texts import DEFAULTS
 from .sweep_cells import Cell
-from .towards import DEFAULTS
 
 SETTINGS = list(SamplerSettings().to_dict())
 MEASURED = [name for name, *_ in MEASURES]
@@ -30,8 +30,13 @@ def sweep_table(cells: Sequence[Cell]) -> bytes:
         settings = cell.settings.to_dict() | {"guidance_interval": interval}
         options = {**DEFAULTS, **cell.recipe.options} if cell.recipe.options else dict.fromkeys(DEFAULTS, "")
         numbers = [done.numbers.get(name) for name in MEASURED]
-        made_of = [safe_cell(cell.prompt), *(safe_cell(str(options[name])) for name in DEFAULTS), *settings.values()]
+        made_of = [safe_cell(cell.prompt), *(_cell(options[name]) for name in DEFAULTS), *settings.values()]
         measures = ["" if number is None else f"{number:.5g}" for number in numbers]
         outcome = [safe_cell(done.text), done.tokens, int(done.ended), *measures, f"{done.seconds:.3f}"]
         table.writerow([*made_of, *outcome])
     return out.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    """An option; one that is not given has none."""
+    return "" if value is None else safe_cell(str(value))

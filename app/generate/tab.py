@@ -8,20 +8,21 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm import SamplerSettings
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.recipe import RecipeError, check_options
 from coladlm.run import OPERATIONS
 
 from ..components import ProgressLine, RunResult, ShareLink, TextRows, TokenStrip
 from ..components.flow_line import FlowLine
 from ..components.flow_view import FlowView
+from ..components.progress_line import progress_value
 from ..components.setting_chips import SettingChips
 from ..components.share_card import ShareCard
 from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.errors import sentence
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
-from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore
+from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore, with_seed_of
 from ..shared.links import recipe_from
 from ..shared.resident import PerModel, Resident
 from ..shared.run_controls import RunControls, connect_view, run_after, visitor_of_run
@@ -32,12 +33,16 @@ from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
 from . import sweep
 from .handlers import GenerateHandlers, Shown
+from .other_texts import DEFAULTS, OtherTexts, values_of
+from .other_texts import build as build_other_texts
 from .recorded import recorded_run
+from .steered import STEERED, SteeredControls
+from .steered import build as build_steered
+from .steered import values_of as steered_values
 from .steering import write_on
-from .towards import DEFAULTS, Towards, values_of
-from .towards import build as build_towards
 
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
+NOTHING_WRONG = progress_value("idle")
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
     ("seed", "seed ", ""),
     ("max_new_tokens", "", " tokens"),
@@ -46,6 +51,8 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("steps", "", " steps a block"),
     ("stagger", "stagger ", ""),
     ("towards", "towards ", ""),
+    ("negative", "away from ", ""),
+    (STEERED, "steered to ", ""),
 )
 EXPLAINED = (
     "A few words are written at a time. Each begins as noise and follows the model's flow, all of them reading each "
@@ -59,7 +66,8 @@ class _Controls(NamedTuple):
     prompt: gr.Textbox
     variations: gr.Slider
     panel: SettingsPanel
-    towards: Towards
+    others: OtherTexts
+    steered: SteeredControls
     buttons: RunControls
 
 
@@ -85,11 +93,11 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     )
     with gr.Column(elem_classes="workbench on-stage", elem_id="generate"):
         stage = _stage(handlers().first())
-        controls = _controls(resident.first.defaults)
+        controls = _controls(with_seed_of(resident.first.defaults, handlers().recorded))
         results = _results(resident, handlers, controls, stage)
-    prompt, variations, panel, towards, buttons = controls
+    prompt, variations, panel, others, steered, buttons = controls
 
-    named = {"prompt": prompt, "variations": variations, **panel.by_name, **towards.by_name}
+    named = {"prompt": prompt, "variations": variations, **panel.by_name, **others.by_name, **steered.by_name}
     _connect_without(handlers, results, controls, named)
     buttons.connect("generate", named, also=[results.strip.submit, prompt.submit])
     connect_view("generate", [results.card.input], None, "steer", {"kept": results.kept, "card": results.card})
@@ -99,10 +107,10 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         run_sends=[_sender(handlers, results)],
         restore=Restore(
             (OPERATION, FILL),
-            lambda query: [*_restored_towards(query), *restore(resident.model, query)],
-            [*towards, prompt, variations, *panel.inputs, results.progress],
+            lambda query: _restored(resident.model, query),
+            [*others, *steered, prompt, variations, *panel.inputs, results.progress],
             bench="generate",
-            options=DEFAULTS,
+            options={*DEFAULTS, STEERED},
         ),
         views={
             "generate": handlers.view(GenerateHandlers.write),
@@ -120,10 +128,12 @@ def _controls(defaults: SamplerSettings) -> _Controls:
         _examples(prompt)
         start = {
             "towards": "",
+            "negative": "",
+            STEERED: "",
             **dict(zip(SettingsPanel.names_of(), settings_values(defaults), strict=True)),
             "variations": 1,
         }
-        chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
+        chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], rare=[STEERED], elem_classes="setting-chips")
         with gr.Column(elem_classes="setting-list"):
             variations = SettingSlider(
                 1,
@@ -136,15 +146,20 @@ def _controls(defaults: SamplerSettings) -> _Controls:
                 elem_classes="setting set-variations",
             )
             panel = SettingsPanel(defaults)
-            towards = build_towards()
+            others, steered = build_other_texts(), build_steered()
         named = {
             **{name.removeprefix("settings."): control for name, control in panel.by_name.items()},
             "variations": variations,
-            "towards": towards.text,
+            "towards": others.text,
+            "negative": others.negative,
+            STEERED: steered.text,
         }
         shown = [named[name] for name, *_ in CHIPS]
         gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
-    return _Controls(prompt, variations, panel, towards, buttons)
+        # a prompt that another one has taken the place of was steered to nothing
+        keep = "(prompt, text, of) => prompt === of ? text : ''"
+        prompt.change(None, [prompt, *steered], steered.text, js=keep, **QUICK)
+    return _Controls(prompt, variations, panel, others, steered, buttons)
 
 
 def _prompt() -> gr.Textbox:
@@ -206,7 +221,7 @@ def _results(
         rows = TextRows("Variations", "Look into it", "new", "", part="rows", elem_id="variations")
         beside.buttons()
         views = beside.build(resident, handlers, controls.panel, stage.kept)
-        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.towards)
+        views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.others)
     results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
     _connect_looks(handlers, results)
     return results
@@ -233,18 +248,28 @@ def _connect_without(
     named: Mapping[str, gr.components.Component],
 ) -> None:
     """Runs the run on the stage again without fresh noise, its prompt and its settings in the controls."""
-    prompt, variations, panel, towards, _ = controls
+    prompt, variations, panel, others, steered, _ = controls
 
     def on_without(kept: dict[str, Any] | None, request: gr.Request) -> list[Any]:
         try:
             recipe = handlers().without_fresh_noise(visitor_of_run(request, kept), kept)
-        except RecipeError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
-        settings = settings_values(recipe.settings)
-        return [*values_of(recipe.options), recipe.texts[0], recipe.variations, *settings]
+        except RecipeError as error:  # gradio shows no error of an event that hides its progress
+            return [*(gr.skip() for _ in outputs[:-1]), progress_value("error", message=sentence(error))]
+        begun = steered_values(handlers().model, recipe)
+        settings = settings_values(begun.settings)
+        return [
+            *values_of(recipe.options),
+            begun.text,
+            begun.of,
+            begun.prompt,
+            recipe.variations,
+            *settings,
+            NOTHING_WRONG,
+        ]
 
-    outputs = [*towards, prompt, variations, *panel.inputs]
-    run_after(results.flow.submit(on_without, results.kept, outputs, **QUICK), "generate", "generate", named)
+    outputs = [*others, *steered, prompt, variations, *panel.inputs, results.progress]
+    given = results.flow.submit(on_without, results.kept, outputs, **QUICK)
+    run_after(given, results.progress, "generate", "generate", named)
 
 
 def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSender:
@@ -254,14 +279,20 @@ def _sender(handlers: PerModel[GenerateHandlers], results: _Results) -> RunSende
         block, token = event.point
         return handlers().kept(visitor_of_run(request, kept), kept), block, token
 
-    return RunSender(results.card.select, "trajectories", results.kept, find)
+    return RunSender(results.card.select, "trajectories", results.kept, find, results.progress)
 
 
-def _restored_towards(query: Mapping[str, str]) -> list[Any]:
-    """Values of the controls of another text for the query of an address."""
-    unchanged = [gr.skip()] * len(Towards._fields)
+def _restored(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
+    """Values of the controls of other texts, of what was steered, and of `restore` for the query of an address."""
+    unchanged: list[Any] = [gr.skip()] * (len(OtherTexts._fields) + len(SteeredControls._fields))
+    prompt, variations, *rest = restore(model, query)
     try:
         recipe = recipe_from(query, OPERATION, FILL)
-        return unchanged if recipe is None else values_of(check_options(recipe.options, OPERATIONS[FILL].options))
-    except RecipeError:
-        return unchanged  # the progress line says so
+        if recipe is None:
+            return [*unchanged, prompt, variations, *rest]
+        options = check_options(recipe.options, OPERATIONS[recipe.operation].options)
+        begun = steered_values(model, recipe)
+    except ValueError:  # RecipeError, or PromptError for a text that is too long
+        return [*unchanged, prompt, variations, *rest]  # the progress line says so
+    settings = settings_values(begun.settings)
+    return [*values_of(options), begun.text, begun.of, begun.prompt, variations, *settings, rest[-1]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 
-from coladlm import ColaDLM
+from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent import has_holes
+from coladlm.latent.steered import prompts_of
 from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import OPERATIONS, check_model
 
@@ -18,6 +20,7 @@ from .errors import sentence
 from .links import recipe_from
 from .operation_controls import whole
 from .settings_panel import check_limits, settings_of, values_of
+from .trace_store import Run
 
 OPERATION = "generate"
 FILL = "fill"  # of a prompt that has holes
@@ -58,6 +61,11 @@ def begun(model: ColaDLM, prompt: Any, seed: int) -> Any:
     return model.opening(seed) or prompt if empty else prompt
 
 
+def with_seed_of(settings: SamplerSettings, recorded: Run | None) -> SamplerSettings:
+    """What the controls begin with beside a recorded run: its seed, so that its prompt goes the way that it went."""
+    return settings if recorded is None else dataclasses.replace(settings, seed=recorded.trace.recipe.settings.seed)
+
+
 def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     """Values of the prompt, the variations, the settings and the progress line for the query of an address."""
     unchanged = [gr.skip()] * (2 + len(values_of(model.defaults)))
@@ -77,4 +85,5 @@ def restore(model: ColaDLM, query: Mapping[str, str]) -> list[Any]:
     variations = min(recipe.variations, MOST_VARIATIONS)
     if variations < recipe.variations:
         note += f" It asks for {recipe.variations} variations; this page writes {variations}."
-    return [recipe.texts[0], variations, *values_of(recipe.settings), progress_value("idle", message=note)]
+    prompt = prompts_of(recipe)[0]
+    return [prompt, variations, *values_of(recipe.settings), progress_value("idle", message=note)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..components import ProgressLine
 from ..runs.access import visitor_of
 from .event_options import EventOptions
 
@@ -57,10 +58,14 @@ def connect_view(
         stop.click(None, inputs, None, js=end, **quick)
 
 
-def run_after(listener: Any, bench: str, view: str, controls: Mapping[str, gr.components.Component]) -> None:
-    """Runs a view with the values that the controls have once a listener has succeeded, see `connect_view`."""
-    js = _run_js(bench, view, controls)
-    listener.success(None, list(controls.values()), None, js=js, queue=False, api_visibility="private")
+def run_after(
+    listener: Any, line: ProgressLine, bench: str, view: str, controls: Mapping[str, gr.components.Component]
+) -> None:  # fmt: skip
+    """Runs a view with the values that the controls have after a listener, see `connect_view`; not where the listener
+    has let `line` say what is wrong.
+    """
+    js = f"(line, ...values) => line?.state === 'error' ? [] : ({_run_js(bench, view, controls)})(...values)"
+    listener.success(None, [line, *controls.values()], None, js=js, queue=False, api_visibility="private")
 
 
 def _run_js(bench: str, view: str, controls: Mapping[str, gr.components.Component]) -> str:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..components import RunResult
+from ..components import ProgressLine, RunResult
+from ..components.progress_line import progress_value
 from ..runs.access import visitor_of
 from ..runs.registry import View
 from .errors import sentence
@@ -52,13 +53,14 @@ class ListSender(NamedTuple):
 
 class RunSender(NamedTuple):
     """What sends a recorded run. event, to: see Sender. kept: a state. find: (request, event data, value of `kept`) ->
-    the run and the block and token of it to open. Raises ValueError.
+    the run and the block and token of it to open. Raises ValueError, which `progress` says where it is sent from.
     """
 
     event: Callable[..., Any]
     to: str
     kept: gr.State | RunResult
     find: Callable[[gr.Request, gr.EventData, Any], tuple[Run, int, int]]
+    progress: ProgressLine
 
 
 class Restore(NamedTuple):
@@ -170,11 +172,14 @@ def _connect_run(tabs: gr.Tabs, sender: RunSender, target: TabLinks, take: TakeR
         try:
             run, block, token = sender.find(request, event, kept)
             values = take(visitor_of(request.headers, run.id), run, block, token)
-        except ValueError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
-        return [gr.Tabs(selected=sender.to), *values]
+        except ValueError as error:  # gradio shows no error of an event that hides its progress
+            wrong = progress_value("error", message=sentence(error))
+            return [wrong, gr.skip(), *(gr.skip() for _ in target.run_outputs)]
+        return [gr.skip(), gr.Tabs(selected=sender.to), *values]
 
-    _opened(sender.event(deliver, [sender.kept], [tabs, *target.run_outputs], **READS))
+    sent = sender.event(deliver, [sender.kept], [sender.progress, tabs, *target.run_outputs], **READS)
+    top = "line => { if (line?.state !== 'error') window.scrollTo(0, 0); return []; }"
+    sent.then(None, sender.progress, None, js=top, api_visibility="private")
 
 
 def _opened(sent: Any) -> None:

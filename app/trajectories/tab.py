@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm import ColaDLM
+from coladlm.latent.steered import OPTION as STEERED
 
 from ..components import ProgressLine, RunResult, ShareLink
 from ..components.curves import Curves
@@ -21,7 +22,7 @@ from ..components.setting_chips import SettingChips
 from ..components.share_card import ShareCard
 from ..runs.access import visitor_of
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
-from ..shared.generation import EXAMPLES
+from ..shared.generation import EXAMPLES, with_seed_of
 from ..shared.generation import restore as restore_generate
 from ..shared.links import recipe_from
 from ..shared.operation_controls import sliders
@@ -40,7 +41,7 @@ FILES = (
     ("npz", "Trace (npz)", "The last run on the map: opens again here, and in a notebook with numpy"),
     ("csv", "Measures (CSV)", "A row for every state: word, confidence, speed, curvature, ..."),
 )
-NO_OPTIONS = "It is drawn towards another text there, which this tab leaves out: Generate has it."
+NO_OPTIONS = "Another text has a say in it there, which this tab leaves out: Generate has it."
 CHIPS = (  # settings that have a button of their own: name, words before and after the value
     ("seed", "seed ", ""),
     ("max_new_tokens", "", " tokens"),
@@ -123,7 +124,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     def restore(query: Mapping[str, str]) -> list[Any]:
         prompt, _, *settings, progress = restore_generate(resident.model, query)  # one text a run here: no variations
         recipe = recipe_from(query, "generate") if progress.get("state") == "idle" else None
-        if recipe is not None and recipe.options:
+        if recipe is not None and recipe.options.keys() - {STEERED.name}:
             progress = {**progress, "message": f"{progress['message']} {NO_OPTIONS}"}
         return [prompt, *settings, progress]
 
@@ -138,7 +139,11 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         take_run=take_run,
         run_outputs=[*_outputs(controls, results), results.card, branch.run],
         restore=Restore(
-            ("generate",), restore, [controls.prompt, *controls.panel.inputs, results.progress], NAME, options=()
+            ("generate",),
+            restore,
+            [controls.prompt, *controls.panel.inputs, results.progress],
+            NAME,
+            options=(STEERED.name,),
         ),
         views={NAME: now.view(run_on_map), BRANCH_BENCH: now.view(branch_on_map)},
     )
@@ -165,7 +170,8 @@ def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
         recorded = explorer.recorded()
         chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
         add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
-    defaults = resident.first.defaults
+    first = explorer.store.get("", recorded[0][1]) if recorded else None
+    defaults = with_seed_of(resident.first.defaults, first)
     start = dict(zip(SettingsPanel.names_of(), values_of(defaults), strict=True))
     chips = SettingChips(CHIPS, [start[name] for name, *_ in CHIPS], elem_classes="setting-chips")
     with gr.Column(elem_classes="setting-list"):

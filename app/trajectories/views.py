@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
+from coladlm.latent.steered import OPTION as STEERED
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.run import recorder
 from coladlm.serve import Waiting
@@ -106,11 +107,12 @@ def _start_branch(explorer: Explorer, context: RunContext, controls: Mapping[str
         fresh = dataclasses.replace(old, seed=whole(controls.get("seed"), "Seed of the noise")).seed
     left = {"run": parent.id, "block": spot.block, "step": spot.step}
     key = sequence_key(parent.trace, parent.sequence) if fresh is None else fresh
+    options = {name: value for name, value in parent.trace.recipe.options.items() if name != STEERED.name}
     recipe = Recipe(
         "branch",
         (prompt,),
         settings,
-        options={**parent.trace.recipe.options, **left, "key": key},
+        options={**options, **left, "key": key},
         model=model.fingerprint,
     )
     blocks, _ = model.new_blocks(len(model.tokenize(prompt)), settings)

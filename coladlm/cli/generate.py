@@ -26,6 +26,7 @@ examples:
   python -m coladlm generate "The cat" "The dog" --variations 3 --seed 7 --json
   cat prompts.txt | python -m coladlm generate --lines --max-new-tokens 40
   python -m coladlm generate "Once upon a time there was a little" --towards "There was a dog. The dog was big."
+  python -m coladlm generate "Once upon a time there was a little" --negative "There was a dog. The dog was big."
   python -m coladlm generate "Once upon a time" --trace run.npz --recipe run.json
   python -m coladlm replay run.npz"""
 

@@ -25,7 +25,7 @@ from ..sampling.tokens import choose
 from ..settings import MAX_SEED, SamplerSettings
 from ..trace import SPECS, Spec, Trace
 from ..trace.recorder import TraceRecorder
-from .towards import pull_of
+from .other_texts import with_other_texts
 
 OPERATION = "generate"  # whose runs can branch: their prompts are the whole of what stands before
 
@@ -109,9 +109,9 @@ def plan_branch(
     length, written = new.max_new_tokens - len(_written(trace, spot, of_prompt)), _written(trace, spot, 0)
     if spot.block and of_prompt and new.repetition_penalty != 1.0:
         written = torch.cat((_decoded_at_pins(model, trace, spot.sequence, of_prompt), written[of_prompt:]))
-    return Plan(history.latents, history.ids, source, start, pinned_ids, length, skip=skip, sequence=key,
-                first_block=spot.block, state=state, first_step=first_step, written=written,
-                pull=pull_of(model, trace.recipe.options))  # fmt: skip
+    plan = Plan(history.latents, history.ids, source, start, pinned_ids, length, skip=skip, sequence=key,
+                first_block=spot.block, state=state, first_step=first_step, written=written)  # fmt: skip
+    return with_other_texts(model, [plan], trace.recipe.options)[0]
 
 
 def _written(trace: Trace, spot: Spot, skip: int) -> Tensor:

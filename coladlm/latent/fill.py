@@ -22,9 +22,10 @@ from ..sampling.events import Finished
 from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..sampling.tokens import NO_TOKEN
-from . import towards
 from .fit import velocity_error
 from .layout import lay_out
+from .other_texts import OPTIONS as OTHER_TEXTS
+from .other_texts import with_other_texts
 
 HOLE = re.compile("_{3,}")
 MAX_HOLES = 16
@@ -34,7 +35,7 @@ MAX_TOKENS = 512  # from the first hole to the end of the text
 DESCRIPTION = "Fills the holes ___ of a text, several times if wanted, and ranks the texts by how well they fit."
 OPTIONS = (
     Option("longest", int, 2, "Tokens that a hole has at most; candidates try every number up to it.", low=1, high=16),
-    *towards.OPTIONS,
+    *OTHER_TEXTS,
 )
 TEXTS = (1, 1)
 
@@ -132,8 +133,9 @@ def start_fill(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """
     text = read_holes(model, recipe.texts[0])
     settings = dataclasses.replace(recipe.settings, stop_at_end=False, whole_sentences=False)
-    longest, pull = recipe.options["longest"], towards.pull_of(model, recipe.options)
-    plans = [dataclasses.replace(plan(model, text, row, longest), pull=pull) for row in range(recipe.variations)]
+    longest = recipe.options["longest"]
+    plans = [plan(model, text, row, longest) for row in range(recipe.variations)]
+    plans = with_other_texts(model, plans, recipe.options)
     return _fill_and_rank(model, text, longest, Batch(plans, settings))
 
 

@@ -147,6 +147,8 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     check_single(recipe)
     if len(recipe.texts) < 2:
         raise RecipeError("texts", Described(f"{len(recipe.texts)} text"), "at least two to interpolate between")
+    if options["weights"] is None:
+        _check_neighbours(recipe.texts)
     tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
     weights = waypoint_weights(len(tokens), options["stops"], options["weights"])
     method, align = options["road"], options["align"]
@@ -166,6 +168,14 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     if method == "noise_to_noise":
         return started.noise_to_noise(replay_settings(settings, options["using"]), options["iterations"])
     return started.prompt_to_prompt()
+
+
+def _check_neighbours(texts: Sequence[str]) -> None:
+    """Refuses a text after the same one: the flow would write anything there. Raises RecipeError."""
+    for number, (text, after) in enumerate(itertools.pairwise(texts), 1):
+        if text.strip() == after.strip():
+            found = Described(f"the same as texts[{number - 1}]")
+            raise RecipeError(f"texts[{number}]", found, "another text, as nothing lies between a text and itself")
 
 
 def waypoint_weights(texts: int, each: int, weights: Sequence[float] | None = None) -> list[tuple[float, ...]]:
@@ -202,9 +212,7 @@ class _Interpolating:
                  settings: SamplerSettings, method: str):  # fmt: skip
         self.model, self.plans, self.weights, self.settings, self.method = model, plans, weights, settings, method
         self.tokens = plans.tokens
-        self.notes = []
-        if all(ids == self.tokens[0] for ids in self.tokens):
-            self.notes.append("The texts are the same, so there is nothing to interpolate between them.")
+        self.notes: list[str] = []
         # the rows that are a text itself
         self.at_text = {row: w.index(1.0) for row, w in enumerate(weights) if 1.0 in w}
         self.waypoints = [Waypoint(row, w) for row, w in enumerate(weights)]

@@ -29,7 +29,8 @@ class Plan:
     state: (b, d), where the first block stands before step `first_step`, to resume a run in the middle of a block.
     written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
     own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`). pull: a text
-    that its flow is drawn towards.
+    that its flow is drawn towards. negative: (n, d), whole blocks of a text that stands in guidance where otherwise
+    there is no history: guidance leads away from it.
     """
 
     prefix: Tensor
@@ -47,6 +48,7 @@ class Plan:
     written: Tensor | None = None
     settings: SamplerSettings | None = None
     pull: Pull | None = None
+    negative: Tensor | None = None
 
     @property
     def blocks(self) -> int:
@@ -86,6 +88,7 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig) -> None:
         value = getattr(plan, name)
         if value is not None and tuple(value.shape) != shape:
             raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")
-    length = b if plan.pull is None else len(plan.pull.latents)
-    if not length or length % b:
-        raise PlanError(f"plan {index}: the text of its pull has {length} latents, expected whole blocks")
+    pulled = None if plan.pull is None else plan.pull.latents
+    for name, latents in (("the text of its pull", pulled), ("its negative prompt", plan.negative)):
+        if latents is not None and (not len(latents) or len(latents) % b):
+            raise PlanError(f"plan {index}: {name} has {len(latents)} latents, expected whole blocks")

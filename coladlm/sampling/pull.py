@@ -2,7 +2,7 @@
 
 Guidance compares the velocity after the text so far with that after nothing. In the same way a text of its own gives a
 direction at every step: the velocity after that text minus that after nothing, and `strength` times it is added
-(Liu et al. 2022, arXiv:2206.01714, compose diffusion models so; a negative strength is a negative prompt).
+(Liu et al. 2022, arXiv:2206.01714, compose diffusion models so).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..networks.dit import BlockCausalDiT, LookedUp, Modulations
-from ..networks.layers import KVCache
+from .contexts import contexts_of
 from .flow import NOISE_TIME
 
 
@@ -31,31 +31,16 @@ class Pull:
 
 
 class Pulls:
-    """What the rows of a block are drawn towards. rows: (index of the row, its pull) of those that have one."""
+    """What the rows of a block are drawn towards. pulled: (index of the row, its pull) of those that have one."""
 
-    @torch.inference_mode()
-    def __init__(self, dit: BlockCausalDiT, rows: Sequence[tuple[int, Pull]]) -> None:
-        self.dit, self.pulls = dit, [pull for _, pull in rows]
-        self.rows = torch.tensor([row for row, _ in rows], device=dit.device)
-        config, lengths = dit.config, torch.tensor([len(pull.latents) for pull in self.pulls])
-        end, b, d = int(lengths.max()), config.block_size, self.pulls[0].latents.shape[1]
-        padding = end - lengths
-        shape = (config.num_layers, config.heads, config.head_dim, end + b)
-        self.cache = KVCache(*shape, padding, b, dit.dtype, dit.device)
-        latents = torch.zeros(len(rows), end, d)
-        for row, pull in enumerate(self.pulls):
-            latents[row, -len(pull.latents) :] = pull.latents
-        clean = dit.modulations(torch.zeros(1, device=dit.device)).at(0)
-        self.cache.place(0, end)
-        dit.hidden(latents.to(dit.device), clean, self._rope(0, end, padding), self.cache)
-        self.cache.place(end, end + b)
-        self.rope = self._rope(end, end + b, padding)
-        columns = [(pull.strength, pull.low, pull.high) for pull in self.pulls]
+    def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], known: Pulls | None = None) -> None:
+        """known: the pulls of another moment, whose caches are taken over where they are of the same texts."""
+        texts = [(row, pull.latents) for row, pull in pulled]
+        contexts = contexts_of(dit, texts, None if known is None else known.contexts)
+        assert contexts is not None  # there is at least one pull
+        self.contexts, self.rows = contexts, contexts.rows
+        columns = [(pull.strength, pull.low, pull.high) for _, pull in pulled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
-
-    def _rope(self, start: int, end: int, padding: Tensor) -> Tensor:
-        positions = (torch.arange(start, end) - padding[:, None]).clamp(min=0)
-        return self.dit.rope(positions.to(self.dit.device))
 
     def drawn(self, velocity: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
               modulations: Modulations | LookedUp) -> Tensor:  # fmt: skip
@@ -66,6 +51,5 @@ class Pulls:
         """
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
-        hidden = self.dit.hidden(z[self.rows], modulations, self.rope, self.cache)
-        added = strength * (self.dit.output(hidden, modulations) - alone())
+        added = strength * (self.contexts.velocity(z, modulations) - alone())
         return velocity.index_add(0, self.rows, added)

@@ -145,10 +145,11 @@ class Run:
 
     def _engine(self) -> GraphEngine | None:
         """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
-        eagerly: with a pull, with an eye on settled words, or while another run has the engine.
+        eagerly: with a pull or a negative prompt, with an eye on settled words, or while another run has the engine.
         """
         engine = self.sampler.graphs
-        if engine is None or not self.can_be_captured or any(row.plan.pull is not None for row in self.rows):
+        others = any(row.plan.pull is not None or row.plan.negative is not None for row in self.rows)
+        if engine is None or not self.can_be_captured or others:
             return None
         if not engine.lend(self):
             return None

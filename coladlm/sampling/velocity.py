@@ -18,8 +18,9 @@ from ..networks.layers import angle_dtype, attend_under
 from ..networks.slot_cache import LONG_HISTORY, BlockAttention
 from ..settings import SamplerSettings
 from . import flow
+from .contexts import Contexts, contexts_of
 from .history import History
-from .pull import Pull, Pulls
+from .pull import Pulls
 from .rows import RowState
 
 
@@ -35,6 +36,7 @@ class BlockVelocity:
         self.interval = flow.Interval(*settings.guidance_interval)
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
+        self.negatives: Contexts | None = None  # what guidance leads away from, of the rows that have it
 
     def _grid(self, s: SamplerSettings) -> list[flow.Time]:
         positions = self.dit.config.block_size if s.stagger else 1
@@ -77,14 +79,26 @@ class BlockVelocity:
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
         self.scale_index = index.to(self.device)
         self.scale = self.scales.float().to(self.device)[self.scale_index]
-        # a sequence without any history has nothing to be guided by
-        guidance = [self.settings.guidance if row.has_history(block) else 1.0 for row in rows]
+        # a sequence without any history has nothing to be guided by, but for a text to be guided away from
+        negative = [row.plan.negative is not None for row in rows]
+        guidance = [self.settings.guidance if row.has_history(block) or n else 1.0
+                    for row, n in zip(rows, negative, strict=True)]  # fmt: skip
         self.is_guided = any(g != 1.0 for g in guidance)
+        # where guidance leads away from texts alone, nothing asks for the velocity after nothing
+        self.only_negatives = all(n or g == 1.0 for n, g in zip(negative, guidance, strict=True))
         self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
         self.starts = self.scale * flow.NOISE_TIME
         self.times = self.scale * self.grid_times[:, None]  # (steps + 1, rows, b), those of the positions
         self._halves: dict[bool, tuple[Tensor, BlockAttention]] = {}
-        self._draw_towards([(i, row.plan.pull) for i, row in enumerate(rows) if row.plan.pull is not None])
+        self._read_other_texts(rows)
+
+    def _read_other_texts(self, rows: Sequence[RowState]) -> None:
+        """What the rows are drawn towards and led away from, read once as long as the rows stay."""
+        plans = [(i, row.plan) for i, row in enumerate(rows)]
+        pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
+        self.pulls = Pulls(self.dit, pulled, self.pulls) if pulled else None
+        texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
+        self.negatives = contexts_of(self.dit, texts if self.is_guided else [], self.negatives)
 
     def _passes(self, guided: bool) -> tuple[Tensor, BlockAttention]:
         """Rotary factors and attention of the steps of this block; guided: of the unguided half of each row and then
@@ -101,15 +115,9 @@ class BlockVelocity:
         """Does guidance act anywhere in this step?"""
         return self.is_guided and self.guided_steps[index]
 
-    def _draw_towards(self, pulled: list[tuple[int, Pull]]) -> None:
-        """The pulls of these rows, read once as long as the rows stay."""
-        known = () if self.pulls is None else zip(self.pulls.rows.tolist(), self.pulls.pulls, strict=True)
-        if [(i, id(pull)) for i, pull in pulled] != [(i, id(pull)) for i, pull in known]:
-            self.pulls = Pulls(self.dit, pulled) if pulled else None
-
     def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity with what pulls add, conditional, unconditional; the two are None where a single pass is
-        enough.
+        enough. Of a row with a negative prompt the velocity after that is in the place of the unconditional one.
         """
         velocity, conditional, unconditional = self._guided(z, t)
         pulls = self.pulls
@@ -118,7 +126,7 @@ class BlockVelocity:
         modulations = self._modulations(t, 1, pulls.rows)
 
         def alone() -> Tensor:
-            if unconditional is not None:
+            if unconditional is not None and self.negatives is None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
             hidden = self.dit.hidden(block, modulations, self.alone_rope[: len(block)], attend_under(None))
@@ -133,9 +141,18 @@ class BlockVelocity:
             modulations = self._modulations(t, 1)
             hidden = self.dit.hidden(z, modulations, *self._passes(False))
             return self.dit.output(hidden, modulations), None, None
-        modulations = self._modulations(t, 2)
-        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, *self._passes(True))
-        unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
+        if self.only_negatives:
+            modulations = self._modulations(t, 1)
+            conditional = self.dit.output(self.dit.hidden(z, modulations, *self._passes(False)), modulations)
+            unconditional = conditional
+        else:
+            modulations = self._modulations(t, 2)
+            hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, *self._passes(True))
+            unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
+        if self.negatives is not None:
+            rows = self.negatives.rows
+            after = self.negatives.velocity(z, self._modulations(t, 1, rows))
+            unconditional = unconditional.index_copy(0, rows, after)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
     def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations | LookedUp:

@@ -56,7 +56,7 @@ def no_listener_hears_a_composed_key(page: Page) -> None:
 def the_keys_that_run_do_not_run_while_a_word_is_composed(page: Page) -> None:
     set_up(page, "にほん", tokens=5)
     started = runs_started(page)
-    prompt = page.get_by_label("Prompt")
+    prompt = page.get_by_label("Prompt").first
     for mark in MARKS:
         send(prompt, "keydown", "Enter", ctrlKey=True, **mark)  # ours
     # the keyCode of a keypress is that of its character
@@ -73,7 +73,7 @@ def the_keys_that_run_do_not_run_while_a_word_is_composed(page: Page) -> None:
 def a_word_of_an_input_method_is_written_and_starts_nothing(page: Page) -> None:
     set_up(page, "", tokens=7)
     started = runs_started(page)
-    prompt = page.get_by_label("Prompt")
+    prompt = page.get_by_label("Prompt").first
     prompt.focus()
     keyboard = page.context.new_cdp_session(page)
     keyboard.send("Input.imeSetComposition", {"text": "にほん", "selectionStart": 3, "selectionEnd": 3})

@@ -129,7 +129,7 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
 
 def test_run_and_stop_by_keyboard_keep_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
     page = visit_long(visit)
-    page.get_by_label("Prompt").focus()
+    page.get_by_label("Prompt").first.focus()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
     for _ in range(12):

@@ -39,6 +39,11 @@ test('holes are filled by completions, with as many tokens in each as the recipe
   assert.ok(!holed({options: {towards: 'x'}}).includes('/v1/completions'));
 });
 
+test('completions go on from what a steered answer has already', () => {
+  assert.match(curlCommand(recipe({options: {steered: ' a cat'}}), BASE, API), /"prompt": "One day a cat"/);
+  assert.ok(!curlCommand(recipe({options: {steered: 'x'.repeat(40)}}), BASE, API).includes('/v1/completions'));
+});
+
 test('a script says what it needs, and ranks filled texts', () => {
   assert.match(pythonScript(recipe()), /^# Runs where .* coladlm is installed/);
   assert.match(pythonScript(recipe({operation: 'fill', texts: ['A ___.']})), /print\(rank, f"\(misfit \{found\.misfit:\.2f\}\)", found\.text\)/);
@@ -48,8 +53,20 @@ test('a text that no command line holds is refused in words', () => {
   assert.throws(() => curlCommand(recipe({texts: ['x'.repeat(120000)]}), BASE, API), /too long for a command, save the recipe/);
 });
 
+test('the command of a result is copied by the button beside it', async () => {
+  const page = mount('share_link', {value: null}, {parts: ['clipboard.js', 'share_link/commands.js']}), copied = [];
+  page.window.isSecureContext = true;
+  Object.defineProperty(globalThis.navigator, 'clipboard', {value: {writeText: async text => copied.push(text)}, configurable: true});
+  page.element.innerHTML = ['a', 'b'].map(name => `<div class="result"><pre class="command"><code>run ${name}</code></pre>
+    <button class="copy-command"></button><span></span></div>`).join('');
+  defined(['components/clipboard.js', 'bench/commands.js'], [], {element: page.element, window: page.window, document: page.document});
+  page.element.querySelectorAll('.copy-command')[1].click();
+  await new Promise(setImmediate);
+  assert.deepEqual([copied, page.element.querySelectorAll('span')[1].textContent], [['run b'], 'Copied']);
+});
+
 test('the button copies what the page says that its server takes', async () => {
-  const parts = ['share_link/commands.js'];
+  const parts = ['clipboard.js', 'share_link/commands.js'];
   const page = mount('share_link', {value: {query: '?r=1', recipe: recipe()}}, {parts});
   const copied = [];
   page.window.isSecureContext = true;

@@ -57,6 +57,14 @@ test('a label covers no other: it moves around its dot, and is left out where th
   }
 });
 
+test('a point of a scene is where its camera sees it', () => {
+  const {made} = picture(), same = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const moved = [...same.slice(0, 12), 0, 0.5, 0, 1], deep = [...same.slice(0, 11), 1, 0, 0, 0, 1];
+  const {spot, width, height} = made.seen({model: same, view: moved, projection: deep}, [2, 1, 1], {w: 100, h: 40});
+  assert.deepEqual([spot(0, 0, 0), spot(0.25, -0.5, 0), spot(0.5, 0.5, 1)], [[50, 10], [75, 20], [75, 10]]);
+  assert.deepEqual([width, height], [100, 40]);
+});
+
 test('a label stays on the picture', () => {
   const room = new LabelRoom('serif', 100, 100);
   assert.equal(room.take([{x: 5, y: 50, half: 10, high: 5}, {x: 15, y: 50, half: 10, high: 5}]), 1);

@@ -13,7 +13,7 @@ const LOOK = [
 const DONE = {...RUNNING, state: 'done', settled: lines(FIRST, SECOND), live: [], look: JSON.stringify(LOOK)};
 
 function strip(value, part = '') {
-  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'playhead.js', 'roll.js']});
+  const page = mount('token_strip', {value, part, empty_text: 'Nothing yet', start_label: 'Write'}, {parts: ['step_text.js', 'swipe.js', 'playhead.js', 'roll.js']});
   return {
     ...page, answer: () => page.at('.answer').textContent, live: () => page.at('.live').textContent, where: () => page.at('.where').textContent,
     scrub: to => {
@@ -28,6 +28,25 @@ test('what has settled, what is forming and the prompt stand each in its place',
   const page = strip(RUNNING);
   assert.deepEqual([page.at('.prompt').textContent, page.answer(), page.live()], ['Say: ', 'One day', ' e']);
   assert.equal(page.at('.strip').getAttribute('aria-busy'), 'true');
+});
+
+test('a finger that goes over the text from side to side moves the player, a tap or a mouse does not', () => {
+  const page = strip(DONE), surface = page.at('.page'), slider = page.at('input[type=range]');
+  Object.defineProperty(surface, 'clientWidth', {value: 300});
+  const point = (name, clientX, pointerType = 'touch') => surface.dispatchEvent(
+    Object.assign(new page.window.Event(name, {bubbles: true}), {clientX, pointerType, isPrimary: true}));
+  const swipe = (from, to, type) => {
+    point('pointerdown', from, type);
+    point('pointermove', to, type);
+    point('pointerup', to, type);
+    return Number(slider.value);
+  };
+  assert.equal(slider.max, '3');
+  assert.deepEqual([swipe(200, 195), swipe(200, 90, 'mouse')], [3, 3]);
+  assert.deepEqual([swipe(250, 150), swipe(250, 150), swipe(10, 120), swipe(250, -400)], [2, 1, 2, 0]);
+  assert.match(page.where(), /^block 1 of 2, step 1 of 2/);
+  point('pointermove', 300);
+  assert.equal(slider.value, '0', 'no finger is down any more');
 });
 
 test('text is text, whatever it looks like', () => {

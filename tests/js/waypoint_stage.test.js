@@ -59,7 +59,7 @@ const DONE = {run: 'r', state: 'done', unit: 'radians', texts: ['The cat sat.', 
 ]};
 
 function stage(value, more = {}) {
-  const page = mount('waypoint_stage', {value, part: '', empty_text: 'Nothing yet', start_label: 'Interpolate'}, {parts: ['waypoint_stage/word_origins.js'], more});
+  const page = mount('waypoint_stage', {value, part: '', empty_text: 'Nothing yet', start_label: 'Interpolate'}, {parts: ['swipe.js', 'waypoint_stage/word_origins.js'], more});
   return {...page, now: () => page.at('.now').textContent, press: key => page.at('.cells').dispatchEvent(new page.window.KeyboardEvent('keydown', {key, bubbles: true}))};
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 import pytest
 import torch
@@ -127,10 +128,17 @@ def test_there_and_back_is_the_same_road(model, road):
     assert [stop.text for stop in there.waypoints] == [stop.text for stop in back.waypoints][::-1]
 
 
-def test_equal_texts_make_a_road_that_stays_and_says_so(model):
-    outcome = walk(model, recipe(FIRST, FIRST, road="through_flow", renoise=0.0))
-    assert outcome.waypoints[0].text == outcome.waypoints[-1].text == FIRST
-    assert any("are the same" in note for note in outcome.notes)
+@pytest.mark.parametrize("road", METHODS)
+@pytest.mark.parametrize("texts", [(FIRST, FIRST), (SECOND, FIRST, f" {FIRST}\n")])
+def test_a_text_after_the_same_text_is_refused(model, road, texts):
+    named = f"texts[{len(texts) - 1}] is the same as texts[{len(texts) - 2}]"
+    with pytest.raises(RecipeError, match=re.escape(named)):
+        run_interpolate(model, recipe(*texts, road=road))
+
+
+def test_a_single_waypoint_may_be_the_mean_of_equal_texts(model):
+    (waypoint,) = walk(model, recipe(FIRST, FIRST, road="decoder_only", weights=[1.0, 1.0])).waypoints
+    assert waypoint.weights == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("before", ["A\n", "Once upon a time\n", "Hello there, you.\n"])
@@ -204,7 +212,7 @@ def test_the_way_to_noise_is_told_apart_from_the_run(model):
         (recipe(weights=[1.0, 2.0, 3.0]), "options.weights is 3 weights that sum to 6, expected 2"),
         (recipe(weights=[0.0, 0.0]), "not all 0"),
         (recipe(road="noise_to_noise", align="stretch"), "options.align is 'stretch', expected pad"),
-        (recipe(*["text"] * 10, stops=33), "options.stops is 33, expected at most 128"),
+        (recipe(*["text", "word"] * 5, stops=33), "options.stops is 33, expected at most 128"),
         (dataclasses.replace(recipe(), variations=2), "variations is 2, expected 1"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 
 from coladlm import Finished, SamplerSettings
 from coladlm.latent.branch import Spot, run_branch
-from coladlm.latent.towards import BLOCKS, pull_of
+from coladlm.latent.other_texts import BLOCKS, pull_of
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import recorder, run
 from coladlm.sampling.events import Step

@@ -16,6 +16,11 @@ function hasWebGL() {
   return Boolean(canvas.getContext('webgl2') || canvas.getContext('webgl'));
 }
 
+// A point (x, y, z, 1) moved by a matrix of WebGL, column after column.
+function transformed(matrix, point) {
+  return [0, 1, 2, 3].map(row => point.reduce((sum, value, column) => sum + matrix[4 * column + row] * value, 0));
+}
+
 const WIDEST = 2;      // times that a map is drawn wider than to scale
 const BANDS = 4;       // colours of a path from noise to word: a line of Plotly's has one, so a path is this many lines
 const MARGIN = 6;      // px around a map, where a label may still stand
@@ -129,7 +134,7 @@ class FlowPicture {
 
   nameHeads(heads, room, view) {
     heads.words.forEach((word, i) => {
-      const position = room.at({x: [heads.x[i]], y: [heads.y[i]]}, word, WORD, heads.size[i] / 2);
+      const position = room.at({x: [heads.x[i]], y: [heads.y[i]], z: [heads.z[i]]}, word, WORD, heads.size[i] / 2);
       heads.text.push(position ? plain(word, view) : '');
       heads.position.push(position || 'top center');
     });
@@ -139,30 +144,47 @@ class FlowPicture {
   // dot, as Plotly calls it, or '' where it would cover another or leave the map; room.keepDots(heads) keeps labels that
   // come later off these dots. fresh: this view is not drawn yet, so that its scale is a guess.
   room(view, fresh = false) {
-    const {x, y, width, height} = this.scale(view, fresh), room = new LabelRoom(this.colours().font, width + 2 * MARGIN, height + 2 * MARGIN);
+    const {spot, width, height} = this.scale(view, fresh), room = new LabelRoom(this.colours().font, width + 2 * MARGIN, height + 2 * MARGIN);
     if (!this.compared) room.keep({x: width + MARGIN - 70, y: 16, half: 76, high: 16});  // what the colours mean
     room.at = (points, text, size, radius, names = ['top center', 'bottom center', 'middle right', 'middle left']) => {
       if (!text) return '';
-      const {half, high} = room.measure(text, size), px = MARGIN + x(points.x.at(-1)), py = MARGIN + y(points.y.at(-1)), away = radius / 0.8 + 1;
+      const {half, high} = room.measure(text, size), away = radius / 0.8 + 1;
+      const [px, py] = spot(points.x.at(-1), points.y.at(-1), points.z?.at(-1)).map(pixels => MARGIN + pixels);
       const spots = {'top center': [0, -away - 0.6 * size], 'bottom center': [0, away + 0.5 * size], 'middle right': [away + half, 0],
         'middle left': [-away - half, 0], 'middle center': [0, 0]};
-      // a scene turns, so that its labels cannot be moved out of each other's way
+      // a scene turns, so that its labels stay where they are beside their dots, and are left out where they have no room
       const usable = view.dims === 3 ? names.slice(0, 1) : names;
       return usable[room.take(usable.map(name => ({x: px + spots[name][0], y: py + spots[name][1], half, high})))] ?? '';
     };
-    room.keepDots = ({x: xs, y: ys, size}) => xs.forEach((value, i) => room.keep({x: MARGIN + x(value), y: MARGIN + y(ys[i]), half: size[i] / 2, high: size[i] / 2}));
+    room.keepDots = ({x, y, z, size}) => x.forEach((value, i) => {
+      const [px, py] = spot(value, y[i], z[i]);
+      room.keep({x: MARGIN + px, y: MARGIN + py, half: size[i] / 2, high: size[i] / 2});
+    });
     return room;
   }
 
-  // Where coordinates lie on the screen, in pixels of the map, and its size: as Plotly has drawn it, so after a zoom too.
+  // Where coordinates lie on the screen, in pixels of the map, and its size: as Plotly has drawn it, so after a zoom or a
+  // turn too.
   scale(view, fresh) {
     const axes = this.div?._fullLayout;
     if (!fresh && view.dims === 2 && axes?.xaxis?.d2p) {
-      return {x: value => axes.xaxis.d2p(value), y: value => axes.yaxis.d2p(value), width: axes.xaxis._length, height: axes.yaxis._length};
+      return {spot: (x, y) => [axes.xaxis.d2p(x), axes.yaxis.d2p(y)], width: axes.xaxis._length, height: axes.yaxis._length};
     }
+    const camera = axes?.scene?._scene?.glplot?.cameraParams;
+    if (!fresh && view.dims === 3 && camera) return this.seen(camera, axes.scene._scene.dataScale, axes._size);
     const {low, high} = this.box ?? this.extent(view), width = this.div?.clientWidth || 700, height = this.div?.clientHeight || 400;
     const share = (value, axis) => (value - low[axis]) / (high[axis] - low[axis] || 1);
-    return {x: value => width * (0.05 + 0.9 * share(value, 0)), y: value => height * (0.95 - 0.9 * share(value, 1)), width, height};
+    return {spot: (x, y) => [width * (0.05 + 0.9 * share(x, 0)), height * (0.95 - 0.9 * share(y, 1))], width, height};
+  }
+
+  // The same for a scene as its camera sees it; Plotly places the annotations of a scene so. size: of the map.
+  seen({projection, view, model}, dataScale, {w, h}) {
+    const spot = (...point) => {
+      const scaled = [...point.map((value, axis) => value * dataScale[axis]), 1];
+      const [x, y, , far] = [model, view, projection].reduce((at, matrix) => transformed(matrix, at), scaled);
+      return [w * (1 + x / far) / 2, h * (1 - y / far) / 2];
+    };
+    return {spot, width: w, height: h};
   }
 
   // A point with its hover text: both are made once for every state and view.
@@ -235,7 +257,7 @@ class FlowPicture {
       if (taken.has(cell) || taken.has(text)) return;
       taken.add(cell).add(text);  // with room or without, so that no other word comes in its place while heads go by
       const share = (p[0] - low[0]) / (high[0] - low[0] || 1);  // at an edge a word stands on the side where there is room
-      const position = room.at({x: [p[0]], y: [p[1]]}, text, SIGN, 0, [share > 0.85 ? 'middle left' : share < 0.15 ? 'middle right' : 'middle center']);
+      const position = room.at({x: [p[0]], y: [p[1]], z: [p[2]]}, text, SIGN, 0, [share > 0.85 ? 'middle left' : share < 0.15 ? 'middle right' : 'middle center']);
       if (!position) return;
       out.x.push(p[0]); out.y.push(p[1]); out.z.push(p[2] ?? 0); out.text.push(plain(text)); out.textposition.push(position);
     });
@@ -314,9 +336,10 @@ class FlowPicture {
     const config = {responsive: true, displaylogo: false, scrollZoom: false, displayModeBar: false, doubleClick: 'reset'};
     await this.Plotly.react(this.div, this.traces(frame, view), this.layout(view), config);
     if (view.dims === 2) await this.move(frame, view);  // labels are placed by the scale that Plotly has found
+    else requestAnimationFrame(() => requestAnimationFrame(() => this.zoomed()));  // the camera looks once a frame is drawn
     if (this.listening) return;
     this.listening = true;
-    this.div.on('plotly_relayout', change => { if (Object.keys(change).some(name => /^[xy]axis/.test(name))) this.zoomed(); });
+    this.div.on('plotly_relayout', change => { if (Object.keys(change).some(name => /^([xy]axis|scene[.]camera)/.test(name))) this.zoomed(); });
     this.div.on('plotly_click', event => {
       const data = event.points[0]?.customdata ?? this.under(event);
       if (data) this.picked({run: data[0], block: data[1], step: data[2], place: data[3]});
@@ -353,17 +376,17 @@ class FlowPicture {
     }
     update.push({...this.moved(picked, view), text: picked.text, textposition: picked.position});
     const traces = update.map((_, i) => i + 2); // after the cloud and its signposts
+    const {x, y, z, text, textposition} = signs, some = values => values.length ? values : [null];
+    update.unshift({x: some(x), y: some(y), ...(view.dims === 3 ? {z: some(z)} : {}), text, textposition});
+    traces.unshift(1);
     if (view.dims === 2) {
-      const {x, y, text, textposition} = signs;
-      update.unshift({x: x.length ? x : [null], y: y.length ? y : [null], text, textposition});
-      traces.unshift(1);
       const still = {duration: 0};
       return this.Plotly.animate(this.div, {data: update, traces}, {mode: 'immediate', frame: {...still, redraw: false}, transition: still});
     }
     const all = key => update.map(trace => trace[key]);
     const marks = {'marker.color': 'color', 'marker.size': 'size'};
     return this.Plotly.restyle(this.div, {x: all('x'), y: all('y'), z: all('z'), hovertext: all('hovertext'), customdata: all('customdata'),
-      text: update.map(trace => trace.text ?? ''), ...Object.fromEntries(Object.entries(marks).map(([path, key]) =>
+      text: update.map(trace => trace.text ?? ''), textposition: update.map(trace => trace.textposition ?? 'top center'), ...Object.fromEntries(Object.entries(marks).map(([path, key]) =>
         [path, update.map((trace, i) => trace.marker?.[key] ?? this.div.data[traces[i]].marker?.[key] ?? null)])),
       'marker.line.color': update.map((trace, i) => trace.marker?.line.color ?? this.div.data[traces[i]].marker?.line?.color ?? null)}, traces);
   }

@@ -17,6 +17,7 @@ SHORTCUTS = (
     ("/", "go to the text to write in"),
     ("h", "history"),
     ("← →, Enter", "in a finished text: from word to word, look into one"),
+    ("Ctrl + Z", "back to the text before the word that you put there"),
     ("Esc", "close what has opened"),
 )
 GLOSSARY = (

@@ -13,14 +13,17 @@ MORE = "all"
 class SettingChips(OwnHTML):
     """Buttons over the list of settings (`.setting-list`) of the bench. Its value is that of the controls, in order.
 
-    A button shows the one control of class `set-NAME`; the last one shows all.
+    A button shows the one control of class `set-NAME`; the last one shows all. A rare one is there only where it has a
+    value, of which it shows the end.
     """
 
     FILE = "setting_chips"
 
-    def __init__(self, chips: Sequence[tuple[str, str, str]], value: Sequence[Any], **kwargs: Any) -> None:
-        """chips: (name, words before the value, words after it)."""
-        super().__init__(list(value), chips=[list(chip) for chip in chips], **kwargs)
+    def __init__(
+        self, chips: Sequence[tuple[str, str, str]], value: Sequence[Any], rare: Sequence[str] = (), **kwargs: Any
+    ) -> None:  # fmt: skip
+        """chips: (name, words before the value, words after it). rare: names of those that are rare."""
+        super().__init__(list(value), chips=[list(chip) for chip in chips], rare=list(rare), **kwargs)
 
     def example_payload(self) -> Any:
         return []

@@ -39,16 +39,19 @@ bench.addEventListener('keydown', event => {
 props.chips.forEach(([name, before, after]) => button(name, before, document.createElement('b'), after));
 button('all', 'All settings');
 
-function shown(value) {
+function shown(value, end) {
   if (value === '') return 'nothing';
-  const letters = Array.from(String(value ?? '–'));
-  return letters.length > LONGEST ? letters.slice(0, LONGEST).join('') + '…' : letters.join('');
+  const letters = Array.from(String(value ?? '–').trim());
+  if (letters.length <= LONGEST) return letters.join('');
+  return end ? '…' + letters.slice(-LONGEST).join('').replace(/^\S+(?=\s)/, '') : letters.slice(0, LONGEST).join('') + '…';
 }
 
 function draw() {
   props.chips.forEach(([name,, after], i) => {
-    const value = props.value?.[i];
-    buttons.get(name).querySelector('b').textContent = shown(value);
+    const value = props.value?.[i], rare = props.rare?.includes(name), node = buttons.get(name);
+    node.hidden = rare && !value;
+    if (node.hidden && open === name) show(null);
+    node.querySelector('b').textContent = shown(value, rare);
     if (after === ' texts' || after === ' tokens') buttons.get(name).lastChild.textContent = value === 1 ? after.slice(0, -1) : after;
   });
 }

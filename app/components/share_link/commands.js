@@ -51,17 +51,18 @@ function curlCommand(json, base, api) {
 function completion(recipe) {
   const {max_new_tokens, ...settings} = recipe.settings;
   const length = recipe.operation === 'fill' ? recipe.options.longest ?? LONGEST_HOLE : max_new_tokens;
-  const prompt = recipe.texts.length === 1 ? recipe.texts[0] : recipe.texts;
+  const texts = recipe.texts.map(text => text + (recipe.options.steered ?? ''));
+  const prompt = texts.length === 1 ? texts[0] : texts;
   return {prompt, n: recipe.variations, max_tokens: length, ...settings};
 }
 
 // A token has at least one byte: what has few enough bytes has few enough tokens.
 function isCompletion(recipe, api) {
-  const {longest, ...options} = recipe.options;
+  const {longest, steered = '', ...options} = recipe.options;
   const fits = recipe.operation === 'fill' ? (longest ?? LONGEST_HOLE) <= 16 : recipe.settings.max_new_tokens <= api.new_tokens;
   return ['generate', 'fill'].includes(recipe.operation) && !Object.keys(options).length && fits
     && recipe.texts.length <= api.texts && recipe.variations <= api.variations
-    && recipe.settings.steps <= api.steps && recipe.texts.every(text => bytes(text) <= api.prompt);
+    && recipe.settings.steps <= api.steps && recipe.texts.every(text => bytes(text + steered) <= api.prompt);
 }
 
 function bytes(text) {

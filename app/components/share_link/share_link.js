@@ -1,4 +1,4 @@
-/* global curlCommand, pythonScript */
+/* global curlCommand, pythonScript, putOnClipboard */
 const MOST = 50000;     // characters of a recipe in the history
 const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
@@ -24,31 +24,18 @@ function show() {
   if (v) window.history.replaceState(window.history.state, '', address());
 }
 
-// Pages served over plain HTTP to another machine have no clipboard of the newer kind.
-async function put(text) {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  const area = document.createElement('textarea');
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand('copy');
-  area.remove();
-  copy.focus();
-  if (!done) throw new Error('the browser refused');
-}
-
 copy.addEventListener('click', async () => {
   try {
-    await put(address());
+    await putOnClipboard(address(), copy);
     outcome.textContent = 'Copied';
   } catch (error) {
     outcome.textContent = 'Not copied (' + error.message + '): take it from the address bar';
   }
 });
 
-async function putCommand(make) {
+async function putCommand(button, make) {
   try {
-    await put(make());
+    await putOnClipboard(make(), button);
     outcome.textContent = 'Copied';
   } catch (error) {
     outcome.textContent = 'Not copied: ' + error.message;
@@ -61,8 +48,8 @@ function served() {
   return about && JSON.parse(about.content);
 }
 
-code.addEventListener('click', () => putCommand(() => pythonScript(props.value.recipe)));
-curl.addEventListener('click', () => putCommand(() => curlCommand(props.value.recipe, document.baseURI, served())));
+code.addEventListener('click', () => putCommand(code, () => pythonScript(props.value.recipe)));
+curl.addEventListener('click', () => putCommand(curl, () => curlCommand(props.value.recipe, document.baseURI, served())));
 
 // The history is the browser's own: see history.js, which listens.
 async function remember(result) {

@@ -26,17 +26,18 @@ class Token(NamedTuple):
 class TokenStrip(OwnHTML):
     """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
 
-    A run that is over, with `look` (see app/generate/inspection.py), can be played and scrubbed through; a click on one
-    of its words triggers `select` with `block` and `token`. Its bench gets an event `playhead` with {block, step,
-    noise}, those of the state that is shown, or {block: null} where the finished text is. A text that was steered has a
-    button that brings the one before back: it, or Ctrl+Z outside a field, triggers `undo` with `row`.
+    A run that is over, with `look` (see app/generate/inspection.py), can be played and scrubbed through, by a finger
+    that goes over the text too; a click on one of its words triggers `select` with `block` and `token`. Its bench gets
+    an event `playhead` with {block, step, noise}, those of the state that is shown, or {block: null} where the finished
+    text is. A text that was steered has a button that brings the one before back: it, or Ctrl+Z outside a field,
+    triggers `undo` with `row`.
 
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
     that only grows by a line a block, of which the new part alone is sent.
     """
 
     FILE = "token_strip"
-    SCRIPTS = ("step_text.js", "playhead.js", "roll.js", "token_strip/token_strip.js")
+    SCRIPTS = ("step_text.js", "swipe.js", "playhead.js", "roll.js", "token_strip/token_strip.js")
 
     def __init__(
         self, empty_text: str, start_label: str, value: dict[str, Any] | None = None, **kwargs: Any
@@ -56,9 +57,10 @@ def strip_value(
 
     run: names the run. prompt: what stands before the answer. settled: finished blocks, each a line made by
     `settled_line`. live: the block under way. recorded: of a run that ships with the page, what is said of it; it
-    plays by itself, once, where the visitor wants to see movement. Two keys may be added for a text that was steered.
+    plays by itself, once, where the visitor wants to see movement. Three keys may be added for a text that was steered.
     pinned: how many characters at the end of the prompt are a word that the visitor put there; it is in sight when the
-    run is over. before: the row of the text that it was steered from.
+    run is over. after: how many characters of the prompt come after it, none if absent. before: the row of the text
+    that it was steered from.
     """
     return {
         "run": run,

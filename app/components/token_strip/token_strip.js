@@ -1,4 +1,4 @@
-/* global Playhead, Roll, StepText, redrawTokens, settledToken */
+/* global Playhead, Roll, StepText, movedBySwipe, redrawTokens, settledToken */
 const strip = element.querySelector('.strip');
 const answer = strip.querySelector('.answer');
 const live = strip.querySelector('.live');
@@ -35,6 +35,14 @@ const roll = new Roll(look.querySelector('canvas'));
 const steps = new StepText(paragraph, {answer, ahead, live}, span);
 const [slider, play] = ['input', '.play'].map(name => look.querySelector(name));
 const playhead = new Playhead(strip.closest('.workbench'), strip, {slider, play}, show);
+movedBySwipe(strip.querySelector('.page'), {
+  get at() { return playhead.at; },
+  get length() { return playhead.length; },
+  go(at) {
+    playhead.pause();
+    playhead.go(at);
+  },
+});
 let blocks = [];       // as `look_value` makes them
 let lines = [];        // the finished tokens of each block
 let arrived = false;   // has a recorded run begun to play by itself
@@ -184,12 +192,12 @@ function draw() {
     if (line) answer.append(...JSON.parse(line).flatMap(settled));
   }
   drawn = v.settled;
-  const pinned = v.prompt.length - (v.pinned ?? 0);
+  const end = v.prompt.length - (v.after ?? 0), pinned = end - (v.pinned ?? 0);
   prompt.textContent = v.prompt.slice(0, pinned);
   if (v.pinned) {
     const word = document.createElement('mark');
-    word.textContent = v.prompt.slice(pinned);
-    prompt.append(word);
+    word.textContent = v.prompt.slice(pinned, end);
+    prompt.append(word, v.prompt.slice(end));
   }
   redraw(live, v.live);
   strip.dataset.state = v.state;

@@ -17,7 +17,7 @@ class WaypointStage(OwnHTML):
     """
 
     FILE = "waypoint_stage"
-    SCRIPTS = ("waypoint_stage/word_origins.js", "waypoint_stage/waypoint_stage.js")
+    SCRIPTS = ("swipe.js", "waypoint_stage/word_origins.js", "waypoint_stage/waypoint_stage.js")
 
     def __init__(self, empty_text: str, start_label: str, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         value = value or stage_value("", "empty")

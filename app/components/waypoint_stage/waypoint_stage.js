@@ -1,4 +1,4 @@
-/* global misfitRatio, originsOf, placesOn, pointOf, repeatsOf, scrolledByKeys, shareOf */
+/* global movedBySwipe, misfitRatio, originsOf, placesOn, pointOf, repeatsOf, scrolledByKeys, shareOf */
 const walk = element.querySelector('.walk');
 const at = name => walk.querySelector(name);
 const [now, cells, where, play, svg, real, edit] = ['.now', '.cells', '.where', '.play', 'svg', '.real', '.edit'].map(at);
@@ -179,6 +179,11 @@ function seek(event) {
   take(Math.floor((getComputedStyle(cells).direction === 'rtl' ? 1 - share : share) * waypoints().length));
 }
 
+movedBySwipe(at('.between'), {
+  get at() { return thumb; },
+  get length() { return waypoints().length - 1; },
+  go: take,
+});
 play.addEventListener('click', () => timer ? stopPlaying() : startPlaying());
 edit.addEventListener('click', () => trigger('select', {text: waypoints()[thumb].text, row: thumb}));
 cells.addEventListener('pointerdown', event => {

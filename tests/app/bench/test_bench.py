@@ -87,6 +87,7 @@ def test_a_command_says_what_its_places_stand_for():
         shown = results_html([result], None)
         for place in ("DIR", "JUDGE"):
             assert (f"{place}: a " in shown) == (place in result.command.split())
+        assert shown.count("class='copy-command'") == 1
 
 
 def test_labels_that_would_overlap_are_left_out():

@@ -14,8 +14,8 @@ from app.generate.comparisons import NO_HOLES, decode_again, run_beside, write_b
 from app.generate.filling import filling_rows, segments_of, start_of
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens
+from app.generate.other_texts import DEFAULTS
 from app.generate.steering import write_on
-from app.generate.towards import DEFAULTS
 from app.page import _restored, repeats, tab_of
 from app.shared.generation import CANDIDATES, FILL, recipe_of, restore
 from app.shared.tab_links import Restore
@@ -199,7 +199,12 @@ def test_another_word_before_a_hole_fills_that_hole_anew(handlers, parts, bundle
     *_, was, now = last["rows"]["rows"]
     assert was["text"] == best
     assert now["text"] == filled_of(bundled, recipe).candidates[0].text == shown(last["strip"])
-    assert handlers.read(VISITOR, len(last["rows"]["rows"]) - 1, last["kept"]).kept["run"] == last["kept"]["run"]
+    opened = handlers.read(VISITOR, len(last["rows"]["rows"]) - 1, last["kept"])
+    assert opened.kept["run"] == last["kept"]["run"]
+    for strip in (last["strip"], opened.strip):  # the word that was put there is marked, not what follows
+        end = len(strip["prompt"]) - strip.get("after", 0)
+        assert strip["prompt"][end - strip["pinned"] : end] == "that"
+    assert ("that", CHANGED) in [(text, flag) for text, flag in now["final"]]
 
 
 def test_another_word_after_the_last_hole_lets_the_text_go_on(handlers, parts, bundled):

@@ -1,13 +1,16 @@
 """A word of a text becomes another one, and what follows is written anew."""
 
+import dataclasses
 import re
 
 import pytest
 
 from app.components.text_rows import CHANGED
+from app.generate.comparisons import run_beside
 from app.generate.handlers import GenerateHandlers, steered_marks
 from app.generate.inspection import answer_tokens
-from app.generate.steering import write_on
+from app.generate.steering import Steered, _tell_lengthened, write_on
+from app.generate.tab import _restored
 from app.shared.trace_store import TraceStore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
@@ -50,15 +53,21 @@ def steered(handlers, first, number, pin, viewer=None):
     return parts_of(view, controls, viewer or Viewer(VISITOR, "second"))
 
 
+def recipe_in(parts) -> Recipe:
+    return Recipe.from_url(parts["link"]["query"].removeprefix("?r="))
+
+
 def test_what_stands_before_the_word_stays_and_what_follows_is_the_run_of_the_longer_prompt(handlers, bundled, first):
     at = whole_tokens(bundled, first)[2]
     before, old = bundled.read(first["ids"][:at]), bundled.read(first["ids"][: at + 1])
     last = steered(handlers, first, at, {"text": "hat"})
-    prompt = PROMPT + before + re.match(r"\s*", old[len(before) :])[0] + "hat"
-    recipe = Recipe.from_url(last["link"]["query"].removeprefix("?r="))
-    assert recipe.texts == (prompt,)
+    given = before + re.match(r"\s*", old[len(before) :])[0] + "hat"
+    prompt, recipe = PROMPT + given, recipe_in(last)
+    assert (recipe.texts, recipe.options) == ((PROMPT,), {"steered": given})
     assert recipe.settings.max_new_tokens == SETTINGS.max_new_tokens - at - 1
     *_, finished = run(bundled, recipe)
+    *_, longer = run(bundled, dataclasses.replace(recipe, texts=(prompt,), options={}))
+    assert finished.token_ids == longer.token_ids
     was, now = last["rows"]["rows"]
     assert was["text"] == PROMPT + first["text"]
     assert now["text"] == prompt + finished.texts[0]
@@ -71,6 +80,52 @@ def test_an_alternative_is_taken_by_its_token(handlers, bundled, first):
     token = bundled.tokenize(" dog")[0]
     last = steered(handlers, first, at, {"id": token})
     assert last["rows"]["rows"][1]["final"][0] == [bundled.read([token]), CHANGED]
+
+
+def test_a_link_fills_in_the_prompt_of_the_visitor_and_writes_the_steered_text_again(handlers, bundled, first):
+    second = steered(handlers, first, whole_tokens(bundled, first)[4], {"text": "hat"})
+    trace = handlers.kept(VISITOR, second["kept"]).trace
+    again = {**second, "trace": trace, "ids": trace.answer(0)}
+    third = steered(handlers, again, whole_tokens(bundled, again)[1], {"text": "coat"}, Viewer(VISITOR, "third"))
+    *_, text, of, prompt, variations, seed, tokens = _restored(bundled, {"r": recipe_in(third).to_url()})[:11]
+    assert (prompt, of, variations, seed, tokens) == (PROMPT, PROMPT, 1, SETTINGS.seed, SETTINGS.max_new_tokens)
+    given = {"prompt": prompt, "variations": 1, "steered": {"text": text, "of": of}}
+    reloaded = parts_of(handlers.write, controls_of(SETTINGS, **given), Viewer(VISITOR, "reloaded"))
+    assert recipe_in(reloaded) == recipe_in(third)
+    stage = ("prompt", "settled", "pinned")
+    assert [reloaded["strip"][name] for name in stage] == [third["strip"][name] for name in stage]
+    other = controls_of(SETTINGS, **{**given, "prompt": "The moon"})
+    assert recipe_in(parts_of(handlers.write, other, Viewer(VISITOR, "other"))).options == {}
+
+
+def test_run_b_of_a_steered_text_has_its_length(handlers, bundled, first):
+    second = steered(handlers, first, whole_tokens(bundled, first)[2], {"text": "hat"})
+    view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
+    controls = controls_of(dataclasses.replace(SETTINGS, steps=4), kept=second["kept"])
+    rows = parts_of(view, controls, Viewer(VISITOR, "b"))["rows"]
+    assert rows["notes"][0] == "B differs in: Steps a block 3 → 4."
+    assert all(row["lead"].endswith("hat") for row in rows["rows"])
+
+
+def test_a_stopped_text_shows_the_words_that_still_form_in_its_row(handlers, bundled, first):
+    card = {"point": place_of(handlers, first, whole_tokens(bundled, first)[2]), "pin": {"text": "hat"}}
+    viewer = Viewer(VISITOR, "stopped")
+    view = write_on(handlers, viewer, {"kept": first["kept"], "card": card})
+    forming = next(frame["strip"]["live"] for frame in view if frame.get("strip", {}).get("live"))
+    view.close()
+    row = viewer.shown[-1]["rows"]["rows"][-1]
+    assert [token[0] for token in row["live"]] == [token[0] for token in forming]
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "told"),
+    [("dragon", "s flew", "the model made “dragons” of “dragon”"), ("big dog", "'s bone", "“dog's” of “dog”"),
+     ("dragon", " flew", None), ("dragon", "", None), ("!", "s", None)],
+)  # fmt: skip
+def test_a_word_that_the_model_made_longer_is_told(word, text, told):
+    last = {"progress": {"parts": ["8 tokens"]}}
+    _tell_lengthened(last, Steered("A ", " cat", f" {word}", "", 5), text)
+    assert last["progress"]["parts"][1:] == [] if told is None else told in last["progress"]["parts"][1]
 
 
 def test_the_text_before_and_the_new_one_are_opened_by_their_rows(handlers, bundled, first):

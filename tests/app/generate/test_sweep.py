@@ -250,15 +250,16 @@ def test_a_text_comes_out_of_the_table_as_it_is():
     assert (row["text"], row["guidance_interval"]) == (text, "100 to 900")
 
 
-def test_every_text_is_drawn_towards_the_text_of_the_controls(sweeps, model):
-    towards = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 100, "end": 0}
-    controls = {**swept(("seed", "1, 2"), ("steps", "3")), "towards": towards}
+def test_every_text_has_the_other_texts_of_the_controls(sweeps, model):
+    others = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 100, "end": 0, "negative": "A sad cat."}
+    controls = {**swept(("seed", "1, 2"), ("steps", "3")), "others": others}
     parts = parts_of(sweeps.write, controls, Viewer(VISITOR, "a-drawn-sweep"))
-    options = {"towards": towards["text"], "pull": 1.5}
+    options = {"towards": others["text"], "pull": 1.5, "negative": others["negative"]}
     for row, seed in zip(table_of(sweeps.save(VISITOR, parts["kept"])), (1, 2), strict=True):
         recipe = Recipe("generate", (PROMPT,), dataclasses.replace(SETTINGS, seed=seed, steps=3), options=options)
         *_, finished = run(model, recipe)
-        assert (row["text"], row["towards"], row["pull"]) == (finished.texts[0], towards["text"], "1.5")
+        assert (row["text"], row["towards"], row["pull"]) == (finished.texts[0], others["text"], "1.5")
+        assert row["negative"] == others["negative"]
 
 
 def test_a_prompt_with_holes_is_refused_in_a_sentence(sweeps):

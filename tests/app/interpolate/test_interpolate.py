@@ -297,10 +297,9 @@ def test_candidates_are_shown_while_they_are_tried_and_the_strip_fills(model):
     assert live.rows[1].label == "2" and texts[-1]
 
 
-def test_equal_texts_give_a_note(model):
-    rows, progress, *_ = _last(model, texts=(PAIR[0], PAIR[0]))
-    assert progress["state"] == "done"
-    assert any("are the same" in note for note in rows["notes"])
+def test_equal_texts_are_refused_in_a_sentence(model):
+    with pytest.raises(ValueError, match=r"^Text 2 is the same as Text 1, expected another text"):
+        _last(model, texts=(PAIR[0], f"{PAIR[0]} "))
 
 
 @pytest.mark.parametrize("texts", [("👩‍🚀 🎈", "שלום עולם"), ("<b>x</b> {{y}}", "${z} `w`")])

@@ -1,4 +1,6 @@
-"""Another text that the answer is drawn towards, or away from: its controls, and what they and a recipe say."""
+"""Other texts than the prompt: one that the answer is drawn towards, and a negative prompt. Their controls, and what
+these and a recipe say.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from coladlm.latent.towards import OPTIONS
+from coladlm.latent.other_texts import OPTIONS
 from coladlm.recipe import RecipeError
 from coladlm.sampling.flow import NOISE_TIME
 
@@ -15,40 +17,56 @@ from ..shared.operation_controls import number, percent, share
 from ..shared.settings_panel import SettingSlider
 
 STRONGEST = 2.0  # either way on this page; stronger ones break the words
-PULL_INFO = "How strongly. Below 0 that text is a negative prompt: the answer is driven away from what it is about."
 DEFAULTS = {option.name: option.default for option in OPTIONS}
+WORDS = {"texts[0]": "The prompt", "options.towards": "The text to be drawn towards",
+         "options.negative": "The negative prompt"}  # fmt: skip
 
 
-class Towards(NamedTuple):
-    """The controls, in the order of `values_of`."""
+class OtherTexts(NamedTuple):
+    """The controls, in the order of `values_of`. text to end: of the text that the answer is drawn towards."""
 
     text: gr.Textbox
     pull: SettingSlider
     start: SettingSlider
     end: SettingSlider
+    negative: gr.Textbox
 
     @property
     def by_name(self) -> dict[str, gr.components.Component]:
-        return {f"towards.{name}": control for name, control in self._asdict().items()}
+        return {f"others.{name}": control for name, control in self._asdict().items()}
 
 
-def build() -> Towards:
+def build() -> OtherTexts:
     """Lays the controls out where they are made."""
-    text = gr.Textbox(
-        label="Towards another text",
-        info="The answer is drawn towards what this is about, or away from it with a pull below 0. For example: There "
-        "was a dog. The dog was big.",
-        lines=2,
-        max_lines=5,
-        elem_classes="setting set-towards ask",
-        html_attributes=gr.InputHTMLAttributes(spellcheck=False),
+    text = _text(
+        "Towards another text",
+        "The answer is drawn towards what this is about, or away from it with a pull below 0. For example: There was a "
+        "dog. The dog was big.",
+        "set-towards",
     )
     low, high, step = 0, 100, 1
-    return Towards(
+    return OtherTexts(
         text,
-        _slider(-STRONGEST, STRONGEST, 0.1, 1.0, "Pull", PULL_INFO),
+        _slider(-STRONGEST, STRONGEST, 0.1, 1.0, "Pull", "How strongly. Below 0 the answer is driven away from it."),
         _slider(low, high, step, high, "Pull from noise (%)", "It acts once the noise has fallen to this."),
         _slider(low, high, step, low, "Pull to noise (%)", "And until here."),
+        _text(
+            "Negative prompt",
+            "Guidance leads away from this text, in place of away from what the model writes after nothing: the higher "
+            "the guidance, the farther. At guidance 1 it does nothing.",
+            "set-negative",
+        ),
+    )
+
+
+def _text(label: str, info: str, name: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=label,
+        info=info,
+        lines=2,
+        max_lines=5,
+        elem_classes=f"setting {name} ask",
+        html_attributes=gr.InputHTMLAttributes(spellcheck=False),
     )
 
 
@@ -60,8 +78,13 @@ def _slider(low: float, high: float, step: float, value: float, label: str, info
 def options_of(controls: Any) -> dict[str, Any]:
     """The options of a recipe for the values of the controls by name; none without a text. Raises RecipeError."""
     controls = controls if isinstance(controls, Mapping) else {}
+    negative = {} if _is_empty(controls.get("negative")) else {"negative": controls["negative"]}
+    return {**_pull_of(controls), **negative}
+
+
+def _pull_of(controls: Mapping[str, Any]) -> dict[str, Any]:
     text = controls.get("text")
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if _is_empty(text):
         return {}
     pull = number(controls.get("pull"), "Pull")
     if abs(pull) > STRONGEST:
@@ -75,8 +98,12 @@ def options_of(controls: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name == "towards" or value != DEFAULTS[name]}
 
 
+def _is_empty(text: Any) -> bool:
+    return text is None or (isinstance(text, str) and not text.strip())
+
+
 def values_of(options: Mapping[str, Any]) -> list[Any]:
     """The values of the controls for the options of a recipe."""
     given = {**DEFAULTS, **{name: value for name, value in options.items() if name in DEFAULTS}}
     high, low = (percent(given[name] / NOISE_TIME) for name in ("pull_high", "pull_low"))
-    return [given["towards"] or "", given["pull"], high, low]
+    return [given["towards"] or "", given["pull"], high, low, given["negative"] or ""]

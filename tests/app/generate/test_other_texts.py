@@ -1,4 +1,4 @@
-"""A text that is drawn towards another one, on the page: what the controls say, links, comparisons and steering."""
+"""Other texts than the prompt, on the page: what the controls say, links, comparisons and steering."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import pytest
 from app.generate.comparisons import run_beside
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens
+from app.generate.other_texts import OtherTexts, options_of, values_of
 from app.generate.steering import write_on
-from app.generate.towards import options_of, values_of
 from app.shared.trace_store import TraceStore
 from coladlm import Finished, SamplerSettings
 from coladlm.recipe import Recipe
@@ -18,8 +18,8 @@ from ..viewing import Viewer, controls_of, parts_of
 
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, guidance=2.0, stop_at_end=False)
 PROMPT, VISITOR = "Once upon a time there was a", "visitor"
-TOWARDS = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 90, "end": 10}
-OPTIONS = {"towards": TOWARDS["text"], "pull": 1.5, "pull_low": 100.0, "pull_high": 900.0}
+OTHERS = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 90, "end": 10, "negative": "A sad cat."}
+OPTIONS = {"towards": OTHERS["text"], "pull": 1.5, "pull_low": 100.0, "pull_high": 900.0, "negative": "A sad cat."}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def handlers(bundled, scheduler, baseline) -> GenerateHandlers:
 
 @pytest.fixture
 def parts(handlers):
-    controls = controls_of(SETTINGS, prompt=PROMPT, variations=1, towards=TOWARDS)
+    controls = controls_of(SETTINGS, prompt=PROMPT, variations=1, others=OTHERS)
     return parts_of(handlers.write, controls, Viewer(VISITOR, "drawn"))
 
 
@@ -47,29 +47,32 @@ def test_the_link_has_the_text_and_gives_the_same_answer(handlers, parts, bundle
     assert handlers.kept(VISITOR, parts["kept"]).trace.texts == [text_of(bundled, recipe)]
 
 
-@pytest.mark.parametrize("options", [{}, OPTIONS, {"towards": "a cat"}, {"towards": "a", "pull": -2.0}])
+@pytest.mark.parametrize(
+    "options", [{}, OPTIONS, {"towards": "a cat"}, {"towards": "a", "pull": -2.0}, {"negative": "a dog"}]
+)
 def test_controls_and_options_say_the_same(options):
-    names = ("text", "pull", "start", "end")
+    names = OtherTexts._fields
     assert options_of(dict(zip(names, values_of(options), strict=True))) == options
 
 
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_without_a_text_there_is_no_option(text):
-    assert options_of({**TOWARDS, "text": text, "pull": None}) == {}
+    assert options_of({**OTHERS, "text": text, "pull": None, "negative": text}) == {}
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [({"pull": 3}, "Pull is 3.0, expected from -2 to 2"), ({"pull": None}, "Pull is empty"),
-     ({"start": 5}, "Pull from noise.* is 5"), ({"end": 101}, "Pull to noise"), ({"text": 7}, "7")],
+     ({"start": 5}, "Pull from noise.* is 5"), ({"end": 101}, "Pull to noise"), ({"text": 7}, "7"),
+     ({"negative": "a cat " * 300}, "^The negative prompt is .* tokens long")],
 )  # fmt: skip
 def test_odd_values_get_a_sentence(handlers, given, sentence):
     with pytest.raises(ValueError, match=sentence):
-        controls = controls_of(SETTINGS, prompt=PROMPT, variations=1, towards={**TOWARDS, **given})
+        controls = controls_of(SETTINGS, prompt=PROMPT, variations=1, others={**OTHERS, **given})
         parts_of(handlers.write, controls, Viewer(VISITOR, "odd"))
 
 
-def test_run_b_is_drawn_there_too(handlers, parts, bundled):
+def test_run_b_has_the_other_texts_too(handlers, parts, bundled):
     other = dataclasses.replace(SETTINGS, steps=4)
     view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
     beside = parts_of(view, controls_of(other, kept=parts["kept"]), Viewer(VISITOR, "b"))
@@ -77,9 +80,10 @@ def test_run_b_is_drawn_there_too(handlers, parts, bundled):
     assert b == text_of(bundled, Recipe("generate", (PROMPT,), other, options=OPTIONS))
 
 
-def test_a_steered_text_goes_on_being_drawn_there(handlers, parts):
+def test_a_steered_text_keeps_the_other_texts(handlers, parts):
     trace = handlers.kept(VISITOR, parts["kept"]).trace
     card = {"point": list(answer_tokens(handlers.model, trace, 0)[3]), "pin": {"text": "hat"}}
     view = lambda context, controls: write_on(handlers, context, controls)  # noqa: E731
     steered = parts_of(view, {"kept": parts["kept"], "card": card}, Viewer(VISITOR, "steered"))
-    assert recipe_in(steered).options == OPTIONS
+    options = recipe_in(steered).options
+    assert {name: options[name] for name in OPTIONS} == OPTIONS

@@ -1,0 +1,60 @@
+"""Contexts: texts that are no history of what is written, and the velocity that its blocks would have after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..networks.dit import BlockCausalDiT, LookedUp, Modulations
+from ..networks.layers import KVCache
+
+
+class Contexts:
+    """Contexts of some rows of a block, in caches of their own, which nothing is added to.
+
+    texts: (index of the row, latents (n, d), scaled, whole blocks) of those that have one. rows: these indices.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]]) -> None:
+        self.dit, self.texts = dit, list(texts)
+        self.rows = torch.tensor([row for row, _ in texts], device=dit.device)
+        config, lengths = dit.config, torch.tensor([len(latents) for _, latents in texts])
+        end, b, d = int(lengths.max()), config.block_size, texts[0][1].shape[1]
+        padding = end - lengths
+        shape = (config.num_layers, config.heads, config.head_dim, end + b)
+        self.cache = KVCache(*shape, padding, b, dit.dtype, dit.device)
+        read = torch.zeros(len(texts), end, d)
+        for i, (_, latents) in enumerate(texts):
+            read[i, -len(latents) :] = latents
+        clean = dit.modulations(torch.zeros(1, device=dit.device)).at(0)
+        self.cache.place(0, end)
+        dit.hidden(read.to(dit.device), clean, self._rope(0, end, padding), self.cache)
+        self.cache.place(end, end + b)
+        self.rope = self._rope(end, end + b, padding)
+
+    def _rope(self, start: int, end: int, padding: Tensor) -> Tensor:
+        positions = (torch.arange(start, end) - padding[:, None]).clamp(min=0)
+        return self.dit.rope(positions.to(self.dit.device))
+
+    def are(self, texts: Sequence[tuple[int, Tensor]]) -> bool:
+        """Are these the contexts of these very texts, at these rows?"""
+        return [(row, id(latents)) for row, latents in texts] == [(row, id(latents)) for row, latents in self.texts]
+
+    def velocity(self, z: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The velocity (rows, b, d) of the rows that have a context, after it. z: (batch, b, d). modulations: of these
+        rows.
+        """
+        hidden = self.dit.hidden(z[self.rows], modulations, self.rope, self.cache)
+        return self.dit.output(hidden, modulations)
+
+
+def contexts_of(
+    dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]], known: Contexts | None
+) -> Contexts | None:  # fmt: skip
+    """The contexts of these texts: those that are known already where they are the same, None without texts."""
+    if known is not None and known.are(texts):
+        return known
+    return Contexts(dit, texts) if texts else None
