@@ -60,7 +60,7 @@ LICENCES = (
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how a text comes in."""
     allow_loading = resident.may_load
-    with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
+    with gr.Column(elem_classes="workbench model-tab", elem_id=NAME):
         facts = gr.HTML(facts_html(resident.model), elem_id="facts", js_on_load=None)
         _title(
             "Another model",
