@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -108,18 +109,19 @@ class Maps:
             if not Path(file).exists():
                 raise TextFileError("the file is deleted by now, expected it within minutes: open it again")
             if Path(file).suffix.lower() == ENDING:
-                yield from self._arrays(visitor, file)
+                yield from self._arrays(visitor, file, requested)
                 return
             texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
-            self._forget(visitor, requested)
-            yield [self._still(visitor), progress_value("error", message=_note(error))]
+            if self._requested.get(visitor) is requested:
+                self._forget(visitor, requested)
+                yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
         yield from self._made(visitor, texts, requested)
 
-    def _arrays(self, visitor: str, file: str) -> Iterator[list[Any]]:
-        """(map, progress) with a saved map, or vectors of the visitor's own: nothing is read by the model. Raises
-        TextFileError.
+    def _arrays(self, visitor: str, file: str, requested: object) -> Iterator[list[Any]]:
+        """(map, progress) with a saved map, or vectors of the visitor's own, until the visitor asks for something else:
+        nothing is read by the model. Raises TextFileError.
         """
         yield [gr.skip(), progress_value("running", ["reading the arrays"], 0.0, "Reading", "texts")]
         if is_saved_map(file):
@@ -127,8 +129,10 @@ class Maps:
         else:
             texts, vectors = read_vectors(file)
             cloud = TextCloud(texts, vectors, "")
-        self._requested.forget(visitor)  # texts that were on their way come too late now
+        if self._requested.get(visitor) is not requested:
+            return
         self._clouds.keep(visitor, cloud)
+        self._forget(visitor, requested)
         yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def _ask(self, visitor: str) -> object:
@@ -155,8 +159,10 @@ class Maps:
                 yield [gr.skip(), progress_value("running", parts, share, "Reading", "texts")]
             assert cloud is not None  # the last one brings it
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            self._forget(visitor, requested)
-            yield [self._still(visitor), progress_value("error", message=_note(error))]
+            note = _note(error)
+            if self._requested.get(visitor) is requested:
+                self._forget(visitor, requested)
+                yield [self._still(visitor), progress_value("error", message=note)]
             return
         if self._requested.get(visitor) is not requested:
             return
@@ -313,17 +319,20 @@ class Maps:
         still = self.get(visitor) is cloud  # else there are other texts on the map by now
         yield [cloud.value() if still else gr.skip(), progress_value("idle")]
 
-    def _folder_for(self, cloud: TextCloud) -> Any:
+    def _folder_for(self, cloud: TextCloud) -> contextlib.AbstractContextManager[str]:
         """Where a fit may be kept: the cache for texts that ship, and nowhere that lasts for a visitor's own."""
         if self.sentences is not None and cloud.vectors is self.sentences.vectors:
-            return _Lasting(cache_folder())
+            return contextlib.nullcontext(str(cache_folder()))
         return tempfile.TemporaryDirectory()
 
     def near(self, visitor: str, text: str) -> list[Any]:
-        """(map, progress) with the texts that lie nearest to a text of the visitor's, and where that lies."""
+        """(map, progress) with the texts that lie nearest to a text of the visitor's, and where it lies. Nothing where
+        another search has been asked for meanwhile.
+        """
         cloud = self.get(visitor)
         if cloud is None:
             return [text_map_value(failed=True), progress_value("error", message=GONE)]
+        searched = cloud.searched = object()
         try:
             if not cloud.readable:
                 whose = "of another model" if cloud.model else "your own"
@@ -332,7 +341,11 @@ class Maps:
                 )
             vectors = self._near(visitor, text)
         except ValueError as error:
+            if cloud.searched is not searched:
+                return [gr.skip(), gr.skip()]
             return [cloud.value({"text": text, "error": _note(error)}), gr.skip()]
+        if cloud.searched is not searched:
+            return [gr.skip(), gr.skip()]
         cloud.query = Query(text, vectors[0])
         return [cloud.value(), gr.skip()]
 
@@ -363,19 +376,6 @@ def _shipped_for(model: ColaDLM) -> SentenceMap | None:
     """The sentences as they ship, where it is this model that read them."""
     found = SentenceMap.load()
     return found if found.fingerprint == model.fingerprint else None
-
-
-class _Lasting:
-    """A folder that stays, where a temporary one is expected."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> str:
-        return str(self.folder)
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def _note(error: Exception) -> str:

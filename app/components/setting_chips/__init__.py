@@ -7,8 +7,6 @@ from typing import Any
 
 from ..own_html import OwnHTML
 
-MORE = "all"
-
 
 class SettingChips(OwnHTML):
     """Buttons over the list of settings (`.setting-list`) of the bench. Its value is that of the controls, in order.
