@@ -1,4 +1,4 @@
-/* global plainColour, savePicture, sayQuoting */
+/* global connectSaving, plainColour, savePicture, sayQuoting */
 // The heat map beside a flow map: a row for every place, its confidence from noise to word, and where it settled.
 // Follows the flow map of the same name by events of the page, and has no data of its own.
 
@@ -218,7 +218,7 @@ function drawn() {
   return svg;
 }
 
-heat.querySelectorAll('.save').forEach(button => button.addEventListener('click', () => savePicture(drawn(), 'heat-map', button.dataset.format)));
+connectSaving(heat, format => savePicture(drawn(), 'heat-map', format));
 
 const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);

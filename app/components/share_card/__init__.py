@@ -24,7 +24,7 @@ class ShareCard(OwnHTML):
     """
 
     FILE = "share_card"
-    SCRIPTS = ("picture_file.js", "share_card/share_card.js")
+    SCRIPTS = ("save_file.js", "share_card/share_card.js")
 
     def __init__(self, **kwargs: Any) -> None:
         gr.set_static_paths([*DRAWS])
