@@ -72,8 +72,8 @@ class Request:
 
 
 class Events:
-    """The visitor's end of a request: an iterator of its events, also an asynchronous one. Dropping it
-    ends the request.
+    """The visitor's end of a request: an iterator of its events, also an asynchronous one. Dropping it ends the
+    request.
 
     Every PULSE_SECONDS without news the iterator gives a `Waiting`. Errors of the run are raised from it.
     """
@@ -128,7 +128,9 @@ class Events:
                     yield event
                     continue
                 try:
-                    await asyncio.wait_for(news.wait(), PULSE_SECONDS)
+                    # not wait_for, which can lose a cancellation that comes together with news (Python 3.11)
+                    async with asyncio.timeout(PULSE_SECONDS):
+                        await news.wait()
                 except TimeoutError:
                     yield self._where(request)
         finally:
