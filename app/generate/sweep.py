@@ -43,7 +43,7 @@ from .towards import Towards, options_of
 MOST_KEPT, MOST_SWEEPS = 4096, 256  # texts, and sweeps that can be saved, of all visitors
 MOST_BYTES = 16 << 20
 MAX_SECONDS = 2 * 60 * 60
-VALUES = "One a line, or separated by commas; prompts one a line."
+VALUES = "One per line, or separated by commas; prompts one per line."
 FILES = [("csv", "Table (CSV)", "A row for every text: prompt, settings, text, measures, seconds")]
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 

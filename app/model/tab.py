@@ -224,7 +224,7 @@ def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, A
     ]
     yield (
         _table(rows),
-        progress_value("done", ["whatever else the machine does now is in the numbers"], 1.0, "Measured."),
+        progress_value("done", ["the numbers include whatever else the machine does now"], 1.0, "Measured."),
     )
 
 

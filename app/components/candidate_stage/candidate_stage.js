@@ -144,7 +144,7 @@ function tellFormer() {
   const former = at('.former'), {way, rows, state} = props.value;
   const other = Boolean(way) && rows.length > 0 && state !== 'running' && way !== runBench?.dataset.method;
   former.hidden = !other;
-  former.textContent = other ? `Made in the way that was chosen before. “${props.start_label}” makes it anew in this one.` : '';
+  former.textContent = other ? `Made in the way that was chosen before: press “${props.start_label}” to make it in this one.` : '';
 }
 
 // What is longer than its place scrolls by the arrow keys too.
