@@ -43,8 +43,8 @@ UMAP_NOTE = (
 UPLOAD_NOTE = (
     "One text per line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; "
     "where several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn at random. The file "
-    "is deleted after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows vectors that "
-    "another program made; a map that was saved here as “Map (npz)” opens as it was."
+    "is deleted after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows "
+    "vectors that another program made; a map that was saved here as “Map (npz)” opens as it was."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
