@@ -206,7 +206,7 @@ class Maps:
             yield 1.0, known.vectors
             return
         with self.scheduler.alone(
-            lambda: meaning_vectors(self.model, texts, known.company), visitor, "encode"
+            lambda: meaning_vectors(self.model, texts, known.common), visitor, "encode"
         ) as events:  # fmt: skip
             yield from events
 
@@ -353,7 +353,7 @@ class Maps:
         known = self.sentences
         if known is None:
             return self._read_now(visitor, [text])
-        *_, (_, vectors) = self.scheduler.look(lambda: list(meaning_vectors(self.model, [text], known.company)))
+        *_, (_, vectors) = self.scheduler.look(lambda: list(meaning_vectors(self.model, [text], known.common)))
         assert vectors is not None  # the last one brings them
         return vectors
 

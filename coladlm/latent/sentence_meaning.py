@@ -25,15 +25,15 @@ from .layout import lay_out
 
 AT_ONCE = 64  # texts read together
 MOST_PLACES = 16_384  # of the texts read together, with their padding
-COMPANY = 300  # texts by which the mean and the component are found
+COMMON_FROM = 300  # texts from which the mean and the component are computed
 
 Vectors = NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Company:
-    """What texts have in common whatever they mean. texts: whose tokens count for how rare a token is. mean: (d,).
-    component: (d,), of length 1.
+class CommonPart:
+    """What the hidden states of texts have in common whatever they mean. texts: in which the frequency of a token is
+    counted. mean: (d,). component: the first principal one, (d,), of length 1.
     """
 
     texts: tuple[str, ...]
@@ -42,7 +42,7 @@ class Company:
 
     def placed(self, averages: Vectors) -> Vectors:
         """Averages of hidden states (n, d) -> vectors of meaning (n, d) of length 1; an average that is nothing but
-        what all have in common, or is 0, becomes 0.
+        the common part, or is 0, becomes 0.
         """
         there = averages.any(-1, keepdims=True)
         centred = np.where(there, averages - self.mean, 0.0)
@@ -51,9 +51,9 @@ class Company:
         return np.where(length > 1e-6, centred / np.maximum(length, 1e-6), 0.0).astype(np.float32)
 
 
-def company(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, Company | None]]:
-    """(share done, company in the last one), of texts that are many and varied. Raises PromptError."""
-    chosen = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(COMPANY, len(texts))).astype(int))]
+def common_part(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, CommonPart | None]]:
+    """(share done, the common part in the last one), of texts that are many and varied. Raises PromptError."""
+    chosen = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(COMMON_FROM, len(texts))).astype(int))]
     averages = None
     for share, found in averaged_states(model, chosen, TokenWeights(model, texts)):
         averages = found
@@ -61,7 +61,7 @@ def company(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, Compa
     assert averages is not None  # the last one brings them
     mean = averages.mean(0)
     component = np.linalg.svd(averages - mean, full_matrices=False)[2][0]
-    yield 1.0, Company(tuple(texts), mean, component.astype(np.float32))
+    yield 1.0, CommonPart(tuple(texts), mean, component.astype(np.float32))
 
 
 class TokenWeights:
@@ -69,22 +69,20 @@ class TokenWeights:
 
     def __init__(self, model: ColaDLM, texts: Sequence[str]) -> None:
         self.texts = len(texts)
-        self.standing = Counter(token for text in texts for token in set(model.tokenize(text)))
+        self.frequency = Counter(token for text in texts for token in set(model.tokenize(text)))
 
     def __call__(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """(n,) for n tokens: they add up to 1."""
-        weights = np.array([np.log((self.texts + 1) / (self.standing[token] + 1)) for token in ids])
+        weights = np.array([np.log((self.texts + 1) / (self.frequency[token] + 1)) for token in ids])
         if weights.sum() <= 0:
             weights = np.ones(len(ids))
         return weights / weights.sum()
 
 
-def meaning_vectors(
-    model: ColaDLM, texts: Sequence[str], known: Company
-) -> Iterator[tuple[float, Vectors | None]]:  # fmt: skip
+def meaning_vectors(model: ColaDLM, texts: Sequence[str], common: CommonPart) -> Iterator[tuple[float, Vectors | None]]:
     """(share done, vectors (n, d) in the last one): where texts lie by meaning, see above. Raises PromptError."""
-    for share, averages in averaged_states(model, texts, TokenWeights(model, known.texts)):
-        yield share, None if averages is None else known.placed(averages)
+    for share, averages in averaged_states(model, texts, TokenWeights(model, common.texts)):
+        yield share, None if averages is None else common.placed(averages)
 
 
 def averaged_states(
