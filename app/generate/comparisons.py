@@ -120,7 +120,7 @@ def buttons() -> PanelButtons:
 
 
 def run_panel(name: str) -> gr.Accordion:
-    """A panel below the text; its runs are those of a bench of their own, with the id `name`."""
+    """A panel below the text; its runs are those of a workbench of their own, with the id `name`."""
     return gr.Accordion(dict(PANELS)[name], open=False, elem_classes="run-panel beside", elem_id=name)
 
 

@@ -73,7 +73,7 @@ class _Controls:
 
 @dataclasses.dataclass(frozen=True)
 class _Branch:
-    """What a branch from the opened point is made of: a bench of its own."""
+    """What a branch from the opened point is made of: a workbench of its own."""
 
     noise: gr.Radio
     seed: gr.Number
@@ -215,8 +215,8 @@ def _lay_out_analysis(model: ColaDLM, explorer: Explorer, stage: _Stage) -> _Res
 
 
 def _lay_out_branch(resident: Resident) -> _Branch:
-    """A bench of its own, mounted from the start: it may have a run to show before a point is opened, and the styles of
-    the page hide it where there is neither.
+    """A workbench of its own, mounted from the start: it may have a run to show before a point is opened, and the
+    styles of the page hide it where there is neither.
     """
     start = resident.first.defaults
     with gr.Column(elem_classes="branch beside", elem_id=BRANCH_BENCH):
@@ -242,7 +242,7 @@ def _lay_out_branch(resident: Resident) -> _Branch:
 
 
 def _connect_runs(controls: _Controls, results: _Results) -> None:
-    """Run and Branch, each of a bench of its own."""
+    """Run and Branch, each of a workbench of its own."""
     chosen, branch = {"chosen": controls.chosen}, results.branch
     controls.buttons.connect(
         NAME,

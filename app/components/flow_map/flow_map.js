@@ -358,7 +358,7 @@ async function start() {
 at('start').textContent = props.start_label;
 at('start').addEventListener('click', () => trigger('submit'));
 
-// Seen for the first time and empty, with no run of this bench on its way here.
+// Seen for the first time and empty, with no run of this workbench on its way here.
 function askForFirst() {
   if (!data.runs.size && ['idle', undefined].includes(runBench?.dataset.runState)) trigger('input', {});
 }

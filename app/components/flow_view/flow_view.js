@@ -1,4 +1,4 @@
-// The paths of a text's words, on the moment that the TokenStrip of the bench shows (its event `playhead`).
+// The paths of a text's words, on the moment that the TokenStrip of the workbench shows (its event `playhead`).
 
 const root = element.querySelector('.flow-view');
 const canvas = root.querySelector('canvas');

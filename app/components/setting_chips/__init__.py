@@ -9,7 +9,8 @@ from ..own_html import OwnHTML
 
 
 class SettingChips(OwnHTML):
-    """Buttons over the list of settings (`.setting-list`) of the bench. Its value is that of the controls, in order.
+    """Buttons over the list of settings (`.setting-list`) of the workbench. Its value is those of the controls, in
+    order.
 
     A button shows the one control of class `set-NAME`; the last one shows all.
     """

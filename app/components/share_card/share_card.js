@@ -29,7 +29,7 @@ function script(address) {
   });
 }
 
-// What the bench shows; the state of it is 'running' while it is being written.
+// What the workbench shows; the state of it is 'running' while it is being written.
 function shown() {
   const found = {};
   runBench?.dispatchEvent(new CustomEvent('card:ask', {detail: found}));
