@@ -19,7 +19,7 @@ class FlowMap(PlotlyHTML):
 
     FILE = "flow_map"
     SCRIPTS = (
-        "plotly_library.js", "save_file.js", "picture_file.js", "quoted_words.js",
+        "plotly_library.js", "save_file.js", "picture_file.js", "quoted_words.js", "readings.js",
         "roll.js", "label_room.js", "flow_map/flow_data.js", "flow_map/flow_picture.js", "flow_map/flow_map.js",
     )  # fmt: skip
 

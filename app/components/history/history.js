@@ -1,4 +1,4 @@
-/* global saveBlob */
+/* global make, saveBlob */
 const KEY = 'coladlm-history';
 const MOST = 200;         // entries that are not pinned
 const EVENTS = {generate: 'open_generate', interpolate: 'open_interpolate', edit: 'open_edit', trajectories: 'open_trajectories'};
@@ -51,13 +51,6 @@ function store(entries) {
       kept = kept.filter((_, i) => i !== last);
     }
   }
-}
-
-function make(tag, name, text) {
-  const node = document.createElement(tag);
-  node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
 }
 
 function button(name, label, about, act) {
