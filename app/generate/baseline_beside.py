@@ -7,14 +7,14 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from coladlm import ColaDLM
-from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
+from coladlm.baseline.baseline import BaselineSettings, Chosen
 from coladlm.sampling.events import Finished
 from coladlm.serve import ClosingError, Waiting
 
 from ..components.progress_line import RunState, progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext
+from ..shared.amounts import in_millions
 from ..shared.errors import labelled_errors
 from ..shared.generation import FILL
 from ..shared.operation_controls import number
@@ -119,14 +119,10 @@ class _BaselineWriting:
         mine, count, texts = kept_text(self.found), len(end.token_ids[0]), len(self.found.trace.texts)
         theirs = (end.texts[0], end.reasons[0] == "end", count)
         scores = measures_of_texts(self.handlers, self.prompt, mine, theirs)
-        model, baseline = _millions(self.handlers.model), _millions(self.baseline)
+        model, baseline = in_millions(self.handlers.model.parameters), in_millions(self.baseline.parameters)
         note = f"The model has {model}, the baseline {baseline} parameters."
         if texts > 1:
             note += f" The model's time is a share of a batch of {texts}."
         own = None if self.seconds_kept is None else self.seconds_kept / texts
         columns = [("Model", scores[0], own, mine[2]), ("Baseline", scores[1], seconds, count)]
         return measures_of(columns, note)
-
-
-def _millions(model: ColaDLM | Baseline) -> str:
-    return f"{model.parameters / 1e6:.1f} million"

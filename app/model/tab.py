@@ -23,6 +23,7 @@ from ..components import ProgressLine
 from ..components.progress_line import progress_value
 from ..components.round_trip import RoundTrip
 from ..components.saver import Saver, not_saved
+from ..shared.amounts import in_millions
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
@@ -238,9 +239,9 @@ def facts_html(model: ColaDLM) -> str:
     rows = [
         ("Model", "the bundled one" if model.name == "bundled" else model.name or "unnamed"),
         ("Fingerprint", model.fingerprint or "none"),
-        ("Text VAE", f"{_count(sizes[0])} parameters, width {vae.dim}, {vae.encoder_num_blocks} encoder and "
+        ("Text VAE", f"{in_millions(sizes[0])} parameters, width {vae.dim}, {vae.encoder_num_blocks} encoder and "
                      f"{vae.decoder_num_blocks} decoder layers"),
-        ("DiT", f"{_count(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers"),
+        ("DiT", f"{in_millions(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers"),
         ("Latents", f"{model.latent_dim} channels, {_many(model.patch_size, 'token')} each, blocks of "
                     f"{model.block_size}"),
         ("Vocabulary", f"{vae.vocab_size:,} tokens"),
@@ -256,10 +257,6 @@ def facts_html(model: ColaDLM) -> str:
 def _table(rows: list[tuple[str, str]]) -> str:
     cells = "".join(f"<tr><th scope='row'>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in rows)
     return f"<table class='facts'><tbody>{cells}</tbody></table>"
-
-
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e6:.1f} million" if parameters >= 1e6 else f"{parameters:,}"
 
 
 def _many(count: int, what: str) -> str:
