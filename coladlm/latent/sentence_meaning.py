@@ -1,11 +1,12 @@
 """A vector for the meaning of a whole text, from what the diffusion transformer makes of the text's latents.
 
-A latent says which token stands at its place and little more, so texts whose latents have like means share words, not
-meanings. The transformer reads the latents of a text to say how they flow, and for that it has to know what the text is
-about: its last hidden states at t = 0, averaged over the text, find a sentence of like meaning three times as well
-(`python -m benchmarks.like_meaning`). The average is weighted by inverse document frequency (Spärck Jones 1972), its
-mean over other texts and their first principal component are taken away (Arora et al. 2017), and it is scaled to length
-1: then texts are 0 apart when they agree, about 1.4 when they have nothing in common, and 2 at most.
+A latent says which token stands at its place and little more, so texts whose latents have similar means share words,
+not meanings. The transformer reads the latents of a text to say how they flow, and for that it has to know what the
+text is about: by its last hidden states at t = 0, averaged over the text, a sentence of similar meaning is found three
+times as well (mean reciprocal rank, `python -m benchmarks.like_meaning`). The average is weighted by inverse document
+frequency (Spärck Jones 1972), its mean over other texts and their first principal component are taken away (Arora et
+al. 2017), and it is scaled to length 1: then texts are 0 apart when they agree, about 1.4 when they have nothing in
+common, and 2 at most.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def averaged_states(
     """(share done, averages (n, d) in the last one): the DiT's last hidden states at t = 0, normalised at each place
     and averaged over the text's tokens.
 
-    Texts of like length are read together, equal ones once: a text's last digits depend on what it is read with, and
+    Texts of similar length are read together, equal ones once: a text's last digits depend on what it is read with, and
     equal texts are to have equal vectors. A text without a token has 0. Raises PromptError.
     """
     different = sorted(dict.fromkeys(texts), key=len)

@@ -62,7 +62,7 @@ def answer(model: ColaDLM, tasks: Tasks, log: ItemLog, settings: SamplerSettings
            progress: Progress = lambda what, done, total: None) -> None:  # fmt: skip
     """Writes the model's answers to the questions of a shard (all if absent) that the log does not hold yet.
 
-    Each item of the log is {"text": what the model wrote, "seconds": its share of the batch's}. Questions of like
+    Each item of the log is {"text": what the model wrote, "seconds": its share of the batch's}. Questions of similar
     length share a batch; an item's noise is that of its number in its task, so batches and shards change no answer.
     Raises PromptError for a question that is too long for the model.
     """
