@@ -29,6 +29,7 @@ from ..shared.errors import sentence
 from ..shared.event_options import EventOptions
 from ..shared.resident import Resident
 from ..shared.run_controls import connect_view, visitor_of_run
+from ..shared.saving import file_or_reason
 from ..shared.settings_panel import SettingsPanel, in_labels, settings_of, values_of
 from ..shared.views import with_stopped_frame
 from ..shared.waiting import waiting_parts
@@ -75,7 +76,7 @@ def build(
         return [event.prompt, 1, *values_of(SamplerSettings.from_dict(event.settings))]
 
     def on_save(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> dict[str, Any]:
-        return sweeps().save(visitor_of_run(request, kept), kept)
+        return file_or_reason(lambda: sweeps().save(visitor_of_run(request, kept), kept))
 
     named = {"prompt": prompt, **controls, **panel.by_name, **towards.by_name}
     connect_view("sweep", [start.click], stop, "sweep", named)

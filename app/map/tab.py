@@ -17,6 +17,7 @@ from ..components.saver import Saver
 from ..components.text_map import TextMap
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.resident import Resident
+from ..shared.saving import file_or_reason
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
 from .charts import MIN_DIST, NEIGHBOURS
@@ -191,7 +192,7 @@ def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
         maps().set_view(session_of(request), event.selected, event.chart, event.by, event.asked)
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return maps().save(session_of(request), event.kind)
+        return file_or_reason(lambda: maps().save(session_of(request), event.kind))
 
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.blur(on_view, None, None, **EVERY, **QUICK, **UNLIMITED)

@@ -16,17 +16,18 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
 from coladlm.evaluate.speed import Speed, quick_speed
 from coladlm.hardware.devices import gpu_bytes, software
-from coladlm.serve import ClosingError, Scheduler, Waiting
+from coladlm.serve import Scheduler, Waiting
 from coladlm.serve.threads import set_threads
 
 from ..components import ProgressLine
 from ..components.progress_line import progress_value
 from ..components.round_trip import RoundTrip
-from ..components.saver import Saver, not_saved
+from ..components.saver import Saver
 from ..shared.amounts import in_millions
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
+from ..shared.saving import file_or_reason
 from ..shared.session import current_visitor
 from ..shared.settings_panel import in_labels
 from ..shared.tab_links import TabLinks
@@ -195,10 +196,7 @@ def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any
 
 def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:
     """The latents of a text for a Saver. What is wrong comes as a sentence."""
-    try:
-        return scheduler.look(lambda: latent_file(model, kind, text))
-    except ClosingError as error:
-        return not_saved(in_labels(sentence(error)))
+    return file_or_reason(lambda: scheduler.look(lambda: latent_file(model, kind, text)))
 
 
 def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, Any]]:

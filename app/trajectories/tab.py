@@ -27,6 +27,7 @@ from ..shared.links import recipe_from
 from ..shared.operation_controls import sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
+from ..shared.saving import file_or_reason
 from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
 from ..shared.tab_links import Restore, TabLinks
 from ..shared.trace_store import TRACES, Run, TraceStore
@@ -271,7 +272,7 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
         return [*now().upload(visitor_of(request.headers), file), None]
 
     def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
-        return now().save(visitor_of(request.headers), event.kind, ids)
+        return file_or_reason(lambda: now().save(visitor_of(request.headers), event.kind, ids))
 
     def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
