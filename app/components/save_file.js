@@ -14,7 +14,7 @@ function saveBlob(blob, name) {
 function connectSaving(box, make) {
   const outcome = document.createElement('span');
   outcome.setAttribute('role', 'status');
-  box.querySelector('.files').append(outcome);
+  box.querySelector('.files').prepend(outcome);  // whose gap, while it is empty, lies where nothing is aligned
   for (const button of box.querySelectorAll('.save')) button.addEventListener('click', async () => {
     outcome.textContent = '';
     try {
