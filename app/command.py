@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from coladlm.serve.queue import Limits
 
-from .api.access import check_api_key, check_origin
+from .api.access import API_KEY, check_api_key, check_origin
 from .api.hosts import is_loopback
 from .api.openai_api import ApiOptions
 from .api.parsed_request import RequestLimits
@@ -33,7 +33,6 @@ examples:
   python -m coladlm serve --checkpoint path/to/folder --device cuda --dtype bfloat16
   python -m coladlm serve --host 0.0.0.0 --port 7861 --mcp"""
 GRACE = 10.0
-API_KEY = "COLADLM_API_KEY"  # in the environment
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

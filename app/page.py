@@ -32,6 +32,7 @@ from .interpolate import tab as interpolate
 from .map import tab as map
 from .model import tab as model_card
 from .runs.registry import Registry
+from .shared.amounts import in_millions
 from .shared.errors import sentence
 from .shared.generation import MOST_VARIATIONS
 from .shared.links import KEY, recipe_from
@@ -234,18 +235,12 @@ def header(model: ColaDLM) -> str:
     """The title, what the page is for, and which model is loaded, as HTML."""
     name = "Bundled model" if model.name == "bundled" else html.escape(model.name or "unnamed model")
     dtype = str(model.dtype).removeprefix("torch.")
-    facts = [_millions(model.parameters) + " parameters", f"blocks of {model.block_size * model.patch_size} tokens"]
+    facts = [f"{in_millions(model.parameters)} parameters", f"blocks of {model.block_size * model.patch_size} tokens"]
     facts += [html.escape(str(model.device)), dtype]
     return (
         f"<header><h1>{TITLE}</h1><p class='purpose'>{PURPOSE}</p>"
         f"<p class='model'><span class='name'>{name}</span> {' · '.join(facts)}</p></header>"
     )
-
-
-def _millions(count: int) -> str:
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} billion"
-    return f"{count / 1e6:.1f} million" if count >= 1e6 else f"{count:,}"
 
 
 FOOTER = (

@@ -1,9 +1,11 @@
-"""Whether a file or folder could be written, asked before the work whose result it is to hold."""
+"""Output files: whether one could be written, asked before the work whose result it is to hold, and writing it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -19,3 +21,17 @@ def why_unwritable(folder: Path) -> str | None:
             return None
     except OSError as error:
         return f"{folder}: {error.strerror}"
+
+
+@contextlib.contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """Gives the path to write to, which takes the place of `file` when the block ends without an error.
+
+    After an error `file` is as it was, and what was half written is removed.
+    """
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Requests of many people on one machine: who runs when, OpenAI's API, and who may use it. Knows no gradio."""
+"""What programs call: OpenAI's API, the endpoints of Gradio's API that belong to no tab, and who may use them."""

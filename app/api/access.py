@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ApiError, error_response
 
+API_KEY = "COLADLM_API_KEY"  # the key in the environment
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 KEY = re.compile(r"[!-~]+")
 

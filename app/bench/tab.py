@@ -56,7 +56,7 @@ def shipped_results(folder: Path = RESULTS) -> list[Result]:
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; no text comes in or leaves."""
     results = shipped_results()
-    with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
+    with gr.Column(elem_classes="workbench model-tab", elem_id=NAME):
         gr.HTML(LINKS + summary_html(results), elem_id="bench-summary", js_on_load=None)
         with gr.Column(elem_classes="beside bare", elem_id="bench-likelihood"):
             gr.HTML(LIKELIHOOD, elem_classes="section-title", js_on_load=None)

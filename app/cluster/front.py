@@ -16,11 +16,9 @@ from coladlm.serve.outline import model_outline
 from coladlm.serve.replayed import replayed
 from coladlm.serve.tasks import Steps
 
-from ..api.access import check_api_key
+from ..api.access import API_KEY, check_api_key
 from ..api.openai_api import ApiOptions, OpenAIApi
 from .options import ClusterOptions
-
-API_KEY = "COLADLM_API_KEY"  # in the environment
 
 Call = Callable[..., Iterator[Any]]
 """(method of a replica, its arguments) -> what it sends; raises LostReplicaError where the replica ends."""

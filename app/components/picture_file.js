@@ -1,8 +1,5 @@
+/* global saveAs */
 // Pictures as files, for components that draw: what is saved looks as it does on the page.
-
-function saveAs(url, name) {
-  Object.assign(document.createElement('a'), {href: url, download: name}).click();
-}
 
 // A colour of the page, however it is written there, as rgb(): what reads an SVG may know neither variables nor oklab.
 function plainColour(css, root) {

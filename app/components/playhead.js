@@ -1,5 +1,5 @@
 // A player of finished runs: a slider over their steps, and a button. All players of a workbench have one playhead: moving
-// one moves the others to the same share of their steps, by the event `moment` of the bench.
+// one moves the others to the same share of their steps, by the event `moment` of the workbench.
 
 const [LEAST_PAUSE, MOST_PAUSE, WHOLE] = [40, 200, 12000];  // ms of a step, and about of a whole run
 

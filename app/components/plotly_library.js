@@ -5,7 +5,11 @@ function plotlyLibrary() {
     const script = document.createElement('script');
     script.src = (window.gradio_config?.root ?? '') + props.library;
     script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error('the drawing library could not be loaded'));
+    script.onerror = () => {
+      delete window.plotlyLoading;  // to be tried again
+      script.remove();
+      reject(new Error('the drawing library could not be loaded'));
+    };
     document.head.append(script);
   });
   return window.plotlyLoading;

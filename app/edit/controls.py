@@ -21,8 +21,8 @@ from ..shared.operation_controls import number, percent, share, sliders, whole
 from ..shared.resident import Resident
 
 METHOD_CHOICES = (
-    Choice("anew", "Write anew", "The span starts from pure noise: its words are forgotten, the rest holds new ones."),
-    Choice("renoise", "Re-noise", "The span gets some noise and is carried back: words near to what stood there."),
+    Choice("anew", "Write anew", "The span starts from pure noise: its words are forgotten, new ones fit the rest."),
+    Choice("renoise", "Re-noise", "The span gets some noise and is carried back, to words close to the old ones."),
     Choice(
         "direction",
         "Add a direction",
@@ -104,16 +104,16 @@ class EditControls:
         with gr.Column(
             elem_classes="setting set-values when method-renoise method-direction method-mix method-component"
         ):
-            self._add("values", "Texts on the strip", "At so many strengths, evenly spaced. 1 makes the last alone.",
+            self._add("values", "Texts on the strip", "How many, at evenly spaced strengths; 1 makes only the last.",
                       (1, VALUES[1], 1), VALUES[0], "set-values")  # fmt: skip
         with gr.Column(elem_classes="setting set-renoise when method-direction method-mix method-component"):
             self._add("renoise", "Carried back from (%)",
-                      "The moved span gets so much noise; 0 decodes it as it is.", (0, 100, 1), RENOISE,
+                      "How much noise the moved span gets; 0 decodes it as it is.", (0, 100, 1), RENOISE,
                       "set-renoise")  # fmt: skip
         self._add("follow", "What follows (%)",
                   "How much it may change: 0 keeps it word for word, 100 writes it anew.", (0, 100, 1), 0,
                   "set-follow")  # fmt: skip
-        self._add("candidates", "Candidates", "So many ways to do it, each from its own noise; at each strength.",
+        self._add("candidates", "Candidates", "How many to make at each strength, each from its own noise.",
                   (1, 8, 1), 4, "set-candidates")  # fmt: skip
         direction = self.by_name["direction"]
         direction.select(
@@ -151,8 +151,8 @@ class EditControls:
         direction = ChoiceBox("Direction", "", choices, start, elem_classes="setting set-direction")
         note = gr.HTML(_hint(resident.first, start), js_on_load=None, elem_classes="hint", elem_id="direction-hint")
         with gr.Column(visible=not titles, elem_classes="own-lists") as own:
-            first = gr.Textbox(label="From sentences like", info="One a line, two or more.", lines=3, max_lines=8)
-            second = gr.Textbox(label="To sentences like", info="One a line, two or more.", lines=3, max_lines=8)
+            first = gr.Textbox(label="From sentences like", info="One per line, two or more.", lines=3, max_lines=8)
+            second = gr.Textbox(label="To sentences like", info="One per line, two or more.", lines=3, max_lines=8)
         direction.change(None, direction, own, js=OWN_JS, api_visibility="private")
         direction.change(lambda name: _hint(resident.model, name), direction, note, **QUICK)
         return {"direction": direction, "first": first, "second": second}

@@ -10,20 +10,19 @@ from typing import Any
 
 import gradio as gr
 
-from coladlm import ColaDLM, SamplerSettings
-from coladlm.baseline.baseline import Baseline, BaselineSettings, Chosen
+from coladlm import SamplerSettings
 from coladlm.batch import Batch, OperationRun, pass_on
 from coladlm.latent import fill
 from coladlm.latent.other_texts import with_other_texts
 from coladlm.latent.redecode import redecode
 from coladlm.recipe import Described, Recipe, RecipeError
 from coladlm.sampling.events import Finished
-from coladlm.serve import ClosingError, Waiting
+from coladlm.serve import ClosingError
 from coladlm.trace.recorder import TraceRecorder
 
 from ..components import MeasuresTable, ProgressLine, RunResult, TextRows
 from ..components.panel_buttons import PanelButtons
-from ..components.progress_line import RunState, progress_value
+from ..components.progress_line import progress_value
 from ..components.text_rows import row_value, rows_value
 from ..runs.registry import Frame, RunContext, View
 from ..shared.errors import labelled_errors
@@ -34,13 +33,14 @@ from ..shared.row_frames import LiveRows, Row
 from ..shared.run_controls import connect_view
 from ..shared.settings_panel import SettingsPanel, settings_of
 from ..shared.trace_store import Run
-from ..shared.views import FRAME_SECONDS, owner_of, with_stopped_frame
-from ..shared.waiting import waiting_parts
-from .differences import differences, marked, measures_of, numbers, numbers_in_words
+from ..shared.views import owner_of, with_stopped_frame
+from .baseline_beside import write_baseline
+from .differences import differences, marked, numbers_in_words
 from .filling import filling_rows, longest_of
 from .frames import shown_prompt
 from .handlers import MOST_BYTES, GenerateHandlers, recorded_bytes
-from .row_steps import steps_of, word_by_word
+from .kept_texts import kept_row, kept_steps, kept_text, measures_of_texts
+from .row_steps import steps_of
 from .steered import without_given
 
 RUN_A, RUN_B = "A", "B"
@@ -54,7 +54,6 @@ REENCODED_NOTE = (
     "In this run later blocks read the words that were chosen. A new run with other words would have other latents "
     "from there on; this shows what these latents can be read as."
 )
-NO_HOLES = "The baseline fills no holes: it goes on from what stands before the first, and knows nothing of the rest."
 PanelView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator[Frame]]
 
 
@@ -122,7 +121,7 @@ def buttons() -> PanelButtons:
 
 
 def run_panel(name: str) -> gr.Accordion:
-    """A panel below the text; its runs are those of a bench of their own, with the id `name`."""
+    """A panel below the text; its runs are those of a workbench of their own, with the id `name`."""
     return gr.Accordion(dict(PANELS)[name], open=False, elem_classes="run-panel beside", elem_id=name)
 
 
@@ -202,7 +201,7 @@ class _Comparison:
 
     def frames(self, context: RunContext) -> Generator[Frame]:
         self.live.run = context.id
-        first = _kept_row(self.handlers.model, self.found, RUN_A)
+        first = kept_row(self.handlers.model, self.found, RUN_A)
         record = self.record
         events = self.handlers.scheduler.operate(
             self.handlers.model, self._operation, context.visitor, "compare", steps="some" if record is None else "all"
@@ -234,13 +233,13 @@ class _Comparison:
         model, lead = self.handlers.model, shown_prompt(self.prompt)
         a, b = self.found.trace.answer(self.found.sequence), end.token_ids[0]
         steps = None if self.record is None else steps_of(model, self.record.trace(), 0)
-        rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt), steps=_kept_steps(model, self.found)),
+        rows = [row_value(RUN_A, lead, final=marked(model, a, b, self.prompt), steps=kept_steps(model, self.found)),
                 row_value(RUN_B, lead, final=marked(model, b, a, self.prompt), steps=steps)]  # fmt: skip
         return rows_value(self.live.run, "done", rows, self.live.notes)
 
     def _measures(self, end: Finished) -> list[str]:
-        texts = (_kept_text(self.found), (end.texts[0], end.reasons[0] == "end", len(end.token_ids[0])))
-        scores = _measured(self.handlers, self.prompt, *texts)
+        texts = (kept_text(self.found), (end.texts[0], end.reasons[0] == "end", len(end.token_ids[0])))
+        scores = measures_of_texts(self.handlers, self.prompt, *texts)
         return [f"{name}: {', '.join(numbers_in_words(score))}."
                 for name, score in zip((RUN_A, RUN_B), scores, strict=True) if score]  # fmt: skip
 
@@ -273,129 +272,3 @@ def decode_again(handlers: GenerateHandlers, context: RunContext, controls: Mapp
         changed = sum(a != b for a, b in zip(before, again, strict=False)) + abs(len(before) - len(again))
         parts = [f"{changed} of {max(len(before), len(again))} tokens differ", f"{1000 * seconds:.0f} ms"]
         yield {"rows": rows_value(context.id, "done", rows, notes), "progress": progress_value("done", parts, 1.0)}
-
-
-def write_baseline(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
-    """The view of the baseline's text beside that of the run `kept`, then their measures.
-
-    Controls: temperature and top_p of the baseline. Parts: rows, progress and measures. Raises ValueError with a
-    sentence.
-    """
-    with labelled_errors():
-        kept = controls.get("kept")
-        found = handlers.kept(owner_of(context, kept), kept)
-        recipe, holes = found.trace.recipe.settings, found.trace.recipe.operation == FILL
-        settings = BaselineSettings(
-            max_new_tokens=len(found.trace.answer(found.sequence)) if holes else recipe.max_new_tokens,
-            temperature=number(controls.get("temperature"), "Temperature"),
-            top_p=number(controls.get("top_p"), "Top-p"),
-            seed=recipe.seed,
-            stop_at_end=recipe.stop_at_end,
-        )
-        taken = kept.get("seconds") if kept else None  # None of a recorded run
-        seconds = None if taken is None else number(taken, "The time of the run")
-        writing = _BaselineWriting(handlers, found, settings, seconds)
-        yield from with_stopped_frame(context, writing.frames(context), "rows")
-
-
-class _BaselineWriting:
-    """The baseline's text on its way, beside that of a kept run, which took so many seconds."""
-
-    def __init__(
-        self, handlers: GenerateHandlers, found: Run, settings: BaselineSettings, seconds: float | None
-    ) -> None:  # fmt: skip
-        self.handlers, self.found, self.settings, self.seconds_kept = handlers, found, settings, seconds
-        self.baseline = handlers.baseline.get(handlers.model.device)
-        self.prompt = found.trace.prompts[found.sequence]
-        self.first, self.lead = _kept_row(handlers.model, found, "model"), shown_prompt(self.prompt)
-        self.ids: list[int] = []
-        self.begun = time.perf_counter()
-
-    def frames(self, context: RunContext) -> Generator[Frame]:
-        yield {"rows": self._rows(context.id, "running", ""), "measures": None,
-               "progress": progress_value("running", ["starting"], 0.0, "Writing")}  # fmt: skip
-        shown, seconds, end = time.perf_counter(), 0.0, None
-        writing = self.handlers.scheduler.alone(self._sample, context.visitor, "baseline")
-        with contextlib.closing(writing) as events:
-            for event in events:
-                now = time.perf_counter()
-                if isinstance(event, Waiting):
-                    yield self._waiting(event, now)
-                elif isinstance(event, Chosen):
-                    self.ids.append(int(event.token_ids[0]))
-                    if now - shown >= FRAME_SECONDS:
-                        shown = now
-                        rows = self._rows(context.id, "running", self.baseline.read(self.ids))
-                        yield {"rows": rows, "progress": self._progress(now)}
-                elif isinstance(event, Finished):
-                    end, seconds = event, now - self.begun
-        if end is None:
-            raise ClosingError
-        ids = [token for token in end.token_ids[0] if token not in self.baseline.end_ids]
-        steps = word_by_word(self.baseline.tokenizer, ids, self.baseline.tokenize(self.prompt)[-8:], self.lead)
-        rows = self._rows(context.id, "done", end.texts[0], steps)
-        parts = [f"{len(end.token_ids[0])} tokens", f"{seconds:.1f} s"]
-        measuring = {**self._progress(time.perf_counter()), "message": "Measuring"}
-        yield {"rows": {**rows, "state": "running"}, "progress": measuring}
-        yield {"rows": rows, "progress": progress_value("done", parts, 1.0), "measures": self._measures(end, seconds)}
-
-    def _sample(self) -> Iterator[Any]:
-        return self.baseline.sample([self.prompt], self.settings, sequences=[self.found.sequence])
-
-    def _waiting(self, waiting: Waiting, now: float) -> Frame:
-        """A frame also where nothing is new: a run that is stopped ends at one."""
-        if not waiting.ahead:
-            return {"progress": self._progress(now)}
-        self.begun = now
-        return {"progress": progress_value("waiting", waiting_parts(waiting), 0.0, "Waiting")}
-
-    def _progress(self, now: float) -> dict[str, Any]:
-        count, most = len(self.ids), self.settings.max_new_tokens
-        parts = [f"token {count} of {most}", f"{now - self.begun:.1f} s"]
-        return progress_value("running", parts, count / most, "Writing", tokens=count)
-
-    def _rows(self, run: str, state: RunState, text: str, steps: dict[str, str] | None = None) -> dict[str, Any]:
-        row = row_value("baseline", self.lead, final=[(text, 0)], steps=steps)
-        notes = [NO_HOLES] if self.found.trace.recipe.operation == FILL else []
-        return rows_value(run, state, [self.first, row], notes, share=len(self.ids) / self.settings.max_new_tokens)
-
-    def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
-        """The value of the table: both texts side by side."""
-        mine, count, texts = _kept_text(self.found), len(end.token_ids[0]), len(self.found.trace.texts)
-        theirs = (end.texts[0], end.reasons[0] == "end", count)
-        scores = _measured(self.handlers, self.prompt, mine, theirs)
-        model, baseline = _millions(self.handlers.model), _millions(self.baseline)
-        note = f"The model has {model}, the baseline {baseline} parameters."
-        if texts > 1:
-            note += f" The model's time is a share of a batch of {texts}."
-        own = None if self.seconds_kept is None else self.seconds_kept / texts
-        columns = [("Model", scores[0], own, mine[2]), ("Baseline", scores[1], seconds, count)]
-        return measures_of(columns, note)
-
-
-def _measured(handlers: GenerateHandlers, prompt: str, *texts: tuple[str, bool, int]) -> list[dict[str, Any]]:
-    """The measures of texts, each with whether it has come to its end and how many tokens it has."""
-    baseline = handlers.baseline.get(handlers.model.device)
-    return handlers.scheduler.look(lambda: [numbers(baseline, prompt, *text) for text in texts])
-
-
-def _millions(model: ColaDLM | Baseline) -> str:
-    return f"{model.parameters / 1e6:.1f} million"
-
-
-def _kept_text(found: Run) -> tuple[str, bool, int]:
-    """The kept run's text, whether it came to its end, and its number of tokens."""
-    trace, sequence = found.trace, found.sequence
-    return trace.texts[sequence], trace.reasons[sequence] == "end", len(trace.answer(sequence))
-
-
-def _kept_row(model: ColaDLM, found: Run, label: str) -> dict[str, Any]:
-    """The kept run's text as a row."""
-    prompt, ids = found.trace.prompts[found.sequence], found.trace.answer(found.sequence)
-    return row_value(
-        label, shown_prompt(prompt), final=marked(model, ids, ids, prompt), steps=_kept_steps(model, found)
-    )
-
-
-def _kept_steps(model: ColaDLM, found: Run) -> dict[str, str] | None:
-    return steps_of(model, found.trace, found.sequence)

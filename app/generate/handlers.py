@@ -108,7 +108,7 @@ class LiveVariations(LiveRows):
 
     def outcome(self) -> list[str]:
         different = len({row.text for row in self.shown()})
-        return [f"{len(self.rows)} texts", f"{different} of them different"]
+        return [f"{len(self.rows)} texts", f"{different} different"]
 
 
 class GenerateHandlers:

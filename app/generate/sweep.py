@@ -30,6 +30,7 @@ from ..shared.event_options import EventOptions
 from ..shared.operation_controls import in_words
 from ..shared.resident import Resident
 from ..shared.run_controls import connect_view, visitor_of_run
+from ..shared.saving import file_or_reason
 from ..shared.settings_panel import SettingsPanel, settings_of, values_of
 from ..shared.views import with_stopped_frame
 from ..shared.waiting import waiting_parts
@@ -44,7 +45,7 @@ from .sweep_table import sweep_table
 MOST_KEPT, MOST_SWEEPS = 4096, 256  # texts, and sweeps that can be saved, of all visitors
 MOST_BYTES = 16 << 20
 MAX_SECONDS = 2 * 60 * 60
-VALUES = "One a line, or separated by commas; prompts one a line."
+VALUES = "One per line, or separated by commas; prompts one per line."
 FILES = [("csv", "Table (CSV)", "A row for every text: prompt, settings, text, measures, seconds")]
 QUICK: EventOptions = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -76,7 +77,7 @@ def build(
         return [event.prompt, 1, *values_of(SamplerSettings.from_dict(event.settings))]
 
     def on_save(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> dict[str, Any]:
-        return sweeps().save(visitor_of_run(request, kept), kept)
+        return file_or_reason(lambda: sweeps().save(visitor_of_run(request, kept), kept))
 
     named = {"prompt": prompt, **controls, **panel.by_name, **others.by_name}
     connect_view("sweep", [start.click], stop, "sweep", named)

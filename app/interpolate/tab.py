@@ -230,8 +230,8 @@ def lay_out_options() -> dict[str, gr.components.Component]:
         ),
         (
             "Candidates for each waypoint",
-            "Each waypoint is made so many times, from different noise and from less of it. Of all of them, those are "
-            "kept that go one way from text to text and that the flow finds likeliest. 1 keeps what comes first.",
+            "How often each waypoint is made, from different noise and from less of it. Those are kept that go "
+            "steadily from text to text and that the flow finds likeliest. 1 keeps what comes first.",
             (1, 32, 1),
             OPTIONS["tries"],
             "set-tries when road-through_flow",
@@ -240,7 +240,7 @@ def lay_out_options() -> dict[str, gr.components.Component]:
     before = gr.Textbox(
         "",
         label="A text before (not shown in the waypoints)",
-        info="The waypoints follow on it, so that their first words have something to go by. It pulls at them too.",
+        info="The waypoints follow it, so that their first words have something to go by. It pulls at all of them.",
         lines=2,
         max_lines=6,
         elem_classes="setting set-before",

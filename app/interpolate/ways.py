@@ -40,7 +40,7 @@ class Compared(NamedTuple):
 
 
 def lay_out_ways() -> Compared:
-    """What makes the same interpolation in the four ways, a bench of its own."""
+    """What makes the same interpolation in the four ways, a workbench of its own."""
     with gr.Column(elem_classes="beside", elem_id="four-ways"):
         gr.HTML(
             "<p class='about'>There are four ways to make what lies between two texts. Compare them with the texts and "

@@ -73,6 +73,7 @@ class TextCloud:
         self.nearest_texts, self.nearest_distances = _neighbours(vectors, min(NEAREST + 1, len(vectors)))
         self.waypoints: tuple[list[str], np.ndarray] | None = None  # texts that were sent here, and their vectors
         self.query: Query | None = None
+        self.searched: object = None  # stands for the search that was asked for last
         self.view = View()
         self.since = moment()  # when it became a visitor's map
         self._written: dict[tuple[str, ...], str] = {}  # what `json` says, by the charts that there were

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -123,14 +124,15 @@ class Maps:
                 return
             texts = read_texts(file, column=column)
         except (ValueError, OSError) as error:
-            self._forget(visitor, requested)
-            yield [self._still(visitor), progress_value("error", message=_note(error))]
+            if self._requested.get(visitor) == requested:
+                self._forget(visitor, requested)
+                yield [self._still(visitor), progress_value("error", message=_note(error))]
             return
         yield from self._made(visitor, texts, requested)
 
     def _arrays(self, visitor: str, file: str, requested: int) -> Iterator[list[Any]]:
-        """(map, progress) with a saved map, or vectors of the visitor's own: nothing is read by the model. Raises
-        TextFileError.
+        """(map, progress) with a saved map, or vectors of the visitor's own, until the visitor asks for something else:
+        nothing is read by the model. Raises TextFileError.
         """
         yield [gr.skip(), progress_value("running", ["reading the arrays"], 0.0, "Reading", "texts")]
         if is_saved_map(file):
@@ -158,8 +160,10 @@ class Maps:
                 yield [gr.skip(), progress_value("running", parts, share, "Reading", "texts")]
             assert cloud is not None  # the last one brings it
         except Exception as error:  # a visitor gets a sentence, never a traceback; see `sentence`
-            self._forget(visitor, requested)
-            yield [self._still(visitor), progress_value("error", message=_note(error))]
+            note = _note(error)
+            if self._requested.get(visitor) == requested:
+                self._forget(visitor, requested)
+                yield [self._still(visitor), progress_value("error", message=note)]
             return
         yield from self._come(visitor, cloud, requested)
 
@@ -210,7 +214,7 @@ class Maps:
             yield 1.0, known.vectors
             return
         with self.scheduler.alone(
-            lambda: meaning_vectors(self.model, texts, known.company), visitor, "encode"
+            lambda: meaning_vectors(self.model, texts, known.common), visitor, "encode"
         ) as events:  # fmt: skip
             yield from events
 
@@ -323,17 +327,20 @@ class Maps:
         still = self.get(visitor) is cloud  # else there are other texts on the map by now
         yield [cloud.value() if still else gr.skip(), progress_value("idle")]
 
-    def _folder_for(self, cloud: TextCloud) -> Any:
+    def _folder_for(self, cloud: TextCloud) -> contextlib.AbstractContextManager[str]:
         """Where a fit may be kept: the cache for texts that ship, and nowhere that lasts for a visitor's own."""
         if self.sentences is not None and cloud.vectors is self.sentences.vectors:
-            return _Lasting(cache_folder())
+            return contextlib.nullcontext(str(cache_folder()))
         return tempfile.TemporaryDirectory()
 
     def near(self, visitor: str, text: str) -> list[Any]:
-        """(map, progress) with the texts that lie nearest to a text of the visitor's, and where that lies."""
+        """(map, progress) with the texts that lie nearest to a text of the visitor's, and where it lies. Nothing where
+        another search has been asked for meanwhile.
+        """
         cloud = self.get(visitor)
         if cloud is None:
             return [_empty(failed=True), progress_value("error", message=GONE)]
+        searched = cloud.searched = object()
         try:
             if not cloud.readable:
                 whose = "of another model" if cloud.model else "your own"
@@ -342,7 +349,11 @@ class Maps:
                 )
             vectors = self._near(visitor, text)
         except ValueError as error:
+            if cloud.searched is not searched:
+                return [gr.skip(), gr.skip()]
             return [cloud.value({"text": text, "error": _note(error)}), gr.skip()]
+        if cloud.searched is not searched:
+            return [gr.skip(), gr.skip()]
         cloud.query = Query(text, vectors[0])
         return [cloud.value(), gr.skip()]
 
@@ -350,7 +361,7 @@ class Maps:
         known = self.sentences
         if known is None:
             return self._read_now(visitor, [text])
-        *_, (_, vectors) = self.scheduler.look(lambda: list(meaning_vectors(self.model, [text], known.company)))
+        *_, (_, vectors) = self.scheduler.look(lambda: list(meaning_vectors(self.model, [text], known.common)))
         assert vectors is not None  # the last one brings them
         return vectors
 
@@ -379,19 +390,6 @@ def _empty(failed: bool = False) -> dict[str, Any]:
     """No texts, as of this moment."""
     now = moment()
     return text_map_value(failed=failed, order=(now, now))
-
-
-class _Lasting:
-    """A folder that stays, where a temporary one is expected."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> str:
-        return str(self.folder)
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def _note(error: Exception) -> str:

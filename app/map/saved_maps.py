@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from coladlm.latent.projection import MAX_FITTED, PCAMap, UMAPMap, umap_arrays, umap_of
-from coladlm.latent.sentence_map import PCA_ARRAYS, UMAP_SETTINGS
+from coladlm.latent.projection import MAX_FITTED, PCA_ARRAYS, UMAP_ARRAYS, PCAMap, UMAPMap, umap_arrays, umap_of
+from coladlm.latent.sentence_map import UMAP_SETTINGS
 from coladlm.latent.text_map import MOST_CLUSTERS
 
 from .charts import MOST_CHARTS, PCA, is_umap_name
@@ -34,7 +34,6 @@ MOST_WAYPOINTS = 256
 MOST_PLACED_BY = 100
 MOST_STATE = MOST_LENGTH * MOST_NUMBERS  # of a vector's projection
 SAME = 0.01  # of a map's extent: coordinates that differ by less agree
-UMAP_ARRAYS = (*PCA_ARRAYS, "states", "embedding", "placed_by")
 
 
 # out

@@ -18,6 +18,7 @@ from ..components.saver import Saver
 from ..components.text_map import TextMap
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions, then_nothing
 from ..shared.resident import Resident
+from ..shared.saving import file_or_reason
 from ..shared.session import session_of
 from ..shared.tab_links import READS, ListSender, Sender, TabLinks, TextsSender
 from .charts import MIN_DIST, NEIGHBOURS
@@ -31,21 +32,21 @@ EMPTY = "No texts on the map. Begin with the {count} sentences that ship with th
 NOTE = (
     "Every point is a text, placed by what the model takes it to mean: the states of its diffusion transformer as it "
     "reads the text, averaged. Search by a word, or write a sentence and press Enter: it gets a point of its own, and "
-    "the texts nearest to it are listed. A click on a line or its point selects the text, a second one lets it go; "
-    "Lasso, Box and a cluster's name select many. One text goes on to Edit, two or more go to Interpolate, and two "
+    "the texts nearest to it are listed. A click on a line or its point selects the text, a second click deselects "
+    "it; Lasso, Box and a cluster's name select many. One text goes on to Edit, two or more go to Interpolate, and two "
     "selections, A and B, are the ends of a direction. In the list, the arrows move, Space selects and N lists the "
     "neighbours."
 )
 UMAP_NOTE = (
-    "A UMAP draws near what is near in truth and leaves the rest to chance. With few neighbours it shows small groups, "
+    "A UMAP keeps near neighbours near and leaves the rest to chance. With few neighbours it shows small groups, "
     "with many the whole; a small distance packs the points of a group, a large one spreads them. It is fitted "
     "in the background, in some seconds, and then offered: the map that you see stays until you choose another."
 )
 UPLOAD_NOTE = (
-    "A text a line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; where "
-    "several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn by lot. The file goes "
-    "after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows vectors that "
-    "another program made; a map that was saved here as “Map (npz)” opens as it was."
+    "One text per line; or a table, JSON lines or a JSON array with a column or key “text” and, if you like, “set”; "
+    "where several hold texts, you choose. Up to 20 MB; of more than 5,000 texts, 5,000 are drawn at random. The file "
+    "is deleted after a few minutes. An .npz file of numpy with “vectors” (n, d) and, if you like, “texts” (n) shows "
+    "vectors that another program made; a map that was saved here as “Map (npz)” opens as it was."
 )
 FILES = (
     ("html", "Page (HTML)", "The map in one file that can be searched and coloured without a server or a network"),
@@ -184,7 +185,7 @@ def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
         maps().set_view(session_of(request), event.selected, event.chart, event.by, event.asked)
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return maps().save(session_of(request), event.kind)
+        return file_or_reason(lambda: maps().save(session_of(request), event.kind))
 
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.blur(on_view, None, None, **EVERY, **QUICK, **UNLIMITED)

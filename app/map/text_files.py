@@ -122,7 +122,7 @@ def sampled(pairs: list[tuple[str, str]]) -> Texts:
         raise TextFileError("the file holds a single text, expected at least two: a map needs something to compare")
     note = f"{len(pairs):,} texts."
     if len(pairs) > MAX_TEXTS:
-        note = f"{len(pairs):,} texts, of which {MAX_TEXTS:,} were drawn by lot."
+        note = f"{len(pairs):,} texts, of which {MAX_TEXTS:,} were drawn at random."
         chosen = sorted(random.Random(0).sample(range(len(pairs)), MAX_TEXTS))
         pairs = [pairs[i] for i in chosen]
     long = sum(len(text) > MAX_CHARACTERS for text, _ in pairs)

@@ -19,7 +19,7 @@ EXPECTED = f"2 to {MOST_VECTORS:,} vectors of 1 to {MOST_NUMBERS:,} numbers"
 
 def read_vectors(path: str | Path) -> tuple[Texts, np.ndarray]:
     """The texts and the vectors (n, d) in float32 of an .npz file: `vectors` (n, d), numbers, and, where it has them,
-    `texts` (n,), text. Of more than MAX_TEXTS, as many are drawn by lot. Raises TextFileError, OSError.
+    `texts` (n,), text. Of more than MAX_TEXTS, as many are drawn at random. Raises TextFileError, OSError.
     """
     with opened_npz(path, MAX_BYTES) as archive:
         vectors = checked_vectors(read_array(archive, VECTORS, "fiu", "numbers of shape (n, d)", BOUNDS, EXPECTED))
@@ -50,6 +50,6 @@ def _sampled(names: list[str], vectors: np.ndarray, named: bool) -> tuple[Texts,
     note = f"{len(names):,} vectors of your own."
     chosen = list(range(len(names)))
     if len(names) > MAX_TEXTS:
-        note = f"{len(names):,} vectors of your own, of which {MAX_TEXTS:,} were drawn by lot."
+        note = f"{len(names):,} vectors of your own, of which {MAX_TEXTS:,} were drawn at random."
         chosen = sorted(random.Random(0).sample(chosen, MAX_TEXTS))
     return Texts([names[i] for i in chosen], [""] * len(chosen), note, named), vectors[chosen]

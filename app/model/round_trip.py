@@ -13,10 +13,10 @@ from coladlm.latent.round_trip import Posteriors, posteriors, read_back
 from coladlm.recipe import Described, RecipeError
 
 from ..components.saver import not_saved, saved
+from ..shared.encoding import safe_cell
 from ..shared.token_pieces import pieces, word_of
 
 MOST_TOKENS = 512
-SAFE = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
 def round_trip(model: ColaDLM, text: str) -> dict[str, Any]:
@@ -84,5 +84,5 @@ def _table(model: ColaDLM, found: Posteriors) -> str:
     for i, mean in enumerate(found.mean):
         words = model.tokenizer.decode(found.ids[i * ps : (i + 1) * ps], skip_special_tokens=False)
         numbers = [*mean, *(() if found.std is None else found.std[i])]
-        table.writerow([i + 1, "'" + words if words.startswith(SAFE) else words, *(f"{x:.6g}" for x in numbers)])
+        table.writerow([i + 1, safe_cell(words), *(f"{x:.6g}" for x in numbers)])
     return out.getvalue()

@@ -16,16 +16,18 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import BUNDLED
 from coladlm.evaluate.speed import Speed, quick_speed
 from coladlm.hardware.devices import gpu_bytes, software
-from coladlm.serve import ClosingError, Scheduler, Waiting
+from coladlm.serve import Scheduler, Waiting
 from coladlm.serve.threads import set_threads
 
 from ..components import ProgressLine
 from ..components.progress_line import progress_value
 from ..components.round_trip import RoundTrip
-from ..components.saver import Saver, not_saved
+from ..components.saver import Saver
+from ..shared.amounts import in_millions
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED, EventOptions
 from ..shared.resident import Resident
+from ..shared.saving import file_or_reason
 from ..shared.session import current_visitor
 from ..shared.settings_panel import in_labels
 from ..shared.tab_links import TabLinks
@@ -60,7 +62,7 @@ LICENCES = (
 def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     """Lays the tab out inside the current context of `page` and connects it; says how a text comes in."""
     allow_loading = resident.may_load
-    with gr.Column(elem_classes="workbench-wide model-tab workbench", elem_id=NAME):
+    with gr.Column(elem_classes="workbench model-tab", elem_id=NAME):
         facts = gr.HTML(facts_html(resident.model), elem_id="facts", js_on_load=None)
         _title(
             "Another model",
@@ -194,10 +196,7 @@ def there_and_back(model: ColaDLM, scheduler: Scheduler, text: str) -> tuple[Any
 
 def save_latents(model: ColaDLM, scheduler: Scheduler, kind: str, text: str) -> dict[str, Any]:
     """The latents of a text for a Saver. What is wrong comes as a sentence."""
-    try:
-        return scheduler.look(lambda: latent_file(model, kind, text))
-    except ClosingError as error:
-        return not_saved(in_labels(sentence(error)))
+    return file_or_reason(lambda: scheduler.look(lambda: latent_file(model, kind, text)))
 
 
 def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, Any]]:
@@ -224,7 +223,7 @@ def measure_speed(model: ColaDLM, scheduler: Scheduler) -> Iterator[tuple[Any, A
     ]
     yield (
         _table(rows),
-        progress_value("done", ["whatever else the machine does now is in the numbers"], 1.0, "Measured."),
+        progress_value("done", ["the numbers include whatever else the machine does now"], 1.0, "Measured."),
     )
 
 
@@ -238,9 +237,9 @@ def facts_html(model: ColaDLM) -> str:
     rows = [
         ("Model", "the bundled one" if model.name == "bundled" else model.name or "unnamed"),
         ("Fingerprint", model.fingerprint or "none"),
-        ("Text VAE", f"{_count(sizes[0])} parameters, width {vae.dim}, {vae.encoder_num_blocks} encoder and "
+        ("Text VAE", f"{in_millions(sizes[0])} parameters, width {vae.dim}, {vae.encoder_num_blocks} encoder and "
                      f"{vae.decoder_num_blocks} decoder layers"),
-        ("DiT", f"{_count(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers"),
+        ("DiT", f"{in_millions(sizes[1])} parameters, width {dit.txt_dim}, {dit.num_layers} layers"),
         ("Latents", f"{model.latent_dim} channels, {_many(model.patch_size, 'token')} each, blocks of "
                     f"{model.block_size}"),
         ("Vocabulary", f"{vae.vocab_size:,} tokens"),
@@ -256,10 +255,6 @@ def facts_html(model: ColaDLM) -> str:
 def _table(rows: list[tuple[str, str]]) -> str:
     cells = "".join(f"<tr><th scope='row'>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in rows)
     return f"<table class='facts'><tbody>{cells}</tbody></table>"
-
-
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e6:.1f} million" if parameters >= 1e6 else f"{parameters:,}"
 
 
 def _many(count: int, what: str) -> str:

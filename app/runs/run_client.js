@@ -1,17 +1,18 @@
-// Runs in the browser: one state machine for each bench (an element of the class `workbench` or `beside`).
+// Runs in the browser: one state machine for each workbench (an element of the class `workbench` or `beside`).
 //
 // What follows from an event is decided in run_state.js. `RunClient` carries that out with the transport of
 // run_transport.js, and `Page` connects the clients with the document:
 //
-// - A part of a frame reaches the element with data-run-part="NAME" inside the bench as an event `frame`, whose detail is
-//   the part's whole value. An element that starts later dispatches a bubbling `frame-ready` and gets the latest. One with
-//   data-run-also="ID" shows that part of the runs of another bench as well.
-// - The bench gets an event `run-state` with {name, id, outcome, message} and carries the name as data-run-state.
+// - A part of a frame reaches the element with data-run-part="NAME" inside the workbench as an event `frame`, whose
+//   detail is the part's whole value. An element that starts later dispatches a bubbling `frame-ready` and gets the
+//   latest. One with data-run-also="ID" shows that part of the runs of another workbench as well.
+// - The workbench gets an event `run-state` with {name, id, outcome, message} and carries the name as data-run-state.
 
 import {IDLE, SILENCE, UNDER_WAY, reduce} from './run_state.js';
 import {Transport} from './run_transport.js';
 
-// Carries out what the machine decides, for one bench. view: {draw(names, parts), say(state), keep(id, was), forget()}.
+// Carries out what the machine decides, for one workbench. view: {draw(names, parts), say(state), keep(id, was),
+// forget()}.
 export class RunClient {
   constructor(makeTransport, view, timers = globalThis) {
     this.state = IDLE;
@@ -71,7 +72,7 @@ export class Page {
     this.find();
   }
 
-  // A run of a view for a bench. names: of the values, "settings.seed" for one inside of another.
+  // A run of a view for a workbench. names: of the values, "settings.seed" for one inside of another.
   run(bench, view, names, values) {
     const controls = {};
     names.forEach((name, i) => put(controls, name.split('.'), values[i]));
@@ -112,7 +113,7 @@ export class Page {
     }
   }
 
-  // Elements outside of a bench that show parts of its runs.
+  // Elements outside of a workbench that show parts of its runs.
   guests(bench) {
     return this.document.querySelectorAll(`[data-run-also="${bench}"]`);
   }

@@ -13,7 +13,7 @@ export const SENTENCES = {
 
 export const IDLE = Object.freeze({
   name: 'idle',        // idle, starting, running, stopping, ended, lost
-  id: null,            // of the run that this bench shows
+  id: null,            // of the run that this workbench shows
   request: null,       // {view, controls}, to ask again for it; null for one that was found after a reload
   accepted: false,     // the server has the run
   streaming: false,    // a stream of its events is open
@@ -30,7 +30,7 @@ export const IDLE = Object.freeze({
 
 export const UNDER_WAY = ['starting', 'running', 'stopping'];
 
-// The state and the effects that follow from an event. Events of another run than the bench's own change nothing.
+// The state and the effects that follow from an event. Events of another run than the workbench's own change nothing.
 export function reduce(state, event) {
   if (event.type === 'run') return onRun(state, event);
   if (event.type === 'found') return onFound(state, event);

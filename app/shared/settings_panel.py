@@ -94,7 +94,7 @@ class SettingSlider(gr.Slider):
 
 
 class SettingsPanel:
-    """The controls, built where it is made. `inputs` are their components; `settings` reads their values."""
+    """The controls, built where it is made. `inputs` are their components, in the order of `values_of`."""
 
     def __init__(self, defaults: SamplerSettings) -> None:
         self.names = self.names_of()
@@ -137,17 +137,14 @@ class SettingsPanel:
         """The names of all controls, in the order of their values."""
         return ["seed", *(setting.name for setting in SETTINGS)]
 
-    def updates(self, settings: SamplerSettings) -> list[Any]:
-        """Values for `inputs`."""
-        return values_of(settings)
-
 
 def preset_values(defaults: SamplerSettings, names: Sequence[str]) -> dict[str, list[Any]]:
     """For each preset the values of the controls with these names."""
-    all_names = ["seed", *(setting.name for setting in SETTINGS)]
     found = {}
     for preset, changes in PRESETS:
-        values = dict(zip(all_names, values_of(SamplerSettings.from_dict(changes, base=defaults)), strict=True))
+        values = dict(
+            zip(SettingsPanel.names_of(), values_of(SamplerSettings.from_dict(changes, base=defaults)), strict=True)
+        )
         found[preset] = [values[name] for name in names]
     return found
 
@@ -165,12 +162,12 @@ def values_of(settings: SamplerSettings) -> list[Any]:
 
 def settings_from(values: Sequence[Any]) -> SamplerSettings:
     """The settings that the controls stand for. Raises SettingsError, also for more than this page runs."""
-    return settings_of(dict(zip(["seed", *(setting.name for setting in SETTINGS)], values, strict=True)))
+    return settings_of(dict(zip(SettingsPanel.names_of(), values, strict=True)))
 
 
 def settings_of(values: Any) -> SamplerSettings:
     """The same for values by the names of the controls."""
-    names = ["seed", *(setting.name for setting in SETTINGS)]
+    names = SettingsPanel.names_of()
     if not isinstance(values, Mapping) or set(values) != set(names):
         raise SettingsError(f"settings is not what the controls say, expected values for {', '.join(names)}")
     named = {name: values[name] for name in names}

@@ -1,4 +1,4 @@
-"""What the tab Trajectories looks at: the runs on the map, their points, files. Its own runs are in `flow_runs.py`."""
+"""What the tab Trajectories looks at: the runs on the map, their points, files. Runs and branches are in `views.py`."""
 
 from __future__ import annotations
 
@@ -195,9 +195,7 @@ class Explorer:
         """A run that was made elsewhere on the page, kept for the map, once. Raises RecipeError, BranchError."""
         check_fits(self.model, run.trace)
         limited(run.trace.recipe.settings)
-        if self.cloud.charts is None:
-            note = "There is no map of this model yet: press Run on the tab Trajectories once."
-            raise RecipeError("the map of this model", Described("not made yet"), "a map", note)
+        _ = self.charts  # raises where there is no map: the run is not kept then
         id_ = f"{run.id}-{run.sequence}" if run.sequence else run.id
         label = name_of(run.trace.prompts[run.sequence])
         return self.find(visitor, id_) or self.keep(visitor, label, run.trace, run.sequence, id_=id_)

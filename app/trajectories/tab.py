@@ -28,6 +28,7 @@ from ..shared.links import recipe_from
 from ..shared.operation_controls import sliders
 from ..shared.resident import Resident
 from ..shared.run_controls import RunControls, connect_view, visitor_of_run
+from ..shared.saving import file_or_reason
 from ..shared.settings_panel import SettingSlider, SettingsPanel, values_of
 from ..shared.tab_links import Restore, TabLinks
 from ..shared.trace_store import TRACES, Run, TraceStore
@@ -74,7 +75,7 @@ class _Controls:
 
 @dataclasses.dataclass(frozen=True)
 class _Branch:
-    """What a branch from the opened point is made of: a bench of its own."""
+    """What a branch from the opened point is made of: a workbench of its own."""
 
     noise: gr.Radio
     seed: gr.Number
@@ -221,8 +222,8 @@ def _lay_out_analysis(model: ColaDLM, explorer: Explorer, stage: _Stage) -> _Res
 
 
 def _lay_out_branch(resident: Resident) -> _Branch:
-    """A bench of its own, mounted from the start: it may have a run to show before a point is opened, and the styles of
-    the page hide it where there is neither.
+    """A workbench of its own, mounted from the start: it may have a run to show before a point is opened, and the
+    styles of the page hide it where there is neither.
     """
     start = resident.first.defaults
     with gr.Column(elem_classes="branch beside", elem_id=BRANCH_BENCH):
@@ -248,7 +249,7 @@ def _lay_out_branch(resident: Resident) -> _Branch:
 
 
 def _connect_runs(controls: _Controls, results: _Results) -> None:
-    """Run and Branch, each of a bench of its own."""
+    """Run and Branch, each of a workbench of its own."""
     chosen, branch = {"chosen": controls.chosen}, results.branch
     controls.buttons.connect(
         NAME,
@@ -277,7 +278,7 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
         return [*now().upload(visitor_of(request.headers), file), None]
 
     def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
-        return now().save(visitor_of(request.headers), event.kind, ids)
+        return file_or_reason(lambda: now().save(visitor_of(request.headers), event.kind, ids))
 
     def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change

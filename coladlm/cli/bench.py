@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +30,6 @@ EXAMPLES = """\
 examples:
   python -m coladlm bench PART --help
   python -m coladlm bench PART --json result.json --picture result.png --log items.jsonl"""
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,10 +66,7 @@ def open_bench(args: argparse.Namespace, part: str, request: Any, progress: Prog
     except CorpusError as error:
         raise CommandError(str(error)) from error
     model = load_model(args)
-    try:
-        baseline = Baseline.from_pretrained(args.transformer, model.device)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+    baseline = Baseline.from_pretrained(args.transformer, model.device)
     counts = getattr(request, "COUNTS", ())  # how many items there are decides none of them
     deciding = {name: value for name, value in plain(request).items() if name not in counts}
     head = {"part": part, "model": model.fingerprint, "transformer": baseline.parameters, "request": deciding}

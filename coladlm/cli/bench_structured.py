@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..assets import ASSETS
+from ..evaluate.bench.measuring import Progress
 from ..evaluate.bench.results import Result, ResultError
 from ..evaluate.bench.structured.answers import Request, ask
 from ..evaluate.bench.structured.report import report
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser)
 
 
-def run(args: argparse.Namespace, progress: Callable[[str, int, int], None]) -> Result:
+def run(args: argparse.Namespace, progress: Progress) -> Result:
     """Raises ResultError, SettingsError."""
     if args.items < 1:
         raise ResultError(f"--items is {args.items}, expected 1 or more")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..evaluate.bench.item_log import ItemLog, merged
 from ..evaluate.bench.machine import machine_facts
+from ..evaluate.bench.measuring import Progress
 from ..evaluate.bench.results import Result, ResultError
 from ..evaluate.bench.tasks.answering import PUBLISHED, Shard, Tasks, answer, head
 from ..evaluate.bench.tasks.data import TASKS, digest, read_tasks
@@ -27,7 +28,6 @@ examples:
 
 DIR holds lambada.jsonl.xz, mmlu.jsonl.xz and so on, or the same as .jsonl, in the form in which
 ByteDance-Seed/Cola-DLM publishes them (eval_output/tasks_default)."""
-Progress = Callable[[str, int, int], None]
 # What changes nothing where no model answers, as it is left out.
 _ONLY_OF_A_RUN = {"limit": None, "batch": 16, "seed": PUBLISHED.seed, "own_settings": False, "log": None, "model": None,
                   "revision": None, "device": "auto", "dtype": "auto"}  # fmt: skip

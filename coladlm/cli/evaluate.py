@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..evaluate.generation import table
 from ..evaluate.judge import Judge
 from ..evaluate.report import PARTS, Request, evaluate
 from ..evaluate.stories import EvaluationError
+from ..output_paths import written_whole
 from ..settings import SamplerSettings
 from ..train.corpus import CorpusError, read_stories
 from . import CommandError
@@ -71,9 +71,8 @@ def run(args: argparse.Namespace) -> int:
     progress.clear()
     print("\n".join(lines(result)))
     if args.json:
-        partial = args.json.with_name(args.json.name + ".partial")
-        partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, args.json)
+        with written_whole(args.json) as partial:
+            partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

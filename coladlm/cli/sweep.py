@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from ..baseline.baseline import Baseline
 from ..evaluate import sweep as sweeping
 from ..evaluate.bench.picture import ENDINGS
 from ..evaluate.judge import Judge
-from ..evaluate.stories import Excerpt, excerpts, excerpts_of_words
+from ..evaluate.stories import EvaluationError, Excerpt, excerpts, excerpts_of_words
 from ..extras import MissingExtraError, require
-from ..model import ColaDLM
-from ..train.corpus import read_stories
+from ..output_paths import written_whole
+from ..train.corpus import CorpusError, read_stories
 from . import STOPPED, CommandError
-from .options import add_model_arguments, check_output
+from .options import add_model_arguments, check_output, load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.picture, ENDINGS)
     try:
         _sweep(args)
-    except (ValueError, MissingExtraError) as error:
+    except (CorpusError, EvaluationError, MissingExtraError) as error:
         raise CommandError(str(error)) from error
     except KeyboardInterrupt:
         print(f"Stopped; finished rows are in {args.json}, and the same command goes on from there.", file=sys.stderr)
@@ -58,22 +57,34 @@ def _sweep(args: argparse.Namespace) -> None:
         require("matplotlib", "The picture of a sweep")  # before hours of sampling, not after them
     chosen = sweeping.combinations(args.vary or sweeping.DEFAULT)
     valid = read_stories(args.data / "valid.jsonl")
-    model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision)
+    model = load_model(args)
     baseline = Baseline.from_pretrained(args.baseline, args.device)
     base = dataclasses.replace(model.defaults, max_new_tokens=args.max_new_tokens, seed=args.seed)
     real = _real_texts(args, valid, baseline)
     judge = None if args.judge is None else Judge.from_pretrained(args.judge)
-    known = json.loads(args.json.read_text(encoding="utf-8")) if args.json.is_file() else None
+    known = _known(args.json)
     shown = len(known["rows"]) if known else 0
     for result in sweeping.sweep(model, baseline, real, base, chosen, known, args.batch, judge, args.words):
         for row in result["rows"][shown:]:
             print(row["settings"], sweeping.line_of(row), flush=True)
         shown = len(result["rows"])
-        partial = args.json.with_name(args.json.name + ".partial")
-        partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, args.json)
+        with written_whole(args.json) as partial:
+            partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if args.picture:
         sweeping.draw(result, args.picture)
+
+
+def _known(file: Path) -> dict[str, Any] | None:
+    """The table that an earlier sweep has begun, None where there is none. Raises EvaluationError."""
+    if not file.is_file():
+        return None
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise EvaluationError(f"{file}: not JSON ({error}), expected a table of a sweep or a new file") from error
+    if not isinstance(known, dict) or not isinstance(known.get("rows"), list):
+        raise EvaluationError(f"{file}: has no rows, expected a table of a sweep or a new file")
+    return known
 
 
 def _real_texts(args: argparse.Namespace, valid: list[Any], baseline: Baseline) -> list[Excerpt]:

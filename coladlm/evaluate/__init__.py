@@ -1,1 +1,1 @@
-"""Measures of a model, and the autoregressive baseline that they are read against."""
+"""Measures of a model, read against those of real text and of an autoregressive baseline."""

@@ -78,7 +78,7 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def batches(stories: Sequence[Sequence[int]], pad: int, multiple: int,
             tokens: int = 4096) -> Iterator[tuple[list[int], Tensor]]:  # fmt: skip
-    """Token ids of stories in batches of like length: which stories, and (rows, n) int64 padded to whole blocks.
+    """Token ids of stories in batches of similar length: which stories, and (rows, n) int64 padded to whole blocks.
 
     multiple: tokens of a block. tokens: about how many a batch has.
     """

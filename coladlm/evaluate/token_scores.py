@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..model import ColaDLM
 from .stories import EvaluationError
-from .text_likelihood import BoundSettings, TextBound, TextFlow, Units, bound_steps, text_bound_steps, units_of
+from .text_flow import TextFlow, Units, units_of
+from .text_likelihood import BoundSettings, TextBound, bound_steps, text_bound_steps
 
 SCORING = BoundSettings(order="tokens", draws=16, read_at=0.3)  # one e for all texts, so that choices compare
 GUESSES = 4  # noises from which the rival of a token is read

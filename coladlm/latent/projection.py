@@ -29,6 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 MAX_FITTED = 4095  # umap-learn leaves exact neighbours for a slow approximation from 4,096 points on
 CACHE_VARIABLE = "COLADLM_CACHE"
 CHUNK = 1024  # points placed at once: bounds the table of distances
+PCA_ARRAYS = ("mean", "components", "explained")  # of a stored PCA
+UMAP_ARRAYS = (*PCA_ARRAYS, "states", "embedding", "placed_by")  # of a stored UMAP, its reduction's among them
 
 Array = NDArray[np.float32]
 
@@ -243,15 +245,9 @@ def _cache_file(points: Array, settings: UMAPSettings, fingerprint: str, folder:
 
 def save_umap(file: Path, fitted: UMAPMap) -> None:
     """Writes a map as .npz, whole or not at all. Raises OSError."""
-    partial = file.with_name(f".{file.stem}.{os.getpid()}.partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(partial, "wb") as opened:
-            arrays: dict[str, Any] = {**umap_arrays(fitted)}
-            np.savez_compressed(opened, **arrays)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    from .array_files import save_arrays  # here, since this file runs as a script, too
+
+    save_arrays(file, umap_arrays(fitted))
 
 
 def load_umap(file: Path) -> UMAPMap:
@@ -268,7 +264,7 @@ def load_umap(file: Path) -> UMAPMap:
 def umap_arrays(fitted: UMAPMap) -> dict[str, NDArray[Any]]:
     """A map as plain arrays by name, for a file."""
     return {
-        **{name: getattr(fitted.reduction, name) for name in ("mean", "components", "explained")},
+        **{name: getattr(fitted.reduction, name) for name in PCA_ARRAYS},
         "states": fitted.states,
         "embedding": fitted.embedding,
         "placed_by": np.array(fitted.placed_by),
@@ -277,7 +273,7 @@ def umap_arrays(fitted: UMAPMap) -> dict[str, NDArray[Any]]:
 
 def umap_of(arrays: dict[str, NDArray[Any]]) -> UMAPMap:
     """The map that `umap_arrays` made arrays of. Raises ProjectionError for arrays that do not fit together."""
-    for name in ("mean", "components", "explained", "states", "embedding", "placed_by"):
+    for name in UMAP_ARRAYS:
         if name not in arrays:
             raise ProjectionError(f"{name} is missing, expected it in every stored map")
         if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
@@ -292,9 +288,7 @@ def umap_of(arrays: dict[str, NDArray[Any]]) -> UMAPMap:
     )
     if not fits or arrays["placed_by"] < 1:
         raise ProjectionError(f"the arrays of a stored map have shapes {shapes}, expected ones that fit together")
-    mean, components, explained, states, embedding = (
-        arrays[name].astype(np.float32) for name in ("mean", "components", "explained", "states", "embedding")
-    )
+    mean, components, explained, states, embedding = (arrays[name].astype(np.float32) for name in UMAP_ARRAYS[:-1])
     return UMAPMap(PCAMap(mean, components, explained), states, embedding, int(arrays["placed_by"]))
 
 

@@ -28,6 +28,7 @@ from .array_files import save_arrays
 from .faithfulness import Faithfulness, faithfulness
 from .projection import (
     MAX_FITTED,
+    PCA_ARRAYS,
     PCAMap,
     ProjectionError,
     UMAPMap,
@@ -137,9 +138,6 @@ class ReferenceCloud:
             raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ProjectionError(f"{file.name} is no reference cloud or a damaged one ({error})") from error
-
-
-PCA_ARRAYS = ("mean", "components", "explained")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,27 +17,36 @@ from numpy.typing import NDArray
 
 from ..model import ColaDLM
 from .array_files import save_arrays
-from .projection import PCAMap, ProjectionError, UMAPMap, UMAPSettings, fit_pca, fit_umap, umap_arrays, umap_of
+from .projection import (
+    PCA_ARRAYS,
+    PCAMap,
+    ProjectionError,
+    UMAPMap,
+    UMAPSettings,
+    fit_pca,
+    fit_umap,
+    umap_arrays,
+    umap_of,
+)
 from .reference_cloud import FOLDER, load_sentences
-from .sentence_meaning import Company, company, meaning_vectors
+from .sentence_meaning import CommonPart, common_part, meaning_vectors
 from .text_map import cluster
 
 SHIPPED = FOLDER / "sentences.npz"
 VERSION = 1
 # placed by few: in so many dimensions most texts are about equally far, and a mean of many lies in the middle
 UMAP_SETTINGS = UMAPSettings(neighbours=20, min_dist=0.2, placed_by=5)
-PCA_ARRAYS = ("mean", "components", "explained")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SentenceMap:
-    """fingerprint: of the model that read the sentences. company: what they have in common. vectors: (n, d), where they
+    """fingerprint: of the model that read the sentences. common: what they have in common. vectors: (n, d), where they
     lie. clusters: (n,), see `text_map.cluster`. pca, umap: maps of them in two dimensions; the second is fitted with
     UMAP_SETTINGS, None where there is none yet.
     """
 
     fingerprint: str
-    company: Company
+    common: CommonPart
     vectors: NDArray[np.float32]
     clusters: NDArray[np.int64]
     pca: PCAMap
@@ -48,8 +57,8 @@ class SentenceMap:
         about = {"version": VERSION, "fingerprint": self.fingerprint}
         arrays: dict[str, Any] = {
             "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-            "mean": self.company.mean,
-            "component": self.company.component,
+            "mean": self.common.mean,
+            "component": self.common.component,
             "vectors": self.vectors.astype(np.float16),
             "clusters": self.clusters.astype(np.int16),
             **{f"pca.{name}": getattr(self.pca, name) for name in PCA_ARRAYS},
@@ -68,15 +77,15 @@ class SentenceMap:
                 arrays = {name: opened[name] for name in opened.files}
             about = json.loads(bytes(arrays["about"]))
             vectors = arrays["vectors"].astype(np.float32)
-            known = Company(tuple(sentences), arrays["mean"], arrays["component"])
+            common = CommonPart(tuple(sentences), arrays["mean"], arrays["component"])
             stored = {name.removeprefix("umap."): a for name, a in arrays.items() if name.startswith("umap.")}
-            if about["version"] != VERSION or vectors.shape != (len(sentences), *known.mean.shape):
+            if about["version"] != VERSION or vectors.shape != (len(sentences), *common.mean.shape):
                 found = f"version {about['version']} with vectors of shape {vectors.shape}"
                 wanted = f"version {VERSION} with {len(sentences)} of them"
                 raise ProjectionError(f"{file.name} has {found}, expected {wanted}")
             pca = PCAMap(*(arrays[f"pca.{name}"] for name in PCA_ARRAYS))
             clusters = arrays["clusters"].astype(np.int64)
-            return cls(about["fingerprint"], known, vectors, clusters, pca, umap_of(stored) if stored else None)
+            return cls(about["fingerprint"], common, vectors, clusters, pca, umap_of(stored) if stored else None)
         except ProjectionError:
             raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -86,17 +95,17 @@ class SentenceMap:
 def read_sentences(model: ColaDLM) -> Iterator[tuple[float, SentenceMap | None]]:
     """(share done, the sentences that ship as a model reads them, without a UMAP, in the last one)."""
     sentences = load_sentences()
-    known = None
-    for share, found in company(model, sentences):
-        known = found
+    common = None
+    for share, found in common_part(model, sentences):
+        common = found
         yield 0.5 * share, None
-    assert known is not None  # the last one brings it
-    for share, vectors in meaning_vectors(model, sentences, known):
-        yield 0.5 + 0.5 * share, None if vectors is None else _with_clusters(model.fingerprint, known, vectors)
+    assert common is not None  # the last one brings it
+    for share, vectors in meaning_vectors(model, sentences, common):
+        yield 0.5 + 0.5 * share, None if vectors is None else _with_clusters(model.fingerprint, common, vectors)
 
 
-def _with_clusters(fingerprint: str, known: Company, vectors: NDArray[np.float32]) -> SentenceMap:
-    return SentenceMap(fingerprint, known, vectors, cluster(vectors), fit_pca(vectors, 2))
+def _with_clusters(fingerprint: str, common: CommonPart, vectors: NDArray[np.float32]) -> SentenceMap:
+    return SentenceMap(fingerprint, common, vectors, cluster(vectors), fit_pca(vectors, 2))
 
 
 def make_sentence_map(model: ColaDLM) -> SentenceMap:

@@ -1,11 +1,12 @@
 """A vector for the meaning of a whole text, from what the diffusion transformer makes of the text's latents.
 
-A latent says which token stands at its place and little more, so texts whose latents have like means share words, not
-meanings. The transformer reads the latents of a text to say how they flow, and for that it has to know what the text is
-about: its last hidden states at t = 0, averaged over the text, find a sentence of like meaning three times as well
-(`python -m benchmarks.like_meaning`). The average is weighted by inverse document frequency (Spärck Jones 1972), its
-mean over other texts and their first principal component are taken away (Arora et al. 2017), and it is scaled to length
-1: then texts are 0 apart when they agree, about 1.4 when they have nothing in common, and 2 at most.
+A latent says which token stands at its place and little more, so texts whose latents have similar means share words,
+not meanings. The transformer reads the latents of a text to say how they flow, and for that it has to know what the
+text is about: by its last hidden states at t = 0, averaged over the text, a sentence of similar meaning is found three
+times as well (mean reciprocal rank, `python -m benchmarks.like_meaning`). The average is weighted by inverse document
+frequency (Spärck Jones 1972), its mean over other texts and their first principal component are taken away (Arora et
+al. 2017), and it is scaled to length 1: then texts are 0 apart when they agree, about 1.4 when they have nothing in
+common, and 2 at most.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .layout import lay_out
 
 AT_ONCE = 64  # texts read together
 MOST_PLACES = 16_384  # of the texts read together, with their padding
-COMPANY = 300  # texts by which the mean and the component are found
+COMMON_FROM = 300  # texts from which the mean and the component are computed
 
 Vectors = NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Company:
-    """What texts have in common whatever they mean. texts: whose tokens count for how rare a token is. mean: (d,).
-    component: (d,), of length 1.
+class CommonPart:
+    """What the hidden states of texts have in common whatever they mean. texts: in which the frequency of a token is
+    counted. mean: (d,). component: the first principal one, (d,), of length 1.
     """
 
     texts: tuple[str, ...]
@@ -42,7 +43,7 @@ class Company:
 
     def placed(self, averages: Vectors) -> Vectors:
         """Averages of hidden states (n, d) -> vectors of meaning (n, d) of length 1; an average that is nothing but
-        what all have in common, or is 0, becomes 0.
+        the common part, or is 0, becomes 0.
         """
         there = averages.any(-1, keepdims=True)
         centred = np.where(there, averages - self.mean, 0.0)
@@ -51,9 +52,9 @@ class Company:
         return np.where(length > 1e-6, centred / np.maximum(length, 1e-6), 0.0).astype(np.float32)
 
 
-def company(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, Company | None]]:
-    """(share done, company in the last one), of texts that are many and varied. Raises PromptError."""
-    chosen = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(COMPANY, len(texts))).astype(int))]
+def common_part(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, CommonPart | None]]:
+    """(share done, the common part in the last one), of texts that are many and varied. Raises PromptError."""
+    chosen = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(COMMON_FROM, len(texts))).astype(int))]
     averages = None
     for share, found in averaged_states(model, chosen, TokenWeights(model, texts)):
         averages = found
@@ -61,7 +62,7 @@ def company(model: ColaDLM, texts: Sequence[str]) -> Iterator[tuple[float, Compa
     assert averages is not None  # the last one brings them
     mean = averages.mean(0)
     component = np.linalg.svd(averages - mean, full_matrices=False)[2][0]
-    yield 1.0, Company(tuple(texts), mean, component.astype(np.float32))
+    yield 1.0, CommonPart(tuple(texts), mean, component.astype(np.float32))
 
 
 class TokenWeights:
@@ -69,22 +70,20 @@ class TokenWeights:
 
     def __init__(self, model: ColaDLM, texts: Sequence[str]) -> None:
         self.texts = len(texts)
-        self.standing = Counter(token for text in texts for token in set(model.tokenize(text)))
+        self.frequency = Counter(token for text in texts for token in set(model.tokenize(text)))
 
     def __call__(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """(n,) for n tokens: they add up to 1."""
-        weights = np.array([np.log((self.texts + 1) / (self.standing[token] + 1)) for token in ids])
+        weights = np.array([np.log((self.texts + 1) / (self.frequency[token] + 1)) for token in ids])
         if weights.sum() <= 0:
             weights = np.ones(len(ids))
         return weights / weights.sum()
 
 
-def meaning_vectors(
-    model: ColaDLM, texts: Sequence[str], known: Company
-) -> Iterator[tuple[float, Vectors | None]]:  # fmt: skip
+def meaning_vectors(model: ColaDLM, texts: Sequence[str], common: CommonPart) -> Iterator[tuple[float, Vectors | None]]:
     """(share done, vectors (n, d) in the last one): where texts lie by meaning, see above. Raises PromptError."""
-    for share, averages in averaged_states(model, texts, TokenWeights(model, known.texts)):
-        yield share, None if averages is None else known.placed(averages)
+    for share, averages in averaged_states(model, texts, TokenWeights(model, common.texts)):
+        yield share, None if averages is None else common.placed(averages)
 
 
 def averaged_states(
@@ -93,7 +92,7 @@ def averaged_states(
     """(share done, averages (n, d) in the last one): the DiT's last hidden states at t = 0, normalised at each place
     and averaged over the text's tokens.
 
-    Texts of like length are read together, equal ones once: a text's last digits depend on what it is read with, and
+    Texts of similar length are read together, equal ones once: a text's last digits depend on what it is read with, and
     equal texts are to have equal vectors. A text without a token has 0. Raises PromptError.
     """
     different = sorted(dict.fromkeys(texts), key=len)

@@ -195,7 +195,3 @@ class TextVAE(nn.Module):
     def scale(self, z: Tensor) -> Tensor:
         """Posterior latents as the DiT and the sampler know them."""
         return (z - self.config.shifting_factor) * self.config.scaling_factor
-
-    def unscale(self, z: Tensor) -> Tensor:
-        """The inverse of `scale`."""
-        return z / self.config.scaling_factor + self.config.shifting_factor

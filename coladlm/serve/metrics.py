@@ -115,7 +115,7 @@ class Metrics:
             refused = [f'{{reason="{why}"}} {count}' for why, count in sorted(self._refused.items())]
             parts = [
                 ("requests_total", "counter", "Requests that have ended, by operation and outcome.", ended),
-                ("refused_total", "counter", "Requests refused because the queue was full, by reason.", refused),
+                ("refused_total", "counter", "Requests that were refused, by reason.", refused),
                 ("tokens_total", "counter", "Tokens of finished answers.", [f" {self._tokens}"]),
                 ("turns_total", "counter", "Turns of runs on the model.", [f" {self._turns}"]),
                 ("turn_seconds_total", "counter", "Seconds in turns: how busy the model is.",

@@ -52,7 +52,7 @@ class Queue:
                 raise BusyError(f"You have {_counted(mine, 'request')} under way, expected fewer than "
                                 f"{limits.per_visitor}: wait for one to end, or stop it.")  # fmt: skip
             if len(self._running) >= limits.running and len(self._waiting) >= limits.waiting:
-                self._metrics.refused("line")
+                self._metrics.refused("queue")
                 seconds = self.expected(len(self._waiting))
                 raise BusyError(f"The queue is full: {_counted(len(self._running), 'request')} under way, "
                                 f"{len(self._waiting)} in the queue. Try again in about {_rounded(seconds)}.",

@@ -72,8 +72,8 @@ class Request:
 
 
 class Events:
-    """The visitor's end of a request: an iterator of its events, also an asynchronous one. Dropping it
-    ends the request.
+    """The visitor's end of a request: an iterator of its events, also an asynchronous one. Dropping it ends the
+    request.
 
     Every PULSE_SECONDS without news the iterator gives a `Waiting`. Errors of the run are raised from it.
     """

@@ -20,6 +20,7 @@ from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 
+from ..output_paths import written_whole
 from ..recipe import Recipe, RecipeError
 from ..sampling.flow import NOISE_TIME
 
@@ -125,15 +126,10 @@ class Trace:
         words = {"recipe": self.recipe.to_json(), "outcome": json.dumps(outcome, ensure_ascii=False)}
         entries: dict[str, Any] = {name: np.frombuffer(text.encode(), np.uint8) for name, text in words.items()}
         entries |= self.arrays()
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as file:
-                np.savez_compressed(file, **entries)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with written_whole(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **entries)
+            file.flush()
+            os.fsync(file.fileno())
 
     @classmethod
     def load(cls, file: str | Path | BinaryIO, max_bytes: int = MAX_BYTES, name: str = "") -> Trace:

@@ -288,8 +288,8 @@ class DiTStage(Stage):
 
         chosen: (rows, blocks, b), indices of which the first of a block counts. One position of a block has it. In some
         blocks all others have it too; in the rest each is a lag of the time grid behind the one before it, from 0 to
-        the whole grid (`WIDE_LAG` in wide blocks), so those before it may be finished and those after it may wait at noise. Of the waiting ones the
-        first is learned.
+        the whole grid (`WIDE_LAG` in wide blocks), so those before it may be finished and those after it may wait at
+        noise. Of the waiting ones the first is learned.
         """
         o, b, device, chosen = self.objective, chosen.shape[-1], times.device, chosen[..., :1]
         everywhere = chosen.expand(-1, -1, b)
@@ -415,7 +415,7 @@ class DiTStage(Stage):
             places = (blocks // len(TIME_BINS)).repeat_interleave(b, 1) % b
             behind = torch.arange(n, device=z.device) % b - places
             in_line = index.masked_fill(behind < 0, 0).masked_fill(behind > 0, len(times) - 1)
-            looks = [
+            looks: list[tuple[str, bool, Tensor, Tensor, Tensor, Tensor | None]] = [
                 ("flow", True, index, free, bins, None),
                 ("alone", False, index, free, bins, None),
                 ("line", True, in_line, free & (behind == 0), bins, None),

@@ -16,7 +16,8 @@ from app.edit.api import edit_text
 from app.edit.controls import NAMES, OTHER
 from app.edit.handlers import edit, tokens_of
 from app.generate.api import generate_text
-from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.baseline_beside import write_baseline
+from app.generate.comparisons import decode_again, run_beside
 from app.generate.handlers import GenerateHandlers
 from app.generate.sweep import Sweeps
 from app.interpolate.api import interpolate_texts

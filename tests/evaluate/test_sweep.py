@@ -69,6 +69,11 @@ def test_the_command_writes_a_table_and_a_picture(golden_folder, baseline, stori
     assert capsys.readouterr().out == ""
     assert main([*arguments, "--vary", "beauty=1"]) == 2
     assert capsys.readouterr().err.startswith("python -m coladlm sweep: vary is 'beauty=1'")
+    for content, found in (("{", "not JSON"), ("[1]", "has no rows"), ('{"rows": 1}', "has no rows")):
+        (tmp_path / "s.json").write_text(content)
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.startswith(f"python -m coladlm sweep: {tmp_path / 's.json'}: {found}")
+        assert (tmp_path / "s.json").read_text() == content
 
 
 def test_a_picture_of_one_setting_is_drawn(tmp_path):

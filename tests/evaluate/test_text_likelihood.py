@@ -8,15 +8,8 @@ import torch
 from torch import Tensor
 
 from coladlm.evaluate.stories import EvaluationError
-from coladlm.evaluate.text_likelihood import (
-    BoundSettings,
-    TextFlow,
-    Units,
-    bound_of,
-    exact_beside,
-    text_bound,
-    units_of,
-)
+from coladlm.evaluate.text_flow import TextFlow, Units, units_of
+from coladlm.evaluate.text_likelihood import BoundSettings, bound_of, exact_beside, text_bound
 from coladlm.model import ColaDLM
 from coladlm.sampling.events import Step
 

@@ -80,3 +80,21 @@ test('the button copies what the page says that its server takes', async () => {
   assert.deepEqual(copied.map(text => /(replay|completions)'/.exec(text)[1]), ['replay', 'completions']);
   assert.equal(page.at('.outcome').textContent, 'Copied');
 });
+
+test('the history gets what stands on the stage, whichever tab it is', async () => {
+  const stages = [
+    '<div class="strip"><p>One day <span class="answer"> a cat ran.</span></p></div>',
+    '<div class="walk"><p class="now">a cat ran.</p></div>',
+    '<div class="edited"><ol class="list"><li><p class="text">a cat ran.</p></li><li><p class="text">another</p></li></ol></div>',
+    '<div class="flow"><p class="line"><span class="token">older</span></p><p class="line">One day <span class="token"> a cat</span><span class="token"> ran.</span></p></div>',
+  ];
+  const results = await Promise.all(stages.map(stage => {
+    const page = mount('share_link', {value: {query: '?r=1', recipe: recipe()}}, {parts: ['share_link/commands.js']});
+    page.bench.insertAdjacentHTML('afterbegin', stage);
+    return new Promise(resolve => {
+      page.window.addEventListener('coladlm-ran', event => event.detail.result && resolve(event.detail.result));
+      page.bench.dataset.run = 'done';
+    });
+  }));
+  assert.deepEqual(results, stages.map(() => 'a cat ran.'));
+});

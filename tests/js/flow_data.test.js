@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {defined, pack} from './snippets.js';
 
-const {FlowData, label, unpack} = defined(['components/flow_map/flow_data.js'], ['FlowData', 'label', 'unpack']);
+const {FlowData, label, unpack} = defined(['components/readings.js', 'components/flow_map/flow_data.js'], ['FlowData', 'label', 'unpack']);
 
 const LINES = [
   {is: 'run', run: 'r', label: 'seed 1', places: 2},

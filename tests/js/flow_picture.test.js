@@ -4,7 +4,9 @@ import {defined, pack} from './snippets.js';
 
 const document = {createElement: () => ({getContext: () => null})}; // a browser without WebGL
 const names = ['FlowData', 'FlowPicture', 'LabelRoom', 'plain', 'percent', 'decimals'];
-const {FlowData, FlowPicture, LabelRoom, plain, percent, decimals} = defined(['components/label_room.js', 'components/flow_map/flow_data.js', 'components/flow_map/flow_picture.js'], names, {document});
+const {FlowData, FlowPicture, LabelRoom, plain, percent, decimals} = defined(
+  ['components/label_room.js', 'components/readings.js', 'components/flow_map/flow_data.js', 'components/flow_map/flow_picture.js'], names, {document},
+);
 
 const COLOURS = {runs: ['black', 'red'], pale: 'grey', time: ['noise', 'early', 'late', 'word'], font: 'serif'};
 const VIEW = {chart: 'pca', dims: 2, clean: false, words: true, trails: false, blocks: false, chosen: null};

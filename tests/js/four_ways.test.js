@@ -13,7 +13,7 @@ const VALUE = {run: 'r', state: 'done', texts: ['The cat sat.', 'A dog ran.'], w
 ]};
 
 function compared(value) {
-  const page = mount('four_ways', {value, part: ''}, {parts: ['waypoint_stage/word_origins.js']});
+  const page = mount('four_ways', {value, part: ''}, {parts: ['elements.js', 'waypoint_stage/word_origins.js']});
   const all = selector => [...page.element.querySelectorAll(selector)];
   return {...page, all, texts: () => all('.way .now').map(now => now.textContent), slide(to) {
     page.at('.thumb').value = to;

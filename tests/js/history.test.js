@@ -11,7 +11,7 @@ function entry(id, more = {}) {
 }
 
 function history(entries, raw = JSON.stringify(entries)) {
-  const page = mount('history', {tabs: TABS, value: {fingerprint: 'abc'}}, {storage: {[KEY]: raw}});
+  const page = mount('history', {tabs: TABS, value: {fingerprint: 'abc'}}, {storage: {[KEY]: raw}, parts: ['elements.js']});
   page.at('.open').click();
   return {
     ...page,

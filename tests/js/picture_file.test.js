@@ -9,7 +9,7 @@ function page() {
   window.HTMLAnchorElement.prototype.click = function () { saved.push([this.download, this.getAttribute('href')]); };
   const given = {window, document, XMLSerializer, Image: class { set src(_) { this.onerror(); } }};
   const svg = Object.assign(document.createElement('div'), {innerHTML: '<svg width="10" height="10"><text>é &amp; ü</text></svg>'}).firstChild;
-  return {...defined(['components/picture_file.js'], ['savePicture'], given), svg, saved};
+  return {...defined(['components/save_file.js', 'components/picture_file.js'], ['savePicture'], given), svg, saved};
 }
 
 test('a picture saved as SVG is the element as it stands, in UTF-8', async () => {

@@ -6,7 +6,7 @@ const cell = text => [text, '4 tokens', {seed: 1}, 'prompt of ' + text];
 
 function grid(more) {
   const value = {state: 'done', prompt: 'One day', sheets: [''], rows: ['a', 'b'], columns: ['x', 'y'], cells: ['1', '2', '3', '4'].map(cell), prompts: '', ...more};
-  const page = mount('text_grid', {value, part: 'grid'});
+  const page = mount('text_grid', {value, part: 'grid'}, {parts: ['elements.js']});
   return {...page, texts: at => [...page.element.querySelectorAll(at)].map(node => node.textContent)};
 }
 

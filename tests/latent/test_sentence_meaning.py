@@ -7,12 +7,12 @@ from benchmarks.like_meaning import Candidates, load_pairs, normalised, ranks
 from coladlm.latent.projection import ProjectionError
 from coladlm.latent.reference_cloud import load_sentences
 from coladlm.latent.sentence_map import SentenceMap, read_sentences
-from coladlm.latent.sentence_meaning import TokenWeights, averaged_states, company, meaning_vectors
+from coladlm.latent.sentence_meaning import TokenWeights, averaged_states, common_part, meaning_vectors
 
 
 @pytest.fixture(scope="module")
 def known(model):
-    *_, (_, found) = company(model, load_sentences()[:60])
+    *_, (_, found) = common_part(model, load_sentences()[:60])
     return found
 
 
@@ -67,7 +67,7 @@ def test_a_rare_token_counts_for_more_than_a_common_one(model):
 def test_a_sentence_of_like_meaning_is_found_better_than_by_the_latents(bundled):
     pairs = load_pairs()
     texts = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
-    *_, (_, vectors) = meaning_vectors(bundled, texts, SentenceMap.load().company)
+    *_, (_, vectors) = meaning_vectors(bundled, texts, SentenceMap.load().common)
     candidates = Candidates(bundled, texts, [])
     latents = normalised(candidates.latents(texts, candidates.alike))
     found, before = ((1 / ranks(each)).mean() for each in (vectors, latents))
@@ -84,7 +84,7 @@ def test_the_sentences_come_back_from_their_file_without_being_read_again(model,
     assert again.fingerprint == model.fingerprint
     np.testing.assert_allclose(again.vectors, made.vectors, atol=1e-3)
     np.testing.assert_array_equal(again.clusters, made.clusters)
-    np.testing.assert_array_equal(again.company.mean, made.company.mean)
+    np.testing.assert_array_equal(again.common.mean, made.common.mean)
     np.testing.assert_array_equal(again.pca.components, made.pca.components)
 
 

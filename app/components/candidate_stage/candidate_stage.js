@@ -1,4 +1,4 @@
-/* global briefly, firstPlace, joined, partsOf, rowsByPlace, wordsOf */
+/* global briefly, firstPlace, joined, make, partsOf, rowsByPlace, wordsOf */
 const edited = element.querySelector('.edited');
 const at = name => edited.querySelector(name);
 const [list, notes, cells, seen] = ['.list', '.notes', '.cells', '.seen'].map(at);
@@ -18,13 +18,6 @@ let drawn = '';        // which candidates stand there, as JSON
 
 const strengths = () => props.value?.strengths ?? [];
 const places = () => rowsByPlace(props.value?.rows ?? [], strengths().length);
-
-function make(tag, name, text = '') {
-  const node = document.createElement(tag);
-  node.className = name;
-  node.textContent = text;
-  return node;
-}
 
 // A part of a text. On its way, noise is blur and doubt is pale, as on the stage of Generate. The space before a word is
 // not marked: it may stand at the end of a line.
@@ -144,7 +137,7 @@ function tellFormer() {
   const former = at('.former'), {way, rows, state} = props.value;
   const other = Boolean(way) && rows.length > 0 && state !== 'running' && way !== runBench?.dataset.method;
   former.hidden = !other;
-  former.textContent = other ? `Made in the way that was chosen before. “${props.start_label}” makes it anew in this one.` : '';
+  former.textContent = other ? `Made in the way that was chosen before: press “${props.start_label}” to make it in this one.` : '';
 }
 
 // What is longer than its place scrolls by the arrow keys too.

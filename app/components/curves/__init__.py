@@ -14,7 +14,7 @@ class Curves(PlotlyHTML):
     """
 
     FILE = "curves"
-    SCRIPTS = ("plotly_library.js", "picture_file.js", "curves/curves.js")
+    SCRIPTS = ("plotly_library.js", "save_file.js", "curves/curves.js")
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__({"kinds": [], "runs": [], "summary": ""}, name=name, **kwargs)

@@ -1,4 +1,4 @@
-/* global plotlyLibrary, saveAs */
+/* global connectSaving, plotlyLibrary, saveAs */
 // Measures of runs over the noise level, as lines, a sentence and a table. Follows the flow map of the same name.
 
 const box = element.querySelector('.curves');
@@ -11,9 +11,8 @@ function kind() { return kinds().find(k => k.name === part('kind').value) ?? kin
 
 function colours() {
   const style = getComputedStyle(box), c = name => style.getPropertyValue('--' + name).trim();
-  const dark = Boolean(box.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), font: c('font') || 'sans-serif',
-    runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
+    runs: ['ink', 'orange', 'green', 'violet'].map(c)};
 }
 
 function node(name, text) {
@@ -51,7 +50,12 @@ async function draw() {
   if (!runs.length || !one) return;
   part('note').textContent = one.about + ' ' + one.note;
   table(one, runs);
-  Plotly ??= await plotlyLibrary();
+  try {
+    Plotly ??= await plotlyLibrary();
+  } catch (error) {
+    part('note').textContent = 'The curves cannot be drawn: ' + error.message + '.';
+    return;
+  }
   const c = colours();
   const axis = {color: c.muted, gridcolor: c.line, zeroline: false, fixedrange: true};
   await Plotly.react(part('plot'), runs.map(run => ({x: run.noise, y: run.values[one.name], mode: 'lines+markers', name: run.label,
@@ -72,13 +76,13 @@ function fill() {
 }
 
 part('kind').addEventListener('change', draw);
-box.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
-  const {data, layout} = part('plot'), format = button.dataset.format;
+connectSaving(box, async format => {
+  const {data, layout} = part('plot');
   if (!data) return;
   const title = {text: kind().label + ' over the noise level', x: 0.02, xanchor: 'left', font: {size: 16}};
   const whole = {data, layout: {...layout, title, margin: {...layout.margin, t: 44}, width: 1200, height: 600}};
   saveAs(await Plotly.toImage(whole, {format, width: 1200, height: 600}), 'curves-' + kind().name + '.' + format);
-}));
+});
 const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);
   if (event.detail.map !== props.name) return;

@@ -12,7 +12,7 @@ class Distances(OwnHTML):
     """Shows the value made by `distances_value`, nothing for None."""
 
     FILE = "distances"
-    SCRIPTS = ("picture_file.js", "distances/distances.js")
+    SCRIPTS = ("save_file.js", "picture_file.js", "distances/distances.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)

@@ -1,4 +1,4 @@
-/* global plainColour, savePicture */
+/* global connectSaving, plainColour, savePicture */
 const section = element.querySelector('.distances');
 const pictures = section.querySelector('.pictures');
 const table = section.querySelector('table');
@@ -96,7 +96,6 @@ function asFile() {
   return made;
 }
 
-section.querySelectorAll('.save').forEach(button => button.addEventListener('click', () =>
-  savePicture(asFile(), 'distances', button.dataset.format)));
+connectSaving(section, format => savePicture(asFile(), 'distances', format));
 watch('value', draw);
 draw();

@@ -8,7 +8,7 @@ from ..own_html import OwnHTML
 
 
 class FlowLine(OwnHTML):
-    """Follows the playhead of its bench; has no value."""
+    """Follows the playhead of its workbench; has no value."""
 
     FILE = "flow_line"
 

@@ -10,7 +10,7 @@ State = Literal["empty", "running", "done", "stopped", "error"]
 
 
 class FlowMap(PlotlyHTML):
-    """Shows the value made by `flow_value` on the cloud made by `flow_records.cloud_text`.
+    """Shows the value made by `flow_value` on a reference cloud, `Charts.text`.
 
     name: tells the flow maps of a page apart; a HeatMap follows the one of its name. Triggers `select` with run, block,
     step (of the run; `steps` is the finished block) and place when a point is opened, and `submit` when the button of
@@ -19,7 +19,7 @@ class FlowMap(PlotlyHTML):
 
     FILE = "flow_map"
     SCRIPTS = (
-        "plotly_library.js", "picture_file.js", "quoted_words.js",
+        "plotly_library.js", "save_file.js", "picture_file.js", "quoted_words.js", "readings.js",
         "roll.js", "label_room.js", "flow_map/flow_data.js", "flow_map/flow_picture.js", "flow_map/flow_map.js",
     )  # fmt: skip
 
@@ -44,9 +44,10 @@ def flow_value(
 ) -> dict[str, Any]:
     """What a FlowMap shows.
 
-    lines: runs as `flow_records` writes them; a text that only grows is read on from where it was. message: what stands
-    in an empty map. play: begin to play it, where the visitor's settings allow movement. run, began: the id of the run
-    that writes it and when that began, in seconds; of two runs at once the map shows the one that began last.
+    lines: runs as app/trajectories/records.py writes them; a text that only grows is read on from where it was.
+    message: what stands in an empty map. play: begin to play it, where the visitor's settings allow movement. run,
+    began: the id of the run that writes it and when that began, in seconds; of two runs at once the map shows the one
+    that began last.
     choose: {"run", "block", "step", "place"} of the path to show, with "time", which differs from one time to the next.
     The value has "cloud" as well: a cloud in place of the page's own, or "".
     """

@@ -7,14 +7,6 @@ function unpack(text) {
 
 const TINY = 1e-6;
 
-// A word as it stands on a map or in a list, where spaces cannot be seen.
-function label(word) {
-  const trimmed = word.trim();
-  if (trimmed) return trimmed;
-  if (word.includes('\n')) return '⏎';
-  return word ? '␣' : '∅';
-}
-
 class FlowData {
   constructor() {
     this.runs = new Map();

@@ -1,4 +1,4 @@
-/* global BANDS, FlowData, FlowPicture, Roll, decimals, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
+/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -32,7 +32,7 @@ function colours() {
   const dark = Boolean(root.closest('.dark'));
   return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
     time: timeColours(dark), cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
-    runs: dark ? ['#f3f2ec', '#f0a35e', '#8fc7a0', '#c9a3e8'] : ['#1b1c21', '#b4500b', '#2f7048', '#7b3fa0']};
+    runs: ['ink', 'orange', 'green', 'violet'].map(c)};
 }
 
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
@@ -43,18 +43,21 @@ async function draw(anew = false) {
   wanted = {anew: anew || Boolean(wanted?.anew)};
   if (draw.busy) return;
   draw.busy = true;
-  while (wanted) {
-    const {anew: all} = wanted;
-    wanted = null;
-    const start = performance.now(), index = now;
-    await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
-    const took = performance.now() - start;
-    root.dataset.milliseconds = took.toFixed(1);
-    root.dataset.frame = index;
-    // a run that grows leaves most of the time to the visitor: Stop must answer
-    if (root.dataset.state === 'running') await new Promise(resolve => setTimeout(resolve, 2 * took));
+  try {
+    while (wanted) {
+      const {anew: all} = wanted;
+      wanted = null;
+      const start = performance.now(), index = now;
+      await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
+      const took = performance.now() - start;
+      root.dataset.milliseconds = took.toFixed(1);
+      root.dataset.frame = index;
+      // a run that grows leaves most of the time to the visitor: Stop must answer
+      if (root.dataset.state === 'running') await new Promise(resolve => setTimeout(resolve, 2 * took));
+    }
+  } finally {
+    draw.busy = false;  // also where a drawing failed: the next one is tried
   }
-  draw.busy = false;
 }
 
 function show(index, anew = false) {
@@ -259,9 +262,9 @@ at('open').addEventListener('click', () => {
   const index = Math.max(0, data.stateIndex(run, view.chosen.block, frames[now]));
   opened({...view.chosen, step: run.blocks[view.chosen.block].states[index].step});
 });
-root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
-  if (picture?.drawn) saveAs(await picture.picture(button.dataset.format), 'flow-map.' + button.dataset.format);
-}));
+connectSaving(root, async format => {
+  if (picture?.drawn) saveAs(await picture.picture(format), 'flow-map.' + format);
+});
 
 // other views of the same runs: the heat map asks and points
 
@@ -355,7 +358,7 @@ async function start() {
 at('start').textContent = props.start_label;
 at('start').addEventListener('click', () => trigger('submit'));
 
-// Seen for the first time and empty, with no run of this bench on its way here.
+// Seen for the first time and empty, with no run of this workbench on its way here.
 function askForFirst() {
   if (!data.runs.size && ['idle', undefined].includes(runBench?.dataset.runState)) trigger('input', {});
 }

@@ -1,4 +1,4 @@
-/* global LabelRoom, label, unpack */
+/* global LabelRoom, decimals, label, percent, unpack */
 // The picture of a flow map: the reference cloud and the paths of runs, drawn by Plotly. Knows nothing of the page.
 
 // Plotly reads labels as a little HTML, but for those in a 3D scene: what comes from the model is made plain text.
@@ -6,10 +6,6 @@ function plain(text, view) {
   if (view?.dims === 3) return text;
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
-
-function percent(share) { return Math.round(share * 100) + ' %'; }
-
-function decimals(value) { return value.toFixed(value < 10 ? 1 : 0); }
 
 function hasWebGL() {
   const canvas = document.createElement('canvas');

@@ -9,8 +9,8 @@ from ..token_strip import State
 
 
 class FlowView(OwnHTML):
-    """Shows the value made by `paths_value`, at the moment that the TokenStrip of its bench shows. Triggers `submit`
-    where the same run without fresh noise is wanted.
+    """Shows the value made by `paths_value`, at the moment that the TokenStrip of its workbench shows. Triggers
+    `submit` where the same run without fresh noise is wanted.
 
     The value is cumulative: the lines of a run only grow, and the new ones alone are sent.
     """

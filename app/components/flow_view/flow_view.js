@@ -1,4 +1,4 @@
-// The paths of a text's words, on the moment that the TokenStrip of the bench shows (its event `playhead`).
+// The paths of a text's words, on the moment that the TokenStrip of the workbench shows (its event `playhead`).
 
 const root = element.querySelector('.flow-view');
 const canvas = root.querySelector('canvas');
@@ -16,7 +16,7 @@ let blocks = [];       // {states: [{step, of, t, at, words, sure}]}
 let order = [];        // [block, index of its state] of every state, in the order of the run
 let shown = 0;         // place in `order` that is drawn, between two of them while heads glide
 let playhead = {block: null};
-let animation = null;     // of the animation
+let animation = null;  // the request for its next frame
 let before = 0;        // when it was drawn last, ms
 let colours = null;
 let names = [];        // of the cloud: [word, x, y]

@@ -18,7 +18,7 @@ class FourWays(OwnHTML):
     """
 
     FILE = "four_ways"
-    SCRIPTS = ("waypoint_stage/word_origins.js", "four_ways/four_ways.js")
+    SCRIPTS = ("elements.js", "waypoint_stage/word_origins.js", "four_ways/four_ways.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)

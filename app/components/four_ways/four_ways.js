@@ -1,4 +1,4 @@
-/* global misfitRatio, originsOf, repeatsOf, scrolledByKeys, shareOf */
+/* global make, misfitRatio, originsOf, repeatsOf, scrolledByKeys, shareOf */
 const ways = element.querySelector('.ways');
 const [slider, play, where, columns] = ['.thumb', '.play', '.where', '.columns'].map(name => ways.querySelector(name));
 const [PAUSE, LONG] = [700, 120];  // ms a waypoint; characters of a long text
@@ -12,13 +12,6 @@ const colourOf = waypoint => known(waypoint)
   ? `color-mix(in oklab, var(--of-second) ${Math.round(100 * shareOn(waypoint))}%, var(--of-first))` : 'var(--path-noise)';
 const count = () => Math.max(1, ...props.value.ways.map(way => way.waypoints.length));
 const thumb = () => Number(slider.value) - 1;
-
-function make(tag, name, text) {
-  const made = document.createElement(tag);
-  made.className = name;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 // What a way says in place of a text.
 function stateOf(way) {

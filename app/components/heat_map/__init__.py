@@ -11,7 +11,7 @@ class HeatMap(OwnHTML):
     """Follows the FlowMap of the same name in the browser; nothing is sent to it."""
 
     FILE = "heat_map"
-    SCRIPTS = ("quoted_words.js", "picture_file.js", "heat_map/heat_map.js")
+    SCRIPTS = ("quoted_words.js", "readings.js", "save_file.js", "picture_file.js", "heat_map/heat_map.js")
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(None, name=name, **kwargs)

@@ -1,4 +1,4 @@
-/* global plainColour, savePicture, sayQuoting */
+/* global connectSaving, decimals, label, percent, plainColour, savePicture, sayQuoting */
 // The heat map beside a flow map: a row for every place, its confidence from noise to word, and where it settled.
 // Follows the flow map of the same name by events of the page, and has no data of its own.
 
@@ -8,9 +8,6 @@ let data = null;
 let chosen = null;
 let moment = null;    // the frame of the flow map
 const sections = new Map(); // by run and block: {node, made, cursor, rows}
-
-const percent = share => Math.round(share * 100) + ' %';
-const decimals = value => value.toFixed(value < 10 ? 1 : 0);
 
 function tell(name, detail) {
   document.dispatchEvent(new CustomEvent(name, {detail: {map: props.name, ...detail}}));
@@ -27,10 +24,6 @@ function cells(states, place) {
   return 'linear-gradient(to right, ' + stops.join(', ') + ')';
 }
 
-function shown(word) {
-  return word.trim() || (word.includes('\n') ? '⏎' : word ? '␣' : '∅');
-}
-
 function row(run, b, place) {
   const block = run.blocks[b], states = block.states, count = states.length;
   const node = document.createElement('div');
@@ -38,7 +31,7 @@ function row(run, b, place) {
   node.setAttribute('role', 'option');
   node.tabIndex = -1;
   const last = states.at(-1);
-  const word = last.words ? shown(last.words[place]) : '·';
+  const word = last.words ? label(last.words[place]) : '·';
   const settled = block.settled?.[place];
   const at = settled === undefined ? null : states[settled].noise[place];
   const parts = ['word', 'cells', 'noise'].map(name => {
@@ -113,7 +106,7 @@ function about() {
   for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
     if (data.pinned(run, b, place)) return;
     const noise = block.states[index].noise[place];
-    const word = shown(block.end.words[place]);
+    const word = label(block.end.words[place]);
     noises.push(noise);
     if (!first || noise > first.noise) first = {noise, word};
     if (!late || noise < late.noise) late = {noise, word};
@@ -192,7 +185,7 @@ function drawn() {
       if (data.pinned(run, b, place)) continue;
       y += ROW;
       const count = block.states.length, wide = (RIGHT - LEFT) / count, settled = block.settled?.[place];
-      write(shown(block.states.at(-1).words?.[place] ?? '·').slice(0, 18), 12, 16, ink);
+      write(label(block.states.at(-1).words?.[place] ?? '·').slice(0, 18), 12, 16, ink);
       block.states.forEach((state, i) => {
         const fill = plainIn('color-mix(in oklab, var(--sure) ' + 100 * (state.sure?.[place] ?? 0) + '%, var(--unsure))');
         parts.push(node('rect', {x: LEFT + i * wide, y: y - 15, width: wide + 0.3, height: 20, fill}));
@@ -218,7 +211,7 @@ function drawn() {
   return svg;
 }
 
-heat.querySelectorAll('.save').forEach(button => button.addEventListener('click', () => savePicture(drawn(), 'heat-map', button.dataset.format)));
+connectSaving(heat, format => savePicture(drawn(), 'heat-map', format));
 
 const listener = event => {
   if (!element.isConnected) return document.removeEventListener('flow:frame', listener);

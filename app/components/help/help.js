@@ -34,7 +34,7 @@ element.querySelector('.tour').addEventListener('click', () => {
 });
 
 function bench() {
-  return [...document.querySelectorAll('.workbench, .workbench-wide')].find(node => node.offsetParent !== null);
+  return [...document.querySelectorAll('.workbench')].find(node => node.offsetParent !== null);
 }
 
 // Those of the tab itself: what stands beside has a Stop of its own.

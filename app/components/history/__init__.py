@@ -17,6 +17,7 @@ class History(OwnHTML):
     """
 
     FILE = "history"
+    SCRIPTS = ("elements.js", "save_file.js", "history/history.js")
 
     def __init__(self, fingerprint: str, tabs: list[list[Any]], **kwargs: Any) -> None:
         super().__init__({"fingerprint": fingerprint}, tabs=tabs, **kwargs)

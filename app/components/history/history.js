@@ -1,3 +1,4 @@
+/* global make, saveBlob */
 const KEY = 'coladlm-history';
 const MOST = 200;         // entries that are not pinned
 const EVENTS = {generate: 'open_generate', interpolate: 'open_interpolate', edit: 'open_edit', trajectories: 'open_trajectories'};
@@ -50,13 +51,6 @@ function store(entries) {
       kept = kept.filter((_, i) => i !== last);
     }
   }
-}
-
-function make(tag, name, text) {
-  const node = document.createElement(tag);
-  node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
 }
 
 function button(name, label, about, act) {
@@ -145,14 +139,6 @@ function draw() {
   if (!shown.length) list.append(make('li', 'none', words ? 'Nothing in the history has these words.' : 'Nothing yet: what you run is listed here.'));
 }
 
-function save(name, data) {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([data], {type: 'application/json'}));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
 async function take(file) {
   if (!file) return;
   if (file.size > 20e6) return void (outcome.textContent = 'The file has ' + file.size.toLocaleString() + ' bytes, expected at most 20 million.');
@@ -185,7 +171,7 @@ sheet.addEventListener('click', event => event.target === sheet && sheet.close()
 find.addEventListener('input', draw);
 element.querySelector('.export').addEventListener('click', () => {
   const entries = read();
-  save('coladlm-history.json', JSON.stringify({history: entries}, null, 1));
+  saveBlob(new Blob([JSON.stringify({history: entries}, null, 1)], {type: 'application/json'}), 'coladlm-history.json');
   outcome.textContent = entries.length + ' saved as coladlm-history.json';
 });
 element.querySelector('.import').addEventListener('change', async event => {

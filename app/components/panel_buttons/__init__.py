@@ -9,7 +9,7 @@ from ..own_html import OwnHTML
 
 
 class PanelButtons(OwnHTML):
-    """Buttons for the accordions of class `panel` that stand below them in the same workbench; at most one is shown.
+    """Buttons for the accordions of class `run-panel` below them in the same workbench, of which at most one is shown.
 
     A panel is made when it is first shown, and is only hidden afterwards. A run that goes on in a hidden panel, and one
     that has ended there, are marked at its button.

@@ -33,7 +33,7 @@ def again(value: Any) -> Any:
     """The value of a ProgressLine that has a restored recipe to say, and then presses Run by itself."""
     if not isinstance(value, dict) or value.get("state") != "idle":
         return value
-    return {**value, "message": "Restored from the link, which is run again for its result.", "press": True}
+    return {**value, "message": "Restored from the link; it is run again for its result.", "press": True}
 
 
 def restored_from(value: Any, source: str) -> Any:

@@ -1,4 +1,4 @@
-"""RunResult: which run a bench shows, for what gradio itself does with it afterwards."""
+"""RunResult: which run a workbench shows, for what gradio itself does with it afterwards."""
 
 from __future__ import annotations
 

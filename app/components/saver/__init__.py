@@ -16,6 +16,7 @@ class Saver(OwnHTML):
     """
 
     FILE = "saver"
+    SCRIPTS = ("save_file.js", "saver/saver.js")
 
     def __init__(self, what: str, kinds: Sequence[tuple[str, str, str]], **kwargs: Any) -> None:
         super().__init__(None, what=what, kinds=[list(kind) for kind in kinds], **kwargs)

@@ -1,3 +1,4 @@
+/* global saveBlob */
 const buttons = element.querySelector('.buttons');
 const outcome = element.querySelector('.outcome');
 element.querySelector('.what').textContent = props.what;
@@ -17,9 +18,5 @@ watch('value', () => {
   outcome.textContent = v.message;
   if (!v.data) return;
   const bytes = Uint8Array.from(atob(v.data), c => c.charCodeAt(0));
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([bytes], {type: v.type}));
-  link.download = v.name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  saveBlob(new Blob([bytes], {type: v.type}), v.name);
 });

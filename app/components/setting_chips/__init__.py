@@ -7,11 +7,10 @@ from typing import Any
 
 from ..own_html import OwnHTML
 
-MORE = "all"
-
 
 class SettingChips(OwnHTML):
-    """Buttons over the list of settings (`.setting-list`) of the bench. Its value is that of the controls, in order.
+    """Buttons over the list of settings (`.setting-list`) of the workbench. Its value is those of the controls, in
+    order.
 
     A button shows the one control of class `set-NAME`; the last one shows all. A rare one is there only where it has a
     value, of which it shows the end.

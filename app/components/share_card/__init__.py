@@ -17,14 +17,14 @@ DRAWS = tuple(
 
 
 class ShareCard(OwnHTML):
-    """A button, and a dialog with the card and its files, all of them made in the browser of what the bench shows.
+    """A button, and a dialog with the card and its files, all of them made in the browser of what the workbench shows.
 
-    It asks its bench by an event `card:ask`, whose detail takes what others put there: `strip`, the value of a
+    It asks its workbench by an event `card:ask`, whose detail takes what others put there: `strip`, the value of a
     TokenStrip, and `paths` and `unpack` of a FlowView; or `flow`, the runs of a FlowMap.
     """
 
     FILE = "share_card"
-    SCRIPTS = ("picture_file.js", "share_card/share_card.js")
+    SCRIPTS = ("save_file.js", "share_card/share_card.js")
 
     def __init__(self, **kwargs: Any) -> None:
         gr.set_static_paths([*DRAWS])

@@ -1,4 +1,4 @@
-/* global CardFilm, CardLayout, CardPage, CardPicture, CardRun, GifFile, saveAs */
+/* global CardFilm, CardLayout, CardPage, CardPicture, CardRun, GifFile, saveBlob */
 // The dialog with the card of a run. What draws it is fetched when it is first opened (props.library).
 
 const root = element.querySelector('.share-card');
@@ -29,7 +29,7 @@ function script(address) {
   });
 }
 
-// What the bench shows; the state of it is 'running' while it is being written.
+// What the workbench shows; the state of it is 'running' while it is being written.
 function shown() {
   const found = {};
   runBench?.dispatchEvent(new CustomEvent('card:ask', {detail: found}));
@@ -174,9 +174,7 @@ async function save(kind) {
   try {
     const blob = await file(kind, job);
     if (!blob) return void (at('outcome').textContent = 'Stopped.');
-    const url = URL.createObjectURL(blob);
-    saveAs(url, name);
-    setTimeout(() => URL.revokeObjectURL(url), 60000);
+    saveBlob(blob, name);
     root.dataset.milliseconds = Math.round(performance.now() - start);
     at('outcome').textContent = 'Saved as ' + name + ', ' + Math.max(1, Math.round(blob.size / 1000)) + ' KB.';
   } catch (error) {

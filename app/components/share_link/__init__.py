@@ -13,7 +13,7 @@ class ShareLink(OwnHTML):
     """
 
     FILE = "share_link"
-    SCRIPTS = ("clipboard.js", "share_link/commands.js", "share_link/share_link.js")
+    SCRIPTS = ("clipboard.js", "save_file.js", "share_link/commands.js", "share_link/share_link.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)

@@ -1,5 +1,7 @@
-/* global curlCommand, pythonScript, putOnClipboard */
+/* global curlCommand, pythonScript, putOnClipboard, saveBlob */
 const MOST = 50000;     // characters of a recipe in the history
+// what a run has written, on the stage of each tab
+const WRITTEN = '.strip .answer, .walk .now, .edited .list li:first-child .text, .flow .line:last-child .token';
 const copy = element.querySelector('.copy');
 const save = element.querySelector('.save');
 const code = element.querySelector('.code');
@@ -52,7 +54,7 @@ code.addEventListener('click', () => putCommand(code, () => pythonScript(props.v
 curl.addEventListener('click', () => putCommand(curl, () => curlCommand(props.value.recipe, document.baseURI, served())));
 
 // The history is the browser's own: see history.js, which listens.
-async function remember(result) {
+function remember(result) {
   const json = props.value && props.value.recipe;
   if (!json || (json === kept && !result)) return;
   kept = json;
@@ -65,19 +67,15 @@ async function remember(result) {
 }
 
 save.addEventListener('click', () => {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(JSON.parse(props.value.recipe), null, 1)], {type: 'application/json'}));
-  link.download = 'recipe.json';
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  saveBlob(new Blob([JSON.stringify(JSON.parse(props.value.recipe), null, 1)], {type: 'application/json'}), 'recipe.json');
   outcome.textContent = 'Saved as recipe.json';
 });
 
 if (bench) new MutationObserver(() => {
   if (bench.dataset.run !== 'done' || !props.value) return;
   setTimeout(() => {
-    const text = bench.querySelector('.strip .answer') || bench.querySelector('.results .list .text .answer');
-    remember(text ? text.textContent.trim().slice(0, 300) : '');
+    const text = Array.from(bench.querySelectorAll(WRITTEN), node => node.textContent).join('');
+    remember(text.trim().slice(0, 300));
   }, 100);
 }).observe(bench, {attributes: true, attributeFilter: ['data-run']});
 

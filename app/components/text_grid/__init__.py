@@ -12,6 +12,7 @@ class TextGrid(OwnHTML):
     """Shows the value made by `grid_value`, nothing for None. Triggers `select` with a text's settings and prompt."""
 
     FILE = "text_grid"
+    SCRIPTS = ("elements.js", "text_grid/text_grid.js")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)

@@ -1,11 +1,5 @@
+/* global make */
 const region = element.querySelector('.frame');
-
-function make(tag, name, text) {
-  const node = document.createElement(tag);
-  node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 // axis: which of "sheets", "rows" and "columns" a label belongs to; prompts are not to be translated.
 function label(tag, name, text, axis) {

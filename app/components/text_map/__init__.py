@@ -19,7 +19,7 @@ class TextMap(PlotlyHTML):
 
     FILE = "text_map"
     SCRIPTS = (
-        "plotly_library.js", "picture_file.js", "quoted_words.js", "label_room.js",
+        "plotly_library.js", "save_file.js", "quoted_words.js", "label_room.js",
         "text_map/text_picture.js", "text_map/text_list.js", "text_map/text_map.js",
     )  # fmt: skip
 

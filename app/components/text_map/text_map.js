@@ -1,4 +1,4 @@
-/* global PALETTE, TextList, TextPicture, clusterName, colour, groups, saveAs, sayQuoting, short */
+/* global PALETTE, TextList, TextPicture, clusterName, colour, connectSaving, groups, saveAs, sayQuoting, short */
 // A list of texts and the map of them: what is searched, selected and compared in the one shows in the other. Distances
 // are true ones, not the map's.
 
@@ -28,7 +28,10 @@ const rows = new TextList(at('rows'), i => ({text: data.texts[i], colour: colour
   pick, i => neighbours(i, true));
 const picture = new TextPicture(at('plot'), () => ({data, chart: chart(), by: by(), mode, selected, marked, listed: rows.listed, current, centre,
   asked, waypoints: value?.waypoints}), i => { pick(i); reveal(i); }, select);
-const draw = () => picture.draw();
+const draw = () => picture.draw().catch(error => {
+  console.error(error);
+  say(at('note'), 'The map cannot be drawn: ' + error.message + '.');
+});
 
 // The clusters, in words: their colours, and a way to select a whole one.
 function legend() {
@@ -189,10 +192,10 @@ root.querySelectorAll('.end').forEach(button => button.addEventListener('click',
   say(at('ends'), 'A: ' + (ends.first || 'no') + ' texts, B: ' + (ends.second || 'no') + ' texts.' + (ends.first && ends.second ? ' Their direction stands below.' : ''));
   trigger('like', {end: button.dataset.end, texts});
 }));
-root.querySelectorAll('.save').forEach(button => button.addEventListener('click', async () => {
-  const file = await picture.file(button.dataset.format);
-  if (file) saveAs(file, 'text-map.' + button.dataset.format);
-}));
+connectSaving(root, async format => {
+  const file = await picture.file(format);
+  if (file) saveAs(file, 'text-map.' + format);
+});
 if (props.alone) root.querySelectorAll('.near, .send, .end, .ends').forEach(node => { node.hidden = true; }); // a page without a server
 at('start').addEventListener('click', () => trigger('submit'));
 at('start').textContent = props.start_label;

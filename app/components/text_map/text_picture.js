@@ -59,7 +59,7 @@ class TextPicture {
     this.drawings += 1;
     await this.Plotly.react(this.div, [{type: 'scattergl', mode: 'markers', x, y, hovertext: data.texts.map(t => plain(short(t, 90))), hoverinfo: 'text', selectedpoints: null,
       marker: {size: sizes, color: data.texts.map((_, i) => colour(data, scene.by, i)), opacity: data.texts.map((_, i) => !some || rings(i) ? 0.92 : DIM),
-        line: {width: data.texts.map((_, i) => large(i) ? 2.5 : rings(i) ? 1.5 : 0), color: c.ink}}}, ...this.road(scene, c), ...this.query(scene, c)],
+        line: {width: data.texts.map((_, i) => large(i) ? 2.5 : rings(i) ? 1.5 : 0), color: c.ink}}}, ...this.way(scene, c), ...this.query(scene, c)],
       {uirevision: chart + data.id, selectionrevision: this.drawings, selections: [], dragmode: scene.mode, hovermode: 'closest', showlegend: false, margin: {t: 6, r: 6, b: 6, l: 6},
         paper_bgcolor: c.sheet, plot_bgcolor: c.sheet, font: {family: c.font, color: c.ink},
         xaxis: axis, yaxis: chart === 'pca' ? {...axis, scaleanchor: 'x'} : axis, hoverlabel: {bgcolor: c.sheet, bordercolor: c.line, font: {family: c.font, color: c.ink, size: 14}, align: 'left'}},
@@ -140,10 +140,10 @@ class TextPicture {
   }
 
   // Waypoints that were sent here, numbered in their order.
-  road({waypoints, chart}, c) {
-    const at_ = waypoints?.at[chart];
-    if (!at_) return [];
-    return [{type: 'scatter', mode: 'lines+markers+text', x: at_.map(p => p[0]), y: at_.map(p => p[1]), text: at_.map((_, i) => String(i + 1)),
+  way({waypoints, chart}, c) {
+    const spots = waypoints?.at[chart];
+    if (!spots) return [];
+    return [{type: 'scatter', mode: 'lines+markers+text', x: spots.map(p => p[0]), y: spots.map(p => p[1]), text: spots.map((_, i) => String(i + 1)),
       hovertext: waypoints.texts.map((text, i) => (i + 1) + ': ' + plain(short(text, 90))), hoverinfo: 'text', textposition: 'top center', textfont: {family: c.font, size: 13, color: c.accent},
       line: {color: c.accent, width: 2.5}, marker: {size: 9, color: c.accent, line: {color: c.sheet, width: 1.5}}}];
   }

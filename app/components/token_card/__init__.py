@@ -18,7 +18,7 @@ class TokenCard(OwnHTML):
     """
 
     FILE = "token_card"
-    SCRIPTS = ("quoted_words.js", "token_card/token_card.js")
+    SCRIPTS = ("elements.js", "quoted_words.js", "token_card/token_card.js")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(None, **kwargs)

@@ -1,17 +1,10 @@
-/* global sayQuoting */
+/* global make, sayQuoting */
 const card = element.querySelector('.card');
 const bench = element.closest('.workbench');
 const [GAP, LEAST, WIDE] = [8, 240, 600];  // px: between word and card, the least height of one above or below, a window with room beside
 const part = name => card.querySelector('.' + name);
 
 let pinned = false;    // was another word chosen here, which a run writes on from
-
-function make(tag, name, text) {
-  const node = document.createElement(tag);
-  node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 function percent(p) {
   if (p < 0.001) return '< 0.1 %';

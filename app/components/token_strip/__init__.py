@@ -27,10 +27,10 @@ class TokenStrip(OwnHTML):
     """Shows the value made by `strip_value`. Triggers `submit` when the button of the empty state is pressed.
 
     A run that is over, with `look` (see app/generate/inspection.py), can be played and scrubbed through, by a finger
-    that goes over the text too; a click on one of its words triggers `select` with `block` and `token`. Its bench gets
-    an event `playhead` with {block, step, noise}, those of the state that is shown, or {block: null} where the finished
-    text is. A text that was steered has a button that brings the one before back: it, or Ctrl+Z outside a field,
-    triggers `undo` with `row`.
+    that goes over the text too; a click on one of its words triggers `select` with `block` and `token`. Its workbench
+    gets an event `playhead` with {block, step, noise}, those of the state that is shown, or {block: null} where the
+    finished text is. A text that was steered has a button that brings the one before back: it, or Ctrl+Z outside a
+    field, triggers `undo` with `row`.
 
     The value is cumulative, so an update that the browser never drew is not missed: the settled text is one string
     that only grows by a line a block, of which the new part alone is sent.

@@ -8,7 +8,7 @@ from typing import Any
 
 from .item_log import ItemLog
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 
 class Measuring:

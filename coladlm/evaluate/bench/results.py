@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...output_paths import written_whole
 from .intervals import Interval
 
 VERSION = 1
@@ -102,12 +102,8 @@ class Result:
     def save(self, file: Path) -> None:
         """Writes it whole or not at all."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-        try:
+        with written_whole(file) as partial:
             partial.write_text(self.to_json(), encoding="utf-8")
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _cell(cell: Any) -> Cell:

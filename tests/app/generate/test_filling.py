@@ -10,7 +10,8 @@ import pytest
 
 from app.components.progress_line import progress_value
 from app.components.text_rows import CHANGED
-from app.generate.comparisons import NO_HOLES, decode_again, run_beside, write_baseline
+from app.generate.baseline_beside import NO_HOLES, write_baseline
+from app.generate.comparisons import decode_again, run_beside
 from app.generate.filling import filling_rows, segments_of, start_of
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from app.components.text_rows import CHANGED
-from app.generate.comparisons import decode_again, run_beside, write_baseline
+from app.generate.baseline_beside import write_baseline
+from app.generate.comparisons import decode_again, run_beside
 from app.generate.differences import marked
 from app.generate.handlers import GenerateHandlers
 from app.generate.sweep import Sweeps

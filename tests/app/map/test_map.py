@@ -310,6 +310,31 @@ def test_a_file_that_is_opened_while_another_is_read_takes_its_place(model, sche
     assert maps.get(ME).texts.texts == ["the cat", "the dog ran"]
 
 
+def test_texts_that_are_asked_for_while_an_archive_is_read_take_its_place(model, scheduler, read, tmp_path):
+    archive, lines = tmp_path / "mine.npz", tmp_path / "mine.txt"
+    np.savez(archive, vectors=np.random.default_rng(0).normal(size=(40, 7)))
+    lines.write_text("the cat\nthe dog ran")
+    maps = Maps(model, scheduler, sentences=read)
+    first = maps.upload(ME, str(archive))
+    next(first)
+    list(maps.upload(ME, str(lines)))
+    assert list(first) == []
+    assert maps.get(ME).texts.texts == ["the cat", "the dog ran"]
+
+
+def test_a_search_that_ends_after_a_newer_one_changes_nothing(model, scheduler, read):
+    class Overtaken(Maps):
+        def _near(self, visitor, text):
+            if text == "the cat":
+                self.near(visitor, "the dog")
+            return super()._near(visitor, text)
+
+    maps = Overtaken(model, scheduler, sentences=read)
+    list(maps.shipped(ME))
+    assert maps.near(ME, "the cat") == [gr.skip(), gr.skip()]
+    assert maps.get(ME).query.text == "the dog"
+
+
 def test_two_texts_are_enough(model, scheduler, read, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("the cat\nthe dog ran")

@@ -151,7 +151,7 @@ def test_a_million_lines_are_drawn_by_lot_the_same_every_time(tmp_path):
     file = write(tmp_path, "a.txt", "".join(f"line {i}\n" for i in range(1_000_000)))
     found = read_texts(file)
     assert len(found.texts) == MAX_TEXTS
-    assert found.note == "1,000,000 texts, of which 5,000 were drawn by lot."
+    assert found.note == "1,000,000 texts, of which 5,000 were drawn at random."
     assert found == read_texts(file)
 
 

@@ -37,7 +37,7 @@ def test_vectors_without_texts_are_numbered(tmp_path):
 def test_of_many_vectors_some_are_drawn_with_their_texts(tmp_path):
     vectors = np.arange(MAX_TEXTS + 100.0)[:, None]
     texts, found = read_vectors(write(tmp_path, vectors=vectors, texts=np.array([str(i) for i in range(len(vectors))])))
-    assert len(found) == MAX_TEXTS and "drawn by lot" in texts.note
+    assert len(found) == MAX_TEXTS and "drawn at random" in texts.note
     assert [float(text) for text in texts.texts] == found[:, 0].tolist()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-from ..results import Cell, Result, Table
+from ..results import Cell, Result
 from .points import ALIKE, DRAFTS, EDITS, FILLING, LOSES, WINS, Outcome, Point, apart, sentences
 from .rows import column_of, interval_of, number, row_of, table_of
 
@@ -115,10 +115,3 @@ def price(result: Result) -> str:
         f"({number(cola)} ms against {number(other)} ms, {result.settings['batch']} texts at once that all go on to "
         f"{result.settings['tokens']} tokens)."
     )
-
-
-def relabelled(table: Table, rename: Callable[[str], str], order: Sequence[str]) -> Table:
-    """A table with other names of its rows and another order of its columns."""
-    at = [table.columns.index(name) for name in order]
-    rows = [[rename(str(row[i])) if i == 0 else row[i] for i in at] for row in table.rows]
-    return Table(table.title, table.caption, list(order), rows)

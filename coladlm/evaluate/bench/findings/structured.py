@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..intervals import Interval, share_interval
 from ..results import Result, figure_of, plain_number
 from .points import ALIKE, LOSES, STRUCTURE, WINS, Outcome, Point, apart
-from .rows import interval_of, listed, number, row_of, table_of
+from .rows import interval_of, listed, row_of, table_of
 
 BY_TASK, BY_SIZE, HOLES, PAIR = (
     "Exactly right, by task", "Exactly right, by size", "One bracket in the middle is missing", "The pair",
@@ -100,10 +100,3 @@ def _on_time(result: Result) -> Iterator[str]:
             f"In equal time the DiT saw {dit} tokens and the transformer {transformer}. This compares what minutes "
             "buy, not the most that either architecture can do."
         )
-
-
-def sizes_of_pair(result: Result) -> tuple[str, str]:
-    """Parameters of the two, in millions."""
-    rows = {str(row[0]): interval_of(row[1]) for row in table_of(result, PAIR).rows}
-    cola = sum(share.value for name, share in rows.items() if name.startswith("Cola-DLM"))
-    return number(cola / 1e6), number(rows["transformer"].value / 1e6)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ....structured.generators import TASKS, Instance, held_out_instances
 from ..item_log import ItemLog
+from ..measuring import Progress
 from .holes import Hole, draw_holes, fill
 from .writers import Answer, Pair, timed
 
 WRITERS = ("cola", "vae", "transformer")
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....model import ColaDLM, EncodedText
@@ -13,11 +13,11 @@ from ....sampling.plan import Plan
 from ....settings import SamplerSettings
 from ..item_log import ItemLog
 from ..machine import machine_facts
+from ..measuring import Progress
 from ..results import ResultError
 from .data import Item, digest
 
 PUBLISHED = SamplerSettings(steps=16, guidance=7.0, max_new_tokens=32, temperature=0.0)
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 Tasks = Mapping[str, Sequence[Item]]
 
 
@@ -62,7 +62,7 @@ def answer(model: ColaDLM, tasks: Tasks, log: ItemLog, settings: SamplerSettings
            progress: Progress = lambda what, done, total: None) -> None:  # fmt: skip
     """Writes the model's answers to the questions of a shard (all if absent) that the log does not hold yet.
 
-    Each item of the log is {"text": what the model wrote, "seconds": its share of the batch's}. Questions of like
+    Each item of the log is {"text": what the model wrote, "seconds": its share of the batch's}. Questions of similar
     length share a batch; an item's noise is that of its number in its task, so batches and shards change no answer.
     Raises PromptError for a question that is too long for the model.
     """
