@@ -42,7 +42,9 @@ def run(page: Page, bench: str = "generate") -> str:
     """Presses Run, waits for the end and returns the answer that the tab shows."""
     press_run(page, bench)
     state(page, "done", bench=bench)
-    return page.locator(".answer").first.inner_text()
+    answer = page.locator(".answer").first
+    expect(answer.locator(".token").first).to_be_attached()  # the strip may start after the run
+    return answer.inner_text()
 
 
 def set_up(page: Page, prompt: str | None = None, tokens: float | None = None, seed: str | None = None) -> None:
@@ -63,6 +65,7 @@ def unfold(bench: Locator) -> None:
     """Shows all settings of a tab, which are folded below its stage."""
     chip = bench.get_by_role("button", name="All settings")
     chip.wait_for()  # it comes with a script of its own, maybe after the tab is shown
+    bench.locator(".setting-list").first.wait_for(state="attached")  # and so does what it unfolds
     if chip.get_attribute("aria-expanded") != "true":
         chip.click()
 
@@ -71,7 +74,8 @@ def number(within: Page | Locator, label: str, value: float) -> None:
     """Fills in the number of a slider, unfolded if it is one of Generate's."""
     box = within.get_by_label(f"number input for {label}", exact=True).first
     page = within if isinstance(within, Page) else within.page
-    if box.is_hidden() and page.locator("#generate").is_visible():
+    # once it is there: what is not there yet is hidden as well
+    if box.evaluate("box => !box.checkVisibility() && Boolean(box.closest('#generate .setting-list'))"):
         unfold(page.locator("#generate"))
     box.fill(str(value))
     box.blur()
@@ -88,15 +92,24 @@ def write(page: Page, prompt: str = "Once upon a time", tokens: int = 12, seed: 
 
 def open_tab(page: Page, name: str) -> Locator:
     """Opens a tab, which a narrow page keeps in a menu, and returns what is on it."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.count() == 0 or not tab.first.is_visible():
+    tab = page.get_by_role("tab", name=name, exact=True).first
+    in_menu = page.locator("#tabs .overflow-dropdown button", has_text=name)
+    expect(tab.or_(in_menu).first).to_be_attached()
+    frames(page)  # gradio puts a tab into the menu or takes it out a frame after it has shown another one
+    if in_menu.count():
         page.locator("#tabs .overflow-menu > button").click()
-        page.locator("#tabs .overflow-dropdown button", has_text=name).click()
+        in_menu.click()
     else:
-        tab.first.click()
+        tab.click()
     bench = page.locator(f"#{name.lower()}")
     expect(bench).to_be_visible()
+    frames(page)  # what is on a tab that is shown for the first time gets its values once more, a frame later
     return bench
+
+
+def frames(page: Page) -> None:
+    """Waits until the page has drawn what has come, and what it put off to its next frame."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def open_by_link(page: Page, name: str) -> Locator:
@@ -104,12 +117,13 @@ def open_by_link(page: Page, name: str) -> Locator:
     page.goto(f"{page.url.split('?')[0]}?tab={name}")
     bench = page.locator(f"#{name}")
     expect(bench).to_be_visible()
+    frames(page)
     return bench
 
 
-def overflow(page: Page) -> int:
-    """By how much the page is wider than its window."""
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+def is_no_wider(page: Page) -> None:
+    """Waits until the page is no wider than its window, and fails where it stays so."""
+    page.wait_for_function("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def shifted(page: Page) -> float:
@@ -155,6 +169,6 @@ def grave_violations(page: Page, rules: Sequence[str] = (), without: Sequence[st
 
 def fits(page: Page) -> None:
     """Fails where a narrow page is wider than its window, or has a serious violation; colours are the wide one's."""
-    assert overflow(page) <= 0
+    is_no_wider(page)
     found = grave_violations(page, without=CONTRAST)
     assert not found, found  # pytest does not say what it was in a file that is no test

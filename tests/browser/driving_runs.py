@@ -58,6 +58,12 @@ def answer(page: Page) -> str:
     return page.locator("#text .answer").text_content()
 
 
+def shows(page: Page, text: str, what: str = ".answer") -> None:
+    """Waits until the strip shows this text, letter for letter: a strip that starts late gets it then."""
+    arg = {"text": text, "what": f"#text {what}"}
+    page.wait_for_function("({text, what}) => document.querySelector(what)?.textContent === text", arg=arg)
+
+
 def words(page: Page, count: int) -> None:
     """Waits until so many tokens are written."""
     page.wait_for_function("n => document.querySelectorAll('#text .answer .token').length >= n", arg=count)

@@ -45,7 +45,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     expect(page.locator("#variations .stepped")).to_have_count(3)
     page.locator("#text .look input").press("End")
     expect(page.locator("#generate .stepped")).to_have_count(0)
-    assert thumb.input_value() == thumb.get_attribute("max")
+    expect(thumb).to_have_value(thumb.get_attribute("max"))
     page.get_by_role("button", name="An autoregressive model").click()
     baseline = page.locator("#baseline .small-run")
     expect(baseline).to_be_visible()
@@ -95,7 +95,7 @@ def test_the_baseline_that_was_stopped_is_drawn_again_while_it_writes(visit, slo
         expect(panel.locator(".note")).to_have_text(re.compile(r"^Stopped after \d+ tokens\.$"))
         expect(panel.locator(".rows")).to_have_attribute("data-state", "stopped")
         assert written.inner_text().startswith(text)
-    assert page.locator("#baseline-numbers table").is_hidden()
+    expect(page.locator("#baseline-numbers table")).to_be_hidden()
     expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the tab's own run is left alone
 
 

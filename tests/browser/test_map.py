@@ -6,7 +6,7 @@ import re
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, fits, number, open_by_link, open_tab, overflow, shifted, state, unfold
+from .driving import fits, frames, is_no_wider, number, open_by_link, open_tab, shifted, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -22,7 +22,7 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_f
     bench = open_by_link(page, "map")
     ready(page, 600)
     assert shifted(page) < 0.02, "the page moved while it was put together"
-    assert overflow(page) <= 0
+    is_no_wider(page)
     page.locator("#texts .query").fill("The dog ran to the park.")
     page.get_by_role("button", name="Find by meaning").click()
     expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
@@ -49,7 +49,6 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     broken.write_text('text\n"never closed\n')
     bench.locator("input[type=file]").set_input_files(broken)
     expect(bench.get_by_role("alert")).to_contain_text("able is broken")
-    be_still(page)  # a file that comes while gradio makes the field anew is lost
     many = tmp_path / "many.txt"
     many.write_text("\n".join(f"the cat number {i} sat on the mat" for i in range(5000)))
     bench.locator("input[type=file]").set_input_files(many)
@@ -62,7 +61,6 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     )
     bench.locator("input[type=file]").set_input_files(own)  # while the other is still on its way
     ready(page, 12)
-    be_still(page)  # a choice that is made while the last of the file is on its way to the page can be lost
     rows = page.locator("#texts .row")
     expect(rows.first.locator(".text")).to_have_text("<b>cat</b> number 0")
     for column, first in (("title", "title 0"), ("text", "<b>cat</b> number 0")):
@@ -86,7 +84,7 @@ def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tm
     bench.get_by_role("button", name="To Interpolate").click()
     expect(page.get_by_label("Text 1", exact=True)).to_have_value("<b>cat</b> number 3")
     expect(page.get_by_label("Text 2", exact=True)).to_have_value("<b>cat</b> number 5")
-    be_still(page)  # gradio gives the controls of a tab that is first shown their values a second time
+    frames(page)  # gradio gives the controls of a tab that is first shown their values a second time
     unfold(page.locator("#interpolate"))
     number(page.locator("#interpolate"), "Waypoints from text to text", 3)
     page.locator("#interpolate button.run").click()

@@ -18,7 +18,8 @@ def a_text_goes_through_the_vae_and_its_latents_are_saved(page: Page, tmp_path: 
         page.get_by_role("button", name="Latents (npz)").click()
     saved.value.save_as(tmp_path / "latents.npz")
     arrays = np.load(tmp_path / "latents.npz", allow_pickle=False)
-    assert page.locator("#tokens .tokens li").count() == len(arrays["token_ids"]) == len(arrays["mean"]) > 0
+    assert len(arrays["token_ids"]) == len(arrays["mean"]) > 0
+    expect(page.locator("#tokens .tokens li")).to_have_count(len(arrays["mean"]))
     fits(page)
 
 

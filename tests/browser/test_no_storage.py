@@ -4,7 +4,7 @@ import json
 
 from playwright.sync_api import expect
 
-from .driving_runs import SHORT, answer, came_to, link, press, written
+from .driving_runs import SHORT, came_to, link, press, shows, written
 from .heard import Heard
 
 
@@ -25,7 +25,7 @@ def test_the_page_works_in_a_browser_that_keeps_nothing(playwright, chromium, se
         assert context.cookies() == []
         press(page, "run")
         came_to(page, "done")
-        assert answer(page) == written(model)
+        shows(page, written(model))
         expect(page.locator(".own-history .note")).to_contain_text("stores nothing")
         page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's may take no room
         expect(page.locator("#token")).to_contain_text("Chosen with")

@@ -28,6 +28,7 @@ from .driving_runs import (
     note,
     press,
     press_in_one_go,
+    shows,
     state,
     words,
     written,
@@ -111,9 +112,9 @@ def test_run_stop_run_stop_and_what_was_stopped_is_played_scrubbed_and_opened(vi
     expect(slider).to_be_visible()
     whole = page.locator("#text .text").text_content()
     slider.fill("0")
-    assert page.locator("#text .text").text_content() != whole
+    expect(page.locator("#text .text")).not_to_have_text(whole)
     slider.fill(slider.get_attribute("max"))
-    assert page.locator("#text .text").text_content() == whole
+    shows(page, whole, ".text")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's tokens may take no room
     expect(page.locator("#token")).to_contain_text("token")
@@ -163,11 +164,11 @@ def test_a_link_runs_once_and_a_reload_runs_nothing(visit, net, model):
     page = visit(link(SHORT, model.fingerprint))
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
     came_to(page, "done")
-    assert answer(page) == written(model)
+    shows(page, written(model))
     page.reload()
     ready(page)
     came_to(page, "done")
-    assert answer(page) == written(model)
+    shows(page, written(model))
     assert net.starts() == 1
     icon = page.evaluate("fetch(document.querySelector('link[rel~=icon]').href).then(answer => answer.status)")
     assert icon == 200 and failed == []

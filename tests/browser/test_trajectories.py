@@ -7,10 +7,10 @@ from playwright.sync_api import Locator, Page, expect
 from .conftest import NARROW, WIDE
 from .driving import (
     fits,
+    is_no_wider,
     number,
     open_by_link,
     open_tab,
-    overflow,
     press,
     press_run,
     shifted,
@@ -28,6 +28,7 @@ def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8, by_link: bool 
     if by_link:
         bench = open_by_link(page, BENCH)
         expect(bench.locator(".flow .start")).to_be_visible()  # the run that is recorded is of another model
+        expect(bench.locator("button.run")).to_be_visible()
         run = bench.locator("button.run").bounding_box()
         assert run["y"] + run["height"] <= size["height"], "Run is not on the first screen"
         assert shifted(page) < 0.02, "the page moved while it was put together"
@@ -65,6 +66,7 @@ def branch_is_followed_and_stopped_beside_its_button(page: Page) -> None:
     finished(page, runs=3)
     note = branch.locator(".note")
     expect(note).to_have_text("Done.")
+    expect(note).to_be_visible()
     assert abs(note.bounding_box()["y"] - button.bounding_box()["y"]) < 120
     number(branch, "Steps a block", 128)
     branch.get_by_role("button", name="Branch from here").click()
@@ -72,7 +74,7 @@ def branch_is_followed_and_stopped_beside_its_button(page: Page) -> None:
     branch.get_by_role("button", name="Stop").click()
     state(page, "stopped", bench="branch")
     expect(page.locator("#branch")).to_have_attribute("data-run-state", "ended")
-    assert page.locator("#flow .flow").get_attribute("data-state") != "running"
+    expect(page.locator("#flow .flow")).not_to_have_attribute("data-state", "running")
     press_run(page, BENCH)
     finished(page, runs=1)
 
@@ -93,6 +95,7 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_ca
     expect(page.locator("#point .near tr")).to_have_count(8)
     page.get_by_role("button", name="Resume from here").click()
     finished(page, runs=2)
+    expect(page.locator("#flow .line")).to_have_count(2)
     texts = page.locator("#flow .line").all_inner_texts()
     first, second = (text.split("  ", 1)[1] for text in texts)
     assert first == second
@@ -113,11 +116,11 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     press_run(page, BENCH)
     expect(page.locator("#flow .reads")).to_be_in_viewport()  # not where the prompt is, further down
     finished(page, runs=2)
-    assert page.locator("#heat .row").count() > 0
-    assert overflow(page) <= 0
+    expect(page.locator("#heat .row").first).to_be_attached()
+    is_no_wider(page)
     page.locator("#trajectories").get_by_role("button", name="Share a picture").click()
     expect(page.locator("dialog[open] .run-shown option")).to_have_count(2)
-    assert overflow(page) <= 0
+    is_no_wider(page)
     page.keyboard.press("Escape")
     fits(page)
     with page.expect_download() as download:
@@ -158,6 +161,7 @@ def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(vis
         expect(page.locator("#flow .flow")).to_have_attribute("data-state", "stopped")
         expect(listed(page)).to_have_count(runs)
         expect(listed(page).first).to_be_checked()
+    expect(page.locator("#trajectories")).to_have_attribute("data-run-state", "ended")
     # the paths of a stopped run come after its word
     page.wait_for_function("Number(document.querySelector('#flow .scrub').max) > 1")
     last = int(page.locator("#flow .scrub").get_attribute("max"))
