@@ -20,7 +20,7 @@ from ..sampling.sentences import whole_sentences
 from ..sampling.tokens import NO_TOKEN, choose, choose_unrepeated, penalised
 from ..settings import SamplerSettings
 from ..trace import Trace
-from .branch import OPERATION, BranchError, check_fits, history_of, sequence_key
+from .branch import OPERATION, BranchError, history_of, in_blocks_of, sequence_key
 
 FILL = "fill"  # the operation whose words around its holes are pinned
 
@@ -46,7 +46,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     That is temperature, top-k, top-p, penalties of repetition, seed, length and end; of a text with holes the words
     around them stay, and so does its length. Raises BranchError for a run of another operation than these.
     """
-    check_fits(model, trace)
+    model = in_blocks_of(model, trace)
     if trace.recipe.operation not in (OPERATION, "branch", FILL):
         raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected {OPERATION!r} or {FILL!r}")
     if trace.recipe.operation == FILL:
@@ -58,9 +58,11 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     rest = len(prompt.latents) % b * ps
     context = history_of(model, trace, sequence, len(blocks)).latents.to(model.device)[None]
     before = context.shape[1] - len(blocks) * b
+    came_out = torch.from_numpy(trace.latents[sequence, blocks]).flatten(0, 1).to(model.device)[None]
+    came_out = torch.cat((prompt.latents[:before].to(model.device)[None], came_out), 1)
     config, vae = model.vae.config, model.vae
     cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
-                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
+                    torch.zeros(1, dtype=torch.long), config.block_size, model.dtype, model.device)  # fmt: skip
     if before:
         cache.place(0, before)
         vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
@@ -69,11 +71,11 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     found_ids, found_p, answer, reason = [], [], [], "length"
     for block in blocks:
         start = before + int(block) * b
-        cache.place(start, start + b)
-        rope = vae.rope(torch.arange(start, start + b, device=model.device))
-        latents = torch.from_numpy(trace.latents[sequence, block])[None].to(model.device)
-        logits = vae.decode(latents, rope, cache).float().cpu()
-        vae.decode_hidden(context[:, start : start + b], rope, cache)
+        first = start // config.block_size * config.block_size  # of the VAE's block, which may have begun before
+        cache.place(first, start + b)
+        rope = vae.rope(torch.arange(first, start + b, device=model.device))
+        logits = vae.decode(came_out[:, first : start + b], rope, cache)[:, -b * ps :].float().cpu()
+        vae.decode_hidden(context[:, first : start + b], rope, cache)
         uniforms = None
         if settings.temperature > 0:
             uniforms = token_uniforms(settings.seed, key, int(block), b * ps)[None]

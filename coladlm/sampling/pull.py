@@ -34,11 +34,11 @@ class Pulls:
     """What the rows of a block are drawn towards. rows: (index of the row, its pull) of those that have one."""
 
     @torch.inference_mode()
-    def __init__(self, dit: BlockCausalDiT, rows: Sequence[tuple[int, Pull]]) -> None:
+    def __init__(self, dit: BlockCausalDiT, rows: Sequence[tuple[int, Pull]], block_size: int) -> None:
         self.dit, self.pulls = dit, [pull for _, pull in rows]
         self.rows = torch.tensor([row for row, _ in rows], device=dit.device)
         config, lengths = dit.config, torch.tensor([len(pull.latents) for pull in self.pulls])
-        end, b, d = int(lengths.max()), config.block_size, self.pulls[0].latents.shape[1]
+        end, b, d = int(lengths.max()), block_size, self.pulls[0].latents.shape[1]
         padding = end - lengths
         shape = (config.num_layers, config.heads, config.head_dim, end + b)
         self.cache = KVCache(*shape, padding, b, dit.dtype, dit.device)

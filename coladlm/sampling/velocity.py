@@ -32,12 +32,13 @@ class BlockVelocity:
 
     def __init__(self, dit: BlockCausalDiT, settings: SamplerSettings, invert: bool) -> None:
         self.dit, self.device, self.settings, self.invert = dit, dit.device, settings, invert
+        self.block_size = settings.block_of(dit.config.block_size)
         self.interval = flow.Interval(*settings.guidance_interval)
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
 
     def _grid(self, s: SamplerSettings) -> list[flow.Time]:
-        positions = self.dit.config.block_size if s.stagger else 1
+        positions = self.block_size if s.stagger else 1
         rows = flow.staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger)
         rows = rows[::-1] if self.invert else rows
         evaluated = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
@@ -72,7 +73,7 @@ class BlockVelocity:
         lengths = history.lengths
         self.longest, self.lengths, self.cache = int(lengths.max()), lengths, history.flow_cache
         self.rope = history.flow_rope
-        self.alone_rope = self.dit.rope(torch.arange(history.block_size, device=self.device)).expand_as(self.rope)
+        self.alone_rope = self.dit.rope(torch.arange(self.block_size, device=self.device)).expand_as(self.rope)
         index = torch.stack([row.scales(block) for row in rows])
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
         self.scale_index = index.to(self.device)
@@ -105,7 +106,7 @@ class BlockVelocity:
         """The pulls of these rows, read once as long as the rows stay."""
         known = () if self.pulls is None else zip(self.pulls.rows.tolist(), self.pulls.pulls, strict=True)
         if [(i, id(pull)) for i, pull in pulled] != [(i, id(pull)) for i, pull in known]:
-            self.pulls = Pulls(self.dit, pulled) if pulled else None
+            self.pulls = Pulls(self.dit, pulled, self.block_size) if pulled else None
 
     def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity with what pulls add, conditional, unconditional; the two are None where a single pass is
