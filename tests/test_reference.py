@@ -41,7 +41,13 @@ OPTIONS = [
     {"block_size": 16},
 ]
 # blocks of the checkpoint, and those that it is sampled with
-SIZES = [({}, 1), ({"block_size": 4}, 8), ({"block_size": 4}, 2), ({"block_size": 4, "patch_size": 2}, 1), ({"block_size": 1}, 3)]
+SIZES = [
+    ({}, 1),
+    ({"block_size": 4}, 8),
+    ({"block_size": 4}, 2),
+    ({"block_size": 4, "patch_size": 2}, 1),
+    ({"block_size": 1}, 3),
+]
 
 
 def small_model(tokenizer_of: ColaDLM, **options) -> ColaDLM:

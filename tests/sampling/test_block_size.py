@@ -171,3 +171,15 @@ def test_an_inverted_text_comes_back(model, size):
     recipe = Recipe("invert", ("The cat sat.",), in_blocks_of(size, steps=8), options={"iterations": 12})
     (found,) = (event for event in run(model, recipe) if isinstance(event, RoundTrips))
     assert found.trips[0].latent_error < 0.1  # of text that has nothing to do with it: about 1.6
+
+
+@pytest.mark.parametrize("size, history", [(1, "latents"), (2, "reencoded"), (8, "reencoded")])
+def test_a_long_prompt_in_pieces_equals_one_pass(model, monkeypatch, size, history):
+    """Pieces end in the middle of blocks of the VAE, at other places of them in every row."""
+    prompts = ["Once upon a time there was a little cat. " * 2, "The cat sat on the mat. One day", "The"]
+    settings = in_blocks_of(size, history=history)
+    whole = list(model.sample(prompts, settings))
+    monkeypatch.setattr("coladlm.sampling.history.PREFILL_LATENTS", 6)
+    for a, b in zip(blocks_of(whole), blocks_of(model.sample(prompts, settings)), strict=True):
+        torch.testing.assert_close(a.latents, b.latents, atol=1e-4, rtol=0)
+        torch.testing.assert_close(a.logits, b.logits, atol=1e-4, rtol=0)
