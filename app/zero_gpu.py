@@ -35,7 +35,8 @@ def on_zero_gpu() -> bool:
 def gpu_seconds(model: ColaDLM, recipe: Recipe) -> int:
     """The time on the GPU to ask for: a call that takes longer is ended, one that asks for more waits longer."""
     settings = recipe.settings
-    blocks = -(-settings.max_new_tokens // (model.block_size * model.patch_size)) + 1
+    per_block = model.in_blocks_of(settings).block_size * model.patch_size
+    blocks = -(-settings.max_new_tokens // per_block) + 1
     passes = 2 if settings.solver == "heun" else 1
     batches = -(-len(prompts(recipe)) // 16)
     seconds = BEGIN_SECONDS + STEP_SECONDS * blocks * settings.steps * passes * batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from .checkpoint import find_checkpoint, load_networks
 from .hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype
 from .networks.dit import BlockCausalDiT
+from .networks.layers import block_causal_mask
 from .networks.packed import pack
 from .networks.text_vae import Posterior, TextVAE
 from .rounding import Rounding, to_int8
@@ -48,6 +50,7 @@ class ColaDLM:
     """A model ready to use. It is never changed by a run: several runs may work on it at once.
 
     max_tokens: the most tokens of a prompt and its answer together, a guard against running out of memory.
+    block_size: latents that the flow carries together with the `defaults`; with other settings see `in_blocks_of`.
     openings: how a text may begin that has no prompt, see `opening`.
     """
 
@@ -58,6 +61,7 @@ class ColaDLM:
         self.defaults = defaults or SamplerSettings()
         self.name, self.fingerprint, self.max_tokens = name, fingerprint, max_tokens
         self.openings = tuple(openings)
+        self.block_size = self.defaults.block_of(dit.config.block_size)
         self.rounding: Rounding | None = None  # what int8 has changed, where the weights are in int8
         ids: dict[str, int] = {}
         for token in (*END_TOKENS, PAD_TOKEN):
@@ -110,11 +114,6 @@ class ColaDLM:
         return self.dit.dtype
 
     @property
-    def block_size(self) -> int:
-        """Latents in a block."""
-        return self.dit.config.block_size
-
-    @property
     def patch_size(self) -> int:
         """Tokens in a latent."""
         return self.vae.config.patch_size
@@ -135,6 +134,30 @@ class ColaDLM:
         without a prompt. An opening in the prompt's place gives it something to follow.
         """
         return self.openings[Random(seed).randrange(len(self.openings))] if self.openings else ""
+
+    # the size of a block
+
+    def in_blocks_of(self, settings: SamplerSettings) -> ColaDLM:
+        """This model as these settings sample it: itself, or one with the same networks and another `block_size`.
+
+        What is given settings minds them anyway; this is for what asks the model how large a block is.
+        Raises SettingsError for a size that does not fit the blocks of the text VAE.
+        """
+        size = settings.block_of(self._own_size)
+        if size == self.block_size:
+            return self
+        model = copy.copy(self)
+        model.block_size = size
+        model.defaults = self.plain(dataclasses.replace(self.defaults, block_size=size))
+        return model
+
+    def plain(self, settings: SamplerSettings) -> SamplerSettings:
+        """The settings, with a `block_size` that is the checkpoint's own anyway left out: so a recipe is the same."""
+        return dataclasses.replace(settings, block_size=None) if settings.block_size == self._own_size else settings
+
+    @property
+    def _own_size(self) -> int:
+        return self.dit.config.block_size
 
     # texts and latents
 
@@ -193,6 +216,16 @@ class ColaDLM:
         return encoded
 
     @torch.inference_mode()
+    def encode_ids(self, ids: Tensor) -> Tensor:
+        """Scaled posterior means (batch, n, d) of token ids (batch, n * patch_size), on the CPU. A block of the VAE at
+        the end that is not whole is padded for that, as it is in a prompt.
+        """
+        missing = -ids.shape[1] % self.vae.config.tokens_per_block
+        whole = torch.cat((ids, ids.new_full((len(ids), missing), self.pad_id)), 1)
+        means = self.vae.encode(whole.to(self.device)).mean
+        return self.vae.scale(means[:, : ids.shape[1] // self.patch_size]).float().cpu()
+
+    @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Logits (n * patch_size, vocab) for latents (n, d), read by the decoder as they are (unscaled or scaled)."""
         self._check_latents(latents)
@@ -204,7 +237,8 @@ class ColaDLM:
         self._check_latents(z)
         if t.shape != z.shape[:1]:
             raise ValueError(f"t has shape {tuple(t.shape)}, expected one time for each of {len(z)} latents")
-        return self.dit(z.to(self.device)[None], t.to(self.device)[None])[0]
+        mask = None if self.block_size == self._own_size else block_causal_mask(len(z), self.block_size, self.device)
+        return self.dit(z.to(self.device)[None], t.to(self.device)[None], mask)[0]
 
     def _check_latents(self, z: Tensor) -> None:
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
@@ -221,7 +255,7 @@ class ColaDLM:
                      noise: Tensor | None = None) -> Plan:  # fmt: skip
         """The same for a text that is encoded already."""
         blocks, rest = self.new_blocks(len(text.ids), settings)
-        b, ps = self.block_size, self.patch_size
+        b, ps = settings.block_of(self._own_size), self.patch_size
         whole = len(text.latents) - rest
         if noise is not None:
             blocks = min(blocks, len(noise))
@@ -238,13 +272,14 @@ class ColaDLM:
     def new_blocks(self, prompt_tokens: int, settings: SamplerSettings) -> tuple[int, int]:
         """How many blocks continue a prompt, and how many latents of the first are the prompt's, without encoding it.
 
-        Raises PromptError.
+        Raises PromptError, SettingsError.
         """
+        b, ps = settings.block_of(self._own_size), self.patch_size
         if prompt_tokens + settings.max_new_tokens > self.max_tokens:
             raise PromptError(f"prompt and answer have {prompt_tokens:,} + {settings.max_new_tokens:,} tokens, "
                               f"expected at most {self.max_tokens:,} together")  # fmt: skip
-        rest = -(-prompt_tokens // self.patch_size) % self.block_size
-        return -(-(rest * self.patch_size + settings.max_new_tokens) // (self.block_size * self.patch_size)), rest
+        rest = -(-prompt_tokens // ps) % b
+        return -(-(rest * ps + settings.max_new_tokens) // (b * ps)), rest
 
     def sample(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
                sequences: Sequence[int] | None = None) -> Generator[Event]:  # fmt: skip
@@ -260,7 +295,7 @@ class ColaDLM:
 
     def plans(self, prompts: Sequence[str], settings: SamplerSettings, noise: Tensor | None = None,
               sequences: Sequence[int] | None = None) -> list[Plan]:  # fmt: skip
-        """The plans that `sample` runs, whose arguments these are. Raises PromptError."""
+        """The plans that `sample` runs, whose arguments these are. Raises PromptError, SettingsError."""
         if isinstance(prompts, str) or not len(prompts):
             raise PromptError(f"prompts is {prompts!r}, expected a list of at least one text")
         sequences = list(range(len(prompts))) if sequences is None else list(sequences)
@@ -269,7 +304,7 @@ class ColaDLM:
                 f"there are {len(sequences)} sequence keys, expected one for each of {len(prompts)} prompts"
             )
         if noise is not None:
-            wanted = ("blocks", len(prompts), self.block_size, self.latent_dim)
+            wanted = ("blocks", len(prompts), settings.block_of(self._own_size), self.latent_dim)
             if noise.ndim != 4 or tuple(noise.shape[1:]) != wanted[1:] or not len(noise):
                 raise PromptError(f"noise has shape {tuple(noise.shape)}, expected {wanted}".replace("'", ""))
         texts = self.encode_texts(prompts)

@@ -19,6 +19,7 @@ from .recipe import (
     RecipeError,
     check_options,
 )
+from .settings import SettingsError
 from .trace.recorder import TraceRecorder
 
 
@@ -73,7 +74,11 @@ def run(model: ColaDLM, recipe: Recipe) -> Generator[object]:
 def start(model: ColaDLM, recipe: Recipe) -> OperationRun:
     """The operation of a recipe, to run its batches together with others. Raises RecipeError, PromptError at once."""
     operation, recipe = _resolved(recipe)
-    return operation.start(model, recipe)
+    try:
+        model = model.in_blocks_of(recipe.settings)
+    except SettingsError as error:
+        raise RecipeError("settings", Described(error), "valid sampler settings", f"settings: {error}") from error
+    return operation.start(model, dataclasses.replace(recipe, settings=model.plain(recipe.settings)))
 
 
 def prompts(recipe: Recipe) -> list[str]:

@@ -129,6 +129,10 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "Stop when settled",
         "A block is done early when its words have stayed the same for so many steps; 0 takes all steps.",
         0, 1000, control=(0, 8, 1), unit="steps"),
+    "block_size": Description(
+        "Block size",
+        "How many places are written together, each block after all before it: 1 is one word at a time.",
+        1, 64, unit="places"),
 }  # fmt: skip
 
 
@@ -147,7 +151,8 @@ class SamplerSettings:
     one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
     whole_sentences: leave out the sentence in whose middle the length is reached, see sentences.py.
     stop_when_settled: for how many steps the words of a block stay the same before it is ended early, see settling.py;
-    0 takes all steps.
+    0 takes all steps. block_size: positions that the flow carries together, see `block_of`; None for the checkpoint's
+    own number.
     """
 
     # flow
@@ -173,6 +178,7 @@ class SamplerSettings:
     no_repeat_ngram_size: int = 0
     whole_sentences: bool = False
     stop_when_settled: int = 0
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
@@ -207,9 +213,26 @@ class SamplerSettings:
                                    repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True,
                                    whole_sentences=False)  # fmt: skip
 
+    def block_of(self, own: int) -> int:
+        """Positions in a block, on a model whose text VAE was trained with blocks of `own`. Raises SettingsError.
+
+        The DiT's masks and caches have this size, the VAE's stay as they were trained: so one of the two sizes must
+        divide the other.
+        """
+        size = own if self.block_size is None else self.block_size
+        if size % own and own % size:
+            raise SettingsError(
+                f"block_size is {size}, expected a number that divides {own}, the block of this model's text VAE, or a "
+                "multiple of it"
+            )
+        return size
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**dataclasses.asdict(self), "guidance_interval": list(self.guidance_interval)}
+        """Plain data for JSON. `block_size` is absent where it is the checkpoint's own."""
+        data = {**dataclasses.asdict(self), "guidance_interval": list(self.guidance_interval)}
+        if self.block_size is None:
+            del data["block_size"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], base: SamplerSettings | None = None) -> SamplerSettings:
@@ -226,6 +249,10 @@ class SamplerSettings:
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:
+    if kind == int | None:
+        if value is None:
+            return None
+        kind = int
     if kind == tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise SettingsError(f"{name} is {describe(value)}, expected two numbers")

@@ -140,8 +140,11 @@ class Generation:
 class ReferenceSampler:
     """The published sampler: greedy, Euler, pinned positions, guidance, repetition penalty."""
 
-    def __init__(self, vae: torch.nn.Module, dit: torch.nn.Module, pad_id: int):
+    def __init__(self, vae: torch.nn.Module, dit: torch.nn.Module, pad_id: int, block_size: int | None = None):
+        """block_size: of the DiT, in place of its config's; the VAE keeps its own."""
         self.vae, self.dit, self.pad_id = ReferenceVAE(vae), ReferenceDiT(dit), pad_id
+        if block_size is not None:
+            self.dit.config = dataclasses.replace(self.dit.config, block_size=block_size)
 
     def encode_prompt(self, ids: list[int]) -> Tensor:
         """Scaled posterior means (n, d) of the positions that hold at least one token."""
@@ -173,7 +176,7 @@ class ReferenceSampler:
 
         penalise_pinned: false leaves out of the penalty what was decoded at pinned positions, which is wrong.
         """
-        b, ps = self.vae.config.block_size, self.vae.config.patch_size
+        b, ps = self.dit.config.block_size, self.vae.config.patch_size
         prompt = self.encode_prompt(ids)
         history, pinned = prompt[: len(prompt) // b * b], prompt[len(prompt) // b * b :]
         seen: set[int] = set()

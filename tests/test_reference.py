@@ -40,6 +40,14 @@ OPTIONS = [
     {"block_size": 1},
     {"block_size": 16},
 ]
+# blocks of the checkpoint, and those that it is sampled with
+SIZES = [
+    ({}, 1),
+    ({"block_size": 4}, 8),
+    ({"block_size": 4}, 2),
+    ({"block_size": 4, "patch_size": 2}, 1),
+    ({"block_size": 1}, 3),
+]
 
 
 def small_model(tokenizer_of: ColaDLM, **options) -> ColaDLM:
@@ -70,21 +78,22 @@ def drawn_noise(model: ColaDLM, batch: int) -> torch.Tensor:
     return torch.randn(4, batch, model.block_size, model.latent_dim, generator=draw)
 
 
-def reference(model: ColaDLM, prompt: str, noise: torch.Tensor, **changes):
-    sampler = ReferenceSampler(model.vae, model.dit, model.pad_id)
+def reference(model: ColaDLM, prompt: str, noise: torch.Tensor, block_size: int | None = None, **changes):
+    sampler = ReferenceSampler(model.vae, model.dit, model.pad_id, block_size)
     return sampler.generate(model.tokenize(prompt), noise, SETTINGS.steps, SETTINGS.guidance,
                             SETTINGS.repetition_penalty, **changes)  # fmt: skip
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=[f"{options}" for options in OPTIONS])
-def test_a_whole_generation_is_that_of_the_definition(golden_model, options):
-    model = small_model(golden_model, **options)
+@pytest.mark.parametrize("options, block_size", [*((options, None) for options in OPTIONS), *SIZES], ids=str)
+def test_a_whole_generation_is_that_of_the_definition(golden_model, options, block_size):
+    settings = dataclasses.replace(SETTINGS, block_size=block_size)
+    model = small_model(golden_model, **options).in_blocks_of(settings)
     prompts = [text_of(model, 27), text_of(model, 7), ""]
     noise = drawn_noise(model, len(prompts))
-    settings = dataclasses.replace(SETTINGS, max_new_tokens=4 * model.block_size * model.patch_size)
+    settings = dataclasses.replace(settings, max_new_tokens=4 * model.block_size * model.patch_size)
     *blocks, end = (e for e in model.sample(prompts, settings, noise=noise) if not hasattr(e, "velocity"))
     for row, prompt in enumerate(prompts):
-        wanted = reference(model, prompt, noise[:, row])
+        wanted = reference(model, prompt, noise[:, row], block_size)
         assert end.token_ids[row] == wanted.answer
         for block in blocks:
             assert isinstance(block, BlockDone)
@@ -149,7 +158,10 @@ def test_a_text_that_joins_a_batch_is_that_of_the_definition(model, prompts):
         assert found == reference(model, prompts[row], noise[:, row]).answer[: len(found)]
 
 
-@pytest.mark.parametrize("changes", [{}, {"history": "reencoded"}, {"temperature": 0.8}, {"no_repeat_ngram_size": 2}])
+@pytest.mark.parametrize("changes", [
+    {}, {"history": "reencoded"}, {"temperature": 0.8}, {"no_repeat_ngram_size": 2},
+    {"block_size": 1}, {"block_size": 1, "history": "reencoded"}, {"block_size": 10},
+])  # fmt: skip
 def test_a_branch_and_another_decoding_of_a_recorded_run_write_its_text(model, prompts, changes):
     trace = recorded(model, prompts, dataclasses.replace(SETTINGS, **changes))
     for sequence in range(2):

@@ -20,6 +20,7 @@ def test_the_defaults_are_those_of_the_published_sampler():
     assert (s.steps, s.guidance, s.solver, s.temperature) == (16, 7.0, "euler", 0.0)
     assert (s.top_k, s.top_p, s.repetition_penalty, s.stochasticity, s.history) == (50, 0.9, 1.1, 0.0, "latents")
     assert s.no_repeat_ngram_size == 0 and s.stop_when_settled == 0 and not s.whole_sentences
+    assert s.block_size is None and "block_size" not in s.to_dict()
 
 
 def test_every_setting_is_described_and_nothing_else():
@@ -53,6 +54,8 @@ def test_settings_survive_json():
         ("seed", -1), ("seed", 2**53), ("seed", 2.0**53), ("seed", 1.5), ("seed", "5"),
         ("seed", True), pytest.param("seed", 10**5000, id="a seed of 5,000 digits"), ("solver", "x" * 1000),
         ("stop_at_end", 1), ("whole_sentences", "yes"), ("stop_when_settled", -1), ("stop_when_settled", 1.5),
+        ("block_size", 0), ("block_size", -2), ("block_size", 65), ("block_size", 2.5), ("block_size", "4"),
+        ("block_size", True),
         ("stochasticity", 1.5), ("history", "none"), ("time_grid", ""), ("time_shift", 0),
         ("guidance_interval", (800, 200)), ("guidance_interval", (0, 2000)), ("guidance_interval", 5),
         ("guidance_interval", ("a", "b")),

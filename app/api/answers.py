@@ -48,7 +48,8 @@ class Answer:
 
     def __init__(self, model: ColaDLM, request: ParsedRequest) -> None:
         self.model, self.request = model, request
-        recipe, per_latent, per_block = request.recipe, model.patch_size, model.block_size
+        recipe, per_latent = request.recipe, model.patch_size
+        per_block = model.in_blocks_of(recipe.settings).block_size
         self.choices = [Choice() for _ in recipe.sequences()]
         # tokens of the first block that belong to the prompt: what its whole blocks leave over
         skips = [-(-count // per_latent) % per_block * per_latent for count in request.prompt_tokens]

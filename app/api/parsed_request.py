@@ -291,7 +291,9 @@ def _settings(data: Mapping[str, Any], model: ColaDLM, length_field: str, length
     if length is not None:
         given["max_new_tokens"] = length
     try:
-        return SamplerSettings.from_dict(given, model.defaults)
+        settings = SamplerSettings.from_dict(given, model.defaults)
+        model.in_blocks_of(settings)  # a size of blocks that does not fit the model is refused here
+        return model.plain(settings)
     except SettingsError as error:
         message = str(error).replace("max_new_tokens", length_field)
         raise ApiError(message, message.split(" ", 1)[0]) from error

@@ -53,7 +53,7 @@ class LiveEdit(LiveRows):
         self.parts = pieces(model.tokenizer, self.before, whole=True)
         self.words_before = "".join(self.parts[start:end]).strip()
         self.misfit_before: float | None = None
-        per_block = model.block_size * model.patch_size
+        per_block = model.in_blocks_of(recipe.settings).block_size * model.patch_size
         self.first = start // per_block * per_block
         last = len(self.before) if follow else end
         self.low, self.high = max(0, min(self.first, start - AROUND)), min(len(self.before), end + AROUND)

@@ -159,7 +159,8 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
                           f"No token is selected: select at least one of the {count:,} in the text first.")  # fmt: skip
     options, other, candidates = options_of(group(controls, "options"))
     texts = (text,) if other is None else (text, other)
-    recipe = Recipe(OPERATION, texts, settings_of(controls.get("settings")), candidates,
+    settings = model.plain(settings_of(controls.get("settings")))
+    recipe = Recipe(OPERATION, texts, settings, candidates,
                     {**options, "start": start, "end": end}, model.fingerprint)  # fmt: skip
     check_size(model, recipe)
     return recipe

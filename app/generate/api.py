@@ -56,6 +56,7 @@ def _add_generate(resident: Resident) -> None:
         whole_sentences: bool = start.whole_sentences,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
         stop_when_settled: int = start.stop_when_settled,
+        block_size: int | None = start.block_size,
         towards: str | None = None,
         pull: float = 1.0,
         negative: str | None = None,
@@ -129,7 +130,7 @@ def fill_text(
 ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
     try:
-        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        settings = model.plain(type(model.defaults).from_dict(given, base=model.defaults))
         check_limits(settings)
         recipe = Recipe(FILL, (text,), settings, candidates, options, model.fingerprint)
         check_size(model, recipe)
@@ -148,7 +149,7 @@ def generate_text(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The text so far and its recipe after every block and at the end. Raises gr.Error with a sentence."""
     try:
-        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        settings = model.plain(type(model.defaults).from_dict(given, base=model.defaults))
         check_limits(settings)
         recipe = Recipe(OPERATION, (prompt,), settings, options=options or {}, model=model.fingerprint)
         plain = recipe.to_dict()

@@ -151,7 +151,8 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         kept = controls.get("kept")
         found = handlers.kept(owner_of(context, kept), kept)
         old = found.trace.recipe.settings
-        settings = without_given(handlers.model, found.trace.recipe, settings_of(controls.get("settings")))
+        chosen = handlers.model.plain(settings_of(controls.get("settings")))
+        settings = without_given(handlers.model, found.trace.recipe, chosen)
         settings = dataclasses.replace(settings, seed=old.seed)
         changed = differences(old, settings)
         if not changed:
@@ -182,11 +183,12 @@ class _Comparison:
         self, handlers: GenerateHandlers, found: Run, settings: SamplerSettings, changed: list[str]
     ) -> None:  # fmt: skip
         self.handlers, self.found, self.settings = handlers, found, settings
-        model, old = handlers.model, found.trace.recipe
+        model, old = handlers.model.in_blocks_of(settings), found.trace.recipe
         self.prompt, self.holes = found.trace.prompts[found.sequence], old.operation == FILL
         recipe = Recipe(old.operation, old.texts, settings, 1, old.options, model.fingerprint)
         if self.holes:
-            row = dataclasses.replace(filling_rows(model, old)[found.sequence], label=RUN_B)
+            rows = filling_rows(model, dataclasses.replace(old, settings=settings))
+            row = dataclasses.replace(rows[found.sequence], label=RUN_B)
             blocks = -(-len(row.before) // (model.block_size * model.patch_size))
         else:
             before = model.tokenize(self.prompt)
@@ -220,7 +222,7 @@ class _Comparison:
         yield {"rows": {**rows, "notes": [*rows["notes"], *self._measures(end)]}, "progress": progress}
 
     def _operation(self) -> OperationRun:
-        model = self.handlers.model
+        model = self.handlers.model.in_blocks_of(self.settings)
         recipe, sequence, settings = self.found.trace.recipe, self.found.sequence, self.settings
         if self.holes:
             settings = dataclasses.replace(settings, stop_at_end=False, whole_sentences=False)

@@ -54,7 +54,7 @@ def check_size(model: ColaDLM, recipe: Recipe) -> None:
 
 def filling_rows(model: ColaDLM, recipe: Recipe) -> list[Row]:
     """The rows of a prompt with holes, each from the block in which its first hole is."""
-    start, block = start_of(model, recipe), model.block_size * model.patch_size
+    start, block = start_of(model, recipe), model.in_blocks_of(recipe.settings).block_size * model.patch_size
     ids = model.tokenize(start.prompt)
     whole = len(ids) // block * block
     lead, known = shown_prompt(model.read(ids[:whole])), ids[whole:]

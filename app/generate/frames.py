@@ -49,6 +49,7 @@ class LiveRun:
         read: Callable[[Step], Preview] = lambda step: preview(step.preview()), paths: PathWriter | None = None,
     ) -> None:  # fmt: skip
         """read: what the decoder reads at a step, for who knows it already. paths: gets the states that are shown."""
+        model = model.in_blocks_of(recipe.settings)
         self.model, self.settings, self.clock, self.read = model, recipe.settings, clock, read
         self.paths = paths
         self.run = secrets.token_hex(4)

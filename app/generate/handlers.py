@@ -355,6 +355,6 @@ def recorded_bytes(model: ColaDLM, recipe: Recipe) -> int:
     """About how large the trace of a run gets, in bytes."""
     settings: SamplerSettings = recipe.settings
     longest = max(map(len, start_of(model, recipe).answers))
-    places = -(-longest // model.patch_size) + model.block_size
+    places = -(-longest // model.patch_size) + model.in_blocks_of(settings).block_size
     a_place = settings.steps * (4 * 4 * model.latent_dim + 16 * model.patch_size + 8)
     return recipe.variations * places * a_place

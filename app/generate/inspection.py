@@ -33,6 +33,7 @@ ALTERNATIVES = 6  # words of a card, the chosen one among them
 
 def answer_tokens(model: ColaDLM, trace: Trace, sequence: int) -> list[tuple[int, int]]:
     """(block, token of the block) of every token of the answer of a sequence, as far as it was written."""
+    model = model.in_blocks_of(trace.recipe.settings)
     skip = tokens_of_first_block(model, len(model.tokenize(trace.prompts[sequence])))
     blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
     places = [(int(b), w) for b in blocks for w in range(skip if b == 0 else 0, model.block_size * model.patch_size)]
@@ -57,6 +58,7 @@ def _forming_tokens(model: ColaDLM, trace: Trace, sequence: int, written: int) -
     under_way = np.flatnonzero(trace.active[sequence] & ~trace.finished & trace.recorded.any(1))
     if not len(under_way):
         return None
+    model = model.in_blocks_of(trace.recipe.settings)
     block, size = int(under_way[0]), model.block_size * model.patch_size
     skip = tokens_of_first_block(model, len(model.tokenize(trace.prompts[sequence])))
     tokens = list(range(skip if block == 0 else 0, size))
@@ -142,7 +144,7 @@ def paths_of(charts: Charts, trace: Trace, sequence: int, run: str, state: State
     """The value of a FlowView for a sequence of a run that is over: the states that `look_value` goes through."""
     if trace.preview_ids is None or trace.preview_confidence is None:
         return paths_value(run, state, note=TOO_LONG)
-    model = charts.model
+    model = charts.model.in_blocks_of(trace.recipe.settings)
     special, size = frozenset((*model.end_ids, model.pad_id)), model.patch_size
     context = model.tokenize(trace.prompts[sequence])
     writer = PathWriter(charts, tokens_of_first_block(model, len(context)) // size)

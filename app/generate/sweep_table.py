@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from .differences import MEASURES
 from .other_texts import DEFAULTS
 from .sweep_cells import Cell
 
-SETTINGS = list(SamplerSettings().to_dict())
+SETTINGS = [field.name for field in dataclasses.fields(SamplerSettings)]
 MEASURED = [name for name, *_ in MEASURES]
 
 
@@ -27,7 +28,7 @@ def sweep_table(cells: Sequence[Cell]) -> bytes:
         if done is None:
             continue
         interval = "{:g} to {:g}".format(*cell.settings.guidance_interval)
-        settings = cell.settings.to_dict() | {"guidance_interval": interval}
+        settings = dict.fromkeys(SETTINGS, "") | cell.settings.to_dict() | {"guidance_interval": interval}
         options = {**DEFAULTS, **cell.recipe.options} if cell.recipe.options else dict.fromkeys(DEFAULTS, "")
         numbers = [done.numbers.get(name) for name in MEASURED]
         made_of = [safe_cell(cell.prompt), *(_cell(options[name]) for name in DEFAULTS), *settings.values()]

@@ -47,6 +47,7 @@ class LiveInterpolation(LiveRows):
         self.texts, self.weights = recipe.texts, weights
         self.found: Sequence[Waypoint] = ()  # the waypoints, once they are measured
         self.unit = "radians" if LatentSpace(model.vae.config).spherical else "radii"
+        model = model.in_blocks_of(recipe.settings)
         self.continues = options["road"] == "prompt_to_prompt"
         chosen = options["road"] == "through_flow" and options["tries"] > 1  # not what was made for the very place
         rows = [Row(f"{i}" if chosen and 1.0 not in stop else label_of(stop)) for i, stop in enumerate(weights, 1)]

@@ -76,7 +76,8 @@ def recipe_of(model: ColaDLM, controls: Mapping[str, Any]) -> Recipe:
         raise RecipeError("The number of texts", count, f"2 to {MAX_BOXES} on this page")
     boxes = group(controls, "texts")
     texts: tuple[Any, ...] = tuple(boxes.get(str(i + 1)) for i in range(count))
-    options, settings = _options_of(group(controls, "options")), settings_of(controls.get("settings"))
+    options = _options_of(group(controls, "options"))
+    settings = model.plain(settings_of(controls.get("settings")))
     recipe = Recipe(OPERATION, texts, settings, options=options, model=model.fingerprint)
     check_size(model, recipe)
     return recipe

@@ -45,7 +45,7 @@ def recipe_of(
     count = whole(variations, "Variations")
     if not 1 <= count <= MOST_VARIATIONS:
         raise RecipeError("Variations", count, f"1 to {MOST_VARIATIONS} on this page")
-    settings = settings_of(settings)
+    settings = model.plain(settings_of(settings))
     prompt = begun(model, prompt, settings.seed)
     if isinstance(prompt, str) and has_holes(prompt):
         return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, options, model.fingerprint)

@@ -21,6 +21,8 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
     name = "bundled model" if model.name == "bundled" else model.name or "unnamed model"
     steps = f"{settings.steps} step{'' if settings.steps == 1 else 's'} a block"
     parts = [f"seed {settings.seed}", steps, f"guidance {settings.guidance:g}"]
+    if settings.block_size is not None:
+        parts.append(f"blocks of {settings.block_size}")
     if settings.stagger:
         parts.append(f"stagger {settings.stagger:g}")
     if settings.stochasticity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from coladlm.settings import DESCRIPTIONS, SettingsError
 
 from ..components import ChoiceBox
 
+OWN_SIZE = "own"  # of a block: the checkpoint's
+BLOCK_SIZES = (("the model's own", OWN_SIZE), *((str(size), str(size)) for size in (1, 2, 4, 8, 16)))
 SEED_JS = "() => Math.floor(Math.random() * 2 ** 31)"
 
 
@@ -59,6 +62,8 @@ SETTINGS = (
             "stop_when_settled",
         ),
     ),
+    Setting("block_size", DESCRIPTIONS["block_size"].label, DESCRIPTIONS["block_size"].help, choices=BLOCK_SIZES,
+            more=True),
     # the guidance interval, as two shares of noise
     Setting("guidance_from", "Guidance from noise (%)", "Guidance begins when the noise has fallen to this.",
             (0, 100, 1), more=True),
@@ -78,8 +83,8 @@ PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
     ("fresh noise at every step", {"stochasticity": 1.0, "guidance": 1.4, "stagger": 1.0}),
-    ("as published", {name: value for name, value in SamplerSettings().to_dict().items()
-                      if name not in ("seed", "max_new_tokens")}),
+    ("as published", {"block_size": None, **{name: value for name, value in SamplerSettings().to_dict().items()
+                                             if name not in ("seed", "max_new_tokens")}}),
 )  # fmt: skip
 
 
@@ -156,7 +161,8 @@ def _preset_js(defaults: SamplerSettings, names: Sequence[str]) -> str:
 def values_of(settings: SamplerSettings) -> list[Any]:
     """The values of the controls that stand for `settings`: the seed, then those of SETTINGS in order."""
     low, high = settings.guidance_interval
-    values = {**settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10}
+    size = OWN_SIZE if settings.block_size is None else str(settings.block_size)
+    values = {**settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10, "block_size": size}
     return [values["seed"], *(values[setting.name] for setting in SETTINGS)]
 
 
@@ -183,9 +189,17 @@ def settings_of(values: Any) -> SamplerSettings:
     if interval[0] > interval[1]:
         end, start = (f"{time / 10:g} %" for time in interval)
         raise SettingsError(f"guidance_from is {start}, expected at least as much noise as guidance_to, {end}")
+    named["block_size"] = _block_size(named["block_size"])
     settings = SamplerSettings.from_dict({**named, "guidance_interval": interval})
     check_limits(settings)
     return settings
+
+
+def _block_size(value: Any) -> Any:
+    """The setting that a choice stands for; what is none of the choices is left to the settings to refuse."""
+    if value == OWN_SIZE:
+        return None
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
 
 
 def check_limits(settings: SamplerSettings) -> None:

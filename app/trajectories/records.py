@@ -38,8 +38,8 @@ class RunWriter:
         branch: dict[str, Any] | None = None, continues: bool = True, facts: dict[str, Any] | None = None,
         tokens: int | None = None,
     ) -> None:  # fmt: skip
-        self.charts, self.model, self.run = charts, charts.model, run
-        model = self.model
+        model = charts.model.in_blocks_of(settings)
+        self.charts, self.model, self.run = charts, model, run
         ids, ps, b = model.tokenize(prompt), model.patch_size, model.block_size
         self.before = ids[: len(ids) // (b * ps) * b * ps][-8:]  # tokens before the block under way
         self.special = frozenset((*model.end_ids, model.pad_id))

@@ -56,7 +56,7 @@ def run_on_map(explorer: Explorer, context: RunContext, controls: Mapping[str, A
     of the runs there) say. Parts: flow, progress, link, curves and kept. Raises ValueError with a sentence.
     """
     with _sentences():
-        settings = limited(settings_of(controls.get("settings")))
+        settings = explorer.model.plain(limited(settings_of(controls.get("settings"))))
         prompt = begun(explorer.model, controls.get("prompt"), settings.seed)
         recipe = Recipe("generate", (prompt,), settings, model=explorer.model.fingerprint)
         yield from _map_first(explorer, context)

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     texts = texts_from(args)
     model = load_model(args)
-    settings = settings_from(args, model.defaults)
+    settings = model.plain(settings_from(args, model.defaults))
     recipe = Recipe("generate", tuple(texts), settings, args.variations,
                     options_of(args, OPERATIONS["generate"].options), model.fingerprint)  # fmt: skip
     recording = recorder(recipe) if args.trace else None

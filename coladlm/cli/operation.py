@@ -69,7 +69,7 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     options = options_of(args, OPERATIONS[name].options)
     model = load_model(args)
-    settings = settings_from(args, model.defaults)
+    settings = model.plain(settings_from(args, model.defaults))
     try:
         options |= complete(model)
         recipe = Recipe(name, tuple(args.texts), settings, variations, options, model.fingerprint)

@@ -59,6 +59,9 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         if kind is bool:
             shown = "yes" if default else "no"
             how = {"action": argparse.BooleanOptionalAction}
+        elif kind == int | None:
+            shown = "the checkpoint's own"
+            how = {"type": int, "metavar": metavars[int]}
         elif kind in metavars:
             shown = default
             how = {"type": kind, "metavar": metavars[kind]}

@@ -48,7 +48,8 @@ def written_by_model(model: ColaDLM, prompts: Sequence[str], settings: SamplerSe
     settings = dataclasses.replace(settings, whole_sentences=False)
 
     def run(part: Sequence[str], keys: list[int]) -> Iterable[float | Finished]:
-        blocks = 1 + -(-settings.max_new_tokens // model.vae.config.tokens_per_block)  # with a prompt's left-over
+        per_block = model.in_blocks_of(settings).block_size * model.patch_size
+        blocks = 1 + -(-settings.max_new_tokens // per_block)  # with a prompt's left-over
         for event in model.sample(part, settings, sequences=keys):
             if isinstance(event, BlockDone):
                 yield (event.block + 1) / blocks

@@ -22,7 +22,7 @@ from ..sampling.flow import NOISE_TIME, staggered_grid
 from ..sampling.plan import Plan
 from ..sampling.randomness import block_noise, token_uniforms
 from ..sampling.tokens import choose
-from ..settings import MAX_SEED, SamplerSettings
+from ..settings import MAX_SEED, SamplerSettings, SettingsError
 from ..trace import SPECS, Spec, Trace
 from ..trace.recorder import TraceRecorder
 from .other_texts import with_other_texts
@@ -53,6 +53,15 @@ class History:
 
 def check_fits(model: ColaDLM, trace: Trace) -> None:
     """Raises BranchError for a trace that this model cannot have made."""
+    in_blocks_of(model, trace)
+
+
+def in_blocks_of(model: ColaDLM, trace: Trace) -> ColaDLM:
+    """The model in the blocks of a recorded run. Raises BranchError for a trace that this model cannot have made."""
+    try:
+        model = model.in_blocks_of(trace.recipe.settings)
+    except SettingsError as error:
+        raise BranchError(f"the trace cannot be of this model: {error}") from error
     if trace.z.shape[3:] != (model.block_size, model.latent_dim) and trace.z.size:
         found, wanted = trace.z.shape[3:], (model.block_size, model.latent_dim)
         raise BranchError(f"the trace has blocks of {found} numbers, expected {wanted} for this model")
@@ -61,21 +70,23 @@ def check_fits(model: ColaDLM, trace: Trace) -> None:
         array = getattr(trace, name)
         if array is not None and array.size and array.max() >= vocab:
             raise BranchError(f"the trace's {name} go up to {array.max()}, expected ids below {vocab} for this model")
+    return model
 
 
 @torch.inference_mode()
 def history_of(model: ColaDLM, trace: Trace, sequence: int, block: int) -> History:
     """What the blocks of a run's sequence from `block` on read: the prompt's whole blocks and the finished ones."""
     text = model.encode_texts([trace.prompts[sequence]])[0]
-    ps, b = model.patch_size, model.block_size
+    ps, b = model.patch_size, in_blocks_of(model, trace).block_size
     whole = len(text.latents) // b * b
     ids = torch.from_numpy(trace.token_ids[sequence, :block].astype(np.int64)).flatten()
     ids = torch.cat((text.padded_ids[: whole * ps], ids))
-    if trace.recipe.settings.history == "reencoded" and block:
-        latents = model.vae.scale(model.vae.encode(ids[None].to(model.device)).mean)[0].float().cpu()
-        return History(latents, ids)
     new = torch.from_numpy(trace.latents[sequence, :block]).flatten(0, 1)
-    return History(torch.cat((text.latents[:whole], new)), ids)
+    latents = torch.cat((text.latents[:whole], new))
+    if trace.recipe.settings.history == "reencoded" and block:  # what is a whole block of the VAE
+        end = len(latents) // model.vae.config.block_size * model.vae.config.block_size
+        latents[:end] = model.encode_ids(ids[None])[0, :end]
+    return History(latents, ids)
 
 
 def plan_branch(
@@ -88,8 +99,13 @@ def plan_branch(
     fresh: a key of other noise; the state keeps its clean estimate and its share of noise, and the noise itself, and
     that of later blocks, is drawn anew. Raises BranchError.
     """
-    check_fits(model, trace)
     old, new = trace.recipe.settings, settings or trace.recipe.settings
+    model = in_blocks_of(model, trace)
+    if model.plain(old).block_size != model.plain(new).block_size:
+        raise BranchError(
+            f"the branch has block_size {new.block_of(model.dit.config.block_size)}, expected {model.block_size} as in "
+            "the run: its blocks are where they are"
+        )
     _check(trace, spot)
     text = model.encode_texts([trace.prompts[spot.sequence]])[0]
     blocks = model.plan_encoded(text, old, sequence_key(trace, spot.sequence)).blocks - spot.block
@@ -131,7 +147,7 @@ def _decoded_at_pins(model: ColaDLM, trace: Trace, sequence: int, tokens: int) -
     settings = trace.recipe.settings
     block = torch.from_numpy(trace.latents[sequence, 0]).float()
     latents = torch.cat((history_of(model, trace, sequence, 0).latents, block))
-    logits = model.decode(latents)[-model.vae.config.tokens_per_block :][None]
+    logits = model.decode(latents)[-model.block_size * model.patch_size :][None]
     uniforms = None
     if settings.temperature > 0:
         uniforms = token_uniforms(settings.seed, sequence_key(trace, sequence), 0, logits.shape[1])[None]
@@ -186,7 +202,8 @@ class BranchRecorder:
             parts = [_fill_steps(part.astype(array.dtype), spec, steps) for part in (before, array)]
             arrays[name] = np.concatenate(parts, axis)
         self._before_the_branch(arrays)
-        rest = -(-len(model.tokenize(branch.prompts[0])) // model.patch_size) % model.block_size
+        block_size = model.in_blocks_of(parent.recipe.settings).block_size
+        rest = -(-len(model.tokenize(branch.prompts[0])) // model.patch_size) % block_size
         answer = _written(parent, self.spot, rest * model.patch_size).tolist()
         answers = None if self.end is None else [answer + list(map(int, self.end.token_ids[0]))]
         text = model.read(answers[0]) if answers else model.read(answer) + branch.texts[0]

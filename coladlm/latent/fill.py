@@ -162,7 +162,7 @@ def plan(model: ColaDLM, text: HoledText, row: int, longest: int) -> Plan:
     read = torch.where(pinned == NO_TOKEN, model.vae.mask_id, pinned)
     read[len(ids) :] = model.pad_id
     read[len(ids) : len(ids) + 1] = model.end_ids[0]
-    latents = model.vae.scale(model.vae.encode(read[None].to(model.device)).mean)[0].float().cpu()
+    latents = model.encode_ids(read[None])[0]
     start = torch.where(pinned == NO_TOKEN, NOISE_TIME, 0.0)
     return Plan(latents[:prefix], pinned[:prefix], latents[prefix:].view(-1, b, model.latent_dim),
                 start[prefix:].view(-1, b), pinned[prefix:].view(-1, b), len(ids) - lead, skip=lead - prefix,

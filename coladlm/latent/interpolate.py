@@ -26,6 +26,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..batch import Batch, OperationRun, run_alone
 from ..model import ColaDLM
@@ -230,7 +231,7 @@ class _Interpolating:
             latents[row, : plans.first + len(z)] = torch.cat((plans.prefix, z))
         with torch.inference_mode():
             latents = latents.to(self.model.device)
-            logits = self.model.vae.decode(latents)[:, plans.first * ps :]
+            logits = self._logits(latents, [plans.first + len(z) for z in between])[:, plans.first * ps :]
             latents, ids = latents[:, plans.first :], logits.argmax(-1)
             for row, text in self.at_text.items():
                 ids[row] = plans.ids[text][: ids.shape[1]].to(ids)
@@ -249,6 +250,17 @@ class _Interpolating:
             self._complete(row, answer, text)
         yield self._so_far(settings, measured=True)
         yield Finished(reasons, texts, token_ids)
+
+    def _logits(self, latents: Tensor, lengths: Sequence[int]) -> Tensor:
+        """What the decoder reads in whole texts, (batch, n, d), of so many latents each. Those that end in the middle
+        of a block of the VAE are read by themselves, so that nothing behind them is seen.
+        """
+        vae = self.model.vae
+        logits = vae.decode(latents)
+        for length in {length for length in lengths if length % vae.config.block_size}:
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            logits[rows, : length * self.model.patch_size] = vae.decode(latents[rows, :length])
+        return logits
 
     def through_flow(self, renoise: float, profile: str, tries: int) -> OperationRun:
         settings = dataclasses.replace(self.settings, stop_at_end=True, repetition_penalty=1.0,

@@ -51,7 +51,7 @@ def lay_out(model: ColaDLM, texts: Sequence[Sequence[int]], blocks: int | None =
         end = [model.end_ids[0]] if closed else []
         written = [*ids, *end][: sizes[row] * per_block]
         batch[row, : len(written)] = torch.tensor(written, dtype=torch.long)
-    latents = model.vae.scale(model.vae.encode(batch.to(model.device)).mean).float().cpu()
+    latents = model.encode_ids(batch)
     return [
         Layout(batch[row, : size * per_block], latents[row, : size * model.block_size], len(ids))
         for row, (ids, size) in enumerate(zip(texts, sizes, strict=True))

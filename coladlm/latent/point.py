@@ -38,20 +38,30 @@ class BlockReader:
     """Decodes a block after its history, many variants at once, with one pass over the history."""
 
     def __init__(self, model: ColaDLM, history: History, batch: int) -> None:
-        self.model, self.vae = model, model.vae
-        config, n, b = model.vae.config, len(history.latents), model.block_size
-        self.cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, n + b,
-                             torch.zeros(batch, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
+        self.model, self.vae, self.history = model, model.vae, history.latents.to(model.device).expand(batch, -1, -1)
+        self.cache: KVCache | None = None
+
+    def _read_history(self, b: int) -> KVCache:
+        """A cache with the history, placed on a block of so many positions after it."""
+        model, config, (batch, n, _) = self.model, self.vae.config, self.history.shape
+        cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, n + b,
+                        torch.zeros(batch, dtype=torch.long), config.block_size, model.dtype, model.device)  # fmt: skip
         if n:
-            self.cache.place(0, n)
-            latents = history.latents.to(model.device).expand(batch, -1, -1)
-            self.vae.decode_hidden(latents, self.vae.rope(torch.arange(n, device=model.device)), self.cache)
-        self.cache.place(n, n + b)
-        self.rope = self.vae.rope(torch.arange(n, n + b, device=model.device))
+            cache.place(0, n)
+            self.vae.decode_hidden(self.history, self.vae.rope(torch.arange(n, device=model.device)), cache)
+        first = n // config.block_size * config.block_size  # of the VAE's block, which may have begun before
+        cache.place(first, n + b)
+        self.begun = self.history[:, first:]
+        self.rope = self.vae.rope(torch.arange(first, n + b, device=model.device))
+        return cache
 
     def logits(self, blocks: Tensor) -> Tensor:
         """(batch, b, d) -> (batch, b * patch_size, vocab), on the CPU."""
-        return self.vae.decode(blocks.to(self.model.device), self.rope, self.cache).cpu()
+        b = blocks.shape[1]
+        if self.cache is None:
+            self.cache = self._read_history(b)
+        latents = torch.cat((self.begun, blocks.to(self.model.device)), 1)
+        return self.vae.decode(latents, self.rope, self.cache)[:, -b * self.model.patch_size :].cpu()
 
 
 @dataclasses.dataclass(frozen=True)

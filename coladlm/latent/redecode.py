@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ..sampling.sentences import whole_sentences
 from ..sampling.tokens import NO_TOKEN, choose, choose_unrepeated, penalised
 from ..settings import SamplerSettings
 from ..trace import Trace
-from .branch import OPERATION, BranchError, check_fits, history_of, sequence_key
+from .branch import OPERATION, BranchError, history_of, in_blocks_of, sequence_key
 
 FILL = "fill"  # the operation whose words around its holes are pinned
 
@@ -46,7 +47,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     That is temperature, top-k, top-p, penalties of repetition, seed, length and end; of a text with holes the words
     around them stay, and so does its length. Raises BranchError for a run of another operation than these.
     """
-    check_fits(model, trace)
+    model = in_blocks_of(model, trace)
     if trace.recipe.operation not in (OPERATION, "branch", FILL):
         raise BranchError(f"the run is of operation {trace.recipe.operation!r}, expected {OPERATION!r} or {FILL!r}")
     if trace.recipe.operation == FILL:
@@ -55,25 +56,11 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     blocks = np.flatnonzero(trace.active[sequence] & trace.finished)
     prompt = model.encode_texts([trace.prompts[sequence]])[0]
     b, ps = model.block_size, model.patch_size
-    rest = len(prompt.latents) % b * ps
-    context = history_of(model, trace, sequence, len(blocks)).latents.to(model.device)[None]
-    before = context.shape[1] - len(blocks) * b
-    config, vae = model.vae.config, model.vae
-    cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
-                    torch.zeros(1, dtype=torch.long), b, model.dtype, model.device)  # fmt: skip
-    if before:
-        cache.place(0, before)
-        vae.decode_hidden(context[:, :before], vae.rope(torch.arange(before, device=model.device)), cache)
+    rest, before = len(prompt.latents) % b * ps, len(prompt.latents) // b * b
     key = sequence_key(trace, sequence)
-    seen = torch.zeros(1, config.vocab_size, dtype=torch.bool)
+    seen = torch.zeros(1, model.vae.config.vocab_size, dtype=torch.bool)
     found_ids, found_p, answer, reason = [], [], [], "length"
-    for block in blocks:
-        start = before + int(block) * b
-        cache.place(start, start + b)
-        rope = vae.rope(torch.arange(start, start + b, device=model.device))
-        latents = torch.from_numpy(trace.latents[sequence, block])[None].to(model.device)
-        logits = vae.decode(latents, rope, cache).float().cpu()
-        vae.decode_hidden(context[:, start : start + b], rope, cache)
+    for block, logits in zip(blocks, _logits(model, trace, sequence, prompt.latents[:before]), strict=True):
         uniforms = None
         if settings.temperature > 0:
             uniforms = token_uniforms(settings.seed, key, int(block), b * ps)[None]
@@ -100,6 +87,28 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     if settings.whole_sentences and reason == "length":
         answer = whole_sentences(answer, model.read)
     return Decoded(found_ids, found_p, answer, model.read(answer), reason)
+
+
+def _logits(model: ColaDLM, trace: Trace, sequence: int, prefix: torch.Tensor) -> Iterator[torch.Tensor]:
+    """What the decoder reads in each finished block of a sequence, (1, patch_size * b, vocab), on the CPU. prefix:
+    latents of the prompt's whole blocks.
+    """
+    latents = torch.from_numpy(trace.latents[sequence, trace.active[sequence] & trace.finished])
+    blocks, b = latents.shape[:2]
+    context = history_of(model, trace, sequence, blocks).latents.to(model.device)[None]
+    came_out = torch.cat((prefix, latents.flatten(0, 1))).to(model.device)[None]
+    config, vae = model.vae.config, model.vae
+    cache = KVCache(config.decoder_num_blocks, config.kv_heads, config.head_dim, max(context.shape[1], 1),
+                    torch.zeros(1, dtype=torch.long), config.block_size, model.dtype, model.device)  # fmt: skip
+    if len(prefix):
+        cache.place(0, len(prefix))
+        vae.decode_hidden(context[:, : len(prefix)], vae.rope(torch.arange(len(prefix), device=model.device)), cache)
+    for start in range(len(prefix), context.shape[1], b):
+        first = start // config.block_size * config.block_size  # of the VAE's block, which may have begun before
+        cache.place(first, start + b)
+        rope = vae.rope(torch.arange(first, start + b, device=model.device))
+        yield vae.decode(came_out[:, first : start + b], rope, cache)[:, -b * model.patch_size :].float().cpu()
+        vae.decode_hidden(context[:, first : start + b], rope, cache)
 
 
 def _fixed(trace: Trace, sequence: int, block: int, pinned: int) -> torch.Tensor:

@@ -66,7 +66,6 @@ def read_latents(model: ColaDLM, latents: Sequence[Sequence[float]]) -> tuple[li
     The last block is filled up with zeros.
     """
     z = torch.tensor(latents, dtype=torch.float32)
-    blocks = -(-len(z) // model.block_size) * model.block_size
-    padded = torch.cat((z, z.new_zeros(blocks - len(z), z.shape[1])))
+    padded = torch.cat((z, z.new_zeros(-len(z) % model.vae.config.block_size, z.shape[1])))
     sure, ids = model.decode(padded)[: len(z) * model.patch_size].float().softmax(-1).max(-1)
     return ids.tolist(), sure.tolist()

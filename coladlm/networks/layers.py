@@ -177,7 +177,8 @@ class KVCache:
     """Keys and values of one network over the slots of a run, preallocated and written in place.
 
     Slots are shared by the rows of a batch: every row's text ends in the same slot, and rows with a shorter prefix
-    have `padding` empty slots (whole blocks) at their start, which nothing but themselves ever sees.
+    have `padding` empty slots at their start, which nothing but themselves ever sees. A row's blocks are counted from
+    its own first position.
     """
 
     def __init__(self, layers: int, heads: int, head_dim: int, capacity: int, padding: Tensor, block_size: int,
@@ -196,7 +197,9 @@ class KVCache:
         return self.k.shape[3]
 
     def place(self, start: int, end: int) -> None:
-        """The next passes write slots start to end (whole blocks) and see every slot before `end`, block-causally."""
+        """The next passes write slots start to end and see every slot before `end`, block-causally. What they write of
+        a block that goes on behind `end` is to be written anew with the rest of it.
+        """
         if not 0 <= start < end <= self.capacity:
             raise ValueError(f"slots {start} to {end} do not lie in a cache of {self.capacity}")
         self.start, self.end = start, end
@@ -205,14 +208,15 @@ class KVCache:
             (k[:, :, start:end].transpose(1, 2), v[:, :, start:end].transpose(1, 2), k[:, :, :end], v[:, :, :end])
             for k, v in zip(self.k, self.v, strict=True)
         ]
-        several, padded = end - start > self.block_size, bool(self.padding.any())
+        positions = torch.arange(end) - self.padding[:, None]  # (batch, end), below 0 in empty slots
+        blocks = positions // self.block_size
+        queries = blocks[:, start:]
+        several, padded = bool((queries != queries[:, :1]).any()), bool(self.padding.any())
         if not several and not padded:
             self.mask = None
             return
-        keys = torch.arange(end)
-        queries = torch.arange(start, end) if several else torch.tensor([start])
-        key_block, query_block = keys // self.block_size, queries[:, None] // self.block_size
-        visible = (keys >= self.padding[:, None])[:, None] & (key_block <= query_block)
+        key_block, query_block = blocks[:, None], queries[:, : None if several else 1, None]
+        visible = (positions >= 0)[:, None] & (key_block <= query_block)
         visible |= key_block == query_block  # a padded query must see something, or it turns into NaN
         self.mask = visible[:, None].to(self.k.device)  # (batch, 1, queries or 1, keys)
 

@@ -15,14 +15,15 @@ class Contexts:
     """Contexts of some rows of a block, in caches of their own, which nothing is added to.
 
     texts: (index of the row, latents (n, d), scaled, whole blocks) of those that have one. rows: these indices.
+    block_size: of the blocks that are written, and of those in which the texts are read.
     """
 
     @torch.inference_mode()
-    def __init__(self, dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]]) -> None:
+    def __init__(self, dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]], block_size: int) -> None:
         self.dit, self.texts = dit, list(texts)
         self.rows = torch.tensor([row for row, _ in texts], device=dit.device)
         config, lengths = dit.config, torch.tensor([len(latents) for _, latents in texts])
-        end, b, d = int(lengths.max()), config.block_size, texts[0][1].shape[1]
+        end, b, d = int(lengths.max()), block_size, texts[0][1].shape[1]
         padding = end - lengths
         shape = (config.num_layers, config.heads, config.head_dim, end + b)
         self.cache = KVCache(*shape, padding, b, dit.dtype, dit.device)
@@ -52,9 +53,9 @@ class Contexts:
 
 
 def contexts_of(
-    dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]], known: Contexts | None
+    dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]], block_size: int, known: Contexts | None
 ) -> Contexts | None:  # fmt: skip
     """The contexts of these texts: those that are known already where they are the same, None without texts."""
     if known is not None and known.are(texts):
         return known
-    return Contexts(dit, texts) if texts else None
+    return Contexts(dit, texts, block_size) if texts else None

@@ -52,9 +52,9 @@ class Form:
 class StepBuffers:
     """The static memory of a block's steps, for so many rows and steps. All of it on the model's device."""
 
-    def __init__(self, dit: BlockCausalDiT, rows: int, steps: int, solver: str) -> None:
-        c, b = dit.config, dit.config.block_size
-        shape, evaluations = (rows, b, c.txt_in_channels), steps * EVALUATIONS[solver]
+    def __init__(self, dit: BlockCausalDiT, block_size: int, rows: int, steps: int, solver: str) -> None:
+        b = block_size
+        shape, evaluations = (rows, b, dit.config.txt_in_channels), steps * EVALUATIONS[solver]
 
         def zeros(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(size, dtype=dtype, device=dit.device)
@@ -75,10 +75,18 @@ class StepBuffers:
 
 
 class GraphEngine:
-    """Static memory and captured steps for one DiT. Lent to one run at a time; a second one steps eagerly."""
+    """Static memory and captured steps for one DiT. Lent to one run at a time; a second one steps eagerly.
 
-    def __init__(self, dit: BlockCausalDiT, capture: Capture) -> None:
+    block_size: of the steps, the DiT's own if absent; for steps of other blocks there are engines of their own, see
+    `of_blocks`.
+    """
+
+    def __init__(self, dit: BlockCausalDiT, capture: Capture, block_size: int | None = None) -> None:
         self.dit, self.capture = dit, capture
+        self.block_size = block_size or dit.config.block_size
+        # blocks of the smallest bucket, and as many positions where blocks are smaller than the DiT's own
+        self.least_history = LEAST_HISTORY * max(self.block_size, dit.config.block_size)
+        self._others: dict[int, GraphEngine] = {}
         self.borrower: object | None = None
         self.broken = False  # a capture has failed: everything goes on eagerly
         self.cache: SlotCache | None = None
@@ -86,6 +94,14 @@ class GraphEngine:
         self._tabulated: ModulationTable | None = None  # of which run
         self._buffers: dict[tuple[int, int, str], StepBuffers] = {}
         self._graphs: dict[Form, StepGraph] = {}
+
+    def of_blocks(self, size: int) -> GraphEngine:
+        """The engine for steps of blocks of this size."""
+        if size == self.block_size:
+            return self
+        if size not in self._others:
+            self._others[size] = GraphEngine(self.dit, self.capture, size)
+        return self._others[size]
 
     def lend(self, borrower: object) -> bool:
         """Takes the engine for this run alone, until `give_back`; False where another one has it or none can."""
@@ -100,7 +116,7 @@ class GraphEngine:
 
     def adopt(self, cache: SlotCache, rows: int) -> SlotCache:
         """The engine's own cache with what this one holds, and room for as much. Growing forgets the graphs."""
-        mine, capacity = self.cache, bucket(max(cache.capacity, LEAST_HISTORY * cache.block_size))
+        mine, capacity = self.cache, bucket(max(cache.capacity, self.least_history))
         if mine is None or rows > mine.k.shape[1] or capacity > mine.capacity:
             layers, slots, heads, _, head_dim = cache.k.shape
             if mine is not None:
@@ -130,7 +146,7 @@ class GraphEngine:
     def buffers(self, rows: int, steps: int, solver: str) -> StepBuffers:
         key = (rows, steps, solver)
         if key not in self._buffers:
-            self._buffers[key] = StepBuffers(self.dit, *key)
+            self._buffers[key] = StepBuffers(self.dit, self.block_size, *key)
         return self._buffers[key]
 
     def graph(self, form: Form) -> StepGraph | None:
@@ -151,13 +167,13 @@ class StepGraph:
     def __init__(self, engine: GraphEngine, form: Form) -> None:
         if engine.cache is None or engine.table is None:
             raise ValueError("the engine has no cache or no table, expected `adopt` and `tabulate` before")
-        self.dit, self.form, self.table = engine.dit, form, engine.table
+        self.dit, self.form, self.table, self.block_size = engine.dit, form, engine.table, engine.block_size
         self.buffers = engine.buffers(form.rows, form.steps, form.solver)
         if form.stochastic and self.buffers.noise is None:
             self.buffers.noise = torch.zeros(form.steps, *self.buffers.z.shape, device=self.dit.device)
         lengths = torch.zeros(form.rows, dtype=torch.long)
         self.attend = BlockAttention(engine.cache, lengths, form.history, form.guided, True, form.rows)
-        mask = step_mask(lengths, form.history, self.dit.config.block_size, form.guided, engine.cache.k)
+        mask = step_mask(lengths, form.history, self.block_size, form.guided, engine.cache.k)
         self.mask = self.attend.mask = mask.expand(form.rows, -1, -1, -1).contiguous()
         self.replay = engine.capture(self._step)
 
@@ -165,8 +181,8 @@ class StepGraph:
         """The histories of the rows are so long, (rows,) on the CPU."""
         padded = torch.zeros(self.form.rows, dtype=torch.long)
         padded[: len(lengths)] = lengths
-        b, form = self.dit.config.block_size, self.form
-        self.mask.copy_(step_mask(padded, form.history, b, form.guided, self.mask))
+        form = self.form
+        self.mask.copy_(step_mask(padded, form.history, self.block_size, form.guided, self.mask))
 
     def _step(self) -> None:
         """The step that the counter says, on the buffers."""
@@ -192,7 +208,7 @@ class StepGraph:
         """(guided) velocity, conditional and unconditional at this evaluation of the step; the last two are the first
         where there is a single pass.
         """
-        buffers, form, b = self.buffers, self.form, self.dit.config.block_size
+        buffers, form, b = self.buffers, self.form, self.block_size
         place = buffers.counter * EVALUATIONS[form.solver] + evaluation
         index = buffers.table_rows.index_select(0, place)[0]
         halves = 2 if form.guided else 1
@@ -216,8 +232,8 @@ class GraphSteps:
     def __init__(self, engine: GraphEngine, velocity: BlockVelocity, rows: Sequence[RowState], block: int) -> None:
         self.engine, self.velocity, self.rows, self.block = engine, velocity, rows, block
         settings, count = velocity.settings, len(rows)
-        slots, b = bucket(count), velocity.dit.config.block_size
-        history = bucket(max(velocity.longest, LEAST_HISTORY * b))
+        slots = bucket(count)
+        history = bucket(max(velocity.longest, engine.least_history))
         alike = int(velocity.by_column) if velocity.one_scale is not None else 2
         self.form = Form(slots, history, bucket(settings.steps), settings.solver, False, settings.stochasticity > 0,
                          alike)  # fmt: skip
@@ -227,8 +243,7 @@ class GraphSteps:
 
     def _load(self, z: Tensor, index: int) -> None:
         """Puts what the block needs at its place, from this step on."""
-        velocity, buffers, count = self.velocity, self.buffers, len(self.rows)
-        b = velocity.dit.config.block_size
+        velocity, buffers, count, b = self.velocity, self.buffers, len(self.rows), self.engine.block_size
         if self.next is None:
             steps = velocity.settings.steps
             buffers.grid[: steps + 1].copy_(velocity.grid_times[..., None])

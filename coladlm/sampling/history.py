@@ -3,6 +3,10 @@
 Rows are right-aligned in the caches of the VAE: all texts end in the same slot, and a row with a shorter history has
 empty slots at its start. In the DiT's each has a slot of its own (`slot_cache.py`).
 Rows leave and join between passes; `place` comes next.
+
+The DiT's blocks have the size that the run asks for, the VAE's the size that they were trained with. Where the DiT's
+are larger, a pass of the VAE covers several of its own. Where they are smaller, a block of the VAE is read as far as it
+is written, and again with each part that is added, so that it stands in the caches as a whole once it is one.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ PREFILL_LATENTS = 512  # latents of the prefix that pass at once: bounds the mas
 class History:
     """The caches of a run, preallocated and written in place.
 
+    block_size: of the DiT. reread: so many positions before the block to come may belong to a block of the VAE that
+    is not whole yet: 0 where the VAE's blocks are no larger. recent: (rows, reread, d), their latents.
     position: slots before the block to come. padding: (rows,), empty slots at the start of each row, on the CPU.
     seen: (rows, vocab) bool, the tokens decoded so far, for the repetition penalty; at a pinned position that is what
     the decoder chose there, as in the published sampler, and not the token that stands in the text.
@@ -33,17 +39,20 @@ class History:
     unread: passes that `prefill` has still to make, before which nothing else may be asked of it.
     """
 
-    def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int):
+    def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int,
+                 block_size: int) -> None:  # fmt: skip
         """For the prefixes of these plans. reencoded: whether later blocks read encoded tokens in place of latents."""
-        self.vae, self.dit, self.device = vae, dit, dit.device
-        self.block_size, self.patch_size = vae.config.block_size, vae.config.patch_size
+        self.vae, self.dit, self.device, self.pad_id = vae, dit, dit.device, pad_id
+        self.block_size, self.patch_size = block_size, vae.config.patch_size
+        self.reread = max(vae.config.block_size - block_size, 0)
+        self.recent = torch.zeros(len(plans), self.reread, vae.config.latent_dim, device=self.device)
         lengths = torch.tensor([len(plan.prefix) for plan in plans])
         self.position = int(lengths.max())
         self.padding = self.position - lengths
         capacity = self.position + self.block_size * max(plan.blocks for plan in plans)
-        shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": self.block_size,
-                                  "device": self.device, "dtype": dit.dtype}  # fmt: skip
         c, v = dit.config, vae.config
+        shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": v.block_size,
+                                  "device": self.device, "dtype": dit.dtype}  # fmt: skip
         self.flow_cache = SlotCache(c.num_layers, c.heads, c.head_dim, len(plans), capacity, self.block_size,
                                     dit.dtype, self.device)  # fmt: skip
         self.decoder_cache = KVCache(v.decoder_num_blocks, v.kv_heads, v.head_dim, **shared)
@@ -56,12 +65,12 @@ class History:
                 self.seen[row, plan.written.to(self.device)] = True
         self.piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
         self.unread = -(-self.position // self.piece)
-        self._prefix = self._prefix_of(plans, pad_id) if self.unread else None
+        self._prefix = self._prefix_of(plans) if self.unread else None
 
-    def _prefix_of(self, plans: Sequence[Plan], pad_id: int) -> tuple[Tensor, Tensor]:
+    def _prefix_of(self, plans: Sequence[Plan]) -> tuple[Tensor, Tensor]:
         """The prefixes of all rows, at the end of their slots: latents (rows, n, d), ids (rows, n * patch_size)."""
         latents = torch.zeros(len(plans), self.position, self.vae.config.latent_dim)
-        ids = torch.full((len(plans), self.position * self.patch_size), pad_id)
+        ids = torch.full((len(plans), self.position * self.patch_size), self.pad_id)
         for row, plan in enumerate(plans):
             if len(plan.prefix):
                 latents[row, -len(plan.prefix) :] = plan.prefix
@@ -79,7 +88,7 @@ class History:
             end = min(start + self.piece, self.position)
             self._place(start, end)
             if self.encoder_cache is not None:
-                self.encode(ids[:, start * ps : end * ps].to(self.device))
+                self._encode(ids[:, start * ps : end * ps].to(self.device))
             self.remember(latents[:, start:end].to(self.device))
             self.unread -= 1
         if not self.unread:
@@ -92,32 +101,77 @@ class History:
         self._place(self.position, self.position + self.block_size)
 
     def _place(self, start: int, end: int) -> None:
-        """The passes to come are about these slots, at each row's own positions."""
-        positions = torch.arange(start, end) - self.padding[:, None]
-        self.flow_cache.place(positions)
-        positions = positions.clamp(min=0)
-        self.flow_rope = self.dit.rope(positions.to(self.device))
-        self.text_rope = self.vae.rope(positions.to(self.device))
+        """The passes to come are about these slots, at each row's own positions; those of the VAE also about the slots
+        before them that it reads again, from `first` on.
+        """
+        self.start, self.end, self.first = start, end, max(start - self.reread, 0)
+        self._place_flow(start)
+        self.text_rope = self.vae.rope(self._positions(self.first, end).clamp(min=0).to(self.device))
         for cache in self._text_caches():
-            cache.place(start, end)
+            cache.place(self.first, end)
+
+    def _place_flow(self, start: int) -> None:
+        """The next clean pass of the DiT is about the slots from `start` to the end of those that are placed."""
+        positions = self._positions(start, self.end)
+        self.flow_cache.place(positions)
+        self.flow_rope = self.dit.rope(positions.clamp(min=0).to(self.device))
+
+    def _positions(self, start: int, end: int) -> Tensor:
+        """(rows, end - start) on the CPU, the position of each slot in its row; below 0 where it is empty."""
+        return torch.arange(start, end) - self.padding[:, None]
 
     @property
     def lengths(self) -> Tensor:
         """(rows,) on the CPU, how much stands before the block of each row."""
         return self.position - self.padding
 
-    def encode(self, ids: Tensor) -> Tensor:
-        """Token ids of the placed slots -> scaled posterior means, through the encoder's cache."""
-        return self.vae.scale(self.vae.encode(ids, self.text_rope, self.encoder_cache).mean)
-
     def decode(self, latents: Tensor) -> Tensor:
         """Latents of the placed slots -> logits, read after the text so far."""
-        return self.vae.decode(latents, self.text_rope, self.decoder_cache)
+        hidden = self.vae.decode_hidden(self._with_recent(latents), self.text_rope, self.decoder_cache)
+        return self.vae.decoder.logits(hidden[:, self.start - self.first :])
 
     def remember(self, latents: Tensor) -> None:
         """Puts clean latents of the placed slots into the caches that later blocks read."""
         self.dit.hidden(latents, self.clean_modulations, self.flow_rope, self.flow_cache)
-        self.vae.decode_hidden(latents, self.text_rope, self.decoder_cache)
+        self._remember_in_vae(latents)
+
+    def remember_text(self, ids: Tensor, latents: Tensor) -> None:
+        """The same for token ids of the placed slots, by their posterior means.
+
+        latents: of these slots, as they came out. They stay where a block of the VAE is not whole yet; once it is, all
+        of it is encoded, as in training, and the DiT reads it anew.
+        """
+        if not self.reread:
+            self.remember(self._encode(ids))
+            return
+        block, positions = self.vae.config.block_size, self._positions(self.first, self.end)
+        begun, ended = self.lengths // block * block, (self.lengths + latents.shape[1]) // block * block
+        whole = (positions >= begun[:, None]) & (positions < ended[:, None])
+        if not whole.any():
+            self.remember(latents)
+            return
+        clean = torch.where(whole.to(self.device)[..., None], self._encode(ids), self._with_recent(latents))
+        before = self.start - self.first
+        self.recent[:, self.reread - before :] = clean[:, :before]
+        self._place_flow(self.first)
+        self.dit.hidden(clean, self.clean_modulations, self.flow_rope, self.flow_cache)
+        self._remember_in_vae(clean[:, before:])
+
+    def _encode(self, ids: Tensor) -> Tensor:
+        """Token ids of the placed slots -> scaled posterior means, through the encoder's cache; those of the slots
+        that it reads again come first.
+        """
+        before = self.context[:, self.first * self.patch_size : self.start * self.patch_size]
+        whole = torch.cat((torch.where(before == NO_TOKEN, self.pad_id, before), ids), 1)
+        return self.vae.scale(self.vae.encode(whole, self.text_rope, self.encoder_cache).mean)
+
+    def _remember_in_vae(self, latents: Tensor) -> None:
+        self.vae.decode_hidden(self._with_recent(latents), self.text_rope, self.decoder_cache)
+        self.recent = torch.cat((self.recent, latents), 1)[:, latents.shape[1] :]
+
+    def _with_recent(self, latents: Tensor) -> Tensor:
+        """Latents of the placed slots after those that the VAE reads again."""
+        return torch.cat((self.recent[:, self.reread - (self.start - self.first) :], latents), 1)
 
     # rows
 
@@ -127,7 +181,7 @@ class History:
         self.flow_cache.keep(rows)
         for cache in self._text_caches():
             cache.keep(kept)
-        self.padding = self.padding[kept]
+        self.padding, self.recent = self.padding[kept], self.recent[kept.to(self.device)]
         self.seen, self.context = self.seen[kept.to(self.device)], self.context[kept.to(self.device)]
 
     def join(self, other: History, blocks: int) -> None:
@@ -143,7 +197,7 @@ class History:
         before = ((self.context, self.position * self.patch_size), (other.context, other.position * self.patch_size))
         self.position = int(lengths.max())
         self.padding = self.position - lengths
-        self.seen = torch.cat((self.seen, other.seen))
+        self.seen, self.recent = torch.cat((self.seen, other.seen)), torch.cat((self.recent, other.recent))
         end = self.position * self.patch_size
         self.context = torch.full((len(lengths), end + spare * self.patch_size), NO_TOKEN, device=self.device)
         parts = self.context.split([len(context) for context, _ in before])

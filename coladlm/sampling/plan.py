@@ -20,6 +20,7 @@ class PlanError(ValueError):
 class Plan:
     """What one sequence of a batch is to do. Latents are scaled, times in [0, 1000].
 
+    b is the size of a block, the checkpoint's own or that of the settings (`SamplerSettings.block_size`).
     prefix: (n, d), the latents of whole finished blocks, n a multiple of b. prefix_ids: (n * patch_size,), the tokens
     behind them. source: (blocks, b, d), where positions start that do not start from noise. start: (blocks, b), the
     time they start from: 1000 is noise alone, 0 is pinned to `source`. pinned_ids: (blocks, b * patch_size), the
@@ -56,14 +57,17 @@ class Plan:
 
 
 def check_plans(plans: Sequence[Plan], config: TextVAEConfig, settings: SamplerSettings, invert: bool = False) -> None:
-    """Raises PlanError where plans do not fit the model, the settings of the run or each other."""
+    """Raises PlanError where plans do not fit the model, the settings of the run or each other, SettingsError where the
+    settings do not fit the model.
+    """
     if not plans:
         raise PlanError("there are no plans to run, expected at least one")
+    block_size = settings.block_of(config.block_size)
     if invert and settings.stochasticity > 0:
         found = settings.stochasticity
         raise PlanError(f"stochasticity is {found}, expected 0 for inversion: fresh noise cannot be undone")
     for i, plan in enumerate(plans):
-        _check_shapes(plan, i, config)
+        _check_shapes(plan, i, config, block_size)
         if plan.blocks == 0:
             raise PlanError(f"plan {i} has no new block, expected at least one")
         if plan.first_step != plans[0].first_step or not 0 <= plan.first_step < settings.steps:
@@ -73,8 +77,8 @@ def check_plans(plans: Sequence[Plan], config: TextVAEConfig, settings: SamplerS
             raise PlanError(f"plan {i} has settings of another flow than the run, expected the same")
 
 
-def _check_shapes(plan: Plan, index: int, config: TextVAEConfig) -> None:
-    b, d, ps = config.block_size, config.latent_dim, config.patch_size
+def _check_shapes(plan: Plan, index: int, config: TextVAEConfig, b: int) -> None:
+    d, ps = config.latent_dim, config.patch_size
     wanted = {
         "prefix": (len(plan.prefix) // b * b, d),
         "prefix_ids": (len(plan.prefix) * ps,),

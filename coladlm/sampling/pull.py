@@ -33,10 +33,13 @@ class Pull:
 class Pulls:
     """What the rows of a block are drawn towards. pulled: (index of the row, its pull) of those that have one."""
 
-    def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], known: Pulls | None = None) -> None:
-        """known: the pulls of another moment, whose caches are taken over where they are of the same texts."""
+    def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], block_size: int,
+                 known: Pulls | None = None) -> None:  # fmt: skip
+        """block_size: of what is written. known: the pulls of another moment, whose caches are taken over where they are
+        of the same texts.
+        """
         texts = [(row, pull.latents) for row, pull in pulled]
-        contexts = contexts_of(dit, texts, None if known is None else known.contexts)
+        contexts = contexts_of(dit, texts, block_size, None if known is None else known.contexts)
         assert contexts is not None  # there is at least one pull
         self.contexts, self.rows = contexts, contexts.rows
         columns = [(pull.strength, pull.low, pull.high) for _, pull in pulled]

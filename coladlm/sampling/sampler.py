@@ -46,7 +46,7 @@ class Sampler:
 
     def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
             inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip
-        """Runs a batch of plans. Raises PlanError at once, not with the first event.
+        """Runs a batch of plans. Raises PlanError, SettingsError at once, not with the first event.
 
         With `invert` the flow runs from t = 0 to 1000, starting at each plan's `source`: `BlockDone.latents` is the
         noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
@@ -55,7 +55,7 @@ class Sampler:
         return Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations).events()
 
     def rows(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool) -> list[RowState]:
-        """The rows of a run of these plans, before their first block. Raises PlanError."""
+        """The rows of a run of these plans, before their first block. Raises PlanError, SettingsError."""
         plans = list(plans)
         check_plans(plans, self.vae.config, settings, invert)
         return [RowState(plan, plan.settings or settings) for plan in plans]
@@ -63,7 +63,8 @@ class Sampler:
     def history(self, rows: Sequence[RowState], settings: SamplerSettings) -> History:
         """What stands before the first block of these rows, once its prefill has been made."""
         plans = [row.plan for row in rows]
-        return History(self.vae, self.dit, plans, settings.history == "reencoded", self.pad_id)
+        block_size = settings.block_of(self.dit.config.block_size)
+        return History(self.vae, self.dit, plans, settings.history == "reencoded", self.pad_id, block_size)
 
 
 class Run:
@@ -82,6 +83,7 @@ class Run:
             self.solver = flow.inverse(self.solver, inverse_iterations)
         self.velocity = BlockVelocity(sampler.dit, settings, invert)
         self.settling: Settling | None = None
+        self.engine: GraphEngine | None = None  # that this run has borrowed
         self.captured: GraphSteps | None = None  # the steps of this block, where they are replayed
         self.can_be_captured = not (invert and inverse_iterations) and (invert or not settings.stop_when_settled)
 
@@ -99,8 +101,8 @@ class Run:
                 yield self._finish(block)
                 block, self.history.position = block + 1, self.history.position + self.history.block_size
         finally:
-            if self.sampler.graphs is not None:
-                self.sampler.graphs.give_back(self)
+            if self.engine is not None:
+                self.engine.give_back(self)
         rows = self.batch
         yield Finished([row.reason for row in rows], [row.text for row in rows], [row.answer for row in rows])
 
@@ -147,12 +149,14 @@ class Run:
         """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
         eagerly: with a pull or a negative prompt, with an eye on settled words, or while another run has the engine.
         """
-        engine = self.sampler.graphs
+        graphs = self.sampler.graphs
         others = any(row.plan.pull is not None or row.plan.negative is not None for row in self.rows)
-        if engine is None or not self.can_be_captured or others:
+        if graphs is None or not self.can_be_captured or others:
             return None
+        engine = graphs.of_blocks(self.velocity.block_size)
         if not engine.lend(self):
             return None
+        self.engine = engine
         self.history.flow_cache = engine.adopt(self.history.flow_cache, len(self.rows))
         return engine
 
@@ -263,8 +267,9 @@ class Run:
             row.extend(block, row_ids, self.sampler.end_ids, self.sampler.read)
         if any(row.blocks_left(block) > 1 for row in self.rows):
             if self.history.encoder_cache is not None and not self.invert:
-                latents = self.history.encode(ids)
-            self.history.remember(latents)
+                self.history.remember_text(ids, latents)
+            else:
+                self.history.remember(latents)
         return BlockDone(block, self._spread(self.z), self._spread(ids), self._spread(logprobs), self._spread(logits),
                          [row.text for row in self.batch], self.active)  # fmt: skip
 

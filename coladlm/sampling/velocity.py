@@ -33,13 +33,14 @@ class BlockVelocity:
 
     def __init__(self, dit: BlockCausalDiT, settings: SamplerSettings, invert: bool) -> None:
         self.dit, self.device, self.settings, self.invert = dit, dit.device, settings, invert
+        self.block_size = settings.block_of(dit.config.block_size)
         self.interval = flow.Interval(*settings.guidance_interval)
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
         self.negatives: Contexts | None = None  # what guidance leads away from, of the rows that have it
 
     def _grid(self, s: SamplerSettings) -> list[flow.Time]:
-        positions = self.dit.config.block_size if s.stagger else 1
+        positions = self.block_size if s.stagger else 1
         rows = flow.staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger)
         rows = rows[::-1] if self.invert else rows
         evaluated = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
@@ -74,7 +75,7 @@ class BlockVelocity:
         lengths = history.lengths
         self.longest, self.lengths, self.cache = int(lengths.max()), lengths, history.flow_cache
         self.rope = history.flow_rope
-        self.alone_rope = self.dit.rope(torch.arange(history.block_size, device=self.device)).expand_as(self.rope)
+        self.alone_rope = self.dit.rope(torch.arange(self.block_size, device=self.device)).expand_as(self.rope)
         index = torch.stack([row.scales(block) for row in rows])
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
         self.scale_index = index.to(self.device)
@@ -96,9 +97,9 @@ class BlockVelocity:
         """What the rows are drawn towards and led away from, read once as long as the rows stay."""
         plans = [(i, row.plan) for i, row in enumerate(rows)]
         pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
-        self.pulls = Pulls(self.dit, pulled, self.pulls) if pulled else None
+        self.pulls = Pulls(self.dit, pulled, self.block_size, self.pulls) if pulled else None
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
-        self.negatives = contexts_of(self.dit, texts if self.is_guided else [], self.negatives)
+        self.negatives = contexts_of(self.dit, texts if self.is_guided else [], self.block_size, self.negatives)
 
     def _passes(self, guided: bool) -> tuple[Tensor, BlockAttention]:
         """Rotary factors and attention of the steps of this block; guided: of the unguided half of each row and then

@@ -21,6 +21,8 @@ def test_every_combination_is_made():
         for history in ("latents", "reencoded")
     ]
     assert combinations([]) == [{}]
+    sizes = [SamplerSettings.from_dict(values).block_size for values in combinations(["block_size=1,2,null"])]
+    assert sizes == [1, 2, None]
 
 
 @pytest.mark.parametrize("text", ["speed=1", "guidance", "guidance=", "=1"])

@@ -78,6 +78,8 @@ CHANGES = [
     {"guidance": 1.0},
     {"guidance_interval": (0.0, 500.0)},
     {"time_grid": "cosine", "guidance_interval": (300.0, 1000.0), "stagger": 0.5},
+    {"block_size": 1},
+    {"block_size": 8, "stagger": 0.5, "history": "reencoded"},
 ]
 
 

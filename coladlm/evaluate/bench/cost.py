@@ -64,10 +64,15 @@ class Texts:
     steps: float = 0.0
 
 
-def settings_to_try(own: SamplerSettings) -> dict[str, SamplerSettings]:
-    """The model's own settings, and each with one other value, by a name to show."""
+def varied(block_sizes: Sequence[int] = ()) -> dict[str, tuple[Any, ...]]:
+    """The settings that vary, with their values. block_sizes: those of blocks, which vary where there are any."""
+    return {**VARIED, "block_size": tuple(block_sizes)} if block_sizes else VARIED
+
+
+def settings_to_try(own: SamplerSettings, block_sizes: Sequence[int] = ()) -> dict[str, SamplerSettings]:
+    """The model's own settings, and each with one other value, by a name to show. See `varied`."""
     found = {OWN: own}
-    for name, values in VARIED.items():
+    for name, values in varied(block_sizes).items():
         for value in values:
             if value != getattr(own, name):
                 found[f"{name.replace('_', ' ')} {value:g}"] = dataclasses.replace(own, **{name: value})
@@ -163,10 +168,11 @@ def cost_table(found: Mapping[str, Figures], judged: bool) -> Table:
     )  # fmt: skip
 
 
-def curves(found: Mapping[str, Figures], own: SamplerSettings, judged: bool) -> list[Chart]:
-    """Fluency over seconds, and fluency over diversity, a line for each setting that varies."""
+def curves(found: Mapping[str, Figures], own: SamplerSettings, judged: bool,
+           block_sizes: Sequence[int] = ()) -> list[Chart]:  # fmt: skip
+    """Fluency over seconds, and fluency over diversity, a line for each setting that varies. See `varied`."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name, values in VARIED.items():
+    for name, values in varied(block_sizes).items():
         word = name.replace("_", " ")
         for value in values:
             key = OWN if value == getattr(own, name) else f"{word} {value:g}"

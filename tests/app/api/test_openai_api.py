@@ -212,8 +212,10 @@ def test_echo_puts_the_prompt_first(client):
     assert "".join(c["choices"][0]["text"] for c in streamed(client, echo=True)) == echoed["choices"][0]["text"]
 
 
-def test_every_token_of_an_answer_has_its_log_probability(client):
-    choice = complete(client, logprobs=3, stop_at_end=False)["choices"][0]
+@pytest.mark.parametrize("size", [None, 8])
+def test_every_token_of_an_answer_has_its_log_probability(client, size):
+    wish = {"logprobs": 3, "stop_at_end": False, "block_size": size}
+    choice = complete(client, **wish)["choices"][0]
     given = choice["logprobs"]
     assert "".join(given["tokens"]) == choice["text"]
     assert len(given["tokens"]) == len(given["token_logprobs"]) == len(given["top_logprobs"])
@@ -221,7 +223,7 @@ def test_every_token_of_an_answer_has_its_log_probability(client):
     assert all(1 <= len(top) <= 3 for top in given["top_logprobs"])
     for offset, token in zip(given["text_offset"], given["tokens"], strict=True):
         assert choice["text"][offset:].startswith(token)
-    parts = [chunk["choices"][0]["logprobs"] for chunk in streamed(client, logprobs=3, stop_at_end=False)]
+    parts = [chunk["choices"][0]["logprobs"] for chunk in streamed(client, **wish)]
     assert [token for part in parts if part for token in part["tokens"]] == given["tokens"]
 
 
@@ -288,6 +290,7 @@ WRONG = {
     "half a text": ({"n": 1.5}, None, "n"),
     "a seed below zero": ({"seed": -1}, None, "seed"),
     "a huge seed": ({"seed": 10**400}, None, "seed"),
+    "blocks that do not fit": ({"block_size": 3}, None, "block_size"),
     "a seed that a browser would change": ({"seed": 2**53 + 1}, None, "seed"),
     "half a seed": ({"seed": 1.5}, None, "seed"),
     "a seed as text": ({"seed": "7"}, None, "seed"),

@@ -21,6 +21,7 @@ SOME = SamplerSettings(
     time_shift=2.0,
     stagger=0.5,
     guidance_interval=(120.0, 870.0),
+    block_size=8,
 )
 
 
@@ -68,6 +69,9 @@ def _values(**changes):
         ("guidance_from", "x"),
         ("guidance_to", None),
         ("stop_at_end", "yes"),
+        ("block_size", None),
+        ("block_size", "0"),
+        ("block_size", "several"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(name, value):

@@ -155,13 +155,16 @@ COST = ("--prompts", "2", "--max-new-tokens", "4", "--batch", "2", "--alone", "1
 
 def test_cost_has_a_row_for_every_setting(place, tmp_path, model, monkeypatch):
     monkeypatch.setattr(cost, "VARIED", {"steps": (4,), "stop_when_settled": (0, 1, 2, 3, 4)})
-    result = bench("cost", place, tmp_path, *COST)
+    result = bench("cost", place, tmp_path, *COST, "--block-size", "1", "4")
     found, settled = result.tables
     names = [row[0] for row in found.rows]
     assert names[:2] == ["real text", "as it ships"] and names[-1] == "transformer, temperature 1"
-    assert len(names) == len(set(names)) == 2 + len(cost.settings_to_try(model.defaults)) - 1 + len(cost.TEMPERATURES)
+    others = len(cost.settings_to_try(model.defaults)) - 1 + len(cost.TEMPERATURES)
+    assert len(names) == len(set(names)) == 2 + others + 1 and "block size 1" in names  # it ships with 4
     assert [row[0] for row in settled.rows] == [0, 1, 2, 3, 4]
     assert len(result.charts) == 2 and "transformer, temperature" in [line.name for line in result.charts[0].lines]
+    assert [line.labels for line in result.charts[0].lines if line.name == "block size"] == [["1", "4"]]
+    assert "--block-size 1 4" in result.command and any("1 places take" in finding for finding in result.findings)
 
 
 @pytest.mark.parametrize("changes", [{}, {"stagger": 0.5}])

@@ -23,12 +23,13 @@ def findings(result: Result) -> Iterator[str]:
         f"{price(result)} Perplexity a word, read by {who}: {figure_of(own[at])} against {figure_of(other[at])}, where "
         f"real text has {figure_of(real[at])}."
     )
-    yield from _on_steps(result)
+    yield from _on(result, "steps ", "Steps a block", "steps")
     yield _on_settling(result)
-    yield (
-        "The size of a block is part of the weights and cannot be changed when they are used; stagger is what moves "
-        "between writing a block at once and one word after another."
-    )
+    on_blocks = list(_on(result, "block size ", "Places in a block", "places"))
+    yield from on_blocks or [
+        "The size of a block is a setting of the sampler too, which was not varied here; stagger is what moves between "
+        "writing a block at once and one word after another."
+    ]
 
 
 def _reading(result: Result) -> tuple[int, str]:
@@ -64,21 +65,22 @@ def points_of(result: Result) -> Iterator[Point]:
         yield Point(outcome, FLUENCY, f"perplexity of its texts {number(own)} against {theirs}{by}")
 
 
-def _on_steps(result: Result) -> Iterator[str]:
-    """What other numbers of steps cost and give."""
+def _on(result: Result, beginning: str, what: str, unit: str) -> Iterator[str]:
+    """What other values of a setting cost and give. beginning: of the names of its rows."""
     table = table_of(result, SETTINGS)
     (at, who), time = _reading(result), column_of(table, "processor seconds")
     own, said = row_of(table, OWN), []
     for row in table.rows:
-        if str(row[0]).startswith("steps "):
+        if str(row[0]).startswith(beginning):
             change = 100 * (interval_of(row[time]).value / interval_of(own[time]).value - 1)
             alike = apart(interval_of(row[at]), interval_of(own[at])) == ALIKE
             said.append(
-                f"{str(row[0])[6:]} steps take {abs(change):.0f} % {'less' if change < 0 else 'more'} time at a "
-                f"perplexity of {number(row[at])} (intervals {'overlap' if alike else 'apart'})"
+                f"{str(row[0])[len(beginning) :]} {unit} take {abs(change):.0f} % "
+                f"{'less' if change < 0 else 'more'} time at a perplexity of {number(row[at])} "
+                f"(intervals {'overlap' if alike else 'apart'})"
             )
     if said:
-        yield f"Steps a block: {listed(said)}; as it ships it is {number(own[at])}, read by {who}."
+        yield f"{what}: {listed(said)}; as it ships it is {number(own[at])}, read by {who}."
 
 
 def _on_settling(result: Result) -> str:

@@ -93,7 +93,7 @@ def _plan(model: ColaDLM, text: EncodedText, number: int, settings: SamplerSetti
     """The plan of an answer. As in the published evaluation, the prompt's tokens in its first new block count among
     the new ones: of 32 tokens in blocks of 16 an answer has 17 to 32.
     """
-    per_block = model.vae.config.tokens_per_block
+    per_block = model.in_blocks_of(settings).block_size * model.patch_size
     _, rest = model.new_blocks(len(text.ids), settings)
     tokens = -(-settings.max_new_tokens // per_block) * per_block - rest * model.patch_size
     return model.plan_encoded(text, dataclasses.replace(settings, max_new_tokens=tokens), number)
