@@ -35,8 +35,8 @@ class Pulls:
 
     def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], block_size: int,
                  known: Pulls | None = None) -> None:  # fmt: skip
-        """block_size: of what is written. known: the pulls of another moment, whose caches are taken over where they are
-        of the same texts.
+        """block_size: of what is written. known: the pulls of another moment, whose caches are taken over where they
+        are of the same texts.
         """
         texts = [(row, pull.latents) for row, pull in pulled]
         contexts = contexts_of(dit, texts, block_size, None if known is None else known.contexts)
