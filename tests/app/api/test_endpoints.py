@@ -21,7 +21,7 @@ from coladlm.settings import DESCRIPTIONS
 PAIR = ("The sun was warm", "The night was cold")
 QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
 CALLS = {
-    "/generate": (("Once upon a time",), QUICK),
+    "/generate": (("Once upon a time",), {**QUICK, "negative": "a cat"}),
     "/fill": (("The ___ ran to the ___.",), {"candidates": 2, "steps": 2}),
     "/interpolate": ((list(PAIR),), {"stops": 3, "steps": 2}),
     "/edit": (("The dog ran home.", 1, 3), {"candidates": 2, "steps": 2}),
@@ -72,6 +72,14 @@ def test_the_recipe_of_an_endpoint_gives_the_same_when_it_is_replayed(client, mo
     *_, finished = run(model, Recipe.from_dict(recipe))
     assert texts == finished.texts
     assert told["note"] == "" and {**told, "note": ""} == {**recipe, "note": ""}
+
+
+@pytest.mark.parametrize("name", ["/generate", "/fill"])
+def test_other_texts_are_options_of_the_recipe(client, name):
+    positional, named = CALLS[name]
+    _, recipe = client.predict(*positional, api_name=name, **{**named, "negative": "a cat", "towards": "a dog"})
+    options = {name: recipe["options"].get(name) for name in ("negative", "towards", "pull")}
+    assert options == {"negative": "a cat", "towards": "a dog", "pull": 1.0}
 
 
 def test_a_recipe_of_another_model_says_so(client):
