@@ -17,8 +17,8 @@ PATIENCE = 60  # seconds, for a busy machine
 class Net:
     """An application around the application.
 
-    delay: seconds before each answer about runs. cuts: bytes after which the next streams of events break off, one
-    after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests that
+    delay: seconds before each answer about runs. cuts: how many events the next streams bring before they break off,
+    one after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests that
     break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off.
 
     asked: (method, path) of the requests about runs. held: messages of streams that a stall keeps back. streams: of
@@ -91,7 +91,7 @@ class Net:
                 while self.stall:
                     await asyncio.sleep(0.02)
                 self.held -= 1
-            sent += len(message.get("body", b""))
+            sent += bool(message.get("body"))
             if self._broken != broken or (cut is not None and sent > cut):
                 raise ConnectionError("cut")
             await send(message)
