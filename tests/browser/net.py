@@ -18,8 +18,8 @@ class Net:
     """An application around the application.
 
     delay: seconds before each answer about runs. cuts: how many events the next streams bring before they break off,
-    one after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests that
-    break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off.
+    one after the other. stall: nothing more goes out on streams. gradio: the end of the path of gradio's own requests
+    that break off, before or after their answer has begun. prefix: a sub-path that a proxy would cut off.
 
     asked: (method, path) of the requests about runs. held: messages of streams that a stall keeps back. streams: of
     events, that are open. outside: the paths of requests that are not below the prefix.
