@@ -23,8 +23,7 @@ def collect_seldom() -> None:
 
 def keep_what_is_there() -> None:
     """For a program that has started and goes on: what is there is left out of searches to come, which are therefore
-    short and can be as frequent as usual. Some objects are let go by a search alone, such as the listener of a
-    connection that broke.
+    short and can be as frequent as usual.
     """
     gc.freeze()
     gc.set_threshold(*USUAL)
