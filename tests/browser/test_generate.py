@@ -245,6 +245,14 @@ def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -
     expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
 
 
+def blocks_of_another_size_are_written(page: Page) -> None:
+    page.locator("#generate").get_by_label("Block size").select_option("8")
+    set_up(page, tokens=4)
+    run(page)
+    expect(page.locator(".answer .token")).to_have_count(4)
+    assert Recipe.from_url(page.url.split("r=")[1].split("&")[0].split("#")[0]).settings.block_size == 8
+
+
 def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
     page = visit()
     set_up(page, seed="0")
@@ -262,6 +270,7 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
     set_up(page, tokens=10**12)
     expect(page.get_by_label("number input for New tokens")).to_have_value("1024")  # the most that a run may have
     a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page)
+    blocks_of_another_size_are_written(page)
 
 
 def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
