@@ -145,7 +145,7 @@ def _connect(tabs: gr.Tabs, sender: Sender, target: TabLinks, take: Callable[...
 def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: TabLinks, take: TakeTexts) -> None:
     def deliver(texts: list[str], visitor: str) -> Iterator[list[Any]]:
         for values in take(visitor, texts):
-            yield [gr.Tabs(selected=sender.to), *values]
+            yield [*values]
 
     def deliver_own(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
         yield from deliver([text for text in event.texts if isinstance(text, str)], session_of(request))
@@ -154,8 +154,9 @@ def _connect_texts(tabs: gr.Tabs, sender: TextsSender, target: TabLinks, take: T
         yield from deliver(sender.texts(value), session_of(request))
 
     handler, inputs = (deliver_own, []) if sender.source is None else (deliver_source, [sender.source])
-    sent = sender.event(handler, inputs, [tabs, *target.texts_outputs], **target.texts_options)
-    _opened(sent)
+    # the tab is opened once and by itself: with each value that comes, it would call back who has left it meanwhile
+    _opened(sender.event(lambda: gr.Tabs(selected=sender.to), None, [tabs], **QUICK))
+    sent = sender.event(handler, inputs, [*target.texts_outputs], **target.texts_options)
     if target.texts_then is not None:
         target.texts_then(sent)
 
