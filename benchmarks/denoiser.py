@@ -23,8 +23,9 @@ from coladlm.baseline.baseline import Baseline
 from coladlm.evaluate.likelihood import flow_stage
 from coladlm.evaluate.stories import batches, encode
 from coladlm.train.corpus import read_stories
-from coladlm.train.dit import BIN_HALF_WIDTH, TIME_BINS, Noised
+from coladlm.train.dit_validation import BIN_HALF_WIDTH, TIME_BINS
 from coladlm.train.exact_denoiser import ExactDenoiser, token_means
+from coladlm.train.noising import Noised
 
 LONGEST = 255  # tokens of a story; the baseline was trained on rows of 256 with the end token before them
 DRAWN = 64  # times of a bin

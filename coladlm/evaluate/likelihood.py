@@ -26,7 +26,10 @@ from torch import Tensor
 from ..baseline.baseline import perplexity
 from ..model import ColaDLM
 from ..networks.layers import attend_under, block_causal_mask
-from ..train.dit import TIME_BINS, DiTObjective, DiTStage, Noised, learned_nothing
+from ..train.dit import DiTStage
+from ..train.dit_objective import DiTObjective
+from ..train.dit_validation import TIME_BINS, learned_nothing
+from ..train.noising import Noised
 from .stories import EvaluationError, batches
 
 READ_AT = (0.3, 0.4, 0.45, 0.5, 0.6)

@@ -19,7 +19,8 @@ from ..tokenizer import load_tokenizer
 from . import arguments
 from .corpus import CorpusError, Rows
 from .curves import draw_curves
-from .dit import DiTObjective, DiTStage
+from .dit import DiTStage
+from .dit_objective import DiTObjective
 from .export import SMALL_MODEL_SAMPLER, export
 from .loop import LoopSettings, Training
 from .precision import choose_dtype, training_device

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import require
-from .dit import TIME_BINS, learned_nothing
+from .dit_validation import TIME_BINS, learned_nothing
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

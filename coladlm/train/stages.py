@@ -36,7 +36,8 @@ from .corpus import (
     train_tokenizer,
     write_tokens,
 )
-from .dit import DiTObjective, DiTStage
+from .dit import DiTStage
+from .dit_objective import DiTObjective
 from .exact_denoiser import ExactDenoiser, token_means
 from .loop import LoopSettings, Stage, Training, generator_for
 from .meaning import nearest, token_meaning

@@ -29,7 +29,7 @@ from ..structured.generators import training_instance
 from ..structured.vocabulary import make_tokenizer
 from . import arguments, baseline
 from .corpus import Rows, write_tokens
-from .dit import DiTObjective
+from .dit_objective import DiTObjective
 from .export import export
 from .loop import LoopSettings
 from .precision import choose_dtype

@@ -22,7 +22,7 @@ from coladlm.model import ColaDLM
 from coladlm.networks.config import DiTConfig, TextVAEConfig
 from coladlm.networks.dit import BlockCausalDiT
 from coladlm.networks.text_vae import TextVAE
-from coladlm.train.dit import Noised
+from coladlm.train.noising import Noised
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,10 @@ import torch
 from coladlm.networks.config import DiTConfig, TextVAEConfig
 from coladlm.networks.dit import BlockCausalDiT
 from coladlm.networks.text_vae import TextVAE
-from coladlm.train.dit import DiTObjective, DiTStage, Noised, learned_nothing, start_from_zero
+from coladlm.train.dit import DiTStage, start_from_zero
+from coladlm.train.dit_objective import DiTObjective
+from coladlm.train.dit_validation import learned_nothing
+from coladlm.train.noising import Noised
 
 BLOCK, PAD = 4, 2
 VAE = TextVAEConfig(vocab_size=50, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
