@@ -53,12 +53,12 @@ def deploy(options):
     serve.run(app(options), name="cola")
 
 
-def processes():
-    """The processes of both replicas."""
+def processes(count=2):
+    """The processes of so many replicas."""
     from ray import serve
 
     replicas, found = serve.get_deployment_handle("Replica", "cola"), set()
-    while len(found) < 2:
+    while len(found) < count:
         found.add(elsewhere(lambda: replicas.pid.remote().result()))
     return sorted(found)
 
@@ -156,8 +156,8 @@ def test_no_text_is_lost_in_a_rolling_restart(cluster, model):
     with ThreadPoolExecutor(1) as visitors:
         asked = visitors.submit(lambda: asyncio.run(until(done, address)))
         try:
-            deploy(options.model_copy(update={"queue": options.queue + 1}))
-            after = processes()
+            deploy(options.model_copy(update={"min_replicas": 1, "max_replicas": 1}))  # one is quicker to start
+            after = processes(1)
         finally:
             done.set()
         texts = asked.result()
