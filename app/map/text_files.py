@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ MAX_TEXTS = 5000  # more are sampled
 MAX_CHARACTERS = 2000  # of a text; what is longer is cut
 MAX_SET = 60  # characters of a set's name
 MAX_CELL = 1 << 20
+MOST_COLUMNS = 1000  # of a table, and keys of an entry of JSON
+MOST_DIGITS = 1000  # of a whole number in JSON
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 LOOKED_AT = 20  # rows by which the delimiter of a table without names is found, and the columns that hold texts
@@ -54,17 +57,16 @@ class Texts:
 
 
 def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
-    """Reads a file of lines (.txt), a table (.csv, .tsv), JSON lines (.jsonl, .ndjson) or a JSON array (.json).
+    """Reads a file of lines (.txt), a table (.csv, .tsv), JSON lines (.jsonl, .ndjson) or JSON (.json): an array, or
+    values one after another.
 
     It is in UTF-8, or begins with the byte order mark of UTF-16 or UTF-32. column: where the texts stand, one that
     `text_columns` names; one of TEXT_NAMES if absent, else the longest of a table, which the note then says. Raises
     TextFileError, OSError.
     """
     (kind, text), about = _opened(path, name), ""
-    if kind in JSON and text.lstrip().startswith("["):
-        pairs = [_entry(entry, line, column) for line, entry in _json_array(text)]
-    elif kind in JSON:
-        pairs = [_entry(entry, line, column) for line, entry in _json_lines(text)]
+    if kind in JSON:
+        pairs = [_entry(entry, line, column) for line, entry in _entries(kind, text)]
     elif kind in TABLES:
         pairs, about = _table(text, TABLES[kind], column)
     else:
@@ -81,8 +83,7 @@ def text_columns(path: str | Path, name: str = "") -> list[str]:
     if kind in TABLES:
         return _columns_of_texts(list(itertools.islice(_rows(*_with_delimiter(text, TABLES[kind])), LOOKED_AT)))
     if kind in JSON:
-        entries = _json_array(text) if text.lstrip().startswith("[") else _json_lines(text)
-        found = [entry for _, entry in itertools.islice(entries, LOOKED_AT) if isinstance(entry, dict)]
+        found = [entry for _, entry in itertools.islice(_entries(kind, text), LOOKED_AT) if isinstance(entry, dict)]
         keys = dict.fromkeys(key for entry in found for key in entry if key not in SET_NAMES)
         return [key for key in keys if _mostly_words(entry[key] for entry in found if isinstance(entry.get(key), str))]
     return []
@@ -138,30 +139,57 @@ def _one_line(text: str) -> str:
 # JSON
 
 
+def _entries(kind: str, text: str) -> Iterator[tuple[int, Any]]:
+    """The entries of a JSON file with this ending, each with the line that it begins in."""
+    if text.lstrip().startswith("["):
+        found = _with_lines(text, _elements(text))
+    elif kind == ".json":
+        found = _with_lines(text, _values(text))
+    else:
+        found = _json_lines(text)
+    for line, entry in found:
+        if isinstance(entry, dict) and len(entry) > MOST_COLUMNS:
+            raise TextFileError(f"line {line:,} has {len(entry):,} keys, expected at most {MOST_COLUMNS:,}")
+        yield line, entry
+
+
 def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
     """The entries, each with its line."""
+    decoder = _decoder()
     for number, line in enumerate(BREAK.split(text), 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line, object_pairs_hook=_names_once)
+            entry = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             raise TextFileError(f"line {number:,} is no JSON ({_reason(error)}), expected an object a line") from error
         yield number, entry
 
 
-def _json_array(text: str) -> Iterator[tuple[int, Any]]:
-    """The same of an array."""
+def _with_lines(text: str, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Entries by where they begin, never in the middle of a line's end, as entries by the line that they begin in."""
     number, counted = 1, 0
-    for at, entry in _elements(text):
-        number, counted = number + text.count("\n", counted, at), at
+    for at, entry in entries:
+        number, counted = number + len(BREAK.findall(text, counted, at)), at
         yield number, entry
+
+
+def _values(text: str) -> Iterator[tuple[int, Any]]:
+    """The JSON values that stand one after another, on a line each or on several, and where each begins."""
+    decoder, at = _decoder(), _after_space(text, 0)
+    while at < len(text):
+        try:
+            entry, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            wanted = "expected an array, or an object a line"
+            raise TextFileError(f"line {_line(text, at):,} is no JSON ({_reason(error)}), {wanted}") from error
+        yield at, entry
+        at = _after_space(text, end)
 
 
 def _elements(text: str) -> Iterator[tuple[int, Any]]:
     """The elements of the JSON array that `text` is, and where each begins."""
-    decoder = json.JSONDecoder(object_pairs_hook=_names_once)
-    at = _after_space(text, text.index("[") + 1)
+    decoder, at = _decoder(), _after_space(text, text.index("[") + 1)
     closed = text[at : at + 1] == "]"
     while not closed:
         try:
@@ -179,6 +207,10 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
         raise TextFileError(f"line {_line(text, at):,} goes on after the end of the array, expected nothing more")
 
 
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_names_once, parse_int=_whole_number)
+
+
 def _reason(error: Exception) -> str:
     """What json says, without its own count of lines, which is that of a piece of the file."""
     return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
@@ -190,17 +222,22 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _line(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
+    return len(BREAK.findall(text, 0, at)) + 1
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number has {len(digits):,} digits, expected at most {MOST_DIGITS:,}")
+    return int(digits)
 
 
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
+    for name, count in Counter(name for name, _ in pairs).items():
         half = HALF_CHARACTER.search(name)
         if half:
             raise ValueError(f"a key has half a character, U+{ord(half[0]):04X}, expected whole characters")
-        if names.count(name) > 1:
-            raise ValueError(f"the key {name!r} is there {names.count(name)} times, expected once")
+        if count > 1:
+            raise ValueError(f"the key {_quoted(name)} is there {count:,} times, expected once")
     return dict(pairs)
 
 
@@ -214,7 +251,7 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
         wanted = f"expected a key {' or '.join(map(repr, names))}"
-        raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(repr, entry)) or 'none'}")
+        raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(_quoted, entry)) or 'none'}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
     for part in (found, where):
         half = HALF_CHARACTER.search(part)
@@ -226,37 +263,50 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
 # tables
 
 
-def _column_names(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
-    """Raises TextFileError where two columns have one name."""
+def _column_names(rows: Sequence[tuple[int, list[str]]], named: bool) -> list[str]:
+    """Raises TextFileError where there are too many, or two columns have one name. named: what `_named` says."""
     if not rows:
         return []
-    names = [cell.strip() for cell in rows[0][1]]
-    alike = [name.lower() for name in names if name]
-    for name in alike if _named(rows) else ():
-        if alike.count(name) > 1:
-            found = f"line {rows[0][0]:,} has {alike.count(name)} columns of the name {name!r}"
-            raise TextFileError(f"{found}, expected each name once")
-    return [name if _named(rows) and name else f"column {i}" for i, name in enumerate(names, 1)]
+    line, names = rows[0][0], [cell.strip() for cell in rows[0][1]]
+    if len(names) > MOST_COLUMNS:
+        raise TextFileError(f"line {line:,} has {len(names):,} columns, expected at most {MOST_COLUMNS:,}")
+    if not named:
+        return [f"column {i}" for i, _ in enumerate(names, 1)]
+    for name, count in Counter(name.lower() for name in names if name).items():
+        if count > 1:
+            raise TextFileError(
+                f"line {line:,} has {count} columns of the name {_quoted(name)}, expected each name once"
+            )
+    return [name or f"column {i}" for i, name in enumerate(names, 1)]
 
 
 def _named(rows: Sequence[tuple[int, list[str]]]) -> bool:
-    """Is the first row one of names: is one of them known, or stands a word above a column of numbers?"""
+    """Is the first row one of names: is one of them known, stands a word above a column of numbers, or one word above
+    two columns that do not hold it?
+    """
     if not rows:
         return False
     cells, below = [cell.strip() for cell in rows[0][1]], [row for _, row in rows[1:LOOKED_AT]]
     if any(cell.lower() in (*TEXT_NAMES, *SET_NAMES, "id") for cell in cells):
         return True
+    alike = Counter(cell.lower() for cell in cells)
     columns = [[row[i].strip() for row in below if len(row) > i and row[i].strip()] for i in range(len(cells))]
     return any(
-        any(map(str.isalpha, cell)) and column and all(map(NUMBER.fullmatch, column))
+        column
+        and any(map(str.isalpha, cell))
+        and (
+            all(map(NUMBER.fullmatch, column))
+            or (alike[cell.lower()] > 1 and cell.isidentifier() and cell.lower() not in map(str.lower, column))
+        )
         for cell, column in zip(cells, columns, strict=True)
     )
 
 
 def _columns_of_texts(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
     """Those of a table that `rows` begin, by their names."""
-    data = [row for _, row in rows[_named(rows) : LOOKED_AT]]
-    names = enumerate(_column_names(rows))
+    named = _named(rows)
+    data = [row for _, row in rows[named:LOOKED_AT]]
+    names = enumerate(_column_names(rows, named))
     texts = [name for i, name in names if _mostly_words(row[i] for row in data if len(row) > i)]
     return [name for name in texts if name.lower() not in SET_NAMES]
 
@@ -270,17 +320,17 @@ def _table(text: str, usual: str, chosen: str) -> tuple[list[tuple[str, str]], s
     if not rows:
         return [], about
     names = [cell.strip().lower() for cell in rows[0][1]]
-    known = _column_names(rows)
+    named = _named(rows)
+    known = _column_names(rows, named)
     column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
     if chosen and chosen not in known:
-        raise TextFileError(f"the table has no column {chosen!r}, expected one of {', '.join(map(repr, known))}")
+        raise TextFileError(f"the table has no column {chosen!r}, expected one of {_listed(map(_quoted, known))}")
     for number, row in rows:
         if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
             cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
             note = f"line {number:,} has {cells}, expected {len(names)} as in line {rows[0][0]:,}"
             name = DELIMITERS.get(delimiter, repr(delimiter))
             raise TextFileError(f"{note}: a text that holds a {name} needs quotes around it")
-    named = _named(rows)
     data = rows[named:]
     if chosen:
         column = known.index(chosen)
@@ -300,11 +350,16 @@ def _table(text: str, usual: str, chosen: str) -> tuple[list[tuple[str, str]], s
 
 def _about_columns(names: Sequence[str], first: Sequence[str], named: bool, shown: int) -> str:
     """Which columns there are, where no name says which one holds the texts. first: the cells of the first row."""
-    begins = [f"{name!r} (“{_one_line(cell)[:30]}”)" for name, cell in zip(names, first, strict=True)]
-    found = _listed(map(repr, names) if named else begins)
-    note = f"No column is named {' or '.join(TEXT_NAMES)}. Found {found}; shown is {names[shown]!r}, the longest"
+    begins = [f"{_quoted(name)} (“{_one_line(cell)[:30]}”)" for name, cell in zip(names, first, strict=True)]
+    found = _listed(map(_quoted, names) if named else begins)
+    note = f"No column is named {' or '.join(TEXT_NAMES)}. Found {found}; shown is {_quoted(names[shown])}, the longest"
     note += ": choose another under “Column with the texts”."
     return note if named else f"{note} The first row counts as a text, for it holds no name that is known."
+
+
+def _quoted(name: str) -> str:
+    """A name from a file for a sentence, cut where it is long."""
+    return repr(name if len(name) <= MAX_SET else f"{name[:MAX_SET]}…")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -58,6 +58,15 @@ def test_a_json_array(tmp_path):
         assert (found.texts, found.sets) == (["a", "plain [1, 2]", "c"], ["x", "", ""])
 
 
+def test_json_values_may_take_several_lines_each(tmp_path):
+    entries = "\n".join(json.dumps({"text": text}, indent=1) for text in "ab")
+    assert read_texts(write(tmp_path, "a.json", entries)).texts == ["a", "b"]
+
+
+def test_equal_cells_that_the_columns_hold_elsewhere_are_no_names(tmp_path):
+    assert read_texts(write(tmp_path, "a.csv", "yes,yes\nno,yes\nyes,no\n")).texts == ["yes", "no", "yes"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_the_header_tells_the_delimiter(tmp_path, delimiter, ending):
@@ -178,9 +187,16 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path):
         ("a.json", "[", "line 1 is no JSON"),
         ("a.json", "[]", "no text, expected at least two"),
         ("a.json", "[" * 100_000, "line 1 is no JSON"),
-        ("a.json", '{\n "rows": []}', "line 1 is no JSON"),
+        ("a.json", '{\n "rows": []}', "line 1 has no text, expected a key 'text' .*; found 'rows'"),
+        ("a.json", '{\n "text": "a"\n}', "a single text, expected at least two"),
+        ("a.json", '"a"\n{\n "text": "b"\n "set": 1}', r"line 2 is no JSON \(Expecting ',' delimiter\), expected an"),
+        ("a.json", '["one",\r"two",\r\n3]', "line 3 is int"),
+        ("a.json", '["one",\r\r"two" "three"]', "line 3 does not go on with a comma"),
         ("a.jsonl", '"a"\n{"text": "a", "text": "b"}', "line 2 is no JSON .*'text' is there 2 times"),
-        ("a.jsonl", '"a"\n' + "1" * 5000, "line 2 is no JSON"),
+        ("a.jsonl", '"a"\n' + "1" * 5000, r"line 2 .*a whole number has 5,000 digits, expected at most 1,000\)"),
+        ("a.jsonl", json.dumps(dict.fromkeys(map(str, range(1001)))), "line 1 has 1,001 keys, expected at most 1,000"),
+        ("a.csv", "\n\n" + ",".join("x" * 1001), "line 3 has 1,001 columns, expected at most 1,000"),
+        ("a.csv", "Foo,foo\nhello,the dog\n", "line 1 has 2 columns of the name 'foo'"),
         ("a.csv", "Text,text \na,b\n", "line 1 has 2 columns of the name 'text'"),
         ("a.csv", "id,note,note\n1,a,b\n", "line 1 has 2 columns of the name 'note'"),
         ("a.jsonl", '"a"\n{"note": "a", "note": "b"}', "line 2 is no JSON .*'note' is there 2 times"),
