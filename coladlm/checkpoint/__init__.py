@@ -33,7 +33,7 @@ from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.text_vae import TextVAE
 from .form import CONFIGS, INDEX, LEVEL, ROTARY, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
-from .hub import download, is_repository_id, snapshot_of
+from .hub import download, is_repository_id, snapshot_of, snapshot_to_name
 from .links import circle_of_links, refuse_circles
 from .replaced_folder import found_at, standing_folder
 from .saving import save_checkpoint
@@ -83,7 +83,8 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
     if not any(os.path.exists(folder / network) for network in CONFIGS):
         root = folder / LEVEL
         if not os.path.isdir(root):
-            raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, expected a checkpoint")
+            wanted = f"expected a checkpoint{snapshot_to_name(folder)}"
+            raise CheckpointError(f"{folder}: found neither cola_vae and cola_dit nor {LEVEL}, {wanted}")
     _refuse_circles_in(root, folder)
     vae_config, dit_config = _config(root, "cola_vae"), _config(root, "cola_dit")
     check_pair(vae_config, dit_config)

@@ -22,11 +22,27 @@ def is_repository_id(name: str) -> bool:
 
 
 def snapshot_of(folder: Path) -> str | None:
-    """The Hub id of the repository whose snapshot in the Hub's cache a folder is."""
-    snapshots, kept = folder.absolute().parent.name, folder.absolute().parent.parent.name
-    if snapshots != "snapshots" or not kept.startswith("models--"):
+    """The Hub id of the repository whose snapshot in the Hub's cache a folder is, or a link to it leads to."""
+    for place in (folder.absolute(), folder.resolve()):
+        if place.parent.name == "snapshots" and (repository := _repository_of(place.parent.parent)):
+            return repository
+    return None
+
+
+def snapshot_to_name(folder: Path) -> str:
+    """What to give in place of a repository's folder in the Hub's cache, for the end of a sentence; "" for others."""
+    repository = next(filter(None, map(_repository_of, (folder.absolute(), folder.resolve()))), None)
+    if repository is None:
+        return ""
+    snapshots = sorted((f for f in folder.glob("snapshots/*") if f.is_dir()), key=lambda f: f.stat().st_mtime)
+    return f": load {snapshots[-1]}" if snapshots else f": load {repository} by its name once, with a network"
+
+
+def _repository_of(folder: Path) -> str | None:
+    """The Hub id of the repository that a folder of the Hub's cache keeps."""
+    if not folder.name.startswith("models--"):
         return None
-    return kept.removeprefix("models--").replace("--", "/", 1)
+    return folder.name.removeprefix("models--").replace("--", "/", 1)
 
 
 def download(repository: str, revision: str | None = None) -> Path:

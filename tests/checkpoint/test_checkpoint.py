@@ -799,6 +799,20 @@ def test_half_a_cache_is_called_incomplete_with_the_file_that_is_missing(hub, mi
         find_checkpoint("owner/model")
     with pytest.raises(CheckpointError, match=rf"snapshot of owner/model in the Hub's cache.*{missing} is missing"):
         find_checkpoint(cached)
+    link = cached.parent.parent.parent / "link"
+    link.symlink_to(cached)
+    with pytest.raises(CheckpointError, match=rf"link: this snapshot of owner/model .*{missing} is missing"):
+        find_checkpoint(link)
+
+
+def test_for_a_repositorys_folder_in_the_cache_its_snapshot_is_named(hub):
+    cached = find_checkpoint("owner/model").root.parent
+    kept = cached.parent.parent
+    with pytest.raises(CheckpointError, match=rf"{kept}: found neither .*, expected a checkpoint: load {cached}$"):
+        find_checkpoint(kept)
+    shutil.rmtree(kept / "snapshots")
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint: load owner/model by its name once, with"):
+        find_checkpoint(kept)
 
 
 def test_a_repository_without_a_file_is_called_incomplete_with_that_file(hub):
