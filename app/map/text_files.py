@@ -264,12 +264,10 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
 
 
 def _column_names(rows: Sequence[tuple[int, list[str]]], named: bool) -> list[str]:
-    """Raises TextFileError where there are too many, or two columns have one name. named: what `_named` says."""
+    """Raises TextFileError where two columns have one name. named: what `_named` says."""
     if not rows:
         return []
     line, names = rows[0][0], [cell.strip() for cell in rows[0][1]]
-    if len(names) > MOST_COLUMNS:
-        raise TextFileError(f"line {line:,} has {len(names):,} columns, expected at most {MOST_COLUMNS:,}")
     if not named:
         return [f"column {i}" for i, _ in enumerate(names, 1)]
     for name, count in Counter(name.lower() for name in names if name).items():
@@ -405,5 +403,7 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             note = f"the table is broken in the row that begins in line {number:,} ({error})"
             raise TextFileError(f"{note}, expected CSV with quoted cells") from error
+        if len(row) > MOST_COLUMNS:
+            raise TextFileError(f"line {number:,} has {len(row):,} cells, expected at most {MOST_COLUMNS:,}")
         if row:
             yield number, row

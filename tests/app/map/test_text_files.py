@@ -195,7 +195,7 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path):
         ("a.jsonl", '"a"\n{"text": "a", "text": "b"}', "line 2 is no JSON .*'text' is there 2 times"),
         ("a.jsonl", '"a"\n' + "1" * 5000, r"line 2 .*a whole number has 5,000 digits, expected at most 1,000\)"),
         ("a.jsonl", json.dumps(dict.fromkeys(map(str, range(1001)))), "line 1 has 1,001 keys, expected at most 1,000"),
-        ("a.csv", "\n\n" + ",".join("x" * 1001), "line 3 has 1,001 columns, expected at most 1,000"),
+        ("a.csv", "\n\n" + ",".join("x" * 1001), "line 3 has 1,001 cells, expected at most 1,000"),
         ("a.csv", "Foo,foo\nhello,the dog\n", "line 1 has 2 columns of the name 'foo'"),
         ("a.csv", "Text,text \na,b\n", "line 1 has 2 columns of the name 'text'"),
         ("a.csv", "id,note,note\n1,a,b\n", "line 1 has 2 columns of the name 'note'"),
