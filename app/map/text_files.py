@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,6 @@ MAX_CHARACTERS = 2000  # of a text; what is longer is cut
 MAX_SET = 60  # characters of a set's name
 MAX_CELL = 1 << 20
 MOST_COLUMNS = 1000  # of a table, and keys of an entry of JSON
-MOST_DIGITS = 1000  # of a whole number in JSON
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 LOOKED_AT = 20  # rows by which the delimiter of a table without names is found, and the columns that hold texts
@@ -208,12 +208,19 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_names_once, parse_int=_whole_number)
+    return json.JSONDecoder(object_pairs_hook=_names_once)
 
 
 def _reason(error: Exception) -> str:
     """What json says, without its own count of lines, which is that of a piece of the file."""
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, TextFileError):
+        return str(error)
+    # of a whole number that Python reads no more, since its time would grow with the square of its length
+    return f"a whole number has more than {sys.get_int_max_str_digits():,} digits"
 
 
 def _after_space(text: str, at: int) -> int:
@@ -225,19 +232,13 @@ def _line(text: str, at: int) -> int:
     return len(BREAK.findall(text, 0, at)) + 1
 
 
-def _whole_number(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number has {len(digits):,} digits, expected at most {MOST_DIGITS:,}")
-    return int(digits)
-
-
 def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, count in Counter(name for name, _ in pairs).items():
         half = HALF_CHARACTER.search(name)
         if half:
-            raise ValueError(f"a key has half a character, U+{ord(half[0]):04X}, expected whole characters")
+            raise TextFileError(f"a key has half a character, U+{ord(half[0]):04X}, expected whole characters")
         if count > 1:
-            raise ValueError(f"the key {_quoted(name)} is there {count:,} times, expected once")
+            raise TextFileError(f"the key {_quoted(name)} is there {count:,} times, expected once")
     return dict(pairs)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAX_FITTED = 4095  # umap-learn leaves exact neighbours for a slow approximation from 4,096 points on
+MOST_SIZE = 1e12  # of a number to fit: the squares of distances, and sums of them, are float32 still
 CACHE_VARIABLE = "COLADLM_CACHE"
 CHUNK = 1024  # points placed at once: bounds the table of distances
 PCA_ARRAYS = ("mean", "components", "explained")  # of a stored PCA
@@ -158,6 +159,8 @@ def fit_umap(
     if points.ndim != 2 or not least <= len(points) <= MAX_FITTED or points.shape[1] < settings.dimensions:
         wanted = f"(n, d) with n from {least} to {MAX_FITTED} and d from {settings.dimensions}"
         raise ProjectionError(f"points have shape {points.shape}, expected {wanted}")
+    if (largest := float(np.abs(points).max())) >= MOST_SIZE:
+        raise ProjectionError(f"points hold numbers as large as {largest:.2g}, expected less than {MOST_SIZE:g}")
     return _fitted(points, settings, _cache_file(points, settings, fingerprint, cache or cache_folder()))
 
 

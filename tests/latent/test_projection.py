@@ -260,6 +260,7 @@ def test_what_goes_wrong_in_the_process_is_said(fitted_on, tmp_path, layout_with
         (np.zeros((9, 1)), r"shape \(9, 1\), expected"),
         (np.zeros((5000, 3)), r"shape \(5000, 3\)"),
         (np.full((9, 3), np.nan), "not finite"),
+        (1e38 * np.eye(9), r"numbers as large as 1e\+38, expected less than 1e\+12"),
     ],
 )
 def test_points_that_cannot_be_fitted_are_refused_at_once(points, note):

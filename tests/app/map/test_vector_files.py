@@ -54,6 +54,7 @@ def test_of_many_vectors_some_are_drawn_with_their_texts(tmp_path):
         ({"vectors": points(2, 0)}, "of 1 to 1,024 numbers"),
         ({"vectors": np.array([[1.0], [np.nan]])}, "vector 2 holds NaN"),
         ({"vectors": np.array([[np.inf], [1.0]])}, "vector 1 holds NaN or a number"),
+        ({"vectors": np.array([[1.0], [1e38]])}, r"vector 2 holds NaN or a number of 1e\+12 or more"),
         ({"vectors": np.ones((3, 2))}, "all vectors are the same"),
         ({"vectors": points(3), "texts": np.array(["a", "b"])}, "2 texts and 3 vectors"),
         ({"vectors": points(3), "texts": np.array([1, 2, 3])}, "'texts' is int64"),
