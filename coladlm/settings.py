@@ -131,7 +131,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         0, 1000, control=(0, 8, 1), unit="steps"),
     "block_size": Description(
         "Block size",
-        "How many places are written together, each block after all before it: 1 is one word at a time.",
+        "How many places are written together, each block after all before it: 1 is one word at a time. Sizes that the "
+        "model was not trained with, above 4 for the bundled one, write worse.",
         1, 64, unit="places"),
 }  # fmt: skip
 

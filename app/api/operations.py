@@ -47,6 +47,7 @@ def _add_invert(resident: Resident) -> None:
         steps: int = start.steps,
         guidance: float = start.guidance,
         solver: str = start.solver,
+        block_size: int | None = start.block_size,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
         """Carries texts to the noise that they come from, and samples from that noise to see what comes back.
 
@@ -60,7 +61,7 @@ def _add_invert(resident: Resident) -> None:
             the recipe that repeats it.
         """
         options = {"iterations": iterations, "using": using}
-        given = {"steps": steps, "guidance": guidance, "solver": solver}
+        given = {"steps": steps, "guidance": guidance, "solver": solver, "block_size": block_size}
         yield from invert_texts(resident.model, resident.scheduler, texts, options, given)
 
     gr.api(invert, api_name="invert", **UNLIMITED)
@@ -114,7 +115,7 @@ def invert_texts(
 ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """What came back of each text and the recipe, once at the end. Raises gr.Error with a sentence."""
     try:
-        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        settings = model.plain(type(model.defaults).from_dict(given, base=model.defaults))
         recipe = Recipe("invert", tuple(texts), settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         trips: list[dict[str, Any]] = []

@@ -32,7 +32,7 @@ def add_api(resident: Resident) -> None:
         second: list[str] | None = None, component: int = 0, other: str | None = None, other_start: int | None = None,
         other_end: int | None = None, seed: int = begin.seed, steps: int = begin.steps,
         guidance: float = begin.guidance, stochasticity: float = begin.stochasticity,
-        temperature: float = begin.temperature, solver: str = begin.solver,
+        temperature: float = begin.temperature, solver: str = begin.solver, block_size: int | None = begin.block_size,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
         """Changes a span of a text and carries it back through the flow; the rest stays, or follows.
 
@@ -63,7 +63,7 @@ def add_api(resident: Resident) -> None:
                    "follow": follow, "direction": direction, "first": first, "second": second, "component": component,
                    "other_start": other_start, "other_end": other_end}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
-                 "temperature": temperature, "solver": solver}  # fmt: skip
+                 "temperature": temperature, "solver": solver, "block_size": block_size}  # fmt: skip
         texts = [text] if other is None else [text, other]
         yield from edit_text(resident.model, resident.scheduler, texts, options, candidates, given)
 
@@ -80,7 +80,7 @@ def edit_text(
 ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The candidates and the recipe at the end, nothing before. Raises gr.Error with a sentence."""
     try:
-        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        settings = model.plain(type(model.defaults).from_dict(given, base=model.defaults))
         recipe = Recipe(OPERATION, tuple(texts), settings, candidates, options, model.fingerprint)
         check_size(model, recipe)
         plain: list[dict[str, Any]] = []

@@ -97,6 +97,7 @@ def _add_fill(resident: Resident) -> None:
         temperature: float = start.temperature,
         solver: str = start.solver,
         stagger: float = start.stagger,
+        block_size: int | None = start.block_size,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
         """Fills the holes of a text, each written as ___ (three underscores or more).
 

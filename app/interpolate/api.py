@@ -30,6 +30,7 @@ def add_api(resident: Resident) -> None:
         align: str = "pad", before: str = "", tries: int = 1, seed: int = start.seed, steps: int = start.steps,
         guidance: float = start.guidance, stochasticity: float = start.stochasticity,
         max_new_tokens: int = start.max_new_tokens, temperature: float = start.temperature, solver: str = start.solver,
+        block_size: int | None = start.block_size,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:  # fmt: skip
         """Interpolates between texts.
 
@@ -53,7 +54,8 @@ def add_api(resident: Resident) -> None:
         options = {"road": road, "stops": stops, "renoise": renoise, "profile": profile, "align": align,
                    "before": before, "tries": tries}  # fmt: skip
         given = {"seed": seed, "steps": steps, "guidance": guidance, "stochasticity": stochasticity,
-                 "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver}  # fmt: skip
+                 "max_new_tokens": max_new_tokens, "temperature": temperature, "solver": solver,
+                 "block_size": block_size}  # fmt: skip
         yield from interpolate_texts(resident.model, resident.scheduler, texts, options, given)
 
     gr.api(interpolate, api_name="interpolate", **UNLIMITED)
@@ -64,7 +66,7 @@ def interpolate_texts(
 ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The waypoints and the recipe whenever one is complete. Raises gr.Error with a sentence."""
     try:
-        settings = type(model.defaults).from_dict(given, base=model.defaults)
+        settings = model.plain(type(model.defaults).from_dict(given, base=model.defaults))
         recipe = Recipe(OPERATION, tuple(texts), settings, options=options, model=model.fingerprint)
         check_size(model, recipe)
         plain = recipe.to_dict()

@@ -11,6 +11,8 @@ from ..own_html import OwnHTML
 class ChoiceBox(OwnHTML):
     """A select element; its value is that of the chosen option. Triggers `select` when a visitor chooses one.
 
+    A value that is none of the choices is shown as one more.
+
     In place of gr.Dropdown, whose list opens when the field gets the focus and stays open when Tab moves on.
     """
 

@@ -11,8 +11,16 @@ function option(words, value) {
 if (props.placeholder) select.append(Object.assign(option(props.placeholder, ''), {hidden: true, disabled: true}));
 select.append(...props.choices.map(([words, value]) => option(words, value)));
 
+const further = option('', '');  // for a value that the list lacks, such as one of a recipe
+
 function draw() {
-  select.value = props.value ?? '';
+  const value = props.value ?? '';
+  select.value = value;
+  if (value && select.value !== value) {
+    further.textContent = further.value = value;
+    select.append(further);
+    select.value = value;
+  }
 }
 
 select.addEventListener('change', () => {

@@ -82,6 +82,16 @@ def test_other_texts_are_options_of_the_recipe(client, name):
     assert options == {"negative": "a cat", "towards": "a dog", "pull": 1.0}
 
 
+@pytest.mark.parametrize("name", ["/generate", "/fill", "/interpolate", "/edit", "/invert"])
+def test_the_size_of_blocks_can_be_chosen(client, model, name):
+    positional, named = CALLS[name]
+    for size, told in ((1, 1), (model.block_size, None)):  # the model's own is no setting of a recipe
+        _, recipe = client.predict(*positional, api_name=name, **named, block_size=size)
+        assert recipe["settings"].get("block_size") == told
+    with pytest.raises(AppError, match=f"block_size is 3, expected a number that divides {model.block_size}"):
+        client.predict(*positional, api_name=name, **named, block_size=3)
+
+
 def test_a_recipe_of_another_model_says_so(client):
     _, told = client.predict({"operation": "generate", "texts": ["x"], "settings": QUICK, "model": "other"},
                              api_name="/replay")  # fmt: skip

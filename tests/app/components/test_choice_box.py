@@ -57,6 +57,17 @@ def test_a_value_of_the_server_is_shown_and_not_told(box):
     assert page.triggered("box") == []
 
 
+def test_a_value_that_is_none_of_the_choices_is_shown_as_one_more(box):
+    page = box("12")
+    select = page.locator("#box select")
+    expect(select).to_have_value("12")
+    select.select_option("more")
+    assert page.value("box") == "b"
+    page.update("box", "64")
+    expect(select).to_have_value("64")
+    assert select.locator("option").all_inner_texts() == [*(words for words, _ in CHOICES), "64"]
+
+
 def test_the_words_for_no_value_are_shown_and_cannot_be_chosen(box):
     page = box(value="", placeholder="Choose one")
     assert page.locator("#box select").evaluate("select => select.selectedOptions[0].text") == "Choose one"

@@ -28,7 +28,7 @@ SOME = SamplerSettings(
 FINE = SamplerSettings(seed=2**53 - 1, guidance_interval=(12.3, 987.654321), temperature=1e-300, top_p=1e-45)
 
 
-@pytest.mark.parametrize("settings", [SamplerSettings(), SOME, FINE])
+@pytest.mark.parametrize("settings", [SamplerSettings(), SOME, FINE, SamplerSettings(block_size=12)])
 def test_settings_survive_the_controls(settings):
     assert settings_from(values_of(settings)) == settings
 
