@@ -143,9 +143,10 @@ def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(
 
 
 def wait_for_turns(scheduler, count: int) -> None:
-    """Until the model has had so many turns more, or has nothing to do."""
-    until, deadline = scheduler.metrics.turns + count, time.monotonic() + 5
-    while scheduler.metrics.turns < until and scheduler.numbers()["running"] and time.monotonic() < deadline:
+    """Until the model has had so many turns more, or has nothing to do. Fails where neither comes."""
+    until, deadline = scheduler.metrics.turns + count, time.monotonic() + 60
+    while scheduler.metrics.turns < until and scheduler.numbers()["running"]:
+        assert time.monotonic() < deadline, f"{until - scheduler.metrics.turns} of {count} turns have not come"
         time.sleep(0.002)
 
 

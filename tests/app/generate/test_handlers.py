@@ -124,7 +124,19 @@ def test_a_token_says_what_else_it_could_have_been(handlers, model):
     assert len(card["latent"]) == model.latent_dim
     assert ("never in doubt" in card["note"]) == (card["read"] == []) == (card["noise"] is None)
     assert "Chosen with" in card["note"]
-    assert "Unchanged since" in card["note"] or "settled only" in card["note"]
+
+
+def test_a_token_says_since_when_the_steps_of_the_strip_show_it(handlers, model):
+    last, told = written(handlers), []
+    settled = [json.loads(line) for line in last["strip"]["settled"].split("\n") if line]
+    for block, final in zip(json.loads(last["strip"]["look"]), settled, strict=True):
+        for at, (chosen, *_) in enumerate(final):
+            shown = [block["words"][word][0] for word in block["ids"][at :: block["count"]]]
+            since = next((step for step in range(len(shown)) if set(shown[step:]) == {chosen}), None)
+            told.append("settled only after the last step" if since is None else f"Unchanged since step {since + 1} of")
+            card = handlers.inspect(VISITOR, block["block"], block["first"] + at, last["kept"]).card
+            assert told[-1] in card["note"]
+    assert len(set(told)) > 1
 
 
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
