@@ -22,6 +22,7 @@ from .errors import ApiError
 
 MAX_STOPS, MAX_STOP = 8, 200  # texts to stop at, and characters in one
 MAX_LOGPROBS = 20
+MOST_DIGITS = 1000  # of a whole number: Python's own time for one grows with the square of them
 
 # settings of the sampler under their own names, beside the fields that OpenAI's API has; `SamplerSettings` checks them
 SAMPLER_FIELDS = tuple(field.name for field in dataclasses.fields(SamplerSettings) if field.name != "max_new_tokens")
@@ -165,7 +166,7 @@ Body = TypeVar("Body", CompletionBody, ChatBody)
 def parse_json(body: bytes) -> dict[str, Any]:
     """The object in a body, without the fields that are null. Raises ApiError."""
     try:
-        data = json.loads(body, parse_constant=_no_constant)
+        data = json.loads(body, parse_constant=_no_constant, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:120]
         raise ApiError(f"the body is not valid JSON ({reason}), expected an object", code="invalid_json") from None
@@ -176,6 +177,12 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number has {len(digits):,} digits")
+    return int(digits)
 
 
 def parse_body(kind: type[Body], data: Mapping[str, Any]) -> Body:

@@ -331,6 +331,12 @@ def test_bad_input_gets_an_error_in_the_form_of_the_api(client, body, code, para
     assert code is None or error["code"] == code
 
 
+def test_a_number_of_thousands_of_digits_gets_a_sentence_of_our_own(client):
+    answer = client.post("/v1/completions", content='{"seed": ' + 5000 * "1" + "}", headers=JSON)
+    sentence = "the body is not valid JSON (a whole number has 5,000 digits), expected an object"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, sentence)
+
+
 @pytest.mark.parametrize(
     "messages",
     [
