@@ -347,7 +347,9 @@ async function start() {
   try {
     const Plotly = await plotlyLibrary();
     picture = new FlowPicture(Plotly, at('map'), data, colours, opened, () => draw());
+    if (props.look) lookAs(props.look);
     take();
+    if (props.look) choose(view.chosen);
     looks();
     askForFirst();
   } catch (error) {
@@ -371,6 +373,17 @@ onRunState(({name, id}) => {
 runBench?.addEventListener('card:ask', event => {
   if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
 });
+// A page that is saved opens as the map is looked at: see exports.py.
+runBench?.addEventListener('save:ask', event => {
+  event.detail.look = {...view, together: at('together').checked, coloured: at('colours').checked};
+});
+
+function lookAs({together, coloured, ...looked}) {
+  Object.assign(view, looked);
+  picked = true;
+  for (const [name, on] of Object.entries({words: view.words, trails: view.trails, blocks: view.blocks, together, colours: coloured})) at(name).checked = on;
+  root.classList.toggle('coloured', coloured);
+}
 watch('value', take);
 // Another size is another scale: see FlowPicture.stretched. A line more or less below the map is none.
 let size = [0, 0];
