@@ -4,6 +4,36 @@
 
 const SWIPE_LEAST = 12;  // px
 
+// A slider of a player, under a finger. The browser moves it to where the finger comes down, before it is known whether
+// that scrolls the page: here it moves when the finger has gone sideways, or at the end of a tap.
+function heldUntilSideways(slider) {
+  let from = null;      // where the finger came down, until it is known what it does
+  slider.addEventListener('pointerdown', event => {
+    from = event.pointerType === 'touch' && event.isPrimary ? {x: event.clientX, y: event.clientY, value: slider.value, wanted: slider.value} : null;
+  });
+  // before those who hear of the slider itself
+  slider.parentElement.addEventListener('input', event => {
+    if (!from || event.target !== slider) return;
+    event.stopPropagation();
+    from.wanted = slider.value;
+    slider.value = from.value;
+  }, true);
+  const move = () => {
+    const {wanted, value} = from;
+    from = null;
+    if (wanted === value) return;
+    slider.value = wanted;
+    slider.dispatchEvent(new Event('input', {bubbles: true}));
+  };
+  slider.addEventListener('pointermove', event => {
+    if (!from || !event.isPrimary) return;
+    const across = Math.abs(event.clientX - from.x);
+    if (across >= SWIPE_LEAST && across > Math.abs(event.clientY - from.y)) move();
+  });
+  slider.addEventListener('pointerup', () => { if (from) move(); });
+  slider.addEventListener('pointercancel', () => { from = null; });
+}
+
 // player: {at, length, go(at)}.
 function movedBySwipe(surface, player) {
   let from = null;

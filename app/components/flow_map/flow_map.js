@@ -1,4 +1,4 @@
-/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
+/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, heldUntilSideways, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -181,6 +181,7 @@ function play() {
 at('play').addEventListener('click', () => playing ? stop() : play());
 at('back').addEventListener('click', () => { stop(); follow = false; show(now - 1); });
 at('on').addEventListener('click', () => { stop(); show(now + 1); });
+heldUntilSideways(at('scrub'));
 at('scrub').addEventListener('input', event => { stop(); follow = Number(event.target.value) >= frames.length - 1; show(Number(event.target.value)); });
 
 // choices
