@@ -107,15 +107,21 @@ def look_of(sent: Any) -> dict[str, Any] | None:
     """How a map is looked at, of what a browser sent; None where it did not send that."""
     if not isinstance(sent, dict) or sent.get("chart") not in ("pca", "umap") or sent.get("dims") not in (2, 3):
         return None
-    chosen = sent.get("chosen")
-    named = isinstance(chosen, dict) and isinstance(chosen.get("run"), str) and type(chosen.get("block")) is int
-    if not named or not (chosen.get("place") is None or type(chosen["place"]) is int):
-        chosen = None
     return {
         **{name: sent[name] for name in ("chart", "dims")},
         **{name: sent.get(name) is True for name in SHOWN},
-        "chosen": chosen and {name: chosen.get(name) for name in ("run", "block", "place")},
+        "chosen": _path_of(sent.get("chosen")),
     }
+
+
+def _path_of(sent: Any) -> dict[str, Any] | None:
+    """A path that is chosen, of what a browser sent. place: None where a block's places are one path."""
+    if not isinstance(sent, dict):
+        return None
+    run, block, place = (sent.get(name) for name in ("run", "block", "place"))
+    if not isinstance(run, str) or type(block) is not int or not (place is None or type(place) is int):
+        return None
+    return {"run": run, "block": block, "place": place}
 
 
 def _caption(charts: Charts, runs: Sequence[Run], address: Any) -> str:
