@@ -324,7 +324,8 @@ function take() {
   reframe();
   const live = value.state === 'running';
   if (other || (follow && !playing)) now = frames.length - 1;
-  if (!data.runs.get(view.chosen?.run)) choose(null);
+  const still = data.runs.has(view.chosen?.run);
+  if (other || !still) choose(still ? view.chosen : null);
   if (other) looks();
   if (value.choose && value.choose.time !== chosenAt && picture) {
     chosenAt = value.choose.time;
@@ -350,7 +351,6 @@ async function start() {
     picture = new FlowPicture(Plotly, at('map'), data, colours, opened, () => draw());
     if (props.look) lookAs(props.look);
     take();
-    if (props.look) choose(view.chosen);
     looks();
     askForFirst();
   } catch (error) {
