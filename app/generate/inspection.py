@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .frames import shown_prompt, tokens_of_first_block
 from .paths import TOO_LONG, PathWriter, joined, least
 
 MOST_STATES = 24_000  # tokens times steps that a browser is sent: of longer runs every second step, or every third, ...
+MOST_TIMES = 100_000  # that a word is said to be likelier than another
 ALTERNATIVES = 6  # words of a card, the chosen one among them
 
 
@@ -195,9 +197,9 @@ def token_value(
     at = (block, token)
     found = alternatives(model, trace, sequence, at, history, before, word_ends, ALTERNATIVES)
     words = {} if found is None else found.words
-    note = [f"Chosen with {_percent(reading.chosen)} in the end."]
+    note = [f"Chosen with {_percent(reading.chosen)} in the end, when no noise was left."]
     if chosen == ids[0]:
-        note.append(f"Its logit is {margin:.1f} nats above that of “{word_of(model, ids[1])}”: {_how_sure(margin)}.")
+        note.append(f"{_ahead(margin, word_of(model, ids[1]))}: {_how_sure(margin)}.")
     else:
         first = word_of(model, ids[0])
         note.append(f"The decoder would rather have read “{first}”; chance or a rule against repetition decided.")
@@ -234,6 +236,13 @@ def _percent(p: float) -> str:
     if p > 0.9995:
         return "more than 99.9 %"
     return (f"{p:.0%}" if 0.1 <= p <= 0.99 else f"{p:.1%}").replace("%", " %")
+
+
+def _ahead(margin: float, second: str) -> str:
+    """How far the chosen word is ahead of the second. margin: of the logits, so e to its power is the ratio."""
+    least = f"over {MOST_TIMES:,}" if margin > math.log(MOST_TIMES) else f"{float(f'{math.exp(margin):.2g}'):,g}"
+    how = f"{least} times likelier than" if margin >= 0.05 else "hardly likelier than"
+    return f"The decoder found it {how} the next one, “{second}” (margin {margin:.1f} nats)"
 
 
 def _how_sure(margin: float) -> str:

@@ -173,6 +173,8 @@ def _new_word(model: ColaDLM, pin: Any, old: str) -> str:
         raise RecipeError(WORD, Described("empty") if isinstance(text, str) else text, "some letters")
     if len(text) > LONGEST:
         raise RecipeError(WORD, Described(f"{len(text):,} characters"), f"at most {LONGEST}")
+    if HOLE.search(text):
+        raise RecipeError(WORD, Described("a hole"), "letters: holes stand in the prompt")
     return old[: len(old) - len(old.lstrip())] + text.strip()
 
 

@@ -33,6 +33,7 @@ from ..components.text_map import text_map_value
 from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
 from ..shared.operation_controls import in_words
+from ..shared.run_facts import model_name
 from ..shared.waiting import waiting_parts
 from .charts import MOST_CHARTS, chart_label, chart_name, umap_settings
 from .cloud import COLOURINGS, Query, TextCloud, View, moment
@@ -263,8 +264,8 @@ class Maps:
             asked is not False,
         )
 
-    def save(self, visitor: str, kind: str) -> dict[str, Any]:
-        """The map as a file, for a Saver."""
+    def save(self, visitor: str, kind: str, address: Any = None) -> dict[str, Any]:
+        """The map as a file, for a Saver. address: of the page, for a link."""
         cloud = self.get(visitor)
         if cloud is None:
             return not_saved("There are no texts on the map to save.")
@@ -272,7 +273,7 @@ class Maps:
             return saved("map.npz", "application/octet-stream", map_file(cloud))
         if kind == "csv":
             return saved("texts.csv", "text/csv", text_table(cloud))
-        return saved("text-map.html", "text/html", text_page(cloud.value()))
+        return saved("text-map.html", "text/html", text_page(cloud, model_name(self.model), address))
 
     def fit(self, visitor: str, neighbours: Any = None, min_dist: Any = None) -> Iterator[list[Any]]:
         """(map, its own progress) with one more UMAP of the visitor's texts, fitted in a process of its own.

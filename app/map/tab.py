@@ -185,7 +185,7 @@ def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
         maps().set_view(session_of(request), event.selected, event.chart, event.by, event.asked)
 
     def on_save(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return file_or_reason(lambda: maps().save(session_of(request), event.kind))
+        return file_or_reason(lambda: maps().save(session_of(request), event.kind, event.address))
 
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.blur(on_view, None, None, **EVERY, **QUICK, **UNLIMITED)

@@ -10,6 +10,11 @@ from coladlm.recipe import Recipe
 from .links import link_of
 
 
+def model_name(model: ColaDLM) -> str:
+    """What a picture or a saved page calls a model."""
+    return "bundled model" if model.name == "bundled" else model.name or "unnamed model"
+
+
 def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, Any]:
     """The facts of one text of a run, for a ShareCard.
 
@@ -18,7 +23,6 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
     than a link holds.
     """
     settings = recipe.settings
-    name = "bundled model" if model.name == "bundled" else model.name or "unnamed model"
     steps = f"{settings.steps} step{'' if settings.steps == 1 else 's'} a block"
     parts = [f"seed {settings.seed}", steps, f"guidance {settings.guidance:g}"]
     if settings.block_size is not None:
@@ -30,7 +34,7 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
     if recipe.variations > 1:
         parts.append(f"text {sequence + 1} of {recipe.variations}")
     return {
-        "model": name,
+        "model": model_name(model),
         "seed": settings.seed,
         "line": ", ".join(parts),
         "fresh": settings.stochasticity > 0,

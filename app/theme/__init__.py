@@ -8,6 +8,7 @@ that gradio 6.31 ships whole (its files of Lora and Source Sans 3, for instance,
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import gradio as gr
@@ -22,6 +23,7 @@ FONTS = "".join(  # asked for early, so that the words do not change their shape
     f'<link rel="preload" as="font" type="font/woff2" href="static/fonts/{file}.woff2" crossorigin>'
     for file in ("SourceSansPro/SourceSansPro-Regular", "SourceSansPro/SourceSansPro-Bold")
 )
+GRADIO_FONTS = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts"
 SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("composition", "empty_numbers"))
 HEAD = f"{FONTS}<script>{SCRIPTS}</script>"
 
@@ -53,6 +55,16 @@ BLUE = colors.Color(
     c900="#182d54",
     c950="#101e39",
 )
+
+
+def embedded_fonts() -> str:
+    """The page's font as CSS that holds the files themselves, for a page without a server."""
+    faces = []
+    for weight, cut in ((400, "Regular"), (700, "Bold")):
+        data = base64.b64encode((GRADIO_FONTS / "SourceSansPro" / f"SourceSansPro-{cut}.woff2").read_bytes()).decode()
+        source = f'url(data:font/woff2;base64,{data}) format("woff2")'
+        faces.append(f'@font-face {{ font-family: "Source Sans Pro"; font-weight: {weight}; src: {source}; }}')
+    return "\n".join(faces)
 
 
 def make_theme() -> gr.themes.Base:

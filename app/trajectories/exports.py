@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -18,13 +19,20 @@ from ..components.flow_map import FlowMap, flow_value
 from ..components.heat_map import HeatMap
 from ..shared.charts import Charts
 from ..shared.encoding import safe_cell
-from ..shared.standalone_page import standalone_page
+from ..shared.run_facts import run_facts
+from ..shared.standalone_page import link_to, standalone_page
 from ..shared.token_pieces import pieces
 from ..shared.trace_store import Run
 
 COLUMNS = (
     *("run", "block", "place", "step", "t", "word", "confidence", "margin_nats", "entropy_nats", "settled"),
     *("speed", "curvature", "distance_to_end", "guidance_angle_degrees", "guidance_pull"),
+)
+SHOWN = ("clean", "words", "trails", "blocks", "together", "coloured")  # what a map may show besides
+MOST_PROMPT = 400  # characters of it in a caption
+EXPLAINED = (
+    "Each line is a word on its way: its latent, from noise along the flow to where it is that word. Play goes through "
+    "the steps of the run."
 )
 
 
@@ -82,9 +90,49 @@ def _cell(value: float | None) -> str:
     return f"{float(value):.5g}" if value is not None and np.isfinite(value) else ""
 
 
-def playable_page(charts: Charts, lines: str, curves: dict[str, Any]) -> bytes:
-    """The flow map, its heat map and curves as one HTML file that plays without a server or a network."""
+def playable_page(
+    charts: Charts, runs: Sequence[Run], lines: str, curves: dict[str, Any], look: Any = None, address: Any = None
+) -> bytes:
+    """The flow map, its heat map and curves as one HTML file that plays without a server or a network.
+
+    look: how the visitor looks at the map, as its browser says: see `look_of`. address: of the page, for links.
+    """
     flow = {"name": "flow", "cloud": charts.text, "value": flow_value("done", lines, play=True), "start_label": "",
-            "alone": True}  # fmt: skip
+            "alone": True, "look": look_of(look)}  # fmt: skip
     parts = [(FlowMap, flow), (HeatMap, {"name": "flow", "value": None}), (Curves, {"name": "flow", "value": curves})]
-    return standalone_page("Flow map", parts)
+    return standalone_page("Flow map", _caption(charts, runs, address), parts)
+
+
+def look_of(sent: Any) -> dict[str, Any] | None:
+    """How a map is looked at, of what a browser sent; None where it did not send that."""
+    if not isinstance(sent, dict) or sent.get("chart") not in ("pca", "umap") or sent.get("dims") not in (2, 3):
+        return None
+    return {
+        **{name: sent[name] for name in ("chart", "dims")},
+        **{name: sent.get(name) is True for name in SHOWN},
+        "chosen": _path_of(sent.get("chosen")),
+    }
+
+
+def _path_of(sent: Any) -> dict[str, Any] | None:
+    """A path that is chosen, of what a browser sent. place: None where a block's places are one path."""
+    if not isinstance(sent, dict):
+        return None
+    run, block, place = (sent.get(name) for name in ("run", "block", "place"))
+    if not isinstance(run, str) or type(block) is not int or not (place is None or type(place) is int):
+        return None
+    return {"run": run, "block": block, "place": place}
+
+
+def _caption(charts: Charts, runs: Sequence[Run], address: Any) -> str:
+    """What the map shows, and of each run its prompt, how it was made and where it can be repeated; as HTML."""
+    lines = [EXPLAINED]
+    for run in runs:
+        facts, prompt = run_facts(charts.model, run.trace.recipe, run.sequence), run.trace.prompts[run.sequence]
+        begun = prompt[:MOST_PROMPT].rstrip() + "…" if len(prompt) > MOST_PROMPT else prompt.strip()
+        name = f"{html.escape(run.label)}: " if len(runs) > 1 else ""
+        text = f'from the prompt <q dir="auto">{html.escape(begun)}</q>' if begun else "without a prompt"
+        made = html.escape(f"{facts['model']}, {facts['line']}")
+        link = link_to(address, f"{facts['query']}&tab=trajectories", "The same run on its page")
+        lines.append(f"{name}Written {text}: {made}. {link if facts['query'] else ''}")
+    return "".join(f"<p>{line}</p>" for line in lines)

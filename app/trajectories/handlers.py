@@ -239,8 +239,10 @@ class Explorer:
             progress=progress_value("idle", message=note), choices=self.choices(visitor, shown)
         )
 
-    def save(self, visitor: str, kind: str, ids: Sequence[str]) -> dict[str, Any]:
-        """What is on the map as a file, for a Saver."""
+    def save(
+        self, visitor: str, kind: str, ids: Sequence[str], look: Any = None, address: Any = None
+    ) -> dict[str, Any]:
+        """What is on the map as a file, for a Saver. look, address: see `playable_page`."""
         runs = self.runs(visitor, ids)
         if not runs or self.cloud.charts is None:
             return not_saved("There is no run on the map to save.")
@@ -248,7 +250,7 @@ class Explorer:
             return saved("run.npz", "application/octet-stream", trace_file(runs[-1]))
         if kind == "csv":
             return saved("measures.csv", "text/csv", measures_table(self.cloud.charts, runs))
-        page = playable_page(self.cloud.charts, self.lines(runs), curves_value(runs))
+        page = playable_page(self.cloud.charts, runs, self.lines(runs), curves_value(runs), look, address)
         return saved("flow-map.html", "text/html", page)
 
 

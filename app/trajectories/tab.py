@@ -278,7 +278,9 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
         return [*now().upload(visitor_of(request.headers), file), None]
 
     def on_save(event: gr.EventData, ids: list[str], request: gr.Request) -> Any:
-        return file_or_reason(lambda: now().save(visitor_of(request.headers), event.kind, ids))
+        return file_or_reason(
+            lambda: now().save(visitor_of(request.headers), event.kind, ids, event.look, event.address)
+        )
 
     def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change

@@ -123,10 +123,13 @@ def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no
     is_no_wider(page)
     page.keyboard.press("Escape")
     fits(page)
+    page.locator("#flow .folded summary").click()
+    page.get_by_label("all paths").check()
     with page.expect_download() as download:
         page.get_by_role("button", name="Page (HTML)").click()
     download.value.save_as(tmp_path / "flow-map.html")
-    assert "The dog" in (tmp_path / "flow-map.html").read_text()
+    saved = (tmp_path / "flow-map.html").read_text()
+    assert "The dog" in saved and '"trails":true' in saved
 
 
 def listed(page: Page) -> Locator:

@@ -49,6 +49,28 @@ test('a finger that goes over the text from side to side moves the player, a tap
   assert.equal(slider.value, '0', 'no finger is down any more');
 });
 
+test('a finger that comes down on the strip of steps moves it when it goes sideways or taps, not when it scrolls', () => {
+  const page = strip(DONE), slider = page.at('input[type=range]');
+  const point = (name, clientX, clientY, pointerType = 'touch') => slider.dispatchEvent(
+    Object.assign(new page.window.Event(name, {bubbles: true}), {clientX, clientY, pointerType, isPrimary: true}));
+  const finger = (to, ...moves) => {
+    point('pointerdown', 100, 100);
+    page.scrub(to);      // the browser moves its slider at once
+    const then = slider.value;
+    for (const move of moves) point(...move);
+    return [then, slider.value, page.where().slice(0, 7)];
+  };
+  assert.deepEqual(finger('1', ['pointermove', 104, 80], ['pointercancel', 104, 60]), ['3', '3', 'the fin']);
+  assert.deepEqual(finger('1', ['pointermove', 80, 60], ['pointercancel', 80, 40]), ['3', '3', 'the fin']);
+  assert.deepEqual(finger('2', ['pointerup', 101, 101]), ['3', '2', 'block 2']);
+  assert.deepEqual(finger('1', ['pointermove', 86, 104]), ['2', '1', 'block 1']);
+  page.scrub('0');
+  assert.equal(slider.value, '0', 'it follows the finger from there on');
+  point('pointerdown', 100, 100, 'mouse');
+  page.scrub('2');
+  assert.match(page.where(), /^block 2/, 'a mouse moves it at once');
+});
+
 test('text is text, whatever it looks like', () => {
   const page = strip({...RUNNING, settled: lines([['<img src=x>', 1, false]])});
   assert.equal(page.answer(), '<img src=x>');

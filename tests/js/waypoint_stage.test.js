@@ -82,6 +82,27 @@ test('keys move the thumb and stay on the strip, which says what it shows', () =
   assert.deepEqual([page.now(), cells.getAttribute('aria-valuenow')], ['The cat sat.', '1']);
 });
 
+test('a finger that scrolls from the strip on leaves the thumb, one that goes sideways or taps moves it, a mouse at once', () => {
+  const page = stage(DONE), cells = page.at('.cells');
+  cells.getBoundingClientRect = () => ({left: 0, width: 500});
+  cells.setPointerCapture = () => {};
+  const point = (name, clientX, clientY, more = {}) => cells.dispatchEvent(
+    Object.assign(new page.window.Event(name, {bubbles: true}), {clientX, clientY, pointerType: 'touch', buttons: 1, ...more}));
+  const before = page.now();
+  point('pointerdown', 450, 10);
+  point('pointermove', 455, 60);
+  point('pointercancel', 455, 80);
+  assert.equal(page.now(), before);
+  point('pointerdown', 450, 10);
+  point('pointerup', 450, 10, {buttons: 0});
+  assert.equal(page.now(), 'A dog ran.');
+  point('pointerdown', 450, 10);
+  point('pointermove', 50, 20);
+  assert.equal(page.now(), 'The cat sat.');
+  point('pointerdown', 350, 10, {pointerType: 'mouse'});
+  assert.equal(page.now(), 'A bird ran.');
+});
+
 test('neighbours that read the same are one on the strip', () => {
   assert.deepEqual([...stage(DONE).at('.cells').children].map(cell => cell.classList.contains('same')), [false, false, true, false, false]);
 });

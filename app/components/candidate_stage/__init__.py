@@ -18,7 +18,7 @@ class CandidateStage(OwnHTML):
     """
 
     FILE = "candidate_stage"
-    SCRIPTS = ("elements.js", "candidate_stage/strengths.js", "candidate_stage/candidate_stage.js")
+    SCRIPTS = ("elements.js", "swipe.js", "candidate_stage/strengths.js", "candidate_stage/candidate_stage.js")
 
     def __init__(
         self, empty_text: str, start_label: str, before_strip: str, no_strip: str, about_misfit: str, **kwargs: Any

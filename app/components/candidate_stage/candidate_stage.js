@@ -1,4 +1,4 @@
-/* global briefly, firstPlace, joined, make, partsOf, rowsByPlace, wordsOf */
+/* global briefly, firstPlace, joined, make, partsOf, rowsByPlace, soughtByPointer, wordsOf */
 const edited = element.querySelector('.edited');
 const at = name => edited.querySelector(name);
 const [list, notes, cells, seen] = ['.list', '.notes', '.cells', '.seen'].map(at);
@@ -161,12 +161,7 @@ function seek(event) {
   take(Math.floor((getComputedStyle(cells).direction === 'rtl' ? 1 - share : share) * strengths().length));
 }
 
-cells.addEventListener('pointerdown', event => {
-  if (!strengths().length) return;
-  cells.setPointerCapture(event.pointerId);
-  seek(event);
-});
-cells.addEventListener('pointermove', event => { if (event.buttons) seek(event); });
+soughtByPointer(cells, seek);
 cells.addEventListener('keydown', event => {
   const last = strengths().length - 1;
   const to = {ArrowRight: thumb + 1, ArrowUp: thumb + 1, ArrowLeft: thumb - 1, ArrowDown: thumb - 1, Home: 0, End: last}[event.key];

@@ -1,4 +1,4 @@
-/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
+/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, heldUntilSideways, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -181,6 +181,7 @@ function play() {
 at('play').addEventListener('click', () => playing ? stop() : play());
 at('back').addEventListener('click', () => { stop(); follow = false; show(now - 1); });
 at('on').addEventListener('click', () => { stop(); show(now + 1); });
+heldUntilSideways(at('scrub'));
 at('scrub').addEventListener('input', event => { stop(); follow = Number(event.target.value) >= frames.length - 1; show(Number(event.target.value)); });
 
 // choices
@@ -323,7 +324,8 @@ function take() {
   reframe();
   const live = value.state === 'running';
   if (other || (follow && !playing)) now = frames.length - 1;
-  if (!data.runs.get(view.chosen?.run)) choose(null);
+  const still = data.runs.has(view.chosen?.run);
+  if (other || !still) choose(still ? view.chosen : null);
   if (other) looks();
   if (value.choose && value.choose.time !== chosenAt && picture) {
     chosenAt = value.choose.time;
@@ -347,6 +349,7 @@ async function start() {
   try {
     const Plotly = await plotlyLibrary();
     picture = new FlowPicture(Plotly, at('map'), data, colours, opened, () => draw());
+    if (props.look) lookAs(props.look);
     take();
     looks();
     askForFirst();
@@ -371,6 +374,17 @@ onRunState(({name, id}) => {
 runBench?.addEventListener('card:ask', event => {
   if (picture?.cloud) event.detail.flow = {data, state: root.dataset.state, chosen: view.chosen?.run, unit: picture.cloud.units.pca};
 });
+// A page that is saved opens as the map is looked at: see exports.py.
+runBench?.addEventListener('save:ask', event => {
+  event.detail.look = {...view, together: at('together').checked, coloured: at('colours').checked};
+});
+
+function lookAs({together, coloured, ...looked}) {
+  Object.assign(view, looked);
+  picked = true;
+  for (const [name, on] of Object.entries({words: view.words, trails: view.trails, blocks: view.blocks, together, colours: coloured})) at(name).checked = on;
+  root.classList.toggle('coloured', coloured);
+}
 watch('value', take);
 // Another size is another scale: see FlowPicture.stretched. A line more or less below the map is none.
 let size = [0, 0];

@@ -1,4 +1,6 @@
 const KEY = 'coladlm-single-keys';
+// gradio keeps the tabs that a narrow page has no room for in a menu
+const TABS = '#tabs [role="tab"], #tabs .overflow-dropdown button';
 const sheet = element.querySelector('dialog');
 const on = element.querySelector('.on');
 
@@ -66,7 +68,7 @@ document.addEventListener('keydown', event => {
     const field = bench() && bench().querySelector('textarea');
     if (field) field.focus();
   } else if (tab >= 1 && tab <= props.tabs.length) {
-    const named = [...document.querySelectorAll('#tabs [role="tab"]')].find(node => node.textContent.trim() === props.tabs[tab - 1]);
+    const named = [...document.querySelectorAll(TABS)].find(node => node.textContent.trim() === props.tabs[tab - 1]);
     if (named) named.click();
   } else done = false;
   if (done) event.preventDefault();

@@ -12,6 +12,9 @@ from ..own_html import OwnHTML
 class Saver(OwnHTML):
     """Triggers `select` with `kind` when a button is pressed; saves the value made by `saved`.
 
+    The event has `address` as well, that of the page, and `look`: what another component of the workbench puts into the
+    detail of an event `save:ask` for how it is looked at, or null.
+
     kinds: (kind, label, what the file is good for).
     """
 

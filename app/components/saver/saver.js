@@ -7,7 +7,9 @@ for (const [kind, name, hint] of props.kinds) {
   button.dataset.kind = kind;
   button.addEventListener('click', () => {
     outcome.textContent = 'Making the file …';
-    trigger('select', {kind});
+    const asked = {look: null};
+    runBench?.dispatchEvent(new CustomEvent('save:ask', {detail: asked}));
+    trigger('select', {kind, look: asked.look, address: window.location.origin + window.location.pathname});
   });
   buttons.append(button);
 }

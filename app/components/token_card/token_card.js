@@ -4,6 +4,8 @@ const bench = element.closest('.workbench');
 const [GAP, LEAST, WIDE] = [8, 240, 600];  // px: between word and card, the least height of one above or below, a window with room beside
 const part = name => card.querySelector('.' + name);
 
+const HOLE = /_{3,}/;    // as in a prompt
+
 let pinned = false;    // was another word chosen here, which a run writes on from
 
 function percent(p) {
@@ -22,12 +24,13 @@ function draw() {
   const within = card.contains(document.activeElement) || (pinned && document.activeElement === document.body);
   card.hidden = !v;
   if (!v && within) focusText();
+  refuse('');
   if (!v) return void (pinned = false);
   part('title').textContent = v.title;
   part('where').textContent = v.where;
   sayQuoting(part('tells'), v.note);
   part('read').hidden = !v.read.length;
-  part('read').querySelector('caption').textContent = 'At noise ' + v.noise + ' %: what it could have become';
+  part('read').querySelector('caption').textContent = 'Earlier, at noise ' + v.noise + ' %: what it could still have become';
   part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen, id]) => {
     const row = make('tr', chosen ? 'chosen' : '');
     const bar = make('span', 'bar');
@@ -99,12 +102,20 @@ function pin(word) {
   props.value = {...props.value, pin: word};
   trigger('input');
 }
+const box = part('other').querySelector('input');
+const refuse = sentence => { part('refused').textContent = sentence; };
 part('other').addEventListener('submit', event => {
   event.preventDefault();
-  const box = part('other').querySelector('input');
-  if (box.value.trim()) pin({text: box.value});
+  const text = box.value.trim();
+  if (!text) box.value = '';
+  if (!text || HOLE.test(text)) {
+    refuse(text ? 'A hole goes into the prompt, not here: write a word.' : 'Write a word into the box first.');
+    return box.focus();
+  }
+  pin({text: box.value});
   box.value = '';
 });
+box.addEventListener('input', () => refuse(''));
 
 part('path').addEventListener('click', () => trigger('select', {point: props.value.point}));
 part('close').addEventListener('click', () => {

@@ -1,4 +1,4 @@
-/* global Playhead, Roll, StepText, movedBySwipe, redrawTokens, settledToken */
+/* global Playhead, Roll, StepText, heldUntilSideways, movedBySwipe, redrawTokens, settledToken */
 const strip = element.querySelector('.strip');
 const answer = strip.querySelector('.answer');
 const live = strip.querySelector('.live');
@@ -35,6 +35,7 @@ const roll = new Roll(look.querySelector('canvas'));
 const steps = new StepText(paragraph, {answer, ahead, live}, span);
 const [slider, play] = ['input', '.play'].map(name => look.querySelector(name));
 const playhead = new Playhead(strip.closest('.workbench'), strip, {slider, play}, show);
+heldUntilSideways(slider);
 movedBySwipe(strip.querySelector('.page'), {
   get at() { return playhead.at; },
   get length() { return playhead.length; },

@@ -1,4 +1,4 @@
-/* global movedBySwipe, misfitRatio, originsOf, placesOn, pointOf, repeatsOf, scrolledByKeys, shareOf */
+/* global movedBySwipe, misfitRatio, originsOf, placesOn, pointOf, repeatsOf, scrolledByKeys, shareOf, soughtByPointer */
 const walk = element.querySelector('.walk');
 const at = name => walk.querySelector(name);
 const [now, cells, where, play, svg, real, edit] = ['.now', '.cells', '.where', '.play', 'svg', '.real', '.edit'].map(at);
@@ -186,12 +186,7 @@ movedBySwipe(at('.between'), {
 });
 play.addEventListener('click', () => timer ? stopPlaying() : startPlaying());
 edit.addEventListener('click', () => trigger('select', {text: waypoints()[thumb].text, row: thumb}));
-cells.addEventListener('pointerdown', event => {
-  if (!waypoints().length) return;
-  cells.setPointerCapture(event.pointerId);
-  seek(event);
-});
-cells.addEventListener('pointermove', event => { if (event.buttons && waypoints().length) seek(event); });
+soughtByPointer(cells, event => { if (waypoints().length) seek(event); });
 cells.addEventListener('keydown', event => {
   const last = waypoints().length - 1;
   const to = {ArrowRight: thumb + 1, ArrowUp: thumb + 1, ArrowLeft: thumb - 1, ArrowDown: thumb - 1, Home: 0, End: last}[event.key];

@@ -77,7 +77,7 @@ def test_a_word_that_was_chosen_by_keyboard_leaves_the_focus_on_the_text(parts, 
     strip = parts.part("strip", value=generated.strips[-1])
     page = bare({"text": strip, "token": parts.part("token")}, bench="generate")
     page.update("token", {**generated.card(**generated.tokens[1]), "read": READ, "noise": 71})
-    expect(page.locator("#token caption")).to_have_text("At noise 71 %: what it could have become")
+    expect(page.locator("#token caption")).to_have_text("Earlier, at noise 71 %: what it could still have become")
     page.page.get_by_role("button", name="tree").focus()
     page.page.keyboard.press("Enter")
     assert page.value("token")["pin"] == {"id": 5}

@@ -184,6 +184,7 @@ def test_variations_stay_below_a_text_that_was_steered(handlers, bundled):
     ("pin", "sentence"),
     [
         ({"text": "  "}, "the word is empty"),
+        ({"text": " a ___"}, "the word is a hole, expected letters"),
         ({"text": "x" * 201}, "the word is 201 characters"),
         ({"text": 3}, "the word is 3"),
         ({"id": 10**9}, "the word is 1000000000"),

@@ -14,6 +14,7 @@ from app.map import handlers as map_handlers
 from app.map.handlers import KEPT_SECONDS, Maps
 from app.page import build_page
 from app.shared.resident import Resident
+from app.shared.run_facts import model_name
 from coladlm.latent.reference_cloud import load_sentences
 
 from ..viewing import at_once
@@ -450,6 +451,14 @@ def test_a_map_is_saved_as_a_page_that_asks_nobody(own):
     page = file_of(own, "html").decode()
     assert "<title>Map of texts" in page and "</script><b>" not in page
     assert "the dog ran" in page and "src=" not in page.split("<script>", 1)[0]
+
+
+def test_a_saved_page_of_a_map_says_what_it_shows_and_where_it_comes_from(own):
+    own.set_view(ME, [1], "pca", "set")
+    page = base64.b64decode(own.save(ME, "html", "https://example.org/")["data"]).decode()
+    assert f"placed by what the {model_name(own.model)} takes it to mean." in page
+    assert '<a href="https://example.org/?tab=map">' in page and "prefers-color-scheme: dark" in page
+    assert '"view":{"selected":[1],"chart":"pca","by":"set","asked":true}' in page
 
 
 def test_no_map_is_nothing_to_save(model, scheduler, read):

@@ -15,8 +15,10 @@ from app.components.flow_map import FlowMap
 from app.components.heat_map import HeatMap
 from app.generate.handlers import GenerateHandlers
 from app.shared.cloud_holder import CloudHolder
+from app.shared.run_facts import run_facts
 from app.shared.settings_panel import values_of
 from app.shared.trace_store import TRACES, TraceStore
+from app.trajectories.exports import look_of
 from app.trajectories.handlers import MOST_SHOWN, Explorer, Shown
 from app.trajectories.records import RunWriter
 from app.trajectories.views import branch_on_map, run_on_map
@@ -531,8 +533,8 @@ def test_a_file_that_is_too_large_is_a_sentence(explorer, saved_run):
     assert "104,857,600 bytes" in note
 
 
-def saved(explorer, kind, ids):
-    value = explorer.save(ME, kind, ids)
+def saved(explorer, kind, ids, **page):
+    value = explorer.save(ME, kind, ids, **page)
     return base64.b64decode(value["data"])
 
 
@@ -558,6 +560,28 @@ def test_an_exported_page_asks_nobody_and_ends_no_script_early(explorer):
     assert all(part.script() in page for part in (FlowMap, HeatMap, Curves))
     assert '"summary":"1' in page, "the curves have their numbers"
     assert "src=" not in page.split("<body>")[0]
+
+
+def test_an_exported_page_says_what_it_shows_and_opens_as_the_map_was_looked_at(explorer):
+    [id_] = chosen(run(explorer, "Once upon a <b>time")[-1])
+    look = {"chart": "umap", "dims": 3, "trails": True, "chosen": {"run": id_, "block": 0, "place": 1, "more": 1}}
+    page = saved(explorer, "html", [id_], look=look, address="https://example.org/app/?old=1").decode()
+    assert "<h1>Flow map</h1>" in page
+    facts = run_facts(explorer.model, explorer.store.get(ME, id_).trace.recipe)
+    assert f"Once upon a &lt;b&gt;time</q>: {facts['model']}, {facts['line']}. " in page
+    assert f'<a href="https://example.org/app/{facts["query"]}&amp;tab=trajectories">' in page
+    assert f'"chosen":{{"run":"{id_}","block":0,"place":1}}' in page and '"chart":"umap","dims":3' in page
+    assert page.count("data:font/woff2") == 2 and "prefers-color-scheme: dark" in page
+
+
+def test_what_is_no_look_and_no_address_is_left_out_of_a_page(explorer):
+    assert look_of({"chart": "</script>", "dims": 2}) is look_of(None) is look_of({"chart": "pca", "dims": [2]}) is None
+    looked = look_of({"chart": "pca", "dims": 2, "clean": "yes", "chosen": {"run": "r", "block": "0", "place": 0}})
+    assert looked["clean"] is False and looked["chosen"] is None
+    [id_] = chosen(run(explorer)[-1])
+    for address in ("javascript:alert(1)", None, 7, "http://[", "https://" + "a" * 3000):
+        page = saved(explorer, "html", [id_], address=address).decode()
+        assert "<a " not in page.split('<div class="caption">')[1].split("</div>")[0]
 
 
 def test_nothing_on_the_map_is_nothing_to_save(explorer):
