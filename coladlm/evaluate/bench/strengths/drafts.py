@@ -12,10 +12,11 @@ from ....model import ColaDLM
 from ....sampling.events import BlockDone, Step
 from ....settings import SamplerSettings
 from ...measures import distinct_share
-from ..cost import Texts, count_to_look_at, per_word, written, written_by_transformer
+from ..cost import count_to_look_at, per_word
 from ..intervals import Interval, interval, jackknife_interval, mean_interval
 from ..measuring import Measuring
 from ..results import Cell, Chart, Line, Table
+from ..turns import Texts, baseline_writer, in_turn, model_writer
 from .passages import Request
 from .verdicts import Readers, Verdict, of_perplexities, of_shares
 
@@ -119,17 +120,12 @@ def few_steps(own: SamplerSettings) -> dict[str, SamplerSettings]:
 def texts(model: ColaDLM, baseline: Baseline, prompts: Sequence[str], request: Request,
           measuring: Measuring) -> dict[str, Texts]:  # fmt: skip
     """What was written with each of `few_steps`, and by the transformer at temperature 0.8."""
-    found = {}
     own = dataclasses.replace(model.defaults, max_new_tokens=request.tokens, seed=request.seed)
     tried = few_steps(dataclasses.replace(own, stop_at_end=False, whole_sentences=False))
-    for number, (name, settings) in enumerate(tried.items(), 1):
-        found[name] = Texts(**measuring.item(f"draft, {name}", lambda s=settings: written(
-            model, prompts, s, request.batch)))  # fmt: skip
-        measuring.progress("texts in few steps", number, len(tried))
+    writers = {name: model_writer(model, settings) for name, settings in tried.items()}
     settings = BaselineSettings(request.tokens, seed=request.seed, stop_at_end=False)
-    found[TRANSFORMER] = Texts(**measuring.item(f"draft, {TRANSFORMER}", lambda: written_by_transformer(
-        baseline, prompts, settings, request.batch)))  # fmt: skip
-    return found
+    writers[TRANSFORMER] = baseline_writer(baseline, settings)
+    return in_turn(writers, prompts, request.batch, measuring, "texts in few steps")
 
 
 def draft_table(found: Mapping[str, Texts], prompts: Sequence[str], model: ColaDLM, tokens: int,
