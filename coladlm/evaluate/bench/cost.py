@@ -16,7 +16,15 @@ from ...settings import SamplerSettings
 from ..judge import Judge
 from ..measures import count_ngrams, distinct_share, repeated_share
 from ..stories import EvaluationError, Excerpt
-from .intervals import Interval, interval, jackknife_interval, mean_interval, ratio_interval, share_interval
+from .intervals import (
+    Interval,
+    interval,
+    jackknife_interval,
+    mean_interval,
+    mean_share_interval,
+    ratio_interval,
+    share_interval,
+)
 from .results import Cell, Chart, Line, Table
 from .turns import Texts
 
@@ -84,8 +92,8 @@ class Figures:
 def figures(found: Texts, own: Texts, prompts: Sequence[str], reader: Baseline, judge: Judge | None,
             limit: int) -> Figures:  # fmt: skip
     """own: what the model wrote as it ships. limit: how many 2-grams are looked at, the same for every setting."""
-    distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0)
-    repeated = mean_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
+    distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0, 0.0, 1.0)
+    repeated = mean_share_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
     return Figures(
         mean_interval(found.seconds) if found.seconds else None,
         ratio_interval(found.seconds, own.seconds) if found.seconds and found is not own else None,

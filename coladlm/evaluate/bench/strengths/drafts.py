@@ -13,7 +13,7 @@ from ....sampling.events import BlockDone, Step
 from ....settings import SamplerSettings
 from ...measures import distinct_share
 from ..cost import count_to_look_at, per_word
-from ..intervals import Interval, interval, jackknife_interval, mean_interval
+from ..intervals import Interval, interval, jackknife_interval, mean_interval, mean_share_interval
 from ..measuring import Measuring
 from ..results import Cell, Chart, Line, Table
 from ..turns import Texts, baseline_writer, in_turn, model_writer
@@ -97,8 +97,8 @@ def standing_table(found: Mapping[str, np.ndarray]) -> Table:
     rows: list[list[Cell]] = []
     for name, counts in found.items():
         steps = counts.shape[1]
-        rows.append([f"Cola-DLM, {name}", *(mean_interval(shares_after(counts, max(1, round(q * steps))).tolist())
-                                            for q in QUARTERS)])  # fmt: skip
+        after = [shares_after(counts, max(1, round(q * steps))).tolist() for q in QUARTERS]
+        rows.append([f"Cola-DLM, {name}", *(mean_share_interval(shares, 100.0) for shares in after)])
     rows.append([f"{TRANSFORMER}, a word a pass", *(100 * q for q in QUARTERS)])
     columns = [f"after {100 * q:.0f} % of the steps" for q in QUARTERS]
     return Table("What stands early, % of the tokens", "Mean over texts.", ["who", *columns], rows)
@@ -140,7 +140,7 @@ def draft_table(found: Mapping[str, Texts], prompts: Sequence[str], model: ColaD
             per_step = model.block_size * model.patch_size / tried[name].steps
             passes = (1 if tried[name].guidance == 1 else 2) / per_step
         judged = [per_word(reader.log_likelihood(written_.texts, prompts)) for reader in readers.values()]
-        distinct = jackknife_interval(written_.texts, lambda t: distinct_share(t, 2, limit) or 0.0)
+        distinct = jackknife_interval(written_.texts, lambda t: distinct_share(t, 2, limit) or 0.0, 0.0, 1.0)
         each = mean_interval([1000 * s / tokens for s in written_.seconds])
         rows.append([name, per_step, passes, *judged, distinct, each])
     return Table(
