@@ -75,7 +75,8 @@ def test_the_results_that_ship_are_of_the_bundled_model_and_say_what_follows():
 
 def test_the_summary_has_its_headings_and_what_its_words_mean():
     shown = summary_html(shipped_results())
-    headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price"]
+    headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
+                "The eight published tasks"]  # fmt: skip
     assert re.findall(r"<h2>(.*?)</h2>", shown) == headings
     assert "12.3 million parameters beside 5.72 million" in shown
     for word in ("Perplexity:", "Pushed by 1:", "Stagger:", "95 % interval of the difference"):

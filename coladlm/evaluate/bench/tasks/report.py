@@ -130,7 +130,7 @@ def table(title: str, scored: Mapping[str, Scored]) -> Table:
                      found.chance, named, found.right_of_named])  # fmt: skip
     answers, right = (sum(column) for column in zip(*map(counts, scored.values()), strict=True))
     rows.append([f"mean of {len(scored)}", None, answers, right, mean_accuracy(scored), None, None, None])
-    return Table(title, CAPTION, COLUMNS, rows)
+    return Table(title, CAPTION, COLUMNS, rows, places=4)  # the mean that is published has four
 
 
 def mean_accuracy(scored: Mapping[str, Scored]) -> Interval | float:
