@@ -11,9 +11,9 @@ from coladlm import Step
 from coladlm.baseline.baseline import Baseline, save_baseline
 from coladlm.cli import main
 from coladlm.evaluate.bench import cost, long_context
-from coladlm.evaluate.bench.intervals import jackknife_interval
+from coladlm.evaluate.bench.intervals import Interval, jackknife_interval
 from coladlm.evaluate.bench.item_log import ItemLog
-from coladlm.evaluate.bench.likelihood import places
+from coladlm.evaluate.bench.likelihood import brier_table, places
 from coladlm.evaluate.bench.measuring import Measuring
 from coladlm.evaluate.bench.results import Result, load
 from coladlm.evaluate.bench.turns import in_turn, model_writer
@@ -95,6 +95,13 @@ def test_places_are_read_alike_by_both_models(model, baseline):  # noqa: F811
         story = next(model.tokenize(text) for text in texts if text.startswith(place.context))
         assert story[: len(ids)] == ids and story[len(ids) :][:4] == place.truth
     assert found == places(model, baseline, texts, 4, seed=0) != places(model, baseline, texts, 4, seed=1)
+
+
+def test_a_brier_score_of_nothing_has_no_interval():
+    scores = {"never": np.zeros((16, 4)), "some": np.tile([[0.0], [1.0]], (8, 4))}
+    rows = {row[0]: row for row in brier_table(scores).rows}
+    assert rows["never"][1] == 0.0 and not isinstance(rows["never"][1], Interval)
+    assert isinstance(rows["some"][1], Interval) and rows["some"][1].low < 50 < rows["some"][1].high
 
 
 # long

@@ -105,8 +105,10 @@ def score_logged(tasks: Tasks, log: Mapping[str, Any], shard: Shard | None = Non
     missing = [key for key in keys if log_key(*key) not in log]
     if missing:
         name, number = missing[0]
-        raise ResultError(f"{len(missing):,} of {len(keys):,} answers are not in the logs, expected all; the first is "
-                          f"number {number} of {name}: run what is left, or give a lower --limit")  # fmt: skip
+        raise ResultError(
+            f"{len(missing):,} of {len(keys):,} answers are not in the logs, expected all; the first is number "
+            f"{number} of {name}: run what is left, or give the --limit of the run that wrote them"
+        )
     try:
         items = {key: log[log_key(*key)] for key in keys}
         texts = {key: str(item["text"]) for key, item in items.items()}
