@@ -49,7 +49,7 @@ RULES = {  # how a prompt of each task is written, and what is asked
     "copy": "C:abca= asks for the same letters again.",
     "reverse": "R:abca= asks for the letters from the last to the first.",
     "sort": "S:cab= asks for the letters in the order of the alphabet.",
-    "recall": "K:a37b12?b= gives pairs of a key and a value, and asks for the value of the key after the ? mark.",
+    "recall": "K:a37b12?b= gives keys, each with its value, and asks for the value of the key after the question mark.",
     "arithmetic": "A:37+58= asks for the sum, A:12-40= for the difference.",
     "json": "J:an,bs= asks for a JSON object with exactly these keys, each of its kind: n is a whole number from 0 to "
     "99, s a string of 1 to 3 small letters, t true or false, l a list of 1 to 3 single digits.",

@@ -18,6 +18,7 @@ from ..measures import count_ngrams, distinct_share, repeated_share
 from ..stories import EvaluationError, Excerpt
 from .intervals import (
     Interval,
+    exact_at_the_ends,
     interval,
     jackknife_interval,
     mean_interval,
@@ -231,6 +232,7 @@ def settled_table(counts: Sequence[Any], steps: int, online: Mapping[int, Texts]
         saved = interval(items, lambda x: 100 * (1 - x[..., 1].sum(-1) / x[..., 0].sum(-1) / steps))
         changed = interval(items, lambda x: 100 * x[..., 3].sum(-1) / x[..., 2].sum(-1))
         pairs = zip(online[0].token_ids, online[patience].token_ids, strict=True)
+        saved, changed = (exact_at_the_ends(share, 100.0) for share in (saved, changed))
         rows.append([patience, saved, changed, share_interval([a == b for a, b in pairs], 100.0), *cost(patience)])
     at_once = f"{batch} at once"
     return Table(

@@ -86,7 +86,7 @@ class Result:
 
     def to_json(self) -> str:
         """As JSON; an interval becomes {"value", "low", "high", "count"}."""
-        data = {"version": VERSION, **dataclasses.asdict(self)}
+        data: dict[str, Any] = {"version": VERSION, **dataclasses.asdict(self)}
         for table in data["tables"]:
             if table["places"] == PLACES:
                 del table["places"]

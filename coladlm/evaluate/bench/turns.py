@@ -59,10 +59,10 @@ def in_turn(writers: Mapping[str, Writer], prompts: Sequence[str], batch: int, m
 
     Every other batch has the writers in the opposite order, so that a machine that slowly gets busier favours none.
     """
-    found = {name: Texts([], [], []) for name in writers}
+    found, names = {name: Texts([], [], []) for name in writers}, list(writers)
     for number, start in enumerate(range(0, len(prompts), batch)):
         part = prompts[start : start + batch]
-        for name in reversed(writers) if number % 2 else writers:
+        for name in names[:: -1 if number % 2 else 1]:
             make = lambda w=writers[name], p=part, s=start: _written(w, p, s)  # noqa: E731
             found[name] += Texts(**measuring.item(f"{what}, {name}, {start}", make))
         measuring.progress(f"{what}, in all ways", min(start + batch, len(prompts)), len(prompts))
