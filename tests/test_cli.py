@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coladlm.cli import COMMANDS, STOPPED, main
+from coladlm.cli import COMMANDS, STOPPED, main, terminal_progress
 from coladlm.cli.terminal_progress import TerminalProgress
 from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from coladlm.recipe import Recipe
@@ -341,6 +341,16 @@ def test_a_place_where_no_file_can_be_made_is_told_before_the_work(capsys):
     assert main(["bench", "structured", "--items", "1", "--json", "/proc/x.json"]) == 2
     err = capsys.readouterr().err
     assert "/proc/x.json: cannot be written" in err and "partial" not in err and err.count("\n") == 1
+
+
+def test_progress_without_a_terminal_has_a_line_now_and_then(capsys, monkeypatch):
+    seconds = iter(range(0, 1000, 4))
+    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: float(next(seconds)))
+    progress = TerminalProgress()
+    for done in range(8):
+        progress("answers", done, 7)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "answers: 0 of 7" and lines[-1] == "answers: 7 of 7" and 3 < len(lines) < 8
 
 
 @pytest.mark.parametrize("log", [None, "items.jsonl"])

@@ -54,7 +54,7 @@ def _check(model: ColaDLM, text: Any) -> None:
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         found = f"{len(text):,} characters long" if isinstance(text, str) else "no text"
         raise RecipeError("the text", Described(found), f"at most {MAX_TEXT:,} characters")
-    count = len(model.tokenize(text))
+    count = len(model.tokenizer.encode(text, add_special_tokens=False).ids)  # the limit here is below the model's
     if not 1 <= count <= MOST_TOKENS:
         raise RecipeError("the text", Described(f"{count:,} tokens long"), f"1 to {MOST_TOKENS} tokens here")
 
@@ -63,8 +63,8 @@ def found_html(bound: dict[str, Any], exact: dict[str, Any]) -> str:
     """A sentence, the text with its nats under each unit and the more colour the less likely it is, and the parts."""
     nats, error, tokens = bound["nats"], bound["standard_error"], bound["tokens"]
     told = (
-        f"At most {nats:.1f} ± {error:.1f} nats for {tokens} tokens, {nats / tokens:.2f} a token: the less, the "
-        "likelier the text."
+        f"At most {nats:.1f} ± {error:.1f} nats for {tokens} tokens (± one standard error of the draws), "
+        f"{nats / tokens:.2f} a token: the less, the likelier the text."
     )
     beside = exact.get("left_out") or (
         f"The transformer beside it says exactly {exact['nats']:.1f} nats, {exact['nats_per_token']:.2f} a token."

@@ -105,8 +105,8 @@ def table_html(table: Table) -> str:
     head = "".join(f"<th scope='col' role='columnheader'>{html.escape(column)}</th>" for column in table.columns)
     names = [html.escape(column, quote=True) for column in table.columns]
     rows = "".join(
-        f"<tr role='row'><th scope='row' role='rowheader'>{_cell(row[0])}</th>"
-        + "".join(f"<td role='cell' data-column='{column}'>{_cell(cell)}</td>"
+        f"<tr role='row'><th scope='row' role='rowheader'>{_cell(row[0], table.places)}</th>"
+        + "".join(f"<td role='cell' data-column='{column}'>{_cell(cell, table.places)}</td>"
                   for column, cell in zip(names[1:], row[1:], strict=True)) + "</tr>"
         for row in table.rows
         if row
@@ -120,8 +120,8 @@ def table_html(table: Table) -> str:
     )
 
 
-def _cell(cell: Cell) -> str:
-    text = figure_of(cell)
+def _cell(cell: Cell, places: int) -> str:
+    text = figure_of(cell, places)
     if isinstance(cell, Interval):
         value, _, ends = text.partition(" ")
         return f"{html.escape(value)} <small>{html.escape(ends)}</small>"

@@ -38,6 +38,22 @@ ABOUT = (
 WHO = {"cola": "Cola-DLM", "transformer": "Transformer"}
 SIZES = (("smallest", "0"), ("second", "1"), ("third", "2"), ("largest in training", "-1"))
 SIZES_HINT = "Brackets 8 to 64, letters 4 to 32 (sorting: 16), pairs 2 to 16, digits 1 to 3, fields 1 to 4."
+WORD = (
+    "every bracket is closed by one of its kind, the last that was opened first; the number after the letter is that "
+    "of the kinds"
+)
+RULES = {  # how a prompt of each task is written, and what is asked
+    **{f"dyck{k}": f"F{k}:16= asks for a balanced word of exactly 16 brackets: {WORD}." for k in (1, 2, 3)},
+    **{f"close{k}": f"P{k}: and the beginning of a word of brackets, to be completed to a balanced one: {WORD}."
+       for k in (1, 2, 3)},
+    "copy": "C:abca= asks for the same letters again.",
+    "reverse": "R:abca= asks for the letters from the last to the first.",
+    "sort": "S:cab= asks for the letters in the order of the alphabet.",
+    "recall": "K:a37b12?b= gives keys, each with its value, and asks for the value of the key after the question mark.",
+    "arithmetic": "A:37+58= asks for the sum, A:12-40= for the difference.",
+    "json": "J:an,bs= asks for a JSON object with exactly these keys, each of its kind: n is a whole number from 0 to "
+    "99, s a string of 1 to 3 small letters, t true or false, l a list of 1 to 3 single digits.",
+}  # fmt: skip
 TASK, QUESTIONS, SEED = "close2", 4, 0  # of a task whose questions differ
 ONE_QUESTION = "There is one question for each length, and training had it: only the answers are new."
 
@@ -144,7 +160,7 @@ class _Asking:
             for row, x in enumerate(asked.instances)
         ]
         notes = ["Other answers are right as well: all that keep to the rules."] * (not unique)
-        note = " ".join([*notes, *[ONE_QUESTION] * is_free(task)])
+        note = " ".join([RULES[task], *notes, *[ONE_QUESTION] * is_free(task)])
         return answers_value(state, list(WHO.values()), rows, note)
 
 

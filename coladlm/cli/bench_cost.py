@@ -11,8 +11,9 @@ from ..baseline.baseline import BaselineSettings
 from ..evaluate.bench import cost as part
 from ..evaluate.bench.measuring import Progress
 from ..evaluate.bench.results import Result
+from ..evaluate.bench.turns import baseline_writer, in_turn, model_writer
 from ..evaluate.judge import Judge
-from ..evaluate.stories import EvaluationError, Excerpt, excerpts
+from ..evaluate.stories import EvaluationError, excerpts
 from ..settings import SamplerSettings
 from . import CommandError
 from .bench_stories import StoryBench, add_story_arguments, open_bench
@@ -52,14 +53,16 @@ def _measure(bench: StoryBench, request: part.Request, judge: Judge | None, bloc
     tried = part.settings_to_try(own, block_sizes)
     for settings in tried.values():
         model.in_blocks_of(settings)  # a size that does not fit is refused before the first text
-    every = _texts(bench, request, real, tried)
+    every = {"real text": part.real_texts(real), **_texts(bench, request, prompts, tried)}
     counts = measuring.item("settled", lambda: part.settled_blocks(model, prompts, own, request.batch))
     limit = part.count_to_look_at(list(every.values()))
-    found = {name: part.figures(texts, prompts, baseline, judge, limit) for name, texts in every.items()}
+    found = {name: part.figures(texts, every[part.OWN], prompts, baseline, judge, limit)
+             for name, texts in every.items()}  # fmt: skip
     names = {0: part.OWN, **{k: f"stop when settled {k}" for k in part.PATIENCES}}
-    alone = {k: part.take(measuring, f"alone, {k}", lambda k=k: part.written(
-        model, prompts[: request.alone], dataclasses.replace(own, stop_when_settled=k), 1)) for k in names}  # fmt: skip
-    settled = part.settled_table(counts, own.steps, {k: every[name] for k, name in names.items()}, alone, request.batch)
+    writers = {name: model_writer(model, dataclasses.replace(own, stop_when_settled=k)) for k, name in names.items()}
+    alone = in_turn(writers, prompts[: request.alone], 1, measuring, "alone")
+    settled = part.settled_table(counts, own.steps, {k: every[name] for k, name in names.items()},
+                                 {k: alone[name] for k, name in names.items()}, request.batch)  # fmt: skip
     judged = judge is not None
     return bench.result(
         "Quality against cost",
@@ -71,19 +74,16 @@ def _measure(bench: StoryBench, request: part.Request, judge: Judge | None, bloc
 
 
 def _texts(
-    bench: StoryBench, request: part.Request, real: list[Excerpt], tried: dict[str, SamplerSettings]
+    bench: StoryBench, request: part.Request, prompts: list[str], tried: dict[str, SamplerSettings]
 ) -> dict[str, part.Texts]:
-    """What everybody wrote, by the name of the setting."""
-    model, baseline, measuring = bench.model, bench.baseline, bench.measuring
-    prompts, every = [excerpt.prompt for excerpt in real], {"real text": part.real_texts(real)}
-    part.written(model, prompts[:1], dataclasses.replace(tried[part.OWN], max_new_tokens=4), 1)  # not timed: the first
-    for number, (name, settings) in enumerate(tried.items()):
-        make = lambda s=settings: part.written(model, prompts, s, request.batch)  # noqa: E731
-        every[name] = part.take(measuring, name, make)
-        bench.measuring.progress("settings", number + 1, len(tried))
+    """What both models wrote, by the name of the setting."""
+    model, baseline = bench.model, bench.baseline
+    writers = {name: model_writer(model, settings) for name, settings in tried.items()}
     for temperature in part.TEMPERATURES:
-        name = f"transformer, temperature {temperature:g}"
         settings = BaselineSettings(request.max_new_tokens, temperature, seed=request.seed)
-        make = lambda s=settings: part.written_by_transformer(baseline, prompts, s, request.batch)  # noqa: E731
-        every[name] = part.take(measuring, name, make)
-    return every
+        writers[f"transformer, temperature {temperature:g}"] = baseline_writer(baseline, settings)
+    short = dataclasses.replace(tried[part.OWN], max_new_tokens=4)
+    first = (model_writer(model, short), baseline_writer(baseline, BaselineSettings(4)))
+    for writer in first:  # not timed: the first texts of each take longer
+        list(writer(prompts[: request.batch], list(range(min(request.batch, len(prompts))))))
+    return in_turn(writers, prompts, request.batch, bench.measuring, "texts")

@@ -12,7 +12,7 @@ from ..evaluate.bench.item_log import ItemLog, merged
 from ..evaluate.bench.machine import machine_facts
 from ..evaluate.bench.measuring import Progress
 from ..evaluate.bench.results import Result, ResultError
-from ..evaluate.bench.tasks.answering import PUBLISHED, Shard, Tasks, answer, head
+from ..evaluate.bench.tasks.answering import PUBLISHED, Shard, Tasks, answer, head, log_key
 from ..evaluate.bench.tasks.data import TASKS, digest, read_tasks
 from ..evaluate.bench.tasks.ranks import Ranks
 from ..evaluate.bench.tasks.report import Run, result, score_logged, score_shipped
@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "Without --run or --merge the answers in the files are scored, and nothing else."
     group = parser.add_argument_group("running a model", about)
     group.add_argument("--run", action="store_true", help="let a model answer, as the published one did")
-    group.add_argument("--limit", type=int, metavar="N", help="the first N questions of each task (all)")
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="the first N questions of each task (all; with --merge those that the logs have)",
+    )
     group.add_argument(
         "--batch", type=int, default=_ONLY_OF_A_RUN["batch"], metavar="N", help="questions at once (%(default)s)"
     )
@@ -59,6 +64,8 @@ def run(args: argparse.Namespace, progress: Progress) -> Result | None:
     shard, ranks = _shard(args), _ranks(args)
     _check_that_a_model_runs(args)
     tasks = read_tasks(args.data, args.tasks)
+    if args.merge and args.limit is None:
+        args.limit = _limit_of(args.merge, tasks)
     shipped, asked = score_shipped(tasks), {name: items[: args.limit] for name, items in tasks.items()}
     if ranks is not None:
         found = _run_over_ranks(args, tasks, asked, ranks, progress)
@@ -147,6 +154,17 @@ def _merge(logs: Sequence[Path], data: Path, tasks: Tasks, asked: Tasks) -> tupl
         raise ResultError(f"the logs are not of the questions in {data}, expected logs of the same files")
     scored, seconds = score_logged(asked, items)
     return Run(about["model"], scored, seconds, about["settings"]), about["machine"]
+
+
+def _limit_of(logs: Sequence[Path], tasks: Tasks) -> int | None:
+    """How many questions of each task the runs that wrote these logs had; None for all. Raises ResultError.
+
+    No gap remains unseen: every answer up to the last one that is there is wanted.
+    """
+    _, items = merged(logs)
+    wanted = {log_key(name, number): number for name, own in tasks.items() for number in range(len(own))}
+    most = max((wanted[key] for key in items if key in wanted), default=-1) + 1
+    return None if most in (0, max(map(len, tasks.values()))) else most
 
 
 def _command(args: argparse.Namespace) -> str:

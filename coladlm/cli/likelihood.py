@@ -80,7 +80,7 @@ def _bound(model: ColaDLM, args: argparse.Namespace, settings: BoundSettings) ->
 def _lines(said: dict[str, Any]) -> list[str]:
     bound, exact = said["bound"], said["transformer"]
     lines = [
-        f"-log p is at most {bound['nats']:.1f} ± {bound['standard_error']:.1f} nats: "
+        f"-log p is at most {bound['nats']:.1f} ± {bound['standard_error']:.1f} nats (one standard error): "
         f"{bound['nats_per_token']:.2f} a token of {bound['tokens']}, "
         f"perplexity {perplexity(bound['nats_per_token']):.1f}",
         f"{bound['draws']} draws, seed {bound['seed']}; the decoder reads at {bound['read_at']:.0%} noise",

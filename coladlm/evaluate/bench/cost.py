@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...baseline.baseline import Baseline, BaselineSettings, perplexity
+from ...baseline.baseline import Baseline, perplexity
 from ...model import ColaDLM
-from ...sampling.events import BlockDone, Finished, Step
+from ...sampling.events import BlockDone, Step
 from ...sampling.settling import Settling
 from ...settings import SamplerSettings
 from ..judge import Judge
 from ..measures import count_ngrams, distinct_share, repeated_share
 from ..stories import EvaluationError, Excerpt
-from .intervals import Interval, interval, jackknife_interval, mean_interval
-from .measuring import Measuring
+from .intervals import (
+    Interval,
+    exact_at_the_ends,
+    interval,
+    jackknife_interval,
+    mean_interval,
+    mean_share_interval,
+    ratio_interval,
+    share_interval,
+)
 from .results import Cell, Chart, Line, Table
+from .turns import Texts
 
 # setting: its values, one varied at a time over the model's own
 VARIED: dict[str, tuple[Any, ...]] = {
@@ -37,31 +45,20 @@ OWN = "as it ships"
 @dataclasses.dataclass(frozen=True)
 class Request:
     """prompts: first sentences of held-out stories. max_new_tokens: after each. batch: texts at once. alone: prompts
-    that are gone on with one by one, for what `stop_when_settled` saves there.
+    that are gone on with one by one, for what `stop_when_settled` saves there. Of fewer than six batches, or texts
+    alone, no two times are told apart (see `findings/cost.py`).
     """
 
-    prompts: int = 20
+    prompts: int = 32
     max_new_tokens: int = 32
     batch: int = 4
-    alone: int = 5
+    alone: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("prompts", 2), ("max_new_tokens", 4), ("batch", 1), ("alone", 1)):
             if getattr(self, name) < least:
                 raise EvaluationError(f"{name} is {getattr(self, name)}, expected {least} or more")
-
-
-@dataclasses.dataclass(frozen=True)
-class Texts:
-    """What was written with one setting: an entry for each text. seconds: of the processor for a text, of each batch.
-    steps: mean number of steps that the blocks took in their batches.
-    """
-
-    texts: list[str]
-    token_ids: list[list[int]]
-    seconds: list[float]
-    steps: float = 0.0
 
 
 def varied(block_sizes: Sequence[int] = ()) -> dict[str, tuple[Any, ...]]:
@@ -79,57 +76,28 @@ def settings_to_try(own: SamplerSettings, block_sizes: Sequence[int] = ()) -> di
     return found
 
 
-def written(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, batch: int) -> dict[str, Any]:
-    """A text for each prompt, as plain JSON with the fields of `Texts`."""
-    texts: list[str] = []
-    ids: list[list[int]] = []
-    seconds: list[float] = []
-    steps = blocks = 0
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        begun = time.process_time()
-        for event in model.sample(part, settings, sequences=list(range(start, start + len(part)))):
-            steps, blocks = steps + isinstance(event, Step), blocks + isinstance(event, BlockDone)
-            if isinstance(event, Finished):
-                texts, ids = texts + event.texts, ids + event.token_ids
-        seconds.append((time.process_time() - begun) / len(part))
-    return dataclasses.asdict(Texts(texts, ids, seconds, steps / max(1, blocks)))
-
-
-def written_by_transformer(
-    baseline: Baseline, prompts: Sequence[str], settings: BaselineSettings, batch: int
-) -> dict[str, Any]:
-    """The same by the transformer."""
-    texts: list[str] = []
-    ids: list[list[int]] = []
-    seconds: list[float] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        begun = time.process_time()
-        for event in baseline.sample(part, settings, list(range(start, start + len(part)))):
-            if isinstance(event, Finished):
-                texts, ids = texts + event.texts, ids + event.token_ids
-        seconds.append((time.process_time() - begun) / len(part))
-    return dataclasses.asdict(Texts(texts, ids, seconds))
-
-
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What the texts of one setting are worth. judged: under a judge, None without one."""
+    """What the texts of one setting are worth. times: its seconds over those of the model as it ships, of the same
+    batches; None for that one. judged: under a judge, None without one.
+    """
 
     seconds: Interval | None
+    times: Interval | None
     fluency: Interval
     judged: Interval | None
     distinct: Interval
     repeated: Interval
 
 
-def figures(found: Texts, prompts: Sequence[str], reader: Baseline, judge: Judge | None, limit: int) -> Figures:
-    """limit: how many 2-grams are looked at, the same for every setting."""
-    distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0)
-    repeated = mean_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
+def figures(found: Texts, own: Texts, prompts: Sequence[str], reader: Baseline, judge: Judge | None,
+            limit: int) -> Figures:  # fmt: skip
+    """own: what the model wrote as it ships. limit: how many 2-grams are looked at, the same for every setting."""
+    distinct = jackknife_interval(found.texts, lambda texts: distinct_share(texts, 2, limit) or 0.0, 0.0, 1.0)
+    repeated = mean_share_interval([repeated_share([text], 4) or 0.0 for text in found.texts])
     return Figures(
         mean_interval(found.seconds) if found.seconds else None,
+        ratio_interval(found.seconds, own.seconds) if found.seconds and found is not own else None,
         per_word(reader.log_likelihood(found.texts, prompts)),
         None if judge is None else per_word(judge.log_likelihood(found.texts, prompts)),
         distinct,
@@ -151,21 +119,27 @@ def count_to_look_at(every: Sequence[Texts]) -> int:
 
 def cost_table(found: Mapping[str, Figures], judged: bool) -> Table:
     """A row for every setting, the real text and the transformer's temperatures."""
-    columns = ["setting", "processor seconds a text", "perplexity a word, read by the transformer"]
+    columns = ["setting", "processor seconds a text", "times that as it ships",
+               "perplexity a word, read by the transformer"]  # fmt: skip
     columns += ["perplexity a word, read by the judge"] if judged else []
     columns += ["distinct 2-grams", "repeated 4-grams"]
     rows: list[list[Cell]] = []
     for name, f in found.items():
         judgement = [f.judged] if judged else []
-        rows.append([name, f.seconds, f.fluency, *judgement, f.distinct, f.repeated])
+        rows.append([name, f.seconds, f.times, f.fluency, *judgement, f.distinct, f.repeated])
     return Table(
         "What settings cost and give",
         "One setting changed at a time. Fluency is how little the texts surprise a reader (less is better, until it is "
-        "below that of real text: then they say the obvious). The reader is the transformer itself, which finds its "
-        "own texts the least surprising. Distinct 2-grams: more is more varied. Seconds are those of "
-        "the processor, which vary with what else the machine does.",
+        "below that of real text: then they say the obvious). " + _readers(judged) + " Distinct 2-grams: more is "
+        "more varied. Seconds are those of the processor, which vary with what else the machine does: every batch was "
+        "written with all settings in turn, and the times of one batch are compared.",
         columns, rows,
     )  # fmt: skip
+
+
+def _readers(judged: bool) -> str:
+    bias = "the transformer that writes here, which finds its own texts the least surprising"
+    return f"Two read: {bias}, and the judge, a model apart." if judged else f"The reader is {bias}."
 
 
 def curves(found: Mapping[str, Figures], own: SamplerSettings, judged: bool,
@@ -244,24 +218,32 @@ def settled_table(counts: Sequence[Any], steps: int, online: Mapping[int, Texts]
                   batch: int) -> Table:  # fmt: skip
     """A row for each patience. online: texts in batches of `batch`, alone: some of them one by one, both from 0 on."""
     each = np.array(counts, float)  # (texts, patiences, 4)
-    rows: list[list[Cell]] = [
-        [0, None, None, None, online[0].steps, mean_interval(online[0].seconds), mean_interval(alone[0].seconds)]
-    ]
+
+    def cost(patience: int) -> list[Cell]:
+        """Steps, and seconds at once and alone, each with what they are of those of all steps."""
+        base = not patience
+        times = [None if base else ratio_interval(way[patience].seconds, way[0].seconds) for way in (online, alone)]
+        seconds = [mean_interval(way[patience].seconds) for way in (online, alone)]
+        return [online[patience].steps_a_block, *(cell for pair in zip(seconds, times, strict=True) for cell in pair)]
+
+    rows: list[list[Cell]] = [[0, None, None, None, *cost(0)]]
     for column, patience in enumerate(PATIENCES):
         items = each[:, column]
         saved = interval(items, lambda x: 100 * (1 - x[..., 1].sum(-1) / x[..., 0].sum(-1) / steps))
         changed = interval(items, lambda x: 100 * x[..., 3].sum(-1) / x[..., 2].sum(-1))
         pairs = zip(online[0].token_ids, online[patience].token_ids, strict=True)
-        same = mean_interval([100.0 * (a == b) for a, b in pairs])
-        rows.append([patience, saved, changed, same, online[patience].steps, mean_interval(online[patience].seconds),
-                     mean_interval(alone[patience].seconds)])  # fmt: skip
+        saved, changed = (exact_at_the_ends(share, 100.0) for share in (saved, changed))
+        rows.append([patience, saved, changed, share_interval([a == b for a, b in pairs], 100.0), *cost(patience)])
+    at_once = f"{batch} at once"
     return Table(
         "Ending a block when its words have settled",
         f"A block has {steps} steps and is ended when its words have not changed for k of them; 0 takes all. Tokens "
         "changed: of a block after the same text. Texts unchanged: whole, where one changed token changes all that "
-        "follows. A batch goes on until its last text has settled, so it saves less than a text alone.",
-        ["k", "steps saved, alone, %", "tokens changed, %", "texts unchanged, %", f"steps a block, {batch} at once",
-         f"seconds a text, {batch} at once", "seconds a text, alone"],
+        "follows. A batch goes on until its last text has settled, so it saves less than a text alone. Each batch, and "
+        "each text alone, was written with every k in turn, and the times of the same texts are compared.",
+        ["k", "steps saved, alone, %", "tokens changed, %", "texts unchanged, %", f"steps a block, {at_once}",
+         f"seconds a text, {at_once}", f"times those of k = 0, {at_once}", "seconds a text, alone",
+         "times those of k = 0, alone"],
         rows,
     )  # fmt: skip
 
@@ -269,8 +251,3 @@ def settled_table(counts: Sequence[Any], steps: int, online: Mapping[int, Texts]
 def real_texts(excerpts: Sequence[Excerpt]) -> Texts:
     """Held-out text as if it had been written, at no cost."""
     return Texts([e.text for e in excerpts], [[] for _ in excerpts], [])
-
-
-def take(measuring: Measuring, key: str, make: Any) -> Texts:
-    """Texts from the log, or made."""
-    return Texts(**measuring.item(key, make))

@@ -39,11 +39,23 @@ def share_interval(hits: Sequence[bool], whole: float = 1.0, seed: int = 0) -> I
     A bootstrap of items that all agree has no width; there the interval is the exact one (Clopper and Pearson 1934).
     Raises ValueError for no items.
     """
-    found = mean_interval([whole * hit for hit in hits], seed)
-    if found.low < found.high:
+    return mean_share_interval([whole * hit for hit in hits], whole, seed)
+
+
+def mean_share_interval(shares: Sequence[float], whole: float = 1.0, seed: int = 0) -> Interval:
+    """The mean of shares, each from 0 to `whole`. Raises ValueError as `mean_interval`. See `exact_at_the_ends`."""
+    return exact_at_the_ends(mean_interval(shares, seed), whole)
+
+
+def exact_at_the_ends(found: Interval, whole: float = 1.0) -> Interval:
+    """The exact interval in place of one without width, where all items have 0 or all have `whole`.
+
+    It is that of the share of items that do not have it, so it is wide enough for any figure from 0 to `whole`.
+    """
+    if found.low < found.high or found.value not in (0.0, whole):
         return found
     edge = ((1 - LEVEL) / 2) ** (1 / found.count)  # so likely is it to see n of n alike, at the end of the interval
-    ends = {"low": whole * edge} if hits[0] else {"high": whole * (1 - edge)}
+    ends = {"low": whole * edge} if found.value else {"high": whole * (1 - edge)}
     return dataclasses.replace(found, **ends)
 
 
@@ -77,11 +89,12 @@ def interval(items: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], s
     return Interval(float(statistic(items)), float(low), float(high), n)
 
 
-def jackknife_interval(items: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> Interval:
+def jackknife_interval(items: Sequence[Any], statistic: Callable[[Sequence[Any]], float],
+                       least: float = -np.inf, most: float = np.inf) -> Interval:  # fmt: skip
     """An interval of a figure that counts what items have in common, such as their distinct n-grams.
 
     The bootstrap draws items twice, which such a figure takes for repetition; the jackknife (Tukey 1958) leaves each
-    out once. Raises ValueError for no items.
+    out once. least, most: between which the figure lies, and so its interval. Raises ValueError for no items.
     """
     n = len(items)
     if not n:
@@ -91,4 +104,4 @@ def jackknife_interval(items: Sequence[Any], statistic: Callable[[Sequence[Any]]
         return Interval(value, value, value, 1)
     left_out = np.array([statistic([*items[:i], *items[i + 1 :]]) for i in range(n)])
     half = 1.96 * float(np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum()))
-    return Interval(value, value - half, value + half, n)
+    return Interval(value, max(least, value - half), min(most, value + half), n)

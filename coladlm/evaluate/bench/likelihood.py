@@ -240,12 +240,14 @@ def brier_table(scores: Mapping[str, np.ndarray]) -> Table:
     rows: list[list[Cell]] = []
     for name, values in scores.items():
         each = [interval(values[:, [n]], lambda drawn: 100 * drawn[..., 0].mean(-1)) for n in range(ORDERS)]
-        rows.append([name, interval(values, brier_lm), *each])
+        together = interval(values, brier_lm)
+        rows.append([name, together if together.low < together.high else together.value, *each])
     return Table(
         "BrierLM, from samples alone",
         "How well the next four tokens of held-out stories are forecast, out of 100: the geometric mean of the Brier "
         "scores of the next 1, 2, 3 and 4 tokens, from independent samples after each context. More is better; both "
-        "certainty and variety in the wrong place cost.",
+        "certainty and variety in the wrong place cost. Where one of the four is not above 0 the mean is 0; where it "
+        "is 0 in nearly every resample of the contexts, too, no interval can be given.",
         ["samples of", "BrierLM", *(f"Brier-{n + 1}" for n in range(ORDERS))],
         rows,
     )

@@ -17,7 +17,7 @@ from ...sampling.events import Step
 from ..measures import ngrams, units
 from ..stories import EvaluationError, first_sentence
 from ..text_likelihood import BoundSettings, text_bound
-from .intervals import mean_interval, ratio_interval
+from .intervals import mean_interval, mean_share_interval, ratio_interval, share_interval
 from .measuring import Measuring
 from .results import Cell, Chart, Line, Table
 
@@ -204,7 +204,7 @@ def drift_charts(texts: Mapping[str, Sequence[str]], names: Sequence[str], size:
             columns = [[float(row[i]) for row in rows if len(row) > i] for i in range(count)]
             columns = [column for column in columns if len(column) >= min(4, len(rows))]
             x = [(i + 1) * size for i in range(len(columns))]
-            lines.append(Line(who, x, [mean_interval(column) for column in columns]))
+            lines.append(Line(who, x, [mean_share_interval(column) for column in columns]))
     return [
         Chart("Repetition in long texts", f"Share of the 3-grams of each {size} words that the text has had before. "
               "Only texts that go on so far count.", "words written", "share repeated", repeated),
@@ -221,9 +221,9 @@ def drift_table(texts: Mapping[str, Sequence[str]], names: Sequence[str], size: 
         back = [name.lower() in units(text) for text, name in zip(written, names, strict=True)]
         late = [name.lower() in windows(text, size)[-1] for text, name in zip(written, names, strict=True)
                 if len(windows(text, size)) > 2]  # fmt: skip
-        rows.append([who, mean_interval([len(units(text)) for text in written]), mean_interval(list(map(float, back))),
-                     mean_interval(list(map(float, late))) if late else None,
-                     mean_interval([float(np.mean(x)) for x in again if x]) if any(again) else None])  # fmt: skip
+        rows.append([who, mean_interval([len(units(text)) for text in written]), share_interval(back),
+                     share_interval(late) if late else None,
+                     mean_share_interval([float(np.mean(x)) for x in again if x]) if any(again) else None])  # fmt: skip
     return Table(
         "Long texts",
         f"Texts that go on from a first sentence with a name. The last {size} words count where there are three times "
@@ -290,7 +290,7 @@ def recall_table(found: Mapping[str, Mapping[int, Sequence[bool]]]) -> Table:
 
     def cell(who: str, distance: int) -> Cell:
         values = found[who].get(distance)
-        return None if values is None else mean_interval([float(x) for x in values])
+        return None if values is None else share_interval(values)
 
     return Table(
         "A name over a distance",

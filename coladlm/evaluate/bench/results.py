@@ -12,6 +12,7 @@ from ...output_paths import written_whole
 from .intervals import Interval
 
 VERSION = 1
+PLACES = 3  # significant digits that are shown, where a table does not say
 Cell = str | int | float | Interval | None
 
 
@@ -22,13 +23,14 @@ class ResultError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Table:
     """title: a few words. caption: a sentence on what is shown and what follows. columns: names with their units.
-    rows: as many cells as columns each; None is a cell with nothing in it.
+    rows: as many cells as columns each; None is a cell with nothing in it. places: significant digits to show.
     """
 
     title: str
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    places: int = PLACES
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -84,7 +86,10 @@ class Result:
 
     def to_json(self) -> str:
         """As JSON; an interval becomes {"value", "low", "high", "count"}."""
-        data = {"version": VERSION, **dataclasses.asdict(self)}
+        data: dict[str, Any] = {"version": VERSION, **dataclasses.asdict(self)}
+        for table in data["tables"]:
+            if table["places"] == PLACES:
+                del table["places"]
         return json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -133,7 +138,7 @@ def load(file: Path) -> Result:
         raise ResultError(f"{file.name}: {error}") from error
 
 
-def figure_of(value: Cell, places: int = 3) -> str:
+def figure_of(value: Cell, places: int = PLACES) -> str:
     """A cell in words: "0.61 [0.55, 0.67]" for an interval, with as many significant digits."""
     if value is None:
         return "–"
@@ -143,7 +148,7 @@ def figure_of(value: Cell, places: int = 3) -> str:
     return plain_number(value, places) if isinstance(value, float) else str(value)
 
 
-def plain_number(value: float, places: int = 3) -> str:
+def plain_number(value: float, places: int = PLACES) -> str:
     """A number with so many significant digits, written out as a reader wants it: 549,000,000 and 0.000232."""
     if value == 0:
         return "0"
@@ -160,7 +165,7 @@ def lines_of(result: Result) -> list[str]:
     """A result as lines to read in a terminal."""
     found = [result.title, f"made by: {result.command}"]
     for table in result.tables:
-        cells = [list(table.columns), *([figure_of(cell) for cell in row] for row in table.rows)]
+        cells = [list(table.columns), *([figure_of(cell, table.places) for cell in row] for row in table.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
         found += ["", table.title]
         found += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

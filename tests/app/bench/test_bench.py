@@ -75,7 +75,8 @@ def test_the_results_that_ship_are_of_the_bundled_model_and_say_what_follows():
 
 def test_the_summary_has_its_headings_and_what_its_words_mean():
     shown = summary_html(shipped_results())
-    headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price"]
+    headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
+                "The eight published tasks"]  # fmt: skip
     assert re.findall(r"<h2>(.*?)</h2>", shown) == headings
     assert "12.3 million parameters beside 5.72 million" in shown
     for word in ("Perplexity:", "Pushed by 1:", "Stagger:", "95 % interval of the difference"):
@@ -128,7 +129,7 @@ def test_a_text_gets_its_bound_word_by_word(model, scheduler, baseline):
     assert "".join(word for word, _ in words) == "A &lt;b&gt;cat&lt;/b&gt; sat."
     bound = text_bound(model, text, settings=BoundSettings(draws=16))
     assert [nats for _, nats in words] == [f"{nats:.1f}" for nats in bound.unit_nats.tolist()]
-    assert f"{bound.nats:.1f} ± {bound.standard_error:.1f} nats" in shown
+    assert f"{bound.nats:.1f} ± {bound.standard_error:.1f} nats" in shown and "one standard error" in shown
 
 
 @pytest.mark.parametrize("text", ["", "word " * (MOST_TOKENS + 1), "a" * 10**7, None, 5])
@@ -136,6 +137,11 @@ def test_a_text_that_cannot_be_measured_is_refused_in_a_sentence(model, schedule
     *_, (shown, line) = likelihood_values(model, scheduler, baseline, text, "tokens")
     assert line["state"] == "error" and "expected" in line["message"]
     assert shown == ""  # what was found of another text goes
+
+
+def test_a_text_that_is_too_long_for_the_model_hears_of_the_limit_here(model, scheduler, baseline):
+    *_, (_, line) = likelihood_values(model, scheduler, baseline, "a b " * (model.max_tokens + 1), "tokens")
+    assert f"1 to {MOST_TOKENS} tokens here" in line["message"]
 
 
 def test_an_order_that_there_is_not_is_refused_in_a_sentence(model, scheduler, baseline):

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from app.bench.structured import QUESTIONS, SEED, TASK, ShippedPair, ask_pair
+from app.bench.structured import QUESTIONS, RULES, SEED, TASK, ShippedPair, ask_pair
 from coladlm.evaluate.bench.structured.answers import Cell
 from coladlm.evaluate.bench.structured.scores import rights
 from coladlm.structured.generators import TASKS, held_out_instances
@@ -72,9 +72,16 @@ def test_a_task_of_many_right_answers_says_that_one_is_an_example(view):
     shown = parts_of(view, {"task": "dyck1", "size": 0, "count": 1, "seed": 0})["answers"]
     [(asked, right, _)] = shown["rows"]
     assert asked == "F1:8=" and right.startswith("such as ") and "Other answers" in shown["note"]
-    assert "one question for each length" in shown["note"]
+    assert "one question for each length" in shown["note"] and shown["note"].startswith("F1:16= asks for")
 
 
 def test_the_questions_that_the_page_begins_with_differ():
     questions = held_out_instances(TASK, TASKS[TASK].sizes[0], QUESTIONS, SEED)
     assert len({x.prompt for x in questions}) == QUESTIONS
+
+
+def test_every_task_has_its_form_and_rules_beside_its_questions():
+    assert set(RULES) == set(TASKS)
+    for name, task in TASKS.items():
+        beginning = held_out_instances(name, task.sizes[0], 1, 0)[0].prompt.partition(":")[0]
+        assert RULES[name].startswith(f"{beginning}:")

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from coladlm.evaluate.bench.intervals import Interval, mean_interval, mean_of_means_interval, share_interval
+from coladlm.evaluate.bench.intervals import (
+    Interval,
+    jackknife_interval,
+    mean_interval,
+    mean_of_means_interval,
+    mean_share_interval,
+    share_interval,
+)
 
 
 def test_a_share_has_the_bootstraps_interval():
@@ -18,6 +25,24 @@ def test_items_that_all_agree_have_an_exact_interval(count):
     none, every = share_interval([False] * count), share_interval([True] * count)
     assert (none.value, none.low, every.value, every.high) == (0, 0, 1, 1)
     assert (1 - none.high) ** count == pytest.approx(0.025) == pytest.approx(every.low**count)
+
+
+def test_shares_have_the_bootstraps_interval_but_at_the_ends():
+    assert mean_share_interval([0.2, 0.2]) == Interval(0.2, 0.2, 0.2, 2)  # nothing is known of such an interval
+    assert mean_share_interval([0.0, 1.0, 0.5]) == mean_interval([0.0, 1.0, 0.5])
+    assert mean_share_interval([0.0] * 12).high == share_interval([False] * 12).high == pytest.approx(0.2646, abs=1e-4)
+    assert mean_share_interval([100.0] * 12, 100.0).low == pytest.approx(73.54, abs=1e-2)
+
+
+def test_the_jackknife_of_a_share_stays_within_it():
+    texts = [["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"]]
+
+    def distinct(some):
+        words = [word for text in some for word in text]
+        return len(set(words)) / len(words)
+
+    free, held = jackknife_interval(texts, distinct), jackknife_interval(texts, distinct, 0.0, 1.0)
+    assert free.high > 1 == held.high and free.low == held.low and free.value == held.value == 0.75
 
 
 def test_the_mean_of_means_weighs_groups_alike_and_has_the_error_of_the_normal_law():

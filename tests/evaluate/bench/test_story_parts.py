@@ -11,9 +11,12 @@ from coladlm import Step
 from coladlm.baseline.baseline import Baseline, save_baseline
 from coladlm.cli import main
 from coladlm.evaluate.bench import cost, long_context
-from coladlm.evaluate.bench.intervals import jackknife_interval
-from coladlm.evaluate.bench.likelihood import places
+from coladlm.evaluate.bench.intervals import Interval, jackknife_interval
+from coladlm.evaluate.bench.item_log import ItemLog
+from coladlm.evaluate.bench.likelihood import brier_table, places
+from coladlm.evaluate.bench.measuring import Measuring
 from coladlm.evaluate.bench.results import Result, load
+from coladlm.evaluate.bench.turns import in_turn, model_writer
 from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 
 from ...small_baseline import baseline, stories  # noqa: F401
@@ -94,6 +97,13 @@ def test_places_are_read_alike_by_both_models(model, baseline):  # noqa: F811
     assert found == places(model, baseline, texts, 4, seed=0) != places(model, baseline, texts, 4, seed=1)
 
 
+def test_a_brier_score_of_nothing_has_no_interval():
+    scores = {"never": np.zeros((16, 4)), "some": np.tile([[0.0], [1.0]], (8, 4))}
+    rows = {row[0]: row for row in brier_table(scores).rows}
+    assert rows["never"][1] == 0.0 and not isinstance(rows["never"][1], Interval)
+    assert isinstance(rows["some"][1], Interval) and rows["some"][1].low < 50 < rows["some"][1].high
+
+
 # long
 
 
@@ -164,7 +174,36 @@ def test_cost_has_a_row_for_every_setting(place, tmp_path, model, monkeypatch):
     assert [row[0] for row in settled.rows] == [0, 1, 2, 3, 4]
     assert len(result.charts) == 2 and "transformer, temperature" in [line.name for line in result.charts[0].lines]
     assert [line.labels for line in result.charts[0].lines if line.name == "block size"] == [["1", "4"]]
-    assert "--block-size 1 4" in result.command and any("1 places take" in finding for finding in result.findings)
+    # one batch, one text alone: nothing to tell times apart by
+    assert not any(word in finding for finding in result.findings for word in ("quicker", "slower", "% less", "% more"))
+    assert "--block-size 1 4" in result.command and any(
+        ": 1 place, in a time not" in finding for finding in result.findings
+    )
+
+
+def test_every_way_writes_a_batch_before_the_next_and_a_stopped_run_goes_on(model, tmp_path):
+    """The log has the order, and the texts do not hang on it."""
+    own = dataclasses.replace(model.defaults, steps=2, max_new_tokens=4)
+    writers = {f"seed {seed}": model_writer(model, dataclasses.replace(own, seed=seed)) for seed in (0, 1, 2)}
+    prompts, file = ["One day", "The cat", "The sun"], tmp_path / "items.jsonl"
+
+    def measure() -> tuple[dict, list[str]]:
+        with ItemLog(file, {}) as log:
+            return in_turn(writers, prompts, 2, Measuring(log, lambda *_: None), "texts"), list(log.items)
+
+    found, order = measure()
+    assert order == [
+        f"texts, seed {seed}, {start}" for start, seeds in ((0, (0, 1, 2)), (2, (2, 1, 0))) for seed in seeds
+    ]
+    assert found["seed 1"].texts == [
+        list(model.sample(prompts, dataclasses.replace(own, seed=1)))[-1].texts[i] for i in range(3)
+    ]
+    assert len(found["seed 1"].seconds) == 2 and found["seed 1"].steps_a_block == 2
+    kept = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(kept[:3]))
+    again, _ = measure()
+    assert {name: texts.texts for name, texts in again.items()} == {name: texts.texts for name, texts in found.items()}
+    assert again["seed 0"].seconds[0] == found["seed 0"].seconds[0]  # from the log
 
 
 @pytest.mark.parametrize("changes", [{}, {"stagger": 0.5}])

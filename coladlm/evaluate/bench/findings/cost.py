@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ..results import Result, figure_of
-from .points import ALIKE, FLUENCY, LOSES, WINS, Point, apart
-from .rows import column_of, interval_of, listed, number, row_of, table_of
+from ..intervals import Interval
+from ..results import Cell, Result, Table, figure_of
+from .points import ALIKE, FLUENCY, LOSES, WINS, Outcome, Point, apart
+from .rows import column_of, interval_of, number, row_of, table_of
 
 SETTINGS, SETTLED = "What settings cost and give", "Ending a block when its words have settled"
 OWN, TRANSFORMER, REAL = "as it ships", "transformer, temperature 0.8", "real text"
 WARM = "transformer, temperature 1"
 KEPT = ("The judge is",)  # whose name no table holds
+FEWEST_PAIRS = 6  # of fewer, all agree by chance in more than 5 % of the cases, and a bootstrap has no width to trust
 
 
 def findings(result: Result) -> Iterator[str]:
@@ -23,9 +25,9 @@ def findings(result: Result) -> Iterator[str]:
         f"{price(result)} Perplexity a word, read by {who}: {figure_of(own[at])} against {figure_of(other[at])}, where "
         f"real text has {figure_of(real[at])}."
     )
-    yield from _on(result, "steps ", "Steps a block", "steps")
+    yield from _on(result, "steps ", "Steps a block", "step")
     yield _on_settling(result)
-    on_blocks = list(_on(result, "block size ", "Places in a block", "places"))
+    on_blocks = list(_on(result, "block size ", "Places in a block", "place"))
     yield from on_blocks or [
         "The size of a block is a setting of the sampler too, which was not varied here; stagger is what moves between "
         "writing a block at once and one word after another."
@@ -42,13 +44,36 @@ def _reading(result: Result) -> tuple[int, str]:
 def price(result: Result) -> str:
     """Seconds of a text, beside the transformer's."""
     table = table_of(result, SETTINGS)
-    at = column_of(table, "processor seconds")
-    cola, other = (interval_of(row_of(table, name)[at]) for name in (OWN, TRANSFORMER))
-    return (
-        f"As it ships the model takes {cola.value / other.value:.1f} times the transformer's processor time for a text "
-        f"({number(cola)} s against {number(other)} s, {result.settings['batch']} texts of at most "
-        f"{result.settings['max_new_tokens']} tokens at once)."
+    at, row, base = column_of(table, "processor seconds"), row_of(table, TRANSFORMER), row_of(table, OWN)
+    seconds = (
+        f"({number(base[at])} s against {number(row[at])} s, {result.settings['batch']} texts of at most "
+        f"{result.settings['max_new_tokens']} tokens at once)"
     )
+    ratio, outcome = _times(table, row, base, "processor seconds", "times that")
+    if outcome == ALIKE:
+        return f"The processor time for a text as it ships and the transformer's are {ALIKE} {seconds}."
+    times = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, ratio.count)  # the model over the transformer
+    told = figure_of(times, 2) if ratio.low < ratio.high else f"{times.value:.1f}"
+    return f"As it ships the model takes {told} times the transformer's processor time for a text {seconds}."
+
+
+def _times(
+    table: Table, row: Sequence[Cell], base: Sequence[Cell], seconds: str, times: str
+) -> tuple[Interval, Outcome]:
+    """The seconds of a row over those of another, and which of the two is quicker.
+
+    seconds, times: how the columns begin. Only the times of the same texts in turn can be told apart (the column of
+    times), where its interval leaves out 1. A result that was kept before there was that column has no interval of the
+    ratio; there the seconds' own must not meet.
+    """
+    own, other = (interval_of(cells[column_of(table, seconds)]) for cells in (row, base))
+    if not any(name.startswith(times) for name in table.columns):
+        ratio = own.value / other.value
+        return Interval(ratio, ratio, ratio, own.count), apart(own, other, less_is_better=True)
+    ratio = interval_of(row[column_of(table, times)])
+    if ratio.count < FEWEST_PAIRS:
+        return ratio, ALIKE
+    return ratio, apart(ratio, Interval(1, 1, 1, ratio.count), less_is_better=True)
 
 
 def points_of(result: Result) -> Iterator[Point]:
@@ -68,19 +93,27 @@ def points_of(result: Result) -> Iterator[Point]:
 def _on(result: Result, beginning: str, what: str, unit: str) -> Iterator[str]:
     """What other values of a setting cost and give. beginning: of the names of its rows."""
     table = table_of(result, SETTINGS)
-    (at, who), time = _reading(result), column_of(table, "processor seconds")
+    at, who = _reading(result)
     own, said = row_of(table, OWN), []
     for row in table.rows:
         if str(row[0]).startswith(beginning):
-            change = 100 * (interval_of(row[time]).value / interval_of(own[time]).value - 1)
+            value = str(row[0])[len(beginning) :]
             alike = apart(interval_of(row[at]), interval_of(own[at])) == ALIKE
+            time = _change(table, row, own)
             said.append(
-                f"{str(row[0])[len(beginning) :]} {unit} take {abs(change):.0f} % "
-                f"{'less' if change < 0 else 'more'} time at a perplexity of {number(row[at])} "
+                f"{value} {unit}{'s' * (value != '1')}, {time} at a perplexity of {number(row[at])} "
                 f"(intervals {'overlap' if alike else 'apart'})"
             )
     if said:
-        yield f"{what}: {listed(said)}; as it ships it is {number(own[at])}, read by {who}."
+        yield f"{what}: {'; '.join(said)}. As it ships it is {number(own[at])}, read by {who}."
+
+
+def _change(table: Table, row: Sequence[Cell], own: Sequence[Cell]) -> str:
+    """ "62 % less time", or that the two times are not to be told apart."""
+    ratio, outcome = _times(table, row, own, "processor seconds", "times that")
+    if outcome == ALIKE:
+        return f"in a time {ALIKE},"
+    return f"{100 * abs(ratio.value - 1):.0f} % {'less' if outcome == WINS else 'more'} time"
 
 
 def _on_settling(result: Result) -> str:
@@ -91,8 +124,8 @@ def _on_settling(result: Result) -> str:
     base, *rows = table.rows
     said, slower = [], False
     for row in rows:
-        outcome = apart(interval_of(row[time]), interval_of(base[time]), less_is_better=True)
-        told = {WINS: "quicker", LOSES: "slower", ALIKE: "not to be told apart"}[outcome]
+        _, outcome = _times(table, row, base, "seconds a text, alone", "times those of k = 0, alone")
+        told = {WINS: "quicker", LOSES: "slower", ALIKE: ALIKE}[outcome]
         slower = slower or outcome == LOSES
         said.append(
             f"k = {row[0]}: {number(row[time])} s, {told}; {number(row[saved])} % of the steps saved, "

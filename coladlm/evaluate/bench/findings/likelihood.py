@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..intervals import Interval
 from ..results import Result, figure_of
 from .points import ALIKE, LIKELIHOOD, WINS, Point, apart
-from .rows import interval_of, listed, number, row_of, table_of
+from .rows import column_of, interval_of, listed, number, row_of, table_of
 
 LIKELY, BRIER = "How likely held-out stories are", "BrierLM, from samples alone"
 KEPT = ()
@@ -33,17 +34,18 @@ def findings(result: Result) -> Iterator[str]:
     yield f"{BRIER_MEANS} {said}. {_beside(result)}"
     yield (
         "BrierLM is 0 where for some n samples agree with each other more often than with the text, as under strong "
-        "guidance, or where there are too few contexts."
+        "guidance, or where there are too few contexts. A 0 without an interval has none that could be "
+        "given: it is 0 in nearly every resample of the contexts, which is no certainty."
     )
 
 
 def _beside(result: Result) -> str:
     brier = table_of(result, BRIER)
     other = interval_of(row_of(brier, TRANSFORMER)[1])
-    ways = [row for row in brier.rows if str(row[0]).startswith("Cola-DLM")]
+    ways = [row for row in brier.rows if str(row[0]).startswith("Cola-DLM") and isinstance(row[1], Interval)]
     alike = [str(row[0]).removeprefix("Cola-DLM, ") for row in ways if apart(interval_of(row[1]), other) == ALIKE]
     if not alike:
-        return "All ways of sampling the Cola-DLM lie apart from the transformer at temperature 1."
+        return "No way of sampling the Cola-DLM that has an interval meets that of the transformer at temperature 1."
     return (
         f"The intervals of the Cola-DLM ({listed(alike)}) and of the transformer at temperature 1 overlap, which does "
         "not show that the two are equal."
@@ -59,8 +61,12 @@ def points_of(result: Result) -> Iterator[Point]:
         yield Point(WINS, LIKELIHOOD, said)
     else:
         yield Point(ALIKE, LIKELIHOOD, f"{said}, but a bound proves nothing by being worse")
-    other = row_of(brier, TRANSFORMER)[1]
+    other = row_of(brier, TRANSFORMER)
     for name, how in ((OWN, "as the model ships"), (FREE, "at guidance 1")):
-        cola = row_of(brier, name)[1]
-        said = f"forecasts by samples {how}, BrierLM {number(cola)} against {number(other)}"
-        yield Point(apart(interval_of(cola), interval_of(other)), LIKELIHOOD, said)
+        cola, at = row_of(brier, name), 1
+        said = f"forecasts by samples {how}, BrierLM {number(cola[1])} against {number(other[1])}"
+        if not (isinstance(cola[1], Interval) and isinstance(other[1], Interval)):  # a 0 that has none
+            first = column_of(brier, "Brier-1")  # of the four the one that makes it 0
+            at = min(range(first, len(cola)), key=lambda column: interval_of(cola[column]).value)
+            said += f", a 0 without an interval, by {brier.columns[at]} {number(cola[at])} against {number(other[at])}"
+        yield Point(apart(interval_of(cola[at]), interval_of(other[at])), LIKELIHOOD, said)

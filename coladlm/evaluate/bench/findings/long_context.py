@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..results import Result, figure_of
-from .rows import interval_of, number, table_of
+from ..results import Cell, Result, figure_of
+from .points import LONG, Point, apart
+from .rows import column_of, interval_of, number, table_of
 
 CONTEXT, TEXTS, RECALL, COSTS = (
     "What context gives", "Long texts", "A name over a distance", "Time and memory by length",
@@ -39,6 +40,40 @@ def findings(result: Result) -> Iterator[str]:
         f"Asked for a name {near[0]} tokens after it was given the Cola-DLM says it {figure_of(near[1])} of the time"
         + (f", {far[0]} tokens after it {figure_of(far[1])}." if far is not near else ".")
     )
+
+
+def points_of(result: Result) -> Iterator[Point]:
+    """What becomes of a name, and repetition, in texts as long as the transformer can write and read them, too."""
+    table = table_of(result, TEXTS)
+    cola, other = table.rows[:2]
+    for start, told, less_is_better in (
+        ("the name comes back", "{a} of long texts name again whom their first sentence has named, against {b}", False),
+        ("3-grams repeated", "{a} of the 3-grams of long texts repeat earlier ones, against {b}", True),
+    ):
+        at = column_of(table, start)
+        if cola[at] is not None and other[at] is not None:
+            said = told.format(a=_per_cent(cola[at]), b=_per_cent(other[at]))
+            yield Point(apart(interval_of(cola[at]), interval_of(other[at]), less_is_better), LONG, said)
+    both = [row for row in table_of(result, RECALL).rows if row[2] is not None]
+    if both:
+        distance, own, theirs = both[-1]
+        said = f"asked {distance} tokens later for a name, {_per_cent(own)} say it, against {_per_cent(theirs)}"
+        yield Point(apart(interval_of(own), interval_of(theirs)), LONG, said)
+
+
+def _per_cent(cell: Cell) -> str:
+    return f"{100 * interval_of(cell).value:.0f} %"
+
+
+def reach(result: Result) -> str:
+    """How far both read, and what context gives where it is best and at the end."""
+    rows = table_of(result, CONTEXT).rows
+    best, last = min(rows, key=lambda row: interval_of(row[1]).value), rows[-1]
+    read = [row[0] for row in rows if row[2] is not None]
+    told = f"{number(best[1])} nats a token at most after {best[0]} tokens, where it is best"
+    more = f", and {number(last[1])} after {last[0]}" * (last is not best)
+    beside = f"of these lengths the transformer reads no more than {read[-1]}" if read else "the transformer reads none"
+    return f"Length: {told}{more}; {beside}."
 
 
 def memory(result: Result) -> str:

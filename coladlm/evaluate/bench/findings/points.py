@@ -14,8 +14,8 @@ LOSES: Outcome = "loses"
 ALIKE: Outcome = "not to be told apart"
 # kinds of points, in the order in which they are told
 FILLING, EDITS, DRAFTS = "Infilling and pinned words", "Global edits and directions", "Parallel drafts"
-FLUENCY, STRUCTURE, LIKELIHOOD = "Fluency", "Structure", "Likelihood"
-KINDS = (FILLING, EDITS, DRAFTS, FLUENCY, STRUCTURE, LIKELIHOOD)
+FLUENCY, STRUCTURE, LONG, LIKELIHOOD = "Fluency", "Structure", "Long context", "Likelihood"
+KINDS = (FILLING, EDITS, DRAFTS, FLUENCY, STRUCTURE, LONG, LIKELIHOOD)
 
 
 @dataclasses.dataclass(frozen=True)

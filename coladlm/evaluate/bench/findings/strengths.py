@@ -92,9 +92,10 @@ def _standing(result: Result) -> Point:
     return Point(
         apart(interval_of(own[1]), interval_of(other[1])), DRAFTS,
         f"{number(own[1])} % of the tokens of a block are the final ones after a quarter of its steps, as the model "
-        f"ships ({number(at_once[1])} % if all begin at once, stagger 0), against {number(other[1])} % after a quarter "
-        f"of a transformer's passes; but those are {passes:g} passes for a block of {block:g} tokens, and the "
-        f"transformer's {block:g}",
+        f"ships ({number(at_once[1])} % if all begin at once, stagger 0). This is so by construction more than by "
+        f"merit: a transformer has nothing of a word before its turn, hence {number(other[1])} % after a quarter of "
+        f"its passes, whatever it writes. And it takes {block:g} passes for a block of {block:g} tokens, the Cola-DLM "
+        f"{passes:g}",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the whole bench says, in three short paragraphs: where diffusion wins, where it loses, and at what price."""
+"""What the whole bench says, in short paragraphs: where diffusion wins, where it loses, and at what price."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..results import Result
-from . import cost, likelihood, long_context, strengths, structured
+from . import cost, likelihood, long_context, strengths, structured, tasks
 from .points import ALIKE, LOSES, WINS, Point, sentences
 from .rows import number
 
@@ -15,6 +15,7 @@ POINTS: dict[str, Callable[[Result], Iterator[Point]]] = {
     "structured": structured.points_of,
     "likelihood": likelihood.points_of,
     "cost": cost.points_of,
+    "long": long_context.points_of,
 }
 RULE = f"{strengths.RULE} Where no difference over the same items is kept, the two intervals must not meet."
 
@@ -36,6 +37,7 @@ def summary(results: Sequence[Result]) -> list[Paragraph]:
         Paragraph("Where it loses", sentences(points, LOSES) or ["Nowhere in what was measured."]),
         Paragraph("Not to be told apart", sentences(points, ALIKE)),
         Paragraph("At what price", list(_prices(parts))),
+        Paragraph("The eight published tasks", list(tasks.in_short(parts["tasks"])) if "tasks" in parts else []),
     ]
     return [paragraph for paragraph in found if paragraph.sentences]
 
@@ -45,8 +47,8 @@ def _prices(parts: Mapping[str, Result]) -> Iterator[str]:
         yield f"Time: {_lowered(cost.price(parts['cost']))}"
     if "strengths" in parts:
         yield f"More texts at once: {_lowered(strengths.price(parts['strengths']).removeprefix('The price: '))}"
-    if "long" in parts and (told := long_context.memory(parts["long"])):
-        yield told
+    if "long" in parts:
+        yield from filter(None, (long_context.memory(parts["long"]), long_context.reach(parts["long"])))
     sizes = parameters(results=list(parts.values()))
     if sizes:
         yield f"Size: {sizes[0]} million parameters against {sizes[1]} million, trained on the same stories."

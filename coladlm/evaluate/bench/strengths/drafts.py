@@ -12,10 +12,11 @@ from ....model import ColaDLM
 from ....sampling.events import BlockDone, Step
 from ....settings import SamplerSettings
 from ...measures import distinct_share
-from ..cost import Texts, count_to_look_at, per_word, written, written_by_transformer
-from ..intervals import Interval, interval, jackknife_interval, mean_interval
+from ..cost import count_to_look_at, per_word
+from ..intervals import Interval, interval, jackknife_interval, mean_interval, mean_share_interval
 from ..measuring import Measuring
 from ..results import Cell, Chart, Line, Table
+from ..turns import Texts, baseline_writer, in_turn, model_writer
 from .passages import Request
 from .verdicts import Readers, Verdict, of_perplexities, of_shares
 
@@ -96,8 +97,8 @@ def standing_table(found: Mapping[str, np.ndarray]) -> Table:
     rows: list[list[Cell]] = []
     for name, counts in found.items():
         steps = counts.shape[1]
-        rows.append([f"Cola-DLM, {name}", *(mean_interval(shares_after(counts, max(1, round(q * steps))).tolist())
-                                            for q in QUARTERS)])  # fmt: skip
+        after = [shares_after(counts, max(1, round(q * steps))).tolist() for q in QUARTERS]
+        rows.append([f"Cola-DLM, {name}", *(mean_share_interval(shares, 100.0) for shares in after)])
     rows.append([f"{TRANSFORMER}, a word a pass", *(100 * q for q in QUARTERS)])
     columns = [f"after {100 * q:.0f} % of the steps" for q in QUARTERS]
     return Table("What stands early, % of the tokens", "Mean over texts.", ["who", *columns], rows)
@@ -119,17 +120,12 @@ def few_steps(own: SamplerSettings) -> dict[str, SamplerSettings]:
 def texts(model: ColaDLM, baseline: Baseline, prompts: Sequence[str], request: Request,
           measuring: Measuring) -> dict[str, Texts]:  # fmt: skip
     """What was written with each of `few_steps`, and by the transformer at temperature 0.8."""
-    found = {}
     own = dataclasses.replace(model.defaults, max_new_tokens=request.tokens, seed=request.seed)
     tried = few_steps(dataclasses.replace(own, stop_at_end=False, whole_sentences=False))
-    for number, (name, settings) in enumerate(tried.items(), 1):
-        found[name] = Texts(**measuring.item(f"draft, {name}", lambda s=settings: written(
-            model, prompts, s, request.batch)))  # fmt: skip
-        measuring.progress("texts in few steps", number, len(tried))
+    writers = {name: model_writer(model, settings) for name, settings in tried.items()}
     settings = BaselineSettings(request.tokens, seed=request.seed, stop_at_end=False)
-    found[TRANSFORMER] = Texts(**measuring.item(f"draft, {TRANSFORMER}", lambda: written_by_transformer(
-        baseline, prompts, settings, request.batch)))  # fmt: skip
-    return found
+    writers[TRANSFORMER] = baseline_writer(baseline, settings)
+    return in_turn(writers, prompts, request.batch, measuring, "texts in few steps")
 
 
 def draft_table(found: Mapping[str, Texts], prompts: Sequence[str], model: ColaDLM, tokens: int,
@@ -144,7 +140,7 @@ def draft_table(found: Mapping[str, Texts], prompts: Sequence[str], model: ColaD
             per_step = model.block_size * model.patch_size / tried[name].steps
             passes = (1 if tried[name].guidance == 1 else 2) / per_step
         judged = [per_word(reader.log_likelihood(written_.texts, prompts)) for reader in readers.values()]
-        distinct = jackknife_interval(written_.texts, lambda t: distinct_share(t, 2, limit) or 0.0)
+        distinct = jackknife_interval(written_.texts, lambda t: distinct_share(t, 2, limit) or 0.0, 0.0, 1.0)
         each = mean_interval([1000 * s / tokens for s in written_.seconds])
         rows.append([name, per_step, passes, *judged, distinct, each])
     return Table(

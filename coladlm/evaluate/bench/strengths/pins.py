@@ -10,7 +10,7 @@ from ....baseline.baseline import Baseline
 from ....model import ColaDLM
 from ....sampling.tokens import NO_TOKEN
 from ..cost import per_word
-from ..intervals import mean_interval
+from ..intervals import mean_interval, mean_share_interval
 from ..measuring import Measuring
 from ..results import Cell, Table
 from .filling import Filled, fill_passages, filled, likeliest
@@ -69,8 +69,10 @@ def pin_table(model: ColaDLM, passages: Sequence[Passage], ways: Mapping[str, Fi
     for key, name in {"real": "the story", **names(request)}.items():
         found = Filled([list(p.truth) for p in passages], []) if key == "real" else ways[key]
         judged = [per_word(likelihoods(model, passages, found, reader)) for reader in readers.values()]
-        rows.append([name, mean_interval(kept(passages, found)), *judged, mean_interval(new(passages, found)),
-                     None if key == "real" else mean_interval(found.seconds)])  # fmt: skip
+        shares: list[Cell] = [mean_share_interval(x, 100.0) for x in (kept(passages, found), new(passages, found))]
+        if key == "real":  # by what the words mean, and not as a finding
+            shares = [100.0, 0.0]
+        rows.append([name, shares[0], *judged, shares[1], None if key == "real" else mean_interval(found.seconds)])
     return Table(
         "Words that must stay",
         f"{request.stretch} tokens of held-out stories are written anew, but one of every {model.block_size} stays in "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ....structured.generators import Instance
 from ....structured.validators import first_error, is_balanced, is_right
-from ..intervals import Interval, ratio_interval, share_interval
+from ..intervals import Interval, exact_at_the_ends, ratio_interval, share_interval
 from .answers import Cell
 from .writers import Answer
 
@@ -58,4 +58,6 @@ def risk(cells: Iterable[Cell], group: Callable[[Instance, int], int | None],
                 if name in reached:
                     chances[name].append(reached.count(name))
                     errors[name].append(int(wrong is not None and reached[-1] == name))
-    return [ratio_interval(errors[name], chances[name]) if chances[name] else None for name in groups]
+    return [
+        exact_at_the_ends(ratio_interval(errors[name], chances[name])) if chances[name] else None for name in groups
+    ]

@@ -105,8 +105,10 @@ def score_logged(tasks: Tasks, log: Mapping[str, Any], shard: Shard | None = Non
     missing = [key for key in keys if log_key(*key) not in log]
     if missing:
         name, number = missing[0]
-        raise ResultError(f"{len(missing):,} of {len(keys):,} answers are not in the logs, expected all; the first is "
-                          f"number {number} of {name}: run what is left, or give a lower --limit")  # fmt: skip
+        raise ResultError(
+            f"{len(missing):,} of {len(keys):,} answers are not in the logs, expected all; the first is number "
+            f"{number} of {name}: run what is left, or give the --limit of the run that wrote them"
+        )
     try:
         items = {key: log[log_key(*key)] for key in keys}
         texts = {key: str(item["text"]) for key, item in items.items()}
@@ -130,7 +132,7 @@ def table(title: str, scored: Mapping[str, Scored]) -> Table:
                      found.chance, named, found.right_of_named])  # fmt: skip
     answers, right = (sum(column) for column in zip(*map(counts, scored.values()), strict=True))
     rows.append([f"mean of {len(scored)}", None, answers, right, mean_accuracy(scored), None, None, None])
-    return Table(title, CAPTION, COLUMNS, rows)
+    return Table(title, CAPTION, COLUMNS, rows, places=4)  # the mean that is published has four
 
 
 def mean_accuracy(scored: Mapping[str, Scored]) -> Interval | float:
