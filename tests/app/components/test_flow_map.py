@@ -390,18 +390,26 @@ def test_three_dimensions_and_umap_can_be_seen(flow):
         page.page.wait_for_function("document.querySelector('#flow .map')._fullLayout.scene !== undefined")
 
 
-def test_the_exported_page_plays_without_a_server(flow, flows, browser, tmp_path):
-    text = flow().locator("#flow .reads").inner_text()
+def test_the_exported_page_plays_without_a_server_dark_and_as_the_map_was_looked_at(flow, flows, browser, tmp_path):
+    text, run = flow().locator("#flow .reads").inner_text(), flows.recorded[0]
+    look = {"chart": "umap", "dims": 2, "words": True, "trails": True, "chosen": {"run": run, "block": 1, "place": 0}}
     file = tmp_path / "flow-map.html"
-    file.write_bytes(base64.b64decode(flows.exported(flows.recorded[0])))
+    file.write_bytes(base64.b64decode(flows.exported(run, look=look)))
     wrong = []
-    with browser.new_context(offline=True, reduced_motion="reduce") as context:
+    with browser.new_context(offline=True, reduced_motion="reduce", color_scheme="dark") as context:
         alone = context.new_page()
         alone.on("pageerror", lambda error: wrong.append(str(error)))
         alone.on("request", lambda request: wrong.append(request.url) if not request.url.startswith("file:") else None)
         alone.goto(file.as_uri())
         alone.locator(".flow[data-state=done][data-frame]").wait_for()
         assert alone.locator(".reads").inner_text() == text
+        assert [alone.locator(box).is_checked() for box in (".chart[value=umap]", ".trails", ".blocks")] == [
+            True,
+            True,
+            False,
+        ]
+        expect(alone.locator(".which")).to_contain_text("block 2 place 1")
+        expect(alone.locator("body")).to_have_css("background-color", "rgb(27, 28, 33)")
         alone.locator(".scrub").evaluate("(s) => { s.value = 0; s.dispatchEvent(new Event('input')); }")
         alone.locator(".flow[data-frame='0']").wait_for()
         assert alone.locator(".heat .row").count() > 0

@@ -207,9 +207,9 @@ class Flows:
         """The value of a PointCard for a point that was opened on the map."""
         return self._explorer.open(VISITOR, *(point[name] for name in ("run", "block", "step", "place")))
 
-    def exported(self, *runs: str) -> str:
+    def exported(self, *runs: str, look: dict | None = None) -> str:
         """These runs as the page that plays without a server, as the page of the tab is given it."""
-        return self._explorer.save(VISITOR, "html", runs)["data"]
+        return self._explorer.save(VISITOR, "html", runs, look)["data"]
 
     def opened(self, file: Path) -> dict[str, Any]:
         """What the progress line says of a file."""
