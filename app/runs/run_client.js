@@ -94,7 +94,11 @@ export class Page {
   client(bench) {
     if (!this.clients.has(bench)) {
       const view = {
-        draw: (names, parts) => this.draw(bench, names, parts),
+        draw: (names, parts) => {
+          this.draw(bench, names, parts);
+          // the address is that of the run now, and by it a page that ends without a word finds the run again
+          if (names.includes('link')) view.keep(this.client(bench).state.id, 'running');
+        },
         say: state => this.say(bench, state),
         keep: (id, was) => this.store(RUN_KEY + bench, {id, was, link: this.window.location.search}),
         forget: () => this.store(RUN_KEY + bench, null),

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
-import {RunClient} from '../../app/runs/run_client.js';
+import {Window} from 'happy-dom';
+import {Page, RunClient} from '../../app/runs/run_client.js';
 import {SILENCE} from '../../app/runs/run_state.js';
 
 const RUN = {type: 'run', id: 'one', view: 'v', controls: {prompt: 'x'}};
@@ -31,4 +32,21 @@ describe('the client', () => {
     t.mock.timers.tick(10 * SILENCE);
     assert.deepEqual(said.slice(-2), ['running', 'ended']);
   });
+});
+
+test('a run under way is kept by the address that its first frame gives the page', () => {
+  const window = new Window({url: 'http://localhost/'}), given = globalThis.CustomEvent;
+  window.document.body.innerHTML = '<div class="workbench" id="generate"><div data-run-part="link"></div></div>';
+  const part = window.document.querySelector('[data-run-part]');
+  part.addEventListener('frame', ({detail}) => window.history.replaceState(null, '', detail.query));
+  const page = new Page(window, 'http://localhost/runs/'), client = page.client('generate');
+  globalThis.CustomEvent = window.CustomEvent;
+  try {
+    client.state = {...client.state, name: 'running', id: 'one'};
+    client.view.keep('one', 'running');
+    client.view.draw(['link'], {link: {query: '?r=recipe'}});
+  } finally {
+    globalThis.CustomEvent = given;
+  }
+  assert.deepEqual(page.recall('coladlm-run-generate'), {id: 'one', was: 'running', link: '?r=recipe'});
 });
