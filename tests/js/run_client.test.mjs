@@ -50,3 +50,14 @@ test('a run under way is kept by the address that its first frame gives the page
   }
   assert.deepEqual(page.recall('coladlm-run-generate'), {id: 'one', was: 'running', link: '?r=recipe'});
 });
+
+for (const [type, went] of [['reload', ['http://localhost/?r=recipe']], ['navigate', []]]) {
+  test(`a page that ends as the first frame of its run comes ${went.length ? 'takes that address' : 'stays where it is'} after a ${type}`, () => {
+    const {sessionStorage, document, addEventListener} = new Window({url: 'http://localhost/'}), replaced = [];
+    const location = {search: '', href: 'http://localhost/', replace: address => replaced.push(address)};
+    const performance = {getEntriesByType: () => [{type}]};
+    sessionStorage.setItem('coladlm-run-generate', JSON.stringify({id: 'one', was: 'running', link: '?r=recipe'}));
+    const page = new Page({sessionStorage, document, addEventListener, location, performance}, 'http://localhost/runs/');
+    assert.deepEqual([replaced, page.recall('coladlm-run-generate') !== null], [went, went.length > 0]);
+  });
+}
