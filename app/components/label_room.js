@@ -7,9 +7,9 @@ class LabelRoom {
   }
 
   // Half the width and half the height of a text; a guess where nothing can be measured.
-  measure(text, size) {
+  measure(text, size, weight = 400) {
     if (!this.pen) return {half: text.length * size * 0.27 + 4, high: size * 0.65};
-    this.pen.font = size + 'px ' + this.font;
+    this.pen.font = weight + ' ' + size + 'px ' + this.font;
     return {half: this.pen.measureText(text).width / 2 + 4, high: size * 0.65};
   }
 

@@ -15,7 +15,7 @@ from coladlm.sampling.events import BlockDone, Step
 
 from ..components.distances import distances_value
 from ..components.progress_line import RunState
-from ..components.text_rows import CHANGED, PROMPT, segments
+from ..components.text_rows import CHANGED, PROMPT, rows_value, segments
 from ..components.waypoint_stage import stage_value, waypoint_value
 from ..shared.row_frames import Frame, LiveRows, Row
 from ..shared.token_pieces import pieces
@@ -131,6 +131,11 @@ class LiveInterpolation(LiveRows):
         fraction = self.tried + (1 - self.tried) * fraction  # the candidates come first
         self.more["stage"] = self._stage(state)
         return super().frame(state, parts, fraction, message)
+
+    def rows_value(self, state: RunState) -> dict[str, Any]:
+        # how long a text gets that is written on to is not known
+        room = "" if self.continues else max(self.texts, key=len)
+        return rows_value(self.run, state, [row.value() for row in self.rows], self.notes, room=room)
 
     def stopped_rows(self) -> dict[str, Any]:
         self.more["stage"] = self._stage("stopped")

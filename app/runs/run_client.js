@@ -94,7 +94,11 @@ export class Page {
   client(bench) {
     if (!this.clients.has(bench)) {
       const view = {
-        draw: (names, parts) => this.draw(bench, names, parts),
+        draw: (names, parts) => {
+          this.draw(bench, names, parts);
+          // the address is that of the run now, and by it a page that ends without a word finds the run again
+          if (names.includes('link')) view.keep(this.client(bench).state.id, 'running');
+        },
         say: state => this.say(bench, state),
         keep: (id, was) => this.store(RUN_KEY + bench, {id, was, link: this.window.location.search}),
         forget: () => this.store(RUN_KEY + bench, null),
@@ -139,7 +143,14 @@ export class Page {
   // Runs of this tab of the browser, from before the page was loaded anew.
   find() {
     const storage = attempt(() => this.window.sessionStorage);
-    for (const key of Object.keys(storage || {}).filter(key => key.startsWith(RUN_KEY))) {
+    const keys = Object.keys(storage || {}).filter(key => key.startsWith(RUN_KEY));
+    // A page that is loaded anew has the address that it had when that was asked for: the first frame of a run may have
+    // changed it since.
+    const late = keys.map(key => this.recall(key)).find(kept => kept?.was === 'running' && kept.link !== this.window.location.search);
+    if (late?.link && this.window.performance.getEntriesByType('navigation')[0]?.type === 'reload') {
+      return void this.window.location.replace(new URL(late.link, this.window.location.href).href);
+    }
+    for (const key of keys) {
       const kept = this.recall(key);
       if (kept && kept.link === this.window.location.search) {
         this.client(key.slice(RUN_KEY.length)).dispatch({type: 'found', id: kept.id, was: kept.was});

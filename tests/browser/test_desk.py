@@ -57,6 +57,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     page.get_by_label("Values by").fill("1, 2")
     page.get_by_role("button", name="Run the sweep").click()
     expect(page.locator("#grid .use")).to_have_count(8)
+    expect(page.locator("#grid .index")).to_have_text(re.compile("2 grids:.*Seed 1.*Seed 2", re.DOTALL))
     expect(page.locator("#sweep-curve .measured:visible")).to_have_count(2)  # with the one of the paper
     heights.append(page.evaluate(HEIGHT))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")

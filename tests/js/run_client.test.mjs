@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
-import {RunClient} from '../../app/runs/run_client.js';
+import {Window} from 'happy-dom';
+import {Page, RunClient} from '../../app/runs/run_client.js';
 import {SILENCE} from '../../app/runs/run_state.js';
 
 const RUN = {type: 'run', id: 'one', view: 'v', controls: {prompt: 'x'}};
@@ -32,3 +33,31 @@ describe('the client', () => {
     assert.deepEqual(said.slice(-2), ['running', 'ended']);
   });
 });
+
+test('a run under way is kept by the address that its first frame gives the page', () => {
+  const window = new Window({url: 'http://localhost/'}), given = globalThis.CustomEvent;
+  window.document.body.innerHTML = '<div class="workbench" id="generate"><div data-run-part="link"></div></div>';
+  const part = window.document.querySelector('[data-run-part]');
+  part.addEventListener('frame', ({detail}) => window.history.replaceState(null, '', detail.query));
+  const page = new Page(window, 'http://localhost/runs/'), client = page.client('generate');
+  globalThis.CustomEvent = window.CustomEvent;
+  try {
+    client.state = {...client.state, name: 'running', id: 'one'};
+    client.view.keep('one', 'running');
+    client.view.draw(['link'], {link: {query: '?r=recipe'}});
+  } finally {
+    globalThis.CustomEvent = given;
+  }
+  assert.deepEqual(page.recall('coladlm-run-generate'), {id: 'one', was: 'running', link: '?r=recipe'});
+});
+
+for (const [type, went] of [['reload', ['http://localhost/?r=recipe']], ['navigate', []]]) {
+  test(`a page that ends as the first frame of its run comes ${went.length ? 'takes that address' : 'stays where it is'} after a ${type}`, () => {
+    const {sessionStorage, document, addEventListener} = new Window({url: 'http://localhost/'}), replaced = [];
+    const location = {search: '', href: 'http://localhost/', replace: address => replaced.push(address)};
+    const performance = {getEntriesByType: () => [{type}]};
+    sessionStorage.setItem('coladlm-run-generate', JSON.stringify({id: 'one', was: 'running', link: '?r=recipe'}));
+    const page = new Page({sessionStorage, document, addEventListener, location, performance}, 'http://localhost/runs/');
+    assert.deepEqual([replaced, page.recall('coladlm-run-generate') !== null], [went, went.length > 0]);
+  });
+}

@@ -22,6 +22,21 @@ test('a third setting has a grid under each of its values', () => {
   assert.deepEqual([...second.querySelectorAll('.text')].map(node => node.textContent), ['5', '6', '7', '8']);
 });
 
+test('a line above several grids names them and brings each to the top of its place', () => {
+  const page = grid({sheets: ['p', 'q', 'r'], cells: [...'123456789abc'].map(cell)}), region = page.at('.frame');
+  assert.deepEqual([page.at('.how-many').textContent, page.texts('.to')], ['3 grids:', ['p', 'q', 'r']]);
+  Object.defineProperties(region, {clientHeight: {value: 200}, scrollHeight: {value: 900}});
+  region.getBoundingClientRect = () => ({top: 50});
+  [...page.element.querySelectorAll('.grid')].forEach((table, s) => { table.getBoundingClientRect = () => ({top: 60 + 300 * s - region.scrollTop}); });
+  page.element.querySelectorAll('.to')[2].click();
+  assert.equal(region.scrollTop, 610);
+  region.dispatchEvent(new page.window.Event('scroll'));
+  assert.deepEqual([...page.element.querySelectorAll('.to')].map(to => to.getAttribute('aria-current')), ['false', 'false', 'true']);
+  assert.ok(region.classList.contains('more'), 'nothing says that the last grid goes on');
+  page.update({...page.props.value, sheets: [''], cells: [...'1234'].map(cell)});
+  assert.deepEqual([page.at('.index').hidden, page.texts('.to')], [true, []]);
+});
+
 test('a text gives its settings and its prompt, and says which it is', () => {
   const page = grid({sheets: ['p', 'q'], cells: [...'12345678'].map(cell)});
   const use = page.element.querySelectorAll('.use')[6];

@@ -36,6 +36,16 @@ test('rows come and go with the value, and those that stay are the same', () => 
   assert.deepEqual([page.at('.label').textContent, page.at('.notes').textContent], ['c', 'One was left out.']);
 });
 
+test('a row has room for the text that is to come, as long as the value says so', () => {
+  const page = rows({}, {});
+  const room = () => [...page.at('.list').children].map(row => row.dataset.room);
+  assert.deepEqual(room(), [undefined, undefined]);
+  page.update({...VALUE, rows: [ROW, ROW], room: 'The cat ran.'});
+  assert.deepEqual([room(), page.texts()], [['The cat ran.', 'The cat ran.'], ['', '']]);
+  page.update({...VALUE, rows: [ROW, ROW]});
+  assert.deepEqual(room(), [undefined, undefined]);
+});
+
 test('the button of a row that has a text gives that text on', () => {
   const page = rows({}, {text: 'One day'});
   const [without, with_] = page.element.querySelectorAll('.act');

@@ -16,6 +16,7 @@ class FlowView(OwnHTML):
     """
 
     FILE = "flow_view"
+    SCRIPTS = ("label_room.js", "flow_view/flow_names.js", "flow_view/flow_view.js")
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value or paths_value("", "empty"), **kwargs)

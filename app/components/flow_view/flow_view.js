@@ -1,3 +1,4 @@
+/* global BEFORE_SIZE, CLOUD_SIZE, HEAD_SIZE, LabelRoom, placedNames */
 // The paths of a text's words, on the moment that the TokenStrip of the workbench shows (its event `playhead`).
 
 const root = element.querySelector('.flow-view');
@@ -19,7 +20,8 @@ let playhead = {block: null};
 let animation = null;  // the request for its next frame
 let before = 0;        // when it was drawn last, ms
 let colours = null;
-let names = [];        // of the cloud: [word, x, y]
+let names = [];        // of the cloud, those that have room beside each other: [word, x, y]
+const placed = new Map(); // where the names of heads stand around them, see flow_names.js
 
 function numbers(packed) {
   const bytes = Uint8Array.from(atob(packed), c => c.charCodeAt(0));
@@ -167,7 +169,7 @@ function paint() {
     pen.arc(x(cloud.at[i]), y(cloud.at[i + 1]), 1.2, 0, 7);
     pen.fill();
   }
-  pen.font = '12px ' + font;
+  pen.font = CLOUD_SIZE + 'px ' + font;
   pen.textAlign = 'center';
   pen.textBaseline = 'middle';
   if (!names.length) names = nameCloud(pen, x, y, width, height);
@@ -184,9 +186,11 @@ function paint() {
     };
   };
   const named = over ? [] : [now - 1, now].filter(b => b >= 0);
-  const heads = named.flatMap(b => blocks[b].states.at(-1).words.map((_, i) => ({...place(b, i), bold: b === now})));
+  const heads = named.flatMap(b => blocks[b].states.at(-1).words.map((_, i) => ({...place(b, i), bold: b === now, key: b + ' ' + i})));
+  for (const head of heads) head.word = head.word.trim() || '·';
+  const written = placedNames(new LabelRoom(font, width, height), heads, names, placed);
 
-  for (const [word, px, py] of names) {
+  for (const [word, px, py] of written.cloud) {
     const near = Math.min(...heads.map(head => Math.hypot((px - head.x) / 1.8, py - head.y + 8)), 99);
     pen.fillStyle = css(colours.muted, (over ? 0.75 : 0.6) * Math.min(1, Math.max(0, (near - 14) / 20)));
     pen.fillText(word, px, py);
@@ -224,19 +228,18 @@ function paint() {
     pen.beginPath();
     pen.arc(head.x, head.y, head.bold ? 4.5 : 2.5, 0, 7);
     pen.fill();
-    const word = head.word.trim() || '·';
-    pen.font = (head.bold ? '700 14px ' : '12.5px ') + font;
-    const half = pen.measureText(word).width / 2 + 6;
-    const px = Math.min(width - half, Math.max(half, head.x)), py = head.y < 22 ? head.y + 15 : head.y - 13;
+  }
+  for (const [head, px, py] of written.heads) {
+    pen.font = (head.bold ? '700 ' + HEAD_SIZE : BEFORE_SIZE) + 'px ' + font;
     pen.lineWidth = 3.5;
     pen.strokeStyle = css(colours.sheet, 0.9);
-    pen.strokeText(word, px, py);
+    pen.strokeText(head.word, px, py);
     pen.fillStyle = head.bold ? css(mix(colours.muted, colours.ink, head.sure), 0.45 + 0.55 * head.sure) : css(colours.muted, 0.85);
-    pen.fillText(word, px, py);
+    pen.fillText(head.word, px, py);
   }
   canvas.setAttribute('aria-label', over
     ? 'Paths of ' + count(blocks) + ' words from noise to where they belong among the words that the model knows'
-    : 'Block ' + (now + 1) + ': ' + heads.filter(head => head.bold).map(head => head.word.trim() || '·').join(', ') + ' on their way');
+    : 'Block ' + (now + 1) + ': ' + heads.filter(head => head.bold).map(head => head.word).join(', ') + ' on their way');
 }
 
 runBench?.addEventListener('playhead', event => {

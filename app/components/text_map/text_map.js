@@ -98,14 +98,14 @@ function neighbours(i, keys = false) {
   mark(pairs.map(([j]) => j));
 }
 
-// The search's own text, once the server has placed it. kept: the map comes from a file or from before a reload, with
-// what was selected.
+// The search's own text, once the server has placed it; what is selected stays so. kept: the map comes from a file or from
+// before a reload.
 function showQuery(kept = false) {
   const near = value.near;
   if (near.error) return say(at('note'), near.error);
-  centre = current = null;
+  centre = null;
   asked = near;
-  if (kept) at('query').value = near.text; else { selected = new Set(); tell(); }
+  if (kept) at('query').value = near.text; else tell();
   sayQuoting(at('note'), 'Nearest to “' + short(near.text, 80) + '”, the diamond on the map; ' + scale() + '.');
   list('Nearest', near.pairs);
   count();

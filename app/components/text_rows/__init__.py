@@ -37,13 +37,20 @@ class TextRows(OwnHTML):
 
 
 def rows_value(
-    run: str, state: State, rows: Iterable[dict[str, Any]] = (), notes: Sequence[str] = (), share: float = 1.0
+    run: str,
+    state: State,
+    rows: Iterable[dict[str, Any]] = (),
+    notes: Sequence[str] = (),
+    share: float = 1.0,
+    room: str = "",
 ) -> dict[str, Any]:
     """What TextRows show. run, state: see `strip_value`. rows: made by `row_value`. notes: sentences below them.
 
     share: how much of a run under way is over, in [0, 1]; a row that has `steps` stands at the same share of them.
+    room: a text about as long as each will be, for which every row has room from the start.
     """
-    return {"run": run, "state": state, "rows": list(rows), "notes": list(notes), "share": round(share, 4)}
+    value = {"run": run, "state": state, "rows": list(rows), "notes": list(notes), "share": round(share, 4)}
+    return {**value, "room": room} if room else value
 
 
 def row_value(

@@ -180,6 +180,8 @@ function draw() {
   v.rows.forEach((row, i) => {
     if (i >= list.children.length) list.append(make());
     fill(list.children[i], row);
+    if (v.room) list.children[i].dataset.room = v.room;
+    else delete list.children[i].dataset.room;
   });
   openPlayer();
   showTexts();

@@ -179,11 +179,15 @@ def test_a_map_from_a_file_shows_what_was_selected_and_the_query_only_where_it_w
     expect(page.locator("#texts .heading")).to_have_text("Selected, 2")
 
 
-def test_the_server_hears_whether_the_nearest_are_listed(map_of, texts):
+def test_a_search_by_meaning_keeps_the_selection_and_the_server_hears_whether_the_nearest_are_listed(map_of, texts):
     page = map_of()
     heard = "asked => parts.texts.triggered.filter(([event]) => event === 'blur').at(-1)?.[1].asked === asked"
+    for i in (2, 4):
+        row(page, i).click()
     page.update("texts", texts.near("The dog ran to the park."))
+    expect(page.locator("#texts .count")).to_have_text("2 selected")
     page.page.wait_for_function(heard, arg=True)
+    assert page.triggered("texts", "blur")[-1]["selected"] == [2, 4]
     page.page.get_by_role("button", name="Show all").click()
     page.page.wait_for_function(heard, arg=False)
 

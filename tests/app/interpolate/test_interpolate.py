@@ -155,6 +155,7 @@ def test_the_first_frame_comes_before_the_first_event(model):
     recipe = Recipe("interpolate", PAIR, SETTINGS, options={"stops": 3})
     first = next(LiveInterpolation(model, recipe).frames(events()))
     assert first.progress["state"] == "running" and len(first.rows["rows"]) == 3
+    assert first.rows["room"] == PAIR[1], "the rows would grow while they are read"
     assert not asked
 
 
