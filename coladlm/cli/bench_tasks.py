@@ -137,7 +137,7 @@ def _run(args: argparse.Namespace, tasks: Tasks, asked: Tasks, shard: Shard,
          progress: Progress) -> tuple[Run, dict[str, Any]]:  # fmt: skip
     model = load_model(args)
     base = model.defaults if args.own_settings else PUBLISHED
-    same = {name: getattr(PUBLISHED, name) for name in ("max_new_tokens", "temperature")}
+    same = {name: getattr(PUBLISHED, name) for name in ("max_new_tokens", "temperature", "whole_sentences")}
     settings = dataclasses.replace(base, **same, seed=args.seed)
     about = head(model, tasks, settings)
     with ItemLog(args.log, about) as log:

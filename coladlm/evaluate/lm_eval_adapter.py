@@ -58,7 +58,8 @@ class ColaDLMHarness(TemplateLM):
         self.model = model or ColaDLM.from_pretrained(pretrained, device, dtype, revision)
         self.max_length = self.model.max_tokens if max_length is None else max_length
         self.scoring = dataclasses.replace(SCORING, draws=draws, seed=seed, read_at=read_at)
-        self.settings = SamplerSettings.from_dict({"seed": seed, **sampler, "temperature": 0}, self.model.defaults)
+        given = {"seed": seed, "whole_sentences": False, **sampler, "temperature": 0}  # an answer is taken as it is
+        self.settings = SamplerSettings.from_dict(given, self.model.defaults)
         self.batch = int(batch_size) if batch_size is not None and str(batch_size).isdecimal() else 16
 
     @property

@@ -201,8 +201,8 @@ Sampler = Callable[[Sequence[str], list[int]], list[list[int]]]  # contexts and 
 
 
 def model_sampler(model: ColaDLM, settings: SamplerSettings) -> Sampler:
-    """Samples of four tokens by the Cola-DLM."""
-    own = dataclasses.replace(settings, max_new_tokens=ORDERS)
+    """Samples of four tokens by the Cola-DLM, all of them, however a sentence goes on."""
+    own = dataclasses.replace(settings, max_new_tokens=ORDERS, whole_sentences=False)
     return lambda contexts, keys: _ids(model.sample(contexts, own, sequences=keys))
 
 

@@ -161,7 +161,10 @@ def long_texts(model: ColaDLM, baseline: Baseline, chosen: Sequence[tuple[str, s
                measuring: Measuring) -> dict[str, list[str]]:  # fmt: skip
     """What each writes after the openings, ends of texts included; and how the stories really go on."""
     prompts = [opening for opening, _, _ in chosen]
-    settings = dataclasses.replace(model.defaults, max_new_tokens=request.tokens, seed=request.seed)
+    # a sentence that the length cuts is measured, too, as in the transformer's texts
+    settings = dataclasses.replace(
+        model.defaults, max_new_tokens=request.tokens, seed=request.seed, whole_sentences=False
+    )
     own = BaselineSettings(max_new_tokens=request.tokens, seed=request.seed)
     found = {COLA: [], TRANSFORMER: [], REAL: [rest for _, _, rest in chosen]}
     for start in range(0, len(prompts), request.batch):
@@ -260,7 +263,7 @@ def recall_prompts(model: ColaDLM, stories: Sequence[str], distance: int, seed: 
 def recall(model: ColaDLM, baseline: Baseline, stories: Sequence[str], request: Request,
            measuring: Measuring) -> dict[str, dict[int, list[bool]]]:  # fmt: skip
     """Whether each model says the name, by distance; a distance that a model cannot read is absent."""
-    settings = dataclasses.replace(model.defaults, max_new_tokens=4, seed=request.seed)
+    settings = dataclasses.replace(model.defaults, max_new_tokens=4, seed=request.seed, whole_sentences=False)
     own = BaselineSettings(max_new_tokens=4, temperature=0.0)
     found: dict[str, dict[int, list[bool]]] = {COLA: {}, TRANSFORMER: {}}
     for distance in request.distances:

@@ -13,7 +13,7 @@ from coladlm.cli import main
 from coladlm.evaluate.bench import cost, long_context
 from coladlm.evaluate.bench.intervals import Interval, jackknife_interval
 from coladlm.evaluate.bench.item_log import ItemLog
-from coladlm.evaluate.bench.likelihood import brier_table, places
+from coladlm.evaluate.bench.likelihood import brier_table, model_sampler, places
 from coladlm.evaluate.bench.measuring import Measuring
 from coladlm.evaluate.bench.results import Result, load
 from coladlm.evaluate.bench.turns import in_turn, model_writer
@@ -95,6 +95,21 @@ def test_places_are_read_alike_by_both_models(model, baseline):  # noqa: F811
         story = next(model.tokenize(text) for text in texts if text.startswith(place.context))
         assert story[: len(ids)] == ids and story[len(ids) :][:4] == place.truth
     assert found == places(model, baseline, texts, 4, seed=0) != places(model, baseline, texts, 4, seed=1)
+
+
+def test_samples_for_brier_lm_go_on_after_the_end_of_a_sentence(bundled):
+    """The model ships with whole sentences, which would leave out what comes after it."""
+    contexts, keys = (
+        ["Tom was very happy", "The dog ran to the park", 'She said, "Thank you', "They went home"],
+        [0, 1, 2, 3],
+    )
+    settings = dataclasses.replace(bundled.defaults, steps=8, stop_at_end=False)
+    sampled = model_sampler(bundled, settings)(contexts, keys)
+    assert [len(ids) for ids in sampled] == [4, 4, 4, 4]
+    as_it_ships = bundled.generate(contexts, dataclasses.replace(settings, max_new_tokens=4), sequences=keys)
+    assert settings.whole_sentences and any(
+        len(text) < len(bundled.read(ids)) for text, ids in zip(as_it_ships, sampled, strict=True)
+    )
 
 
 def test_a_brier_score_of_nothing_has_no_interval():
