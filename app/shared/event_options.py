@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 
@@ -27,12 +27,17 @@ before is answered.
 
 
 def then_nothing(frames: Iterable[Sequence[Any]], outputs: int) -> Iterator[Sequence[Any]]:
-    """The frames of a handler that is a generator, and at its end one of nulls, for components of ours that pass over
-    these.
+    """The frames of a handler that is a generator, the last of each the value of a ProgressLine; where they end before
+    what is under way is over, since something else was asked for, or bring none at all, one of nulls follows, for
+    components of ours that pass over these.
 
     Gradio shows the last frame a second time once the generator has ended, maybe after what a later event has brought,
-    and empties the outputs of one that yields nothing. Its browser side makes each frame out of the one before, in
-    place, though that may not be shown yet: gr.skip() after a value, or after an update, takes it back.
+    and empties the outputs of one that yields nothing. Nothing may follow a result: the browser takes frames that come
+    together as one, the last, so it would not be seen.
     """
-    yield from frames
-    yield [None] * outputs
+    under_way = True
+    for frame in frames:
+        under_way = isinstance(frame[-1], Mapping) and frame[-1].get("state") in ("waiting", "running")
+        yield frame
+    if under_way:
+        yield [None] * outputs
