@@ -39,7 +39,8 @@ from .charts import MOST_CHARTS, chart_label, chart_name, umap_settings
 from .cloud import COLOURINGS, Query, TextCloud, View, moment
 from .files import text_page, text_table
 from .saved_maps import is_saved_map, map_file, read_map
-from .text_files import TextFileError, Texts, read_texts, text_columns
+from .text_file_error import TextFileError
+from .text_files import Texts, read_texts, text_columns
 from .vector_files import ENDING, read_vectors
 
 MOST_REQUESTS = 1024  # visitors whose latest request is known: more than can wait

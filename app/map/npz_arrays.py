@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .text_files import TextFileError
+from .text_file_error import TextFileError
 
 MOST_UNPACKED = 128 << 20  # bytes of an array
 MOST_DIRECTORY = 1 << 20  # bytes of the archive's directory, which is read at once

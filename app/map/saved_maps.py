@@ -22,7 +22,8 @@ from coladlm.latent.text_map import MOST_CLUSTERS
 from .charts import MOST_CHARTS, PCA, is_umap_name
 from .cloud import COLOURINGS, Query, TextCloud, View
 from .npz_arrays import MOST_LENGTH, array_names, moderate, opened_npz, read_array
-from .text_files import HALF_CHARACTER, MAX_CHARACTERS, MAX_SET, MAX_TEXTS, TextFileError, Texts
+from .text_file_error import HALF_CHARACTER, MAX_SET, TextFileError
+from .text_files import MAX_CHARACTERS, MAX_TEXTS, Texts
 from .vector_files import VECTORS, checked_vectors
 
 ABOUT = "about"

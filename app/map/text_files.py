@@ -7,22 +7,21 @@ import csv
 import dataclasses
 import io
 import itertools
-import json
 import os
 import random
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .json_entries import json_entries
+from .text_file_error import BREAK, HALF_CHARACTER, MAX_SET, MOST_COLUMNS, TextFileError, quoted
+
 MAX_BYTES = 20 << 20
 MAX_TEXTS = 5000  # more are sampled
 MAX_CHARACTERS = 2000  # of a text; what is longer is cut
-MAX_SET = 60  # characters of a set's name
 MAX_CELL = 1 << 20
-MOST_COLUMNS = 1000  # of a table, and keys of an entry of JSON
 TEXT_NAMES = ("text", "sentence", "content", "prompt", "story", "body")
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 LOOKED_AT = 20  # rows by which the delimiter of a table without names is found, and the columns that hold texts
@@ -32,16 +31,10 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 # what a file in another encoding than plain UTF-8 begins with; the marks of UTF-32 begin with those of UTF-16
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
-BREAK = re.compile(r"\r\n|\r|\n")  # of JSON lines and of tables, where U+2028 and its like are characters as any other
 SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*(?=[\r\n]|$)', re.IGNORECASE)  # Excel's first line of a table
 NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*%?")
 MOST_FOUND = 12  # columns or keys that a sentence names
-HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 SET_NAMES = ("set", "label", "class", "category", "source", "split")
-
-
-class TextFileError(ValueError):
-    """A file holds no texts that can be used; the message says what was found and what was wanted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +59,7 @@ def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
     """
     (kind, text), about = _opened(path, name), ""
     if kind in JSON:
-        pairs = [_entry(entry, line, column) for line, entry in _entries(kind, text)]
+        pairs = [_entry(entry, line, column) for line, entry in json_entries(kind, text)]
     elif kind in TABLES:
         pairs, about = _table(text, TABLES[kind], column)
     else:
@@ -83,7 +76,7 @@ def text_columns(path: str | Path, name: str = "") -> list[str]:
     if kind in TABLES:
         return _columns_of_texts(list(itertools.islice(_rows(*_with_delimiter(text, TABLES[kind])), LOOKED_AT)))
     if kind in JSON:
-        found = [entry for _, entry in itertools.islice(_entries(kind, text), LOOKED_AT) if isinstance(entry, dict)]
+        found = [entry for _, entry in itertools.islice(json_entries(kind, text), LOOKED_AT) if isinstance(entry, dict)]
         keys = dict.fromkeys(key for entry in found for key in entry if key not in SET_NAMES)
         return [key for key in keys if _mostly_words(entry[key] for entry in found if isinstance(entry.get(key), str))]
     return []
@@ -136,112 +129,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-# JSON
-
-
-def _entries(kind: str, text: str) -> Iterator[tuple[int, Any]]:
-    """The entries of a JSON file with this ending, each with the line that it begins in."""
-    if text.lstrip().startswith("["):
-        found = _with_lines(text, _elements(text))
-    elif kind == ".json":
-        found = _with_lines(text, _values(text))
-    else:
-        found = _json_lines(text)
-    for line, entry in found:
-        if isinstance(entry, dict) and len(entry) > MOST_COLUMNS:
-            raise TextFileError(f"line {line:,} has {len(entry):,} keys, expected at most {MOST_COLUMNS:,}")
-        yield line, entry
-
-
-def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    """The entries, each with its line."""
-    decoder = _decoder()
-    for number, line in enumerate(BREAK.split(text), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = decoder.decode(line)
-        except (ValueError, RecursionError) as error:
-            raise TextFileError(f"line {number:,} is no JSON ({_reason(error)}), expected an object a line") from error
-        yield number, entry
-
-
-def _with_lines(text: str, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """Entries by where they begin, never in the middle of a line's end, as entries by the line that they begin in."""
-    number, counted = 1, 0
-    for at, entry in entries:
-        number, counted = number + len(BREAK.findall(text, counted, at)), at
-        yield number, entry
-
-
-def _values(text: str) -> Iterator[tuple[int, Any]]:
-    """The JSON values that stand one after another, on a line each or on several, and where each begins."""
-    decoder, at = _decoder(), _after_space(text, 0)
-    while at < len(text):
-        try:
-            entry, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            wanted = "expected an array, or an object a line"
-            raise TextFileError(f"line {_line(text, at):,} is no JSON ({_reason(error)}), {wanted}") from error
-        yield at, entry
-        at = _after_space(text, end)
-
-
-def _elements(text: str) -> Iterator[tuple[int, Any]]:
-    """The elements of the JSON array that `text` is, and where each begins."""
-    decoder, at = _decoder(), _after_space(text, text.index("[") + 1)
-    closed = text[at : at + 1] == "]"
-    while not closed:
-        try:
-            entry, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise TextFileError(f"line {_line(text, at):,} is no JSON ({_reason(error)}), expected an array") from error
-        yield at, entry
-        at = _after_space(text, end)
-        closed = text[at : at + 1] == "]"
-        if not closed and text[at : at + 1] != ",":
-            raise TextFileError(f"line {_line(text, at):,} does not go on with a comma or the end of the array")
-        at = at if closed else _after_space(text, at + 1)
-    if text[at + 1 :].strip():
-        at = _after_space(text, at + 1)
-        raise TextFileError(f"line {_line(text, at):,} goes on after the end of the array, expected nothing more")
-
-
-def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_names_once)
-
-
-def _reason(error: Exception) -> str:
-    """What json says, without its own count of lines, which is that of a piece of the file."""
-    if isinstance(error, json.JSONDecodeError):
-        return error.msg
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, TextFileError):
-        return str(error)
-    # of a whole number that Python reads no more, since its time would grow with the square of its length
-    return f"a whole number has more than {sys.get_int_max_str_digits():,} digits"
-
-
-def _after_space(text: str, at: int) -> int:
-    found = re.compile(r"\s*").match(text, at)
-    return at if found is None else found.end()
-
-
-def _line(text: str, at: int) -> int:
-    return len(BREAK.findall(text, 0, at)) + 1
-
-
-def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for name, count in Counter(name for name, _ in pairs).items():
-        half = HALF_CHARACTER.search(name)
-        if half:
-            raise TextFileError(f"a key has half a character, U+{ord(half[0]):04X}, expected whole characters")
-        if count > 1:
-            raise TextFileError(f"the key {_quoted(name)} is there {count:,} times, expected once")
-    return dict(pairs)
-
-
 def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     """The text and the set of an entry that begins in this line. column: the key of the text, if it is not a usual."""
     if isinstance(entry, str):
@@ -252,7 +139,7 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
         wanted = f"expected a key {' or '.join(map(repr, names))}"
-        raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(_quoted, entry)) or 'none'}")
+        raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(quoted, entry)) or 'none'}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")
     for part in (found, where):
         half = HALF_CHARACTER.search(part)
@@ -274,7 +161,7 @@ def _column_names(rows: Sequence[tuple[int, list[str]]], named: bool) -> list[st
     for name, count in Counter(name.lower() for name in names if name).items():
         if count > 1:
             raise TextFileError(
-                f"line {line:,} has {count} columns of the name {_quoted(name)}, expected each name once"
+                f"line {line:,} has {count} columns of the name {quoted(name)}, expected each name once"
             )
     return [name or f"column {i}" for i, name in enumerate(names, 1)]
 
@@ -323,7 +210,7 @@ def _table(text: str, usual: str, chosen: str) -> tuple[list[tuple[str, str]], s
     known = _column_names(rows, named)
     column = next((names.index(name) for name in TEXT_NAMES if name in names), None)
     if chosen and chosen not in known:
-        raise TextFileError(f"the table has no column {chosen!r}, expected one of {_listed(map(_quoted, known))}")
+        raise TextFileError(f"the table has no column {chosen!r}, expected one of {_listed(map(quoted, known))}")
     for number, row in rows:
         if any(cell.strip() for cell in row[len(names) :]) or (column is None and len(row) < len(names)):
             cells = "a single cell" if len(row) == 1 else f"{len(row)} cells"
@@ -349,16 +236,11 @@ def _table(text: str, usual: str, chosen: str) -> tuple[list[tuple[str, str]], s
 
 def _about_columns(names: Sequence[str], first: Sequence[str], named: bool, shown: int) -> str:
     """Which columns there are, where no name says which one holds the texts. first: the cells of the first row."""
-    begins = [f"{_quoted(name)} (“{_one_line(cell)[:30]}”)" for name, cell in zip(names, first, strict=True)]
-    found = _listed(map(_quoted, names) if named else begins)
-    note = f"No column is named {' or '.join(TEXT_NAMES)}. Found {found}; shown is {_quoted(names[shown])}, the longest"
+    begins = [f"{quoted(name)} (“{_one_line(cell)[:30]}”)" for name, cell in zip(names, first, strict=True)]
+    found = _listed(map(quoted, names) if named else begins)
+    note = f"No column is named {' or '.join(TEXT_NAMES)}. Found {found}; shown is {quoted(names[shown])}, the longest"
     note += ": choose another under “Column with the texts”."
     return note if named else f"{note} The first row counts as a text, for it holds no name that is known."
-
-
-def _quoted(name: str) -> str:
-    """A name from a file for a sentence, cut where it is long."""
-    return repr(name if len(name) <= MAX_SET else f"{name[:MAX_SET]}…")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .npz_arrays import MOST_LENGTH, array_names, moderate, opened_npz, read_array
-from .text_files import HALF_CHARACTER, MAX_BYTES, MAX_CHARACTERS, MAX_TEXTS, TextFileError, Texts
+from .text_file_error import HALF_CHARACTER, TextFileError
+from .text_files import MAX_BYTES, MAX_CHARACTERS, MAX_TEXTS, Texts
 
 ENDING = ".npz"
 VECTORS, TEXTS = "vectors", "texts"
