@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, TypedDict
 
 
@@ -27,17 +27,15 @@ before is answered.
 
 
 def then_nothing(frames: Iterable[Sequence[Any]], outputs: int) -> Iterator[Sequence[Any]]:
-    """The frames of a handler that is a generator, the last of each the value of a ProgressLine; where they end before
-    what is under way is over, since something else was asked for, or bring none at all, one of nulls follows, for
-    components of ours that pass over these.
+    """The frames of a handler that is a generator, or one of nulls, which components of ours pass over, where it has
+    none: gradio would empty the outputs then.
 
-    Gradio shows the last frame a second time once the generator has ended, maybe after what a later event has brought,
-    and empties the outputs of one that yields nothing. Nothing may follow a result: the browser takes frames that come
-    together as one, the last, so it would not be seen.
+    Nothing may follow a frame: the browser takes those that come together as one, the last, whichever event they are of,
+    so a result before it would not be seen.
     """
-    under_way = True
+    empty = True
     for frame in frames:
-        under_way = isinstance(frame[-1], Mapping) and frame[-1].get("state") in ("waiting", "running")
+        empty = False
         yield frame
-    if under_way:
+    if empty:
         yield [None] * outputs

@@ -15,6 +15,6 @@ def test_nothing_follows_a_result_or_what_is_wrong():
     assert list(then_nothing([READING, WRONG], 2)) == [READING, WRONG]
 
 
-def test_what_is_left_in_the_middle_or_brings_nothing_ends_in_nulls():
-    assert list(then_nothing([READING], 2)) == [READING, [None, None]]
+def test_what_is_left_in_the_middle_is_left_and_nothing_at_all_is_nulls():
+    assert list(then_nothing([READING], 2)) == [READING]
     assert list(then_nothing([], 2)) == [[None, None]]
