@@ -76,6 +76,72 @@ describe('the stream of the queue', () => {
   });
 });
 
+describe('an event that is asked for while the stream closes', () => {
+  const close = message({msg: 'close_stream'});
+  const completed = id => message({msg: 'process_completed', event_id: id, output: {data: ['"process_completed"']}});
+  const joined = id => Promise.resolve(Response.json({event_id: id}));
+
+  // What gradio hears of events, where the server opens these streams one after another and answers joins as `joins` says.
+  function page(streams, joins) {
+    const opened = [];
+    const ask = withoutReloads(async input => {
+      if (String(input.url ?? input).includes('join')) return joins.shift();
+      opened.push(input);
+      return streamed(...streams.shift())();
+    });
+    return {
+      opened,
+      join: () => ask(ROOT + 'queue/join', {method: 'POST'}),
+      hear: async () => (await (await ask(ROOT + 'queue/data?session_hash=a')).text()).split('\n\n').filter(Boolean)
+        .map(line => JSON.parse(line.replace('data: ', ''))).map(({msg, event_id: id}) => id ? `${msg} ${id}` : msg),
+    };
+  }
+
+  test('is heard of by the stream after it, and gradio sees one stream', async () => {
+    const {opened, join, hear} = page([[completed('1'), close], [completed('2') + close]], [joined('1'), joined('2')]);
+    await join();
+    await join();
+    assert.deepEqual(await hear(), ['process_completed 1', 'process_completed 2', 'close_stream']);
+    assert.equal(opened.length, 2);
+  });
+
+  test('is waited for where its request is not answered yet', async () => {
+    let answer;
+    const late = new Promise(resolve => { answer = () => resolve(Response.json({event_id: '2'})); });
+    const {join, hear} = page([[completed('1') + close], [completed('2'), close]], [joined('1'), late]);
+    await join();
+    const second = join(), heard = hear();
+    setTimeout(answer, 10);
+    assert.deepEqual(await heard, ['process_completed 1', 'process_completed 2', 'close_stream']);
+    assert.deepEqual(await (await second).json(), {event_id: '2'});
+  });
+
+  test('that is over before its request is answered is over', async () => {
+    let answer;
+    const late = new Promise(resolve => { answer = () => resolve(Response.json({event_id: '1'})); });
+    const {opened, join, hear} = page([[completed('1') + close]], [late]);
+    const first = join(), heard = hear();
+    setTimeout(answer, 10);
+    assert.deepEqual(await heard, ['process_completed 1', 'close_stream']);
+    await first;
+    assert.equal(opened.length, 1);
+  });
+
+  test('that nothing more is heard of, or that is refused, does not keep the stream for ever', async () => {
+    const {opened, join, hear} = page([[close], [close]], [joined('1'), Promise.resolve(Response.json({}, {status: 503}))]);
+    await join();
+    await join();
+    assert.deepEqual(await hear(), ['close_stream']);
+    assert.equal(opened.length, 2);
+  });
+
+  test('fails with a sentence where the next stream cannot be had', async () => {
+    const {join, hear} = page([[close], [new Error('network')]], [joined('1')]);
+    await join();
+    assert.deepEqual(await hear(), ['process_completed', 'close_stream']);
+  });
+});
+
 describe('requests', () => {
   for (const path of ['queue/join', 'run/predict', 'run/predict/']) {
     test(`${path} without a connection is an error with a sentence`, async () => {
