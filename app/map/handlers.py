@@ -151,6 +151,7 @@ class Maps:
             cloud = None
             for event in self._reading(visitor, texts.texts):
                 if self._requested.get(visitor) != requested:
+                    yield _overtaken()
                     return
                 if isinstance(event, Waiting):
                     if event.ahead:
@@ -172,12 +173,12 @@ class Maps:
     def _come(self, visitor: str, cloud: TextCloud, requested: int) -> Iterator[list[Any]]:
         """Makes this the visitor's map, unless other texts have been asked for."""
         with self._lock:
-            if self._requested.get(visitor) != requested:
-                return
-            self._requested.forget(visitor)
-            cloud.since = moment()
-            self._clouds.keep(visitor, cloud)
-        yield [cloud.value(), progress_value("idle", message=cloud.texts.note)]
+            overtaken = self._requested.get(visitor) != requested
+            if not overtaken:
+                self._requested.forget(visitor)
+                cloud.since = moment()
+                self._clouds.keep(visitor, cloud)
+        yield _overtaken() if overtaken else [cloud.value(), progress_value("idle", message=cloud.texts.note)]
 
     def _still(self, visitor: str) -> Any:
         """What the map shows when nothing new has come: what it did, or that there is nothing."""
@@ -392,6 +393,13 @@ def _empty(failed: bool = False) -> dict[str, Any]:
     """No texts, as of this moment."""
     now = moment()
     return text_map_value(failed=failed, order=(now, now))
+
+
+def _overtaken() -> list[Any]:
+    """The last frame of a reading that another request has overtaken: gradio shows it twice, and the one before it says
+    that texts are being read.
+    """
+    return [gr.skip(), None]
 
 
 def _note(error: Exception) -> str:
