@@ -21,8 +21,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
-from coladlm.sampling.events import Step
 from coladlm.serve import Events, Scheduler, Waiting
+from coladlm.serve.drafts import Draft
 
 from ..runs.event_stream import EventStream
 from .access import ApiCORS, RequireApiKey
@@ -124,7 +124,7 @@ class OpenAIApi:
         answer = Answer(model, parsed) if parsed.insertions is None else Insertions(model, parsed)
         writer = ResponseWriter(chat, answer, model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
-        steps = "some" if parsed.stream_drafts else "none"
+        steps = "drafts" if parsed.stream_drafts else "none"
         if parsed.scored is not None:
             return await _while_connected(request, self._scored(model, parsed, visitor, writer, headers))
         events = self.scheduler.run(model, parsed.recipe, visitor, steps, parsed.logprobs is not None)
@@ -253,7 +253,7 @@ async def _stream(events: Events, writer: ResponseWriter) -> AsyncGenerator[byte
                 opened = True
             if isinstance(event, Waiting):
                 yield b": waiting\n\n"
-            elif isinstance(event, Step):
+            elif isinstance(event, Draft):
                 yield _sse(await run_sync(writer.draft_chunks, event))
             else:
                 yield _sse(writer.new_chunks())
