@@ -126,9 +126,7 @@ class History:
         return self.position - self.padding
 
     def decode(self, latents: Tensor, rows: Sequence[int] | None = None) -> Tensor:
-        """Latents of the placed slots -> logits, read after the text so far. rows: whose latents these are; all rows' if
-        None.
-        """
+        """Latents of the placed slots -> logits, read after the text so far. rows: whose these are, all if None."""
         if rows is None:
             recent, rope, attend = self.recent, self.text_rope, self.decoder_cache
         else:
