@@ -29,6 +29,7 @@ from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
 from .insertion import Insertions
+from .option_fields import HERE, options_of
 from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
 from .prompt_scores import score_steps
 from .request_bodies import parse_json
@@ -50,8 +51,11 @@ class ApiOptions:
     origins: tuple[str, ...] = ()
 
     def for_page(self) -> dict[str, Any]:
-        """What the page has to know to write a command for /v1/completions: its limits, and whether it wants a key."""
-        return {"key": self.api_key is not None, **dataclasses.asdict(self.limits)}
+        """What the page has to know to write a command for /v1/completions: its limits, which options of an operation
+        it takes, and whether it wants a key.
+        """
+        options = {operation: list(options_of(operation)) for operation in HERE}
+        return {"key": self.api_key is not None, "options": options, **dataclasses.asdict(self.limits)}
 
 
 class OpenAIApi:
