@@ -144,7 +144,7 @@ class SharedBatch:
             return
         begun = time.monotonic()
         self.shared.read([group for _, group in members])
-        steps = [(task, self.shared.of(group)) for task, group in members]
+        steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
         self._preview_seconds = time.monotonic() - begun
         for task, step in steps:
             task.take_step(step)
