@@ -47,6 +47,8 @@ def dumps(content: Any) -> str:
 def option_error(error: RecipeError) -> ApiError:
     """What is wrong with an option of a recipe, in the words for a field of a body."""
     field, wanted = error.field.removeprefix(OPTION), error.wanted.replace(OPTION, "")
+    if str(error) != f"{error.field} is {error.found}, expected {error.wanted}":  # it has a sentence of its own
+        return ApiError(str(error), field)
     return ApiError(f"{field} is {error.found}, expected {wanted}", field)
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.api.errors import ApiError
+from app.api.errors import ApiError, describe_error
 from app.api.openai_api import ApiOptions, OpenAIApi
 from app.api.parsed_request import RequestParser
 from coladlm import Finished
@@ -70,6 +70,12 @@ def test_what_is_wrong_with_an_option_is_said_as_for_a_recipe(ask, model, fields
     error = answer.json()["error"]
     assert (answer.status_code, error["message"]) == (400, str(wanted.value).replace("options.", ""))
     assert error["param"] == wanted.value.field.removeprefix("options.")
+
+
+def test_an_error_with_a_sentence_of_its_own_keeps_it():
+    error = RecipeError("options.towards", "x", "another text", "There is nothing like x.")
+    status, _, body = describe_error(error)
+    assert (status, body["error"]["message"], body["error"]["param"]) == (400, "There is nothing like x.", "towards")
 
 
 @pytest.fixture
