@@ -53,7 +53,7 @@ FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens", 
           "stream_options", "stop", "seed", "logprobs", "top_logprobs", "echo", "best_of", "steps", "guidance",
           "solver", "history", "time_grid", "time_shift", "stagger", "stochasticity", "guidance_interval",
           "repetition_penalty", "top_k", "stop_at_end", "tools", "response_format", "user", "logit_bias", "metadata",
-          "reasoning_effort")  # fmt: skip
+          "reasoning_effort", "towards", "pull", "pull_low", "pull_high", "negative")  # fmt: skip
 
 
 class Fault(AssertionError):

@@ -9,8 +9,9 @@ from typing import Any
 
 from coladlm import ColaDLM
 from coladlm.evaluate.token_scores import TokenScores
-from coladlm.sampling.events import BlockDone, Finished, Step
+from coladlm.sampling.events import BlockDone, Finished
 from coladlm.sampling.sentences import last_sentence_end
+from coladlm.serve.drafts import Draft
 
 from ..shared.token_pieces import BROKEN, pieces
 from .parsed_request import ParsedRequest
@@ -105,16 +106,16 @@ class Answer:
                         top_tokens = [(self._name(i), value) for i, value in zip(ids, values, strict=True)]
                         choice.tokens.append(Token(token, taken, top_tokens))
 
-    def drafts(self, step: Step) -> dict[int, str]:
+    def drafts(self, draft: Draft) -> dict[int, str]:
         """By number, the answers that a step works on, as they would stand if its clean estimate were the end of it:
         what is written, and the likeliest tokens of the estimate after it, cut as the text will be.
         """
         settings, ends = self.request.recipe.settings, self.model.end_ids
-        likeliest, found = step.preview().argmax(-1).tolist(), {}
+        likeliest, found = draft.token_ids.tolist(), {}
         for row, (choice, skip) in enumerate(zip(self.choices, self.skips, strict=True)):
-            if choice.reason is not None or not step.active[row]:
+            if choice.reason is not None or not draft.active[row]:
                 continue
-            new = likeliest[row][skip if step.block == 0 else 0 :]
+            new = likeliest[row][skip if draft.block == 0 else 0 :]
             if settings.stop_at_end:
                 new = list(itertools.takewhile(lambda token: token not in ends, new))
             ids = [token.id for token in choice.tokens] + new
@@ -275,14 +276,14 @@ class ResponseWriter:
                 choice.sent = -1
         return out
 
-    def draft_chunks(self, step: Step) -> list[dict[str, Any]]:
+    def draft_chunks(self, draft: Draft) -> list[dict[str, Any]]:
         """The chunks of a step: nothing new in the text, and beside it a draft of the whole. Counts begin at 1."""
         out = []
-        for index, text in self.answer.drafts(step).items():
+        for index, text in self.answer.drafts(draft).items():
             chunk = self._chunk(index, {} if self.chat else "", None, None)
             chunk["choices"][0]["draft"] = {
-                "text": self.answer.echo(index) + text, "block": step.block + 1, "blocks": self.answer.blocks[index],
-                "step": step.index + 1, "steps": step.steps,
+                "text": self.answer.echo(index) + text, "block": draft.block + 1, "blocks": self.answer.blocks[index],
+                "step": draft.index + 1, "steps": draft.steps,
             }  # fmt: skip
             out.append(chunk)
         return out

@@ -15,6 +15,7 @@ from coladlm.recipe import RecipeError
 from coladlm.serve import BusyError, ClosingError
 from coladlm.serve.replayed import LostRunError
 
+OPTION = "options."  # before the name of an option in errors of recipes; in a body it is a field of its own
 TYPES = {404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 HTTP_CODES = {404: "not_found", 405: "wrong_method"}
 
@@ -43,9 +44,19 @@ def dumps(content: Any) -> str:
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
+def option_error(error: RecipeError) -> ApiError:
+    """What is wrong with an option of a recipe, in the words for a field of a body."""
+    field, wanted = error.field.removeprefix(OPTION), error.wanted.replace(OPTION, "")
+    if str(error) != f"{error.field} is {error.found}, expected {error.wanted}":  # it has a sentence of its own
+        return ApiError(str(error), field)
+    return ApiError(f"{field} is {error.found}, expected {wanted}", field)
+
+
 def describe_error(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     """(status, headers, body) for an error. A fault of the server goes to the log with its traceback."""
     status, param, code, headers = 400, None, None, {}
+    if isinstance(error, RecipeError) and error.field.startswith(OPTION):  # which only the run could find
+        error = option_error(error)
     if isinstance(error, ApiError):
         status, param, code, headers = error.status, error.param, error.code, error.headers
     elif isinstance(error, HTTPException):  # of starlette's routing

@@ -21,14 +21,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from coladlm import ColaDLM
-from coladlm.sampling.events import Step
 from coladlm.serve import Events, Scheduler, Waiting
+from coladlm.serve.drafts import Draft
 
 from ..runs.event_stream import EventStream
 from .access import ApiCORS, RequireApiKey
 from .answers import Answer, ResponseWriter
 from .errors import ApiError, AsciiJSON, describe_error, dumps, error_response
 from .insertion import Insertions
+from .option_fields import HERE, options_of
 from .parsed_request import ParsedRequest, RequestLimits, RequestParser, model_id
 from .prompt_scores import score_steps
 from .request_bodies import parse_json
@@ -50,8 +51,11 @@ class ApiOptions:
     origins: tuple[str, ...] = ()
 
     def for_page(self) -> dict[str, Any]:
-        """What the page has to know to write a command for /v1/completions: its limits, and whether it wants a key."""
-        return {"key": self.api_key is not None, **dataclasses.asdict(self.limits)}
+        """What the page has to know to write a command for /v1/completions: its limits, which options of an operation
+        it takes, and whether it wants a key.
+        """
+        options = {operation: list(options_of(operation)) for operation in HERE}
+        return {"key": self.api_key is not None, "options": options, **dataclasses.asdict(self.limits)}
 
 
 class OpenAIApi:
@@ -124,7 +128,7 @@ class OpenAIApi:
         answer = Answer(model, parsed) if parsed.insertions is None else Insertions(model, parsed)
         writer = ResponseWriter(chat, answer, model_id(model), number, int(time.time()))
         headers = {IGNORED_HEADER: ", ".join(parsed.ignored)} if parsed.ignored else {}
-        steps = "some" if parsed.stream_drafts else "none"
+        steps = "drafts" if parsed.stream_drafts else "none"
         if parsed.scored is not None:
             return await _while_connected(request, self._scored(model, parsed, visitor, writer, headers))
         events = self.scheduler.run(model, parsed.recipe, visitor, steps, parsed.logprobs is not None)
@@ -253,7 +257,7 @@ async def _stream(events: Events, writer: ResponseWriter) -> AsyncGenerator[byte
                 opened = True
             if isinstance(event, Waiting):
                 yield b": waiting\n\n"
-            elif isinstance(event, Step):
+            elif isinstance(event, Draft):
                 yield _sse(await run_sync(writer.draft_chunks, event))
             else:
                 yield _sse(writer.new_chunks())

@@ -14,6 +14,7 @@ from coladlm.recipe import Recipe, RecipeError, describe
 from coladlm.settings import SettingsError
 
 from .errors import ApiError
+from .option_fields import with_options
 from .prompt_scores import MOST_TOKENS
 from .request_bodies import (
     SAMPLER_FIELDS,
@@ -156,7 +157,7 @@ class RequestParser:
             raise ApiError("prompt and suffix have a hole ___ in them or at their edges, expected none", "prompt")
         settings = _settings(data, model, "max_tokens", longest)
         self.limits.check_steps(settings.steps)
-        recipe = Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint)
+        recipe = with_options(Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint), data)
         before, after = len(model.tokenize(prompt)), len(model.tokenize(suffix))
         if after + longest > MOST_AFTER:
             raise ApiError(f"suffix and insertion have {after:,} + {longest} tokens, expected at most {MOST_AFTER} "
@@ -191,7 +192,7 @@ class RequestParser:
                            f"holes, expected at most {MOST_AFTER} together", "prompt",
                            "context_length_exceeded")  # fmt: skip
         self._check_room(given, room, model, "prompt", "max_tokens")
-        recipe = Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint)
+        recipe = with_options(Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint), data)
         return ParsedRequest(recipe, (given,), echo=body.echo, ignored=ignored, insertions=body.n, holed=True,
                              **streaming)  # fmt: skip
 
@@ -235,6 +236,7 @@ class RequestParser:
         except RecipeError as error:
             field = text_field if error.field.startswith("texts") else error.field
             raise ApiError(f"{field} is {error.found}, expected {error.wanted}", field) from error
+        recipe = with_options(recipe, data)
         counts = tuple(len(model.tokenize(text)) for text in recipe.texts)
         self._check_room(max(counts), settings.max_new_tokens, model, text_field, length_field)
         return recipe, counts

@@ -19,6 +19,7 @@ from coladlm import SamplerSettings
 from coladlm.recipe import describe
 
 from .errors import ApiError
+from .option_fields import option_fields
 
 MAX_STOPS, MAX_STOP = 8, 200  # texts to stop at, and characters in one
 MAX_LOGPROBS = 20
@@ -246,7 +247,7 @@ def check_fields(kind: type[Body], data: Mapping[str, Any]) -> tuple[str, ...]:
 
     Raises ApiError for a field that would change the answer and is not supported, and for an unknown one.
     """
-    known = (*kind.model_fields, *SAMPLER_FIELDS)
+    known = (*kind.model_fields, *SAMPLER_FIELDS, *option_fields())
     ignored = []
     for name, value in data.items():
         if name in known:

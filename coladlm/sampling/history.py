@@ -125,9 +125,15 @@ class History:
         """(rows,) on the CPU, how much stands before the block of each row."""
         return self.position - self.padding
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents of the placed slots -> logits, read after the text so far."""
-        hidden = self.vae.decode_hidden(self._with_recent(latents), self.text_rope, self.decoder_cache)
+    def decode(self, latents: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+        """Latents of the placed slots -> logits, read after the text so far. rows: whose these are, all if None."""
+        if rows is None:
+            recent, rope, attend = self.recent, self.text_rope, self.decoder_cache
+        else:
+            index = torch.tensor(rows, device=self.device)
+            cos, sin = self.text_rope
+            recent, rope, attend = self.recent[index], (cos[index], sin[index]), self.decoder_cache.beside(index)
+        hidden = self.vae.decode_hidden(self._with_recent(latents, recent), rope, attend)
         return self.vae.decoder.logits(hidden[:, self.start - self.first :])
 
     def remember(self, latents: Tensor) -> None:
@@ -169,9 +175,10 @@ class History:
         self.vae.decode_hidden(self._with_recent(latents), self.text_rope, self.decoder_cache)
         self.recent = torch.cat((self.recent, latents), 1)[:, latents.shape[1] :]
 
-    def _with_recent(self, latents: Tensor) -> Tensor:
-        """Latents of the placed slots after those that the VAE reads again."""
-        return torch.cat((self.recent[:, self.reread - (self.start - self.first) :], latents), 1)
+    def _with_recent(self, latents: Tensor, recent: Tensor | None = None) -> Tensor:
+        """Latents of the placed slots after those that the VAE reads again. recent: these, where not of all rows."""
+        before = (self.recent if recent is None else recent)[:, self.reread - (self.start - self.first) :]
+        return torch.cat((before, latents), 1)
 
     # rows
 

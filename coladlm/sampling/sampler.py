@@ -257,6 +257,18 @@ class Run:
         clean = clean if self.all_active else clean[self.row_index]
         return self._spread(self.history.decode(clean))
 
+    @torch.inference_mode()
+    def preview(self, step: Step, rows: Sequence[int]) -> Tensor:
+        """These rows of `step.preview()`, the step being the one at which the run stands; of others nothing is read."""
+        slots = {row: slot for slot, row in enumerate(self.rows)}
+        written = [(place, slots[self.batch[row]]) for place, row in enumerate(rows) if self.batch[row] in slots]
+        wanted = torch.tensor(rows, device=self.device)
+        if self.settling is not None or len(written) == len(self.rows):  # all are read already, or are to be read
+            return step.preview()[wanted]
+        places = torch.tensor([place for place, _ in written], device=self.device)
+        logits = self.history.decode(step.clean[wanted[places]], [slot for _, slot in written])
+        return logits.new_zeros((len(rows), *logits.shape[1:])).index_copy_(0, places, logits)
+
     def _finish(self, block: int) -> BlockDone:
         """Decodes the block, chooses its tokens, and makes it history."""
         latents = self._starting_state(block) if self.invert else self.z

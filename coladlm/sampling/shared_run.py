@@ -67,7 +67,7 @@ class SharedRun:
         self._waiting: list[Group] = []
         self._run: _JoinedRun | None = None
         self._events: Generator[Event] | None = None
-        self._logits: Tensor | None = None
+        self._logits: dict[Group, Tensor] = {}  # that have been read at the step under way
 
     def join(self, plans: Sequence[Plan]) -> Group:
         """Takes a group in; it begins with the next block, or in the middle of that if it resumes there.
@@ -102,8 +102,8 @@ class SharedRun:
         Before it, one pass over a long prefix, which may be all there is to do: an empty list. With `rows` 0 that
         means that no group is left; the caches are freed then.
         """
-        self._logits = None
-        self._read()
+        self._logits = {}
+        self._read_prefix()
         while True:
             self.event = None if self._events is None else next(self._events, None)
             if self.event is not None and not isinstance(self.event, Finished):
@@ -122,7 +122,7 @@ class SharedRun:
             return groups
         return [group for group in groups if group.blocks or group.rows[0].plan.first_step <= self.event.index]
 
-    def _read(self) -> None:
+    def _read_prefix(self) -> None:
         """One pass over the prefix of the first group that has a long one; a group whose prefix is read may begin."""
         if not self._reading:
             return
@@ -140,8 +140,19 @@ class SharedRun:
             raise RuntimeError("no run is under way, expected `advance` to have returned groups")
         return self._run
 
+    def read(self, groups: Sequence[Group]) -> None:
+        """Reads the previews of the latest Step for these groups, in one pass, and nothing for the others."""
+        run = self._under_way
+        if not isinstance(self.event, Step):
+            raise RuntimeError(f"the latest event is {type(self.event).__name__}, expected a Step")
+        pairs = [run.places(group) for group in groups]
+        logits = run.preview(self.event, [row for found in pairs for row, _ in found])
+        for group, found, own in zip(groups, pairs, logits.split([len(found) for found in pairs]), strict=True):
+            places = torch.tensor([place for _, place in found], device=own.device)
+            self._logits[group] = own.new_zeros((len(group.rows), *own.shape[1:])).index_copy_(0, places, own)
+
     def of(self, group: Group) -> Step | BlockDone:
-        """The group's rows of the latest event. A Step comes with its preview, read once for the whole batch."""
+        """The group's rows of the latest event. A Step comes with its preview, which is that of `read`, or read now."""
         event, pairs, count = self.event, self._under_way.places(group), len(group.rows)
 
         @overload
@@ -161,9 +172,9 @@ class SharedRun:
                              mine(event.logits), group.texts, mine(event.active))  # fmt: skip
         if not isinstance(event, Step):
             raise RuntimeError(f"the latest event is {type(event).__name__}, expected a Step or a BlockDone")
-        if self._logits is None:
-            self._logits = event.preview()
-        logits = mine(self._logits)
+        if group not in self._logits:
+            self.read([group])
+        logits = self._logits[group]
         return Step(group.blocks, event.index, event.steps, mine(event.start), mine(event.t), mine(event.t_next),
                     mine(event.z), mine(event.velocity), mine(event.conditional), mine(event.unconditional),
                     mine(event.active), lambda clean: logits)  # fmt: skip

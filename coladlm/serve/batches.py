@@ -139,11 +139,12 @@ class SharedBatch:
                     task.finish(group.result())
             return
         pace = max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * self._preview_seconds)
-        begun, steps = time.monotonic(), []
-        for task, group in members:
-            if task.wants_step(pace):
-                steps.append((task, self.shared.of(group)))
-        if steps:
-            self._preview_seconds = time.monotonic() - begun
+        members = [(task, group) for task, group in members if task.wants_step(pace)]
+        if not members:
+            return
+        begun = time.monotonic()
+        self.shared.read([group for _, group in members])
+        steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
+        self._preview_seconds = time.monotonic() - begun
         for task, step in steps:
             task.take_step(step)

@@ -21,6 +21,7 @@ from ..recipe import Recipe
 from ..run import run
 from ..sampling.events import BlockDone, Step
 from .batches import FRAME_SECONDS, PREVIEW_SHARE
+from .drafts import draft_of
 from .tasks import Steps
 
 
@@ -93,8 +94,8 @@ def restore(value: Any) -> Any:
 def carried_events(model: ColaDLM, recipe: Recipe, steps: Steps = "all", logits: bool = True) -> Iterator[Any]:
     """The events of a recipe, run alone and carried; None in place of a step that is not wanted, as a sign of life.
 
-    steps: every Step, some of them (as in `Scheduler.operate`) or none. logits: as in `carry`. A recipe that cannot be
-    run gives a Refusal.
+    steps: every Step, a Draft of every one, some of them or none, as in `Scheduler.operate`. logits: as in `carry`. A
+    recipe that cannot be run gives a Refusal.
     """
     try:
         for event in _wanted(run(model, recipe), steps):
@@ -109,6 +110,9 @@ def _wanted(events: Iterable[Any], steps: Steps) -> Iterator[Any]:
         if not isinstance(event, Step):
             first = first or isinstance(event, BlockDone)
             yield event
+            continue
+        if steps == "drafts":
+            yield draft_of(event)
             continue
         due = first or time.monotonic() - shown >= max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * cost)
         if steps == "none" or (steps == "some" and not due):

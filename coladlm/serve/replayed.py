@@ -11,6 +11,7 @@ from typing import Any
 
 from ..sampling.events import BlockDone, Finished, Step
 from .carried import restore
+from .drafts import Draft
 
 
 class LostReplicaError(Exception):
@@ -31,11 +32,17 @@ def replayed(
     or where a replica writes another text, which those of unlike machines may where two words are nearly as likely.
     """
     delivered: list[Any] = []
+    drafted = (-1, -1)  # (block, index) of the last draft
     for _ in range(attempts):
         found, place = attempt(), 0
         try:
             for parcel in found:
                 event = restore(parcel)
+                if isinstance(event, Draft):
+                    new = place == len(delivered) and (event.block, event.index) > drafted
+                    drafted = (event.block, event.index) if new else drafted
+                    yield event if new else None
+                    continue
                 if event is None or isinstance(event, Step):  # steps are as many as there is time for
                     yield event if place == len(delivered) else None
                     continue

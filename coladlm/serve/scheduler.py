@@ -60,8 +60,10 @@ class Scheduler:
                 steps: Steps = "all") -> Events:  # fmt: skip
         """The events of the operation that `begin()` gives; its batches are shared with those of others.
 
-        steps: whether to deliver every Step, some of them (as many as the visitor reads and previews may cost) or none.
-        The `preview` of a delivered one is computed already and may be called at any time.
+        steps: "all" delivers every Step, and the batch waits for a visitor who does not read them; "drafts" a Draft in
+        place of each, less those for which the batch would have to wait; "some" as many Steps as the visitor reads and
+        previews may cost; "none" no Step. The `preview` of a delivered one is computed already and may be called at any
+        time.
         """
         return self._enter(name, visitor, lambda request: OperationTask(self, request, model, begin, steps))
 

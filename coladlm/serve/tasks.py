@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..batch import Batch, OperationRun
 from ..model import ColaDLM
 from ..sampling.events import Event, Finished, Step
+from .drafts import UNREAD, draft_of
 from .requests import Request
 
 if TYPE_CHECKING:
     from .batches import SharedBatch
     from .scheduler import Scheduler
 
-Steps = Literal["all", "some", "none"]
+Steps = Literal["all", "drafts", "some", "none"]
 
 
 class OperationTask:
@@ -59,6 +60,8 @@ class OperationTask:
         if self.steps == "some":
             due = not self.request.events and time.monotonic() - self.request.shown >= pace
             return due or not self._delivered_step
+        if self.steps == "drafts":  # nobody waits for one who does not read
+            return len(self.request.events) < UNREAD
         return self.steps == "all"
 
     def take_step(self, step: Step) -> None:
@@ -107,7 +110,7 @@ class OperationTask:
             self.scheduler.queue.end(self.request, item)
             self.let_go()
             return False
-        self.request.deliver(item)
+        self.request.deliver(draft_of(item) if self.steps == "drafts" and isinstance(item, Step) else item)
         return True
 
 

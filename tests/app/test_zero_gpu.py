@@ -64,7 +64,10 @@ def test_steps_and_their_previews_come_from_the_worker(space):
                 whole += choice["text"]
                 drafts += [choice["draft"]] if "draft" in choice else []
     assert whole == ask(space)["choices"][0]["text"]
-    assert drafts and drafts[0]["step"] == 1 and len(drafts[0]["text"]) > 0
+    blocks = drafts[0]["blocks"]
+    steps = [(block, step) for block in range(1, blocks + 1) for step in (1, 2)]
+    assert [(draft["block"], draft["step"]) for draft in drafts] == steps
+    assert len(drafts[0]["text"]) > 0
 
 
 def test_what_the_recipe_cannot_be_is_a_sentence(space):

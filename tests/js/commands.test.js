@@ -3,7 +3,7 @@ import {test} from 'node:test';
 import {defined, mount} from './snippets.js';
 
 const {curlCommand, pythonScript} = defined(['components/share_link/commands.js'], ['curlCommand', 'pythonScript']);
-const API = {key: false, new_tokens: 100, steps: 32, texts: 2, variations: 3, prompt: 40};
+const API = {key: false, options: {generate: ['towards', 'pull', 'direction'], fill: ['towards']}, new_tokens: 100, steps: 32, texts: 2, variations: 3, prompt: 40};
 const BASE = 'https://example.org/explorer/';
 
 function recipe(more = {}) {
@@ -26,7 +26,7 @@ test('what completions do not take as it is, is replayed', () => {
   const takes = more => curlCommand(recipe(more), BASE, API).includes('/v1/completions');
   assert.ok(takes({}) && takes({variations: 3, texts: ['a', 'b'], settings: {steps: 32, max_new_tokens: 100}}));
   const others = [
-    {operation: 'edit'}, {options: {pinned: [1]}}, {variations: 4}, {texts: ['a', 'b', 'c']}, {texts: ['🌙'.repeat(11)]}, {settings: {steps: 33}},
+    {operation: 'edit'}, {options: {pinned: [1]}}, {options: {towards: 'x', pinned: [1]}}, {operation: 'fill', options: {direction: 'x'}}, {variations: 4}, {texts: ['a', 'b', 'c']}, {texts: ['🌙'.repeat(11)]}, {settings: {steps: 33}},
     {settings: {max_new_tokens: 101}},
   ];
   assert.deepEqual(others.map(takes), others.map(() => false));
@@ -36,7 +36,14 @@ test('holes are filled by completions, with as many tokens in each as the recipe
   const holed = more => curlCommand(recipe({operation: 'fill', texts: ['A ___.'], ...more}), BASE, API);
   assert.match(holed({}), /"max_tokens": 2/);
   assert.match(holed({options: {longest: 5}}), /"max_tokens": 5/);
-  assert.ok(!holed({options: {towards: 'x'}}).includes('/v1/completions'));
+});
+
+test('options that completions take are fields of theirs', () => {
+  const body = more => JSON.parse(/-d '([^]*)'/.exec(curlCommand(recipe(more), BASE, API))[1]);
+  const {prompt, n, max_tokens, ...rest} = body({options: {towards: 'x', pull: -0.5, direction: [1]}});
+  assert.deepEqual(rest, {steps: 8, seed: 1, towards: 'x', pull: -0.5, direction: [1]});
+  const holed = body({operation: 'fill', texts: ['A ___.'], options: {longest: 3, towards: 'x'}});
+  assert.deepEqual([holed.max_tokens, holed.towards, 'longest' in holed], [3, 'x', false]);
 });
 
 test('completions go on from what a steered answer has already', () => {

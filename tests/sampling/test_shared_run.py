@@ -91,6 +91,27 @@ def test_a_group_sees_its_own_rows_as_it_does_alone(model):
     assert not others.finished
 
 
+@pytest.mark.parametrize("block_size", [None, 2])  # smaller ones than the VAE's are read again with what follows
+@pytest.mark.parametrize("kind", ["latents", "reencoded"])
+def test_a_preview_is_read_of_those_who_ask_alone_and_in_one_pass(model, monkeypatch, kind, block_size):
+    settings = dataclasses.replace(SHORT, history=kind, block_size=block_size)
+    shared = SharedRun(model.sampler, settings)
+    groups = [shared.join(plans_of(model, prompts, settings)) for prompts in (PROMPTS[:1], PROMPTS[1:3], PROMPTS[3:])]
+    decode, read = history.History.decode, []
+    while not groups[0].finished:
+        shared.advance()
+        if not isinstance(shared.event, Step):
+            continue
+        whole = shared.event.preview()
+        monkeypatch.setattr(history.History, "decode", lambda *given: read.append(len(given[1])) or decode(*given))
+        shared.read(groups[1:])
+        previews = [shared.of(group).preview() for group in groups[1:]]
+        monkeypatch.undo()
+        assert read.pop() == 3 and not read
+        assert torch.allclose(torch.cat(previews), whole[1:], atol=1e-4)
+        assert torch.allclose(shared.event.preview(), whole, atol=1e-6)  # so nothing was left of it in the caches
+
+
 def test_who_leaves_in_the_middle_of_a_block_changes_nothing_for_the_others(model):
     shared = SharedRun(model.sampler, SHORT)
     stays = shared.join(plans_of(model, PROMPTS[:1], SHORT))

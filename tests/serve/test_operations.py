@@ -77,7 +77,7 @@ def held_batch(scheduler, model):
     return held
 
 
-@pytest.mark.parametrize("steps", ["all", "some", "none"])
+@pytest.mark.parametrize("steps", ["all", "drafts", "some", "none"])
 @pytest.mark.parametrize("which", range(len(recipes())), ids=[f"{r.operation}-{i}" for i, r in enumerate(recipes())])
 def test_an_operation_that_joins_a_batch_gives_what_it_gives_alone(model, scheduler, alone, which, steps):
     recipe = recipes()[which]
@@ -121,7 +121,7 @@ def test_operations_come_and_go_in_one_batch_and_each_gives_what_it_gives_alone(
         given[index] = outcome(events)
 
     for index, recipe in enumerate(asked):
-        events = scheduler.run(model, recipe, steps=draw.choice(("all", "some", "none")))
+        events = scheduler.run(model, recipe, steps=draw.choice(("all", "drafts", "some", "none")))
         if index % 4 == 3:  # leaves after its first event or two
             for _ in range(draw.choice((1, 2))):
                 next(events)

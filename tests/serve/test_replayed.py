@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import threading
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ import torch
 from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import OPERATIONS, run
-from coladlm.serve import Scheduler
+from coladlm.serve import Scheduler, far_runs
 from coladlm.serve.carried import RefusedElsewhereError, carried_events, carry, restore
+from coladlm.serve.drafts import Draft
 from coladlm.serve.far_runs import FarRuns
 from coladlm.serve.outline import model_outline
 from coladlm.serve.replayed import LostReplicaError, LostRunError, replayed
@@ -60,6 +62,15 @@ def test_a_preview_crosses_with_its_step(model):
     pytest.fail("there was no step")
 
 
+def test_drafts_cross_in_place_of_their_steps(model):
+    found = [restore(parcel) for parcel in sent(model, RECIPE, "drafts")]
+    for event, alone in zip(found, run(model, RECIPE), strict=True):
+        assert type(event) is (Draft if isinstance(alone, Step) else type(alone))
+        if isinstance(event, Draft):
+            assert (event.block, event.index, event.steps) == (alone.block, alone.index, alone.steps)
+            assert torch.equal(event.token_ids, alone.preview().argmax(-1))
+
+
 def test_steps_and_logits_that_nobody_wants_do_not_cross(model):
     found = list(sent(model, RECIPE, "none", False))
     assert None in found
@@ -101,6 +112,14 @@ def test_a_run_whose_replica_ends_is_replayed_to_the_same_text(model, after):
     assert blocks == sorted(blocks)  # no step comes again but those of the block that was under way
 
 
+@pytest.mark.parametrize("after", [1, 7, 20])
+def test_no_draft_comes_again_where_a_run_is_replayed(model, after):
+    tries = iter((after, None))
+    found = list(replayed(lambda: ending(sent(model, RECIPE, "drafts"), next(tries))))
+    drafts = [(event.block, event.index) for event in found if isinstance(event, Draft)]
+    assert drafts == [(event.block, event.index) for event in run(model, RECIPE) if isinstance(event, Step)]
+
+
 def test_a_run_without_a_replica_that_lasts_ends_with_a_sentence(model):
     events = replayed(lambda: ending(sent(model), 5))
     with pytest.raises(LostRunError, match="3 replicas ended while they wrote this text"):
@@ -130,6 +149,26 @@ def test_a_scheduler_has_recipes_on_its_model_run_elsewhere_and_all_else_here(mo
         list(scheduler.run(outline, Recipe("edit", ("a",), SETTINGS, options={"span": [5, 9]})))
     scheduler.close(grace=5)
     assert scheduler.numbers() == {"running": 0, "waiting": 0}
+
+
+def test_who_does_not_read_the_drafts_of_a_run_elsewhere_loses_some_and_the_run_goes_on(model, golden_folder):
+    outline, written = model_outline(golden_folder), threading.Event()
+
+    def events(recipe, steps, logits):
+        for event in map(restore, sent(model, recipe, steps, logits)):
+            if isinstance(event, Finished):
+                written.set()
+            if not isinstance(event, BlockDone):  # text waits to be read
+                yield event
+
+    scheduler = Scheduler(far=FarRuns(outline, events))
+    long = dataclasses.replace(RECIPE, settings=dataclasses.replace(SETTINGS, max_new_tokens=96))
+    asked = scheduler.run(outline, long, steps="drafts")
+    assert written.wait(60)
+    found = list(asked)
+    assert sum(isinstance(event, Draft) for event in found) == far_runs.AHEAD
+    assert told(found) == told(run(model, long))[-1:]
+    scheduler.close(grace=5)
 
 
 def test_an_outline_knows_what_a_request_needs_and_has_no_weights(model, golden_folder):

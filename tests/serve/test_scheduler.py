@@ -21,6 +21,7 @@ from coladlm.serve import (
     SlowError,
     Waiting,
 )
+from coladlm.serve.drafts import UNREAD, Draft
 
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=4000)  # for a run that a test leaves or stops
@@ -250,6 +251,37 @@ def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, sched
     assert texts(quick)
     with pytest.raises(SlowError, match="not read"):
         list(slow)
+
+
+def test_who_wants_drafts_gets_one_of_every_step_in_a_batch_too(model, scheduler):
+    one = scheduler()
+    other = one.run(model, recipe(settings=LONG), steps="none")
+    next(other)
+    seen = [event for event in one.run(model, recipe("The cat"), steps="drafts") if not isinstance(event, Waiting)]
+    other.close()
+    expected = run(model, recipe("The cat"))
+    for event in seen:
+        alone = next(expected)
+        assert type(event) is (Draft if isinstance(alone, Step) else type(alone))
+        if isinstance(event, Draft):
+            assert (event.block, event.index, event.steps) == (alone.block, alone.index, 4)
+            assert event.active.tolist() == [True]
+            assert torch.equal(event.token_ids, alone.preview().argmax(-1))
+    assert next(expected, None) is None
+
+
+def test_who_does_not_read_the_drafts_loses_some_and_no_text_and_nobody_waits(model, scheduler):
+    one = scheduler()
+    some = dataclasses.replace(SETTINGS, max_new_tokens=80)
+    slow = one.run(model, recipe(settings=some), steps="drafts")
+    quick = [event for event in one.run(model, recipe(settings=some), steps="none") if not isinstance(event, Waiting)]
+    until(lambda: not one.numbers()["running"])  # the slow one has ended, too, and nobody has read it
+    left = [event for event in slow if not isinstance(event, Waiting)]
+    kept = [event for event in left if not isinstance(event, Draft)]
+    assert [(type(event), event.texts) for event in kept] == [(type(event), event.texts) for event in quick]
+    drafts = [event for event in left if isinstance(event, Draft)]
+    assert 0 < len(drafts) <= UNREAD
+    assert [(draft.block, draft.index) for draft in drafts] == [divmod(place, 4) for place in range(len(drafts))]
 
 
 def test_without_previews_there_are_only_blocks_and_the_end(model, scheduler):

@@ -50,17 +50,19 @@ function curlCommand(json, base, api) {
 // has holes, max_tokens is of one of them.
 function completion(recipe) {
   const {max_new_tokens, ...settings} = recipe.settings;
-  const length = recipe.operation === 'fill' ? recipe.options.longest ?? LONGEST_HOLE : max_new_tokens;
-  const texts = recipe.texts.map(text => text + (recipe.options.steered ?? ''));
+  const {longest, steered = '', ...options} = recipe.options;
+  const length = recipe.operation === 'fill' ? longest ?? LONGEST_HOLE : max_new_tokens;
+  const texts = recipe.texts.map(text => text + steered);
   const prompt = texts.length === 1 ? texts[0] : texts;
-  return {prompt, n: recipe.variations, max_tokens: length, ...settings};
+  return {prompt, n: recipe.variations, max_tokens: length, ...settings, ...options};
 }
 
 // A token has at least one byte: what has few enough bytes has few enough tokens.
 function isCompletion(recipe, api) {
   const {longest, steered = '', ...options} = recipe.options;
   const fits = recipe.operation === 'fill' ? (longest ?? LONGEST_HOLE) <= 16 : recipe.settings.max_new_tokens <= api.new_tokens;
-  return ['generate', 'fill'].includes(recipe.operation) && !Object.keys(options).length && fits
+  const taken = api.options[recipe.operation];
+  return taken && Object.keys(options).every(name => taken.includes(name)) && fits
     && recipe.texts.length <= api.texts && recipe.variations <= api.variations
     && recipe.settings.steps <= api.steps && recipe.texts.every(text => bytes(text + steered) <= api.prompt);
 }

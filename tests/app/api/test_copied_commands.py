@@ -1,5 +1,6 @@
 """The commands that "Copy as curl" copies, run in bash: each gives the texts of the recipe that it is made of."""
 
+import ast
 import html
 import json
 import os
@@ -21,9 +22,10 @@ from coladlm.run import run
 from coladlm.serve import Limits
 
 COMMANDS = Path(__file__).parents[3] / "app" / "components" / "share_link" / "commands.js"
-PRINT = "process.stdout.write(curlCommand(...JSON.parse(require('fs').readFileSync(0, 'utf8'))));"
+PRINT = "process.stdout.write({}(...JSON.parse(require('fs').readFileSync(0, 'utf8'))));"
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, temperature=0.9, guidance_interval=(100, 900), seed=2**53 - 1)
 KEY = "a-secret"
+OTHER_TEXTS = {"towards": 'It\'s\n"$HOME"!', "pull": -2.0, "pull_low": 50.5, "negative": "A sad cat."}
 NASTY = "He said: \"It's $HOME, `ls`!\"\n\\n \\ 'twas 🌙 !! %s \u2028 \x7f"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a POSIX shell")
@@ -43,12 +45,16 @@ def command_of(address):
     api = json.loads(html.unescape(about[1]))
 
     def command(recipe: Recipe) -> str:
-        given = json.dumps([recipe.to_json(), f"{address}/", api])
-        script = COMMANDS.read_text(encoding="utf-8") + PRINT
-        node = [compute_driver_executable()[0], "-e", script]
-        return subprocess.run(node, input=given, capture_output=True, text=True, check=True).stdout
+        return copied("curlCommand", recipe.to_json(), f"{address}/", api)
 
     return command
+
+
+def copied(function: str, *given) -> str:
+    """What a function of the script gives."""
+    script = COMMANDS.read_text(encoding="utf-8") + PRINT.format(function)
+    node = [compute_driver_executable()[0], "-e", script]
+    return subprocess.run(node, input=json.dumps(given), capture_output=True, text=True, check=True).stdout
 
 
 def answer_of(command: str) -> str:
@@ -69,9 +75,16 @@ def texts_of(model, recipe):
     return texts
 
 
-@pytest.mark.parametrize("texts", [(NASTY,), ("The cat", NASTY)], ids=["a text", "two texts"])
-def test_a_continuation_is_asked_of_completions(command_of, address, model, texts):
-    recipe = Recipe("generate", texts, SETTINGS, 2, model=model.fingerprint)
+CONTINUED = {
+    "a text": ((NASTY,), {}),
+    "two texts": (("The cat", NASTY), {}),
+    "other texts": (("The cat",), OTHER_TEXTS),
+}
+
+
+@pytest.mark.parametrize("texts, options", CONTINUED.values(), ids=CONTINUED)
+def test_a_continuation_is_asked_of_completions(command_of, address, model, texts, options):
+    recipe = Recipe("generate", texts, SETTINGS, 2, options, model.fingerprint)
     command = command_of(recipe)
     assert f"{address}/v1/completions" in command and KEY not in command
     answer = json.loads(answer_of(command))
@@ -79,11 +92,14 @@ def test_a_continuation_is_asked_of_completions(command_of, address, model, text
     assert [choice["text"] for choice in answer["choices"]] == texts_of(model, recipe)
 
 
-def test_holes_are_asked_of_completions(command_of, address, model):
-    recipe = Recipe("fill", ("The ___ ran to the ___.",), SETTINGS, 3, model=model.fingerprint)
+@pytest.mark.parametrize("options", [{}, OTHER_TEXTS], ids=["alone", "other texts"])
+def test_holes_are_asked_of_completions(command_of, address, model, options):
+    recipe = Recipe("fill", ("The ___ ran to the ___.",), SETTINGS, 3, options, model.fingerprint)
     command = command_of(recipe)
     assert f"{address}/v1/completions" in command
-    choices = json.loads(answer_of(command))["choices"]
+    answer = json.loads(answer_of(command))
+    assert {**answer["recipe"]["options"], "longest": 2} == {**options, "longest": 2}
+    choices = answer["choices"]
     (filled,) = [event for event in run(model, recipe) if isinstance(event, Filled)]
     assert [choice["text"] for choice in choices][: len(filled.candidates)] == [
         found.text for found in filled.candidates
@@ -106,3 +122,12 @@ def test_every_other_recipe_is_replayed(command_of, address, model, operation, t
     ((replayed, described),) = json.loads(data)
     assert event == "complete" and replayed == texts_of(model, recipe)
     assert described["operation"] == operation and described["texts"] == list(texts)
+
+
+@pytest.mark.parametrize("operation, text", [("generate", NASTY), ("fill", "A ___.")])
+def test_a_script_of_python_holds_the_recipe_as_it_is(model, operation, text):
+    recipe = Recipe(operation, (text,), SETTINGS, 2, OTHER_TEXTS, model.fingerprint)
+    script = ast.parse(copied("pythonScript", recipe.to_json()))
+    calls = [node for node in ast.walk(script) if isinstance(node, ast.Call)]
+    (written,) = [call.args[0].value for call in calls if ast.unparse(call.func) == "Recipe.from_json"]
+    assert Recipe.from_json(written).to_json() == recipe.to_json()

@@ -16,7 +16,7 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.sampling.events import BlockDone, Step
 from coladlm.sampling.sampler import Run
-from coladlm.serve import Limits, Scheduler, batches
+from coladlm.serve import Limits, Scheduler
 
 JSON = {"Content-Type": "application/json"}
 ASK = {"prompt": "Once upon a time", "max_tokens": 14, "steps": 3, "seed": 5}
@@ -120,13 +120,6 @@ def test_a_stream_ends_with_usage_where_it_is_wanted(client):
 DRAFTS = {"stream_options": {"include_draft": True}}
 
 
-@pytest.fixture
-def eager(monkeypatch):
-    """A scheduler that shows a step whenever its visitor has read the last one."""
-    monkeypatch.setattr(batches, "FRAME_SECONDS", 0.0)
-    monkeypatch.setattr(batches, "PREVIEW_SHARE", 1)
-
-
 def drafts_of(parts):
     """(index, draft, text sent before it) of every chunk with a draft."""
     found, texts = [], collections.defaultdict(str)
@@ -152,19 +145,27 @@ def clean_estimates(model, recipe):
     return found
 
 
-def test_a_draft_is_what_the_decoder_reads_in_the_clean_estimate(client, model, eager):
-    recipe = Recipe.from_dict(complete(client, stop_at_end=False)["recipe"])
-    expected = clean_estimates(model, recipe)
-    drafts = [draft for _, draft, _ in drafts_of(streamed(client, stop_at_end=False, **DRAFTS))]
-    assert drafts
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_every_step_of_every_block_has_what_the_decoder_reads_in_its_clean_estimate(client, model, solver):
+    wish = {"stop_at_end": False, "temperature": 0, "solver": solver}
+    answer = complete(client, **wish)
+    expected = clean_estimates(model, Recipe.from_dict(answer["recipe"]))
+    drafts = [draft for _, draft, _ in drafts_of(streamed(client, **wish, **DRAFTS))]
+    assert [(draft["block"], draft["step"]) for draft in drafts] == sorted(expected)
     for draft in drafts:
         assert draft["text"] == expected[draft["block"], draft["step"]].rstrip("\ufffd")
         assert draft["steps"] == 3 and draft["blocks"] == max(block for block, _ in expected)
+    assert drafts[-1]["text"] == answer["choices"][0]["text"]  # the likeliest tokens, which is what is written here
 
 
-def test_a_draft_goes_on_from_what_has_been_sent(client, eager):
-    drafts = drafts_of(streamed(client, n=2, prompt=["Once upon a time", "The"], echo=True, **DRAFTS))
-    assert {index for index, _, _ in drafts} == {0, 1, 2, 3}
+def test_each_of_several_texts_has_a_draft_of_every_step_that_goes_on_from_what_has_been_sent(client):
+    asked = {"n": 2, "prompt": ["Once upon a time", "The"], "echo": True, "stop_at_end": False}
+    drafts = drafts_of(streamed(client, **asked, **DRAFTS))
+    for index in range(4):
+        own = [draft for place, draft, _ in drafts if place == index]
+        blocks = own[0]["blocks"]
+        steps = [(draft["block"], draft["step"]) for draft in own]
+        assert steps == [(block, step) for block in range(1, blocks + 1) for step in (1, 2, 3)]
     assert all(draft["text"].startswith(sent) for _, draft, sent in drafts)
 
 
@@ -174,7 +175,7 @@ def test_whoever_knows_nothing_of_drafts_reads_the_same_text_beside_them(client)
     assert without == [chunk["choices"][0] for chunk in plain]
 
 
-def test_a_draft_is_cut_at_a_stop(client, eager):
+def test_a_draft_is_cut_at_a_stop(client):
     text = drafts_of(streamed(client, **DRAFTS))[0][1]["text"]
     stop = text[len(text) // 2 :][:2]
     drafts = drafts_of(streamed(client, stop=stop, **DRAFTS))
