@@ -1,4 +1,10 @@
-"""Settings and fixtures for all tests. The environment is set before torch, gradio and huggingface_hub are imported."""
+"""Settings and fixtures for all tests. The environment is set before torch, gradio and huggingface_hub are imported.
+
+What takes a second to import is imported where it is used: the process that hands out the tests reads this file, too,
+before it starts those that run them.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import gc
@@ -7,32 +13,26 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks another machine for anything
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the models of the tests are tiny: more threads only wait for each other
+# Of every HTTP client, which otherwise reads all certificates of the machine first, for 25 ms. Nothing is signed by it.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "fixtures" / "nobody.pem")
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
-from torch import Tensor
 
-from coladlm import ColaDLM
-from coladlm.checkpoint import BUNDLED
 from coladlm.garbage_collection import collect_seldom, keep_what_is_there
-from coladlm.latent import reference_cloud
-from coladlm.latent.projection import UMAPMap
-from coladlm.latent.reference_cloud import (
-    ReferenceCloud,
-    Survey,
-    load_sentences,
-    surveyed,
-    with_pca,
-    with_umap,
-)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coladlm import ColaDLM
+    from coladlm.latent.reference_cloud import ReferenceCloud, Survey
 
 collect_seldom()  # before all that the tests import
 
@@ -91,6 +91,8 @@ def golden_folder() -> Path:
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Tensor]:
     """The inputs and answers that belong to `golden_folder`, by the keys `encode.0.ids`, `velocity.0.v`, ..."""
+    from safetensors.torch import load_file
+
     return load_file(GOLDEN / "golden.safetensors")
 
 
@@ -103,18 +105,22 @@ def golden_settings() -> dict:
 @pytest.fixture(scope="session")
 def model(golden_folder: Path) -> ColaDLM:
     """A small model of random weights, with scaled latents: every structure holds, no text means anything."""
+    from coladlm import ColaDLM
+
     return ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")
 def survey(model: ColaDLM) -> Survey:
     """What `model` says of some sentences: words, and states of short runs."""
+    from coladlm.latent import reference_cloud
+
     kept = model.defaults
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference_cloud, "NEW_TOKENS", 12)
         model.defaults = dataclasses.replace(kept, steps=4)
         try:
-            *_, (share, _, found) = surveyed(model, load_sentences()[:90])
+            *_, (share, _, found) = reference_cloud.surveyed(model, reference_cloud.load_sentences()[:90])
         finally:
             model.defaults = kept
     assert share == 1.0
@@ -124,6 +130,9 @@ def survey(model: ColaDLM) -> Survey:
 @pytest.fixture(scope="session")
 def golden_cloud(survey: Survey) -> ReferenceCloud:
     """The reference cloud of `model`, with maps of the form of a UMAP: how one is fitted is tested by itself."""
+    from coladlm.latent.projection import UMAPMap
+    from coladlm.latent.reference_cloud import with_pca, with_umap
+
     cloud = with_pca(survey)
     states = cloud.pca.place(survey.fitted_on()[:200])
     for dimensions in (2, 3):
@@ -183,4 +192,7 @@ def browser(playwright: Any, headless: str) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def bundled() -> ColaDLM:
     """The model that ships with the project."""
+    from coladlm import ColaDLM
+    from coladlm.checkpoint import BUNDLED
+
     return ColaDLM.from_pretrained(BUNDLED, device="cpu", dtype="float32")

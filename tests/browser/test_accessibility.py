@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from app.page import TABS
 
-from .conftest import NARROW, WIDE
-from .driving import CONTRAST, be_still, fits, grave_violations, is_no_wider, open_tab, write
+from .conftest import WIDE
+from .driving import CONTRAST, be_still, grave_violations, is_no_wider, open_tab, write
 
 RULES = {"dark": CONTRAST}  # what a scheme changes; all rules are for the other one
 
@@ -51,10 +51,3 @@ def test_no_tab_and_no_finished_text_with_everything_open_has_a_serious_violatio
     be_still(page)
     for scheme in ("dark", "light"):
         assert violations(page, scheme) == [], scheme
-
-
-def test_the_bench_fits_a_phone(visit):
-    page = visit(NARROW)
-    open_tab(page, "Bench")
-    be_still(page)
-    fits(page)

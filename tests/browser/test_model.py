@@ -1,4 +1,4 @@
-"""The tab Model in a real browser: the round trip, a file of latents, another model in the place of the first."""
+"""The tabs Bench and Model on a phone: the round trip, a file of latents, another model in the place of the first."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,13 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from .conftest import NARROW
-from .driving import fits, open_tab, run, set_up
+from .driving import be_still, fits, open_tab, run, set_up
+
+
+def the_bench_fits(page: Page) -> None:
+    open_tab(page, "Bench")
+    be_still(page)
+    fits(page)
 
 
 def a_text_goes_through_the_vae_and_its_latents_are_saved(page: Page, tmp_path: Path) -> None:
@@ -23,10 +29,11 @@ def a_text_goes_through_the_vae_and_its_latents_are_saved(page: Page, tmp_path: 
     fits(page)
 
 
-def test_a_text_goes_through_the_vae_and_another_model_is_loaded_while_the_page_stays(visit, golden_folder, tmp_path):
+def test_the_bench_fits_and_a_text_goes_through_the_vae_and_another_model_is_loaded(visit, golden_folder, tmp_path):
     folder = tmp_path / "the-other"
     shutil.copytree(golden_folder, folder)
     page = visit(NARROW)
+    the_bench_fits(page)
     bench = open_tab(page, "Model")
     a_text_goes_through_the_vae_and_its_latents_are_saved(page, tmp_path)
 

@@ -49,7 +49,7 @@ def opened(command: Sequence[str], folder: Path, environment: Mapping[str, str])
     assert "Traceback" not in "".join(said) + rest
 
 
-# One client for what is asked again and again: each new one reads all certificates of the machine, for 30 ms.
+# One client for what is asked again and again.
 CLIENT = httpx.Client(timeout=PATIENCE)
 
 
