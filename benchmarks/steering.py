@@ -39,22 +39,22 @@ NEGATIVES = (  # prompt, a word that its answers often have, a negative prompt
 GUIDANCES = (1.5, 2.0, 3.0, 4.0)
 ENDS = {  # of each shipped direction, words that say so
     "happy-sad": (
-        "happy happily smile smiled smiles smiling glad laugh laughed laughing excited proud cheered hugged fun love "
-        "loved joy wonderful",
-        "sad sadly cry cried cries crying scared afraid upset worried angry mad tears hurt lonely frown frowned lost "
-        "fought hated terrible",
+        "happy smile smiled smiles smiling glad laughed laugh laughing excited proud cheered hugged fun loved love joy "
+        "thanked happily safe wonderful",
+        "sad cry cried cries crying scared upset worried angry tears hurt afraid lonely frown frowned lost sadly mad "
+        "hated fought terrible ashamed",
     ),
     "day-night": (
         "day sun sunny morning bright light breakfast warm",
-        "night moon stars dark evening dinner bed sleep asleep cold",
+        "night moon dark evening stars dinner bed sleep asleep cold",
     ),
-    "he-she": ("he him his himself boy man dad", "she her hers herself girl woman"),
+    "he-she": ("he him his boy man dad himself", "she her girl woman herself hers"),
     "past-present": (
         "was were had went saw said did wanted ran looked felt",
-        "is are has goes go sees see says does wants runs looks feels",
+        "is are has goes sees says does wants runs looks feels go see",
     ),
 }
-TURNS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+TURNS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 NAMES = ("Tom", "Lily", "Ben", "Mia", "Sam", "Sara", "Tim", "Anna")
 BEGINNINGS = (
     "{} went to the park with mom.",
@@ -119,7 +119,7 @@ def turned(model: ColaDLM, baseline: Baseline) -> None:
         for strength in TURNS:
             recipe = Recipe("generate", prompts, settings, 1, {"direction": name, "direction_strength": strength})
             found = answers(model, recipe)
-            words = [word for answer in found for word in re.findall(r"[a-z]+", answer.lower())]
+            words = [word for answer in found for word in re.findall(r"[a-z']+", answer.lower())]
             first, second = (sum(word in end.split() for word in words) for end in ends)
             texts = [prompt + answer for prompt, answer in zip(prompts, found, strict=True)]
             fluency = perplexities(baseline.log_likelihood(texts))["per_word"]
