@@ -42,17 +42,18 @@ def build() -> DirectionDial:
     classes = "setting set-direction"
     titles = [(load_pairs(name).title, name) for name in shipped()]
     choices = [("none", NONE), *titles, ("my own, from two lists of sentences", OWN)]
-    direction = ChoiceBox(
-        "Direction",
-        "The answer is turned from one kind of text to another while it is written.",
-        choices,
-        NONE,
-        elem_classes=classes,
-    )
-    with gr.Column(visible=False, elem_classes=f"{classes} own-lists") as lists:
-        info = "One per line. What both lists have in common cancels."
-        first = gr.Textbox(label="From sentences like", info=info, lines=3, max_lines=8)
-        second = gr.Textbox(label="To sentences like", info="One per line.", lines=3, max_lines=8)
+    with gr.Column(elem_classes=classes):
+        direction = ChoiceBox(
+            "Direction",
+            "The answer is turned from one kind of text to another while it is written.",
+            choices,
+            NONE,
+            elem_classes=classes,
+        )
+        with gr.Column(visible=False, elem_classes="own-lists") as lists:
+            info = "One per line. What both lists have in common cancels."
+            first = gr.Textbox(label="From sentences like", info=info, lines=3, max_lines=8)
+            second = gr.Textbox(label="To sentences like", info="One per line.", lines=3, max_lines=8)
     direction.change(None, direction, lists, js=OWN_JS, api_visibility="private")
     low, high, step = 0, 100, 1
     hint = "How far. Above 0 it goes to the second end (sad, of happy to sad), below 0 to the first."
