@@ -57,12 +57,12 @@ def build() -> DirectionDial:
     direction.change(None, direction, lists, js=OWN_JS, api_visibility="private")
     low, high, step = 0, 100, 1
     hint = "How far. Above 0 it goes to the second end (sad, of happy to sad), below 0 to the first."
-    own = sliders(
+    strength, start, end = sliders(
         ("Strength of the direction", hint, (-STRONGEST, STRONGEST, 0.1), DEFAULTS["direction_strength"], classes),
         ("Direction from noise (%)", "It acts once the noise has fallen to this.", (low, high, step), high, classes),
         ("Direction to noise (%)", "And until here.", (low, high, step), low, classes),
     )
-    return DirectionDial(direction, *own, first, second)
+    return DirectionDial(direction, strength, start, end, first, second)
 
 
 def options_of(controls: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,12 +79,14 @@ def dial_of(model: ColaDLM, options: Mapping[str, Any]) -> Dial | None:
     ends = _ends(name, *lists)
     if ends is None or strength == 0:
         return None
-    names = [f"options.direction_{which}" for which in ("first", "second")]
-    return Dial(*(_read(model, " ".join(end), field) for end, field in zip(ends, names, strict=True)),
+    first, second = (" ".join(end) for end in ends)
+    return Dial(_read(model, first, "options.direction_first"), _read(model, second, "options.direction_second"),
                 strength, low, high)  # fmt: skip
 
 
-def _ends(name: str | None, first: Sequence[str] | None, second: Sequence[str] | None) -> list[Sequence[str]] | None:
+def _ends(
+    name: str | None, first: Sequence[str] | None, second: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str]] | None:
     """The sentences at both ends of a direction, None where there is none. Raises RecipeError."""
     if name is not None and (first is not None or second is not None):
         raise RecipeError(
@@ -95,7 +97,7 @@ def _ends(name: str | None, first: Sequence[str] | None, second: Sequence[str] |
             fit = directions.load_pairs(name).fit
         except directions.DirectionError as error:
             raise RecipeError("options.direction", name, "a direction", str(error)) from error
-        return [[pair[end] for pair in fit] for end in (0, 1)]
+        return [first for first, _ in fit], [second for _, second in fit]
     if first is None and second is None:
         return None
     for which, sentences in (("first", first), ("second", second)):
@@ -106,7 +108,7 @@ def _ends(name: str | None, first: Sequence[str] | None, second: Sequence[str] |
             if not sentence.strip():
                 raise RecipeError(f"{field}[{index}]", Described("empty"), "a sentence with some words")
     assert first is not None and second is not None
-    return [first, second]
+    return first, second
 
 
 def _read(model: ColaDLM, text: str, name: str) -> Tensor:
