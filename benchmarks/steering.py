@@ -1,6 +1,6 @@
-"""What a pull towards another text does, what a negative prompt does, and what fills holes: the tables of docs/page.md.
+"""What a pull towards another text, a negative prompt and a direction do, and what fills holes: tables of docs/page.md.
 
-    python -m benchmarks.steering [--data FOLDER] [--checkpoint FOLDER] [--only pulls | negatives | holes]
+    python -m benchmarks.steering [--data FOLDER] [--checkpoint FOLDER] [--only pulls | negatives | directions | holes]
 
 FOLDER holds valid.jsonl, one story a line, which the model has not been trained on; holes need it. Fluency is the
 perplexity per word under the autoregressive baseline, each text read from its start.
@@ -37,6 +37,32 @@ NEGATIVES = (  # prompt, a word that its answers often have, a negative prompt
     ("Tom and his mom went outside. They saw a", "big", "It was big. The big dog was very big."),
 )
 GUIDANCES = (1.5, 2.0, 3.0, 4.0)
+ENDS = {  # of each shipped direction, words that say so
+    "happy-sad": (
+        "happy smile smiled smiles smiling glad laughed laugh laughing excited proud cheered hugged fun loved love joy "
+        "thanked happily safe wonderful",
+        "sad cry cried cries crying scared upset worried angry tears hurt afraid lonely frown frowned lost sadly mad "
+        "hated fought terrible ashamed",
+    ),
+    "day-night": (
+        "day sun sunny morning bright light breakfast warm",
+        "night moon dark evening stars dinner bed sleep asleep cold",
+    ),
+    "he-she": ("he him his boy man dad himself", "she her girl woman herself hers"),
+    "past-present": (
+        "was were had went saw said did wanted ran looked felt",
+        "is are has goes sees says does wants runs looks feels go see",
+    ),
+}
+TURNS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+NAMES = ("Tom", "Lily", "Ben", "Mia", "Sam", "Sara", "Tim", "Anna")
+BEGINNINGS = (
+    "{} went to the park with mom.",
+    "One day, {} found a small box.",
+    "{} and a friend were at home.",
+    "Once upon a time, {} had a dog.",
+)
+TURNED_TOKENS = 64
 TEXTS, TOKENS = 32, 40
 SENTENCES, CANDIDATES = 100, 8
 SENTENCE = re.compile(r"[A-Z][a-z' ,]{20,80}[.!?]")
@@ -82,6 +108,25 @@ def negatives(model: ColaDLM, baseline: Baseline) -> None:
             print(f"| {prompt}, {word} | {options.get('negative', '')} | " + " | ".join(cells) + " |", flush=True)
 
 
+def turned(model: ColaDLM, baseline: Baseline) -> None:
+    """For each shipped direction and strength: the words of either end in all answers, and the answers' perplexity."""
+    prompts = tuple(beginning.format(name) for beginning in BEGINNINGS for name in NAMES)
+    settings = dataclasses.replace(model.defaults, max_new_tokens=TURNED_TOKENS, whole_sentences=False)
+    print("| direction | " + " | ".join(f"{strength:g}" for strength in TURNS) + " |")
+    print("| --- |" + " --- |" * len(TURNS))
+    for name, ends in ENDS.items():
+        cells = []
+        for strength in TURNS:
+            recipe = Recipe("generate", prompts, settings, 1, {"direction": name, "direction_strength": strength})
+            found = answers(model, recipe)
+            words = [word for answer in found for word in re.findall(r"[a-z']+", answer.lower())]
+            first, second = (sum(word in end.split() for word in words) for end in ends)
+            texts = [prompt + answer for prompt, answer in zip(prompts, found, strict=True)]
+            fluency = perplexities(baseline.log_likelihood(texts))["per_word"]
+            cells.append(f"{first} : {second}, {fluency:.0f}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
 def holes(model: ColaDLM, data: Path) -> None:
     """How often the word that stood in a hole is the first candidate, or any, and how long it takes."""
     stories = [json.loads(line)["text"] for line in (data / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -112,13 +157,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--checkpoint")
-    parser.add_argument("--only", choices=("pulls", "negatives", "holes"))
+    parser.add_argument("--only", choices=("pulls", "negatives", "directions", "holes"))
     args = parser.parse_args()
     model = ColaDLM.from_pretrained(args.checkpoint)
     if args.only in (None, "pulls"):
         pulls(model, Baseline.from_pretrained(BUNDLED))
     if args.only in (None, "negatives"):
         negatives(model, Baseline.from_pretrained(BUNDLED))
+    if args.only in (None, "directions"):
+        turned(model, Baseline.from_pretrained(BUNDLED))
     if args.only in (None, "holes") and args.data is not None:
         holes(model, args.data)
 

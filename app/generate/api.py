@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent import Filled
+from coladlm.latent.other_texts import OPTIONS
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished
+from coladlm.sampling.flow import NOISE_TIME
 from coladlm.serve import Scheduler, Waiting
 
 from ..shared.api_docs import with_settings
@@ -60,6 +62,12 @@ def _add_generate(resident: Resident) -> None:
         towards: str | None = None,
         pull: float = 1.0,
         negative: str | None = None,
+        direction: str | None = None,
+        direction_strength: float = 1.0,
+        direction_low: float = 0.0,
+        direction_high: float = NOISE_TIME,
+        direction_first: list[str] | None = None,
+        direction_second: list[str] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Continues a prompt.
 
@@ -68,12 +76,19 @@ def _add_generate(resident: Resident) -> None:
             towards: a text that the answer is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
             negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
+            direction: the name of a direction that ships with the app, such as "happy-sad", whose second end the
+                answer is turned to.
+            direction_strength: how far, -4 to 4; below 0 to its first end.
+            direction_low: it acts from this time on, of 1000.
+            direction_high: and up to this one.
+            direction_first: a direction of your own in place of a name, sentences at its first end.
+            direction_second: sentences at its second end.
 
         Returns:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
-        options = _other_texts(towards, pull, negative)
+        options = _other_texts(locals())
         yield from generate_text(resident.model, resident.scheduler, prompt, given, options)
 
     gr.api(generate, api_name="generate", **UNLIMITED)
@@ -98,6 +113,12 @@ def _add_fill(resident: Resident) -> None:
         solver: str = start.solver,
         stagger: float = start.stagger,
         block_size: int | None = start.block_size,
+        direction: str | None = None,
+        direction_strength: float = 1.0,
+        direction_low: float = 0.0,
+        direction_high: float = NOISE_TIME,
+        direction_first: list[str] | None = None,
+        direction_second: list[str] | None = None,
     ) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
         """Fills the holes of a text, each written as ___ (three underscores or more).
 
@@ -108,22 +129,36 @@ def _add_fill(resident: Resident) -> None:
             towards: a text that what fills them is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
             negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
+            direction: the name of a direction that ships with the app, such as "happy-sad", whose second end the
+                answer is turned to.
+            direction_strength: how far, -4 to 4; below 0 to its first end.
+            direction_low: it acts from this time on, of 1000.
+            direction_high: and up to this one.
+            direction_first: a direction of your own in place of a name, sentences at its first end.
+            direction_second: sentences at its second end.
 
         Returns:
             The candidates, best first and equal ones once, each with its text, what stands in its holes, and its
             misfit; and the recipe that repeats them.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}
-        options = {"longest": longest, **_other_texts(towards, pull, negative)}
+        options = {"longest": longest, **_other_texts(locals())}
         yield from fill_text(resident.model, resident.scheduler, text, candidates, options, given)
 
     gr.api(fill, api_name="fill", **UNLIMITED)
 
 
-def _other_texts(towards: str | None, pull: float, negative: str | None) -> dict[str, Any]:
-    """The options of a recipe for these arguments; what is not given is not among them."""
-    pulled = {} if towards is None else {"towards": towards, "pull": pull}
-    return pulled if negative is None else {**pulled, "negative": negative}
+def _other_texts(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a recipe for the arguments of an endpoint; what is not given is not among them, nor how much of
+    it.
+    """
+    given = {option.name: arguments.get(option.name) for option in OPTIONS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "towards" not in given:
+        del given["pull"]
+    if not given.keys() & {"direction", "direction_first", "direction_second"}:
+        given = {name: value for name, value in given.items() if not name.startswith("direction")}
+    return given
 
 
 def fill_text(

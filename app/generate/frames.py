@@ -24,6 +24,7 @@ from ..shared.generation import OPERATION
 from ..shared.token_pieces import pieces
 from ..shared.views import FRAME_SECONDS
 from ..shared.waiting import waiting_frame, waiting_parts
+from .direction_dial import turned_to
 from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
 from .steered import marks_of
@@ -66,6 +67,7 @@ class LiveRun:
         self.settled = ""
         self.live: list[Token] = []
         self.started = clock()
+        self.turned = turned_to(recipe.options)
         self.opened = False  # the prompt was empty, and the text begins with a line of the model's
 
     def frames(self, events: Iterator[Event]) -> Generator[Frame]:
@@ -123,7 +125,8 @@ class LiveRun:
         if count < len(self.answer):  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
             how = "up to the last whole sentence"
-        parts = [_count(count), *self._speed(count), how, *(["the first words were given"] if self.opened else [])]
+        given = ["the first words were given"] if self.opened else []
+        parts = [_count(count), *self._speed(count), how, *given, *self.turned]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
     def _tokens(

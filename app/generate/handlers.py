@@ -76,7 +76,7 @@ class LiveVariations(LiveRows):
             before, room = first.prompt_ids[-8:], recipe.settings.max_new_tokens
             rows = [Row(f"no. {i + 1}", context=before, room=room, skip=first.skip) for i in range(recipe.variations)]
         super().__init__(model, recipe, rows, first.blocks, bool(first.ends), first.clock)
-        self.run, self.read = first.run, first.read
+        self.run, self.read, self.turned = first.run, first.read, first.turned
 
     def stopped(self, trace: Trace) -> Any:
         """The rows of a run that was stopped: what there is can be looked into."""
@@ -108,7 +108,7 @@ class LiveVariations(LiveRows):
 
     def outcome(self) -> list[str]:
         different = len({row.text for row in self.shown()})
-        return [f"{len(self.rows)} texts", f"{different} different"]
+        return [f"{len(self.rows)} texts", f"{different} different", *self.turned]
 
 
 class GenerateHandlers:

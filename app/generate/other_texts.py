@@ -1,5 +1,5 @@
-"""Other texts than the prompt: one that the answer is drawn towards, and a negative prompt. Their controls, and what
-these and a recipe say.
+"""Other texts than the prompt: one that the answer is drawn towards, a negative prompt, and the sentences at both ends
+of a direction. Their controls, and what these and a recipe say.
 """
 
 from __future__ import annotations
@@ -13,23 +13,33 @@ from coladlm.latent.other_texts import OPTIONS
 from coladlm.recipe import RecipeError
 from coladlm.sampling.flow import NOISE_TIME
 
+from ..components import ChoiceBox
 from ..shared.operation_controls import number, percent, share
 from ..shared.settings_panel import SettingSlider
+from . import direction_dial
 
 STRONGEST = 2.0  # either way on this page; stronger ones break the words
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 WORDS = {"texts[0]": "The prompt", "options.towards": "The text to be drawn towards",
-         "options.negative": "The negative prompt"}  # fmt: skip
+         "options.negative": "The negative prompt", **direction_dial.WORDS}  # fmt: skip
 
 
 class OtherTexts(NamedTuple):
-    """The controls, in the order of `values_of`. text to end: of the text that the answer is drawn towards."""
+    """The controls, in the order of `values_of`. text to end: of the text that the answer is drawn towards. From
+    direction on: those of a DirectionDial.
+    """
 
     text: gr.Textbox
     pull: SettingSlider
     start: SettingSlider
     end: SettingSlider
     negative: gr.Textbox
+    direction: ChoiceBox
+    strength: SettingSlider
+    strength_start: SettingSlider
+    strength_end: SettingSlider
+    first: gr.Textbox
+    second: gr.Textbox
 
     @property
     def by_name(self) -> dict[str, gr.components.Component]:
@@ -56,6 +66,7 @@ def build() -> OtherTexts:
             "the guidance, the farther. At guidance 1 it does nothing.",
             "set-negative",
         ),
+        *direction_dial.build(),
     )
 
 
@@ -76,10 +87,12 @@ def _slider(low: float, high: float, step: float, value: float, label: str, info
 
 
 def options_of(controls: Any) -> dict[str, Any]:
-    """The options of a recipe for the values of the controls by name; none without a text. Raises RecipeError."""
+    """The options of a recipe for the values of the controls by name; none without a text or a direction. Raises
+    RecipeError.
+    """
     controls = controls if isinstance(controls, Mapping) else {}
     negative = {} if _is_empty(controls.get("negative")) else {"negative": controls["negative"]}
-    return {**_pull_of(controls), **negative}
+    return {**_pull_of(controls), **negative, **direction_dial.options_of(controls)}
 
 
 def _pull_of(controls: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,4 +119,5 @@ def values_of(options: Mapping[str, Any]) -> list[Any]:
     """The values of the controls for the options of a recipe."""
     given = {**DEFAULTS, **{name: value for name, value in options.items() if name in DEFAULTS}}
     high, low = (percent(given[name] / NOISE_TIME) for name in ("pull_high", "pull_low"))
-    return [given["towards"] or "", given["pull"], high, low, given["negative"] or ""]
+    dial = direction_dial.values_of(options)
+    return [given["towards"] or "", given["pull"], high, low, given["negative"] or "", *dial]

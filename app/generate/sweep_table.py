@@ -39,5 +39,7 @@ def sweep_table(cells: Sequence[Cell]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """An option; one that is not given has none."""
+    """An option; one that is not given has none, and a list its values one a line."""
+    if isinstance(value, list):
+        value = "\n".join(value)
     return "" if value is None else safe_cell(str(value))

@@ -32,6 +32,7 @@ from ..shared.tab_links import Restore, RunSender, TabLinks
 from ..shared.trace_store import Run, TraceStore
 from . import comparisons as beside
 from . import sweep
+from .direction_dial import CHIP_JS, NONE
 from .handlers import GenerateHandlers, Shown
 from .other_texts import DEFAULTS, OtherTexts, values_of
 from .other_texts import build as build_other_texts
@@ -52,6 +53,7 @@ CHIPS = (  # settings that have a button of their own: name, words before and af
     ("stagger", "stagger ", ""),
     ("towards", "towards ", ""),
     ("negative", "away from ", ""),
+    ("direction", "direction ", ""),
     (STEERED, "steered to ", ""),
 )
 EXPLAINED = (
@@ -129,6 +131,7 @@ def _controls(defaults: SamplerSettings) -> _Controls:
         start = {
             "towards": "",
             "negative": "",
+            "direction": NONE,
             STEERED: "",
             **dict(zip(SettingsPanel.names_of(), settings_values(defaults), strict=True)),
             "variations": 1,
@@ -152,10 +155,14 @@ def _controls(defaults: SamplerSettings) -> _Controls:
             "variations": variations,
             "towards": others.text,
             "negative": others.negative,
+            "direction": others.direction,
             STEERED: steered.text,
         }
-        shown = [named[name] for name, *_ in CHIPS]
-        gr.on([control.change for control in shown], None, shown, chips, js="(...values) => [values]", **QUICK)
+        names = [name for name, *_ in CHIPS]
+        shown = [others.strength, *(named[name] for name in names)]  # the chip of the direction says both
+        place = names.index("direction")
+        read = f"(strength, ...values) => [values.with({place}, ({CHIP_JS})(values[{place}], strength))]"
+        gr.on([control.change for control in shown], None, shown, chips, js=read, **QUICK)
         # a prompt that another one has taken the place of was steered to nothing
         keep = "(prompt, text, of) => prompt === of ? text : ''"
         prompt.change(None, [prompt, *steered], steered.text, js=keep, **QUICK)

@@ -27,6 +27,7 @@ examples:
   cat prompts.txt | python -m coladlm generate --lines --max-new-tokens 40
   python -m coladlm generate "Once upon a time there was a little" --towards "There was a dog. The dog was big."
   python -m coladlm generate "Once upon a time there was a little" --negative "There was a dog. The dog was big."
+  python -m coladlm generate "Tom went to the park with mom." --direction happy-sad --direction-strength -1
   python -m coladlm generate "Once upon a time" --trace run.npz --recipe run.json
   python -m coladlm replay run.npz"""
 

@@ -1,5 +1,6 @@
-"""The options of `generate` that bring in another text: one that the answer is drawn towards, or away from (see
-`sampling/pull.py`), and a negative prompt, which guidance leads away from (see `sampling/velocity.py`).
+"""The options of `generate` and `fill` that bring in another text: one that the answer is drawn towards, or away from
+(see `sampling/pull.py`), a negative prompt, which guidance leads away from (see `sampling/velocity.py`), and a
+direction, whose sentences at one end it is turned to from those at the other (see `sampling/dial.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from ..model import ColaDLM
 from ..recipe import Described, Option, RecipeError
+from ..sampling.dial import Dial
 from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..sampling.pull import Pull
+from . import directions
 
 MAX_TOKENS = 512
 BLOCKS = 8  # a shorter text is repeated until it fills so many: a word or two alone say little
@@ -27,15 +30,27 @@ PULL = (
 )
 NEGATIVE = Option("negative", str, None, "A negative prompt: guidance leads away from this text in place of from "
                   "nothing. It does nothing at guidance 1.", low=1, high=8000)  # fmt: skip
-OPTIONS = (*PULL, NEGATIVE)
+DIAL = (
+    Option("direction", str, None, "The name of a direction that ships with the app: the answer is turned to its "
+           "second end.", low=1, high=64),
+    Option("direction_first", str, None, "A direction of your own: sentences at its first end.", high=2000,
+           many=(1, directions.MAX_SENTENCES)),
+    Option("direction_second", str, None, "A direction of your own: sentences at its second end.", high=2000,
+           many=(1, directions.MAX_SENTENCES)),
+    Option("direction_strength", float, 1.0, "How far the direction turns it; 0 not at all, below 0 to its first end.",
+           low=-4, high=4),
+    Option("direction_low", float, 0.0, "The direction acts from this time on, of 1000.", low=0, high=NOISE_TIME),
+    Option("direction_high", float, NOISE_TIME, "And up to this one.", low=0, high=NOISE_TIME),
+)  # fmt: skip
+OPTIONS = (*PULL, NEGATIVE, *DIAL)
 
 
 def with_other_texts(model: ColaDLM, plans: Sequence[Plan], options: Mapping[str, Any]) -> list[Plan]:
     """The plans with the other texts that options (see OPTIONS; absent ones have their defaults) describe, the same for
     all. Raises RecipeError, PromptError.
     """
-    pull, negative = pull_of(model, options), negative_of(model, options)
-    return [dataclasses.replace(plan, pull=pull, negative=negative) for plan in plans]
+    pull, negative, dial = pull_of(model, options), negative_of(model, options), dial_of(model, options)
+    return [dataclasses.replace(plan, pull=pull, negative=negative, dial=dial) for plan in plans]
 
 
 def pull_of(model: ColaDLM, options: Mapping[str, Any]) -> Pull | None:
@@ -54,6 +69,46 @@ def negative_of(model: ColaDLM, options: Mapping[str, Any]) -> Tensor | None:
     """
     text = options.get(NEGATIVE.name)
     return None if text is None else _read(model, text, "options.negative")
+
+
+def dial_of(model: ColaDLM, options: Mapping[str, Any]) -> Dial | None:
+    """The dial that options describe, None where there is none. Raises RecipeError, PromptError."""
+    name, *lists, strength, low, high = (options.get(option.name, option.default) for option in DIAL)
+    if low > high:
+        raise RecipeError("options.direction_low", low, f"at most options.direction_high, {high:g}")
+    ends = _ends(name, *lists)
+    if ends is None or strength == 0:
+        return None
+    first, second = (" ".join(end) for end in ends)
+    return Dial(_read(model, first, "options.direction_first"), _read(model, second, "options.direction_second"),
+                strength, low, high)  # fmt: skip
+
+
+def _ends(
+    name: str | None, first: Sequence[str] | None, second: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str]] | None:
+    """The sentences at both ends of a direction, None where there is none. Raises RecipeError."""
+    if name is not None and (first is not None or second is not None):
+        raise RecipeError(
+            "options.direction", Described(f"{name!r} together with lists of sentences"), "one of the two"
+        )
+    if name is not None:
+        try:
+            fit = directions.load_pairs(name).fit
+        except directions.DirectionError as error:
+            raise RecipeError("options.direction", name, "a direction", str(error)) from error
+        return [first for first, _ in fit], [second for _, second in fit]
+    if first is None and second is None:
+        return None
+    for which, sentences in (("first", first), ("second", second)):
+        field = f"options.direction_{which}"
+        if sentences is None:
+            raise RecipeError(field, Described("missing"), "sentences at each of both ends")
+        for index, sentence in enumerate(sentences):
+            if not sentence.strip():
+                raise RecipeError(f"{field}[{index}]", Described("empty"), "a sentence with some words")
+    assert first is not None and second is not None
+    return first, second
 
 
 def _read(model: ColaDLM, text: str, name: str) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..networks.config import TextVAEConfig
 from ..settings import SamplerSettings
+from .dial import Dial
 from .pull import Pull
 
 
@@ -31,7 +32,7 @@ class Plan:
     written: (m,), tokens that the resumed run has decoded in earlier blocks, for the repetition penalty. settings: its
     own seed and choice of tokens in place of the run's, whose flow it shares (see `SamplerSettings.flow`). pull: a text
     that its flow is drawn towards. negative: (n, d), whole blocks of a text that stands in guidance where otherwise
-    there is no history: guidance leads away from it.
+    there is no history: guidance leads away from it. dial: two texts; its flow is turned from one to the other.
     """
 
     prefix: Tensor
@@ -50,6 +51,7 @@ class Plan:
     settings: SamplerSettings | None = None
     pull: Pull | None = None
     negative: Tensor | None = None
+    dial: Dial | None = None
 
     @property
     def blocks(self) -> int:
@@ -93,6 +95,13 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig, b: int) -> None
         if value is not None and tuple(value.shape) != shape:
             raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")
     pulled = None if plan.pull is None else plan.pull.latents
-    for name, latents in (("the text of its pull", pulled), ("its negative prompt", plan.negative)):
+    first, second = (None, None) if plan.dial is None else (plan.dial.first, plan.dial.second)
+    others = {
+        "the text of its pull": pulled,
+        "its negative prompt": plan.negative,
+        "the first end of its dial": first,
+        "the second end of its dial": second,
+    }
+    for name, latents in others.items():
         if latents is not None and (not len(latents) or len(latents) % b):
             raise PlanError(f"plan {index}: {name} has {len(latents)} latents, expected whole blocks")

@@ -147,10 +147,12 @@ class Run:
 
     def _engine(self) -> GraphEngine | None:
         """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
-        eagerly: with a pull or a negative prompt, with an eye on settled words, or while another run has the engine.
+        eagerly: with a pull, a dial or a negative prompt, with an eye on settled words, or while another run has the
+        engine.
         """
         graphs = self.sampler.graphs
-        others = any(row.plan.pull is not None or row.plan.negative is not None for row in self.rows)
+        plans = [row.plan for row in self.rows]
+        others = any(text is not None for plan in plans for text in (plan.pull, plan.dial, plan.negative))
         if graphs is None or not self.can_be_captured or others:
             return None
         engine = graphs.of_blocks(self.velocity.block_size)

@@ -19,6 +19,7 @@ from ..networks.slot_cache import LONG_HISTORY, BlockAttention
 from ..settings import SamplerSettings
 from . import flow
 from .contexts import Contexts, contexts_of
+from .dial import Dials
 from .history import History
 from .pull import Pulls
 from .rows import RowState
@@ -37,6 +38,7 @@ class BlockVelocity:
         self.interval = flow.Interval(*settings.guidance_interval)
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
+        self.dials: Dials | None = None
         self.negatives: Contexts | None = None  # what guidance leads away from, of the rows that have it
 
     def _grid(self, s: SamplerSettings) -> list[flow.Time]:
@@ -94,10 +96,12 @@ class BlockVelocity:
         self._read_other_texts(rows)
 
     def _read_other_texts(self, rows: Sequence[RowState]) -> None:
-        """What the rows are drawn towards and led away from, read once as long as the rows stay."""
+        """What the rows are drawn towards, turned between and led away from, read once as long as the rows stay."""
         plans = [(i, row.plan) for i, row in enumerate(rows)]
         pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
         self.pulls = Pulls(self.dit, pulled, self.block_size, self.pulls) if pulled else None
+        dialled = [(i, plan.dial) for i, plan in plans if plan.dial is not None]
+        self.dials = Dials(self.dit, dialled, self.block_size, self.dials) if dialled else None
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
         self.negatives = contexts_of(self.dit, texts if self.is_guided else [], self.block_size, self.negatives)
 
@@ -117,11 +121,13 @@ class BlockVelocity:
         return self.is_guided and self.guided_steps[index]
 
     def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """(guided) velocity with what pulls add, conditional, unconditional; the two are None where a single pass is
-        enough. Of a row with a negative prompt the velocity after that is in the place of the unconditional one.
+        """(guided) velocity with what dials and pulls add, conditional, unconditional; the two are None where a single
+        pass is enough. Of a row with a negative prompt the velocity after that is in place of the unconditional one.
         """
         velocity, conditional, unconditional = self._guided(z, t)
-        pulls = self.pulls
+        dials, pulls = self.dials, self.pulls
+        if dials is not None:
+            velocity = dials.turned(velocity, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
         if pulls is None:
             return velocity, conditional, unconditional
         modulations = self._modulations(t, 1, pulls.rows)

@@ -26,7 +26,7 @@ function show(name) {
   settings.querySelectorAll('.shown').forEach(node => node.classList.remove('shown'));
   if (name) settings.querySelectorAll('.set-' + name).forEach(node => node.classList.add('shown'));
   buttons.forEach((node, one) => node.setAttribute('aria-expanded', String(one === name)));
-  if (name && name !== 'all') settings.querySelector('.shown input, .shown textarea')?.focus({preventScroll: true});
+  if (name && name !== 'all') settings.querySelector('.shown :is(input, textarea, select)')?.focus({preventScroll: true});
 }
 
 bench.addEventListener('keydown', event => {

@@ -77,9 +77,26 @@ def test_the_recipe_of_an_endpoint_gives_the_same_when_it_is_replayed(client, mo
 @pytest.mark.parametrize("name", ["/generate", "/fill"])
 def test_other_texts_are_options_of_the_recipe(client, name):
     positional, named = CALLS[name]
-    _, recipe = client.predict(*positional, api_name=name, **{**named, "negative": "a cat", "towards": "a dog"})
-    options = {name: recipe["options"].get(name) for name in ("negative", "towards", "pull")}
-    assert options == {"negative": "a cat", "towards": "a dog", "pull": 1.0}
+    given = {"negative": "a cat", "towards": "a dog", "direction": "happy-sad", "direction_strength": -1.5}
+    _, recipe = client.predict(*positional, api_name=name, **{**named, **given})
+    options = {name: value for name, value in recipe["options"].items() if name != "longest"}
+    window = {"direction_low": 0.0, "direction_high": 1000.0}
+    assert options == {**given, **window, "pull": 1.0}
+    own = {"direction_first": ["The cat sat."], "direction_second": ["The dog sat."]}
+    _, recipe = client.predict(*positional, api_name=name, **named, **own)
+    options = {name: value for name, value in recipe["options"].items() if name.startswith("direction")}
+    assert options == {**own, **window, "direction_strength": 1.0}
+
+
+@pytest.mark.parametrize("name", ["/generate", "/fill"])
+def test_a_recipe_has_no_option_of_what_is_not_asked_for(client, model, name):
+    _, recipe = call(client, model, name)
+    assert recipe["options"].keys() <= {"longest", *CALLS[name][1]}
+
+
+def test_an_unknown_direction_gets_a_sentence(client):
+    with pytest.raises(AppError, match=r"irection is 'up-down', expected one of .*happy-sad"):
+        client.predict("The", api_name="/generate", direction="up-down")
 
 
 @pytest.mark.parametrize("name", ["/generate", "/fill", "/interpolate", "/edit", "/invert"])

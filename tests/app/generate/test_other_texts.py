@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from app.generate.comparisons import run_beside
+from app.generate.direction_dial import NONE, turned_to
+from app.generate.direction_dial import OWN as OWN_LISTS
 from app.generate.handlers import GenerateHandlers
 from app.generate.inspection import answer_tokens
 from app.generate.other_texts import OtherTexts, options_of, values_of
@@ -18,8 +20,29 @@ from ..viewing import Viewer, controls_of, parts_of
 
 SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, guidance=2.0, stop_at_end=False)
 PROMPT, VISITOR = "Once upon a time there was a", "visitor"
-OTHERS = {"text": "The dog barked. The big dog ran.", "pull": 1.5, "start": 90, "end": 10, "negative": "A sad cat."}
-OPTIONS = {"towards": OTHERS["text"], "pull": 1.5, "pull_low": 100.0, "pull_high": 900.0, "negative": "A sad cat."}
+OTHERS = {
+    "text": "The dog barked. The big dog ran.",
+    "pull": 1.5,
+    "start": 90,
+    "end": 10,
+    "negative": "A sad cat.",
+    "direction": "happy-sad",
+    "strength": -1.5,
+    "strength_start": 80,
+    "strength_end": 20,
+}
+OPTIONS = {
+    "towards": OTHERS["text"],
+    "pull": 1.5,
+    "pull_low": 100.0,
+    "pull_high": 900.0,
+    "negative": "A sad cat.",
+    "direction": "happy-sad",
+    "direction_strength": -1.5,
+    "direction_low": 200.0,
+    "direction_high": 800.0,
+}
+OWN = {"direction_first": ["The cat sat.", "A cat ran."], "direction_second": ["The dog sat."]}
 
 
 @pytest.fixture
@@ -41,14 +64,24 @@ def text_of(model, recipe) -> str:
     return next(event for event in run(model, recipe) if isinstance(event, Finished)).texts[0]
 
 
-def test_the_link_has_the_text_and_gives_the_same_answer(handlers, parts, bundled):
+def test_link_and_progress_say_what_was_asked_for_and_the_link_gives_the_same_answer(handlers, parts, bundled):
     recipe = recipe_in(parts)
-    assert recipe.options == OPTIONS
+    assert recipe.options == OPTIONS and parts["progress"]["parts"][-1] == "turned to happy (1.5)"
     assert handlers.kept(VISITOR, parts["kept"]).trace.texts == [text_of(bundled, recipe)]
 
 
 @pytest.mark.parametrize(
-    "options", [{}, OPTIONS, {"towards": "a cat"}, {"towards": "a", "pull": -2.0}, {"negative": "a dog"}]
+    "options",
+    [
+        {},
+        OPTIONS,
+        {"towards": "a cat"},
+        {"towards": "a", "pull": -2.0},
+        {"negative": "a dog"},
+        {"direction": "he-she"},
+        OWN,
+        {**OWN, "direction_strength": 0.5, "direction_high": 500.0},
+    ],
 )
 def test_controls_and_options_say_the_same(options):
     names = OtherTexts._fields
@@ -57,13 +90,28 @@ def test_controls_and_options_say_the_same(options):
 
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_without_a_text_there_is_no_option(text):
-    assert options_of({**OTHERS, "text": text, "pull": None, "negative": text}) == {}
+    assert options_of({**OTHERS, "text": text, "pull": None, "negative": text, "direction": NONE}) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({}, []), ({"direction": "happy-sad", "direction_strength": 0.0}, []), ({"direction_strength": 2.0}, []),
+     ({"direction": "happy-sad"}, ["turned to sad (1)"]), (OWN, ["turned to the second list (1)"]),
+     ({**OWN, "direction_strength": -0.5}, ["turned to the first list (0.5)"])],
+)  # fmt: skip
+def test_what_a_run_is_turned_to_is_said_in_words(options, told):
+    assert turned_to(options) == told
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [({"pull": 3}, "Pull is 3.0, expected from -2 to 2"), ({"pull": None}, "Pull is empty"),
      ({"start": 5}, "Pull from noise.* is 5"), ({"end": 101}, "Pull to noise"), ({"text": 7}, "7"),
+     ({"strength": 2.5}, "Strength of the direction is 2.5, expected from -2 to 2"),
+     ({"strength_start": 10}, "Direction from noise.* is 10.*, expected at least as much as .*, 20"),
+     ({"direction": "up-down"}, "^Direction is 'up-down', expected one of"),
+     ({"direction": OWN_LISTS, "first": " \n", "second": "a"}, "^The direction's first list is empty"),
+     ({"direction": OWN_LISTS, "first": "a", "second": "b " * 600}, "^Its second list is .* tokens long"),
      ({"negative": "a cat " * 300}, "^The negative prompt is .* tokens long")],
 )  # fmt: skip
 def test_odd_values_get_a_sentence(handlers, given, sentence):
