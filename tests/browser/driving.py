@@ -122,8 +122,8 @@ def open_by_link(page: Page, name: str) -> Locator:
 
 
 def is_no_wider(page: Page) -> None:
-    """Waits until the page is no wider than its window, and fails where it stays so. Gradio's container cuts off what is
-    too wide, so that the document alone never is.
+    """Waits until the page is no wider than its window, and fails where it stays so. Gradio's container cuts off what
+    is too wide, so the document alone never is.
     """
     page.wait_for_function(
         """[document.documentElement, document.querySelector('.gradio-container')]
