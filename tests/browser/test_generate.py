@@ -243,6 +243,8 @@ def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -
     bench.get_by_role("button", name="More settings").click()
     preset.select_option("as published")
     expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
+    expect(steps).to_have_value(str(SamplerSettings().steps))
+    be_still(page)  # the others of the preset come, too
 
 
 def blocks_of_another_size_are_written(page: Page) -> None:

@@ -9,6 +9,7 @@ from app.components.text_rows import CHANGED
 from app.generate.comparisons import run_beside
 from app.generate.handlers import GenerateHandlers, steered_marks
 from app.generate.inspection import answer_tokens
+from app.generate.other_texts import OtherTexts
 from app.generate.steering import Steered, _tell_lengthened, write_on
 from app.generate.tab import _restored
 from app.shared.trace_store import TraceStore
@@ -87,7 +88,8 @@ def test_a_link_fills_in_the_prompt_of_the_visitor_and_writes_the_steered_text_a
     trace = handlers.kept(VISITOR, second["kept"]).trace
     again = {**second, "trace": trace, "ids": trace.answer(0)}
     third = steered(handlers, again, whole_tokens(bundled, again)[1], {"text": "coat"}, Viewer(VISITOR, "third"))
-    *_, text, of, prompt, variations, seed, tokens = _restored(bundled, {"r": recipe_in(third).to_url()})[:11]
+    after = _restored(bundled, {"r": recipe_in(third).to_url()})[len(OtherTexts._fields) :]
+    text, of, prompt, variations, seed, tokens, *_ = after
     assert (prompt, of, variations, seed, tokens) == (PROMPT, PROMPT, 1, SETTINGS.seed, SETTINGS.max_new_tokens)
     given = {"prompt": prompt, "variations": 1, "steered": {"text": text, "of": of}}
     reloaded = parts_of(handlers.write, controls_of(SETTINGS, **given), Viewer(VISITOR, "reloaded"))
