@@ -35,11 +35,12 @@ from ..shared.settings_panel import SettingsPanel, settings_of
 from ..shared.trace_store import Run
 from ..shared.views import owner_of, with_stopped_frame
 from .baseline_beside import write_baseline
-from .differences import differences, marked, numbers_in_words
+from .differences import differences, marked, numbers_in_words, option_differences
 from .filling import filling_rows, longest_of
 from .frames import shown_prompt
 from .handlers import MOST_BYTES, GenerateHandlers, recorded_bytes
 from .kept_texts import kept_row, kept_steps, kept_text, measures_of_texts
+from .other_texts import OtherTexts, with_controls
 from .row_steps import steps_of
 from .steered import without_given
 
@@ -58,24 +59,24 @@ PanelView = Callable[[GenerateHandlers, RunContext, Mapping[str, Any]], Iterator
 
 
 def build(
-    resident: Resident, handlers: PerModel[GenerateHandlers], panel: SettingsPanel, kept: RunResult
+    resident: Resident, handlers: PerModel[GenerateHandlers], panel: SettingsPanel, others: OtherTexts, kept: RunResult
 ) -> dict[str, View]:
     """The three comparisons, each in a panel below the text. Returns their views by name."""
-    _ab_panel(panel, kept)
+    _ab_panel(panel, others, kept)
     _again_panel(resident.first.defaults, kept)
     _baseline_panel(kept)
     views: dict[str, PanelView] = {"ab": run_beside, "again": decode_again, "baseline": write_baseline}
     return {name: handlers.view(view) for name, view in views.items()}
 
 
-def _ab_panel(panel: SettingsPanel, kept: RunResult) -> None:
+def _ab_panel(panel: SettingsPanel, others: OtherTexts, kept: RunResult) -> None:
     with run_panel("ab"):
         about("Change settings above, then run B: the same prompt and the same noise as the "
               "finished run A, so that what differs comes from the settings.")  # fmt: skip
         start, stop = run_and_stop("Run B")
         ProgressLine(part="progress", elem_classes="fold-progress")
         _rows("A and B", "ab-rows")
-    connect_view("ab", [start.click], stop, "ab", {"kept": kept, **panel.by_name})
+    connect_view("ab", [start.click], stop, "ab", {"kept": kept, **panel.by_name, **others.by_name})
 
 
 def _again_panel(start: SamplerSettings, kept: RunResult) -> None:
@@ -143,9 +144,8 @@ def _rows(label: str, name: str) -> TextRows:
 
 
 def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mapping[str, Any]) -> Iterator[Frame]:
-    """The view of run B: the prompt, the noise and the length of the run `kept` with the controls `settings`.
-
-    Parts: rows and progress. Raises ValueError with a sentence.
+    """The view of run B: the prompt, the noise and the length of the run `kept` with the controls `settings` and, where
+    there are any, `others` (see other_texts.py). Parts: rows and progress. Raises ValueError with a sentence.
     """
     with labelled_errors():
         kept = controls.get("kept")
@@ -154,11 +154,12 @@ def run_beside(handlers: GenerateHandlers, context: RunContext, controls: Mappin
         chosen = handlers.model.plain(settings_of(controls.get("settings")))
         settings = without_given(handlers.model, found.trace.recipe, chosen)
         settings = dataclasses.replace(settings, seed=old.seed)
-        changed = differences(old, settings)
+        options = with_controls(found.trace.recipe.options, controls.get("others"))
+        changed = differences(old, settings) + option_differences(found.trace.recipe.options, options)
         if not changed:
             note = "Change a setting above first: with the same settings B would be A."
             raise RecipeError("the settings", Described("those of A"), "others", note)
-        comparison = _Comparison(handlers, found, settings, changed)
+        comparison = _Comparison(handlers, found, settings, options, changed)
         yield from with_stopped_frame(context, comparison.frames(context), "rows")
 
 
@@ -177,15 +178,16 @@ class _LiveB(LiveRows):
 
 
 class _Comparison:
-    """Run A with run B beside it. changed: how their settings differ, in words."""
+    """Run A with run B beside it. settings, options: of B. changed: how they differ from A's, in words."""
 
     def __init__(
-        self, handlers: GenerateHandlers, found: Run, settings: SamplerSettings, changed: list[str]
+        self, handlers: GenerateHandlers, found: Run, settings: SamplerSettings, options: dict[str, Any],
+        changed: list[str],
     ) -> None:  # fmt: skip
-        self.handlers, self.found, self.settings = handlers, found, settings
+        self.handlers, self.found, self.settings, self.options = handlers, found, settings, options
         model, old = handlers.model.in_blocks_of(settings), found.trace.recipe
         self.prompt, self.holes = found.trace.prompts[found.sequence], old.operation == FILL
-        recipe = Recipe(old.operation, old.texts, settings, 1, old.options, model.fingerprint)
+        recipe = Recipe(old.operation, old.texts, settings, 1, options, model.fingerprint)
         if self.holes:
             rows = filling_rows(model, dataclasses.replace(old, settings=settings))
             row = dataclasses.replace(rows[found.sequence], label=RUN_B)
@@ -229,7 +231,7 @@ class _Comparison:
             plan = fill.plan(model, fill.read_holes(model, recipe.texts[0]), sequence, longest_of(recipe))
         else:
             (plan,) = model.plans([self.prompt], settings, sequences=[sequence])
-        return pass_on(Batch(with_other_texts(model, [plan], recipe.options), settings))
+        return pass_on(Batch(with_other_texts(model, [plan], self.options), settings))
 
     def _finished_rows(self, end: Finished) -> dict[str, Any]:
         model, lead = self.handlers.model, shown_prompt(self.prompt)

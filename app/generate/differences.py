@@ -9,6 +9,7 @@ from typing import Any
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineError
 from coladlm.evaluate.generation import Written, measured
+from coladlm.latent.other_texts import OPTIONS
 
 from ..components.measures_table import measures_value
 from ..components.text_rows import CHANGED, segments
@@ -23,6 +24,10 @@ MEASURES = (
     ("distinct_2", "Distinct 2-grams", "{:.0%}", "Share of neighbouring word pairs that occur once: variety."),
     ("repeated_4", "Repeated 4-grams", "{:.0%}", "Share of runs of four words that came before in the same text."),
 )  # fmt: skip
+
+
+SHOWN = 40  # characters of a text that differs
+OTHER_TEXTS = [(option.name, option.name.replace("_", " ").capitalize(), option.default) for option in OPTIONS]
 
 
 def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
@@ -47,6 +52,20 @@ def differences(first: SamplerSettings, second: SamplerSettings) -> list[str]:
     names = [setting.label for setting in SETTINGS]
     pairs = zip(names, values_of(first)[1:], values_of(second)[1:], strict=True)
     return [f"{name} {_plain(a)} → {_plain(b)}" for name, a, b in pairs if a != b]
+
+
+def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The options of a recipe about other texts that differ, in the same way."""
+    pairs = [(label, first.get(name, default), second.get(name, default)) for name, label, default in OTHER_TEXTS]
+    return [f"{label} {_of_texts(a)} → {_of_texts(b)}" for label, a, b in pairs if a != b]
+
+
+def _of_texts(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        return f"“{value if len(value) <= SHOWN else value[:SHOWN].rstrip() + ' …'}”"
+    return _plain(value) if isinstance(value, float) else f"{len(value)} sentences"
 
 
 def _plain(value: Any) -> str:

@@ -95,6 +95,15 @@ def options_of(controls: Any) -> dict[str, Any]:
     return {**_pull_of(controls), **negative, **direction_dial.options_of(controls)}
 
 
+def with_controls(options: Mapping[str, Any], controls: Any) -> dict[str, Any]:
+    """The options of a recipe with other texts as the controls by name have them; as they are, without controls. Raises
+    RecipeError.
+    """
+    if controls is None:
+        return dict(options)
+    return {**{name: value for name, value in options.items() if name not in DEFAULTS}, **options_of(controls)}
+
+
 def _pull_of(controls: Mapping[str, Any]) -> dict[str, Any]:
     text = controls.get("text")
     if _is_empty(text):

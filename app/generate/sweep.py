@@ -26,7 +26,7 @@ from ..components.text_grid import TextGrid, grid_value
 from ..runs.registry import Frame, RunContext, View
 from ..shared.bounded_store import BoundedStore
 from ..shared.errors import sentence
-from ..shared.event_options import EventOptions
+from ..shared.event_options import EVERY, EventOptions
 from ..shared.operation_controls import in_words
 from ..shared.resident import Resident
 from ..shared.run_controls import connect_view, visitor_of_run
@@ -82,7 +82,7 @@ def build(
     named = {"prompt": prompt, **controls, **panel.by_name, **others.by_name}
     connect_view("sweep", [start.click], stop, "sweep", named)
     grid.select(on_use, None, [prompt, variations, *panel.inputs], queue=False, **QUICK)
-    saver.select(on_save, kept, saver, queue=False, **QUICK)
+    saver.select(on_save, kept, saver, queue=False, **EVERY, **QUICK)
     return {"sweep": sweeps.view(Sweeps.write)}
 
 

@@ -227,7 +227,7 @@ def _results(
     with gr.Column(elem_classes="views"):
         rows = TextRows("Variations", "Look into it", "new", "", part="rows", elem_id="variations")
         beside.buttons()
-        views = beside.build(resident, handlers, controls.panel, stage.kept)
+        views = beside.build(resident, handlers, controls.panel, controls.others, stage.kept)
         views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.others)
     results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
     _connect_looks(handlers, results)

@@ -189,7 +189,7 @@ def _connect_selections(maps: Callable[[], Maps], laid_out: _LaidOut) -> None:
 
     texts.input(on_near, None, [texts, progress], **EVERY, **QUICK, **UNLIMITED)
     texts.blur(on_view, None, None, **EVERY, **QUICK, **UNLIMITED)
-    saver.select(on_save, None, saver, **QUICK)
+    saver.select(on_save, None, saver, **EVERY, **QUICK)
 
 
 def _connect_direction(maps: Callable[[], Maps], laid_out: _LaidOut) -> tuple[gr.State, gr.State]:
@@ -202,5 +202,6 @@ def _connect_direction(maps: Callable[[], Maps], laid_out: _LaidOut) -> tuple[gr
         return [*ends, _paragraph(maps().direction(*ends)), gr.Button(interactive=all(ends))]
 
     outputs = [first, second, laid_out.note, laid_out.to_edit]
-    laid_out.texts.like(on_end, [first, second], outputs, **QUICK, **UNLIMITED)
+    # one at a time: each goes on from the ends that the one before has left
+    laid_out.texts.like(on_end, [first, second], outputs, concurrency_limit=1, **EVERY, **QUICK)
     return first, second

@@ -25,7 +25,7 @@ from ..components.round_trip import RoundTrip
 from ..components.saver import Saver
 from ..shared.amounts import in_millions
 from ..shared.errors import sentence
-from ..shared.event_options import UNLIMITED, EventOptions
+from ..shared.event_options import EVERY, UNLIMITED, EventOptions
 from ..shared.resident import Resident
 from ..shared.saving import file_or_reason
 from ..shared.session import current_visitor
@@ -98,7 +98,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
         yield from load_model(resident, path, allow_loading)
 
     trip.click(on_trip, text, [tokens, trip_line], trigger_mode="once", **QUICK, **UNLIMITED)
-    saver.select(on_save, text, saver, **QUICK, **UNLIMITED)
+    saver.select(on_save, text, saver, **EVERY, **QUICK, **UNLIMITED)
     measure.click(on_measure, None, [speed, speed_line], trigger_mode="once", **QUICK, **UNLIMITED)
     page.load(on_show, None, [facts, card], queue=False, **QUICK)
     loaded = None

@@ -291,7 +291,7 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
     results.flow.input(on_opened, None, outputs, queue=False, **QUICK)
     chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
     controls.file.upload(on_file, controls.file, [*outputs, controls.file], **QUICK)
-    results.saver.select(on_save, chosen, results.saver, **QUICK)
+    results.saver.select(on_save, chosen, results.saver, **EVERY, **QUICK)
     if results.fitted is not None:
         chosen.change(on_fit, chosen, [results.flow, results.fitted], concurrency_limit=1, **QUICK)
 

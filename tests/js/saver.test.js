@@ -18,3 +18,10 @@ test('where nothing is looked at, a file is saved all the same', () => {
   page.at('button').click();
   assert.deepEqual(page.triggered, [['select', {kind: 'html', look: null, address: 'http://localhost/'}]]);
 });
+
+test('the same file once more is a file once more', () => {
+  const page = saver();
+  page.props.value = {name: 'a.html', type: 'text/html', data: '', message: 'Saved as a.html'};
+  page.at('button').click();
+  assert.equal(page.props.value, null);
+});

@@ -6,6 +6,7 @@ for (const [kind, name, hint] of props.kinds) {
   const button = Object.assign(document.createElement('button'), {type: 'button', textContent: name, title: hint});
   button.dataset.kind = kind;
   button.addEventListener('click', () => {
+    props.value = null;   // else the same file once more were no change
     outcome.textContent = 'Making the file …';
     const asked = {look: null};
     runBench?.dispatchEvent(new CustomEvent('save:ask', {detail: asked}));
