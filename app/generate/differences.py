@@ -10,9 +10,11 @@ from coladlm import ColaDLM, SamplerSettings
 from coladlm.baseline.baseline import Baseline, BaselineError
 from coladlm.evaluate.generation import Written, measured
 from coladlm.latent.other_texts import OPTIONS
+from coladlm.sampling.flow import NOISE_TIME
 
 from ..components.measures_table import measures_value
 from ..components.text_rows import CHANGED, segments
+from ..shared.operation_controls import percent
 from ..shared.settings_panel import SETTINGS, values_of
 from ..shared.token_pieces import pieces
 
@@ -28,6 +30,7 @@ MEASURES = (
 
 SHOWN = 40  # characters of a text that differs
 OTHER_TEXTS = [(option.name, option.name.replace("_", " ").capitalize(), option.default) for option in OPTIONS]
+OF_NOISE = {"low": "to noise (%)", "high": "from noise (%)"}  # ends of a window: a recipe has times, the controls noise
 
 
 def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
@@ -56,8 +59,16 @@ def differences(first: SamplerSettings, second: SamplerSettings) -> list[str]:
 
 def option_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The options of a recipe about other texts that differ, in the same way."""
-    pairs = [(label, first.get(name, default), second.get(name, default)) for name, label, default in OTHER_TEXTS]
-    return [f"{label} {_of_texts(a)} → {_of_texts(b)}" for label, a, b in pairs if a != b]
+    found = []
+    for name, label, default in OTHER_TEXTS:
+        a, b = first.get(name, default), second.get(name, default)
+        if a == b:
+            continue
+        what, _, end = name.partition("_")
+        if end in OF_NOISE:
+            label, a, b = f"{what.capitalize()} {OF_NOISE[end]}", percent(a / NOISE_TIME), percent(b / NOISE_TIME)
+        found.append(f"{label} {_of_texts(a)} → {_of_texts(b)}")
+    return found
 
 
 def _of_texts(value: Any) -> str:

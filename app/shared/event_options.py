@@ -30,8 +30,7 @@ def then_nothing(frames: Iterable[Sequence[Any]], outputs: int) -> Iterator[Sequ
     """The frames of a handler that is a generator, or one of nulls, which components of ours pass over, where it has
     none: gradio would empty the outputs then.
 
-    Nothing follows a frame: a browser that takes several together, as for a page in the background, shows the last, so
-    a result before it might not be seen.
+    Nothing follows a frame, so that a result is the last thing that is said.
     """
     empty = True
     for frame in frames:

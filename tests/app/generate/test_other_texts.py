@@ -131,12 +131,13 @@ def test_run_b_has_the_other_texts_too(handlers, parts, bundled):
 def test_run_b_has_other_texts_than_a_where_the_controls_have(handlers, parts, bundled):
     view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
     given = {"prompt": PROMPT, "variations": 1, "kept": parts["kept"]}
-    others = {**OTHERS, "negative": "", "direction": "happy-sad", "strength": -1}
+    others = {**OTHERS, "end": 20, "negative": "", "direction": "happy-sad", "strength": -1}
     beside = parts_of(view, controls_of(SETTINGS, **given, others=others), Viewer(VISITOR, "b"))
     b = "".join(text for text, _ in beside["rows"]["rows"][1]["final"])
     assert b == text_of(bundled, Recipe("generate", (PROMPT,), SETTINGS, options=options_of(others)))
     (note, *_) = beside["rows"]["notes"]
-    assert "Negative “" in note and "→ none" in note and "Direction strength -1.5 → -1" in note
+    assert "Pull to noise (%) 10 → 20" in note and "Negative “A sad cat.” → none" in note
+    assert "Direction strength -1.5 → -1" in note
     with pytest.raises(ValueError, match="with the same settings B would be A"):
         parts_of(view, controls_of(SETTINGS, **given, others=OTHERS), Viewer(VISITOR, "b"))
 
