@@ -33,7 +33,6 @@ test: $(VENV)/installed-dev browser headless nginx curl lint
 lint: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@find app -name "*.pyi" -delete # gradio writes them beside components, where they would hide our own types
 	$(BIN)/pyrefly check
 	$(BIN)/node node_modules/eslint/bin/eslint.js .
 

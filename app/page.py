@@ -78,11 +78,13 @@ TABS = (
 )
 
 
-def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry: Registry | None = None) -> gr.Blocks:
+def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry: Registry | None = None,
+               more_api: Callable[[Resident], None] | None = None) -> gr.Blocks:  # fmt: skip
     """The page for a model, or for a holder of one. Mount it with `page_options`, or launch it with `launch_options`.
 
     allow_loading: may visitors load another model, and so name folders of this machine; a holder knows that itself.
-    registry: where the tabs put the views of their runs.
+    registry: where the tabs put the views of their runs. more_api: adds endpoints to those of the tabs; gradio would
+    lay out the whole page once more for endpoints that come later.
     """
     resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
@@ -113,6 +115,8 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
         for tab in TABS:
             if tab.add_api:
                 tab.add_api(resident)
+        if more_api is not None:
+            more_api(resident)
         spare_the_browser(page, title)
     return page
 

@@ -73,10 +73,8 @@ def make_app(
     resident = Resident(model, options.allow_loading, scheduler)
     most = many.running + many.waiting + SPARE_THREADS
     registry = Registry(run_limits or RunLimits(active=most), explain=sentence)
-    page = build_page(resident, registry=registry)
-    with page:
-        operations_api.add_api(resident)
-    page.queue(max_size=many.running + many.waiting)
+    page = build_page(resident, registry=registry, more_api=operations_api.add_api)
+    page._queue.max_size = many.running + many.waiting  # `page.queue` would make all routes of gradio's once more
     page.max_threads = page._queue.max_thread_count = most  # a handler keeps one while it waits for its turn
 
     @contextlib.asynccontextmanager

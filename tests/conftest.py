@@ -26,6 +26,7 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "fixtures" / "nobody.p
 import numpy as np
 import pytest
 
+import app  # noqa: F401  (before any test imports gradio, which then writes no stubs)
 from coladlm.garbage_collection import collect_seldom, keep_what_is_there
 
 if TYPE_CHECKING:

@@ -85,7 +85,12 @@ class OwnHTML(gr.HTML):
     def __getattr__(self, name: str) -> Any:
         """A prop by its name. Gradio takes any name that stands in quotes in the JavaScript for that of an event."""
         props = self.__dict__.get("props", {})
-        return props[name] if name in props else super().__getattr__(name)
+        if name in props:
+            return props[name]
+        # gradio asks for thousands of names while it lays out a page, and looks for each with a regular expression
+        if name not in self.__dict__.get("js_on_load", ""):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattr__(name)
 
     def preprocess(self, payload: Any) -> Any:
         return payload
