@@ -1,7 +1,7 @@
 """The engine: what a guided step costs beside the bare products it cannot do without, and where the rest goes.
 
     python -m benchmarks.engine [--published] [--checkpoint FOLDER] [--device auto] [--dtype auto] [--threads N]
-                                [--batch 1 8 32] [--steps 48] [--without] [--busy 2]
+                                [--form auto] [--compiled] [--batch 1 8 32] [--steps 48] [--without] [--busy 2]
 
 For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare products
 as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For a step: how many
@@ -12,7 +12,8 @@ on a CPU, a story of 128 tokens with the model's settings and as many threads as
 beside --busy processes that never rest.
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
-and a small VAE, since only steps are measured. --without measures batch 1 and 8 again, one part switched off at a time.
+and a small VAE, since only steps are measured. --compiled compiles the layers (on a GPU a short run decides if absent).
+--without measures batch 1 and 8 again, one part switched off at a time.
 On a machine that does other things compare processor times: steps and products are timed in turns.
 """
 
@@ -33,8 +34,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
-from torch.autograd.profiler_util import FunctionEvent
-from torch.profiler import ProfilerActivity, profile
 
 from coladlm import ColaDLM, SamplerSettings, Step
 from coladlm.evaluate.speed import PROMPT, synchronise
@@ -50,24 +49,16 @@ from coladlm.sampling.form import choose_form
 from coladlm.sampling.shared_run import SharedRun
 from coladlm.serve.threads import most_threads, set_threads
 
+from .operators import is_silent, name_kernels, operators
+
 PLAIN = SamplerSettings(steps=16, guidance=2.0, stop_at_end=False)
 PUBLISHED = DiTConfig(txt_dim=2048, emb_dim=2048, heads=16, head_dim=128, num_layers=24, block_size=16)
-# operators that compute nothing: views, and room for results
-SILENT = {
-    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "contiguous", "detach", "empty", "empty_like",
-    "empty_strided", "expand", "expand_as", "flatten", "lift_fresh", "narrow", "new_empty", "permute", "reshape",
-    "resize_", "resolve_conj", "resolve_neg", "result_type", "select", "slice", "split", "split_with_sizes", "squeeze",
-    "t", "to", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view", "view_as_complex", "view_as_real",
-}  # fmt: skip
-
-# operators that are one kernel on a GPU, whatever they call on a CPU to convert what they are given or to spread a bias
-WHOLE = {"add", "addcmul", "addmm", "mul", "sub"}
 
 
-def published_model(bundled: ColaDLM, device: torch.device, dtype: torch.dtype) -> ColaDLM:
+def published_model(bundled: ColaDLM, device: torch.device, dtype: torch.dtype, layers: int) -> ColaDLM:
     """A DiT of the published size with random weights, and a VAE of the bundled kind for its blocks."""
     with torch.device("meta"):
-        dit = BlockCausalDiT(PUBLISHED).to(dtype)
+        dit = BlockCausalDiT(dataclasses.replace(PUBLISHED, num_layers=layers)).to(dtype)
     dit = dit.to_empty(device=device).requires_grad_(False)
     drawn = 0.02 * torch.randn(PUBLISHED.txt_dim, PUBLISHED.hidden_dim, generator=torch.Generator().manual_seed(0))
     drawn = drawn.flatten().to(device, dtype)
@@ -161,41 +152,6 @@ def tokens_per_second(model: ColaDLM, batch: int) -> float:
     return batch * tokens / (time.perf_counter() - begun)
 
 
-def operators(model: ColaDLM, batch: int, steps: int = 6) -> tuple[float, float, float]:
-    """Of a step: operators, operators that compute, and kernels that the profiler saw on a GPU."""
-    settings = dataclasses.replace(PLAIN, max_new_tokens=4 * model.block_size * model.patch_size)
-    events = model.sample([PROMPT * 2] * batch, settings)
-    for _ in range(PLAIN.steps + 2):
-        next(events)
-    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (model.device.type == "cuda")
-    with profile(activities=kinds) as seen:
-        for _ in range(steps):
-            next(events)
-        synchronise(model.device)
-    events.close()
-    called = [event for event in seen.events() if "::" in event.name and event.device_type.name == "CPU"]
-    kernels = [event for event in seen.events() if event.device_type.name == "CUDA"]
-    return len(called) / steps, sum(map(_computes, called)) / steps, len(kernels) / steps
-
-
-def _silent(name: str) -> bool:
-    return name.split("::")[-1] in SILENT
-
-
-def _whole(name: str) -> bool:
-    return name.split("::")[-1] in WHOLE
-
-
-def _computes(event: FunctionEvent) -> bool:
-    """Whether this operator itself is what computes, and neither one that it calls nor one that calls it."""
-    parent = event.cpu_parent
-    while parent is not None:
-        if _whole(parent.name):
-            return False
-        parent = parent.cpu_parent
-    return _whole(event.name) or not (_silent(event.name) or any(not _silent(c.name) for c in event.cpu_children))
-
-
 class Replays:
     """A capture that counts replays, and can say when one runs."""
 
@@ -223,12 +179,12 @@ def host_calls(model: ColaDLM, batch: int) -> float:
             return False
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            if not replays.running and not _silent(func._schema.name):
+            if not replays.running and not is_silent(func._schema.name):
                 outside[func._schema.name] += 1
             return func(*args, **(kwargs or {}))
 
-    before = model.sampler.graphs
-    choose_form(model.sampler, "graph")
+    before, pieces = model.sampler.graphs, model.dit.pieces
+    choose_form(model.sampler, "graph", compiled=False)
     assert model.sampler.graphs is not None
     model.sampler.graphs.capture = replays
     settings = dataclasses.replace(PLAIN, max_new_tokens=3 * model.block_size * model.patch_size)
@@ -240,7 +196,7 @@ def host_calls(model: ColaDLM, batch: int) -> float:
         for _ in range(steps):
             next(events)
     events.close()
-    model.sampler.graphs = before
+    model.sampler.graphs, model.dit.pieces = before, pieces
     return (replays.count + outside.total()) / steps
 
 
@@ -282,7 +238,7 @@ def joins(model: ColaDLM, others: int = 7) -> Times:
 def without(model: ColaDLM, part: str) -> Iterator[None]:
     """The model with a part of the engine switched off."""
     packed = {layer: layer.packed for layer in model.dit.modules() if isinstance(layer, Linear)}
-    graphs, long = model.sampler.graphs, velocity.LONG_HISTORY
+    graphs, pieces, long = model.sampler.graphs, model.dit.pieces, velocity.LONG_HISTORY
     try:
         if part == "packed weights":
             for layer in packed:
@@ -291,12 +247,14 @@ def without(model: ColaDLM, part: str) -> Iterator[None]:
             _set_long_history(0)
         elif part == "graph":
             model.sampler.graphs = None
+        elif part == "compiled pieces":
+            model.dit.pieces = None
         yield
     finally:
         for layer, weights in packed.items():
             layer.packed = weights
         _set_long_history(long)
-        model.sampler.graphs = graphs
+        model.sampler.graphs, model.dit.pieces = graphs, pieces
 
 
 def _set_long_history(positions: int) -> None:
@@ -336,13 +294,15 @@ def memory(model: ColaDLM) -> str:
 def load(options: argparse.Namespace) -> ColaDLM:
     device = choose_device(options.device)
     if not options.published:
-        return ColaDLM.from_pretrained(options.checkpoint, device, options.dtype, form=options.form)
+        return ColaDLM.from_pretrained(
+            options.checkpoint, device, options.dtype, form=options.form, compiled=options.compiled
+        )
     in_int8 = options.dtype == "int8"
     dtype = choose_dtype("auto" if in_int8 else options.dtype, device, PUBLISHED.txt_dim)
-    model = published_model(ColaDLM.from_pretrained(device="cpu", dtype="float32"), device, dtype)
+    model = published_model(ColaDLM.from_pretrained(device="cpu", dtype="float32"), device, dtype, options.layers)
     if in_int8:
         dit_to_int8(model.dit, dtype)
-    choose_form(model.sampler, options.form)
+    choose_form(model.sampler, options.form, options.compiled)
     return model
 
 
@@ -353,6 +313,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16, int8 (%(default)s)")
     parser.add_argument("--form", default="auto", help="of the steps: auto, eager, graph (%(default)s)")
+    parser.add_argument("--compiled", action="store_true", default=None, help="compile the layers")
+    parser.add_argument("--layers", type=int, default=PUBLISHED.num_layers, help="of --published (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (%(default)s)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--steps", type=int, default=48, help="timed steps of a batch (%(default)s)")
@@ -361,10 +323,12 @@ def main() -> None:
     options = parser.parse_args()
     most_threads()
     torch.set_num_threads(options.threads)
+    name_kernels()
     model = load(options)
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     captured = "graph" if model.sampler.graphs is not None else "eager"
+    captured += ", compiled pieces" if model.dit.pieces is not None else ""
     print(f"{model.name}: {model.parameters / 1e6:,.1f} M parameters, {options.dtype}, {captured}, {where}, torch "
           f"{torch.__version__}, Python {platform.python_version()}, load {load_average}\n")  # fmt: skip
     if model.rounding is not None:
@@ -374,7 +338,7 @@ def main() -> None:
     for batch in options.batch:
         step, plain, own = step_times(model, batch, options.steps)
         print(f"| {batch} | {step} | {plain} | {own} | {tokens_per_second(model, batch):.1f} |", flush=True)
-    called, computing, kernels = operators(model, options.batch[0])
+    called, computing, kernels = operators(model, options.batch[0], PLAIN)
     print(f"\nA step calls {called:.0f} operators, {computing:.0f} of which compute"
           + (f"; {kernels:.0f} kernels on the GPU" if kernels else ""))  # fmt: skip
     print(f"Captured, it is {host_calls(model, options.batch[0]):.1f} calls from the host", flush=True)
@@ -385,7 +349,8 @@ def main() -> None:
     print(memory(model), flush=True)
     if options.without:
         print("\n| without | batch 1 | batch 8 |\n|---|---|---|")
-        parts = ("packed weights", "one attention", *(("graph",) if model.sampler.graphs is not None else ()))
+        parts = ["packed weights", "one attention"]
+        parts += ["graph"] * (model.sampler.graphs is not None) + ["compiled pieces"] * (model.dit.pieces is not None)
         for part in ("nothing", *parts):
             with without(model, part):
                 print(f"| {part} | {step_times(model, 1, options.steps)[0]} | "

@@ -79,13 +79,16 @@ class ColaDLM:
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, device: str | torch.device = "auto",
                         dtype: str | torch.dtype = "auto", revision: str | None = None,
-                        progress: Callable[[float], None] | None = None, form: str = "auto") -> ColaDLM:  # fmt: skip
+                        progress: Callable[[float], None] | None = None, form: str = "auto",
+                        compiled: bool | None = None) -> ColaDLM:  # fmt: skip
         """Loads a checkpoint: a folder, a Hub repository id, or the bundled model if `path` is None.
 
         device: "auto", "cpu", "cuda", ...; dtype of the linear weights: "auto", "float32", "bfloat16", "float16",
         or "int8", a byte or a byte and a half a weight (see `rounding.py`; `rounding` says what that changes).
         progress: called with the share of the weights that have been read, in [0, 1]. form: of the sampler's steps,
         "eager", "graph" (captured and replayed), or "auto": on a GPU the faster of the two, as a short run shows.
+        compiled: whether their layers are compiled (see `networks/compiled_pieces.py`), which takes its time once; on a
+        GPU a short run decides if absent, on a CPU they are not. What cannot be compiled runs operator after operator.
         Raises CheckpointError, ConfigError or SettingsError (all ValueError) with a sentence that names the file.
         """
         checkpoint = find_checkpoint(path, revision)
@@ -99,7 +102,7 @@ class ColaDLM:
             vae, dit, tokenizer, defaults, checkpoint.name, checkpoint.fingerprint, openings=checkpoint.openings
         )
         model.rounding = rounding
-        choose_form(model.sampler, form)
+        choose_form(model.sampler, form, compiled)
         return model
 
     # facts

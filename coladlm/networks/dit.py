@@ -8,8 +8,9 @@ nothing of tokens, solvers or guidance. Module names are those of the published 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,10 @@ from .layers import (
     rotary_pairs,
     rotate_pairs,
 )
+from .slot_cache import BlockAttention
+
+if TYPE_CHECKING:
+    from .compiled_pieces import CompiledPieces
 
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256
@@ -53,12 +58,41 @@ class Modulations:
         return _Gathered(self.layers, self.output, index)
 
 
-@dataclasses.dataclass(frozen=True)
 class LookedUp:
-    """The same of one time, or of a time at each position, taken apart: six (..., dim) a layer and two at the end."""
+    """The same of one time, or of a time at each position, taken apart: six (..., dim) a layer and two at the end.
 
-    layers: list[tuple[Tensor, ...]]
-    output: tuple[Tensor, ...]
+    They are looked up when they are first asked for; compiled pieces look each up for themselves.
+    """
+
+    def __init__(self, rows: Tensor, index: int | Tensor):
+        """rows, index: as `ModulationTable` has them."""
+        self.rows, self.index = rows, index
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self._taken_apart(self.rows)
+
+    def _taken_apart(self, rows: Tensor) -> tuple[Tensor, ...]:
+        index = self.index
+        if isinstance(index, int):
+            return rows[index].unbind(-2)
+        # and never `rows[index]`, which asks the device for an index without axes
+        parts = rows.index_select(0, index.flatten()).unflatten(0, index.shape or (1,))
+        return (parts if index.ndim else parts[0]).unbind(-2)
+
+    @property
+    def layers(self) -> list[tuple[Tensor, ...]]:
+        return [self._parts[first : first + 6] for first in range(0, len(self._parts) - 2, 6)]
+
+    @property
+    def output(self) -> tuple[Tensor, ...]:
+        return self._parts[-2:] if "_parts" in self.__dict__ else self._taken_apart(self.rows[:, -2:])
+
+    def each(self, rows: int, positions: int) -> Tensor:
+        """(rows * positions,), where in the table the time of each position is."""
+        if isinstance(self.index, int):
+            return torch.full((rows * positions,), self.index, device=self.rows.device)
+        return self.index.expand(rows, positions).flatten()
 
 
 class ModulationTable:
@@ -81,12 +115,7 @@ class ModulationTable:
         if isinstance(index, Tensor) and index.numel() * self.rows[0].numel() > GATHERED_AT_ONCE:
             layers = [self.rows[:, first : first + 6] for first in range(0, self.rows.shape[1] - 2, 6)]
             return _Gathered(layers, self.rows[:, -2:], index)
-        if isinstance(index, Tensor):  # and never `rows[index]`, which asks the device for an index without axes
-            parts = self.rows.index_select(0, index.flatten()).unflatten(0, index.shape or (1,))
-            parts = (parts if index.ndim else parts[0]).unbind(-2)
-        else:
-            parts = self.rows[index].unbind(-2)
-        return LookedUp([parts[first : first + 6] for first in range(0, len(parts) - 2, 6)], parts[-2:])
+        return LookedUp(self.rows, index)
 
 
 class _Gathered(Modulations):
@@ -210,7 +239,12 @@ class DiTBlock(nn.Module):
 
 
 class BlockCausalDiT(nn.Module):
-    """The velocity field. The residual stream, norms and modulations are float32 in every compute dtype."""
+    """The velocity field. The residual stream, norms and modulations are float32 in every compute dtype.
+
+    pieces: its layers compiled, for the steps of a block, where there are any.
+    """
+
+    pieces: CompiledPieces | None = None
 
     def __init__(self, config: DiTConfig):
         super().__init__()
@@ -252,9 +286,12 @@ class BlockCausalDiT(nn.Module):
 
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
+        if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
+            return self.pieces.hidden(z, modulations, rope, attend)
+        layers = modulations.layers
         x = self.txt_in["proj"](z).float()
         for layer, block in enumerate(self.blocks):
-            x = block(x, layer, modulations.layers[layer], rope, attend)
+            x = block(x, layer, layers[layer], rope, attend)
         return x
 
     def output(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:

@@ -145,8 +145,17 @@ class BlockAttention:
             self.mask = step_mask(lengths, history, b, guided and in_one, cache.k)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        self.own_keys[layer].copy_(k)
-        self.own_values[layer].copy_(v)
+        own_keys, own_values = self.own(layer)
+        own_keys.copy_(k)
+        own_values.copy_(v)
+        return self.over(layer, q)
+
+    def own(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Where the keys and values of the block go, each (rows, n, heads, c)."""
+        return self.own_keys[layer], self.own_values[layer]
+
+    def over(self, layer: int, q: Tensor) -> Tensor:
+        """Attends, once keys and values are written. q: (rows, n, heads, c) -> (rows, n, heads * c)."""
         if not self.split:
             return attend_to(q, self.keys[layer], self.values[layer], self.mask)
         keys, values = self.alone

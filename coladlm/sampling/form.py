@@ -1,13 +1,17 @@
-"""Which form the steps of a model take, eager or captured: measured once, when the model is loaded."""
+"""Which form the steps of a model take, eager or captured, of operators or of compiled pieces: measured once, when the
+model is loaded.
+"""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
+from ..networks.compiled_pieces import CompiledPieces, compiled_pieces
 from ..settings import SamplerSettings
 from .capture import capture_for
 from .events import Step
@@ -21,24 +25,39 @@ PROBE = SamplerSettings(steps=8, guidance=2.0, stop_at_end=False)
 PROBE_BLOCKS = 3  # the first has no history, the second captures
 
 
-def choose_form(sampler: Sampler, form: str = "auto", clock: Callable[[], float] = time.perf_counter) -> None:
-    """Gives the sampler an engine for captured steps where `form` wants one; "auto" wants it on a GPU, if a short run
-    is faster with it than without. Raises ValueError for a form that does not exist.
+def choose_form(sampler: Sampler, form: str = "auto", compiled: bool | None = None,
+                clock: Callable[[], float] = time.perf_counter) -> None:  # fmt: skip
+    """Gives the sampler an engine for captured steps where `form` wants one, and its DiT compiled pieces where
+    `compiled` does. "auto" and None leave it to short runs on a GPU, of which the fastest is taken; elsewhere they mean
+    neither, since a processor gains nothing from a tape. Raises ValueError for a form that does not exist.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
-    device = sampler.dit.device
-    sampler.graphs = None
-    if form == "eager" or (form == "auto" and device.type not in GRAPH_DEVICES):
+    dit, on_gpu = sampler.dit, sampler.dit.device.type in GRAPH_DEVICES
+    if compiled and form == "graph" and not on_gpu:
+        raise ValueError(f"compiled is True and form is 'graph' on {dit.device.type}, expected one of them: what is "
+                         "compiled cannot be written on a tape")  # fmt: skip
+    sampler.graphs = dit.pieces = None
+    captured = [form == "graph"] if form != "auto" or not on_gpu else [False, True]
+    made = compiled_pieces(dit) if compiled or (compiled is None and on_gpu) else None
+    pieces = [None] if made is None else [made] if compiled else [None, made]
+    choices = list(itertools.product(pieces, captured))
+    if len(choices) == 1:
+        _take(sampler, *choices[0])
         return
-    engine = GraphEngine(sampler.dit, capture_for(device))
-    if form == "auto":
-        eager = step_seconds(sampler, clock)
-        sampler.graphs = engine
-        if step_seconds(sampler, clock) < eager and not engine.broken:
-            return
-        engine = None
-    sampler.graphs = engine
+    found = []
+    for choice in choices:
+        _take(sampler, *choice)
+        seconds = step_seconds(sampler, clock)
+        if sampler.graphs is None or not sampler.graphs.broken:
+            found.append((seconds, len(found), choice))
+    _take(sampler, *min(found)[2])
+
+
+def _take(sampler: Sampler, pieces: CompiledPieces | None, captured: bool) -> None:
+    """Each choice captures its own steps: a graph holds the kernels that it was made of."""
+    sampler.dit.pieces = pieces
+    sampler.graphs = GraphEngine(sampler.dit, capture_for(sampler.dit.device)) if captured else None
 
 
 def step_seconds(sampler: Sampler, clock: Callable[[], float] = time.perf_counter) -> float:

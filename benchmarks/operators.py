@@ -1,0 +1,70 @@
+"""How many operators a step of the sampler calls, and how many of them compute, counted by torch's profiler.
+
+What is compiled counts by its kernels, which Inductor names for the profiler if it is asked to before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch._inductor import config as inductor
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
+
+from coladlm import ColaDLM, SamplerSettings
+from coladlm.evaluate.speed import PROMPT, synchronise
+
+FUSED = "cpp_fused_"  # in the names of Inductor's kernels for a CPU
+# operators that compute nothing: views, and room for results
+SILENT = {
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "contiguous", "detach", "empty", "empty_like",
+    "empty_strided", "expand", "expand_as", "flatten", "lift_fresh", "narrow", "new_empty", "permute", "reshape",
+    "resize_", "resolve_conj", "resolve_neg", "result_type", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "t", "to", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view", "view_as_complex", "view_as_real",
+}  # fmt: skip
+
+# operators that are one kernel on a GPU, whatever they call on a CPU to convert what they are given or to spread a bias
+WHOLE = {"add", "addcmul", "addmm", "mul", "sub"}
+
+
+def name_kernels() -> None:
+    """Has Inductor give its kernels for a CPU a name in profiles. To be called before anything is compiled."""
+    inductor.cpp.enable_kernel_profile = True
+
+
+def operators(model: ColaDLM, batch: int, settings: SamplerSettings, steps: int = 6) -> tuple[float, float, float]:
+    """Of a step: operators, operators that compute, and kernels that the profiler saw on a GPU."""
+    settings = dataclasses.replace(settings, max_new_tokens=4 * model.block_size * model.patch_size)
+    events = model.sample([PROMPT * 2] * batch, settings)
+    for _ in range(settings.steps + 2):
+        next(events)
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (model.device.type == "cuda")
+    with profile(activities=kinds) as seen:
+        for _ in range(steps):
+            next(events)
+        synchronise(model.device)
+    events.close()
+    on_cpu = [event for event in seen.events() if event.device_type.name == "CPU"]
+    called = [event for event in on_cpu if "::" in event.name]
+    fused = [event for event in on_cpu if FUSED in event.name]
+    kernels = [event for event in seen.events() if event.device_type.name == "CUDA"]
+    return (len(called) + len(fused)) / steps, (sum(map(_computes, called)) + len(fused)) / steps, len(kernels) / steps
+
+
+def is_silent(name: str) -> bool:
+    """Whether an operator of this name computes nothing."""
+    return name.split("::")[-1] in SILENT
+
+
+def _whole(name: str) -> bool:
+    return name.split("::")[-1] in WHOLE
+
+
+def _computes(event: FunctionEvent) -> bool:
+    """Whether this operator itself is what computes, and neither one that it calls nor one that calls it."""
+    parent = event.cpu_parent
+    while parent is not None:
+        if _whole(parent.name):
+            return False
+        parent = parent.cpu_parent
+    return _whole(event.name) or not (is_silent(event.name) or any(not is_silent(c.name) for c in event.cpu_children))
