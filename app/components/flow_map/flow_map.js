@@ -37,12 +37,13 @@ function colours() {
 
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
-// One drawing at a time; of what is asked for meanwhile, the last alone is drawn.
+// One drawing at a time; of what is asked for meanwhile, or in one go, the last alone is drawn.
 async function draw(anew = false) {
   if (!picture?.cloud) return;
   wanted = {anew: anew || Boolean(wanted?.anew)};
   if (draw.busy) return;
   draw.busy = true;
+  await null;  // a new value asks for the cloud, for its path and for its last moment: one drawing shows them all
   try {
     while (wanted) {
       const {anew: all} = wanted;
