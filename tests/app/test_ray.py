@@ -45,8 +45,7 @@ def cluster(golden_folder):
                                  max_replicas=1, cpus=0.5)  # fmt: skip
         deploy(options)
         yield f"http://127.0.0.1:{port}", options
-        serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # and not Serve first, which gives everything seconds to end by itself
 
 
 class Restart(NamedTuple):
