@@ -12,6 +12,7 @@ graph records the kernels like any others.
 from __future__ import annotations
 
 import logging
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -95,9 +96,7 @@ class CompiledPieces:
         if odd:
             raise ValueError(f"layers are {min(odd)}, expected Linear: only those are compiled")
         self.dit, self.eps = dit, dit.config.norm_eps
-        self.first = torch.compile(_first, backend=backend)
-        self.between = torch.compile(_between, backend=backend)
-        self.last = torch.compile(_last, backend=backend)
+        self.first, self.between, self.last = (_compiled(piece, backend) for piece in (_first, _between, _last))
 
     def hidden(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
         """As `BlockCausalDiT.hidden`, with the attention of a block's steps: (B, n, d) -> (B, n, dim), float32."""
@@ -116,6 +115,19 @@ class CompiledPieces:
         attended = attend.over(last, q.unflatten(0, shape)).flatten(0, 1)
         _of_any_length((0,), x, attended)
         return self.last(x, attended, tables[last], index, self.eps, _after(layers[last])).unflatten(0, shape)
+
+
+def _compiled(piece: Callable[..., Any], backend: str | Callable[..., Any]) -> Callable[..., Any]:
+    """A piece, compiled for one DiT: torch keeps what it compiles with the code of a function, a few times at most, so
+    each DiT has a copy of the code.
+    """
+    assert isinstance(piece, types.FunctionType)
+    own = types.FunctionType(piece.__code__.replace(), piece.__globals__, piece.__name__)
+    # the number of threads is no part of the code: a tuner changes it between two steps
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type != "GLOBAL_STATE" for g in guards]}
+    if backend == "inductor":
+        options["cpp.dynamic_threads"] = True
+    return torch.compile(own, backend=backend, options=options)
 
 
 def _of_any_length(axes: tuple[int, ...], *tensors: Tensor) -> None:
