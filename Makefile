@@ -116,6 +116,7 @@ $(VENV)/created:
 $(VENV)/installed: $(VENV)/created requirements.txt
 	$(PIP) install --no-compile -r requirements.txt
 	@$(COMPILE)
+	@$(BIN)/python -c 'import umap' || true  # whose parts numba compiles once and keeps: the first map waits no longer for it
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt

@@ -74,13 +74,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first_fit(fitted_on, folder):
-    """The one real fit of these tests; elsewhere see `layout_without_umap`.
-
-    Compiled without optimizations: to optimize takes longer than to fit so few points.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_OPT", "0")
-        return list(fit_umap(fitted_on, SETTINGS, "model", folder))
+    """The one real fit of these tests; elsewhere see `layout_without_umap`."""
+    return list(fit_umap(fitted_on, SETTINGS, "model", folder))
 
 
 @pytest.fixture(scope="module")
