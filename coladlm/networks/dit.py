@@ -287,7 +287,9 @@ class BlockCausalDiT(nn.Module):
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
         if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
-            return self.pieces.hidden(z, modulations, rope, attend)
+            hidden = self.pieces.hidden(z, modulations, rope, attend)
+            if hidden is not None:
+                return hidden
         layers = modulations.layers
         x = self.txt_in["proj"](z).float()
         for layer, block in enumerate(self.blocks):
