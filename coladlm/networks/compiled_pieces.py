@@ -1,4 +1,4 @@
-"""The pieces of a step between two attentions, compiled: nine kernels a layer where eager operators are eighteen.
+"""The pieces of a step between two attentions, compiled: on a CPU nine kernels a layer where operators are eighteen.
 
     products of queries, keys and values | norms of heads, rotation, both writes into the cache | attention |
     output product | gate, residual, norm, modulation | product | GELU | product | gate, residual, norm, modulation
