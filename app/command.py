@@ -56,6 +56,8 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, or int8 (8 or 12 bits)")
+    compiled = "compile the layers of a step; None: as a short run on a GPU shows, and not on a CPU"
+    add("--compiled", action=argparse.BooleanOptionalAction, help=compiled)
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
     root_path = os.environ.get("GRADIO_ROOT_PATH", "")
@@ -172,7 +174,7 @@ def load(options: argparse.Namespace) -> tuple[ColaDLM, FarRuns | None]:
 
     path, device, dtype = options.checkpoint, options.device, options.dtype
     if device != "auto" or not on_zero_gpu():
-        return ColaDLM.from_pretrained(path, device=device, dtype=dtype), None
+        return ColaDLM.from_pretrained(path, device=device, dtype=dtype, compiled=options.compiled), None
     from coladlm.serve.moved_model import moved_model
 
     model = ColaDLM.from_pretrained(path, device="cpu", dtype=dtype)

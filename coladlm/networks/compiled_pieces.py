@@ -1,20 +1,25 @@
-"""The pieces of a step between two attentions, compiled: on a CPU nine kernels a layer where operators are eighteen.
+"""The pieces of a step between two attentions, compiled: nine kernels a layer where operators are eighteen.
 
-    products of queries, keys and values | norms of heads, rotation, both writes into the cache | attention |
+    product of queries, keys and values | norms of heads, rotation, writing all three | attention |
     output product | gate, residual, norm, modulation | product | GELU | product | gate, residual, norm, modulation
 
-A piece goes from one attention to the next, so the last kernel of a layer is the first of the next one. All layers
-share the compiled code, which takes their weights as arguments, and every number of rows and positions does: positions
-are one axis, and modulations are looked up within the kernels. Attention and cache stay what they are, so a captured
-graph records the kernels like any others.
+A piece goes from one attention to the next, so the last kernel of a layer is the first of the next one; the first piece
+begins with the latents, the last one ends with the velocity. All layers share the compiled code, which takes their
+weights as arguments, and so do all numbers of rows, blocks, times and histories: positions of all rows are one axis,
+modulations are looked up within the kernels, and a cache is one long table in which keys and values have their places.
+Attention stays what it is, so a captured graph records the kernels like any others.
+
+torch's Inductor compiles them: with a C++ compiler for a CPU, with Triton for a GPU.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,52 +30,55 @@ from .layers import Linear
 from .slot_cache import BlockAttention, SlotCache
 
 log = logging.getLogger(__name__)
-
-# How far apart the velocities of both forms may be, in roundings of the dtype, for the square root of the number of
-# products in a row, since each rounds for itself and errors add up like independent ones. Products of half precision
-# add up in float32; in float32 itself, sums of thousands of numbers in another order count as well.
-ROUNDINGS, ROUNDINGS_OF_SUMS = 2.0, 8.0
-PROBE_TIMES = torch.tensor([100.0, 500.0, 900.0])
+Function = Callable[..., Any]
+EAGERLY = "run one operator after another"
 
 
-def compiled_pieces(dit: BlockCausalDiT, backend: str | Callable[..., Any] = "inductor") -> CompiledPieces | None:
+def compiled_pieces(dit: BlockCausalDiT, backend: str | Function = "inductor", seconds: float = float("inf"),
+                    noted: Callable[[Function], Function] = lambda piece: piece) -> CompiledPieces | None:  # fmt: skip
     """The compiled pieces of a DiT, once they have given the velocities that its operators give: by then all that
-    a run asks for is compiled, which takes seconds to minutes. None, and a line in the log, where that fails or they
-    differ.
+    a run asks for is compiled, which takes seconds to minutes. None, and a line in the log, where that fails, they
+    differ, or more than so many `seconds` have passed before the last of them is begun.
+
+    noted: see `CompiledPieces`.
     """
     try:
-        pieces = CompiledPieces(dit, backend)
-        found = [disagreement(dit, pieces, rows, guided) for rows in (1, 2) for guided in (False, True)]
+        pieces = CompiledPieces(dit, backend, noted)
+        pieces.deadline = time.monotonic() + seconds
+        found = [disagreement(dit, pieces, rows, guided) for rows, guided in ((2, True), (1, False), (3, False))]
     except Exception as error:  # of a compiler, a driver, a disk: a run needs none of them
-        log.warning("Layers are not compiled and run one operator after another: %s", _first_line(error))
+        log.warning("The layers of a step are not compiled and %s: %s", EAGERLY, _first_line(error))
         return None
     most = most_disagreement(dit)
-    if all(distance <= most for distance in found):  # and none of them is NaN
+    if all(distance <= most for distance in found):  # what is not a number is not
+        pieces.deadline = None
         return pieces
-    log.warning(
-        "Compiled layers are off by %s, expected at most %.1e: they run one operator after another",
-        ", ".join(f"{distance:.1e}" for distance in found),
-        most,
-    )
+    shown = max(found, key=lambda distance: (math.isnan(distance), distance))
+    log.warning("The compiled layers of a step are off by %.1e, expected at most %.1e: they %s", shown, most, EAGERLY)
     return None
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says first; where a compiler only names what has raised it, the next line too."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[: 2 if lines[0].endswith("raised:") else 1])
+    """Of what a compiler says, the first line with words, and what kind of error it is where there is none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def most_disagreement(dit: BlockCausalDiT) -> float:
-    """The relative distance that compiled pieces may have."""
-    products, rounding = 4 * len(dit.layers) + 2, torch.finfo(dit.dtype).eps / 2
-    return (ROUNDINGS_OF_SUMS if dit.dtype == torch.float32 else ROUNDINGS) * rounding * products**0.5
+    """The relative distance that velocities of compiled pieces may have.
+
+    A product is rounded to the compute dtype, by u of its size at most, and before that its sum of k numbers, which is
+    one of float32 in every dtype, by about sqrt(k) u. LayerNorm keeps what goes into each product at unit size, so m of
+    them in a row come to sqrt(m) of that. Both forms are as near to the exact velocity.
+    """
+    u, u_of_sums = (torch.finfo(dtype).eps / 2 for dtype in (dit.dtype, torch.float32))
+    products = 4 * len(dit.layers) + 2
+    return 2 * products**0.5 * (u + dit.config.hidden_dim**0.5 * u_of_sums)
 
 
 @torch.inference_mode()
 def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided: bool) -> float:
-    """The relative distance between the velocities of compiled pieces and of operators, of a made-up block after a
-    history of as many positions.
+    """The relative distance between the velocities of compiled pieces and of operators, of made-up blocks after
+    histories of as many positions.
     """
     c, b, generator = dit.config, dit.config.block_size, torch.Generator().manual_seed(0)
     n = 2 * b if guided else b
@@ -78,70 +86,86 @@ def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided:
     for past in (cache.k, cache.v):
         past.copy_(torch.randn(past.shape, generator=generator))
     z = torch.randn(rows, n, c.txt_in_channels, generator=generator).to(dit.device)
-    rows_of_times = ModulationTable.of_times(dit, PROBE_TIMES.to(dit.device)).rows
-    modulations = LookedUp(rows_of_times, torch.arange(n, device=dit.device) % len(PROBE_TIMES))
+    # one time more than positions: what is compiled holds for all lengths, so no two may be the same here by chance
+    times = torch.linspace(0, 1000, rows * n + 1, device=dit.device)
+    modulations = ModulationTable.of_times(dit, times).at(torch.arange(rows * n, device=dit.device).view(rows, n))
     rope = dit.rope(torch.arange(n, device=dit.device).expand(rows, n))
     attend = BlockAttention(cache, torch.full((rows,), b), b, guided)
-    compiled = dit.output(pieces.compiled_hidden(z, modulations, rope, attend), modulations)
-    kept, dit.pieces = dit.pieces, None
-    try:
-        eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations)
-    finally:
-        dit.pieces = kept
+    compiled = pieces.velocity(z, modulations, rope, attend)
+    if compiled is None:
+        raise RuntimeError("they do not run")
+    eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations)
     return float((compiled - eager).norm() / eager.norm())
 
 
 class CompiledPieces:
-    """The layers of a DiT for the steps of a block, compiled when they are first called.
+    """The DiT for the steps of a block, in pieces that are compiled when they are first called.
 
-    broken: something had to be compiled anew and could not be; operators run from then on.
+    noted: makes of a compiled piece what is called in its place. A tape of operators, which does not see into compiled
+    code, takes it down as one that way (`sampling/capture.py`).
+    deadline: while they are compiled at first, after which moment no other piece is begun; None afterwards.
     """
 
-    def __init__(self, dit: BlockCausalDiT, backend: str | Callable[..., Any] = "inductor") -> None:
+    def __init__(self, dit: BlockCausalDiT, backend: str | Function = "inductor",
+                 noted: Callable[[Function], Function] = lambda piece: piece) -> None:  # fmt: skip
         """Raises ValueError for layers other than `Linear`, whose weights are not plain numbers."""
         odd = {type(layer).__name__ for layer in _products(dit)} - {Linear.__name__}
         if odd:
-            raise ValueError(f"layers are {min(odd)}, expected Linear: only those are compiled")
-        self.dit, self.eps, self.broken = dit, dit.config.norm_eps, False
-        self.first, self.between, self.last = (_compiled(piece, backend) for piece in (_first, _between, _last))
+            raise ValueError(f"they are {min(odd)}, expected Linear")
+        self.dit, self.dtype, self.device, self.eps = dit, dit.dtype, dit.device, dit.config.norm_eps
+        self.first, self.between, self.last = (noted(_compiled(piece, backend)) for piece in (_first, _between, _last))
+        self.deadline: float | None = float("inf")
+        self.broken = False  # what was not compiled at first could not be later: everything goes on in operators
 
-    def hidden(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor | None:
-        """As `BlockCausalDiT.hidden`, with the attention of a block's steps: (B, n, d) -> (B, n, dim), float32. None
-        where operators are to run.
-        """
-        if self.broken or z.shape[1] < 2:  # a compiler makes code of its own for a length of 1
+    def velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor | None:
+        """As `BlockCausalDiT.velocity`: (B, n, d) -> (B, n, d), float32. None where nothing is compiled for it."""
+        moved = self.dit.dtype != self.dtype or self.dit.device != self.device
+        if self.broken or moved or z.shape[:2].numel() < 2:  # of a length of 1 compilers make code of its own
             return None
         try:
-            return self.compiled_hidden(z, modulations, rope, attend)
+            return self._velocity(z, modulations, rope, attend)
         except Exception as error:
-            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            if self.deadline is not None or not _is_of_the_compiler(error):
                 raise
             self.broken = True
-            log.warning("Layers could not be compiled anew and run one operator after another: %s", _first_line(error))
+            log.warning("The layers of a step could not be compiled anew and %s: %s", EAGERLY, _first_line(error))
             return None
 
-    def compiled_hidden(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
-        """The same, whatever the compiler raises."""
-        shape, layers, last = z.shape[:2], self.dit.layers, len(self.dit.layers) - 1
-        x = self.dit.txt_in["proj"](z).float().flatten(0, 1)
-        index, turn = modulations.each(*shape), torch.view_as_real(rope).flatten(0, 1)
-        tables = [modulations.rows[:, 6 * layer : 6 * layer + 6] for layer in range(len(layers))]
-        _of_any_length((0,), x, index, turn, *tables)
-        _of_any_length((0, 1), *(part for layer in range(len(layers)) for part in attend.own(layer)))
-        q = self.first(x, tables[0], index, turn, self.eps, _before(layers[0]), *attend.own(0))
-        for layer in range(last):
-            attended = attend.over(layer, q.unflatten(0, shape)).flatten(0, 1)
-            _of_any_length((0,), attended)
-            x, q = self.between(x, attended, tables[layer], tables[layer + 1], index, turn, self.eps,
-                                _after(layers[layer]), _before(layers[layer + 1]), *attend.own(layer + 1))  # fmt: skip
-        attended = attend.over(last, q.unflatten(0, shape)).flatten(0, 1)
-        _of_any_length((0,), x, attended)
-        return self.last(x, attended, tables[last], index, self.eps, _after(layers[last])).unflatten(0, shape)
+    def _velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
+        rows, layers, eps = modulations.rows, self.dit.layers, self.eps
+        shape = z.shape[:2]
+        tables = rows[:, :-2].unflatten(1, (-1, 6)).unbind(1)
+        index, turn = modulations.each(*shape), torch.view_as_real(rope).flatten(0, 2)
+        entry, z = cast(Linear, self.dit.txt_in["proj"]), z.flatten(0, 1)
+        places, caches = attend.places, attend.tables
+        self._check(z, *tables, index, turn, places, caches[0])
+        x = self.first(z, entry.weight, entry.bias, tables[0], index, turn, eps, _before(layers[0]), places, caches[0])
+        for layer in range(len(layers) - 1):
+            attended = attend.over(layer, attend.queries[layer]).flatten(0, 1)
+            self._check(x, attended, caches[layer + 1])
+            x = self.between(x, attended, tables[layer], tables[layer + 1], index, turn, eps, _after(layers[layer]),
+                             _before(layers[layer + 1]), places, caches[layer + 1])  # fmt: skip
+        attended = attend.over(len(layers) - 1, attend.queries[-1]).flatten(0, 1)
+        exit_table = rows[:, -2:]
+        self._check(x, attended, exit_table)
+        v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
+        return v.unflatten(0, shape)
+
+    def _check(self, *tensors: Tensor) -> None:
+        """Before a piece is called for the first time: is there time to compile it? It is to serve every length of the
+        first axis of these, where the one that is seen first would be compiled in.
+        """
+        if self.deadline is None:
+            return
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("it takes too long")
+        for tensor in tensors:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
 
-def _compiled(piece: Callable[..., Any], backend: str | Callable[..., Any]) -> Callable[..., Any]:
-    """A piece, compiled for one DiT: torch keeps what it compiles with the code of a function, a few times at most, so
-    each DiT has a copy of the code.
+def _compiled(piece: Function, backend: str | Function) -> Function:
+    """One of the pieces below, compiled for one DiT: torch keeps what it compiles with the code of a function, and
+    compiles for all lengths of what it has seen in several, so each DiT has a copy of the code.
     """
     assert isinstance(piece, types.FunctionType)
     own = types.FunctionType(piece.__code__.replace(), piece.__globals__, piece.__name__)
@@ -149,18 +173,17 @@ def _compiled(piece: Callable[..., Any], backend: str | Callable[..., Any]) -> C
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type != "GLOBAL_STATE" for g in guards]}
     if backend == "inductor":
         options["cpp.dynamic_threads"] = True
-    return torch.compile(own, backend=backend, options=options)
+    return torch.compile(own, fullgraph=True, backend=backend, options=options)
 
 
-def _of_any_length(axes: tuple[int, ...], *tensors: Tensor) -> None:
-    """Has what is compiled serve every length of these axes, where one that was seen first would be compiled in."""
-    for tensor in tensors:
-        torch._dynamo.maybe_mark_dynamic(tensor, axes)
+def _is_of_the_compiler(error: Exception) -> bool:
+    return isinstance(error, OSError) or type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def _products(dit: BlockCausalDiT) -> list[torch.nn.Module]:
-    return [part for block in dit.layers for part in (block.msa.proj_qkv, block.msa.proj_out, block.mlp.proj_in,
-                                                      block.mlp.proj_out)]  # fmt: skip
+    own = [part for block in dit.layers for part in (block.msa.proj_qkv, block.msa.proj_out, block.mlp.proj_in,
+                                                     block.mlp.proj_out)]  # fmt: skip
+    return [dit.txt_in["proj"], *own, dit.txt_out["proj"]]
 
 
 class Before(NamedTuple):
@@ -185,6 +208,15 @@ class After(NamedTuple):
     narrow_bias: Tensor | None
 
 
+class Exit(NamedTuple):
+    """What the output layer multiplies with."""
+
+    norm_weight: Tensor
+    norm_bias: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
 def _before(block: DiTBlock) -> Before:
     msa = block.msa
     return Before(msa.proj_qkv.weight, msa.proj_qkv.bias, msa.norm_q.weight, msa.norm_q.bias, msa.norm_k.weight,
@@ -197,33 +229,65 @@ def _after(block: DiTBlock) -> After:
                  mlp.proj_out.bias)  # fmt: skip
 
 
+def _exit(dit: BlockCausalDiT) -> Exit:
+    norm, product = dit.txt_out_norm, cast(Linear, dit.txt_out["proj"])
+    return Exit(norm.weight, norm.bias, product.weight, product.bias)
+
+
 # The pieces. x: (m, dim), float32, of all positions of all rows. table: (T, 6, dim), a layer's modulations; index:
-# (m,), where in it. turn: (m, 1, head_dim / 2, 2), cosines and sines. own_k, own_v: (rows, n, heads, head_dim), parts
-# of the cache, which are written to. Queries come out as (m, heads, head_dim).
+# (m,), where in it. turn: (m, head_dim / 2, 2), cosines and sines. cache: (slots, head_dim), a layer's table, which
+# queries, keys and values are written to at `places` (m, 3, heads).
 
 
-def _first(x: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float, before: Before, own_k: Tensor,
-           own_v: Tensor) -> Tensor:  # fmt: skip
+def _first(z: Tensor, weight: Tensor, bias: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float,
+           before: Before, places: Tensor, cache: Tensor) -> Tensor:  # fmt: skip
+    x = F.linear(z.to(weight.dtype), weight, bias).float()
+    _write(x, table, index, turn, eps, before, places, cache)
+    return x
+
+
+def _between(x: Tensor, attended: Tensor, table: Tensor, next_table: Tensor, index: Tensor, turn: Tensor, eps: float,
+             after: After, before: Before, places: Tensor, cache: Tensor) -> Tensor:  # fmt: skip
+    x = _through(x, attended, table, index, eps, after)
+    _write(x, next_table, index, turn, eps, before, places, cache)
+    return x
+
+
+def _last(x: Tensor, attended: Tensor, table: Tensor, exit_table: Tensor, index: Tensor, eps: float, after: After,
+          exit: Exit) -> Tensor:  # fmt: skip
+    x = _through(x, attended, table, index, eps, after)
+    h = F.layer_norm(x, x.shape[-1:], exit.norm_weight, exit.norm_bias, eps)
+    h = torch.addcmul(exit_table[index, 0], h, exit_table[index, 1])
+    return F.linear(h.to(exit.weight.dtype), exit.weight, exit.bias).float()
+
+
+def _write(x: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float, before: Before, places: Tensor,
+           cache: Tensor) -> None:  # fmt: skip
+    """A layer up to its attention."""
     h = _modulated(x, table[index, 0], table[index, 1], eps)
-    qkv = F.linear(h.to(before.weight.dtype), before.weight, before.bias).unflatten(-1, (3, -1, own_k.shape[-1]))
-    q = _turned(qkv[:, 0], before.q_weight, before.q_bias, eps, turn)
-    k = _turned(qkv[:, 1], before.k_weight, before.k_bias, eps, turn)
-    own_k.copy_(k.view(own_k.shape))
-    own_v.copy_(qkv[:, 2].view(own_v.shape))
-    return q.to(before.weight.dtype)
+    qkv = F.linear(h.to(before.weight.dtype), before.weight, before.bias).unflatten(-1, (3, -1, cache.shape[-1]))
+    _put(qkv, turn, eps, before, places, cache)
 
 
-def _last(x: Tensor, attended: Tensor, table: Tensor, index: Tensor, eps: float, after: After) -> Tensor:
+def _put(qkv: Tensor, turn: Tensor, eps: float, before: Before, places: Tensor, cache: Tensor) -> None:
+    """Norms and turns queries and keys, and writes all three. qkv: (m, 3, heads, head_dim).
+
+    One kernel, for which values go through the norm and the rotation as well, and come out as they were.
+    """
+    part = torch.arange(3, device=qkv.device)[:, None, None]
+    weight = torch.where(part == 0, before.q_weight, before.k_weight)
+    bias = torch.where(part == 0, before.q_bias, before.k_bias)
+    written = torch.where(part == 2, qkv, _turned(qkv, weight, bias, eps, turn[:, None, None]).to(qkv.dtype))
+    torch._check(places.shape[0] == qkv.shape[0])  # the compiler would allow for a single value in all places
+    cache.index_put_((places,), written)
+
+
+def _through(x: Tensor, attended: Tensor, table: Tensor, index: Tensor, eps: float, after: After) -> Tensor:
+    """The rest of a layer."""
     x = torch.addcmul(x, table[index, 2], F.linear(attended, after.out, after.out_bias).float())
     h = _modulated(x, table[index, 3], table[index, 4], eps)
     h = F.gelu(F.linear(h.to(after.wide.dtype), after.wide, after.wide_bias), approximate="tanh")
     return torch.addcmul(x, table[index, 5], F.linear(h, after.narrow, after.narrow_bias).float())
-
-
-def _between(x: Tensor, attended: Tensor, table: Tensor, next_table: Tensor, index: Tensor, turn: Tensor, eps: float,
-             after: After, before: Before, own_k: Tensor, own_v: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
-    x = _last(x, attended, table, index, eps, after)
-    return x, _first(x, next_table, index, turn, eps, before, own_k, own_v)
 
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -231,7 +295,21 @@ def _modulated(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
 
 
 def _turned(x: Tensor, weight: Tensor, bias: Tensor, eps: float, turn: Tensor) -> Tensor:
-    """Queries or keys after their norm and `layers.rotate_pairs`, in real numbers, which compile."""
-    first, second = F.layer_norm(x.float(), x.shape[-1:], weight, bias, eps).unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turn.unbind(-1)
-    return torch.stack((first * cos - second * sin, first * sin + second * cos), -1).flatten(-2)
+    """LayerNorm and then `layers.rotate_pairs` in real numbers: of a pair (a, b), a cos - b sin and b cos + a sin.
+
+    The other channel of each pair is read and normed anew: a result that is read twice would be a kernel of its own.
+    """
+    variance, mean = torch.var_mean(x.float(), -1, correction=0, keepdim=True)
+    inverse = torch.rsqrt(variance + eps)
+    own, other = (
+        torch.addcmul(y_bias, (y.float() - mean) * inverse, y_weight)
+        for y, y_weight, y_bias in ((x, weight, bias), map(_pairs_swapped, (x, weight, bias)))
+    )
+    cos, sin = (part.repeat_interleave(2, -1) for part in turn.unbind(-1))
+    sign = 2 * (torch.arange(x.shape[-1], device=x.device) % 2) - 1
+    return own * cos + sign * sin * other
+
+
+def _pairs_swapped(x: Tensor) -> Tensor:
+    """(..., c): each channel in the place of the other one of its pair."""
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)

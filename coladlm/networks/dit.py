@@ -59,40 +59,45 @@ class Modulations:
 
 
 class LookedUp:
-    """The same of one time, or of a time at each position, taken apart: six (..., dim) a layer and two at the end.
+    """The same of one time, or of a time at each position, out of a table (see `ModulationTable`).
 
-    They are looked up when they are first asked for; compiled pieces look each up for themselves.
+    layers, output: six (..., dim) a layer and two at the end, taken apart, when they are first asked for. Compiled
+    pieces look up for themselves.
     """
 
     def __init__(self, rows: Tensor, index: int | Tensor):
-        """rows, index: as `ModulationTable` has them."""
         self.rows, self.index = rows, index
 
-    @functools.cached_property
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self._taken_apart(self.rows)
-
-    def _taken_apart(self, rows: Tensor) -> tuple[Tensor, ...]:
-        index = self.index
-        if isinstance(index, int):
-            return rows[index].unbind(-2)
-        # and never `rows[index]`, which asks the device for an index without axes
-        parts = rows.index_select(0, index.flatten()).unflatten(0, index.shape or (1,))
-        return (parts if index.ndim else parts[0]).unbind(-2)
-
     @property
-    def layers(self) -> list[tuple[Tensor, ...]]:
-        return [self._parts[first : first + 6] for first in range(0, len(self._parts) - 2, 6)]
+    def layers(self) -> list[tuple[Tensor, ...]] | _Lazy:
+        if self._parts is None:  # only one layer's are in memory at a time
+            return _Lazy([self.rows[:, first : first + 6] for first in self._firsts()], cast(Tensor, self.index))
+        return [self._parts[first : first + 6] for first in self._firsts()]
 
     @property
     def output(self) -> tuple[Tensor, ...]:
-        return self._parts[-2:] if "_parts" in self.__dict__ else self._taken_apart(self.rows[:, -2:])
+        return self.rows[:, -2:][self.index].unbind(-2) if self._parts is None else self._parts[-2:]
+
+    def _firsts(self) -> range:
+        return range(0, self.rows.shape[1] - 2, 6)
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Tensor, ...] | None:
+        """All that is looked up, at once; None where it would take too much memory."""
+        rows, index = self.rows, self.index
+        if isinstance(index, int):
+            return rows[index].unbind(-2)
+        if index.numel() * rows[0].numel() > GATHERED_AT_ONCE:
+            return None
+        # and never `rows[index]`, which asks the device for an index without axes
+        parts = rows.index_select(0, index.flatten()).unflatten(0, index.shape or (1,))
+        return (parts if index.ndim else parts[0]).unbind(-2)
 
     def each(self, rows: int, positions: int) -> Tensor:
         """(rows * positions,), where in the table the time of each position is."""
         if isinstance(self.index, int):
             return torch.full((rows * positions,), self.index, device=self.rows.device)
-        return self.index.expand(rows, positions).flatten()
+        return self.index.expand(rows, positions).flatten().contiguous()  # a single time has a stride of 0
 
 
 class ModulationTable:
@@ -110,11 +115,8 @@ class ModulationTable:
         e = dit.emb_in(t)
         return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e)], 1))
 
-    def at(self, index: int | Tensor) -> Modulations | LookedUp:
+    def at(self, index: int | Tensor) -> LookedUp:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
-        if isinstance(index, Tensor) and index.numel() * self.rows[0].numel() > GATHERED_AT_ONCE:
-            layers = [self.rows[:, first : first + 6] for first in range(0, self.rows.shape[1] - 2, 6)]
-            return _Gathered(layers, self.rows[:, -2:], index)
         return LookedUp(self.rows, index)
 
 
@@ -241,7 +243,7 @@ class DiTBlock(nn.Module):
 class BlockCausalDiT(nn.Module):
     """The velocity field. The residual stream, norms and modulations are float32 in every compute dtype.
 
-    pieces: its layers compiled, for the steps of a block, where there are any.
+    pieces: the same compiled, for the steps of a block, where `sampling/form.py` has put them.
     """
 
     pieces: CompiledPieces | None = None
@@ -286,10 +288,6 @@ class BlockCausalDiT(nn.Module):
 
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
-        if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
-            hidden = self.pieces.hidden(z, modulations, rope, attend)
-            if hidden is not None:
-                return hidden
         layers = modulations.layers
         x = self.txt_in["proj"](z).float()
         for layer, block in enumerate(self.blocks):
@@ -301,6 +299,14 @@ class BlockCausalDiT(nn.Module):
         output = modulations.output
         shift, scale = output if isinstance(output, tuple) else output.unbind(-2)
         return self.txt_out["proj"](torch.addcmul(shift, self.txt_out_norm(x), scale)).float()
+
+    def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
+        """The velocity (B, n, d), float32, of z (B, n, d): by the compiled pieces where there are any for it."""
+        if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
+            velocity = self.pieces.velocity(z, modulations, rope, attend)
+            if velocity is not None:
+                return velocity
+        return self.output(self.hidden(z, modulations, rope, attend), modulations)
 
     def forward(self, z: Tensor, t: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """Velocity (B, n, d) of whole sequences z (B, n, d) at times t (B, n), in [0, 1000].
@@ -319,4 +325,4 @@ class BlockCausalDiT(nn.Module):
         if mask is None:
             mask = block_causal_mask(z.shape[1], self.config.block_size, z.device)
         attend = attend_under(mask)
-        return self.output(self.hidden(z, modulations, self.rope(positions), attend), modulations)
+        return self.velocity(z, modulations, self.rope(positions), attend)

@@ -11,6 +11,8 @@ sequence seen without its history, so both halves are one attention, whose mask 
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,11 +30,16 @@ class SlotCache:
 
     def __init__(self, layers: int, heads: int, head_dim: int, rows: int, capacity: int, block_size: int,
                  dtype: torch.dtype, device: torch.device | str):  # fmt: skip
-        shape = (layers, rows, heads, 2 * block_size + capacity, head_dim)
-        # zeros, since what a mask hides still has to be a number
-        self.k = torch.zeros(shape, dtype=dtype, device=device)
-        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        slots = 2 * block_size + capacity
+        keys, queries = rows * heads * slots, rows * heads * 2 * block_size
+        # Of each layer one table (places, head_dim) of its keys, its values and the queries of a block: one kernel can
+        # write all three. Zeros, since what a mask hides still has to be a number.
+        self.tables = torch.zeros(layers, 2 * keys + queries, head_dim, dtype=dtype, device=device)
+        shape = (layers, rows, heads, slots, head_dim)
+        self.k, self.v = (self.tables[:, first : first + keys].view(shape) for first in (0, keys))
+        self.q = self.tables[:, 2 * keys :]
         self.rows, self.block_size = rows, block_size
+        self._places: dict[tuple[int, int, int], Tensor] = {}
 
     @property
     def capacity(self) -> int:
@@ -41,7 +48,21 @@ class SlotCache:
 
     @property
     def nbytes(self) -> int:
-        return 2 * self.k.numel() * self.k.element_size()
+        return self.tables.nbytes
+
+    def table_places(self, rows: int, first: int, end: int) -> Tensor:
+        """(rows * n, 3, heads), where in the table of a layer the queries, keys and values of so many rows belong whose
+        keys have the slots from `first` to `end`. Queries come one row after the other, (rows, n, heads).
+        """
+        if (rows, first, end) not in self._places:
+            _, own, heads, slots, _ = self.k.shape
+            row, position, head = torch.meshgrid(*map(torch.arange, (rows, end - first, heads)), indexing="ij")
+            keys = (row * heads + head) * slots + first + position
+            values = keys + own * heads * slots
+            queries = 2 * own * heads * slots + (row * (end - first) + position) * heads + head
+            places = torch.stack((queries, keys, values), 2).flatten(0, 1)
+            self._places[rows, first, end] = places.to(self.tables.device)
+        return self._places[rows, first, end]
 
     def place(self, positions: Tensor) -> None:
         """The next clean pass is about these positions of each row, (rows, n) on the CPU, whole blocks one after
@@ -143,16 +164,31 @@ class BlockAttention:
         self.mask: Tensor | None = None
         if (guided and in_one) or bool((lengths != history).any()):
             self.mask = step_mask(lengths, history, b, guided and in_one, cache.k)
+        self.cache, self.own_slots = cache, (rows, first - self.split, 2 * b)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        own_keys, own_values = self.own(layer)
-        own_keys.copy_(k)
-        own_values.copy_(v)
+        self.own_keys[layer].copy_(k)
+        self.own_values[layer].copy_(v)
         return self.over(layer, q)
 
-    def own(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Where the keys and values of the block go, each (rows, n, heads, c)."""
-        return self.own_keys[layer], self.own_values[layer]
+    # for those who write queries, keys and values themselves
+
+    @functools.cached_property
+    def tables(self) -> tuple[Tensor, ...]:
+        """Of each layer, what they are written to (see `SlotCache`)."""
+        return self.cache.tables.unbind(0)
+
+    @functools.cached_property
+    def places(self) -> Tensor:
+        """Where in each of them, (rows * n, 3, heads)."""
+        return self.cache.table_places(*self.own_slots)
+
+    @functools.cached_property
+    def queries(self) -> tuple[Tensor, ...]:
+        """Of each layer, what is written of queries, (rows, n, heads, c)."""
+        rows, first, end = self.own_slots
+        shape = (rows, end - first, self.cache.k.shape[2])
+        return self.cache.q[:, : math.prod(shape)].unflatten(1, shape).unbind(0)
 
     def over(self, layer: int, q: Tensor) -> Tensor:
         """Attends, once keys and values are written. q: (rows, n, heads, c) -> (rows, n, heads * c)."""

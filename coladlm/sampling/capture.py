@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch.utils._pytree import tree_leaves
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
@@ -72,6 +72,23 @@ def tape(function: Callable[[], None]) -> Callable[[], None]:
                     old.copy_(new)
 
     return replay
+
+
+def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a single operator for a tape, which does not see into what is compiled. It may write to its
+    arguments, as operators do.
+    """
+
+    def called(*args: Any) -> Any:
+        writer = _get_current_dispatch_mode()
+        if not isinstance(writer, _Writer):
+            return function(*args)
+        with _pop_mode_temporarily():
+            result = function(*args)
+        writer.calls.append((function, args, {}, tree_leaves(result)))
+        return result
+
+    return called
 
 
 def capture_for(device: torch.device) -> Capture:

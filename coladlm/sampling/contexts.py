@@ -48,8 +48,7 @@ class Contexts:
         """The velocity (rows, b, d) of the rows that have a context, after it. z: (batch, b, d). modulations: of these
         rows.
         """
-        hidden = self.dit.hidden(z[self.rows], modulations, self.rope, self.cache)
-        return self.dit.output(hidden, modulations)
+        return self.dit.velocity(z[self.rows], modulations, self.rope, self.cache)
 
 
 def contexts_of(

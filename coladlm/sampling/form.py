@@ -5,6 +5,7 @@ model is loaded.
 from __future__ import annotations
 
 import itertools
+import operator
 import statistics
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 
 from ..networks.compiled_pieces import CompiledPieces, compiled_pieces
 from ..settings import SamplerSettings
-from .capture import capture_for
+from .capture import as_one, capture_for
 from .events import Step
 from .graph import GraphEngine
 from .plan import Plan
@@ -21,6 +22,7 @@ from .sampler import Sampler
 
 FORMS = ("auto", "eager", "graph")
 GRAPH_DEVICES = ("cuda",)  # where a captured step is worth a try
+COMPILE_SECONDS = 60.0  # that compiling may take where nobody asked for it
 PROBE = SamplerSettings(steps=8, guidance=2.0, stop_at_end=False)
 PROBE_BLOCKS = 3  # the first has no history, the second captures
 
@@ -29,29 +31,26 @@ def choose_form(sampler: Sampler, form: str = "auto", compiled: bool | None = No
                 clock: Callable[[], float] = time.perf_counter) -> None:  # fmt: skip
     """Gives the sampler an engine for captured steps where `form` wants one, and its DiT compiled pieces where
     `compiled` does. "auto" and None leave it to short runs on a GPU, of which the fastest is taken; elsewhere they mean
-    neither, since a processor gains nothing from a tape. Raises ValueError for a form that does not exist.
+    neither, since a processor gains nothing from a tape, and little from pieces that take it half a minute to compile.
+    Raises ValueError for a form that does not exist.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
     dit, on_gpu = sampler.dit, sampler.dit.device.type in GRAPH_DEVICES
-    if compiled and form == "graph" and not on_gpu:
-        raise ValueError(f"compiled is True and form is 'graph' on {dit.device.type}, expected one of them: what is "
-                         "compiled cannot be written on a tape")  # fmt: skip
     sampler.graphs = dit.pieces = None
-    captured = [form == "graph"] if form != "auto" or not on_gpu else [False, True]
-    made = compiled_pieces(dit) if compiled or (compiled is None and on_gpu) else None
-    pieces = [None] if made is None else [made] if compiled else [None, made]
+    captured = [False, True] if form == "auto" and on_gpu else [form == "graph"]
+    pieces: list[CompiledPieces | None] = [None]
+    if compiled or (compiled is None and on_gpu):
+        made = compiled_pieces(dit, seconds=float("inf") if compiled else COMPILE_SECONDS, noted=as_one)
+        pieces = pieces if made is None else [made] if compiled else [None, made]
     choices = list(itertools.product(pieces, captured))
-    if len(choices) == 1:
-        _take(sampler, *choices[0])
-        return
     found = []
-    for choice in choices:
+    for choice in choices if len(choices) > 1 else ():
         _take(sampler, *choice)
         seconds = step_seconds(sampler, clock)
         if sampler.graphs is None or not sampler.graphs.broken:
-            found.append((seconds, len(found), choice))
-    _take(sampler, *min(found)[2])
+            found.append((seconds, choice))
+    _take(sampler, *min(found, key=operator.itemgetter(0))[1] if found else choices[0])
 
 
 def _take(sampler: Sampler, pieces: CompiledPieces | None, captured: bool) -> None:

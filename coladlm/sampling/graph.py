@@ -175,6 +175,8 @@ class StepGraph:
         self.attend = BlockAttention(engine.cache, lengths, form.history, form.guided, True, form.rows)
         mask = step_mask(lengths, form.history, self.block_size, form.guided, engine.cache.k)
         self.mask = self.attend.mask = mask.expand(form.rows, -1, -1, -1).contiguous()
+        if self.dit.pieces is not None:
+            _ = self.attend.places  # made once, before the capture
         self.replay = engine.capture(self._step)
 
     def see(self, lengths: Tensor) -> None:
@@ -218,10 +220,10 @@ class StepGraph:
             index = index[0] if form.alike == 0 else index.repeat(halves)
         modulations = self.table.at(index)
         if not form.guided:
-            v = self.dit.output(self.dit.hidden(z, modulations, buffers.rope[:, b:], self.attend), modulations)
+            v = self.dit.velocity(z, modulations, buffers.rope[:, b:], self.attend)
             return v, v, v
-        hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
-        unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
+        both = self.dit.velocity(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
+        unconditional, conditional = both.chunk(2, 1)
         guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 

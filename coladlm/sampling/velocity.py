@@ -136,8 +136,7 @@ class BlockVelocity:
             if unconditional is not None and self.negatives is None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
-            hidden = self.dit.hidden(block, modulations, self.alone_rope[: len(block)], attend_under(None))
-            return self.dit.output(hidden, modulations)
+            return self.dit.velocity(block, modulations, self.alone_rope[: len(block)], attend_under(None))
 
         drawn = pulls.drawn(velocity, alone, z, self.scale[..., None] * t, modulations)
         return drawn, conditional, unconditional
@@ -146,16 +145,15 @@ class BlockVelocity:
         guidance = self._guidance(t)
         if guidance is None:
             modulations = self._modulations(t, 1)
-            hidden = self.dit.hidden(z, modulations, *self._passes(False))
-            return self.dit.output(hidden, modulations), None, None
+            return self.dit.velocity(z, modulations, *self._passes(False)), None, None
         if self.only_negatives:
             modulations = self._modulations(t, 1)
-            conditional = self.dit.output(self.dit.hidden(z, modulations, *self._passes(False)), modulations)
+            conditional = self.dit.velocity(z, modulations, *self._passes(False))
             unconditional = conditional
         else:
             modulations = self._modulations(t, 2)
-            hidden = self.dit.hidden(torch.cat((z, z), 1), modulations, *self._passes(True))
-            unconditional, conditional = self.dit.output(hidden, modulations).chunk(2, 1)
+            both = self.dit.velocity(torch.cat((z, z), 1), modulations, *self._passes(True))
+            unconditional, conditional = both.chunk(2, 1)
         if self.negatives is not None:
             rows = self.negatives.rows
             after = self.negatives.velocity(z, self._modulations(t, 1, rows))
