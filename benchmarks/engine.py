@@ -342,7 +342,9 @@ def main() -> None:
     print(f"\nA step calls {called:.0f} operators, {computing:.0f} of which compute"
           + (f"; {kernels:.0f} kernels on the GPU" if kernels else ""))  # fmt: skip
     print(f"Captured, it is {host_calls(model, options.batch[0]):.1f} calls from the host", flush=True)
-    host, _, _ = step_times(narrow(model), 1, options.steps)
+    slim = narrow(model)
+    choose_form(slim.sampler, "eager", model.dit.pieces is not None)
+    host, _, _ = step_times(slim, 1, options.steps)
     print(f"The host's part of a step (same depth, next to no width): {host} ms")
     print(f"Change of a block: batch 1 {block_change(model, 1)} ms, batch 8 {block_change(model, 8)} ms")
     print(f"A sequence that joins seven: {joins(model)} ms")

@@ -1,6 +1,7 @@
 """How many operators a step of the sampler calls, and how many of them compute, counted by torch's profiler.
 
-What is compiled counts by its kernels, which Inductor names for the profiler if it is asked to before.
+What is compiled counts by its kernels, which Inductor names for the profiler if it is asked to before. Its functions
+for a CPU may hold several loops each, which need not be one kernel on a GPU: see `launches.py`.
 """
 
 from __future__ import annotations
