@@ -66,6 +66,14 @@ def test_generate_prints_the_text_after_its_prompt(model, place, capsys):
     assert err == ""
 
 
+def test_compiled_layers_are_asked_for_by_an_option(place, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("coladlm.sampling.form.compiled_pieces", lambda dit, **how: asked.append(dit))
+    for option, times in (("--no-compiled", 0), ("--compiled", 1)):
+        assert main(["generate", "The cat", option, *SHORT, *place]) == 0
+        assert len(asked) == times
+
+
 def test_generate_prints_several_texts_one_after_another(model, place, capsys):
     assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
     first, second = model.generate(["The cat", "a"], SETTINGS, sequences=[0, 0])
