@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models
 from torch import nn
 
 from coladlm.checkpoint import SPECIAL_TOKENS, find_checkpoint, load_networks
+from coladlm.checkpoint.skeleton import without_weights
 from coladlm.networks.config import DiTConfig, TextVAEConfig
 from coladlm.networks.dit import BlockCausalDiT
 from coladlm.networks.text_vae import TextVAE
@@ -38,7 +39,7 @@ def write_checkpoint(root: Path) -> int:
     for folder, network, config in (("cola_vae", TextVAE, VAE), ("cola_dit", BlockCausalDiT, DIT)):
         (root / folder).mkdir(parents=True)
         (root / folder / "config.json").write_text(json.dumps(config.to_dict()))
-        with torch.device("meta"):
+        with without_weights():
             shapes = {key: tensor.shape for key, tensor in network(config).state_dict().items()}
         places = {}
         for number, keys in enumerate(shards(shapes)):

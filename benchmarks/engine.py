@@ -36,6 +36,7 @@ import torch
 from torch import nn
 
 from coladlm import ColaDLM, SamplerSettings, Step
+from coladlm.checkpoint.skeleton import without_weights
 from coladlm.evaluate.speed import PROMPT, synchronise
 from coladlm.hardware.devices import choose_device, choose_dtype
 from coladlm.networks.config import DiTConfig
@@ -57,7 +58,7 @@ PUBLISHED = DiTConfig(txt_dim=2048, emb_dim=2048, heads=16, head_dim=128, num_la
 
 def published_model(bundled: ColaDLM, device: torch.device, dtype: torch.dtype, layers: int) -> ColaDLM:
     """A DiT of the published size with random weights, and a VAE of the bundled kind for its blocks."""
-    with torch.device("meta"):
+    with without_weights():
         dit = BlockCausalDiT(dataclasses.replace(PUBLISHED, num_layers=layers)).to(dtype)
     dit = dit.to_empty(device=device).requires_grad_(False)
     drawn = 0.02 * torch.randn(PUBLISHED.txt_dim, PUBLISHED.hidden_dim, generator=torch.Generator().manual_seed(0))

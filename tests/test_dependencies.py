@@ -132,8 +132,9 @@ WITHOUT = """
 import contextlib, importlib, io, json, pkgutil, sys, traceback
 from pathlib import Path
 EXTRAS, FOLDER, CHECKPOINT = sys.argv[1].split(","), *sys.argv[2:]
-import coladlm, coladlm.latent.projection
+import coladlm, coladlm.baseline.baseline, coladlm.latent.projection
 coladlm.ColaDLM.from_pretrained(CHECKPOINT, device="cpu")
+coladlm.baseline.baseline.Baseline.from_pretrained(device="cpu")
 print([name for name in ("umap", "sklearn", "torch._dynamo") if name in sys.modules], file=sys.stderr)
 for module in EXTRAS:
     sys.modules[module] = None

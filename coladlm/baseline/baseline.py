@@ -28,6 +28,7 @@ from ..checkpoint import CheckpointError, check_tokenizer, json_object, stored_t
 from ..checkpoint.form import WEIGHTS, norm_keys
 from ..checkpoint.replaced_folder import found_at, replaced_folder, standing_folder
 from ..checkpoint.saving import check_destination, write_json
+from ..checkpoint.skeleton import without_weights
 from ..checkpoint.weights import read_buffer
 from ..hardware.devices import choose_device, choose_dtype
 from ..sampling.events import Finished
@@ -326,7 +327,7 @@ def _load(folder: Path, config: TransformerConfig, device: torch.device, dtype: 
     """The network with its weights on `device`, matrices in `dtype`, norms in float32."""
     files = weight_files(folder)
     stored = stored_tensors(files)
-    with torch.device("meta"):
+    with without_weights():
         network = Transformer(config)
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     for key in wanted.keys() | stored.keys():

@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from ..assets import ASSETS
 from ..errors import describe
@@ -37,6 +36,7 @@ from .hub import download, is_repository_id, snapshot_of, snapshot_to_name
 from .links import circle_of_links, refuse_circles
 from .replaced_folder import found_at, standing_folder
 from .saving import save_checkpoint
+from .skeleton import without_weights
 from .weights import CheckpointError, StoredTensor, read_buffer, read_header
 
 __all__ = ["BUNDLED", "Checkpoint", "CheckpointError", "find_checkpoint", "load_networks", "save_checkpoint"]
@@ -252,18 +252,6 @@ def stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
     return tensors
 
 
-class _Undrawn(TorchFunctionMode):
-    """Layers keep the weights that they are made with: to draw some without memory for them, torch would import its
-    compiler, which takes longer than all of a checkpoint's loading."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return None
-        return func(*args, **(kwargs or {}))
-
-
 def _skeleton(
     network: str, config: TextVAEConfig | DiTConfig, tensors: dict[str, StoredTensor], files: list[Path]
 ) -> nn.Module:
@@ -276,7 +264,7 @@ def _skeleton(
         if found < getattr(config, field):  # before a network of a million layers is built, only to find them missing
             raise CheckpointError(f"{place}: found {found} {prefix}, expected {field} = {getattr(config, field)}")
     try:
-        with torch.device("meta"), _Undrawn():
+        with without_weights():
             skeleton = BlockCausalDiT(config) if isinstance(config, DiTConfig) else TextVAE(config)
     except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..baseline.baseline import perplexity
+from ..checkpoint.skeleton import without_weights
 from ..model import ColaDLM
 from ..networks.layers import attend_under, block_causal_mask
 from ..train.dit import DiTStage
@@ -40,7 +41,7 @@ def flow_stage(model: ColaDLM) -> DiTStage:
     """The model as its training saw it, for the passes over whole texts. Raises EvaluationError."""
     if model.patch_size != 1:
         raise EvaluationError(f"patch_size is {model.patch_size}, expected 1 for passes over whole texts")
-    with torch.device("meta"):
+    with without_weights():
         stage = DiTStage(model.dit.config, model.vae, model.pad_id, DiTObjective(head_weight=0))
     stage.dit = model.dit
     return stage.eval()
