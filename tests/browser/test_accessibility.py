@@ -31,13 +31,24 @@ def violations(page: Page, scheme: str) -> list[str]:
 
 def test_no_tab_and_no_finished_text_with_everything_open_has_a_serious_violation(visit):
     page = visit(WIDE)
-    for tab in TABS:
-        open_tab(page, tab.label)
-        be_still(page)  # JavaScript of a tab starts when it is first shown
-        for scheme in ("light", "dark"):
-            assert violations(page, scheme) == [], (tab.label, scheme)
-        is_no_wider(page)
-    open_tab(page, "Generate")
+    # axe-core walks over what is hidden too: the tables of the bench come last
+    first, *others = sorted(TABS, key=lambda tab: tab.label == "Bench")
+    look_at(page, first.label)
+    with_everything_open(page)
+    for tab in others:
+        look_at(page, tab.label)
+
+
+def look_at(page: Page, tab: str) -> None:
+    open_tab(page, tab)
+    be_still(page)  # JavaScript of a tab starts when it is first shown
+    for scheme in ("light", "dark"):
+        assert violations(page, scheme) == [], (tab, scheme)
+    is_no_wider(page)
+
+
+def with_everything_open(page: Page) -> None:
+    """A text on Generate, what can be done with it, and all of its panels."""
     write(page, tokens=8)
     page.locator("#text .answer .token").first.dispatch_event("click")
     expect(page.locator("#token .card")).to_be_visible()
