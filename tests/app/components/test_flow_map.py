@@ -88,9 +88,10 @@ def test_a_run_is_scrubbed_with_its_text_and_its_heat_map(flow, size):
     assert page.overflow() <= 0
 
 
-def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow):
+def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow, flows):
     page = flow()
-    assert page.locator("#flow .scatterlayer .trace").first.locator(".points path").count() > 1000
+    words = page.locator("#flow .scatterlayer .trace").first.locator(".points path")
+    assert words.count() == len(json.loads(flows.cloud)["words"])
     paths = page.locator("#flow .scatterlayer .js-line")
     assert paths.count() > 0
     scrub(page, 0)
