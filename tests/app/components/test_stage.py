@@ -10,6 +10,7 @@ from app.generate.inspection import look_value, paths_of
 from app.shared.charts import Charts
 
 from .conftest import NARROW, WIDE
+from .values import Generated
 
 INK = """() => { const canvas = document.querySelector('#paths canvas');
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -21,14 +22,18 @@ SIZED = """() => { document.querySelector('#paths .flow-view').style.height = '3
 @pytest.fixture(scope="module")
 def run_shown(model, golden_cloud, generated):
     """The values of the strip and of the paths for a finished run."""
+    return values_of(model, golden_cloud, generated)
+
+
+def values_of(model, cloud, generated):
     trace = generated.trace
-    return look_value(model, trace, 0, "r"), paths_of(Charts(model, golden_cloud), trace, 0, "r")
+    return look_value(model, trace, 0, "r"), paths_of(Charts(model, cloud), trace, 0, "r")
 
 
 @pytest.fixture
 def stage(parts, bare, run_shown):
-    def show(size=WIDE, recorded="", **options):
-        strip, flow = run_shown
+    def show(size=WIDE, recorded="", values=run_shown, **options):
+        strip, flow = values
         strip = {**strip, "recorded": recorded}
         shown = bare(
             {
@@ -68,8 +73,9 @@ def test_the_paths_follow_the_slider_of_the_text(stage, run_shown, size):
     assert page.overflow() <= 0
 
 
-def test_a_recorded_run_plays_by_itself_where_movement_is_wanted(stage):
-    page = stage(recorded="a recorded run, seed 1, unedited", movement=True)
+def test_a_recorded_run_plays_by_itself_where_movement_is_wanted(stage, model, golden_cloud):
+    short = values_of(model, golden_cloud, Generated(model, "Once upon a time", max_new_tokens=8))
+    page = stage(recorded="a recorded run, seed 1, unedited", values=short, movement=True)
     expect(page.locator(".play")).to_have_text("Pause")
     expect(page.locator(".where")).to_contain_text("noise")
     expect(page.locator(".recorded")).to_have_text("This is a recorded run, seed 1, unedited")
