@@ -101,7 +101,7 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     if size is NARROW:
         the_prompt_comes_first(page)
         run_brings_the_text_into_view(page)
-    set_up(page, "The moon 🌙", tokens=40, seed="42")
+    set_up(page, "The moon 🌙", tokens=24, seed="42")
     before = page.evaluate(PLACE)
     page.evaluate(
         """() => { window.seen = new Set();
@@ -111,17 +111,17 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     text = run(page)
     # an empty sheet and the whole text would be two; how many come in between depends on the machine
     assert page.evaluate("window.seen.size") > 2, "the text did not change while it was written"
-    expect(page.locator(".answer .token")).to_have_count(40)
+    expect(page.locator(".answer .token")).to_have_count(24)
     expect(page.locator(".live .token")).to_have_count(0)
     expect(page.locator(".prompt", has_text="The moon 🌙").first).to_be_visible()
-    expect(page.locator("#generate .numbers").first).to_contain_text("40 tokens")
+    expect(page.locator("#generate .numbers").first).to_contain_text("24 tokens")
     is_no_wider(page)
     if size is WIDE:
         assert page.evaluate(PLACE) == before, "the place of the text jumped"
     assert "r=" in page.url
     page.reload()
     state(page, "done")
-    expect(page.locator(".answer .token")).to_have_count(40)
+    expect(page.locator(".answer .token")).to_have_count(24)
     assert page.locator(".answer").first.inner_text() == text
     expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
     expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.runs.access import COOKIE
+from app.runs.registry import HEARTBEAT_SECONDS
 from coladlm import SamplerSettings
 from coladlm.serve import Limits
 
@@ -123,7 +124,7 @@ def test_run_stop_run_stop_however_slow_the_server_answers(tab, runs, delay):
     assert re.match(r"Stopped after \d+ tokens", note(page))
 
 
-@pytest.mark.parametrize("delay", [*DELAYS, 3.0])
+@pytest.mark.parametrize("delay", [*DELAYS, HEARTBEAT_SECONDS + 0.1])
 def test_a_run_that_is_stopped_at_once_frees_its_place_and_ends(tab, runs, delay):
     page, net = tab(LONG), runs.net
     net.delay = delay

@@ -20,6 +20,8 @@ from coladlm.evaluate.bench.tasks.ranks import Ranks
 from coladlm.evaluate.bench.tasks.report import Scored, score, score_logged, score_shipped, table
 from coladlm.evaluate.bench.tasks.scoring import answer_in, equal_choice, is_right, named_choice
 
+from ...app.api.server_process import free_port
+
 ROOT = Path(__file__).parents[3]
 PUBLISHED_FILES = ROOT.parent / "shared" / "data" / "tasks"
 FRUIT = ("A pear", "Two plums", "The plum tree", "No fruit")
@@ -212,17 +214,30 @@ def test_the_command_scores_runs_shards_and_merges(golden_folder, folder, tmp_pa
     assert "2 of 4 answers are not in the logs" in capsys.readouterr().err
 
 
-def test_processes_of_torchrun_share_the_questions_and_the_first_merges(golden_folder, folder, tmp_path):
+def test_processes_of_torchrun_share_the_questions_and_the_first_merges(
+    golden_folder, folder, tmp_path, monkeypatch, capsys
+):
+    """With the environment that torchrun gives them; itself it is started in tests/train/test_ranks.py."""
     log, alone, together = (tmp_path / name for name in ("items.jsonl", "alone.json", "together.json"))
     command = ["bench", "tasks", "--data", str(folder), "--tasks", "lambada", "squad", "--run", "--batch", "2",
                "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
     assert main([*command, "--json", str(alone)]) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-                "-m", "--", "coladlm"]  # fmt: skip
-    done = subprocess.run([*torchrun, *command, "--log", str(log), "--json", str(together)], capture_output=True,
-                          text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=250)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("The eight published tasks") == 1  # one process speaks
+    capsys.readouterr()
+    shared = [*command, "--log", str(log), "--json", str(together)]
+    ranks = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    second = subprocess.Popen([sys.executable, "-m", "coladlm", *shared], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, cwd=ROOT,
+                              env={**os.environ, **ranks, "RANK": "1", "LOCAL_RANK": "1"})  # fmt: skip
+    try:
+        for name, value in {**ranks, "RANK": "0", "LOCAL_RANK": "0"}.items():
+            monkeypatch.setenv(name, value)
+        assert main(shared) == 0
+        said, wrong = second.communicate(timeout=250)
+    finally:
+        second.kill()
+    assert second.returncode == 0, wrong
+    told = capsys.readouterr().out
+    assert "The eight published tasks" in told and "The eight published tasks" not in said  # one process speaks
     assert load(together).tables == load(alone).tables and load(together).command == load(alone).command
     lines = [(tmp_path / f"items.{part}of2.jsonl").read_text().splitlines() for part in (1, 2)]
     assert [len(found) - 1 for found in lines] == [4, 2]  # questions 1 and 3 of both tasks, and 2
