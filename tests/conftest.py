@@ -48,6 +48,9 @@ OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, to
 # of the browser tests those that have a server of their own, or none; the others share one
 OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
 LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
+# and of the rest; a long one that began last would leave the other worker without work
+LONG_FILES = ("test_ray.py", "test_ranks.py", "test_wheel.py", "test_every_processor.py", "test_compiled_pieces.py",
+              "test_tasks.py", "test_stages.py", "test_map.py", "test_scheduler.py", "test_operations.py")  # fmt: skip
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,8 +66,8 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts long files first: workers that take one file after the other then come to their end together."""
-    order = {folder: place for place, folder in enumerate(LONG_FOLDERS)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    order = {name: place for place, name in enumerate((*LONG_FOLDERS, *LONG_FILES))}
+    items.sort(key=lambda item: min(order.get(name, len(order)) for name in (item.path.parent.name, item.path.name)))
 
 
 @pytest.hookimpl(optionalhook=True)
