@@ -37,7 +37,7 @@ def gpu_seconds(model: ColaDLM, recipe: Recipe) -> int:
     settings = recipe.settings
     per_block = model.in_blocks_of(settings).block_size * model.patch_size
     blocks = -(-settings.max_new_tokens // per_block) + 1
-    passes = 2 if settings.solver == "heun" else 1
+    passes = 1 if settings.solver == "euler" else 2
     batches = -(-len(prompts(recipe)) // 16)
     seconds = BEGIN_SECONDS + STEP_SECONDS * blocks * settings.steps * passes * batches
     return round(min(LONGEST, max(SHORTEST, seconds)))

@@ -29,7 +29,7 @@ def step_noise(seed: int, sequence: int, block: int, step: int, shape: tuple[int
 
 
 def token_uniforms(seed: int, sequence: int, block: int, positions: int) -> Tensor:
-    """One number in [0, 1) for the token choice at each position of a block, (positions,), float64 on the CPU."""
+    """One number in [0, 1] for the token choice at each position of a block, (positions,), float32 on the CPU."""
     return torch.tensor([_generator(seed, TOKEN, sequence, block, p).random() for p in range(positions)])
 
 

@@ -95,5 +95,7 @@ def test_the_time_asked_for_grows_with_the_work_and_has_a_limit(model):
         return gpu_seconds(model, Recipe("generate", ("a",), SamplerSettings(**settings)))
 
     assert seconds(max_new_tokens=8) == 15
-    assert 15 < seconds(max_new_tokens=512, steps=16) < seconds(max_new_tokens=512, steps=16, solver="heun") <= 110
+    short = seconds(max_new_tokens=512, steps=16)
+    for solver in ("midpoint", "heun"):  # which ask the network twice in a step
+        assert 15 < short < seconds(max_new_tokens=512, steps=16, solver=solver) <= 110
     assert seconds(max_new_tokens=4096, steps=64) == 110
