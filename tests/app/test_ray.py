@@ -45,6 +45,7 @@ def cluster(golden_folder):
                                  max_replicas=1, cpus=0.5)  # fmt: skip
         deploy(options)
         yield f"http://127.0.0.1:{port}", options
+        replicas().shutdown()  # or its thread goes on asking a cluster that has gone
         ray.shutdown()  # and not Serve first, which gives everything seconds to end by itself
 
 
@@ -80,13 +81,19 @@ def deploy(options):
     serve.run(app(options), name="cola")
 
 
-def processes(count):
-    """The processes of so many replicas."""
+@functools.cache
+def replicas():
+    """What asks the replicas from here."""
     from ray import serve
 
-    replicas, found = serve.get_deployment_handle("Replica", "cola"), set()
+    return serve.get_deployment_handle("Replica", "cola")
+
+
+def processes(count):
+    """The processes of so many replicas."""
+    found = set()
     while len(found) < count:
-        found.add(elsewhere(lambda: replicas.pid.remote().result()))
+        found.add(elsewhere(lambda: replicas().pid.remote().result()))
     return sorted(found)
 
 
