@@ -270,7 +270,7 @@ class Baseline:
         """The `index`-th token of sequences with these keys, (rows,) on the CPU, from logits (rows, 1, vocab)."""
         uniforms = None
         if settings.temperature > 0:
-            uniforms = torch.stack([token_uniforms(settings.seed, key, index, 1) for key in keys]).to(self.device)
+            uniforms = token_uniforms([(settings.seed, key, index) for key in keys], 1).to(self.device)
         return choose(logits, uniforms, settings.temperature, settings.top_k, settings.top_p)[:, 0].cpu()
 
     def generate(self, prompts: Sequence[str], settings: BaselineSettings | None = None,

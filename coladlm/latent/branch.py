@@ -150,7 +150,7 @@ def _decoded_at_pins(model: ColaDLM, trace: Trace, sequence: int, tokens: int) -
     logits = model.decode(latents)[-model.block_size * model.patch_size :][None]
     uniforms = None
     if settings.temperature > 0:
-        uniforms = token_uniforms(settings.seed, sequence_key(trace, sequence), 0, logits.shape[1])[None]
+        uniforms = token_uniforms([(settings.seed, sequence_key(trace, sequence), 0)], logits.shape[1])
     return choose(logits, uniforms, settings.temperature, settings.top_k, settings.top_p)[0, :tokens].cpu()
 
 

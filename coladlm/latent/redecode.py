@@ -63,7 +63,7 @@ def redecode(model: ColaDLM, trace: Trace, sequence: int, settings: SamplerSetti
     for block, logits in zip(blocks, _logits(model, trace, sequence, prompt.latents[:before]), strict=True):
         uniforms = None
         if settings.temperature > 0:
-            uniforms = token_uniforms(settings.seed, key, int(block), b * ps)[None]
+            uniforms = token_uniforms([(settings.seed, key, int(block))], b * ps)
         of_block = penalised(logits, seen, settings.repetition_penalty)
         how = (uniforms, settings.temperature, settings.top_k, settings.top_p)
         pinned = rest if block == 0 else 0

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from .layers import attend_to
 
 # On a CPU, where a launch costs little, two attentions are faster than one from this many positions of history on: the
@@ -79,7 +80,8 @@ class SlotCache:
         self.mask: Tensor | None = None
         if not even:  # what is none is written where the next step writes over it
             slots = torch.where(positions >= 0, positions + 2 * b, torch.arange(n) % b)
-            self.places = torch.arange(self.rows)[:, None].to(self.k.device), slots.to(self.k.device)
+            rows = torch.arange(self.rows)[:, None]
+            self.places = upload(rows, self.k.device), upload(slots, self.k.device)
         if not even or n > b:
             of_rows = positions[:1] if even else positions
             visible = torch.arange(end) // b <= of_rows.clamp(min=0)[..., None] // b
@@ -138,7 +140,7 @@ def additive(visible: Tensor, like: Tensor) -> Tensor:
     Made once, where a mask of booleans is turned into this one in every layer.
     """
     mask = torch.zeros(visible.shape, dtype=like.dtype)
-    return mask.masked_fill_(~visible, -torch.inf).to(like.device)
+    return upload(mask.masked_fill_(~visible, -torch.inf), like.device)
 
 
 class BlockAttention:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT, ModulationTable
+from ..networks.layers import angle_dtype
 from ..networks.slot_cache import BlockAttention, SlotCache, bucket, step_mask
 from . import flow
 from .capture import Capture
-from .randomness import step_noise
 
 if TYPE_CHECKING:
     from .rows import RowState
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EVALUATIONS = {"euler": 1, "midpoint": 2, "heun": 2}  # of the velocity in a step
 LEAST_HISTORY = 4  # blocks of the smallest bucket
+MOST_GRAPHS = 64  # that an engine keeps
+MOST_ENGINES = 2  # for other sizes of blocks, that are kept while no run has them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,7 @@ class StepBuffers:
         self.scale, self.scale_index = zeros(rows, b), zeros(rows, b, dtype=torch.long)
         self.guidance = zeros(rows, 1, 1)
         self.rope = dit.rope(torch.zeros(rows, 2 * b, device=dit.device))  # alone, and after the history
-        self.share = zeros(dtype=torch.float64)
+        self.share = zeros(dtype=angle_dtype(dit.device))
         self.noise: Tensor | None = None  # (steps, rows, b, d), where there is any
 
 
@@ -81,14 +84,16 @@ class GraphEngine:
     `of_blocks`.
     """
 
-    def __init__(self, dit: BlockCausalDiT, capture: Capture, block_size: int | None = None) -> None:
-        self.dit, self.capture = dit, capture
+    def __init__(self, dit: BlockCausalDiT, capture: Capture, block_size: int | None = None,
+                 first: GraphEngine | None = None) -> None:  # fmt: skip
+        """first: the engine that this one belongs to."""
+        self.dit, self.capture, self.first = dit, capture, first or self
         self.block_size = block_size or dit.config.block_size
         # blocks of the smallest bucket, and as many positions where blocks are smaller than the DiT's own
         self.least_history = LEAST_HISTORY * max(self.block_size, dit.config.block_size)
         self._others: dict[int, GraphEngine] = {}
         self.borrower: object | None = None
-        self.broken = False  # a capture has failed: everything goes on eagerly
+        self._broken = False
         self.cache: SlotCache | None = None
         self.table: ModulationTable | None = None
         self._tabulated: ModulationTable | None = None  # of which run
@@ -99,9 +104,17 @@ class GraphEngine:
         """The engine for steps of blocks of this size."""
         if size == self.block_size:
             return self
-        if size not in self._others:
-            self._others[size] = GraphEngine(self.dit, self.capture, size)
-        return self._others[size]
+        other = self._others.pop(size, None) or GraphEngine(self.dit, self.capture, size, self)
+        self._others[size] = other  # the last one used comes last
+        idle = [s for s, engine in self._others.items() if engine.borrower is None and s != size]
+        for s in idle[: max(len(self._others) - MOST_ENGINES, 0)]:
+            del self._others[s]
+        return other
+
+    @property
+    def broken(self) -> bool:
+        """A capture has failed: with blocks of any size everything goes on eagerly."""
+        return self.first._broken
 
     def lend(self, borrower: object) -> bool:
         """Takes the engine for this run alone, until `give_back`; False where another one has it or none can."""
@@ -124,7 +137,7 @@ class GraphEngine:
             mine = SlotCache(layers, heads, head_dim, bucket(max(slots, rows)), capacity, cache.block_size,
                              cache.k.dtype, cache.k.device)  # fmt: skip
             self.cache = mine
-            self._graphs.clear()
+            self.forget()
         if mine is not cache:
             for own, new in ((mine.k, cache.k), (mine.v, cache.v)):
                 end = min(own.shape[3], new.shape[3])
@@ -140,7 +153,7 @@ class GraphEngine:
         if self.table is None or count > len(self.table.rows):
             rows = table.rows.new_zeros(bucket(count), *table.rows.shape[1:])
             self.table = ModulationTable(rows)
-            self._graphs.clear()
+            self.forget()
         self.table.rows[:count] = table.rows
 
     def buffers(self, rows: int, steps: int, solver: str) -> StepBuffers:
@@ -149,14 +162,31 @@ class GraphEngine:
             self._buffers[key] = StepBuffers(self.dit, self.block_size, *key)
         return self._buffers[key]
 
+    def forget(self) -> None:
+        """Frees all captured steps and their memory."""
+        self._graphs.clear()
+        self._buffers.clear()
+
+    def make_room(self) -> None:
+        """Forgets everything once there is too much of it. Between blocks, when nobody holds any of it."""
+        if len(self._graphs) >= MOST_GRAPHS:
+            self.forget()
+
     def graph(self, form: Form) -> StepGraph | None:
-        """The captured step of this form; captured when it is first asked for. None where that fails."""
+        """The captured step of this form; captured when it is first asked for. None where that fails: for good, or,
+        where there was too little memory, this time.
+        """
         if form not in self._graphs:
             try:
                 self._graphs[form] = StepGraph(self, form)
             except RuntimeError as error:
-                self.broken = True
-                log.warning("Steps are not captured as a graph and run one operator after another: %s", error)
+                # the end of a capture that has failed is an error, too, and hides the first one
+                if any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__context__)):
+                    self.forget()
+                    log.warning("There is no memory to capture steps as a graph: a block runs as operators: %s", error)
+                else:
+                    self.first._broken = True
+                    log.warning("Steps cannot be captured as a graph here and run as operators: %s", error)
                 return None
         return self._graphs[form]
 
@@ -235,6 +265,7 @@ class GraphSteps:
         self.engine, self.velocity, self.rows, self.block = engine, velocity, rows, block
         settings, count = velocity.settings, len(rows)
         slots = bucket(count)
+        engine.make_room()
         history = bucket(max(velocity.longest, engine.least_history))
         alike = int(velocity.by_column) if velocity.one_scale is not None else 2
         self.form = Form(slots, history, bucket(settings.steps), settings.solver, False, settings.stochasticity > 0,
@@ -251,8 +282,9 @@ class GraphSteps:
             buffers.grid[: steps + 1].copy_(velocity.grid_times[..., None])
             one = velocity.one_scale or 0  # else each position adds its own
             first = velocity.nominal_rows * len(velocity.scales) + one
-            buffers.table_rows[: len(first)].copy_(first)
-            buffers.acts[: len(first)].copy_(velocity.acts[..., None])
+            device = buffers.z.device
+            buffers.table_rows[: len(first)] = upload(first, device)
+            buffers.acts[: len(first)] = upload(velocity.acts[..., None], device)
             buffers.scale[:count], buffers.scale_index[:count] = velocity.scale, velocity.scale_index
             buffers.guidance.fill_(1.0)
             buffers.guidance[:count] = velocity.guidance
@@ -260,10 +292,8 @@ class GraphSteps:
             if buffers.noise is not None and self.form.stochastic:
                 buffers.share.fill_(velocity.settings.stochasticity)
                 # drawn for the block at once, by a generator that counts (see randomness.py), and sent over at once
-                shape = (z.shape[1], z.shape[2])
-                fresh = [torch.stack([step_noise(*row.key(self.block), step, shape) for row in self.rows])
-                         for step in range(index, steps)]  # fmt: skip
-                buffers.noise[index:steps, :count] = torch.stack(fresh).to(buffers.noise.device)
+                fresh = torch.stack([row.step_noise(self.block, steps) for row in self.rows], 1)
+                buffers.noise[:steps, :count] = upload(fresh, device)
         buffers.z[:count].copy_(z)
         buffers.counter.fill_(index)
 

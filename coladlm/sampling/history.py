@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
 from ..networks.layers import KVCache
 from ..networks.slot_cache import SlotCache
@@ -88,8 +89,8 @@ class History:
             end = min(start + self.piece, self.position)
             self._place(start, end)
             if self.encoder_cache is not None:
-                self._encode(ids[:, start * ps : end * ps].to(self.device))
-            self.remember(latents[:, start:end].to(self.device))
+                self._encode(upload(ids[:, start * ps : end * ps], self.device))
+            self.remember(upload(latents[:, start:end], self.device))
             self.unread -= 1
         if not self.unread:
             self._prefix = None
@@ -106,7 +107,7 @@ class History:
         """
         self.start, self.end, self.first = start, end, max(start - self.reread, 0)
         self._place_flow(start)
-        self.text_rope = self.vae.rope(self._positions(self.first, end).clamp(min=0).to(self.device))
+        self.text_rope = self.vae.rope(upload(self._positions(self.first, end).clamp(min=0), self.device))
         for cache in self._text_caches():
             cache.place(self.first, end)
 
@@ -114,7 +115,7 @@ class History:
         """The next clean pass of the DiT is about the slots from `start` to the end of those that are placed."""
         positions = self._positions(start, self.end)
         self.flow_cache.place(positions)
-        self.flow_rope = self.dit.rope(positions.clamp(min=0).to(self.device))
+        self.flow_rope = self.dit.rope(upload(positions.clamp(min=0), self.device))
 
     def _positions(self, start: int, end: int) -> Tensor:
         """(rows, end - start) on the CPU, the position of each slot in its row; below 0 where it is empty."""

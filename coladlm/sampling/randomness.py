@@ -7,11 +7,17 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from .philox import first_doubles
+
 NOISE, STEP, TOKEN, FIT = 0, 1, 2, 4  # purposes in keys; FIT stays 4, so that old seeds keep their meaning
+
+SequenceKey = tuple[int, int, int]  # seed, sequence, block
 
 
 def _generator(*key: int) -> np.random.Generator:
@@ -28,9 +34,14 @@ def step_noise(seed: int, sequence: int, block: int, step: int, shape: tuple[int
     return torch.from_numpy(_generator(seed, STEP, sequence, block, step).standard_normal(shape, dtype=np.float32))
 
 
-def token_uniforms(seed: int, sequence: int, block: int, positions: int) -> Tensor:
-    """One number in [0, 1] for the token choice at each position of a block, (positions,), float32 on the CPU."""
-    return torch.tensor([_generator(seed, TOKEN, sequence, block, p).random() for p in range(positions)])
+def token_uniforms(keys: Sequence[SequenceKey], positions: int) -> Tensor:
+    """One number in [0, 1] for the token choice at each position of a block of each sequence, (keys, positions),
+    float32 on the CPU. keys: seed, sequence and block of each. Each position has a generator of its own, so that a
+    number does not depend on the size of the block.
+    """
+    numbers = first_doubles([(seed, TOKEN, sequence, block, p) for seed, sequence, block in keys
+                             for p in range(positions)])  # fmt: skip
+    return torch.from_numpy(numbers.astype(np.float32)).view(len(keys), positions)
 
 
 def fit_noise(seed: int, index: int, block: int, shape: tuple[int, int]) -> Tensor:

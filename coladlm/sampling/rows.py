@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection
 
+import torch
 from torch import Tensor
 
 from ..settings import SamplerSettings
 from . import flow
 from .plan import Plan
-from .randomness import block_noise
+from .randomness import block_noise, step_noise
 from .sentences import whole_sentences
 
 
@@ -34,6 +35,7 @@ class RowState:
     reason: str = "length"
     left: bool = False
     scale_index: Tensor = dataclasses.field(init=False)
+    _ahead: dict[tuple[int, int], Tensor] = dataclasses.field(init=False, default_factory=dict)  # noise of a block
 
     def goes_on(self, block: int) -> bool:
         """Does it have this block to write?"""
@@ -65,8 +67,31 @@ class RowState:
         """(b, d), the noise of this block: the plan's, or drawn by the row's key."""
         if self.plan.noise is not None:
             return self.plan.noise[block - self.joined]
-        shape = self.plan.source.shape
-        return block_noise(*self.key(block), (shape[1], shape[2]))
+        drawn = self._ahead.pop((block, 0), None)
+        return block_noise(*self.key(block), self._shape) if drawn is None else drawn
+
+    def step_noise(self, block: int, steps: int) -> Tensor:
+        """(steps, b, d), the fresh noise of so many stochastic steps of this block."""
+        drawn = self._ahead.pop((block, steps), None)
+        return self._draw_steps(block, steps) if drawn is None else drawn
+
+    def draw_ahead(self, block: int, steps: int) -> None:
+        """Draws the noise of this block, and of so many stochastic steps of it, while the device is busy with the one
+        before it.
+        """
+        self._ahead.clear()
+        if self.plan.noise is None:
+            self._ahead[block, 0] = block_noise(*self.key(block), self._shape)
+        if steps:
+            self._ahead[block, steps] = self._draw_steps(block, steps)
+
+    def _draw_steps(self, block: int, steps: int) -> Tensor:
+        return torch.stack([step_noise(*self.key(block), step, self._shape) for step in range(steps)])
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Of a block: positions and channels."""
+        return self.plan.source.shape[1], self.plan.source.shape[2]
 
     def state(self, block: int) -> Tensor | None:
         """(b, d), where the block stands if the row resumes in the middle of it."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..hardware.threads import ThreadTuner
+from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
 from ..settings import SamplerSettings
@@ -143,7 +144,7 @@ class Run:
         self.active = torch.zeros(len(self.batch), dtype=torch.bool)
         self.active[index] = True
         self.all_active = len(self.rows) == len(self.batch)
-        self.row_index = index.to(self.device)
+        self.row_index = upload(index, self.device)
 
     def _engine(self) -> GraphEngine | None:
         """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
@@ -165,15 +166,15 @@ class Run:
     # a block
 
     def _starting_state(self, block: int) -> Tensor:
-        source = torch.stack([row.source(block) for row in self.rows]).to(self.device)
+        source = upload(torch.stack([row.source(block) for row in self.rows]), self.device)
         if self.invert:
             return source
-        noise = torch.stack([row.noise(block) for row in self.rows]).to(self.device)
+        noise = upload(torch.stack([row.noise(block) for row in self.rows]), self.device)
         z = flow.interpolant(source, noise, self.velocity.scale * flow.NOISE_TIME)
         for i, row in enumerate(self.rows):
             state = row.state(block)
             if state is not None:
-                z[i] = state.to(self.device)
+                z[i] = upload(state, self.device)
         return z
 
     def _transport(self, block: int) -> Generator[Step]:
@@ -197,7 +198,7 @@ class Run:
                 clean = flow.clean_estimate(z, v, times)
                 logits = self.history.decode(clean)
                 preview = functools.partial(self._already, logits)
-                settling.look(logits.argmax(-1), ~torch.tensor(later, device=self.device))
+                settling.look(logits.argmax(-1), upload(~torch.tensor(later), self.device))
             yield Step(
                 block, index, self.settings.steps, self._spread(self.velocity.starts), self._spread(times),
                 self._spread(times_next), self._spread(z), self._spread(v), self._spread(conditional),
@@ -210,7 +211,7 @@ class Run:
             if settling is not None and clean is not None:
                 z = torch.where(settling.done[:, None, None], clean, z)
             if any(later):  # these stand still until the step with which they begin
-                z = torch.where(torch.tensor(later, device=self.device)[:, None, None], self.z, z)
+                z = torch.where(upload(torch.tensor(later), self.device)[:, None, None], self.z, z)
             self.z = z
             if not self._between_steps(block):
                 return
@@ -235,8 +236,8 @@ class Run:
         if not share:
             return flow.advance(z, v, t, t_next, scale)
         shape = (z.shape[1], z.shape[2])
-        fresh = torch.stack([step_noise(*row.key(block), index, shape) for row in self.rows]).to(self.device)
-        return flow.stochastic_step(z, v, times, times_next, share, fresh)
+        fresh = torch.stack([step_noise(*row.key(block), index, shape) for row in self.rows])
+        return flow.stochastic_step(z, v, times, times_next, share, upload(fresh, self.device))
 
     @overload
     def _spread(self, x: Tensor) -> Tensor: ...
@@ -277,6 +278,7 @@ class Run:
         logits = self.history.decode(latents)
         ids = self._choose(block, logits)
         logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+        self._draw_ahead(block + 1)
         for row, row_ids in zip(self.rows, ids.tolist(), strict=True):  # the one synchronisation of a block
             row.extend(block, row_ids, self.sampler.end_ids, self.sampler.read)
         if any(row.blocks_left(block) > 1 for row in self.rows):
@@ -287,6 +289,13 @@ class Run:
         return BlockDone(block, self._spread(self.z), self._spread(ids), self._spread(logprobs), self._spread(logits),
                          [row.text for row in self.batch], self.active)  # fmt: skip
 
+    def _draw_ahead(self, block: int) -> None:
+        """The noise of the block to come. The host draws it, for which the device need not wait while it is busy."""
+        replayed = self.captured is not None and self.settings.stochasticity > 0  # all of a block's noise at once
+        for row in () if self.invert else self.rows:
+            if row.blocks_left(block) > 0:
+                row.draw_ahead(block, self.settings.steps if replayed else 0)
+
     def _choose(self, block: int, logits: Tensor) -> Tensor:
         """Token ids (rows, b * patch_size); pinned positions keep their tokens."""
         alike: dict[tuple[float, int, float, int, float], list[int]] = {}  # the rows that choose in the same way
@@ -296,17 +305,17 @@ class Run:
             alike.setdefault((own.repetition_penalty, size, own.temperature, own.top_k, own.top_p), []).append(i)
         history, ps = self.history, self.history.patch_size
         ids = torch.empty(logits.shape[:2], dtype=torch.long, device=self.device)
-        pinned = torch.stack([row.pinned_ids(block) for row in self.rows]).to(self.device)
+        pinned = upload(torch.stack([row.pinned_ids(block) for row in self.rows]), self.device)
         written = slice(history.position * ps, (history.position + history.block_size) * ps)
         for (penalty, size, temperature, top_k, top_p), group in alike.items():
             rows = [self.rows[i] for i in group]
             uniforms = None
             if temperature > 0:
-                uniforms = torch.stack([token_uniforms(*row.key(block), logits.shape[1]) for row in rows])
-                uniforms = uniforms.to(self.device)
+                uniforms = upload(token_uniforms([row.key(block) for row in rows], logits.shape[1]), self.device)
             group_logits = penalised(logits[group], history.seen[group], penalty)
             if size:
-                new = torch.stack([row.from_noise(block) for row in rows]).repeat_interleave(ps, 1).to(self.device)
+                new = torch.stack([row.from_noise(block) for row in rows]).repeat_interleave(ps, 1)
+                new = upload(new, self.device)
                 context = history.context[group, : written.stop]
                 ids[group] = choose_unrepeated(group_logits, uniforms, temperature, top_k, top_p, context, size,
                                                self.sampler.words, pinned[group], new)  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT, LookedUp, Modulations, ModulationTable
 from ..networks.layers import angle_dtype, attend_under
 from ..networks.slot_cache import LONG_HISTORY, BlockAttention
@@ -80,8 +81,8 @@ class BlockVelocity:
         self.alone_rope = self.dit.rope(torch.arange(self.block_size, device=self.device)).expand_as(self.rope)
         index = torch.stack([row.scales(block) for row in rows])
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
-        self.scale_index = index.to(self.device)
-        self.scale = self.scales.float().to(self.device)[self.scale_index]
+        self.scale_index = upload(index, self.device)
+        self.scale = upload(self.scales[index].float(), self.device)
         # a sequence without any history has nothing to be guided by, but for a text to be guided away from
         negative = [row.plan.negative is not None for row in rows]
         guidance = [self.settings.guidance if row.has_history(block) or n else 1.0
@@ -89,7 +90,7 @@ class BlockVelocity:
         self.is_guided = any(g != 1.0 for g in guidance)
         # where guidance leads away from texts alone, nothing asks for the velocity after nothing
         self.only_negatives = all(n or g == 1.0 for n, g in zip(negative, guidance, strict=True))
-        self.guidance = torch.tensor(guidance, device=self.device)[:, None, None]
+        self.guidance = upload(torch.tensor(guidance), self.device)[:, None, None]
         self.starts = self.scale * flow.NOISE_TIME
         self.times = self.scale * self.grid_times[:, None]  # (steps + 1, rows, b), those of the positions
         self._halves: dict[bool, tuple[Tensor, BlockAttention]] = {}

@@ -222,6 +222,21 @@ def test_noise_that_is_given_is_written_as_the_same_noise_drawn(bundled):
     assert bundled.generate(prompts, settings) != bundled.generate(prompts, free)
 
 
+def test_the_noise_of_a_block_is_drawn_once_and_before_the_tokens_of_the_last_one_are_read(model, monkeypatch):
+    """So that a device need not wait for it."""
+    drawn = []
+
+    def noted(seed, sequence, block, shape):
+        drawn.append((sequence, block))
+        return block_noise(seed, sequence, block, shape)
+
+    monkeypatch.setattr("coladlm.sampling.rows.block_noise", noted)
+    written = model.sample(PROMPTS[:2], SHORT)
+    blocks = [sorted(drawn) for event in written if isinstance(event, BlockDone)]
+    assert [len(seen) for seen in blocks] == [2 * min(count + 1, len(blocks)) for count in range(1, len(blocks) + 1)]
+    assert len(drawn) == len(set(drawn))
+
+
 def test_previews_change_nothing_and_the_last_one_is_near_the_result(model):
     plain = events(model, PROMPTS)
     previewed = []

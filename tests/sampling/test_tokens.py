@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from coladlm.sampling.philox import first_doubles
 from coladlm.sampling.randomness import block_noise, step_noise, token_uniforms
 from coladlm.sampling.tokens import (
     NO_TOKEN,
@@ -90,7 +92,18 @@ def test_noise_is_standard_normal():
 
 
 def test_token_draws_of_a_position_do_not_depend_on_how_many_positions_there_are():
-    assert torch.equal(token_uniforms(5, 0, 1, 16)[:4], token_uniforms(5, 0, 1, 4))
+    keys = [(5, 0, 1), (0, 3, 2)]
+    assert torch.equal(token_uniforms(keys, 16)[:, :4], token_uniforms(keys, 4))
+    assert torch.equal(token_uniforms(keys, 4)[1:], token_uniforms(keys[1:], 4))
+
+
+def test_the_first_numbers_of_many_generators_are_numpys():
+    """However many words of 32 bits a key has."""
+    draw = np.random.default_rng(0)
+    keys = [tuple(int(n) for n in draw.integers(0, 2**63, 5) >> draw.integers(0, 63, 5)) for _ in range(300)]
+    keys += [(0,), (0, 0), (2**32 - 1, 2**32), (2**53, 2, 0, 0, 3), (2**100, 1), (1, 2, 3, 4, 5, 6, 7)]
+    wanted = [np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).random() for key in keys]
+    assert first_doubles(keys).tolist() == wanted
 
 
 def test_repeats_are_the_tokens_that_stood_behind_the_same_tokens():

@@ -148,7 +148,7 @@ def guess(baseline: Baseline, before: Sequence[int], pattern: Sequence[int], gue
 def _drawn(logits: torch.Tensor, seed: int, key: int, index: int) -> torch.Tensor:
     """The likeliest token of the first row, and drawn ones of the others, from logits (rows, 1, vocab)."""
     rows = len(logits)
-    uniforms = torch.stack([token_uniforms(seed, key * rows + row, index, 1) for row in range(rows)])
+    uniforms = token_uniforms([(seed, key * rows + row, index) for row in range(rows)], 1)
     drawn = choose(logits, uniforms, 1.0, 0, 1.0)[:, 0]
     drawn[0] = logits[0, 0].argmax()
     return drawn
