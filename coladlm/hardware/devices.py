@@ -8,6 +8,7 @@ import torch
 
 # Up to this size a step of one sequence is many short operations, and threads that share them mostly wait.
 SMALL_PARAMETERS = 50_000_000
+NARROW = 1024  # networks of a smaller width are small
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -31,8 +32,9 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
     """The compute dtype; "auto" is bfloat16 on a GPU that has it and on a CPU where it is clearly faster. Apple's GPUs
     get float32: not all of them have bfloat16, and nothing here has been timed on one.
 
-    width: of the network. A CPU without AMX or AVX-512 BF16 multiplies bfloat16 a hundred times slower than float32,
-    so its name says nothing and a measurement decides.
+    width: of the network. A narrow one gets float32 everywhere: a step of it costs launches, not products, and in
+    float32 a recipe gives the same text on every device, alone and in company. A CPU without AMX or AVX-512 BF16
+    multiplies bfloat16 a hundred times slower than float32, so its name says nothing and a measurement decides.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
@@ -40,9 +42,11 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}, expected auto or one of {', '.join(DTYPES)}")
         return DTYPES[dtype]
+    if width < NARROW:
+        return torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type != "cpu" or width < 1024:  # in a small network a CPU's time goes to the calls, not to the products
+    if device.type != "cpu":
         return torch.float32
     float32, bfloat16 = (_product_seconds(d, width) for d in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if 1.5 * bfloat16 < float32 else torch.float32

@@ -44,8 +44,11 @@ def test_a_device_that_is_not_there_is_named(device):
         choose_device(device)
 
 
-def test_a_small_network_computes_in_float32_on_a_cpu():
-    assert choose_dtype("auto", CPU, 256) == torch.float32
+def test_a_small_network_computes_in_float32_and_a_large_one_in_bfloat16_on_a_gpu_that_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    cuda = torch.device("cuda")
+    assert choose_dtype("auto", CPU, 256) == choose_dtype("auto", cuda, 256) == torch.float32
+    assert choose_dtype("auto", cuda, 2048) == torch.bfloat16
     assert choose_dtype("bfloat16", CPU, 256) == torch.bfloat16
     assert choose_dtype(torch.float16, CPU, 256) == torch.float16
 
