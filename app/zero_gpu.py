@@ -3,7 +3,7 @@
 Such a function runs in a worker process, forked from this one, on arguments and results that are pickled. So a whole
 run is one call: a recipe goes in, its events come back one by one (`coladlm.serve.carried`). The worker has the copy of
 the model that was moved to "cuda" when the program began, which is a name here and a device there; this process keeps
-one on its processor for everything that is no run: looks at a point, branches, sweeps, the map.
+one on its processor for everything that is not a run: looks at a point, branches, sweeps, the map.
 https://huggingface.co/docs/hub/spaces-zerogpu
 """
 

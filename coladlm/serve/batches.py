@@ -64,7 +64,8 @@ class SharedBatch:
     """Operations that share a batch. It takes turns as long as there are any.
 
     Visitors who want some steps get their previews together, as often as the budget of the batch allows, and the first
-    one at once. Those who want every step, or a draft of every one, get it: the budget is not about them.
+    one at once. Visitors who asked for every step ("all"), or for a draft of every step ("drafts"), get all of them: by
+    that request they are outside the budget.
     """
 
     def __init__(self, batches: Batches, key: Any, model: ColaDLM, shared: SharedRun) -> None:
