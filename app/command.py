@@ -56,6 +56,8 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, or int8 (8 or 12 bits)")
+    form = "how steps run: eager, one operation at a time; graph, recorded and replayed; auto, the faster on a GPU"
+    add("--form", default="auto", choices=("auto", "eager", "graph"), help=form)
     compiled = "compile the layers of a step; None: as a short run on a GPU shows, and not on a CPU"
     add("--compiled", action=argparse.BooleanOptionalAction, help=compiled)
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
@@ -174,7 +176,8 @@ def load(options: argparse.Namespace) -> tuple[ColaDLM, FarRuns | None]:
 
     path, device, dtype = options.checkpoint, options.device, options.dtype
     if device != "auto" or not on_zero_gpu():
-        return ColaDLM.from_pretrained(path, device=device, dtype=dtype, compiled=options.compiled), None
+        form, compiled = options.form, options.compiled
+        return ColaDLM.from_pretrained(path, device=device, dtype=dtype, form=form, compiled=compiled), None
     from coladlm.serve.moved_model import moved_model
 
     model = ColaDLM.from_pretrained(path, device="cpu", dtype=dtype)

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RpcError,
+    WorkerCrashedError,
+)
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 from ray.serve.exceptions import ReplicaUnavailableError
@@ -24,6 +32,20 @@ from .cluster.options import ClusterOptions
 from .cluster.replica import Replica
 
 LONGEST_REPLAY = 600.0  # seconds
+LOST: tuple[type[Exception], ...] = (
+    RayActorError,  # the process of the replica has ended, or cannot be reached (ActorDiedError, ActorUnavailableError)
+    WorkerCrashedError,  # the same, where Ray does not say whose process it was
+    OutOfMemoryError,  # Ray has ended the process, as its machine had no memory left
+    NodeDiedError,  # its machine has gone, or cannot be reached
+    LocalRayletDiedError,  # Ray's own process on its machine has ended, and takes all others with it
+    ObjectLostError,  # an event lay on a machine that has gone (OwnerDiedError, ObjectReconstructionFailedError, ...)
+    RpcError,  # a call between Ray's processes failed, as when a machine goes in the middle of it
+    ReplicaUnavailableError,  # the replica that Serve chose has gone before the run was sent to it
+)
+"""What Ray raises from a stream whose replica, or whose machine, is lost. Anything else would come again with a replay:
+an error of the replica's own code, a request that was cancelled, a deployment that has failed (and BackPressureError is
+not raised without `max_queued_requests`).
+"""
 
 
 def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> Iterator[Any]:
@@ -31,7 +53,7 @@ def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> I
     sent = getattr(replicas.options(stream=True), method).remote(*arguments)
     try:
         yield from sent
-    except (RayActorError, ReplicaUnavailableError) as error:
+    except LOST as error:
         raise LostReplicaError(str(error)) from error
     finally:
         sent.cancel()

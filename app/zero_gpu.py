@@ -3,7 +3,7 @@
 Such a function runs in a worker process, forked from this one, on arguments and results that are pickled. So a whole
 run is one call: a recipe goes in, its events come back one by one (`coladlm.serve.carried`). The worker has the copy of
 the model that was moved to "cuda" when the program began, which is a name here and a device there; this process keeps
-one on its processor for everything that is no run: looks at a point, branches, sweeps, the map.
+one on its processor for everything that is not a run: looks at a point, branches, sweeps, the map.
 https://huggingface.co/docs/hub/spaces-zerogpu
 """
 
@@ -17,13 +17,14 @@ import gradio as gr
 
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
-from coladlm.run import prompts
 from coladlm.serve.carried import carried_events, restore
 from coladlm.serve.far_runs import FarRuns
+from coladlm.serve.passes import flow_batches
 from coladlm.serve.tasks import Steps
 
 BEGIN_SECONDS = 10  # for a worker to begin, which counts, too
-STEP_SECONDS = 0.02  # a guided step of a block; the published size takes 0.013 on an H100 at batch 1
+STEP_SECONDS = 0.02  # a pass over the blocks of a batch; the published size takes 0.013 on an H100 at batch 1 to 32
+ROWS = 16  # sequences that are sure to take no longer than one
 SHORTEST, LONGEST = 15, 110  # what may be asked for: a visitor without an account has a few minutes a day
 
 
@@ -33,13 +34,16 @@ def on_zero_gpu() -> bool:
 
 
 def gpu_seconds(model: ColaDLM, recipe: Recipe) -> int:
-    """The time on the GPU to ask for: a call that takes longer is ended, one that asks for more waits longer."""
-    settings = recipe.settings
-    per_block = model.in_blocks_of(settings).block_size * model.patch_size
-    blocks = -(-settings.max_new_tokens // per_block) + 1
-    passes = 1 if settings.solver == "euler" else 2
-    batches = -(-len(prompts(recipe)) // 16)
-    seconds = BEGIN_SECONDS + STEP_SECONDS * blocks * settings.steps * passes * batches
+    """The time on the GPU to ask for, by the passes that a recipe makes.
+
+    A call that takes longer is ended, one that asks for more waits longer. Raises ValueError for a recipe that
+    cannot be run, where that shows here.
+    """
+    seconds = float(BEGIN_SECONDS)
+    for batch in flow_batches(model, recipe):
+        # at the end of a block come a pass that remembers it and the decoder; before the first, one over the prefix
+        passes = batch.blocks * (batch.passes + 1) + 1
+        seconds += STEP_SECONDS * passes * -(-batch.rows // ROWS)
     return round(min(LONGEST, max(SHORTEST, seconds)))
 
 

@@ -74,6 +74,17 @@ def test_compiled_layers_are_asked_for_by_an_option(place, monkeypatch, capsys):
         assert len(asked) == times
 
 
+def test_the_form_of_steps_is_asked_for_by_an_option(place, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("coladlm.model.choose_form", lambda sampler, form, compiled: asked.append(form))
+    for option in ([], ["--form", "graph"]):
+        assert main(["generate", "The cat", *option, *SHORT, *place]) == 0
+    assert asked == ["auto", "graph"]
+    with pytest.raises(SystemExit):
+        main(["generate", "The cat", "--form", "quick", *place])
+    assert "quick" in capsys.readouterr().err
+
+
 def test_generate_prints_several_texts_one_after_another(model, place, capsys):
     assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
     first, second = model.generate(["The cat", "a"], SETTINGS, sequences=[0, 0])

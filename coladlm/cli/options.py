@@ -16,12 +16,13 @@ from ..hardware.devices import choose_threads
 from ..hardware.threads import tuner_for
 from ..model import ColaDLM
 from ..output_paths import why_unwritable
+from ..sampling.form import FORMS
 from ..settings import DESCRIPTIONS, SamplerSettings
 from . import CommandError
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --model, --revision, --device, --dtype and --compiled."""
+    """Adds --model, --revision, --device, --dtype, --form and --compiled."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="PLACE", help="a folder or a Hugging Face Hub id (the bundled model)")
     group.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
@@ -29,6 +30,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", metavar="NAME",
                        help="of the large matrices: auto, float32, bfloat16, float16, or int8, which keeps 8 or 12 "
                             "bits of a weight and says what that changes (%(default)s)")  # fmt: skip
+    group.add_argument("--form", default="auto", choices=FORMS,
+                       help="how steps run: eager, one operation at a time; graph, recorded once and replayed; auto, "
+                            "the faster of the two on a GPU and eager on a CPU (%(default)s)")  # fmt: skip
     group.add_argument("--compiled", action=argparse.BooleanOptionalAction,
                        help="compile the layers of a step, which takes its time (as a short run on a GPU shows; no on "
                             "a CPU)")  # fmt: skip
@@ -37,7 +41,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def load_model(args: argparse.Namespace) -> ColaDLM:
     """The model that the options name. Raises CommandError."""
     try:
-        model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision, compiled=args.compiled)
+        model = ColaDLM.from_pretrained(args.model, args.device, args.dtype, args.revision, form=args.form,
+                                        compiled=args.compiled)  # fmt: skip
     except ValueError as error:
         raise CommandError(str(error)) from error
     if model.rounding is not None:

@@ -13,12 +13,11 @@ from ..sampling.events import BlockDone
 from ..sampling.plan import Plan
 from ..sampling.shared_run import Group, SharedRun
 from .metrics import Metrics
+from .previews import PreviewBudget, clock_of
 from .requests import SlowError
 from .tasks import OperationTask
 from .turns import Turns
 
-FRAME_SECONDS = 0.05  # at least between two previews for one visitor
-PREVIEW_SHARE = 4  # previews take at most one part in so many of a batch's time, for those who want some steps
 AHEAD = 32  # events that a batch may be ahead of a visitor who wants every step
 PATIENCE = 5.0  # seconds that it waits for such a visitor to read one
 LONG = 512  # tokens of prompt and answer from which on a sequence shares with long ones alone
@@ -62,12 +61,17 @@ class Batches:
 
 
 class SharedBatch:
-    """Operations that share a batch. It takes turns as long as there are any."""
+    """Operations that share a batch. It takes turns as long as there are any.
+
+    Visitors who want some steps get their previews together, as often as the budget of the batch allows, and the first
+    one at once. Visitors who asked for every step ("all"), or for a draft of every step ("drafts"), get all of them: by
+    that request they are outside the budget.
+    """
 
     def __init__(self, batches: Batches, key: Any, model: ColaDLM, shared: SharedRun) -> None:
         self.batches, self.key, self.model, self.shared = batches, key, model, shared
         self.members: dict[OperationTask, Group] = {}
-        self._preview_seconds = 0.0  # what the last preview took
+        self.budget = PreviewBudget(clock_of(model.device))
 
     @property
     def size(self) -> int:
@@ -91,7 +95,8 @@ class SharedBatch:
             self.batches.turns.add(self)
             return
         try:
-            there = self.shared.advance() if self.members else []
+            with self.budget.work():
+                there = self.shared.advance() if self.members else []
             self._count(there)
             self._deliver(there)
         except Exception as error:
@@ -138,13 +143,13 @@ class SharedBatch:
                     del self.members[task]
                     task.finish(group.result())
             return
-        pace = max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * self._preview_seconds)
-        members = [(task, group) for task, group in members if task.wants_step(pace)]
+        due = any(task.steps == "some" for task, _ in members) and self.budget.due()
+        members = [(task, group) for task, group in members if task.wants_step(due)]
         if not members:
             return
-        begun = time.monotonic()
-        self.shared.read([group for _, group in members])
-        steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
-        self._preview_seconds = time.monotonic() - begun
+        counted = any(task.steps == "some" for task, _ in members)
+        with self.budget.previews(due) if counted else self.budget.work():
+            self.shared.read([group for _, group in members])
+            steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
         for task, step in steps:
             task.take_step(step)

@@ -8,8 +8,7 @@ before it leaves.
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from ..model import ColaDLM
 from ..recipe import Recipe
 from ..run import run
 from ..sampling.events import BlockDone, Step
-from .batches import FRAME_SECONDS, PREVIEW_SHARE
 from .drafts import draft_of
+from .previews import PreviewBudget, clock_of
 from .tasks import Steps
 
 
@@ -94,31 +93,35 @@ def restore(value: Any) -> Any:
 def carried_events(model: ColaDLM, recipe: Recipe, steps: Steps = "all", logits: bool = True) -> Iterator[Any]:
     """The events of a recipe, run alone and carried; None in place of a step that is not wanted, as a sign of life.
 
-    steps: every Step, a Draft of every one, some of them or none, as in `Scheduler.operate`. logits: as in `carry`. A
-    recipe that cannot be run gives a Refusal.
+    steps: every Step, a Draft of every one, some of them or none, as in `Scheduler.operate`; some are the first one and
+    those that a PreviewBudget allows. logits: as in `carry`. A recipe that cannot be run gives a Refusal.
     """
     try:
-        for event in _wanted(run(model, recipe), steps):
+        budget = PreviewBudget(clock_of(model.device))
+        for event in _wanted(run(model, recipe), steps, budget):
             yield None if event is None else carry(event, logits)
     except ValueError as error:
         yield Refusal(str(error))
 
 
-def _wanted(events: Iterable[Any], steps: Steps) -> Iterator[Any]:
-    shown, cost, first = 0.0, 0.0, True
-    for event in events:
+def _wanted(events: Iterator[Any], steps: Steps, budget: PreviewBudget) -> Iterator[Any]:
+    first = True  # of the run: its preview does not wait
+    while True:
+        with budget.work():
+            event = next(events, None)
+        if event is None:
+            return
         if not isinstance(event, Step):
-            first = first or isinstance(event, BlockDone)
             yield event
             continue
         if steps == "drafts":
             yield draft_of(event)
             continue
-        due = first or time.monotonic() - shown >= max(FRAME_SECONDS, (PREVIEW_SHARE - 1) * cost)
-        if steps == "none" or (steps == "some" and not due):
+        due = steps == "some" and budget.due()
+        if steps == "none" or (steps == "some" and not (first or due)):
             yield None
             continue
-        begun = time.monotonic()
-        yield dataclasses.replace(event, decode=Preview(event.preview()))
-        shown, first = time.monotonic(), False
-        cost = shown - begun
+        with budget.previews(due):
+            preview = Preview(event.preview())
+        first = False
+        yield dataclasses.replace(event, decode=preview)

@@ -61,9 +61,9 @@ class Scheduler:
         """The events of the operation that `begin()` gives; its batches are shared with those of others.
 
         steps: "all" delivers every Step, and the batch waits for a visitor who does not read them; "drafts" a Draft in
-        place of each, less those for which the batch would have to wait; "some" as many Steps as the visitor reads and
-        previews may cost; "none" no Step. The `preview` of a delivered one is computed already and may be called at any
-        time.
+        place of each, less those for which the batch would have to wait; "some" the first Step at once and then as many
+        as the visitor reads and the budget of the batch allows (see PreviewBudget), which does not bind "all" and
+        "drafts"; "none" no Step. The `preview` of a delivered one is computed already and may be called at any time.
         """
         return self._enter(name, visitor, lambda request: OperationTask(self, request, model, begin, steps))
 

@@ -55,11 +55,13 @@ class OperationTask:
         self._answer = finished
         self.scheduler.turns.add(self)
 
-    def wants_step(self, pace: float) -> bool:
-        """Is a Step to be delivered now? pace: seconds between two of them, where the visitor wants some."""
+    def wants_step(self, due: bool) -> bool:
+        """Is a Step to be delivered now? due: to visitors who want some of them and have read the last one.
+
+        The first of a batch never waits.
+        """
         if self.steps == "some":
-            due = not self.request.events and time.monotonic() - self.request.shown >= pace
-            return due or not self._delivered_step
+            return not self._delivered_step or (due and not self.request.events)
         if self.steps == "drafts":  # nobody waits for one who does not read
             return len(self.request.events) < UNREAD
         return self.steps == "all"

@@ -12,12 +12,14 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx
 import pytest
 
 from app.api.prompt_scores import score_steps
+from coladlm.serve.replayed import LostReplicaError
 
 from .api.server_process import free_port
 
@@ -188,6 +190,61 @@ def test_no_text_is_lost_with_a_replica_that_is_killed(cluster, restart, model):
     assert texts == [alone(model, seed) for seed in range(VISITORS)]
     replays = next(line for line in metrics.splitlines() if line.startswith("coladlm_replayed_total"))
     assert int(replays.split()[1]) > 0
+
+
+class Sent:
+    """A stream of a replica that sends two things and then raises an error."""
+
+    def __init__(self, error):
+        self.error, self.cancelled = error, False
+
+    def __iter__(self):
+        yield from (1, 2)
+        raise self.error
+
+    def cancel(self):
+        self.cancelled = True
+
+
+def read(sent) -> list:
+    """What comes of a stream of the method `run` of a replica, up to its error, which is raised."""
+    from app.ray import streamed
+
+    method = SimpleNamespace(remote=lambda *arguments: sent)
+    found = streamed(SimpleNamespace(options=lambda stream: SimpleNamespace(run=method)), "run", {})
+    assert [next(found), next(found)] == [1, 2]
+    return list(found)
+
+
+def test_what_ray_raises_where_a_replica_or_its_machine_is_lost_leads_to_a_replay():
+    from ray import exceptions
+    from ray.serve.exceptions import ReplicaUnavailableError
+
+    lost = [
+        exceptions.ActorDiedError(), exceptions.ActorUnavailableError("no answer", None), exceptions.RayActorError(),
+        exceptions.WorkerCrashedError(), exceptions.OutOfMemoryError("killed"), exceptions.NodeDiedError("gone"),
+        exceptions.LocalRayletDiedError(), exceptions.RpcError("unavailable"), ReplicaUnavailableError("one"),
+        exceptions.ObjectReconstructionFailedError("ab"),
+        *(kind("ab", None, "") for kind in (exceptions.ObjectLostError, exceptions.OwnerDiedError,
+                                            exceptions.ObjectFetchTimedOutError)),
+    ]  # fmt: skip
+    for error in lost:
+        sent = Sent(error)
+        with pytest.raises(LostReplicaError) as found:
+            read(sent)
+        assert found.value.__cause__ is error and sent.cancelled
+
+
+def test_what_would_come_again_does_not_lead_to_a_replay():
+    from ray.exceptions import RayTaskError
+    from ray.serve.exceptions import BackPressureError, RequestCancelledError
+
+    own = RayTaskError("run", "Traceback ...", KeyError("a fault of the replica")).as_instanceof_cause()
+    for error in (own, BackPressureError(1, 1), RequestCancelledError("one"), RuntimeError("a fault of the front")):
+        sent = Sent(error)
+        with pytest.raises(type(error)) as found:
+            read(sent)
+        assert found.value is error and sent.cancelled
 
 
 def test_options_that_make_no_sense_are_refused():

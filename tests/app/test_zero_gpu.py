@@ -99,3 +99,22 @@ def test_the_time_asked_for_grows_with_the_work_and_has_a_limit(model):
     for solver in ("midpoint", "heun"):  # which ask the network twice in a step
         assert 15 < short < seconds(max_new_tokens=512, steps=16, solver=solver) <= 110
     assert seconds(max_new_tokens=4096, steps=64) == 110
+
+
+def test_the_time_asked_for_follows_the_passes_of_every_operation(model):
+    """How many these are is tested in tests/serve/test_passes.py."""
+    text, settings = "Once upon a time there was a cat. " * 12, SamplerSettings(steps=8, max_new_tokens=200)
+    texts, tokens = (text, f"The dog ran home. {text}"), len(model.tokenize(text))
+
+    def seconds(operation, *texts, variations=1, **options) -> int:
+        return gpu_seconds(model, Recipe(operation, texts, settings, variations, options))
+
+    plain = seconds("generate", text)
+    for more in ({"towards": "A dog."}, {"negative": "A dog."}, {"direction": "happy-sad"}, {"variations": 17}):
+        assert seconds("generate", text, **more) > plain
+    assert seconds("edit", text, start=0, end=tokens) > seconds("edit", text, start=0, end=tokens // 2)
+    assert seconds("invert", text) > seconds("invert", text, iterations=1) > seconds("invert", text, iterations=0)
+    roads = ("decoder_only", "through_flow", "noise_to_noise")
+    assert sorted(roads, key=lambda road: seconds("interpolate", *texts, road=road, stops=3)) == list(roads)
+    assert seconds("interpolate", *texts, tries=16) > seconds("interpolate", *texts)
+    assert seconds("fill", f"___ {text}", variations=32) > seconds("fill", f"{text} ___", variations=32)

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from app.command import load, parser
 from app.generate.handlers import GenerateHandlers
 from app.model.round_trip import MOST_TOKENS, latent_file, posteriors, round_trip
 from app.model.tab import NOT_ALLOWED, card_text, facts_html, load_model, measure_speed
@@ -155,3 +156,12 @@ def test_one_model_is_loaded_at_a_time(model):
     *_, (_, progress) = load_model(resident, "third", True)
     assert "Another model is being loaded" in progress["message"]
     go_on.set()
+
+
+def test_the_program_loads_the_model_with_the_form_and_pieces_that_are_asked_for(golden_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("coladlm.model.choose_form", lambda sampler, *how: asked.append(how))
+    place = ["--checkpoint", str(golden_folder), "--device", "cpu"]
+    for options in ([], ["--form", "graph", "--compiled"]):
+        load(parser().parse_args([*place, *options]))
+    assert asked == [("auto", None), ("graph", True)]
