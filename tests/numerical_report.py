@@ -25,7 +25,7 @@ from torch import Tensor
 
 from coladlm import BlockDone, ColaDLM, Finished, SamplerSettings, Step
 from coladlm.networks.layers import Linear
-from coladlm.networks.packed import can_pack
+from coladlm.networks.packed import PackedWeights, can_pack
 from coladlm.sampling.shared_run import SharedRun
 
 # (what it is called here, the environment that restricts torch's kernels, oneDNN and MKL to it)
@@ -116,7 +116,8 @@ def packed_error(model: ColaDLM) -> float | None:
             # a sum of k products and a bias, in whatever order, is off by at most (k + 1) u sum |x w|; two by twice
             size = F.linear(x.abs(), layer.weight.abs(), None if layer.bias is None else layer.bias.abs())
             bound = 2 * (layer.in_features + 1) * FLOAT32 * size
-            difference = (layer.packed.product(x, layer.bias) - F.linear(x, layer.weight, layer.bias)).abs()
+            packed = layer.packed or PackedWeights(layer.weight)  # which the smallest networks do without
+            difference = (packed.product(x, layer.bias) - F.linear(x, layer.weight, layer.bias)).abs()
             worst = max(worst, float((difference / bound).max()))
     return worst
 

@@ -19,6 +19,8 @@ def every_step(monkeypatch) -> None:
     for module in ("shared.row_frames", "generate.frames", "trajectories.frames"):
         monkeypatch.setattr(f"app.{module}.FRAME_SECONDS", 0.0)
     monkeypatch.setattr("app.shared.row_frames.SHARE", 1)
+    monkeypatch.setattr("coladlm.serve.previews.FRAME_SECONDS", 0.0)
+    monkeypatch.setattr("coladlm.serve.previews.PREVIEW_SHARE", 1)
 
 
 @pytest.fixture(scope="session")
