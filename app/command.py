@@ -58,7 +58,7 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add("--dtype", default="auto", help="of the weights: auto, float32, bfloat16, float16, or int8 (8 or 12 bits)")
     form = "how steps run: eager, one operation at a time; graph, recorded and replayed; auto, the faster on a GPU"
     add("--form", default="auto", choices=("auto", "eager", "graph"), help=form)
-    compiled = "compile the layers of a step; None: as a short run on a GPU shows, and not on a CPU"
+    compiled = "compile the layers of a step at loading; without either, a GPU keeps what is faster and a CPU does not"
     add("--compiled", action=argparse.BooleanOptionalAction, help=compiled)
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
@@ -181,4 +181,4 @@ def load(options: argparse.Namespace) -> tuple[ColaDLM, FarRuns | None]:
     from coladlm.serve.moved_model import moved_model
 
     model = ColaDLM.from_pretrained(path, device="cpu", dtype=dtype)
-    return model, zero_gpu_runs(model, moved_model(path, "cuda", "bfloat16" if dtype == "auto" else dtype))
+    return model, zero_gpu_runs(model, moved_model(path, "cuda", dtype))

@@ -1,18 +1,21 @@
 """The engine: what a guided step costs beside the bare products it cannot do without, and where the rest goes.
 
     python -m benchmarks.engine [--published] [--checkpoint FOLDER] [--device auto] [--dtype auto] [--threads N]
-                                [--form auto] [--compiled] [--batch 1 8 32] [--steps 48] [--without] [--busy 2]
+                                [--form auto] [--compiled] [--batch 1 8 32 64 256] [--steps 48] [--without] [--busy 2]
 
-For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare products
-as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For a step: how many
-operators are called, how many of them compute (a kernel each; views and allocations do not), on a GPU the launches that
-the profiler sees, and how many calls the captured form makes from the host. The host's time is that of a step of a
-model of the same depth and next to no width. Then the change of a block, a sequence that joins, and memory. At last,
+For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare
+products as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For the
+first batch and an eager step: how many operators are called, how many of them compute (a kernel each; views and
+allocations do not), on a GPU the launches that the profiler sees, the time in kernels (on a CPU: in operators that
+compute), and how many calls the captured form makes from the host. The floor is the time in which the weights that a
+step reads come from memory once, at the bandwidth that is measured here. The host's time is that of an eager step of
+a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. At last,
 on a CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and
 beside --busy processes that never rest.
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
-and a small VAE, since only steps are measured. --compiled compiles the layers (on a GPU a short run decides if absent).
+and a small VAE, since only steps are measured: no story is written. --compiled compiles the layers, --no-compiled does
+not (on a GPU a short run decides if both are absent).
 --without measures batch 1 and 8 again, one part switched off at a time.
 On a machine that does other things compare processor times: steps and products are timed in turns.
 """
@@ -36,53 +39,43 @@ import torch
 from torch import nn
 
 from coladlm import ColaDLM, SamplerSettings, Step
-from coladlm.checkpoint.skeleton import without_weights
 from coladlm.evaluate.speed import PROMPT, synchronise
 from coladlm.hardware.devices import choose_device, choose_dtype
-from coladlm.networks.config import DiTConfig
-from coladlm.networks.dit import BlockCausalDiT
 from coladlm.networks.int8 import Int8Linear
 from coladlm.networks.layers import Linear
-from coladlm.networks.text_vae import TextVAE
 from coladlm.rounding import dit_to_int8
 from coladlm.sampling import capture, velocity
 from coladlm.sampling.form import choose_form
+from coladlm.sampling.graph import GraphEngine
 from coladlm.sampling.shared_run import SharedRun
 from coladlm.serve.threads import most_threads, set_threads
 
+from .made_models import PUBLISHED, linears, narrow, published_model
 from .operators import is_silent, name_kernels, operators
 
 PLAIN = SamplerSettings(steps=16, guidance=2.0, stop_at_end=False)
-PUBLISHED = DiTConfig(txt_dim=2048, emb_dim=2048, heads=16, head_dim=128, num_layers=24, block_size=16)
 
 
-def published_model(bundled: ColaDLM, device: torch.device, dtype: torch.dtype, layers: int) -> ColaDLM:
-    """A DiT of the published size with random weights, and a VAE of the bundled kind for its blocks."""
-    with without_weights():
-        dit = BlockCausalDiT(dataclasses.replace(PUBLISHED, num_layers=layers)).to(dtype)
-    dit = dit.to_empty(device=device).requires_grad_(False)
-    drawn = 0.02 * torch.randn(PUBLISHED.txt_dim, PUBLISHED.hidden_dim, generator=torch.Generator().manual_seed(0))
-    drawn = drawn.flatten().to(device, dtype)
-    for name, parameter in dit.named_parameters():
-        if "norm" in name:
-            parameter.data = torch.full_like(parameter, float(name.endswith("weight")), dtype=torch.float32)
-        else:  # the same numbers in each layer: nobody reads what comes of them
-            parameter.copy_(drawn[: parameter.numel()].view_as(parameter))
-    vae = TextVAE(dataclasses.replace(bundled.vae.config, block_size=PUBLISHED.block_size)).requires_grad_(False)
-    for module in vae.modules():
-        if isinstance(module, (nn.Linear, nn.Embedding, nn.Conv1d)):
-            module.to(dtype)
-    return ColaDLM(vae.to(device), dit, bundled.tokenizer, name="published size, random weights")
+def floor(model: ColaDLM, size: int = 1 << 28) -> tuple[float, float, float]:
+    """Bytes of weights that a step reads, bytes a second that come from memory, and the milliseconds that follow.
 
-
-def narrow(model: ColaDLM) -> ColaDLM:
-    """A model of the same depth and next to no width: what is left of a step is the host's time."""
-    config = dataclasses.replace(model.dit.config, txt_dim=16, emb_dim=16, heads=1, head_dim=16, rope_dim=8)
-    dit = BlockCausalDiT(config).requires_grad_(False).to(model.device)
-    for module in dit.modules():
-        if isinstance(module, Linear):
-            module.to(model.dtype)
-    return ColaDLM(model.vae, dit, model.tokenizer)
+    size: bytes of what is read to find out, too many for the cache of a processor: by adding up on a CPU, with the
+    threads that torch has, and by copying on a GPU, which reads and writes.
+    """
+    device = model.device
+    tensors = [x for layer in linears(model) for x in (*layer.parameters(), *layer.buffers())]
+    weights = sum(x.numel() * x.element_size() for x in tensors)
+    source = torch.zeros(size // 4, device=device)
+    to = torch.empty_like(source) if device.type != "cpu" else None
+    best = float("inf")
+    for _ in range(6):
+        synchronise(device)
+        begun = time.perf_counter()
+        source.sum() if to is None else to.copy_(source)
+        synchronise(device)
+        best = min(best, time.perf_counter() - begun)
+    bandwidth = (size if to is None else 2 * size) / best
+    return weights, bandwidth, 1000 * weights / bandwidth
 
 
 @dataclasses.dataclass
@@ -101,17 +94,15 @@ class Times:
         self.wall.append(1000 * (time.perf_counter() - wall))
         self.processor.append(1000 * (time.process_time() - processor))
 
+    def wall_quartile(self) -> float:
+        return _lower_quartile(self.wall)
+
     def __str__(self) -> str:
-        quartiles = [statistics.quantiles(times, n=4)[0] if len(times) > 1 else times[0]
-                     for times in (self.wall, self.processor)]  # fmt: skip
-        return f"{quartiles[0]:.2f} ({quartiles[1]:.2f})"
+        return f"{_lower_quartile(self.wall):.2f} ({_lower_quartile(self.processor):.2f})"
 
 
-def linears(model: ColaDLM) -> list[Linear | Int8Linear]:
-    """The linear layers that every step runs through."""
-    dit = model.dit
-    named = [pair for network in (dit.txt_in, dit.blocks, dit.txt_out) for pair in network.named_modules()]
-    return [layer for name, layer in named if isinstance(layer, (Linear, Int8Linear)) and ".ada." not in name]
+def _lower_quartile(times: list[float]) -> float:
+    return statistics.quantiles(times, n=4)[0] if len(times) > 1 else times[0]
 
 
 def weights_in(layer: Linear | Int8Linear, dtype: torch.dtype) -> torch.Tensor:
@@ -184,10 +175,7 @@ def host_calls(model: ColaDLM, batch: int) -> float:
                 outside[func._schema.name] += 1
             return func(*args, **(kwargs or {}))
 
-    before, pieces = model.sampler.graphs, model.dit.pieces
-    choose_form(model.sampler, "graph", compiled=False)
-    assert model.sampler.graphs is not None
-    model.sampler.graphs.capture = replays
+    before, model.sampler.graphs = model.sampler.graphs, GraphEngine(model.dit, replays)
     settings = dataclasses.replace(PLAIN, max_new_tokens=3 * model.block_size * model.patch_size)
     events = model.sample([PROMPT * 2] * batch, settings)
     for _ in range(PLAIN.steps + 2):
@@ -197,7 +185,7 @@ def host_calls(model: ColaDLM, batch: int) -> float:
         for _ in range(steps):
             next(events)
     events.close()
-    model.sampler.graphs, model.dit.pieces = before, pieces
+    model.sampler.graphs = before
     return (replays.count + outside.total()) / steps
 
 
@@ -292,6 +280,24 @@ def memory(model: ColaDLM) -> str:
     return f"weights {weights:,.0f} MB, the process at most {most:,.0f} MB"
 
 
+def describe_step(model: ColaDLM, batch: int, steps: int) -> None:
+    """Prints what a step of this batch consists of."""
+    with without(model, "graph"):
+        calls = operators(model, batch, PLAIN)
+    print(f"\nAn eager step calls {calls.called:.0f} operators, {calls.computing:.0f} of which compute", end="")
+    if calls.kernels:
+        print(f"; {calls.kernels:.0f} kernels on the GPU, busy for {calls.busy:.2f} ms")
+    else:
+        print(f" for {calls.busy:.2f} ms, as the profiler sees it, which costs time itself")
+    weights, bandwidth, least = floor(model)
+    print(f"The floor: {weights / 1e6:,.0f} MB of weights at {bandwidth / 1e9:,.1f} GB/s, {least:.2f} ms")
+    print(f"Captured, it is {host_calls(model, batch):.1f} calls from the host", flush=True)
+    slim = narrow(model)
+    choose_form(slim.sampler, "eager", model.dit.pieces is not None)
+    host, _, _ = step_times(slim, 1, steps)
+    print(f"The host's part of an eager step (same depth, next to no width): {host} ms")
+
+
 def load(options: argparse.Namespace) -> ColaDLM:
     device = choose_device(options.device)
     if not options.published:
@@ -314,10 +320,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16, int8 (%(default)s)")
     parser.add_argument("--form", default="auto", help="of the steps: auto, eager, graph (%(default)s)")
-    parser.add_argument("--compiled", action="store_true", default=None, help="compile the layers")
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, help="compile the layers")
     parser.add_argument("--layers", type=int, default=PUBLISHED.num_layers, help="of --published (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (%(default)s)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--batch", type=int, nargs="+", help="1 8 32 64 256 if absent; 1 8 of --published on a CPU")
     parser.add_argument("--steps", type=int, default=48, help="timed steps of a batch (%(default)s)")
     parser.add_argument("--busy", type=int, default=2, help="processes beside a story (%(default)s)")
     parser.add_argument("--without", action="store_true", help="again with each part switched off")
@@ -336,19 +342,15 @@ def main() -> None:
         print(f"{model.rounding}\n")
     print("Milliseconds of wall time (processor time):\n")
     print("| batch | guided step | products of torch | products of the model | tokens/s |\n|---|---|---|---|---|")
-    for batch in options.batch:
+    on_cpu = model.device.type == "cpu"
+    batches = options.batch or ([1, 8] if options.published and on_cpu else [1, 8, 32, 64, 256])
+    for batch in batches:
         step, plain, own = step_times(model, batch, options.steps)
         print(f"| {batch} | {step} | {plain} | {own} | {tokens_per_second(model, batch):.1f} |", flush=True)
-    called, computing, kernels = operators(model, options.batch[0], PLAIN)
-    print(f"\nA step calls {called:.0f} operators, {computing:.0f} of which compute"
-          + (f"; {kernels:.0f} kernels on the GPU" if kernels else ""))  # fmt: skip
-    print(f"Captured, it is {host_calls(model, options.batch[0]):.1f} calls from the host", flush=True)
-    slim = narrow(model)
-    choose_form(slim.sampler, "eager", model.dit.pieces is not None)
-    host, _, _ = step_times(slim, 1, options.steps)
-    print(f"The host's part of a step (same depth, next to no width): {host} ms")
+    describe_step(model, batches[0], options.steps)
     print(f"Change of a block: batch 1 {block_change(model, 1)} ms, batch 8 {block_change(model, 8)} ms")
-    print(f"A sequence that joins seven: {joins(model)} ms")
+    joining = joins(model)
+    print(f"A sequence that joins seven: {joining} ms, {1000 / joining.wall_quartile():.0f} a second")
     print(memory(model), flush=True)
     if options.without:
         print("\n| without | batch 1 | batch 8 |\n|---|---|---|")
@@ -358,11 +360,12 @@ def main() -> None:
             with without(model, part):
                 print(f"| {part} | {step_times(model, 1, options.steps)[0]} | "
                       f"{step_times(model, 8, options.steps)[0]} |", flush=True)  # fmt: skip
-    if model.device.type == "cpu" and not options.published:
+    if on_cpu and not options.published:
         set_threads(model)
-        print(f"\nA story of 128 tokens: {story(model)} ms alone", end="", flush=True)
-        with busy(options.busy):
-            print(f", {story(model)} ms beside {options.busy} busy processes")
+        print(f"\nA story of 128 tokens: {story(model)} ms alone", flush=True)
+        if options.busy:
+            with busy(options.busy):
+                print(f"and beside {options.busy} busy processes {story(model)} ms")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from coladlm.networks.compiled_pieces import CompiledPieces, disagreement
 from coladlm.networks.dit import BlockCausalDiT
 from coladlm.sampling.form import choose_form
 
-from .engine import PLAIN, PUBLISHED, published_model
+from .engine import PLAIN
+from .made_models import PUBLISHED, published_model
 from .operators import name_kernels, operators
 
 PIECES = ("first", "between", "last")
@@ -88,12 +89,13 @@ def main() -> None:
             choose_form(model.sampler, "eager", compiled)
             if compiled != (model.dit.pieces is not None):
                 raise SystemExit("the pieces were not compiled: the log says why")
-            counts[-1].append(operators(model, 1, PLAIN)[1])
+            counts[-1].append(operators(model, 1, PLAIN).computing)
         print(f"| {layers} | " + " | ".join(f"{count:.0f}" for count in counts[-1]) + " |", flush=True)
     whole = [two + (PUBLISHED.num_layers - 2) * (three - two) for two, three in zip(*counts, strict=True)]
     print(f"| {PUBLISHED.num_layers} | " + " | ".join(f"{count:.0f}" for count in whole) + " |", flush=True)
     if importlib.util.find_spec("triton") is None:
-        print("\nTriton is not installed: what a GPU would run is not written")
+        print("\nThese are operators and functions in C++ on a CPU. Triton is not installed, so the code that a GPU "
+              "would run was not written, and its launches not counted: install it and run this again.")  # fmt: skip
         return
     launches = launches_of_triton(published_model(small, device, dtype, 2).dit)
     print("\nWritten for Triton: " + ", ".join(f"{n} launches in the {name} piece"

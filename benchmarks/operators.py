@@ -1,4 +1,4 @@
-"""How many operators a step of the sampler calls, and how many of them compute, counted by torch's profiler.
+"""How many operators a step of the sampler calls, how many of them compute and for how long, by torch's profiler.
 
 What is compiled counts by its kernels, which Inductor names for the profiler if it is asked to before. Its functions
 for a CPU may hold several loops each, which need not be one kernel on a GPU: see `launches.py`.
@@ -33,8 +33,21 @@ def name_kernels() -> None:
     inductor.cpp.enable_kernel_profile = True
 
 
-def operators(model: ColaDLM, batch: int, settings: SamplerSettings, steps: int = 6) -> tuple[float, float, float]:
-    """Of a step: operators, operators that compute, and kernels that the profiler saw on a GPU."""
+@dataclasses.dataclass(frozen=True)
+class Calls:
+    """Of one step. called: operators. computing: those of them that compute. kernels: that the profiler saw on a GPU.
+    busy: milliseconds inside kernels, or, where there is no GPU, inside operators that compute; the profiler's own cost
+    and that of the call are in the latter.
+    """
+
+    called: float
+    computing: float
+    kernels: float
+    busy: float
+
+
+def operators(model: ColaDLM, batch: int, settings: SamplerSettings, steps: int = 6) -> Calls:
+    """What a step calls, in the middle of a block."""
     settings = dataclasses.replace(settings, max_new_tokens=4 * model.block_size * model.patch_size)
     events = model.sample([PROMPT * 2] * batch, settings)
     for _ in range(settings.steps + 2):
@@ -49,7 +62,13 @@ def operators(model: ColaDLM, batch: int, settings: SamplerSettings, steps: int 
     called = [event for event in on_cpu if "::" in event.name]
     fused = [event for event in on_cpu if FUSED in event.name]
     kernels = [event for event in seen.events() if event.device_type.name == "CUDA"]
-    return (len(called) + len(fused)) / steps, (sum(map(_computes, called)) + len(fused)) / steps, len(kernels) / steps
+    computing = [event for event in called if _computes(event)] + fused
+    if kernels:
+        microseconds = sum(event.device_time_total for event in kernels)
+    else:
+        microseconds = sum(event.cpu_time_total for event in computing)
+    numbers = (len(called) + len(fused), len(computing), len(kernels), microseconds / 1000)
+    return Calls(*(number / steps for number in numbers))
 
 
 def is_silent(name: str) -> bool:

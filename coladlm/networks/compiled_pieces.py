@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .dit import BlockCausalDiT, DiTBlock, LookedUp, ModulationTable
+from .int8 import Int8Linear
 from .layers import Linear
 from .slot_cache import BlockAttention, SlotCache
 
@@ -46,11 +47,11 @@ def compiled_pieces(dit: BlockCausalDiT, backend: str | Function = "inductor", s
         pieces = CompiledPieces(dit, backend, noted)
         pieces.deadline = time.monotonic() + seconds
         found = [disagreement(dit, pieces, rows, guided) for rows, guided in ((2, True), (1, False), (3, False))]
-    except Exception as error:  # of a compiler, a driver, a disk: a run needs none of them
+    except Exception as error:  # of the compiler, the driver, the disk: steps can do without any of them
         log.warning("The layers of a step are not compiled and %s: %s", EAGERLY, _first_line(error))
         return None
     most = most_disagreement(dit)
-    if all(distance <= most for distance in found):  # what is not a number is not
+    if all(distance <= most for distance in found):  # false for NaN
         pieces.deadline = None
         return pieces
     shown = max(found, key=lambda distance: (math.isnan(distance), distance))
@@ -101,26 +102,28 @@ def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided:
 class CompiledPieces:
     """The DiT for the steps of a block, in pieces that are compiled when they are first called.
 
-    noted: makes of a compiled piece what is called in its place. A tape of operators, which does not see into compiled
-    code, takes it down as one that way (`sampling/capture.py`).
-    deadline: while they are compiled at first, after which moment no other piece is begun; None afterwards.
+    noted: wraps each compiled piece. A tape of operators, which cannot see into compiled code, records it as a single
+    operator that way (`sampling/capture.py`).
+    deadline: the time (of `time.monotonic`) after which no further piece is compiled during the first compilation;
+    None once that is over.
     """
 
     def __init__(self, dit: BlockCausalDiT, backend: str | Function = "inductor",
                  noted: Callable[[Function], Function] = lambda piece: piece) -> None:  # fmt: skip
-        """Raises ValueError for layers other than `Linear`, whose weights are not plain numbers."""
-        odd = {type(layer).__name__ for layer in _products(dit)} - {Linear.__name__}
-        if odd:
-            raise ValueError(f"they are {min(odd)}, expected Linear")
+        """Raises ValueError for layers other than `Linear`, such as those with int8 weights."""
+        others = [layer for layer in _products(dit) if not isinstance(layer, Linear)]
+        if others:
+            weights = "int8 weights" if isinstance(others[0], Int8Linear) else f"a {type(others[0]).__name__}"
+            raise ValueError(f"{weights} cannot be compiled")
         self.dit, self.dtype, self.device, self.eps = dit, dit.dtype, dit.device, dit.config.norm_eps
         self.first, self.between, self.last = (noted(_compiled(piece, backend)) for piece in (_first, _between, _last))
         self.deadline: float | None = float("inf")
-        self.broken = False  # what was not compiled at first could not be later: everything goes on in operators
+        self.broken = False  # compiling for another case failed later on: operators run from then on
 
     def velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor | None:
         """As `BlockCausalDiT.velocity`: (B, n, d) -> (B, n, d), float32. None where nothing is compiled for it."""
         moved = self.dit.dtype != self.dtype or self.dit.device != self.device
-        if self.broken or moved or z.shape[:2].numel() < 2:  # of a length of 1 compilers make code of its own
+        if self.broken or moved or z.shape[:2].numel() < 2:  # the compiler would specialise on a length of 1
             return None
         try:
             return self._velocity(z, modulations, rope, attend)
@@ -152,8 +155,8 @@ class CompiledPieces:
         return v.unflatten(0, shape)
 
     def _check(self, *tensors: Tensor) -> None:
-        """Before a piece is called for the first time: is there time to compile it? It is to serve every length of the
-        first axis of these, where the one that is seen first would be compiled in.
+        """Before the first call of a piece: raises TimeoutError where there is no time left to compile it, and marks
+        the first axis of these tensors as dynamic, so that the piece is not compiled for one length alone.
         """
         if self.deadline is None:
             return

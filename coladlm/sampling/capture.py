@@ -33,7 +33,7 @@ def cuda_graph(function: Callable[[], None], pool: Any = None) -> Callable[[], N
             function()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # what others do is no concern of ours
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # other threads may do anything
         function()
     return graph.replay
 
