@@ -337,16 +337,15 @@ def _fit_in_this_process(folder: Path, settings: UMAPSettings) -> None:
     """Reads states.npy of the folder and writes embedding.npy beside it."""
     if hasattr(os, "nice"):
         os.nice(10)  # the page and the model come first
-    _say(0.0, "finding neighbours")
+    _say(0.0, "loading UMAP")
+    import umap
     from sklearn.neighbors import NearestNeighbors
 
+    _say(0.15, "finding neighbours")
     states = np.load(folder / "states.npy", allow_pickle=False)
     neighbours = min(settings.neighbours, len(states) - 1)
     # exact, and without the compilation that umap-learn's own search needs: a third of the time of a first fit
     distances, indices = NearestNeighbors(n_neighbors=neighbours).fit(states).kneighbors(states)
-    _say(0.05, "loading UMAP")
-    import umap
-
     _say(0.2, "preparing the layout")
     bar = {"file": _Epochs(settings.epochs), "bar_format": "{n_fmt}\n", "disable": False, "mininterval": 0.2}
     fitted = umap.UMAP(

@@ -85,10 +85,18 @@ def answers(port: int) -> bool:
         return False
 
 
-def asked_for(log: Path) -> dict[str, int]:
-    """The paths that a browser has asked nginx for, with the status of each."""
-    lines = re.findall(r'"[A-Z]+ (\S+) HTTP/[^"]*" (\d+) .*Chrom', log.read_text())
-    return {path: int(status) for path, status in lines}
+def asked_for(log: Path, last: str) -> dict[str, int]:
+    """The paths that a browser has asked nginx for, with the status of each, once `last` is among them: nginx
+    notes a request after it has answered it.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        lines = re.findall(r'"[A-Z]+ (\S+) HTTP/[^"]*" (\d+) .*Chrom', log.read_text())
+        asked = {path: int(status) for path, status in lines}
+        if last in asked:
+            return asked
+        assert time.monotonic() < deadline, f"nginx has noted {sorted(asked)}, expected {last} among them"
+        time.sleep(0.05)
 
 
 def test_the_apis_answer_below_the_path(nginx, model):
@@ -121,7 +129,7 @@ def test_the_page_runs_below_the_path_and_asks_for_nothing_outside_of_it(nginx, 
     )
     page.close()
     assert icon == f"http://{NAME}:{port}{PATH}/favicon.ico"
-    asked = asked_for(log)
+    asked = asked_for(log, f"{PATH}/favicon.ico")
     assert asked[f"{PATH}/favicon.ico"] == 200
     asked.pop("/favicon.ico", None)  # browsers ask for this by themselves, before the page has named its icon
     assert {path for path in asked if not path.startswith(f"{PATH}/")} == set()
