@@ -9,9 +9,9 @@ first batch and an eager step: how many operators are called, how many of them c
 allocations do not), on a GPU the launches that the profiler sees, the time in kernels (on a CPU: in operators that
 compute), and how many calls the captured form makes from the host. The floor is the time in which the weights that a
 step reads come from memory once, at the bandwidth that is measured here. The host's time is that of an eager step of
-a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. At last,
+a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. Last,
 on a CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and
-beside --busy processes that never rest (0: alone only).
+beside --busy processes that keep the cores busy (0: alone only).
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
 and a small VAE, since only steps are measured: no story is written. --compiled compiles the layers, --no-compiled does
