@@ -9,9 +9,9 @@ first batch and an eager step: how many operators are called, how many of them c
 allocations do not), on a GPU the launches that the profiler sees, the time in kernels (on a CPU: in operators that
 compute), and how many calls the captured form makes from the host. The floor is the time in which the weights that a
 step reads come from memory once, at the bandwidth that is measured here. The host's time is that of an eager step of
-a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. At last,
+a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. Last,
 on a CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and
-beside --busy processes that never rest.
+beside --busy processes that keep the cores busy (0: alone only).
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
 and a small VAE, since only steps are measured: no story is written. --compiled compiles the layers, --no-compiled does
@@ -65,7 +65,7 @@ def floor(model: ColaDLM, size: int = 1 << 28) -> tuple[float, float, float]:
     device = model.device
     tensors = [x for layer in linears(model) for x in (*layer.parameters(), *layer.buffers())]
     weights = sum(x.numel() * x.element_size() for x in tensors)
-    source = torch.zeros(size // 4, device=device)
+    source = torch.ones(size // 4, device=device)
     to = torch.empty_like(source) if device.type != "cpu" else None
     best = float("inf")
     for _ in range(6):
@@ -223,11 +223,21 @@ def joins(model: ColaDLM, others: int = 7) -> Times:
                  [a - statistics.median(ordinary.processor) for a in taken.processor[1:]])  # fmt: skip
 
 
+def parts_of(model: ColaDLM) -> list[str]:
+    """Those parts of the engine that this model has, and that can be switched off."""
+    packed = any(layer.packed is not None for layer in model.dit.modules() if isinstance(layer, Linear))
+    has = {"packed weights": packed, "one attention": True, "graph": model.sampler.graphs is not None,
+           "compiled pieces": model.dit.pieces is not None}  # fmt: skip
+    return [part for part, there in has.items() if there]
+
+
 @contextlib.contextmanager
 def without(model: ColaDLM, part: str) -> Iterator[None]:
     """The model with a part of the engine switched off."""
     packed = {layer: layer.packed for layer in model.dit.modules() if isinstance(layer, Linear)}
     graphs, pieces, long = model.sampler.graphs, model.dit.pieces, velocity.LONG_HISTORY
+    if graphs is not None:  # what was captured before would be replayed with the part that is to be off
+        model.sampler.graphs = GraphEngine(model.dit, capture.capture_for(model.device))
     try:
         if part == "packed weights":
             for layer in packed:
@@ -280,17 +290,18 @@ def memory(model: ColaDLM) -> str:
     return f"weights {weights:,.0f} MB, the process at most {most:,.0f} MB"
 
 
-def describe_step(model: ColaDLM, batch: int, steps: int) -> None:
-    """Prints what a step of this batch consists of."""
+def describe_step(model: ColaDLM, batch: int, steps: int, products: Times) -> None:
+    """Prints what a step of this batch consists of. products: of the model, as measured for this batch."""
     with without(model, "graph"):
         calls = operators(model, batch, PLAIN)
     print(f"\nAn eager step calls {calls.called:.0f} operators, {calls.computing:.0f} of which compute", end="")
     if calls.kernels:
-        print(f"; {calls.kernels:.0f} kernels on the GPU, busy for {calls.busy:.2f} ms")
+        print(f"; {calls.kernels:.0f} kernels and copies on the GPU, which is busy with them for {calls.busy:.2f} ms")
     else:
-        print(f" for {calls.busy:.2f} ms, as the profiler sees it, which costs time itself")
+        print(f"; {calls.busy:.2f} ms of wall time inside those, the profiler's own cost included")
     weights, bandwidth, least = floor(model)
-    print(f"The floor: {weights / 1e6:,.0f} MB of weights at {bandwidth / 1e9:,.1f} GB/s, {least:.2f} ms")
+    print(f"The floor: {weights / 1e6:,.0f} MB of weights at {bandwidth / 1e9:,.1f} GB/s, {least:.2f} ms; the bare "
+          f"products of the model at batch {batch}: {products} ms")  # fmt: skip
     print(f"Captured, it is {host_calls(model, batch):.1f} calls from the host", flush=True)
     slim = narrow(model)
     choose_form(slim.sampler, "eager", model.dit.pieces is not None)
@@ -344,23 +355,25 @@ def main() -> None:
     print("| batch | guided step | products of torch | products of the model | tokens/s |\n|---|---|---|---|---|")
     on_cpu = model.device.type == "cpu"
     batches = options.batch or ([1, 8] if options.published and on_cpu else [1, 8, 32, 64, 256])
+    products = []
     for batch in batches:
         step, plain, own = step_times(model, batch, options.steps)
+        products.append(own)
         print(f"| {batch} | {step} | {plain} | {own} | {tokens_per_second(model, batch):.1f} |", flush=True)
-    describe_step(model, batches[0], options.steps)
+    describe_step(model, batches[0], options.steps, products[0])
     print(f"Change of a block: batch 1 {block_change(model, 1)} ms, batch 8 {block_change(model, 8)} ms")
     joining = joins(model)
     print(f"A sequence that joins seven: {joining} ms, {1000 / joining.wall_quartile():.0f} a second")
     print(memory(model), flush=True)
     if options.without:
         print("\n| without | batch 1 | batch 8 |\n|---|---|---|")
-        parts = ["packed weights", "one attention"]
-        parts += ["graph"] * (model.sampler.graphs is not None) + ["compiled pieces"] * (model.dit.pieces is not None)
-        for part in ("nothing", *parts):
+        for part in ("nothing", *parts_of(model)):
             with without(model, part):
                 print(f"| {part} | {step_times(model, 1, options.steps)[0]} | "
                       f"{step_times(model, 8, options.steps)[0]} |", flush=True)  # fmt: skip
-    if on_cpu and not options.published:
+    if not on_cpu or options.published:
+        print(f"\nNo story: {'random weights write none' if options.published else 'it is measured on a CPU only'}")
+    else:
         set_threads(model)
         print(f"\nA story of 128 tokens: {story(model)} ms alone", flush=True)
         if options.busy:

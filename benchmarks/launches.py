@@ -80,7 +80,7 @@ def main() -> None:
     name_kernels()
     small = ColaDLM.from_pretrained(device="cpu", dtype="float32")
     device, dtype = torch.device("cpu"), torch.bfloat16
-    print("| layers | operators that compute | kernels with compiled pieces |\n|---|---|---|")
+    print("| layers | operators that compute | the same and C++ functions, with compiled pieces |\n|---|---|---|")
     counts = []
     for layers in (2, 3):
         model = published_model(small, device, dtype, layers)

@@ -11,7 +11,7 @@ from coladlm import ColaDLM
 from coladlm.checkpoint.skeleton import without_weights
 from coladlm.networks.config import DiTConfig
 from coladlm.networks.dit import BlockCausalDiT
-from coladlm.networks.int8 import Int8Linear
+from coladlm.networks.int8 import SMALLEST, Int8Linear
 from coladlm.networks.layers import Linear
 from coladlm.networks.text_vae import TextVAE
 from coladlm.rounding import dit_to_int8
@@ -46,12 +46,16 @@ def linears(model: ColaDLM) -> list[Linear | Int8Linear]:
 
 
 def narrow(model: ColaDLM) -> ColaDLM:
-    """A model of the same depth and next to no width: what is left of a step is the host's time."""
-    config = dataclasses.replace(model.dit.config, txt_dim=16, emb_dim=16, heads=1, head_dim=16, rope_dim=8)
+    """A model of the same depth and next to no width: what is left of a step is the host's time. With int8 weights
+    where the model has them, for which its layers must not be too narrow.
+    """
+    in_int8 = any(isinstance(layer, Int8Linear) for layer in linears(model))
+    width = SMALLEST if in_int8 else 16
+    config = dataclasses.replace(model.dit.config, txt_dim=width, emb_dim=width, heads=1, head_dim=width, rope_dim=8)
     dit = BlockCausalDiT(config).requires_grad_(False).to(model.device)
     for module in dit.modules():
         if isinstance(module, Linear):
             module.to(model.dtype)
-    if any(isinstance(layer, Int8Linear) for layer in linears(model)):
+    if in_int8:
         dit_to_int8(dit, model.dtype)
     return ColaDLM(model.vae, dit, model.tokenizer)

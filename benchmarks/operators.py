@@ -7,7 +7,12 @@ for a CPU may hold several loops each, which need not be one kernel on a GPU: se
 from __future__ import annotations
 
 import dataclasses
+import os
+import statistics
+from collections.abc import Iterator
+from typing import Any
 
+import torch
 from torch._inductor import config as inductor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
@@ -29,15 +34,19 @@ WHOLE = {"add", "addcmul", "addmm", "mul", "sub"}
 
 
 def name_kernels() -> None:
-    """Has Inductor give its kernels for a CPU a name in profiles. To be called before anything is compiled."""
+    """Has Inductor name its CPU kernels in profiles, and keeps the profiler from writing its own lines ("USDT:...")
+    among the results. To be called before anything is compiled or profiled.
+    """
     inductor.cpp.enable_kernel_profile = True
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
 @dataclasses.dataclass(frozen=True)
 class Calls:
-    """Of one step. called: operators. computing: those of them that compute. kernels: that the profiler saw on a GPU.
-    busy: milliseconds inside kernels, or, where there is no GPU, inside operators that compute; the profiler's own cost
-    and that of the call are in the latter.
+    """Of one step, the mean of several. called: operators. computing: those of them that compute. kernels: what the
+    profiler saw run on a GPU, copies included. busy: milliseconds inside kernels, or, on a CPU, wall time inside the
+    operators that compute, with the cost of the call and of the profiler; the lower quartile, since other processes
+    only ever add to it.
     """
 
     called: float
@@ -52,23 +61,30 @@ def operators(model: ColaDLM, batch: int, settings: SamplerSettings, steps: int 
     events = model.sample([PROMPT * 2] * batch, settings)
     for _ in range(settings.steps + 2):
         next(events)
-    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (model.device.type == "cuda")
-    with profile(activities=kinds) as seen:
-        for _ in range(steps):
-            next(events)
-        synchronise(model.device)
+    profiled = [_step(events, model.device) for _ in range(steps + 1)][1:]  # the profiler's first step is slow
     events.close()
-    on_cpu = [event for event in seen.events() if event.device_type.name == "CPU"]
+    called, computing, kernels = (statistics.mean(getattr(calls, name) for calls in profiled)
+                                  for name in ("called", "computing", "kernels"))  # fmt: skip
+    return Calls(called, computing, kernels, statistics.quantiles((calls.busy for calls in profiled), n=4)[0])
+
+
+def _step(events: Iterator[Any], device: torch.device) -> Calls:
+    """The next step."""
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with profile(activities=kinds) as profiler:
+        next(events)
+        synchronise(device)
+    seen = list(profiler.events())
+    on_cpu = [event for event in seen if event.device_type.name == "CPU"]
     called = [event for event in on_cpu if "::" in event.name]
     fused = [event for event in on_cpu if FUSED in event.name]
-    kernels = [event for event in seen.events() if event.device_type.name == "CUDA"]
+    kernels = [event for event in seen if event.device_type.name == "CUDA"]
     computing = [event for event in called if _computes(event)] + fused
     if kernels:
         microseconds = sum(event.device_time_total for event in kernels)
     else:
         microseconds = sum(event.cpu_time_total for event in computing)
-    numbers = (len(called) + len(fused), len(computing), len(kernels), microseconds / 1000)
-    return Calls(*(number / steps for number in numbers))
+    return Calls(len(called) + len(fused), len(computing), len(kernels), microseconds / 1000)
 
 
 def is_silent(name: str) -> bool:

@@ -34,8 +34,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                        help="how steps run: eager, one operation at a time; graph, recorded once and replayed; auto, "
                             "the faster of the two on a GPU and eager on a CPU (%(default)s)")  # fmt: skip
     group.add_argument("--compiled", action=argparse.BooleanOptionalAction,
-                       help="compile the layers of a step when the model is loaded, which takes up to a minute "
-                            "or more (a GPU compiles and keeps what is faster, a CPU does not)")  # fmt: skip
+                       help="compile the layers of a step with torch.compile when the model is loaded, which may take "
+                            "minutes, or do not (by default: on a GPU compile for at most about a minute, time both "
+                            "and keep the faster; on a CPU do not compile)")  # fmt: skip
 
 
 def load_model(args: argparse.Namespace) -> ColaDLM:
