@@ -342,7 +342,7 @@ def test_closing_lets_short_requests_end_and_tells_the_others(model):
     endless = dataclasses.replace(LONG, steps=30)
     quick = dataclasses.replace(SETTINGS, steps=2, max_new_tokens=4)
     short, long, waits = (one.run(model, recipe(settings=s)) for s in (quick, endless, SETTINGS))
-    closing = threading.Thread(target=one.close, args=(2.0,))
+    closing = threading.Thread(target=one.close, args=(0.8,))
     closing.start()
     with pytest.raises(ClosingError):
         list(waits)
