@@ -61,11 +61,10 @@ def test_the_floor_is_the_time_to_read_the_weights_of_a_step(model):
     assert least == pytest.approx(1000 * weights / bandwidth)
 
 
-@pytest.mark.parametrize("busy", ["0", "1"])
-def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeypatch, capsys, busy):
+def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeypatch, capsys):
     command = ["engine", "--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")  # a command sets this for good, as it does enable_kernel_profile
-    monkeypatch.setattr(sys, "argv", [*command, "--batch", "1", "--steps", "2", "--busy", busy])
+    monkeypatch.setattr(sys, "argv", [*command, "--batch", "1", "--steps", "2", "--busy", "0"])
     threads = torch.get_num_threads()
     try:
         with inductor.patch({"cpp.enable_kernel_profile": False}):
@@ -75,4 +74,4 @@ def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeyp
     printed = capsys.readouterr().out
     for part in ("ms of wall time inside those", "The floor: ", " a second\n", "A story of 128 tokens"):
         assert part in printed
-    assert ("busy processes" in printed) == (busy != "0")
+    assert "busy processes" not in printed
