@@ -65,6 +65,11 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Keeps what is left of the tests out of the collections with which pytest and Python end, seconds for nothing."""
+    keep_what_is_there()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts long files first: workers that take one file after the other then come to their end together."""
     order = {name: place for place, name in enumerate((*LONG_FOLDERS, *LONG_FILES))}
