@@ -1,9 +1,9 @@
 """The graph form of a step: a whole solver step, both passes, guidance and all, captured once and replayed.
 
-A graph reads and writes the same memory every time. So everything that a step needs lies in static buffers, for a few
-sizes of rows and history (buckets): what belongs to the block is copied there before its first step, and which step it
-is, a counter on the device says. Rows that a bucket has too many compute something that nobody reads. The histories
-are in slots of one cache whose memory stays (`slot_cache.py`); what is longer than the bucket's history needs the next.
+A graph reads and writes the same memory every time. So everything that a step needs is in static buffers, for a few
+sizes of rows and history (buckets). What belongs to the block is copied there before its first step, and a counter on
+the device holds the number of the step. A bucket's spare rows compute results that nobody reads. The histories are in
+the slots of one cache whose memory never moves (`slot_cache.py`); a longer history uses a larger bucket.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ class StepBuffers:
         self.guidance = zeros(rows, 1, 1)
         self.rope = dit.rope(torch.zeros(rows, 2 * b, device=dit.device))  # alone, and after the history
         self.share = zeros(dtype=angle_dtype(dit.device))
-        self.noise: Tensor | None = None  # (steps, rows, b, d), where there is any
+        self.noise: Tensor | None = None  # see `noise_of_steps`
+
+    def noise_of_steps(self) -> Tensor:
+        """(steps, rows, b, d), made when it is first asked for: only stochastic steps have any."""
+        if self.noise is None:
+            self.noise = self.z.new_zeros(len(self.grid) - 1, *self.z.shape)
+        return self.noise
 
 
 class GraphEngine:
@@ -199,8 +205,6 @@ class StepGraph:
             raise ValueError("the engine has no cache or no table, expected `adopt` and `tabulate` before")
         self.dit, self.form, self.table, self.block_size = engine.dit, form, engine.table, engine.block_size
         self.buffers = engine.buffers(form.rows, form.steps, form.solver)
-        if form.stochastic and self.buffers.noise is None:
-            self.buffers.noise = torch.zeros(form.steps, *self.buffers.z.shape, device=self.dit.device)
         lengths = torch.zeros(form.rows, dtype=torch.long)
         self.attend = BlockAttention(engine.cache, lengths, form.history, form.guided, True, form.rows)
         mask = step_mask(lengths, form.history, self.block_size, form.guided, engine.cache.k)
@@ -210,7 +214,7 @@ class StepGraph:
         self.replay = engine.capture(self._step)
 
     def see(self, lengths: Tensor) -> None:
-        """The histories of the rows are so long, (rows,) on the CPU."""
+        """Sets the lengths of the histories, (rows,) on the CPU."""
         padded = torch.zeros(self.form.rows, dtype=torch.long)
         padded[: len(lengths)] = lengths
         form = self.form
@@ -225,8 +229,8 @@ class StepGraph:
         evaluations = itertools.count(1)
         v, conditional, unconditional = self._velocity(z, 0)
         mean = flow.SOLVERS[form.solver](lambda z, t: self._velocity(z, next(evaluations))[0], z, v, t, t_next, scale)
-        if form.stochastic and buffers.noise is not None:
-            fresh = buffers.noise.index_select(0, buffers.counter)[0]
+        if form.stochastic:
+            fresh = buffers.noise_of_steps().index_select(0, buffers.counter)[0]
             times, times_next = (scale * t)[..., 0], (scale * t_next)[..., 0]
             after = flow.stochastic_step(z, mean, times, times_next, buffers.share, fresh)
         else:
@@ -274,28 +278,28 @@ class GraphSteps:
         self.seen: set[Form] = set()
         self.next: Tensor | None = None
 
-    def _load(self, z: Tensor, index: int) -> None:
-        """Puts what the block needs at its place, from this step on."""
+    def _load(self) -> None:
+        """Copies what belongs to the block into the buffers. Spare rows and steps get the first place of the table, as
+        what another run has left there may be past the end of this one.
+        """
         velocity, buffers, count, b = self.velocity, self.buffers, len(self.rows), self.engine.block_size
-        if self.next is None:
-            steps = velocity.settings.steps
-            buffers.grid[: steps + 1].copy_(velocity.grid_times[..., None])
-            one = velocity.one_scale or 0  # else each position adds its own
-            first = velocity.nominal_rows * len(velocity.scales) + one
-            device = buffers.z.device
-            buffers.table_rows[: len(first)] = upload(first, device)
-            buffers.acts[: len(first)] = upload(velocity.acts[..., None], device)
-            buffers.scale[:count], buffers.scale_index[:count] = velocity.scale, velocity.scale_index
-            buffers.guidance.fill_(1.0)
-            buffers.guidance[:count] = velocity.guidance
-            buffers.rope[:count, :b], buffers.rope[:count, b:] = velocity.alone_rope, velocity.rope
-            if buffers.noise is not None and self.form.stochastic:
-                buffers.share.fill_(velocity.settings.stochasticity)
-                # drawn for the block at once, by a generator that counts (see randomness.py), and sent over at once
-                fresh = torch.stack([row.step_noise(self.block, steps) for row in self.rows], 1)
-                buffers.noise[:steps, :count] = upload(fresh, device)
-        buffers.z[:count].copy_(z)
-        buffers.counter.fill_(index)
+        steps, device = velocity.settings.steps, buffers.z.device
+        buffers.grid[: steps + 1].copy_(velocity.grid_times[..., None])
+        one = velocity.one_scale or 0  # else each position adds its own
+        first = velocity.nominal_rows * len(velocity.scales) + one
+        buffers.table_rows.zero_()
+        buffers.table_rows[: len(first)] = upload(first, device)
+        buffers.acts[: len(first)] = upload(velocity.acts[..., None], device)
+        buffers.scale_index.zero_()
+        buffers.scale[:count], buffers.scale_index[:count] = velocity.scale, velocity.scale_index
+        buffers.guidance.fill_(1.0)
+        buffers.guidance[:count] = velocity.guidance
+        buffers.rope[:count, :b], buffers.rope[:count, b:] = velocity.alone_rope, velocity.rope
+        if self.form.stochastic:
+            buffers.share.fill_(velocity.settings.stochasticity)
+            # drawn for the block at once, by a counter-based generator (see randomness.py), and uploaded at once
+            fresh = torch.stack([row.step_noise(self.block, steps) for row in self.rows], 1)
+            buffers.noise_of_steps()[:steps, :count] = upload(fresh, device)
 
     def __call__(self, z: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor] | None:
         """z, velocity, conditional, unconditional (None where one pass is enough) and the state after this step.
@@ -304,6 +308,8 @@ class GraphSteps:
         """
         guided = self.velocity.is_guided_at(index)
         form = dataclasses.replace(self.form, guided=guided)
+        if not self.seen:
+            self._load()  # before a capture, which runs the step on what the buffers hold
         graph = self.engine.graph(form)
         if graph is None:
             return None
@@ -312,7 +318,8 @@ class GraphSteps:
             graph.see(self.velocity.lengths)
             self.seen.add(form)
         if fresh or z is not self.next:  # a capture has run the step as well
-            self._load(z, index)
+            self.buffers.z[: len(self.rows)].copy_(z)
+            self.buffers.counter.fill_(index)
         graph.replay()
         out = self.buffers.out[:, : len(self.rows)].clone()  # the next replay writes over it
         z, v, conditional, unconditional, self.next = out.unbind(0)

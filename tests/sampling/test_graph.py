@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from coladlm import BlockDone, Finished, SamplerSettings, Step
 from coladlm.latent import lay_out
 from coladlm.latent.invert import text_plan
+from coladlm.recipe import Recipe
+from coladlm.run import run
 from coladlm.sampling.capture import WARM_UP, tape
 from coladlm.sampling.form import choose_form
 from coladlm.sampling.graph import LEAST_HISTORY, GraphEngine
@@ -89,6 +91,25 @@ def test_replayed_steps_are_the_eager_ones(model, graphs, change):
     for prompts in (PROMPTS[:1], PROMPTS):
         check(list(model.sample(prompts, settings)), eager(model, prompts, settings))
     assert graphs.replays > 2 * settings.steps
+
+
+def test_a_capture_looks_up_nothing_that_another_run_has_left(model, graphs):
+    """The first run leaves its places in the table behind, and a cache with room for the second one, whose longer
+    history is captured. Both begin with a block that a part of the prompt stands in.
+    """
+    for prompt, tokens in ((PROMPTS[0], 40), (" ".join(PROMPTS)[:60], 10)):
+        settings = dataclasses.replace(SHORT, steps=1, max_new_tokens=tokens)
+        assert len(model.tokenize(prompt)) % model.block_size
+        check(list(model.sample([prompt], settings)), eager(model, [prompt], settings))
+
+
+def test_spare_rows_look_up_nothing_that_another_run_has_left(model, graphs):
+    """Four rows with many times, and then three with few: the fourth row is still computed."""
+    text = "One day a little girl found a needle in her room."
+    for steps, strengths in ((10, [0.2, 0.4, 0.6, 0.8]), (15, [0.3, 0.6, 0.9])):
+        options = {"start": 4, "end": 9, "method": "renoise", "strengths": strengths}
+        recipe = Recipe("edit", (text,), dataclasses.replace(SHORT, steps=steps), options=options)
+        assert isinstance(list(run(model, recipe))[-1], Finished)
 
 
 def test_a_form_is_captured_once_and_replayed_in_every_later_run(model, graphs):
