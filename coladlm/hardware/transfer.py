@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def upload(x: Tensor, device: torch.device) -> Tensor:
-    """The tensor of the CPU on this device, without waiting for what the device still has to do.
+    """A small CPU tensor on this device; where CUDA allows it, without waiting for the work that the device still has.
 
-    CUDA takes a copy of ordinary memory before the call returns, so the tensor may go away at once ("API
-    synchronization behavior" in NVIDIA's documentation of its runtime). Other devices promise no such thing.
+    CUDA copies ordinary (pageable) memory to a staging buffer before the call returns, so the tensor may be freed at
+    once. For small copies it need not wait for the stream, though its documentation allows it to ("API synchronization
+    behavior", NVIDIA's runtime API). Other devices make no such promise, so there the copy is a blocking one.
     """
     return x.to(device, non_blocking=device.type == "cuda")

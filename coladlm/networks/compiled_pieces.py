@@ -35,6 +35,11 @@ Function = Callable[..., Any]
 EAGERLY = "run one operator after another"
 
 
+def can_compile(dit: BlockCausalDiT) -> bool:
+    """Whether its weights are ones that a compiler can take: in int8 they are not."""
+    return all(isinstance(layer, Linear) for layer in _products(dit))
+
+
 def compiled_pieces(dit: BlockCausalDiT, backend: str | Function = "inductor", seconds: float = float("inf"),
                     noted: Callable[[Function], Function] = lambda piece: piece) -> CompiledPieces | None:  # fmt: skip
     """The compiled pieces of a DiT, once they have given the velocities that its operators give: by then all that

@@ -131,6 +131,13 @@ def _seconds(product: Callable[[], Tensor], device: str, times: int = 5) -> floa
     return best
 
 
+def has_int8_product(layer: Linear) -> bool:
+    """Whether this device multiplies weights of this shape in int8: CUDA wants both sides to be multiples of 8, which a
+    vocabulary need not be.
+    """
+    return layer.weight.device.type != "cuda" or not (layer.in_features % 8 or layer.out_features % 8)
+
+
 class Int8Linear(nn.Module):
     """A `layers.Linear` with rounded weights. Takes its input in any dtype and answers in the compute dtype.
 
@@ -182,5 +189,5 @@ def quantise(network: nn.Module, dtype: torch.dtype, with_fine: bool = True, exa
             layer.to(dtype)
             continue
         parent, _, child = name.rpartition(".")
-        in_two_parts = parts_are_faster(str(layer.weight.device), dtype)
+        in_two_parts = has_int8_product(layer) and parts_are_faster(str(layer.weight.device), dtype)
         network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype, with_fine, exact))

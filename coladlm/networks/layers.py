@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..hardware.transfer import upload
+
 if TYPE_CHECKING:
     from .packed import PackedWeights
 
@@ -218,7 +220,7 @@ class KVCache:
         key_block, query_block = blocks[:, None], queries[:, : None if several else 1, None]
         visible = (positions >= 0)[:, None] & (key_block <= query_block)
         visible |= key_block == query_block  # a padded query must see something, or it turns into NaN
-        self.mask = visible[:, None].to(self.k.device)  # (batch, 1, queries or 1, keys)
+        self.mask = upload(visible[:, None], self.k.device)  # (batch, 1, queries or 1, keys)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Writes k and v, then attends. q: (batch, n, heads, c) -> (batch, n, heads * c)."""
@@ -246,7 +248,7 @@ class KVCache:
 
         `place` comes next.
         """
-        index = rows.to(self.k.device)
+        index = upload(rows, self.k.device)
         self.slots = []  # they would keep the old rows in memory
         self.k, self.v = self.k.index_select(1, index), self.v.index_select(1, index)
         self.padding = self.padding[rows]

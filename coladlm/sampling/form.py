@@ -5,6 +5,7 @@ model is loaded.
 from __future__ import annotations
 
 import itertools
+import logging
 import operator
 import statistics
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..networks.compiled_pieces import CompiledPieces, compiled_pieces
+from ..networks.compiled_pieces import CompiledPieces, can_compile, compiled_pieces
 from ..settings import SamplerSettings
 from .capture import as_one, capture_for
 from .events import Step
@@ -20,6 +21,7 @@ from .graph import GraphEngine
 from .plan import Plan
 from .sampler import Sampler
 
+log = logging.getLogger(__name__)
 FORMS = ("auto", "eager", "graph")
 GRAPH_DEVICES = ("cuda",)  # where a captured step is worth a try
 COMPILE_SECONDS = 60.0  # that compiling may take where nobody asked for it
@@ -36,11 +38,14 @@ def choose_form(sampler: Sampler, form: str = "auto", compiled: bool | None = No
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
+    if compiled not in (None, True, False):
+        raise ValueError(f"compiled is {compiled!r}, expected True, False or None")
     dit, on_gpu = sampler.dit, sampler.dit.device.type in GRAPH_DEVICES
     sampler.graphs = dit.pieces = None
     captured = [False, True] if form == "auto" and on_gpu else [form == "graph"]
     pieces: list[CompiledPieces | None] = [None]
-    if compiled or (compiled is None and on_gpu):
+    if compiled or (compiled is None and on_gpu and can_compile(dit)):
+        log.info("Compiling the layers of a step, which may take a minute")
         made = compiled_pieces(dit, seconds=float("inf") if compiled else COMPILE_SECONDS, noted=as_one)
         pieces = pieces if made is None else [made] if compiled else [None, made]
     choices = list(itertools.product(pieces, captured))

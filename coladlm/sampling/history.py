@@ -131,7 +131,7 @@ class History:
         if rows is None:
             recent, rope, attend = self.recent, self.text_rope, self.decoder_cache
         else:
-            index = torch.tensor(rows, device=self.device)
+            index = upload(torch.tensor(rows), self.device)
             cos, sin = self.text_rope
             recent, rope, attend = self.recent[index], (cos[index], sin[index]), self.decoder_cache.beside(index)
         hidden = self.vae.decode_hidden(self._with_recent(latents, recent), rope, attend)
@@ -157,7 +157,7 @@ class History:
         if not whole.any():
             self.remember(latents)
             return
-        clean = torch.where(whole.to(self.device)[..., None], self._encode(ids), self._with_recent(latents))
+        clean = torch.where(upload(whole, self.device)[..., None], self._encode(ids), self._with_recent(latents))
         before = self.start - self.first
         self.recent[:, self.reread - before :] = clean[:, :before]
         self._place_flow(self.first)
@@ -189,8 +189,9 @@ class History:
         self.flow_cache.keep(rows)
         for cache in self._text_caches():
             cache.keep(kept)
-        self.padding, self.recent = self.padding[kept], self.recent[kept.to(self.device)]
-        self.seen, self.context = self.seen[kept.to(self.device)], self.context[kept.to(self.device)]
+        index = upload(kept, self.device)
+        self.padding, self.recent = self.padding[kept], self.recent[index]
+        self.seen, self.context = self.seen[index], self.context[index]
 
     def join(self, other: History, blocks: int) -> None:
         """Puts the rows of another history behind those of this one. blocks: how many are still to come."""

@@ -265,10 +265,10 @@ class Run:
         """These rows of `step.preview()`, the step being the one at which the run stands; of others nothing is read."""
         slots = {row: slot for slot, row in enumerate(self.rows)}
         written = [(place, slots[self.batch[row]]) for place, row in enumerate(rows) if self.batch[row] in slots]
-        wanted = torch.tensor(rows, device=self.device)
+        wanted = upload(torch.tensor(rows), self.device)
         if self.settling is not None or len(written) == len(self.rows):  # all are read already, or are to be read
             return step.preview()[wanted]
-        places = torch.tensor([place for place, _ in written], device=self.device)
+        places = upload(torch.tensor([place for place, _ in written]), self.device)
         logits = self.history.decode(step.clean[wanted[places]], [slot for _, slot in written])
         return logits.new_zeros((len(rows), *logits.shape[1:])).index_copy_(0, places, logits)
 
@@ -276,9 +276,9 @@ class Run:
         """Decodes the block, chooses its tokens, and makes it history."""
         latents = self._starting_state(block) if self.invert else self.z
         logits = self.history.decode(latents)
+        self._draw_ahead(block + 1)
         ids = self._choose(block, logits)
         logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-        self._draw_ahead(block + 1)
         for row, row_ids in zip(self.rows, ids.tolist(), strict=True):  # the one synchronisation of a block
             row.extend(block, row_ids, self.sampler.end_ids, self.sampler.read)
         if any(row.blocks_left(block) > 1 for row in self.rows):
@@ -309,18 +309,19 @@ class Run:
         written = slice(history.position * ps, (history.position + history.block_size) * ps)
         for (penalty, size, temperature, top_k, top_p), group in alike.items():
             rows = [self.rows[i] for i in group]
+            of = slice(None) if len(alike) == 1 else upload(torch.tensor(group), self.device)
             uniforms = None
             if temperature > 0:
                 uniforms = upload(token_uniforms([row.key(block) for row in rows], logits.shape[1]), self.device)
-            group_logits = penalised(logits[group], history.seen[group], penalty)
+            group_logits = penalised(logits[of], history.seen[of], penalty)
             if size:
                 new = torch.stack([row.from_noise(block) for row in rows]).repeat_interleave(ps, 1)
                 new = upload(new, self.device)
-                context = history.context[group, : written.stop]
-                ids[group] = choose_unrepeated(group_logits, uniforms, temperature, top_k, top_p, context, size,
-                                               self.sampler.words, pinned[group], new)  # fmt: skip
+                context = history.context[of, : written.stop]
+                ids[of] = choose_unrepeated(group_logits, uniforms, temperature, top_k, top_p, context, size,
+                                               self.sampler.words, pinned[of], new)  # fmt: skip
             else:
-                ids[group] = choose(group_logits, uniforms, temperature, top_k, top_p)
+                ids[of] = choose(group_logits, uniforms, temperature, top_k, top_p)
         history.seen.scatter_(1, ids, True)
         ids = torch.where(pinned == NO_TOKEN, ids, pinned)
         history.context[:, written] = ids

@@ -13,6 +13,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from ..settings import SamplerSettings
 from .events import BlockDone, Event, Finished, Step
 from .history import PREFILL_LATENTS, History, compacted
@@ -148,12 +149,14 @@ class SharedRun:
         pairs = [run.places(group) for group in groups]
         logits = run.preview(self.event, [row for found in pairs for row, _ in found])
         for group, found, own in zip(groups, pairs, logits.split([len(found) for found in pairs]), strict=True):
-            places = torch.tensor([place for _, place in found], device=own.device)
+            places = upload(torch.tensor([place for _, place in found]), own.device)
             self._logits[group] = own.new_zeros((len(group.rows), *own.shape[1:])).index_copy_(0, places, own)
 
     def of(self, group: Group) -> Step | BlockDone:
         """The group's rows of the latest event. A Step comes with its preview, which is that of `read`, or read now."""
         event, pairs, count = self.event, self._under_way.places(group), len(group.rows)
+        where = torch.tensor(pairs).T  # (2, n), rows of the run and of the group
+        there = upload(where, self.sampler.dit.device)
 
         @overload
         def mine(x: Tensor) -> Tensor: ...
@@ -164,7 +167,7 @@ class SharedRun:
         def mine(x: Tensor | None) -> Tensor | None:
             if x is None:
                 return None
-            rows, places = (torch.tensor(part, device=x.device) for part in zip(*pairs, strict=True))
+            rows, places = where if x.device.type == "cpu" else there
             return x.new_zeros((count, *x.shape[1:])).index_copy_(0, places, x.index_select(0, rows))
 
         if isinstance(event, BlockDone):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from coladlm.networks.int8 import (
     SMALLEST,
     Int8Linear,
     Rounded,
+    has_int8_product,
     in_parts,
     parts_are_faster,
     product_of_parts,
@@ -146,3 +148,13 @@ def test_it_writes_the_tokens_of_float32(bundled, small):
     same = wrote[0].token_ids == wrote[1].token_ids
     assert same.numel() == 64
     assert (~same).sum() < 5
+
+
+def test_cuda_multiplies_int8_in_multiples_of_eight():
+    """A vocabulary of 100,278 is none."""
+    for inputs, outputs, possible in ((1024, 4096, True), (1024, 100_278, False), (100, 64, False)):
+        layer = SimpleNamespace(in_features=inputs, out_features=outputs)
+        layer.weight = SimpleNamespace(device=torch.device("cuda"))
+        assert has_int8_product(layer) == possible
+        layer.weight.device = torch.device("cpu")
+        assert has_int8_product(layer)

@@ -346,3 +346,5 @@ def test_a_form_may_be_asked_for(model, monkeypatch):
         assert model.sampler.graphs is None
     with pytest.raises(ValueError, match="form is 'fast', expected one of auto, eager, graph"):
         choose_form(model.sampler, "fast")
+    with pytest.raises(ValueError, match="compiled is 'yes', expected True, False or None"):
+        choose_form(model.sampler, "eager", "yes")
