@@ -4,14 +4,16 @@
                                 [--form auto] [--compiled] [--batch 1 8 32 64 256] [--steps 48] [--without] [--busy 2]
 
 For each batch: milliseconds of a guided step (wall and, on a CPU, processor time of the process), of its bare
-products as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block. For the
-first batch and an eager step: how many operators are called, how many of them compute (a kernel each; views and
-allocations do not), on a GPU the launches that the profiler sees, the time in kernels (on a CPU: in operators that
-compute), and how many calls the captured form makes from the host. The floor is the time in which the weights that a
-step reads come from memory once, at the bandwidth that is measured here. The host's time is that of an eager step of
-a model of the same depth and next to no width. Then the change of a block, sequences that join, and memory. Last,
-on a CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and
-beside --busy processes that keep the cores busy (0: alone only).
+products as torch computes them and as the model does (packed, int8), tokens a second at 16 steps a block, in a second
+run of the same shape, so that graphs are captured before. For the first batch and an eager step: how many operators
+are called, how many of them compute (a kernel each; views and allocations do not), on a GPU the launches that the
+profiler sees, the time in kernels (on a CPU: in operators that compute), and how many calls the captured form makes
+from the host. The floor is the time in which the weights that a step reads come from memory once, at the bandwidth
+that is measured here. The host's time is that of an eager step of a model of the same depth and minimal width. Then
+the change of a block for batch 1, 8 and, if it is among the batches, 32; sequences that join; and memory. Last, on a
+CPU, a story of 128 tokens with the model's settings and as many threads as the sampler finds best, alone and beside
+--busy processes that keep the cores busy (0: alone only). Times are lower quartiles; the change of a block and a join
+are differences of medians.
 
 --published takes a DiT of the published size (1.8 B parameters) with random weights in the place of the bundled one,
 and a small VAE, since only steps are measured: no story is written. --compiled compiles the layers, --no-compiled does
@@ -40,20 +42,22 @@ from torch import nn
 
 from coladlm import ColaDLM, SamplerSettings, Step
 from coladlm.evaluate.speed import PROMPT, synchronise
-from coladlm.hardware.devices import choose_device, choose_dtype
+from coladlm.hardware.devices import DTYPES, choose_device, choose_dtype
 from coladlm.networks.int8 import Int8Linear
 from coladlm.networks.layers import Linear
 from coladlm.rounding import dit_to_int8
 from coladlm.sampling import capture, velocity
-from coladlm.sampling.form import choose_form
+from coladlm.sampling.form import FORMS, choose_form
 from coladlm.sampling.graph import GraphEngine
 from coladlm.sampling.shared_run import SharedRun
 from coladlm.serve.threads import most_threads, set_threads
+from coladlm.train.arguments import count
 
 from .made_models import PUBLISHED, linears, narrow, published_model
 from .operators import is_silent, name_kernels, operators
 
 PLAIN = SamplerSettings(steps=16, guidance=2.0, stop_at_end=False)
+CHANGES = 20  # of a block that are timed
 
 
 def floor(model: ColaDLM, size: int = 1 << 28) -> tuple[float, float, float]:
@@ -97,6 +101,11 @@ class Times:
     def wall_quartile(self) -> float:
         return _lower_quartile(self.wall)
 
+    def beyond(self, other: Times) -> Times:
+        """The median less the median of `other`: a quartile of differences would be one of their noise."""
+        return Times([statistics.median(self.wall) - statistics.median(other.wall)],
+                     [statistics.median(self.processor) - statistics.median(other.processor)])  # fmt: skip
+
     def __str__(self) -> str:
         return f"{_lower_quartile(self.wall):.2f} ({_lower_quartile(self.processor):.2f})"
 
@@ -117,7 +126,7 @@ def step_times(model: ColaDLM, batch: int, count: int) -> tuple[Times, Times, Ti
     rows = 2 * batch * model.block_size
     inputs = [torch.randn(rows, layer.in_features, dtype=model.dtype, device=device) for layer in layers]
     weights = [weights_in(layer, model.dtype).to(device) for layer in layers]
-    blocks = 2 + -(-count // PLAIN.steps)
+    blocks = 2 + -(-count // (PLAIN.steps - 1))  # the first step of each is not timed
     settings = dataclasses.replace(PLAIN, max_new_tokens=blocks * model.block_size * model.patch_size)
     events = model.sample([PROMPT * 2] * batch, settings)
     for _ in range(PLAIN.steps + 1):  # a block, in which graphs are captured
@@ -137,10 +146,12 @@ def step_times(model: ColaDLM, batch: int, count: int) -> tuple[Times, Times, Ti
 
 
 def tokens_per_second(model: ColaDLM, batch: int) -> float:
+    """Of the second of two equal runs: the first one captures the graphs that it needs."""
     tokens = 2 * model.block_size * model.patch_size
     settings = dataclasses.replace(PLAIN, max_new_tokens=tokens)
-    begun = time.perf_counter()
-    model.generate([PROMPT] * batch, settings)
+    for _ in range(2):
+        begun = time.perf_counter()
+        model.generate([PROMPT] * batch, settings)
     return batch * tokens / (time.perf_counter() - begun)
 
 
@@ -190,20 +201,23 @@ def host_calls(model: ColaDLM, batch: int) -> float:
 
 
 def block_change(model: ColaDLM, batch: int) -> Times:
-    """From the last step of a block to the first of the next, less the time of a step in the middle of it."""
-    settings = dataclasses.replace(PLAIN, steps=2, max_new_tokens=12 * model.block_size * model.patch_size)
-    change, step, events = Times(), Times(), model.sample([PROMPT * 2] * batch, settings)
-    for _ in range(6):
+    """From the last step of a block to the first of the next, less the time of a step that is not a block's first."""
+    blocks = 3 + CHANGES
+    settings = dataclasses.replace(PLAIN, steps=2, max_new_tokens=blocks * model.block_size * model.patch_size)
+    prompts = [PROMPT * 2] * batch
+    if model.sampler.graphs is not None:  # captured here, for every length that the history will have
+        model.generate(prompts, settings)
+    change, step, events = Times(), Times(), model.sample(prompts, settings)
+    for _ in range(2 * (settings.steps + 1) + settings.steps):  # two blocks, and the steps of the third
         next(events)
-    for _ in range(9):
+    for _ in range(CHANGES):
         with change.once(model.device):
             for _ in range(2):  # the block's result, and the first step after it
                 next(events)
         with step.once(model.device):
             next(events)
     events.close()
-    return Times([a - b for a, b in zip(change.wall, step.wall, strict=True)],
-                 [a - b for a, b in zip(change.processor, step.processor, strict=True)])  # fmt: skip
+    return change.beyond(step)
 
 
 def joins(model: ColaDLM, others: int = 7) -> Times:
@@ -212,15 +226,14 @@ def joins(model: ColaDLM, others: int = 7) -> Times:
     own = dataclasses.replace(settings, max_new_tokens=4 * model.block_size * model.patch_size)
     shared, taken, ordinary = SharedRun(model.sampler, settings), Times(), Times()
     shared.join(model.plans([PROMPT] * others, settings))
-    for turn in range(24):
+    for turn in range(36):
         if turn % 3 == 2 and turn % 2:
             shared.join([dataclasses.replace(model.plan(PROMPT, own, sequence=turn), settings=own)])
         times = (taken if turn % 2 == 0 else ordinary) if turn % 3 == 0 else Times()
         with times.once(model.device):
             shared.advance()
     shared.close()
-    return Times([a - statistics.median(ordinary.wall) for a in taken.wall[1:]],
-                 [a - statistics.median(ordinary.processor) for a in taken.processor[1:]])  # fmt: skip
+    return Times(taken.wall[1:], taken.processor[1:]).beyond(ordinary)  # the first one began the run
 
 
 def parts_of(model: ColaDLM) -> list[str]:
@@ -306,7 +319,7 @@ def describe_step(model: ColaDLM, batch: int, steps: int, products: Times) -> No
     slim = narrow(model)
     choose_form(slim.sampler, "eager", model.dit.pieces is not None)
     host, _, _ = step_times(slim, 1, steps)
-    print(f"The host's part of an eager step (same depth, next to no width): {host} ms")
+    print(f"The host's part of an eager step (same depth, minimal width): {host} ms")
 
 
 def load(options: argparse.Namespace) -> ColaDLM:
@@ -329,20 +342,25 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="folder or Hub id; the bundled model if absent")
     parser.add_argument("--published", action="store_true", help="the published size, random weights")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16, int8 (%(default)s)")
-    parser.add_argument("--form", default="auto", help="of the steps: auto, eager, graph (%(default)s)")
+    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES, "int8"), help="(%(default)s)")
+    parser.add_argument("--form", default="auto", choices=FORMS, help="of the steps (%(default)s)")
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, help="compile the layers")
-    parser.add_argument("--layers", type=int, default=PUBLISHED.num_layers, help="of --published (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (%(default)s)")
-    parser.add_argument("--batch", type=int, nargs="+", help="1 8 32 64 256 if absent; 1 8 of --published on a CPU")
-    parser.add_argument("--steps", type=int, default=48, help="timed steps of a batch (%(default)s)")
+    parser.add_argument("--layers", type=count, default=PUBLISHED.num_layers, help="of --published (%(default)s)")
+    parser.add_argument("--threads", type=count, default=1, help="of torch on a CPU (%(default)s)")
+    parser.add_argument("--batch", type=count, nargs="+", help="1 8 32 64 256 if absent; 1 8 of --published on a CPU")
+    parser.add_argument("--steps", type=count, default=48, help="timed steps of a batch (%(default)s)")
     parser.add_argument("--busy", type=int, default=2, help="processes beside a story (%(default)s)")
     parser.add_argument("--without", action="store_true", help="again with each part switched off")
     options = parser.parse_args()
+    if options.busy < 0:
+        parser.error(f"argument --busy: found {options.busy}, expected a whole number from 0")
     most_threads()
     torch.set_num_threads(options.threads)
     name_kernels()
-    model = load(options)
+    try:
+        model = load(options)
+    except ValueError as error:  # a checkpoint or a device that cannot be used
+        parser.error(str(error))
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     captured = "graph" if model.sampler.graphs is not None else "eager"
@@ -361,7 +379,8 @@ def main() -> None:
         products.append(own)
         print(f"| {batch} | {step} | {plain} | {own} | {tokens_per_second(model, batch):.1f} |", flush=True)
     describe_step(model, batches[0], options.steps, products[0])
-    print(f"Change of a block: batch 1 {block_change(model, 1)} ms, batch 8 {block_change(model, 8)} ms")
+    changes = (f"batch {batch} {block_change(model, batch)} ms" for batch in (1, 8, 32) if batch < 32 or 32 in batches)
+    print(f"Change of a block: {', '.join(changes)}")
     joining = joins(model)
     print(f"A sequence that joins seven: {joining} ms, {1000 / joining.wall_quartile():.0f} a second")
     print(memory(model), flush=True)

@@ -46,7 +46,7 @@ def linears(model: ColaDLM) -> list[Linear | Int8Linear]:
 
 
 def narrow(model: ColaDLM) -> ColaDLM:
-    """A model of the same depth and next to no width: what is left of a step is the host's time. With int8 weights
+    """A model of the same depth and minimal width: what is left of a step is the host's time. With int8 weights
     where the model has them, for which its layers must not be too narrow.
     """
     in_int8 = any(isinstance(layer, Int8Linear) for layer in linears(model))

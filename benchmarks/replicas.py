@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import logging
 import os
 import pickle
 import time
@@ -42,6 +43,7 @@ def processes(count: int) -> set[int]:
     handle, found = serve.get_deployment_handle("Replica", NAME), set()
     while len(found) < count:
         found.add(handle.pid.remote().result())
+    handle.shutdown()  # or its thread goes on asking a cluster that has gone
     return found
 
 
@@ -89,8 +91,11 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)  # of the processes that Ray starts
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # a busy machine
     ray.init(num_cpus=64, include_dashboard=False, log_to_driver=False, logging_level="error")
+    for name in ("ray", "ray.serve"):  # their lines would stand in the table
+        logging.getLogger(name).setLevel(logging.ERROR)
     serve.start(http_options={"port": PORT, "host": "127.0.0.1"})
     print(crossing(args.tokens) + "\n")
     print("| replicas | seconds | tokens/s | tokens per second of their processors | front, ms of its processor a "
@@ -108,8 +113,7 @@ def main() -> None:
         each = " | ".join(f"{1000 * x / args.requests:.1f}" for x in (front, proxy))
         print(f"| {count} | {seconds:.1f} | {tokens / seconds:.0f} | {tokens / sum(used):.0f} | {each} | "
               f"{os.getloadavg()[0]:.1f} |", flush=True)  # fmt: skip
-    serve.shutdown()
-    ray.shutdown()
+    ray.shutdown()  # and not Serve first, which gives everything seconds to end by itself
 
 
 if __name__ == "__main__":

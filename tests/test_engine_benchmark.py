@@ -1,5 +1,6 @@
 """What benchmarks.engine prints is what it says: counts of the form that is named, floors, parts, joins."""
 
+import contextlib
 import copy
 import dataclasses
 import sys
@@ -11,6 +12,7 @@ from torch._inductor import config as inductor
 from benchmarks import engine
 from benchmarks.made_models import linears, narrow
 from benchmarks.operators import operators
+from coladlm import BlockDone, Step
 from coladlm.networks.int8 import Int8Linear
 from coladlm.rounding import dit_to_int8
 from coladlm.sampling.form import choose_form
@@ -61,6 +63,60 @@ def test_the_floor_is_the_time_to_read_the_weights_of_a_step(model):
     assert least == pytest.approx(1000 * weights / bandwidth)
 
 
+@pytest.mark.parametrize("form", ["eager", "graph"])
+def test_the_change_of_a_block_spans_its_result_and_the_first_step_of_the_next_one(own, monkeypatch, form):
+    choose_form(own.sampler, form, False)
+    seen, sample, once = [], own.sample, engine.Times.once
+
+    def noted(*arguments):
+        for event in sample(*arguments):
+            seen.append(event.index if isinstance(event, Step) else type(event))
+            yield event
+
+    @contextlib.contextmanager
+    def spans(times, device):
+        seen.append("begun")
+        with once(times, device):
+            yield
+        seen.append("ended")
+
+    own.sample = noted
+    monkeypatch.setattr(engine.Times, "once", spans)
+    engine.block_change(own, 1)
+    timed = ["begun", BlockDone, 0, "ended", "begun", 1, "ended"] * engine.CHANGES
+    assert seen[-len(timed) :] == timed and seen.count("begun") == 2 * engine.CHANGES
+
+
+def test_a_difference_is_one_of_medians():
+    longer, shorter = engine.Times([5.0, 9.0, 6.0], [4.0, 4.0, 8.0]), engine.Times([1.0, 8.0, 2.0], [1.0, 1.5, 9.0])
+    difference = longer.beyond(shorter)
+    assert (difference.wall, difference.processor, str(difference)) == ([4.0], [2.5], "4.00 (2.50)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--form", "foo"], "argument --form: invalid choice: 'foo'"),
+        (["--dtype", "int4"], "argument --dtype: invalid choice: 'int4'"),
+        (["--batch", "8", "0"], "argument --batch: found 0, expected a whole number from 1"),
+        (["--threads", "0"], "argument --threads: found 0, expected a whole number from 1"),
+        (["--steps", "0"], "argument --steps: found 0, expected a whole number from 1"),
+        (["--busy", "-1"], "argument --busy: found -1, expected a whole number from 0"),
+        (["--device", "nowhere"], "device 'nowhere' cannot be used"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_with_a_sentence(monkeypatch, capsys, arguments, message):
+    monkeypatch.setenv("KINETO_LOG_LEVEL", "99")
+    monkeypatch.setattr(sys, "argv", ["engine", *arguments])
+    threads = torch.get_num_threads()
+    try:
+        with inductor.patch({"cpp.enable_kernel_profile": False}), pytest.raises(SystemExit):
+            engine.main()
+    finally:
+        torch.set_num_threads(threads)
+    assert message in capsys.readouterr().err
+
+
 def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeypatch, capsys):
     command = ["engine", "--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")  # a command sets this for good, as it does enable_kernel_profile
@@ -72,6 +128,6 @@ def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeyp
     finally:
         torch.set_num_threads(threads)
     printed = capsys.readouterr().out
-    for part in ("ms of wall time inside those", "The floor: ", " a second\n", "A story of 128 tokens"):
+    for part in ("ms of wall time inside those", "The floor: ", " a second\n", "Change of a block", "A story of 128"):
         assert part in printed
-    assert "busy processes" not in printed
+    assert "busy processes" not in printed and "batch 32" not in printed

@@ -39,7 +39,7 @@ def cuda_graph(function: Callable[[], None], pool: Any = None) -> Callable[[], N
 
 
 class _Writer(TorchDispatchMode):
-    """Notes every operator, its arguments and what came of it."""
+    """Records every operator with its arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class _Writer(TorchDispatchMode):
 def tape(function: Callable[[], None]) -> Callable[[], None]:
     """The function as the list of operators that it called, for devices without graphs.
 
-    A replay calls them with the arguments that they had and puts what comes of each where it was the first time. As in
-    a graph, the memory in between is the tape's own.
+    A replay calls them with the same arguments and copies each result to where it was in the recording. As in a graph,
+    the memory for intermediate results belongs to the tape.
     """
     with _Writer() as writer:
         function()

@@ -34,10 +34,10 @@ HALF, LOW = np.uint64(32), np.uint64(WORD)
 
 
 def first_doubles(keys: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
-    """`Generator(Philox(SeedSequence(key))).random()` of each key, (keys,). A key is of integers from 0 on."""
+    """`Generator(Philox(SeedSequence(key))).random()` of each key, (keys,). Keys are tuples of integers from 0."""
     words = [[word for number in key for word in _words(number)] for key in keys]
     found = np.empty(len(keys))
-    for length in {len(entropy) for entropy in words}:  # keys of as many words are seeded together
+    for length in {len(entropy) for entropy in words}:  # keys of equal length are seeded together
         places = [place for place, entropy in enumerate(words) if len(entropy) == length]
         pool = _mixed(np.array([words[place] for place in places], dtype=np.uint32).T)
         found[places] = _first_double(*_state(pool))
@@ -65,7 +65,7 @@ class _Hash:
 
 
 def _mixed(entropy: Words) -> list[Words]:
-    """Entropy (words, keys) -> the pool of a SeedSequence, so many words of each key."""
+    """Entropy (words, keys) -> the pool of a SeedSequence: POOL arrays of one word for each key."""
     hashed = _Hash(INIT_A, MULTIPLIER_A)
 
     def mixed(one: Words, other: Words) -> Words:

@@ -29,7 +29,7 @@ class FlowBatch:
 
 def flow_batches(model: ColaDLM, recipe: Recipe) -> list[FlowBatch]:
     """The batches of a recipe, in their order. A text that ends early, or a block whose words have settled, saves some
-    of it. Raises RecipeError, PromptError, SettingsError for some of what cannot be run, as running it would.
+    of it. Raises RecipeError, PromptError or SettingsError for some recipes that cannot be run, as running them would.
     """
     rows = len(prompts(recipe))  # an unknown operation or option is refused here
     model = model.in_blocks_of(recipe.settings)
@@ -40,7 +40,7 @@ def flow_batches(model: ColaDLM, recipe: Recipe) -> list[FlowBatch]:
 def passes_of_block(settings: SamplerSettings, options: Mapping[str, Any] | None = None, history: bool = True,
                     iterations: int = 0) -> int:  # fmt: skip
     """Passes along the flow for a block. options: complete ones, as in `other_texts.py`, where there are any. history:
-    does anything stand before every block? iterations: where the flow is inverted.
+    whether every block comes after other text. iterations: where the flow is inverted.
     """
     options = options or {}
     of_step = (1 if settings.solver == "euler" else 2) * (1 + iterations)

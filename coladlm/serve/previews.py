@@ -21,7 +21,7 @@ class Clock(Protocol):
         """A point in the work that has been given to the device."""
 
     def seconds(self, begun: Any, ended: Any) -> float | None:
-        """The time from one mark to a later one; None as long as the device has not come to it."""
+        """The time from one mark to a later one; None while the device has not reached the later one."""
 
 
 class HostClock:
@@ -53,7 +53,7 @@ class CudaClock:
 
 
 def clock_of(device: torch.device) -> Clock:
-    """The clock of a device. Of one that is neither a processor nor CUDA's it measures what the host waits for."""
+    """The clock of a device. For a device that is neither a CPU nor CUDA, it measures how long the host waits."""
     return CudaClock(device) if device.type == "cuda" else HostClock()
 
 
@@ -84,7 +84,9 @@ class PreviewBudget:
 
     @contextlib.contextmanager
     def previews(self, due: bool) -> Iterator[None]:
-        """Counts what happens inside as previews. due: were they, or could some of them not wait?"""
+        """Counts what happens inside as previews. due: whether they were due; False if they were made early, since some
+        could not wait.
+        """
         begun = self._clock.mark()
         yield
         self._unmeasured.append((begun, self._clock.mark(), True))
@@ -98,7 +100,7 @@ class PreviewBudget:
         return known and not self._owed and self._now() - self._shown >= FRAME_SECONDS
 
     def _measure(self) -> None:
-        """Settles what the device has come to."""
+        """Accounts for the work that the device has finished."""
         while self._unmeasured:
             begun, ended, previews = self._unmeasured[0]
             seconds = self._clock.seconds(begun, ended)
