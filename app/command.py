@@ -6,7 +6,7 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
-if os.environ.get("SPACES_ZERO_GPU"):
+if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):  # see `on_zero_gpu`, whose module needs torch
     import spaces  # noqa: F401 - before torch, in which it replaces what would look for a GPU
 
 import argparse
@@ -178,6 +178,10 @@ def load(options: argparse.Namespace) -> tuple[ColaDLM, FarRuns | None]:
     if device != "auto" or not on_zero_gpu():
         form, compiled = options.form, options.compiled
         return ColaDLM.from_pretrained(path, device=device, dtype=dtype, form=form, compiled=compiled), None
+    if dtype == "int8":
+        raise ValueError("dtype is 'int8', which there is not on ZeroGPU, expected auto, float32, bfloat16 or float16")
+    if options.form != "auto" or options.compiled is not None:
+        print("ZeroGPU: steps run eagerly and are not compiled; --form and --compiled change nothing.", file=sys.stderr)
     from coladlm.serve.moved_model import moved_model
 
     model = ColaDLM.from_pretrained(path, device="cpu", dtype=dtype)

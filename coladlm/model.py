@@ -93,7 +93,7 @@ class ColaDLM:
         """
         checkpoint = find_checkpoint(path, revision)
         device, in_int8 = choose_device(device), dtype == "int8"
-        dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim)
+        dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim, ["int8"])
         defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
         vae, dit = load_networks(checkpoint, device, dtype, progress)
         rounding = to_int8(vae, dit, dtype) if in_int8 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -24,14 +25,16 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on with a list of its backends
+        raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
     return chosen
 
 
-def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> torch.dtype:
+def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int, others: Sequence[str] = ()) -> torch.dtype:
     """The compute dtype; "auto" is bfloat16 on a GPU that has it and on a CPU where it is clearly faster. Apple's GPUs
     get float32: not all of them have bfloat16, and nothing here has been timed on one.
 
+    others: what else the caller takes, for the sentence where it is none of these. Raises ValueError.
     width: of the network. A narrow one gets float32 everywhere: a step of it costs launches, not products, and in
     float32 a recipe gives the same text on every device, alone and in company. A CPU without AMX or AVX-512 BF16
     multiplies bfloat16 a hundred times slower than float32, so its name says nothing and a measurement decides.
@@ -40,7 +43,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int) -> 
         return dtype
     if dtype != "auto":
         if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}, expected auto or one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype is {dtype!r}, expected auto or one of {', '.join((*DTYPES, *others))}")
         return DTYPES[dtype]
     if width < NARROW:
         return torch.float32

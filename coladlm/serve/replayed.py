@@ -29,7 +29,8 @@ def replayed(
 
     attempt: begins the run on some replica and gives what that sends (see `carry`); raises LostReplicaError where the
     replica ends. lost: called for each that does. Raises LostRunError where as many have ended as there are `attempts`,
-    or where a replica writes another text, which those of unlike machines may where two words are nearly as likely.
+    or where a replica writes another text: on another machine, or in another batch, two words that are nearly as likely
+    may change places by rounding.
     """
     delivered: list[Any] = []
     drafted = (-1, -1)  # (block, index) of the last draft

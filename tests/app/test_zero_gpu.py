@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.command import load, parser
 from app.zero_gpu import gpu_seconds
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
@@ -31,6 +32,17 @@ def space(log, golden_folder):
                     ZERO_GPU_LOG=str(log))  # fmt: skip
     yield server
     assert server.end() == 0
+
+
+def test_int8_is_refused_there_and_what_changes_nothing_is_said(monkeypatch, capsys, golden_folder):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    options = parser().parse_args(["--checkpoint", str(golden_folder), "--dtype", "int8"])
+    with pytest.raises(ValueError, match="int8', which there is not on ZeroGPU, expected auto, float32"):
+        load(options)
+    options = parser().parse_args(["--checkpoint", str(golden_folder), "--dtype", "float64", "--form", "graph"])
+    with pytest.raises(ValueError, match="dtype is 'float64'"):
+        load(options)
+    assert "--form and --compiled change nothing" in capsys.readouterr().err
 
 
 def ask(space, **fields) -> dict:

@@ -56,6 +56,15 @@ def test_a_small_network_computes_in_float32_and_a_large_one_in_bfloat16_on_a_gp
 def test_an_unknown_dtype_is_named():
     with pytest.raises(ValueError, match="dtype is 'int7', expected auto or one of float32"):
         choose_dtype("int7", CPU, 256)
+    with pytest.raises(ValueError, match=r"float16, int8$"):
+        choose_dtype("int7", CPU, 256, ["int8"])
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is there")
+def test_the_sentence_for_a_device_that_is_not_there_is_one():
+    with pytest.raises(ValueError, match="device 'mps' cannot be used: ") as refused:
+        choose_device("mps")
+    assert len(str(refused.value)) < 200 and "CPU:" not in str(refused.value)
 
 
 def test_a_small_network_gets_one_thread_and_a_large_one_all():
