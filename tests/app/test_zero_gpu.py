@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,13 +11,14 @@ import httpx
 import pytest
 
 from app.command import load, parser
-from app.zero_gpu import gpu_seconds
+from app.zero_gpu import gpu_seconds, on_zero_gpu
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
 from .api.server_process import CLIENT, Server
 
-STAND_IN = Path(__file__).parents[1] / "fixtures" / "zero_gpu"
+ROOT = Path(__file__).parents[2]
+STAND_IN = ROOT / "tests" / "fixtures" / "zero_gpu"
 BODY = {"prompt": "Once upon a time", "max_tokens": 12, "steps": 2, "seed": 1, "stop_at_end": False}
 
 
@@ -34,15 +37,32 @@ def space(log, golden_folder):
     assert server.end() == 0
 
 
-def test_int8_is_refused_there_and_what_changes_nothing_is_said(monkeypatch, capsys, golden_folder):
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_a_dtype_that_is_not_there_is_refused_with_those_that_are(monkeypatch, dtype):
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    options = parser().parse_args(["--checkpoint", str(golden_folder), "--dtype", "int8"])
-    with pytest.raises(ValueError, match="int8', which there is not on ZeroGPU, expected auto, float32"):
-        load(options)
-    options = parser().parse_args(["--checkpoint", str(golden_folder), "--dtype", "float64", "--form", "graph"])
-    with pytest.raises(ValueError, match="dtype is 'float64'"):
-        load(options)
-    assert "--form and --compiled change nothing" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=f"^{dtype} is not available on ZeroGPU, expected auto, float32, bfloat16 or"):
+        load(parser().parse_args(["--dtype", dtype]))
+
+
+@pytest.mark.parametrize("given", [["--form", "graph"], ["--compiled"], ["--no-compiled"], []])
+def test_options_that_change_nothing_there_are_named_in_one_line(monkeypatch, capsys, tmp_path, given):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    with pytest.raises((ValueError, OSError)):  # there is no checkpoint, so nothing is moved to a GPU
+        load(parser().parse_args(["--checkpoint", str(tmp_path / "none"), *given]))
+    said = capsys.readouterr().err
+    assert said.count("\n") == bool(given) and ("--form and --compiled change nothing" in said) == bool(given)
+
+
+@pytest.mark.parametrize(("value", "there"), [("1", True), ("T", True), ("True", True), ("0", False), ("false", False)])
+def test_zero_gpu_is_there_where_the_package_spaces_says_so(monkeypatch, value, there):
+    monkeypatch.setenv("SPACES_ZERO_GPU", value)
+    assert on_zero_gpu() == there
+
+
+def test_the_program_does_not_ask_for_the_package_spaces_where_zero_gpu_is_off():
+    program = "import sys, app.command; sys.exit('spaces' in sys.modules)"
+    environment = os.environ | {"SPACES_ZERO_GPU": "0"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, timeout=60)
 
 
 def ask(space, **fields) -> dict:
