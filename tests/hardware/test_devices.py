@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from coladlm import ColaDLM
 from coladlm.hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype, choose_threads
 from coladlm.networks.layers import angle_dtype
 from coladlm.train.precision import training_device
@@ -58,6 +59,11 @@ def test_an_unknown_dtype_is_named():
         choose_dtype("int7", CPU, 256)
     with pytest.raises(ValueError, match=r"float16, int8$"):
         choose_dtype("int7", CPU, 256, ["int8"])
+
+
+def test_a_model_names_int8_among_its_dtypes(golden_folder):
+    with pytest.raises(ValueError, match=r"dtype is 'int4', expected auto or one of .*int8$"):
+        ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="int4")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is there")
