@@ -24,6 +24,10 @@ from .layers import attend_to
 # On a CPU, where a launch costs little, two attentions are faster than one from this many positions of history on: the
 # unguided half need not pass over what it may not see. Seen on an AMD EPYC with 4 heads of 64 channels.
 LONG_HISTORY = 64
+# On a CPU an attention looks at a multiple of so many positions of history, the rest of which is masked: its kernels
+# sum what is left over after whole vectors in another order. With this a captured step, whose history is a power of
+# two, is the eager one to the last bit (seen with AVX-512), and a row in a batch is mostly the same row alone.
+SPAN = 16
 
 
 class SlotCache:
@@ -31,6 +35,7 @@ class SlotCache:
 
     def __init__(self, layers: int, heads: int, head_dim: int, rows: int, capacity: int, block_size: int,
                  dtype: torch.dtype, device: torch.device | str):  # fmt: skip
+        capacity = -(-capacity // SPAN) * SPAN
         slots = 2 * block_size + capacity
         keys, queries = rows * heads * slots, rows * heads * 2 * block_size
         # Of each layer one table (places, head_dim) of its keys, its values and the queries of a block: one kernel can
@@ -50,6 +55,10 @@ class SlotCache:
     @property
     def nbytes(self) -> int:
         return self.tables.nbytes
+
+    def span(self, history: int) -> int:
+        """How many positions of the slots an attention looks at for a history of this length (see `SPAN`)."""
+        return -(-history // SPAN) * SPAN if self.k.device.type == "cpu" else history
 
     def table_places(self, rows: int, first: int, end: int) -> Tensor:
         """(rows * n, 3, heads), where in the table of a layer the queries, keys and values of so many rows belong whose
@@ -82,14 +91,15 @@ class SlotCache:
             slots = torch.where(positions >= 0, positions + 2 * b, torch.arange(n) % b)
             rows = torch.arange(self.rows)[:, None]
             self.places = upload(rows, self.k.device), upload(slots, self.k.device)
-        if not even or n > b:
+        span = self.span(end)
+        if not even or n > b or span > end:
             of_rows = positions[:1] if even else positions
-            visible = torch.arange(end) // b <= of_rows.clamp(min=0)[..., None] // b
-            self.mask = additive(visible[:, None], self.k)  # (rows or 1, 1, n, end)
+            visible = torch.arange(span) // b <= of_rows.clamp(min=0)[..., None] // b
+            self.mask = additive(visible[:, None], self.k)  # (rows or 1, 1, n, span)
         # of all layers at once: what the pass writes, and what it sees
         used = self.k[:, : self.rows], self.v[:, : self.rows]
         self.own = [x[:, :, :, own].transpose(2, 3).unbind(0) for x in used]
-        self.seen = [x[:, :, :, 2 * b : 2 * b + end].unbind(0) for x in used]
+        self.seen = [x[:, :, :, 2 * b : 2 * b + span].unbind(0) for x in used]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The clean pass: writes k and v, then attends. q: (rows, n, heads, c) -> (rows, n, heads * c)."""

@@ -113,7 +113,7 @@ class BlockVelocity:
         if guided not in self._halves:
             rope = torch.cat((self.alone_rope, self.rope), 1) if guided else self.rope
             in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
-            attend = BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
+            attend = BlockAttention(self.cache, self.lengths, self.cache.span(self.longest), guided, in_one)
             self._halves[guided] = rope, attend
         return self._halves[guided]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coladlm.networks.layers import attention, block_causal_mask
-from coladlm.networks.slot_cache import BlockAttention, SlotCache, additive, bucket
+from coladlm.networks.slot_cache import SPAN, BlockAttention, SlotCache, additive, bucket
 
 B, HEADS, WIDTH = 2, 2, 4  # of a block, heads, channels of a head
 
@@ -69,8 +69,8 @@ def test_rows_keep_their_history_when_others_leave_and_join():
     made = [made[2], made[1]]
     check_step(cache, made, [4, 6], 6, True)
     other, more = filled([4, 2])
-    joined = cache.join(other, 10)
-    assert (joined.rows, joined.capacity, len(joined.k[0])) == (4, 10, 4)
+    joined = cache.join(other, SPAN + 2)
+    assert (joined.rows, joined.capacity, len(joined.k[0])) == (4, 2 * SPAN, 4)
     check_step(joined, [*made, *more], [4, 6, 4, 2], 6, True)
     joined.keep([0, 1, 3])
     assert joined.join(small_cache(1), 8) is joined  # there is room
@@ -78,9 +78,15 @@ def test_rows_keep_their_history_when_others_leave_and_join():
 
 
 def test_a_position_outside_the_cache_is_refused():
-    for first in (-2, 8):
-        with pytest.raises(ValueError, match=f"position {first + 1} does not lie in a cache of 8"):
+    for first in (-2, SPAN):
+        with pytest.raises(ValueError, match=f"position {first + 1} does not lie in a cache of {SPAN}"):
             small_cache(1).place(torch.arange(first, first + 2)[None])
+
+
+def test_a_cpu_looks_at_whole_vectors_of_history():
+    cache = small_cache(1, SPAN + 1)
+    assert cache.capacity == 2 * SPAN
+    assert [cache.span(n) for n in (0, 1, SPAN, SPAN + 1)] == [0, SPAN, SPAN, 2 * SPAN]
 
 
 def test_masks_and_buckets():
