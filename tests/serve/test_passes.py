@@ -62,36 +62,36 @@ def promised(model, recipe) -> int:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_makes_the_passes_that_are_promised(bundled, monkeypatch, name):
-    made, velocity = [], bundled.dit.velocity
+def test_a_recipe_makes_the_passes_that_are_promised(model, monkeypatch, name):
+    made, velocity = [], model.dit.velocity
 
     def counted(*args):
         made.append(len(args[0]))
         return velocity(*args)
 
     recipe = recipe_of(name)
-    rows = {batch.rows for batch in flow_batches(bundled, recipe)}
-    monkeypatch.setattr(bundled.dit, "velocity", counted)
-    for _ in run(bundled, recipe):
+    rows = {batch.rows for batch in flow_batches(model, recipe)}
+    monkeypatch.setattr(model.dit, "velocity", counted)
+    for _ in run(model, recipe):
         pass
-    assert len(made) == promised(bundled, recipe)
+    assert len(made) == promised(model, recipe)
     assert not made or max(made) == max(rows)
 
 
-def test_without_a_history_there_are_no_more_passes_than_are_promised(bundled, monkeypatch):
-    made, velocity = [], bundled.dit.velocity
-    monkeypatch.setattr(bundled.dit, "velocity", lambda *args: (made.append(1), velocity(*args))[1])
+def test_without_a_history_there_are_no_more_passes_than_are_promised(model, monkeypatch):
+    made, velocity = [], model.dit.velocity
+    monkeypatch.setattr(model.dit, "velocity", lambda *args: (made.append(1), velocity(*args))[1])
     recipe = Recipe("generate", ("",), SETTINGS, options={"towards": OTHER})
-    for _ in run(bundled, recipe):
+    for _ in run(model, recipe):
         pass
-    assert 2 / 3 * promised(bundled, recipe) <= len(made) <= promised(bundled, recipe)
+    assert 2 / 3 * promised(model, recipe) <= len(made) <= promised(model, recipe)
 
 
-def test_what_is_known_to_fail_is_refused(bundled):
+def test_what_is_known_to_fail_is_refused(model):
     for recipe in (
         Recipe("edit", (PROMPT,)),
         Recipe("fill", (PROMPT,)),
         Recipe("generate", (PROMPT,), options={"a": 1}),
     ):
         with pytest.raises(RecipeError):
-            flow_batches(bundled, recipe)
+            flow_batches(model, recipe)
