@@ -38,13 +38,13 @@ def answers(model, recipe) -> list[list[int]]:
     [({"guidance": 1.0}, "", OWN), ({"guidance": 3.0, "stagger": 0.5}, PROMPT, OWN), ({"block_size": 2}, PROMPT, OWN),
      ({}, PROMPT, {**OWN, "negative": "A cat sat.", "towards": "A dog ran."})],
 )  # fmt: skip
-def test_the_velocity_has_that_after_the_second_end_less_that_after_the_first(bundled, changes, prompt, options):
+def test_the_velocity_has_that_after_the_second_end_less_that_after_the_first(model, changes, prompt, options):
     settings = dataclasses.replace(SETTINGS, **changes)
-    model = bundled.in_blocks_of(settings)
+    model = model.in_blocks_of(settings)
     dial = dial_of(model, options)
     others = {name: value for name, value in options.items() if not name.startswith("direction")}
-    turned = steps(bundled, recipe(settings, prompt=prompt, **options, direction_strength=-0.7))[0]
-    plain = steps(bundled, recipe(settings, prompt=prompt, **others))[0]
+    turned = steps(model, recipe(settings, prompt=prompt, **options, direction_strength=-0.7))[0]
+    plain = steps(model, recipe(settings, prompt=prompt, **others))[0]
     torch.testing.assert_close(turned.z, plain.z, rtol=0, atol=0)
     first, second = (
         model.velocity(torch.cat((end, plain.z[0])), torch.cat((torch.zeros(len(end)), plain.t[0])))[len(end) :]
@@ -53,21 +53,21 @@ def test_the_velocity_has_that_after_the_second_end_less_that_after_the_first(bu
     torch.testing.assert_close(turned.velocity[0], plain.velocity[0] - 0.7 * (second - first), rtol=0, atol=TOLERANCE)
 
 
-def test_it_acts_between_its_times_alone(bundled):
+def test_it_acts_between_its_times_alone(model):
     window = {**OWN, "direction_strength": 3.0, "direction_low": 900.0}
     never = {**window, "direction_low": 999.5, "direction_high": 999.6}
-    assert answers(bundled, recipe(**never)) == answers(bundled, recipe())
-    assert not torch.equal(steps(bundled, recipe(**window))[0].velocity, steps(bundled, recipe())[0].velocity)
-    late = steps(bundled, recipe(**{**window, "direction_low": 0.0, "direction_high": 900.0}))
-    assert torch.equal(late[0].velocity[0, -1], steps(bundled, recipe())[0].velocity[0, -1])  # the others are given
+    assert answers(model, recipe(**never)) == answers(model, recipe())
+    assert not torch.equal(steps(model, recipe(**window))[0].velocity, steps(model, recipe())[0].velocity)
+    late = steps(model, recipe(**{**window, "direction_low": 0.0, "direction_high": 900.0}))
+    assert torch.equal(late[0].velocity[0, -1], steps(model, recipe())[0].velocity[0, -1])  # the others are given
 
 
 @pytest.mark.parametrize("options", [{**SAD, "direction_strength": 0.0}, {"direction_strength": 2.0}])
-def test_without_a_strength_or_a_direction_nothing_changes(bundled, options):
-    assert answers(bundled, recipe(**options)) == answers(bundled, recipe())
+def test_without_a_strength_or_a_direction_nothing_changes(model, options):
+    assert answers(model, recipe(**options)) == answers(model, recipe())
 
 
-def test_a_recipe_without_a_direction_is_written_as_it_always_was(bundled):
+def test_a_recipe_without_a_direction_is_written_as_it_always_was(model):
     assert not [name for name in recipe().to_dict()["options"] if name.startswith("direction")]
 
 
@@ -79,7 +79,7 @@ def test_it_turns_the_text_the_same_each_time_alone_and_in_a_batch(bundled):
     assert answers(bundled, recipe(**SAD))[0] == found[0]
 
 
-def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(bundled):
+def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(model):
     plans = []
     for sequence, options in enumerate(
         (
@@ -89,10 +89,10 @@ def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(b
             {"direction_first": OWN["direction_second"], "direction_second": ["It was a sunny day. " * 8]},
         )
     ):
-        plan = bundled.plan(PROMPT, SETTINGS, sequence)
-        plans += with_other_texts(bundled, [plan], {**options, "direction_strength": -0.5})
-    alone = [list(bundled.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
-    shared = SharedRun(bundled.sampler, SETTINGS)
+        plan = model.plan(PROMPT, SETTINGS, sequence)
+        plans += with_other_texts(model, [plan], {**options, "direction_strength": -0.5})
+    alone = [list(model.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
+    shared = SharedRun(model.sampler, SETTINGS)
     with contextlib.closing(shared):
         groups = [shared.join(plans[:2])]
         shared.advance()
@@ -105,20 +105,20 @@ def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(b
     assert alone[0][: len(groups[0].token_ids[0])] == groups[0].token_ids[0]
 
 
-def test_a_branch_that_changes_nothing_gives_the_run_again(bundled):
+def test_a_branch_that_changes_nothing_gives_the_run_again(model):
     made = recipe(**OWN)
     record = recorder(made, dtype="float32")
-    for _ in record.watch(run(bundled, made)):
+    for _ in record.watch(run(model, made)):
         pass
     trace = record.trace()
-    *_, end = run_branch(bundled, trace, Spot(0, 1, 1))
+    *_, end = run_branch(model, trace, Spot(0, 1, 1))
     assert trace.answer(0)[-len(end.token_ids[0]) :] == end.token_ids[0]
 
 
-def test_what_fills_holes_is_turned_too(bundled):
+def test_what_fills_holes_is_turned_too(model):
     holed = Recipe("fill", ("The ___ was ___ and ___.",), SETTINGS, 2, {"longest": 1})
     turned = dataclasses.replace(holed, options={"longest": 1, **OWN, "direction_strength": 3.0})
-    assert answers(bundled, turned) != answers(bundled, holed)
+    assert answers(model, turned) != answers(model, holed)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_what_fills_holes_is_turned_too(bundled):
      ({**SAD, "direction_strength": 5.0}, "options.direction_strength"),
      ({**SAD, "direction_low": 700.0, "direction_high": 300.0}, "options.direction_low is 700")],
 )  # fmt: skip
-def test_odd_input_gets_a_sentence(bundled, options, sentence):
+def test_odd_input_gets_a_sentence(model, options, sentence):
     with pytest.raises(RecipeError, match=sentence):
-        list(run(bundled, recipe(**options)))
+        list(run(model, recipe(**options)))
 
 
-def test_a_dial_of_broken_blocks_is_refused(bundled):
-    plan = bundled.plan(PROMPT, SETTINGS)
-    dial = dataclasses.replace(dial_of(bundled, SAD), second=torch.zeros(3, bundled.latent_dim))
+def test_a_dial_of_broken_blocks_is_refused(model):
+    plan = model.plan(PROMPT, SETTINGS)
+    dial = dataclasses.replace(dial_of(model, SAD), second=torch.zeros(3, model.latent_dim))
     with pytest.raises(PlanError, match="the second end of its dial has 3 latents, expected whole blocks"):
-        bundled.run_plans([dataclasses.replace(plan, dial=dial)], SETTINGS)
+        model.run_plans([dataclasses.replace(plan, dial=dial)], SETTINGS)

@@ -34,39 +34,39 @@ def answers(model, recipe) -> list[list[int]]:
 
 @pytest.mark.parametrize("prompt", [PROMPT, ""])
 @pytest.mark.parametrize("options", [{}, {"towards": "A cat sat.", "pull": 0.5}])
-def test_guidance_leads_from_the_velocity_after_the_text_to_that_after_the_history(bundled, prompt, options):
+def test_guidance_leads_from_the_velocity_after_the_text_to_that_after_the_history(model, prompt, options):
     plain = dataclasses.replace(SETTINGS, guidance=1.0, stagger=0.5)
-    conditional = first_step(bundled, recipe(plain, prompt=prompt)).velocity
-    pulled = first_step(bundled, recipe(plain, prompt=prompt, **options)).velocity - conditional
-    guided = first_step(bundled, recipe(dataclasses.replace(plain, guidance=3.0), prompt=prompt, negative=NEGATIVE,
+    conditional = first_step(model, recipe(plain, prompt=prompt)).velocity
+    pulled = first_step(model, recipe(plain, prompt=prompt, **options)).velocity - conditional
+    guided = first_step(model, recipe(dataclasses.replace(plain, guidance=3.0), prompt=prompt, negative=NEGATIVE,
                                         **options))  # fmt: skip
-    latents = negative_of(bundled, {"negative": NEGATIVE})
+    latents = negative_of(model, {"negative": NEGATIVE})
     n, t = len(latents), guided.t[0]
-    after = bundled.velocity(torch.cat((latents, guided.z[0])), torch.cat((torch.zeros(n), t)))[n:]
+    after = model.velocity(torch.cat((latents, guided.z[0])), torch.cat((torch.zeros(n), t)))[n:]
     expected = after + 3 * (conditional[0] - after) + pulled[0]
     torch.testing.assert_close(guided.velocity[0], expected, rtol=0, atol=10 * TOLERANCE)
     torch.testing.assert_close(guided.unconditional[0], after, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("settings", [{"guidance": 1.0}, {"guidance_interval": (999.5, 999.6)}])
-def test_where_no_guidance_acts_it_says_nothing(bundled, settings):
+def test_where_no_guidance_acts_it_says_nothing(model, settings):
     settings = dataclasses.replace(SETTINGS, **settings)
-    assert answers(bundled, recipe(settings, negative=NEGATIVE)) == answers(bundled, recipe(settings))
+    assert answers(model, recipe(settings, negative=NEGATIVE)) == answers(model, recipe(settings))
 
 
-def test_variations_are_the_same_alone_and_in_a_batch(bundled):
+def test_variations_are_the_same_alone_and_in_a_batch(model):
     several, alone = recipe(variations=3, negative=NEGATIVE), recipe(negative=NEGATIVE)
-    assert answers(bundled, several)[0] == answers(bundled, alone)[0] != answers(bundled, recipe())[0]
+    assert answers(model, several)[0] == answers(model, alone)[0] != answers(model, recipe())[0]
 
 
-def test_rows_with_other_negative_prompts_and_none_share_a_batch_that_they_join_and_leave(bundled):
+def test_rows_with_other_negative_prompts_and_none_share_a_batch_that_they_join_and_leave(model):
     others = [(PROMPT, NEGATIVE), (PROMPT, None), ("", "It was a sunny day. " * 8), ("", None), (PROMPT, "a cat")]
     plans = []
     for sequence, (prompt, text) in enumerate(others):
         options = {"negative": text, "towards": "a dog" if sequence % 2 else None}
-        plans += with_other_texts(bundled, [bundled.plan(prompt, SETTINGS, sequence)], options)
-    alone = [list(bundled.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
-    shared = SharedRun(bundled.sampler, SETTINGS)
+        plans += with_other_texts(model, [model.plan(prompt, SETTINGS, sequence)], options)
+    alone = [list(model.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
+    shared = SharedRun(model.sampler, SETTINGS)
     with contextlib.closing(shared):
         leaves = shared.join(plans[:2])
         shared.advance()
@@ -79,14 +79,14 @@ def test_rows_with_other_negative_prompts_and_none_share_a_batch_that_they_join_
     assert alone[0][: len(leaves.token_ids[0])] == leaves.token_ids[0]
 
 
-def test_a_recipe_that_was_sent_gives_the_run_again_and_so_does_a_branch_that_changes_nothing(bundled):
+def test_a_recipe_that_was_sent_gives_the_run_again_and_so_does_a_branch_that_changes_nothing(model):
     made = recipe(negative=NEGATIVE)
     record = recorder(made, dtype="float32")
-    for _ in record.watch(run(bundled, made)):
+    for _ in record.watch(run(model, made)):
         pass
     trace = record.trace()
-    *_, end = run_branch(bundled, trace, Spot(0, 1, 1))
-    assert trace.answer(0) == answers(bundled, Recipe.from_url(made.to_url()))[0]
+    *_, end = run_branch(model, trace, Spot(0, 1, 1))
+    assert trace.answer(0) == answers(model, Recipe.from_url(made.to_url()))[0]
     assert trace.answer(0)[-len(end.token_ids[0]) :] == end.token_ids[0]
 
 
@@ -101,12 +101,12 @@ def test_holes_are_filled_away_from_it(bundled):
     [(" \n", "options.negative is empty"), ("a b " * 600, r"options\.negative is .* expected at most 512"),
      ("", "options.negative"), (7, "options.negative is 7, expected a text")],
 )  # fmt: skip
-def test_odd_input_gets_a_sentence(bundled, text, sentence):
+def test_odd_input_gets_a_sentence(model, text, sentence):
     with pytest.raises(RecipeError, match=sentence):
-        list(run(bundled, recipe(negative=text)))
+        list(run(model, recipe(negative=text)))
 
 
-def test_broken_blocks_are_refused(bundled):
-    plan = dataclasses.replace(bundled.plan(PROMPT, SETTINGS), negative=torch.zeros(3, bundled.latent_dim))
+def test_broken_blocks_are_refused(model):
+    plan = dataclasses.replace(model.plan(PROMPT, SETTINGS), negative=torch.zeros(3, model.latent_dim))
     with pytest.raises(PlanError, match="its negative prompt has 3 latents, expected whole blocks"):
-        bundled.run_plans([plan], SETTINGS)
+        model.run_plans([plan], SETTINGS)

@@ -37,46 +37,46 @@ def answers(model, recipe) -> list[list[int]]:
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize("prompt", [PROMPT, ""])
 @pytest.mark.parametrize("stagger", [0.0, 0.5])
-def test_the_velocity_has_that_after_the_text_less_that_after_nothing(bundled, guidance, prompt, stagger):
+def test_the_velocity_has_that_after_the_text_less_that_after_nothing(model, guidance, prompt, stagger):
     settings = dataclasses.replace(SETTINGS, guidance=guidance, stagger=stagger)
-    pull = pull_of(bundled, {"towards": TOWARDS})
+    pull = pull_of(model, {"towards": TOWARDS})
     with_pull, without = (
-        steps(bundled, recipe(settings, prompt=prompt, towards=TOWARDS, pull=0.7)),
-        steps(bundled, recipe(settings, prompt=prompt)),
+        steps(model, recipe(settings, prompt=prompt, towards=TOWARDS, pull=0.7)),
+        steps(model, recipe(settings, prompt=prompt)),
     )
     first, plain = with_pull[0], without[0]
     torch.testing.assert_close(first.z, plain.z, rtol=0, atol=0)
     t, n = first.t[0], len(pull.latents)
-    after = bundled.velocity(torch.cat((pull.latents, first.z[0])), torch.cat((torch.zeros(n), t)))[n:]
-    alone = bundled.velocity(first.z[0], t)
+    after = model.velocity(torch.cat((pull.latents, first.z[0])), torch.cat((torch.zeros(n), t)))[n:]
+    alone = model.velocity(first.z[0], t)
     torch.testing.assert_close(first.velocity[0], plain.velocity[0] + 0.7 * (after - alone), rtol=0, atol=TOLERANCE)
 
 
-def test_it_acts_between_its_times_alone(bundled):
+def test_it_acts_between_its_times_alone(model):
     window = {"towards": TOWARDS, "pull": 3.0, "pull_low": 900.0, "pull_high": 1000.0}
     never = {**window, "pull_low": 999.5, "pull_high": 999.6}
-    assert answers(bundled, recipe(**never)) == answers(bundled, recipe())
-    with_pull, without = steps(bundled, recipe(**window)), steps(bundled, recipe())
+    assert answers(model, recipe(**never)) == answers(model, recipe())
+    with_pull, without = steps(model, recipe(**window)), steps(model, recipe())
     assert not torch.equal(with_pull[0].velocity, without[0].velocity)
 
 
 @pytest.mark.parametrize("options", [{"towards": TOWARDS, "pull": 0.0}, {"pull": 2.0}])
-def test_without_a_strength_or_a_text_nothing_changes(bundled, options):
-    assert answers(bundled, recipe(**options)) == answers(bundled, recipe())
+def test_without_a_strength_or_a_text_nothing_changes(model, options):
+    assert answers(model, recipe(**options)) == answers(model, recipe())
 
 
-def test_variations_are_the_same_alone_and_in_a_batch(bundled):
+def test_variations_are_the_same_alone_and_in_a_batch(model):
     several, alone = recipe(variations=3, towards=TOWARDS), recipe(towards=TOWARDS)
-    assert answers(bundled, several)[0] == answers(bundled, alone)[0]
+    assert answers(model, several)[0] == answers(model, alone)[0]
 
 
-def test_rows_with_other_pulls_and_none_share_a_batch_that_they_join_and_leave(bundled):
+def test_rows_with_other_pulls_and_none_share_a_batch_that_they_join_and_leave(model):
     plans = []
     for sequence, text in enumerate((TOWARDS, None, "It was a sunny day. " * 8, "a cat")):
-        plan = bundled.plan(PROMPT, SETTINGS, sequence)
-        plans.append(dataclasses.replace(plan, pull=pull_of(bundled, {"towards": text, "pull": -0.5})))
-    alone = [list(bundled.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
-    shared = SharedRun(bundled.sampler, SETTINGS)
+        plan = model.plan(PROMPT, SETTINGS, sequence)
+        plans.append(dataclasses.replace(plan, pull=pull_of(model, {"towards": text, "pull": -0.5})))
+    alone = [list(model.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
+    shared = SharedRun(model.sampler, SETTINGS)
     with contextlib.closing(shared):
         groups = [shared.join(plans[:2])]
         shared.advance()
@@ -90,21 +90,21 @@ def test_rows_with_other_pulls_and_none_share_a_batch_that_they_join_and_leave(b
     assert alone[0][: len(groups[0].token_ids[0])] == groups[0].token_ids[0]
 
 
-def test_a_branch_that_changes_nothing_gives_the_run_again(bundled):
+def test_a_branch_that_changes_nothing_gives_the_run_again(model):
     made = recipe(towards=TOWARDS)
     record = recorder(made, dtype="float32")
-    for _ in record.watch(run(bundled, made)):
+    for _ in record.watch(run(model, made)):
         pass
     trace = record.trace()
-    *_, end = run_branch(bundled, trace, Spot(0, 1, 1))
+    *_, end = run_branch(model, trace, Spot(0, 1, 1))
     assert trace.answer(0)[-len(end.token_ids[0]) :] == end.token_ids[0]
 
 
-def test_a_short_text_is_repeated_and_a_long_one_cut_to_whole_blocks(bundled):
-    b = bundled.block_size
-    short, long = (pull_of(bundled, {"towards": text}).latents for text in ("dog", TOWARDS * 10))
+def test_a_short_text_is_repeated_and_a_long_one_cut_to_whole_blocks(model):
+    b = model.block_size
+    short, long = (pull_of(model, {"towards": text}).latents for text in ("dog", TOWARDS * 10))
     assert BLOCKS * b <= len(short) and len(short) % b == 0
-    assert len(long) == len(bundled.tokenize(TOWARDS * 10)) // b * b
+    assert len(long) == len(model.tokenize(TOWARDS * 10)) // b * b
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_a_short_text_is_repeated_and_a_long_one_cut_to_whole_blocks(bundled):
      ({"towards": "a", "pull": 5.0}, "options.pull"), ({"towards": ""}, "options.towards"),
      ({"towards": "a", "pull_low": 700.0, "pull_high": 300.0}, "options.pull_low is 700")],
 )  # fmt: skip
-def test_odd_input_gets_a_sentence(bundled, options, sentence):
+def test_odd_input_gets_a_sentence(model, options, sentence):
     with pytest.raises(RecipeError, match=sentence):
-        list(run(bundled, recipe(**options)))
+        list(run(model, recipe(**options)))
 
 
-def test_a_pull_of_broken_blocks_is_refused(bundled):
-    plan = bundled.plan(PROMPT, SETTINGS)
-    pull = dataclasses.replace(pull_of(bundled, {"towards": TOWARDS}), latents=torch.zeros(3, bundled.latent_dim))
+def test_a_pull_of_broken_blocks_is_refused(model):
+    plan = model.plan(PROMPT, SETTINGS)
+    pull = dataclasses.replace(pull_of(model, {"towards": TOWARDS}), latents=torch.zeros(3, model.latent_dim))
     with pytest.raises(PlanError, match="3 latents, expected whole blocks"):
-        bundled.run_plans([dataclasses.replace(plan, pull=pull)], SETTINGS)
+        model.run_plans([dataclasses.replace(plan, pull=pull)], SETTINGS)
