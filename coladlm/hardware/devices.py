@@ -36,7 +36,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int, oth
 
     others: what else the caller takes, for the sentence where it is none of these. Raises ValueError.
     width: of the network. A narrow one gets float32 everywhere: a step of it costs launches, not products, and in
-    float32 a recipe gives the same text on every device, alone and in company. A CPU without AMX or AVX-512 BF16
+    float32 texts on different devices, alone and in a batch, seldom part by rounding. A CPU without AMX or AVX-512 BF16
     multiplies bfloat16 a hundred times slower than float32, so its name says nothing and a measurement decides.
     """
     if isinstance(dtype, torch.dtype):

@@ -319,7 +319,7 @@ class Run:
                 new = upload(new, self.device)
                 context = history.context[of, : written.stop]
                 ids[of] = choose_unrepeated(group_logits, uniforms, temperature, top_k, top_p, context, size,
-                                               self.sampler.words, pinned[of], new)  # fmt: skip
+                                            self.sampler.words, pinned[of], new)  # fmt: skip
             else:
                 ids[of] = choose(group_logits, uniforms, temperature, top_k, top_p)
         history.seen.scatter_(1, ids, True)

@@ -137,22 +137,18 @@ async def ask(client, seed, begun=None):
     return text
 
 
-def processor_time(process):
-    """What a process has used so far, in ticks of Linux."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
-
-
 async def under_load(address, working):
     """The texts of visitors who come together; when those who read streams have read a word, that one of the replicas'
     processes is killed which has worked more: one without a run would be missed by nobody.
     """
-    before = {process: processor_time(process) for process in working}
+    from benchmarks.replicas import processor_seconds
+
+    before = {process: processor_seconds(process) for process in working}
     async with httpx.AsyncClient(base_url=address, timeout=120) as client:
         begun = [asyncio.Event() if seed % 2 else None for seed in range(VISITORS)]
         asked = [asyncio.create_task(ask(client, seed, event)) for seed, event in enumerate(begun)]
         await asyncio.gather(*(event.wait() for event in begun if event is not None))
-        busiest = max(working, key=lambda process: processor_time(process) - before[process])
+        busiest = max(working, key=lambda process: processor_seconds(process) - before[process])
         os.kill(busiest, signal.SIGKILL)
         texts = await asyncio.gather(*asked)
         return texts, (await client.get("/metrics")).text

@@ -66,7 +66,7 @@ def test_a_model_names_int8_among_its_dtypes(golden_folder):
         ColaDLM.from_pretrained(golden_folder, device="cpu", dtype="int4")
 
 
-@pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is there")
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS and refuses nothing")
 def test_the_sentence_for_a_device_that_is_not_there_is_one():
     with pytest.raises(ValueError, match="device 'mps' cannot be used: ") as refused:
         choose_device("mps")
