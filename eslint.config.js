@@ -6,7 +6,7 @@ const handedOver = {element: 'readonly', props: 'readonly', trigger: 'readonly',
 // What app/runs/run_part.js defines for every component.
 const runNames = {frame: 'writable', runBench: 'readonly', showFrame: 'readonly', onRunState: 'readonly', stopWithRun: 'readonly'};
 // Files that others are put together with: what they define is for those (SCRIPTS of the component says which).
-const parts = ['app/components/{clipboard,plotly_library,label_room,save_file,picture_file,elements,readings,quoted_words,step_text,swipe,playhead,roll,table_cells}.js', 'app/components/flow_map/{flow_data,flow_picture}.js', 'app/components/flow_view/flow_names.js', 'app/components/text_map/{text_picture,text_list}.js', 'app/components/share_link/commands.js', 'app/components/share_card/{card_run,card_layout,card_picture,card_film,card_page,gif_file}.js', 'app/components/waypoint_stage/word_origins.js', 'app/components/candidate_stage/strengths.js'];
+const parts = ['app/components/{clipboard,plotly_library,label_room,save_file,picture_file,elements,readings,quoted_words,step_text,swipe,playhead,roll,table_cells}.js', 'app/components/flow_map/{flow_data,flow_colours,flow_picture}.js', 'app/components/flow_view/flow_names.js', 'app/components/text_map/{text_picture,text_list}.js', 'app/components/share_link/commands.js', 'app/components/share_card/{card_run,card_layout,card_picture,card_film,card_page,gif_file}.js', 'app/components/waypoint_stage/word_origins.js', 'app/components/candidate_stage/strengths.js'];
 const runPart = 'app/runs/run_part.js'; // comes before every component and may put its own `props` and `watch` in place
 const modules = 'app/runs/*.js';
 const page = ['app/theme/*.js'];

@@ -10,8 +10,17 @@ class Roll {
     this.changes = 0;   // how often a word on its way became another one
     this.at = 0;
     this.cells = null;  // the strip as it was painted last
-    new ResizeObserver(() => this.draw()).observe(canvas);
-    const themes = new MutationObserver(() => this.draw());
+    this.size = [0, 0];
+    this.colours = {};  // of the theme, by their names
+    // Both are read when they change: to read them at each step would have the browser lay out the page once more for it.
+    new ResizeObserver(() => {
+      this.size = [canvas.clientWidth, canvas.clientHeight];
+      this.draw();
+    }).observe(canvas);
+    const themes = new MutationObserver(() => {
+      this.colours = {};
+      this.draw();
+    });
     themes.observe(document.body, {attributes: true, attributeFilter: ['class']});
   }
 
@@ -50,10 +59,12 @@ class Roll {
     this.draw();
   }
 
+  colour(name) { return this.colours[name] ??= getComputedStyle(this.canvas).getPropertyValue(name).trim(); }
+
   // The strip without its playhead, which is drawn once for a run: of more columns than there are pixels, those that show.
-  paint(width, height, scale, colour) {
+  paint(width, height, scale) {
     const {columns} = this, cells = new OffscreenCanvas(Math.round(width * scale), Math.round(height * scale));
-    const pen = cells.getContext('2d'), [low, high, sheet] = ['--roll-low', '--roll-high', '--sheet'].map(colour);
+    const pen = cells.getContext('2d'), [low, high, sheet] = ['--roll-low', '--roll-high', '--sheet'].map(name => this.colour(name));
     const wide = width / Math.max(1, columns.length), tall = height / this.rows, gap = tall < 3 ? 0 : Math.min(1.5, tall / 4);
     const stride = Math.max(1, Math.floor(0.5 / wide));
     pen.scale(scale, scale);
@@ -77,23 +88,26 @@ class Roll {
   }
 
   draw() {
-    const {canvas, columns} = this, width = canvas.clientWidth, height = canvas.clientHeight;
+    const {canvas, columns} = this, [width, height] = this.size;
     if (!width || !height) return;
-    const scale = window.devicePixelRatio || 1, pen = canvas.getContext('2d'), style = getComputedStyle(canvas);
-    const colour = name => style.getPropertyValue(name).trim();
-    const key = [width, height, scale, colour('--sheet')].join();
-    if (!this.cells || this.key !== key) [this.cells, this.key] = [this.paint(width, height, scale, colour), key];
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
+    const scale = window.devicePixelRatio || 1, pen = canvas.getContext('2d');
+    const key = [width, height, scale, this.colour('--sheet')].join();
+    if (!this.cells || this.key !== key) {
+      [this.cells, this.key] = [this.paint(width, height, scale), key];
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(this.cells, 0, 0);
     if (!columns.length) return;
     pen.scale(scale, scale);
     const x = Math.min(width - 2, this.at * width / columns.length);
-    pen.fillStyle = colour('--sheet');
+    pen.fillStyle = this.colour('--sheet');
     pen.globalAlpha = 0.55;
     pen.fillRect(x, 0, width - x, height);
     pen.globalAlpha = 1;
-    pen.fillStyle = colour('--ink');
+    pen.fillStyle = this.colour('--ink');
     pen.fillRect(x - 1, 0, 2, height);
   }
 }

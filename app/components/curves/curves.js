@@ -5,14 +5,15 @@ const box = element.querySelector('.curves');
 const part = name => box.querySelector('.' + name);
 let Plotly = null;
 let now = null;        // noise of the moment in percent
+let c = null;          // the colours of the page when the curves were drawn
 
 function kinds() { return props.value?.kinds ?? []; }
 function kind() { return kinds().find(k => k.name === part('kind').value) ?? kinds()[0]; }
 
 function colours() {
-  const style = getComputedStyle(box), c = name => style.getPropertyValue('--' + name).trim();
-  return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), font: c('font') || 'sans-serif',
-    runs: ['ink', 'orange', 'green', 'violet'].map(c)};
+  const style = getComputedStyle(box), value = name => style.getPropertyValue('--' + name).trim();
+  return {ink: value('ink'), muted: value('ink-muted'), line: value('line'), sheet: value('sheet'), accent: value('accent'), font: value('font') || 'sans-serif',
+    runs: ['ink', 'orange', 'green', 'violet'].map(value)};
 }
 
 function node(name, text) {
@@ -39,7 +40,7 @@ function table(one, runs) {
 }
 
 function moment() {
-  return now === null ? [] : [{type: 'line', x0: now, x1: now, yref: 'paper', y0: 0, y1: 1, line: {color: colours().accent, width: 1.5}}];
+  return now === null ? [] : [{type: 'line', x0: now, x1: now, yref: 'paper', y0: 0, y1: 1, line: {color: c.accent, width: 1.5}}];
 }
 
 async function draw() {
@@ -56,7 +57,7 @@ async function draw() {
     part('note').textContent = 'The curves cannot be drawn: ' + error.message + '.';
     return;
   }
-  const c = colours();
+  c = colours();
   const axis = {color: c.muted, gridcolor: c.line, zeroline: false, fixedrange: true};
   await Plotly.react(part('plot'), runs.map(run => ({x: run.noise, y: run.values[one.name], mode: 'lines+markers', name: run.label,
     line: {color: c.runs[run.index % c.runs.length], width: 2}, marker: {size: 5}, hovertemplate: '%{y:.3g} ' + one.unit + ', noise %{x} %, t = %{customdata}<extra></extra>',

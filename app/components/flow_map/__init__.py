@@ -20,7 +20,8 @@ class FlowMap(PlotlyHTML):
     FILE = "flow_map"
     SCRIPTS = (
         "plotly_library.js", "save_file.js", "picture_file.js", "quoted_words.js", "readings.js", "roll.js",
-        "swipe.js", "label_room.js", "flow_map/flow_data.js", "flow_map/flow_picture.js", "flow_map/flow_map.js",
+        "swipe.js", "label_room.js", "flow_map/flow_data.js", "flow_map/flow_colours.js", "flow_map/flow_picture.js",
+        "flow_map/flow_map.js",
     )  # fmt: skip
 
     def __init__(self, name: str, cloud: str, message: str, start_label: str, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-/* global BANDS, FlowData, FlowPicture, Roll, connectSaving, decimals, heldUntilSideways, percent, plainColour, plotlyLibrary, saveAs, sayQuoting */
+/* global FlowData, FlowPicture, Roll, connectSaving, decimals, flowColours, heldUntilSideways, percent, plotlyLibrary, saveAs, sayQuoting */
 // The flow map on the page: player, choices, the text of the moment, and words for what the picture shows.
 // Needs element, props, trigger and watch alone, so that an exported page can run it without a server.
 
@@ -16,24 +16,6 @@ let playing = null;    // the timer of the next frame
 let wanted = null;     // what is drawn next, if something is being drawn
 let follow = true;     // stay at the end of a run that grows
 let picked = false;     // has the visitor chosen what the paths are of?
-
-// The colours of a path from noise to word, as on Generate. Plotly reads no color-mix.
-const times = {};
-function timeColours(dark) {
-  return times[dark] ??= Array.from({length: BANDS}, (_, band) => {
-    const share = 2 * (band + 0.5) / BANDS, [from, to] = share < 1 ? ['noise', 'flow'] : ['flow', 'word'];
-    return plainColour('color-mix(in srgb, var(--path-' + to + ') ' + 100 * (share % 1) + '%, var(--path-' + from + '))', root);
-  });
-}
-
-function colours() {
-  const style = getComputedStyle(root);
-  const c = name => style.getPropertyValue('--' + name).trim();
-  const dark = Boolean(root.closest('.dark'));
-  return {ink: c('ink'), muted: c('ink-muted'), line: c('line'), sheet: c('sheet'), accent: c('accent'), pale: dark ? '#6d6f78' : '#a9aab0',
-    time: timeColours(dark), cloud: dark ? '#3b3d46' : '#dddcd7', unsure: c('unsure'), sure: c('sure'), font: c('font') || 'sans-serif',
-    runs: ['ink', 'orange', 'green', 'violet'].map(c)};
-}
 
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
@@ -349,7 +331,7 @@ function drawCloud(text) {
 async function start() {
   try {
     const Plotly = await plotlyLibrary();
-    picture = new FlowPicture(Plotly, at('map'), data, colours, opened, () => draw());
+    picture = new FlowPicture(Plotly, at('map'), data, flowColours(root), opened, () => draw());
     if (props.look) lookAs(props.look);
     take();
     looks();

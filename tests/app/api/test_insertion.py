@@ -1,5 +1,6 @@
 """/v1/completions with a suffix or with holes in the prompt: what is written in between."""
 
+import contextlib
 import json
 
 import pytest
@@ -18,13 +19,19 @@ ASK = {"prompt": "The ", "suffix": " ran up the tree.", "steps": 3, "seed": 5}
 LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=600, body=20_000)
 
 
-@pytest.fixture(scope="module")
-def ask(bundled):
+@contextlib.contextmanager
+def asking(model):
     scheduler = Scheduler(Limits(running=4, waiting=4, per_visitor=0))
-    routes = OpenAIApi(lambda: bundled, scheduler, ApiOptions(LIMITS)).routes()
+    routes = OpenAIApi(lambda: model, scheduler, ApiOptions(LIMITS)).routes()
     with TestClient(Starlette(routes=routes)) as client:
         yield lambda **more: client.post("/v1/completions", json={**ASK, **more})
     scheduler.close(grace=0)
+
+
+@pytest.fixture(scope="module")
+def ask(model):
+    with asking(model) as ask:
+        yield ask
 
 
 def candidates(model, answer):
@@ -33,17 +40,18 @@ def candidates(model, answer):
     return filled.candidates
 
 
-def test_answers_are_the_best_fits_between_prompt_and_suffix(ask, bundled):
-    answer = ask(n=2).json()
+def test_answers_are_the_best_fits_between_prompt_and_suffix(bundled):
+    with asking(bundled) as ask:
+        answer = ask(n=2).json()
     found = candidates(bundled, answer)
     texts = [choice["text"] for choice in answer["choices"]]
     assert ["The " + text + ASK["suffix"] for text in texts] == [best.text for best in found[:2]]
     assert len(found) > 2 and {choice["finish_reason"] for choice in answer["choices"]} == {"stop"}
 
 
-def test_usage_counts_prompt_suffix_and_what_is_inserted(ask, bundled):
+def test_usage_counts_prompt_suffix_and_what_is_inserted(ask, model):
     answer = ask().json()
-    (start, end), tokens = candidates(bundled, answer)[0].holes[0], bundled.tokenize
+    (start, end), tokens = candidates(model, answer)[0].holes[0], model.tokenize
     given = len(tokens("The ")) + len(tokens(ASK["suffix"]))
     assert answer["usage"] == {"prompt_tokens": given, "completion_tokens": end - start,
                                "total_tokens": given + end - start}  # fmt: skip
@@ -56,9 +64,9 @@ def test_a_stream_has_the_same_text(ask):
     assert parts[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_more_answers_than_candidates_that_differ_come_again(ask, bundled):
+def test_more_answers_than_candidates_that_differ_come_again(ask, model):
     answer = ask(n=3, best_of=3, max_tokens=1, guidance=1.0, prompt="He was very ", suffix=" and sad.").json()
-    found = candidates(bundled, answer)
+    found = candidates(model, answer)
     texts = [choice["text"] for choice in answer["choices"]]
     assert len(texts) == 3 and len(set(texts)) == len(found)
 
@@ -97,17 +105,17 @@ HOLED = {"prompt": "The ___ ran to the ___.", "suffix": None}
 
 
 @pytest.mark.parametrize("n, more, tries", [(1, {}, 8), (4, {}, 4), (2, {"best_of": 6, "max_tokens": 3}, 6)])
-def test_holes_in_a_prompt_are_filled_as_the_recipe_fills_them(ask, bundled, n, more, tries):
+def test_holes_in_a_prompt_are_filled_as_the_recipe_fills_them(ask, model, n, more, tries):
     answer = ask(**HOLED, n=n, **more).json()
-    settings = SamplerSettings.from_dict({"steps": 3, "seed": 5, "whole_sentences": False}, bundled.defaults)
+    settings = SamplerSettings.from_dict({"steps": 3, "seed": 5, "whole_sentences": False}, model.defaults)
     recipe = Recipe("fill", (HOLED["prompt"],), settings, tries, {"longest": more.get("max_tokens", 2)})
-    (filled,) = [event for event in run(bundled, recipe) if isinstance(event, Filled)]
+    (filled,) = [event for event in run(model, recipe) if isinstance(event, Filled)]
     found, choices = filled.candidates[:n], answer["choices"]
     assert len(choices) == n
     assert [(choice["text"], choice["fills"]) for choice in choices[: len(found)]] \
         == [(best.text, list(best.fills)) for best in found]  # fmt: skip
     assert [choice["misfit"] for choice in choices[: len(found)]] == pytest.approx([best.misfit for best in found])
-    assert answer["usage"]["prompt_tokens"] == sum(map(len, read_holes(bundled, HOLED["prompt"]).pieces))
+    assert answer["usage"]["prompt_tokens"] == sum(map(len, read_holes(model, HOLED["prompt"]).pieces))
 
 
 def test_a_stream_of_filled_holes_has_the_same_texts(ask):
@@ -119,8 +127,8 @@ def test_a_stream_of_filled_holes_has_the_same_texts(ask):
         assert own[-1]["fills"] == choice["fills"] and own[-1]["finish_reason"] == "stop"
 
 
-def test_a_prompt_of_tokens_goes_on_and_a_scored_one_is_scored_as_it_stands(ask, bundled):
-    ids = bundled.tokenize(HOLED["prompt"])
+def test_a_prompt_of_tokens_goes_on_and_a_scored_one_is_scored_as_it_stands(ask, model):
+    ids = model.tokenize(HOLED["prompt"])
     assert ask(prompt=ids, suffix=None, max_tokens=4).json()["recipe"]["operation"] == "generate"
     scored = ask(**HOLED, echo=True, logprobs=1, max_tokens=0).json()
     assert scored["choices"][0]["text"] == HOLED["prompt"]
