@@ -111,7 +111,7 @@ class Times:
 
 
 def _lower_quartile(times: list[float]) -> float:
-    return statistics.quantiles(times, n=4)[0] if len(times) > 1 else times[0]
+    return statistics.quantiles(times, n=4, method="inclusive")[0] if len(times) > 1 else times[0]
 
 
 def weights_in(layer: Linear | Int8Linear, dtype: torch.dtype) -> torch.Tensor:

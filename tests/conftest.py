@@ -7,6 +7,7 @@ before it starts those that run them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import json
 import os
@@ -45,9 +46,12 @@ SHELL_NAMES = ("chromium-headless-shell", "chrome-headless-shell")
 CHROMIUM_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 # ms, for a busy machine: whatever is awaited on a page is there sooner, or never
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", 60_000))
+# ms; Playwright by itself looks at every frame, and has a page that waits draw each of them, a tenth of its work
+POLLING = 100
 OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, too
 # of the browser tests those that have a server of their own, or none; the others share one
 OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
+BROWSER_FOLDERS = ("browser", "components")
 LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
 # and of the rest; a long one that began last would leave the other worker without work
 LONG_FILES = ("test_ray.py", "test_ranks.py", "test_wheel.py", "test_every_processor.py", "test_compiled_pieces.py",
@@ -78,7 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile, tests of the page stay with the worker that has started its server."""
+    """With --dist loadfile, tests of the page stay with the worker that has started its server.
+
+    Of two workers one takes all tests in a browser and the other begins with the rest: a test that waits for a page
+    leaves a processor idle, which two such tests at a time would do twice.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -87,7 +95,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
             shared = path.parent.name == "browser" and path.name not in OWN_SERVER
-            return "the page" if shared else str(path)
+            alone = path.parent.name in BROWSER_FOLDERS and len(self.nodes) <= 2
+            return "the page" if shared or alone else str(path)
 
     return ByFolder(config, log)
 
@@ -176,10 +185,11 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Any]:
     """Playwright, of which a thread can start only one."""
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import Page, expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as started:
+    with sync_playwright() as started, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Page, "wait_for_function", functools.partialmethod(Page.wait_for_function, polling=POLLING))
         yield started
 
 

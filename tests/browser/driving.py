@@ -153,9 +153,11 @@ def be_still(page: Page) -> None:
     )
 
 
-def grave_violations(page: Page, rules: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
+def grave_violations(
+    page: Page, rules: Sequence[str] = (), without: Sequence[str] = (), within: str = "html"
+) -> list[str]:
     """Each serious finding of axe-core with the first places that it names. rules: the names of these alone.
-    without: of those that are left out.
+    without: of those that are left out. within: a selector of what is looked at.
     """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
@@ -164,7 +166,8 @@ def grave_violations(page: Page, rules: Sequence[str] = (), without: Sequence[st
         options |= {"runOnly": {"type": "rule", "values": list(rules)}}
     options["rules"] = {name: {"enabled": False} for name in without}
     # the violations alone: what axe-core has passed and left open is by far the most of what it says
-    found = page.evaluate("options => axe.run(document, options).then(found => found.violations)", options)
+    look = "([within, options]) => axe.run(within, options).then(found => found.violations)"
+    found = page.evaluate(look, [within, options])
     return [
         f"{rule['id']}: {[node['html'][:160] for node in rule['nodes'][:4]]}"
         for rule in found

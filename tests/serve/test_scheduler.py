@@ -105,7 +105,7 @@ def test_requests_with_the_same_flow_share_a_batch_and_others_do_not(model, sche
     one = scheduler(batch=3)
     same = [one.run(model, recipe(settings=dataclasses.replace(LONG, seed=i))) for i in range(4)]
     other = one.run(model, recipe(settings=dataclasses.replace(LONG, steps=5)))
-    until(lambda: one.metrics.shared_requests)
+    until(lambda: one.metrics.shared_requests.get("generate", 0) >= 3)
     assert sorted(one.turns.call(one.batches.sizes)) == [1, 1, 3]
     assert one.metrics.shared_requests == {"generate": 3}
     for events in (*same, other):

@@ -105,6 +105,15 @@ function rgb(name) {
   return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
 }
 
+// What a theme looks like, read once: a reading at each frame has the browser style the whole page for it.
+const themes = {};
+function theme() {
+  return themes[Boolean(root.closest('.dark'))] ??= {
+    noise: rgb('--path-noise'), flow: rgb('--path-flow'), word: rgb('--path-word'), dots: rgb('--path-dots'),
+    ink: rgb('--ink'), muted: rgb('--ink-muted'), sheet: rgb('--sheet'), font: getComputedStyle(root).fontFamily,
+  };
+}
+
 const mix = (a, b, share) => a.map((value, i) => value + (b[i] - value) * share);
 const css = (colour, alpha = 1) => 'rgba(' + colour.map(Math.round).join(',') + ',' + alpha.toFixed(3) + ')';
 // grey noise, blue flow, amber word
@@ -154,11 +163,8 @@ const count = found => found.reduce((sum, block) => sum + block.states.at(-1).wo
 function paint() {
   const {pen, width, height} = size();
   if (!width || !height || !order.length) return;
-  colours = {
-    noise: rgb('--path-noise'), flow: rgb('--path-flow'), word: rgb('--path-word'), dots: rgb('--path-dots'),
-    ink: rgb('--ink'), muted: rgb('--ink-muted'), sheet: rgb('--sheet'),
-  };
-  const font = getComputedStyle(root).fontFamily;
+  colours = theme();
+  const {font} = colours;
   const [x, y] = scales(width, height);
   const at = Math.min(order.length - 1, Math.max(0, shown)), [now, state] = order[Math.floor(at)], share = at - Math.floor(at);
   const over = props.value.state !== 'running' && playhead.block === null && at >= order.length - 1;
