@@ -37,7 +37,7 @@ PAGE = (
     ("shared",),
     ("api", *FEATURES),
     ("cluster",),
-    ("page",),
+    ("page", "early_script"),
     ("server", "zero_gpu", "ray"),
     ("command",),
 )

@@ -25,6 +25,7 @@ FONTS = "".join(  # asked for early, so that the words do not change their shape
 )
 GRADIO_FONTS = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts"
 SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("composition", "empty_numbers"))
+LOADER_CLOCK = (HERE / "loader_clock.js").read_text(encoding="utf-8")  # to come before gradio's own scripts
 HEAD = f"{FONTS}<script>{SCRIPTS}</script>"
 
 INK = colors.Color(
