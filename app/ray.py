@@ -6,7 +6,7 @@ stream; it starts more replicas where they have long queues, and others where so
 in docs/scaling.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from ray import serve
@@ -48,7 +48,7 @@ not raised without `max_queued_requests`).
 """
 
 
-def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> Iterator[Any]:
+def streamed(replicas: DeploymentHandle[Any], method: str, *arguments: Any) -> Generator[Any]:
     """What a method of some replica sends. Closing the iterator ends the work there. Raises LostReplicaError."""
     sent = getattr(replicas.options(stream=True), method).remote(*arguments)
     try:

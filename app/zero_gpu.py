@@ -63,7 +63,7 @@ def zero_gpu_runs(model: ColaDLM, gpu_model: ColaDLM) -> FarRuns:
     def carried_run(recipe: dict[str, Any], steps: Steps, logits: bool) -> Iterator[Any]:
         yield from carried_events(gpu_model, Recipe.from_dict(recipe), steps, logits)
 
-    def events(recipe: Recipe, steps: Steps, logits: bool) -> Iterator[Any]:
+    def events(recipe: Recipe, steps: Steps, logits: bool, wait: float) -> Iterator[Any]:
         found = carried_run(recipe.to_dict(), steps, logits)
         try:
             for event in found:

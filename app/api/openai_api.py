@@ -37,6 +37,7 @@ from .tokenizer_api import detokenize, info, tokenize
 
 METRICS_TYPE = "text/plain; version=0.0.4"
 IGNORED_HEADER = "X-Ignored-Fields"
+TOGETHER_SECONDS = 2.0  # that events of an answer in one piece may wait, where they come from another process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,8 @@ class OpenAIApi:
         steps = "drafts" if parsed.stream_drafts else "none"
         if parsed.scored is not None:
             return await _while_connected(request, self._scored(model, parsed, visitor, writer, headers))
-        events = self.scheduler.run(model, parsed.recipe, visitor, steps, parsed.logprobs is not None)
+        wait = 0.0 if parsed.stream or parsed.stops else TOGETHER_SECONDS
+        events = self.scheduler.run(model, parsed.recipe, visitor, steps, parsed.logprobs is not None, wait)
         if parsed.stream:
             parts = _stream(events, writer)
             first = await anext(parts)  # what is refused here still gets a status of its own

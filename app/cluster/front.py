@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.serve import Events, Scheduler
+from coladlm.serve.carried import unbundled
 from coladlm.serve.far_runs import FarRuns
 from coladlm.serve.outline import model_outline
 from coladlm.serve.replayed import replayed
@@ -20,7 +21,7 @@ from ..api.access import API_KEY, check_api_key
 from ..api.openai_api import ApiOptions, OpenAIApi
 from .options import ClusterOptions
 
-Call = Callable[..., Iterator[Any]]
+Call = Callable[..., Generator[Any]]
 """(method of a replica, its arguments) -> what it sends; raises LostReplicaError where the replica ends."""
 
 
@@ -36,11 +37,11 @@ class FrontApi(OpenAIApi):
     def scores(self, model: ColaDLM, prompts: Sequence[Sequence[int]], seed: int, visitor: str) -> Events:
         return self.scheduler.elsewhere(lambda: self._replayed("scores", prompts, seed), visitor, "likelihood")
 
-    def _events(self, recipe: Recipe, steps: Steps, logits: bool) -> Iterator[Any]:
-        return self._replayed("run", recipe.to_dict(), steps, logits)
+    def _events(self, recipe: Recipe, steps: Steps, logits: bool, wait: float) -> Iterator[Any]:
+        return self._replayed("run", recipe.to_dict(), steps, logits, wait)
 
     def _replayed(self, method: str, *arguments: Any) -> Iterator[Any]:
-        return replayed(lambda: self.call(method, *arguments), lost=self.scheduler.metrics.replayed)
+        return replayed(lambda: unbundled(self.call(method, *arguments)), lost=self.scheduler.metrics.replayed)
 
 
 def front_app(call: Call, options: ClusterOptions) -> Starlette:

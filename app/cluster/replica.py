@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from coladlm import ColaDLM
 from coladlm.recipe import Recipe
 from coladlm.serve import Events, Scheduler, Waiting
-from coladlm.serve.carried import Refusal, carry
+from coladlm.serve.carried import Bundle, Refusal, carry
 from coladlm.serve.tasks import Steps
 from coladlm.serve.threads import set_threads
 
 from ..api.prompt_scores import score_steps
 from .options import ClusterOptions
+
+
+async def bundled(parcels: AsyncGenerator[Any], wait: float) -> AsyncGenerator[Any]:
+    """The parcels in bundles: one whenever something comes `wait` seconds or more after the last, and the rest at the
+    end. A bundle may be empty, as a sign of life. Nothing waits, and nothing is bundled, where `wait` is 0.
+    """
+    kept: list[Any] = []
+    sent = time.monotonic()
+    async with contextlib.aclosing(parcels):
+        async for parcel in parcels:
+            if not wait:
+                yield parcel
+                continue
+            if parcel is not None:
+                kept.append(parcel)
+            if time.monotonic() - sent >= wait:
+                yield Bundle(kept)
+                kept, sent = [], time.monotonic()
+    if kept:
+        yield Bundle(kept)
 
 
 class Replica:
@@ -25,13 +47,13 @@ class Replica:
         set_threads(self.model)
         self.scheduler = Scheduler(options.limits())
 
-    async def run(self, recipe: dict[str, Any], steps: Steps, logits: bool) -> AsyncGenerator[Any]:
-        """The events of a recipe."""
+    async def run(self, recipe: dict[str, Any], steps: Steps, logits: bool, wait: float = 0.0) -> AsyncGenerator[Any]:
+        """The events of a recipe, in bundles of what `wait` seconds bring."""
 
         def begin() -> Events:
             return self.scheduler.run(self.model, Recipe.from_dict(recipe), steps=steps)
 
-        async for event in self._sent(begin, logits):
+        async for event in bundled(self._sent(begin, logits), wait):
             yield event
 
     async def scores(self, prompts: Sequence[Sequence[int]], seed: int) -> AsyncGenerator[Any]:

@@ -7,8 +7,9 @@ before it leaves.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,13 @@ class Parcel:
 
     kind: type
     values: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """Carried events that cross together, oldest first: to send one takes longer than its bytes are worth."""
+
+    parcels: list[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +81,16 @@ def carry(value: Any, logits: bool = True) -> Any:
     if isinstance(value, tuple):
         return tuple(carry(part) for part in value)
     return value
+
+
+def unbundled(sent: Generator[Any]) -> Iterator[Any]:
+    """What is sent, with the parcels of a Bundle one by one, None for an empty one. Closing it closes `sent`."""
+    with contextlib.closing(sent):
+        for parcel in sent:
+            if isinstance(parcel, Bundle):
+                yield from parcel.parcels or [None]
+            else:
+                yield parcel
 
 
 def restore(value: Any) -> Any:

@@ -25,13 +25,13 @@ AHEAD = 32  # events that lie here for a visitor before the next one is fetched
 class FarRuns:
     """Where a scheduler's runs are worked on.
 
-    model: recipes on this one go there; what is asked of any other runs here. events: (recipe, steps, logits) -> the
-    events, None among them as signs of life; `logits` says whether those of a finished block are wanted. The iterator
-    is closed where a visitor leaves, by the thread that reads it.
+    model: recipes on this one go there; what is asked of any other runs here. events: (recipe, steps, logits, wait) ->
+    the events, None among them as signs of life; see `Scheduler.run`. The iterator is closed where a visitor leaves, by
+    the thread that reads it.
     """
 
     model: ColaDLM
-    events: Callable[[Recipe, Steps, bool], Iterator[Any]]
+    events: Callable[[Recipe, Steps, bool, float], Iterator[Any]]
 
 
 class FarTask:

@@ -46,14 +46,15 @@ class Scheduler:
     # requests
 
     def run(self, model: ColaDLM, recipe: Recipe, visitor: str = "", steps: Steps = "all",
-            logits: bool = True) -> Events:  # fmt: skip
+            logits: bool = True, wait: float = 0.0) -> Events:  # fmt: skip
         """The events of a recipe (see `operate`). What is wrong with the recipe is raised by the iterator.
 
         logits: whether those of finished blocks are wanted; left out, they need not cross to another process.
+        wait: seconds that an event may wait there for others, to cross with them.
         """
         far = self.far
         if far is not None and model is far.model:
-            return self.elsewhere(lambda: far.events(recipe, steps, logits), visitor, recipe.operation)
+            return self.elsewhere(lambda: far.events(recipe, steps, logits, wait), visitor, recipe.operation)
         return self.operate(model, lambda: start(model, recipe), visitor, recipe.operation, steps)
 
     def operate(self, model: ColaDLM, begin: Callable[[], OperationRun], visitor: str = "", name: str = "run",

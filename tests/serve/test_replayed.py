@@ -136,15 +136,15 @@ def test_a_replica_that_would_write_another_text_does_not_go_on_with_it(model):
 def test_a_scheduler_has_recipes_on_its_model_run_elsewhere_and_all_else_here(model, golden_folder):
     outline, asked = model_outline(golden_folder), []
 
-    def events(recipe, steps, logits):
-        asked.append((steps, logits))
+    def events(recipe, steps, logits, wait):
+        asked.append((steps, logits, wait))
         return map(restore, sent(model, recipe, steps, logits))
 
     scheduler = Scheduler(far=FarRuns(outline, events))
     wanted = told(run(model, RECIPE))
-    assert told(scheduler.run(outline, RECIPE, steps="none", logits=False)) == wanted
+    assert told(scheduler.run(outline, RECIPE, steps="none", logits=False, wait=0.5)) == wanted
     assert told(scheduler.run(model, RECIPE, steps="none")) == wanted
-    assert asked == [("none", False)]
+    assert asked == [("none", False, 0.5)]
     with pytest.raises(RefusedElsewhereError):
         list(scheduler.run(outline, Recipe("edit", ("a",), SETTINGS, options={"span": [5, 9]})))
     scheduler.close(grace=5)
@@ -154,7 +154,7 @@ def test_a_scheduler_has_recipes_on_its_model_run_elsewhere_and_all_else_here(mo
 def test_who_does_not_read_the_drafts_of_a_run_elsewhere_loses_some_and_the_run_goes_on(model, golden_folder):
     outline, written = model_outline(golden_folder), threading.Event()
 
-    def events(recipe, steps, logits):
+    def events(recipe, steps, logits, wait):
         for event in map(restore, sent(model, recipe, steps, logits)):
             if isinstance(event, Finished):
                 written.set()
