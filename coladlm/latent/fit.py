@@ -20,19 +20,20 @@ from ..sampling.randomness import fit_noise
 from .layout import blocks_for, lay_out
 
 FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: evaluated at all of these
+AT_ONCE = 1024  # latents in one pass, of short texts at several times: long texts fill a pass by themselves
 
 
 @torch.inference_mode()
 def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 0,
-                   times: Sequence[float] = FIT_TIMES) -> Tensor:  # fmt: skip
+                   times: Sequence[float] = FIT_TIMES, draws: int = 1) -> Tensor:  # fmt: skip
     """Mean squared error of the velocity per channel at each position, (batch, n) on the CPU, mean over `times`.
 
     latents: (batch, n, d), scaled, whole blocks. noised: (n,) or (batch, n) bool, the positions to measure; the others
-    stay clean at t = 0. Each block sees the clean blocks before it, as in the sampler, and itself. The noise depends on
-    (seed, time, block) alone, so that texts of a batch are compared at the same noise. The error is 0 where nothing is
-    noised.
+    stay clean at t = 0. draws: noises that it is the mean of, too, those of the seeds from `seed` on. Each block sees
+    the clean blocks before it, as in the sampler, and itself. The noise depends on (seed, time, block) alone, so that
+    texts of a batch are compared at the same noise. The error is 0 where nothing is noised.
     """
-    b, d = model.block_size, model.latent_dim
+    b = model.block_size
     batch, n, _ = latents.shape
     noised = noised.expand(batch, n)
     first = int(noised.any(0).nonzero()[0, 0]) // b * b  # earlier blocks only serve as history
@@ -48,21 +49,33 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
         return attention(q, k, v, clean_mask)
 
     def attend_noisy(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        clean_k, clean_v = history[layer]
+        clean_k, clean_v = (kept.repeat(len(q) // batch, 1, 1, 1) for kept in history[layer])
         return attention(q, torch.cat((clean_k, k), 1), torch.cat((clean_v, v), 1), noisy_mask)
 
     model.dit.hidden(clean, modulations.at(0), model.dit.rope(positions), attend_clean)
     clean = clean[:, first:]
     total = torch.zeros(noised.shape, device=model.device)
-    for index, time in enumerate(times):
-        noise = torch.cat([fit_noise(seed, index, block, (b, d)) for block in range(first // b, n // b)])
-        noise = noise.to(model.device)
-        at_time = modulations.at(noised * (index + 1))
-        hidden = model.dit.hidden(interpolant(clean, noise, noised * time), at_time, noisy_rope, attend_noisy)
-        total += (model.dit.output(hidden, at_time) - (noise - clean)).square().mean(-1)
+    pairs = [(draw, index) for draw in range(draws) for index in range(len(times))]
+    at_once = max(1, AT_ONCE // noised.numel())
+    for start in range(0, len(pairs), at_once):
+        some = pairs[start : start + at_once]
+        noise = torch.stack([_noise(model, seed + draw, index, first, n) for draw, index in some]).to(model.device)
+        noise = noise[:, None]  # (pairs, 1, n - first, d): the same for each text
+        which = torch.tensor([index for _, index in some], device=model.device)[:, None, None]
+        at = torch.tensor([times[index] for _, index in some], device=model.device)[:, None, None]
+        at_time = modulations.at((noised * (which + 1)).flatten(0, 1))
+        noisy = interpolant(clean, noise, noised * at).flatten(0, 1)
+        velocity = model.dit.output(model.dit.hidden(noisy, at_time, noisy_rope, attend_noisy), at_time)
+        total += (velocity.unflatten(0, (len(some), batch)) - (noise - clean)).square().mean(-1).sum(0)
     error = torch.zeros(batch, n)
-    error[:, first:] = (total * noised / len(times)).cpu()
+    error[:, first:] = (total * noised / len(pairs)).cpu()
     return error
+
+
+def _noise(model: ColaDLM, seed: int, index: int, first: int, n: int) -> Tensor:
+    """The noise of latents `first` to n at the time of this index, (n - first, d)."""
+    shape = (model.block_size, model.latent_dim)
+    return torch.cat([fit_noise(seed, index, block, shape) for block in range(first // shape[0], n // shape[0])])
 
 
 def text_misfits(
@@ -82,7 +95,7 @@ def text_misfits(
     asked = (places >= lead) & (places < torch.tensor(ends)[:, None])
     if not asked.any():
         return [float("nan")] * len(texts)
-    error = torch.stack([velocity_error(model, latents, asked, seed + draw) for draw in range(draws)]).mean(0)
+    error = velocity_error(model, latents, asked, seed, draws=draws)
     return [float(row[own].mean()) for row, own in zip(error, asked, strict=True)]
 
 

@@ -1,8 +1,9 @@
 """The fit of a text is the flow-matching error of its latents."""
 
+import pytest
 import torch
 
-from coladlm.latent import lay_out
+from coladlm.latent import fit, lay_out
 from coladlm.latent.fit import FIT_TIMES, text_misfits, velocity_error
 from coladlm.sampling.flow import interpolant
 from coladlm.sampling.randomness import fit_noise
@@ -51,6 +52,15 @@ def test_a_text_alone_equals_the_text_in_a_batch(model):
     asked = torch.arange(len(z)) >= 6
     both = velocity_error(model, torch.stack((z, z.flip(0))), asked)
     torch.testing.assert_close(velocity_error(model, z[None], asked)[0], both[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 10_000])
+def test_draws_are_the_mean_of_their_seeds_however_many_are_made_at_once(model, monkeypatch, at_once):
+    z = latents(model)
+    texts, asked = torch.stack((z, z.flip(0))), torch.arange(len(z)) >= 6
+    wanted = torch.stack([velocity_error(model, texts, asked, seed) for seed in (4, 5, 6)]).mean(0)
+    monkeypatch.setattr(fit, "AT_ONCE", at_once)
+    torch.testing.assert_close(velocity_error(model, texts, asked, 4, draws=3), wanted, rtol=0, atol=1e-4)
 
 
 def test_the_misfit_of_a_text_is_that_of_its_own_tokens_alone(model):
