@@ -51,7 +51,6 @@ POLLING = 100
 OTHER_NAME = "explorer.example"  # by which the browser reaches this machine, too
 # of the browser tests those that have a server of their own, or none; the others share one
 OWN_SERVER = ("test_heard.py", "test_run_client.py", "test_runs.py", "test_waiting_line.py")
-BROWSER_FOLDERS = ("browser", "components")
 LONG_FOLDERS = ("browser", "components", "api", "latent", "trajectories")  # whose files take longest, in that order
 # and of the rest; a long one that began last would leave the other worker without work
 LONG_FILES = ("test_ray.py", "test_ranks.py", "test_wheel.py", "test_every_processor.py", "test_compiled_pieces.py",
@@ -82,11 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile, tests of the page stay with the worker that has started its server.
-
-    Of two workers one takes all tests in a browser and the other begins with the rest: a test that waits for a page
-    leaves a processor idle, which two such tests at a time would do twice.
-    """
+    """With --dist loadfile, tests of the page stay with the worker that has started its server."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -95,8 +90,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             path = Path(super()._split_scope(nodeid))
             shared = path.parent.name == "browser" and path.name not in OWN_SERVER
-            alone = path.parent.name in BROWSER_FOLDERS and len(self.nodes) <= 2
-            return "the page" if shared or alone else str(path)
+            return "the page" if shared else str(path)
 
     return ByFolder(config, log)
 
