@@ -5,17 +5,19 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .runs.access import is_page
+
 HEAD = b"<head>"
 
 
 class EarlyScript:
-    """ASGI middleware: puts a script first into the head of every document that is sent in one piece, uncompressed."""
+    """ASGI middleware: puts a script first into the head of the page, which comes uncompressed from gradio."""
 
     def __init__(self, app: ASGIApp, script: str) -> None:
         self.app, self.head = app, HEAD + f"<script>{script}</script>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope):
             return await self.app(scope, receive, send)
         start: Message | None = None
 

@@ -56,7 +56,7 @@ class VisitorCookie:
         self.app, self.opened, self.path = app, opened, (root_path.rstrip("/") or "") + "/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not _is_page(scope):
+        if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope):
             return await self.app(scope, receive, send)
         visitor = visitor_of(Headers(scope=scope))
         if not visitor.startswith("run "):
@@ -73,7 +73,8 @@ class VisitorCookie:
         await self.app(scope, receive, with_cookie)
 
 
-def _is_page(scope: Scope) -> bool:
+def is_page(scope: Scope) -> bool:
+    """Is the page itself asked for?"""
     return scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/")
 
 

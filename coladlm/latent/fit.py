@@ -49,7 +49,8 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
         return attention(q, k, v, clean_mask)
 
     def attend_noisy(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        clean_k, clean_v = (kept.repeat(len(q) // batch, 1, 1, 1) for kept in history[layer])
+        copies = len(q) // batch  # a view where it is one
+        clean_k, clean_v = (kept.expand(copies, *kept.shape).flatten(0, 1) for kept in history[layer])
         return attention(q, torch.cat((clean_k, k), 1), torch.cat((clean_v, v), 1), noisy_mask)
 
     model.dit.hidden(clean, modulations.at(0), model.dit.rope(positions), attend_clean)

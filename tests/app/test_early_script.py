@@ -34,9 +34,11 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def answers():
-    app = Starlette(routes=[Route(f"/{name}", lambda request, make=make: make()) for name, make in ANSWERS.items()])
-    plain = TestClient(app)
-    return lambda name: (TestClient(EarlyScript(app, SCRIPT)).get(f"/{name}"), plain.get(f"/{name}"))
+    def get(name, path="/"):
+        app = Starlette(routes=[Route(path, lambda request: ANSWERS[name]())])
+        return TestClient(EarlyScript(app, SCRIPT)).get(path), TestClient(app).get(path)
+
+    return get
 
 
 @pytest.mark.parametrize("name", ["page", "pieces"])
@@ -58,3 +60,8 @@ def test_everything_else_stays_as_it_is(answers, name):
         plain.content,
         plain.headers,
     )
+
+
+def test_a_file_of_a_visitor_stays_as_it_is(answers):
+    with_script, plain = answers("page", "/file=report.html")
+    assert with_script.content == plain.content
