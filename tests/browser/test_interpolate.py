@@ -32,6 +32,7 @@ def make(page: Page) -> list[str]:
     """Interpolates and returns the texts of the waypoints."""
     press_run(page, BENCH)
     state(page, "done", bench=BENCH)
+    expect(page.locator("#walk .now")).to_be_in_viewport()  # Run has brought it there
     unfold_list(page)
     expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "done")
     return page.locator("#waypoints .text").all_inner_texts()

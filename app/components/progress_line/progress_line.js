@@ -54,9 +54,10 @@ const STATES = {
     latest = null;
     refused = '';
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
-    // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text.
+    // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text, or all of
+    // it; this line stands below it.
     const stage = element.closest('.beside') ? null : element.closest('.stage');
-    const result = stage?.querySelector('.strip .page, .flow .reads') ?? line;
+    const result = stage?.querySelector('.strip .page, .flow .reads') ?? stage ?? line;
     const {top, bottom} = result.getBoundingClientRect();
     if (top < 0 || bottom > window.innerHeight) result.scrollIntoView({block: 'start'});
   },
