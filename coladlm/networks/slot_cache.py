@@ -4,6 +4,8 @@ A slot holds the block under way, twice, and then the history from its first pos
 
     unguided block (b) | guided block (b) | history (capacity)
 
+Before the blocks there are spare places, so that the history begins at a multiple of `SPAN`.
+
 The block's places never move, whatever the length of the history, so a step always writes the same memory: that is what
 a captured CUDA graph needs. What lies behind a slot's length is masked. The unguided half of a step is the same
 sequence seen without its history, so both halves are one attention, whose mask keeps them apart.
@@ -24,10 +26,14 @@ from .layers import attend_to
 # On a CPU, where a launch costs little, two attentions are faster than one from this many positions of history on: the
 # unguided half need not pass over what it may not see. Seen on an AMD EPYC with 4 heads of 64 channels.
 LONG_HISTORY = 64
-# On a CPU an attention looks at a multiple of so many positions of history, the rest of which is masked: its kernels
-# sum what is left over after whole vectors in another order. With this a captured step, whose history is a power of
-# two, is the eager one to the last bit (seen with AVX-512), and a row in a batch is mostly the same row alone.
+# On a CPU an attention looks at so many places that its sums come in the same order however many are needed, and masks
+# the rest: a multiple of SPAN, since its kernels add up what is left over after whole vectors in another order, and no
+# number between HALVED, where MKL takes a sum in two halves (seen with AVX2). So a row has the same velocity to the
+# last bit alone and beside others with a longer history, in a captured step and in an eager one.
 SPAN = 16
+HALVED = (192, 384)
+# Products of fewer rows have other kernels: blocks smaller than this are always one attention for both halves.
+FEW_ROWS = 4
 
 
 class SlotCache:
@@ -35,8 +41,10 @@ class SlotCache:
 
     def __init__(self, layers: int, heads: int, head_dim: int, rows: int, capacity: int, block_size: int,
                  dtype: torch.dtype, device: torch.device | str):  # fmt: skip
-        capacity = -(-capacity // SPAN) * SPAN
-        slots = 2 * block_size + capacity
+        self.steady = torch.device(device).type == "cpu"
+        self.rows, self.block_size = rows, block_size
+        self.lead = whole(2 * block_size)  # places before the history
+        slots = self.lead + max(self.span(capacity), self.span(capacity, self.before(1)))
         keys, queries = rows * heads * slots, rows * heads * 2 * block_size
         # Of each layer one table (places, head_dim) of its keys, its values and the queries of a block: one kernel can
         # write all three. Zeros, since what a mask hides still has to be a number.
@@ -44,21 +52,25 @@ class SlotCache:
         shape = (layers, rows, heads, slots, head_dim)
         self.k, self.v = (self.tables[:, first : first + keys].view(shape) for first in (0, keys))
         self.q = self.tables[:, 2 * keys :]
-        self.rows, self.block_size = rows, block_size
         self._places: dict[tuple[int, int, int], Tensor] = {}
 
     @property
     def capacity(self) -> int:
         """Positions of history that a slot can hold."""
-        return self.k.shape[3] - 2 * self.block_size
+        return self.k.shape[3] - self.lead
 
     @property
     def nbytes(self) -> int:
         return self.tables.nbytes
 
-    def span(self, history: int) -> int:
-        """How many positions of the slots an attention looks at for a history of this length (see `SPAN`)."""
-        return -(-history // SPAN) * SPAN if self.k.device.type == "cpu" else history
+    def before(self, blocks: int) -> int:
+        """How many places before the history an attention looks at that sees so many of the blocks under way."""
+        places = blocks * self.block_size
+        return whole(places) if self.steady else places
+
+    def span(self, history: int, before: int = 0) -> int:
+        """How many places of the history an attention looks at, for one of this length and so many places before it."""
+        return steady(before + history) - before if self.steady else history
 
     def table_places(self, rows: int, first: int, end: int) -> Tensor:
         """(rows * n, 3, heads), where in the table of a layer the queries, keys and values of so many rows belong whose
@@ -84,11 +96,11 @@ class SlotCache:
             raise ValueError(f"position {end - 1} does not lie in a cache of {self.capacity}")
         first = positions[:, 0]
         even = bool((first == first[0]).all()) and int(first[0]) >= 0
-        own = slice(2 * b + int(first[0]), 2 * b + end) if even else slice(None)
+        own = slice(self.lead + int(first[0]), self.lead + end) if even else slice(None)
         self.places: tuple[Tensor, Tensor] | None = None
         self.mask: Tensor | None = None
         if not even:  # what is none is written where the next step writes over it
-            slots = torch.where(positions >= 0, positions + 2 * b, torch.arange(n) % b)
+            slots = torch.where(positions >= 0, positions, torch.arange(n) % b - 2 * b) + self.lead
             rows = torch.arange(self.rows)[:, None]
             self.places = upload(rows, self.k.device), upload(slots, self.k.device)
         span = self.span(end)
@@ -99,7 +111,7 @@ class SlotCache:
         # of all layers at once: what the pass writes, and what it sees
         used = self.k[:, : self.rows], self.v[:, : self.rows]
         self.own = [x[:, :, :, own].transpose(2, 3).unbind(0) for x in used]
-        self.seen = [x[:, :, :, 2 * b : 2 * b + span].unbind(0) for x in used]
+        self.seen = [x[:, :, :, self.lead : self.lead + span].unbind(0) for x in used]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The clean pass: writes k and v, then attends. q: (rows, n, heads, c) -> (rows, n, heads * c)."""
@@ -132,12 +144,23 @@ class SlotCache:
             joined = SlotCache(layers, heads, self.k.shape[4], slots, max(capacity, self.capacity), self.block_size,
                                self.k.dtype, self.k.device)  # fmt: skip
         for part, where in ((self, slice(0, self.rows)), (other, slice(self.rows, rows))):
-            end = 2 * self.block_size + min(part.capacity, joined.capacity)
+            end = self.lead + min(part.capacity, joined.capacity)
             if part is not joined:
                 joined.k[:, where, :, :end] = part.k[:, : part.rows, :, :end]
                 joined.v[:, where, :, :end] = part.v[:, : part.rows, :, :end]
         joined.rows = rows
         return joined
+
+
+def whole(places: int) -> int:
+    """The next multiple of `SPAN`."""
+    return -(-places // SPAN) * SPAN
+
+
+def steady(places: int) -> int:
+    """The next number of places over which sums come in the order that they have over more of them."""
+    few, many = HALVED
+    return many if few < places < many else whole(places)
 
 
 def bucket(count: int) -> int:
@@ -158,25 +181,46 @@ class BlockAttention:
 
     guided: n is 2 b, the block as the unguided half sees it, alone, and then as the guided half does, with the history;
     otherwise n is b. lengths: (rows,) on the CPU, of the histories. history: positions of it that are looked at, at
-    least the greatest length. in_one: whether both halves are one attention. rows: slots, those in use if absent.
+    least the greatest length, and on a CPU some more. in_one: whether both halves are one attention. rows: slots,
+    those in use if absent.
     """
 
     def __init__(self, cache: SlotCache, lengths: Tensor, history: int, guided: bool, in_one: bool = True,
                  rows: int | None = None) -> None:  # fmt: skip
-        b, rows = cache.block_size, cache.rows if rows is None else rows
-        first, end = 0 if guided else b, 2 * b + history
+        b, lead, rows = cache.block_size, cache.lead, cache.rows if rows is None else rows
+        first = lead - (2 * b if guided else b)
+        self.cache, self.own_slots = cache, (rows, first, lead)
         # of all layers at once: what a step writes, and what it sees
-        self.own_keys, self.own_values = (x[:, :rows, :, first : 2 * b].transpose(2, 3).unbind(0)
+        self.own_keys, self.own_values = (x[:, :rows, :, first:lead].transpose(2, 3).unbind(0)
                                           for x in (cache.k, cache.v))  # fmt: skip
         self.split = b if guided and not in_one else 0
-        first += self.split
-        self.keys, self.values = (x[:, :rows, :, first:end].unbind(0) for x in (cache.k, cache.v))
-        if self.split:
-            self.alone = [x[:, :rows, :, :b].unbind(0) for x in (cache.k, cache.v)]
+        self.halves = 2 if guided and in_one else 1
+        self.before = cache.before(self.halves)
+        self.history = cache.span(history, self.before)
+        seen = slice(lead - self.before, lead + self.history)
+        self.keys, self.values = (x[:, :rows, :, seen].unbind(0) for x in (cache.k, cache.v))
         self.mask: Tensor | None = None
-        if (guided and in_one) or bool((lengths != history).any()):
-            self.mask = step_mask(lengths, history, b, guided and in_one, cache.k)
-        self.cache, self.own_slots = cache, (rows, first - self.split, 2 * b)
+        if self.before > self.halves * b or self.halves == 2 or bool((lengths != self.history).any()):
+            self.mask = self.mask_of(lengths, cache.k)
+        if self.split:  # the unguided half: at the first places of those that both in one would look at
+            start = lead - cache.before(2)
+            places = whole(first + b - start) if cache.steady else b
+            self.alone = [x[:, :rows, :, start : start + places].unbind(0) for x in (cache.k, cache.v)]
+            here = torch.arange(start, start + places)
+            visible = (here >= first) & (here < first + b)
+            self.alone_mask = None if bool(visible.all()) else additive(visible[None, None, None], cache.k)
+
+    def mask_of(self, lengths: Tensor, like: Tensor) -> Tensor:
+        """(rows or 1, 1, n, keys), what the positions of a step see, for histories of these lengths."""
+        if bool((lengths == lengths[0]).all()):
+            lengths = lengths[:1]
+        b, halves, before = self.cache.block_size, self.halves, self.before
+        seen = torch.zeros(len(lengths), halves * b, before + self.history, dtype=torch.bool)
+        for half in range(halves):
+            own = before - (halves - half) * b
+            seen[:, half * b : (half + 1) * b, own : own + b] = True
+        seen[:, -b:, before:] = (torch.arange(self.history) < lengths[:, None])[:, None]
+        return additive(seen[:, None], like)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.own_keys[layer].copy_(k)
@@ -207,19 +251,5 @@ class BlockAttention:
         if not self.split:
             return attend_to(q, self.keys[layer], self.values[layer], self.mask)
         keys, values = self.alone
-        alone = attend_to(q[:, : self.split], keys[layer], values[layer], None)
+        alone = attend_to(q[:, : self.split], keys[layer], values[layer], self.alone_mask)
         return torch.cat((alone, attend_to(q[:, self.split :], self.keys[layer], self.values[layer], self.mask)), 1)
-
-
-def step_mask(lengths: Tensor, history: int, block_size: int, guided: bool, like: Tensor) -> Tensor:
-    """(rows or 1, 1, n, keys), what the positions of a step see of their slot (see `BlockAttention`)."""
-    if bool((lengths == lengths[0]).all()):
-        lengths = lengths[:1]
-    past = torch.arange(history) < lengths[:, None]  # (rows, history)
-    rows, b = len(lengths), block_size
-    seen = torch.cat((torch.ones(rows, b, dtype=torch.bool), past), 1)[:, None].expand(-1, b, -1)
-    if guided:
-        alone = torch.cat((torch.ones(b, dtype=torch.bool), torch.zeros(b + history, dtype=torch.bool)))
-        seen = torch.cat((torch.zeros(rows, b, b, dtype=torch.bool), seen), 2)
-        seen = torch.cat((alone.expand(rows, b, -1), seen), 1)
-    return additive(seen[:, None], like)

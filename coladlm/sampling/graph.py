@@ -20,7 +20,7 @@ from torch import Tensor
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT, ModulationTable
 from ..networks.layers import angle_dtype
-from ..networks.slot_cache import BlockAttention, SlotCache, bucket, step_mask
+from ..networks.slot_cache import BlockAttention, SlotCache, bucket
 from . import flow
 from .capture import Capture
 
@@ -207,7 +207,7 @@ class StepGraph:
         self.buffers = engine.buffers(form.rows, form.steps, form.solver)
         lengths = torch.zeros(form.rows, dtype=torch.long)
         self.attend = BlockAttention(engine.cache, lengths, form.history, form.guided, True, form.rows)
-        mask = step_mask(lengths, form.history, self.block_size, form.guided, engine.cache.k)
+        mask = self.attend.mask_of(lengths, engine.cache.k)
         self.mask = self.attend.mask = mask.expand(form.rows, -1, -1, -1).contiguous()
         if self.dit.pieces is not None:
             _ = self.attend.places  # made once, before the capture
@@ -217,8 +217,7 @@ class StepGraph:
         """Sets the lengths of the histories, (rows,) on the CPU."""
         padded = torch.zeros(self.form.rows, dtype=torch.long)
         padded[: len(lengths)] = lengths
-        form = self.form
-        self.mask.copy_(step_mask(padded, form.history, self.block_size, form.guided, self.mask))
+        self.mask.copy_(self.attend.mask_of(padded, self.mask))
 
     def _step(self) -> None:
         """The step that the counter says, on the buffers."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT, LookedUp, Modulations, ModulationTable
 from ..networks.layers import angle_dtype, attend_under
-from ..networks.slot_cache import LONG_HISTORY, BlockAttention
+from ..networks.slot_cache import FEW_ROWS, LONG_HISTORY, BlockAttention
 from ..settings import SamplerSettings
 from . import flow
 from .contexts import Contexts, contexts_of
@@ -112,8 +112,8 @@ class BlockVelocity:
         """
         if guided not in self._halves:
             rope = torch.cat((self.alone_rope, self.rope), 1) if guided else self.rope
-            in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
-            attend = BlockAttention(self.cache, self.lengths, self.cache.span(self.longest), guided, in_one)
+            in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY or self.block_size < FEW_ROWS
+            attend = BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
             self._halves[guided] = rope, attend
         return self._halves[guided]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coladlm.networks.layers import attention, block_causal_mask
-from coladlm.networks.slot_cache import SPAN, BlockAttention, SlotCache, additive, bucket
+from coladlm.networks.slot_cache import HALVED, SPAN, BlockAttention, SlotCache, additive, bucket
 
 B, HEADS, WIDTH = 2, 2, 4  # of a block, heads, channels of a head
 
@@ -83,10 +83,44 @@ def test_a_position_outside_the_cache_is_refused():
             small_cache(1).place(torch.arange(first, first + 2)[None])
 
 
-def test_a_cpu_looks_at_whole_vectors_of_history():
+def test_a_cpu_looks_at_numbers_of_places_over_which_sums_keep_their_order():
     cache = small_cache(1, SPAN + 1)
-    assert cache.capacity == 2 * SPAN
+    assert (cache.lead, cache.capacity) == (SPAN, 2 * SPAN)
     assert [cache.span(n) for n in (0, 1, SPAN, SPAN + 1)] == [0, SPAN, SPAN, 2 * SPAN]
+    few, many = HALVED
+    assert [cache.span(n) for n in (few, few + 1, many, many + 1)] == [few, many, many, many + SPAN]
+    assert [cache.span(n, SPAN) for n in (few - SPAN, few - SPAN + 1)] == [few - SPAN, many - SPAN]
+    for capacity in (few - SPAN, few - SPAN + 1, few, few + 1, many):
+        larger = small_cache(1, capacity)  # room for a clean pass and for a step
+        assert larger.capacity >= max(larger.span(capacity), larger.span(capacity, larger.before(1)))
+
+
+@pytest.mark.parametrize("block_size", [4, 8, 16])
+@pytest.mark.parametrize("length", [0, 16, 48, 144])
+def test_a_row_is_the_same_to_the_last_bit_beside_longer_ones(block_size, length):
+    """Two attentions, and a step that is not guided, multiply fewer rows at once, which may take another kernel: they
+    are the same up to rounding.
+    """
+    draw = torch.Generator().manual_seed(length)
+    x = torch.randn(3, length + 2 * block_size, 2, 64, generator=draw)
+
+    def step(others: list[int], history: int, guided: bool, in_one: bool) -> torch.Tensor:
+        lengths = [length, *others]
+        cache = SlotCache(1, 2, 64, len(lengths), max(history, 1), block_size, torch.float32, "cpu")
+        rows = [x, *(torch.randn(3, n + 2 * block_size, 2, 64, generator=draw) for n in others)]
+        for row, (n, (_, k, v)) in enumerate(zip(lengths, rows, strict=True)):
+            for kept, new in ((cache.k, k), (cache.v, v)):
+                kept[0, row, :, cache.lead : cache.lead + n] = new[:n].transpose(0, 1)
+        attend = BlockAttention(cache, torch.tensor(lengths), history, guided, in_one)
+        blocks = [row[:, n + (0 if guided else block_size) :] for n, row in zip(lengths, rows, strict=True)]
+        return attend(0, *torch.stack(blocks, 1))[0]
+
+    alone = step([], length, True, True)
+    for others in ([0, 96], [160], [32, 160, 144]):
+        longest = max(length, *others)
+        assert torch.equal(step(others, longest, True, True), alone)
+        torch.testing.assert_close(step(others, longest, True, False), alone)
+        torch.testing.assert_close(step(others, longest, False, True), alone[block_size:])
 
 
 def test_masks_and_buckets():
