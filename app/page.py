@@ -51,6 +51,9 @@ TOURED = (Path(__file__).parent / "components" / "tour" / "toured.js").read_text
 SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page may lie at a sub-path
     f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
+API_PAGE = "api"
+# gradio lists endpoints when this button is pressed, which our style hides
+SHOW_ENDPOINTS = "() => document.querySelector('button.show-api').click()"
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 
@@ -112,12 +115,16 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
         for event in (page.load, *(one.loaded for one in links.values() if one.loaded)):
             event(about_model, None, [title, history], **QUICK)
         gr.HTML(FOOTER, elem_id="footer", js_on_load=None)
+        spare_the_browser(page, title)
+    # a page of their own: in the browser each argument of an endpoint would be one more component to be kept
+    with page.route("API", API_PAGE, show_in_navbar=False):
+        gr.HTML(API_HEADER, js_on_load=None)
         for tab in TABS:
             if tab.add_api:
                 tab.add_api(resident)
         if more_api is not None:
             more_api(resident)
-        spare_the_browser(page, title)
+        page.load(None, js=SHOW_ENDPOINTS, **QUICK)
     return page
 
 
@@ -250,5 +257,10 @@ def header(model: ColaDLM) -> str:
 FOOTER = (
     "<footer><p>Program: Apache-2.0. Method: Cola-DLM, <a href='https://arxiv.org/abs/2605.06548' rel='noreferrer'>"
     "arXiv:2605.06548</a>; a checkpoint published in its form loads here unchanged. Your texts stay in this browser, "
-    "in the link that you copy and, for some hours at most, in the memory of the server.</p></footer>"
+    "in the link that you copy and, for some hours at most, in the memory of the server.</p>"
+    f"<p class='api'><a href='{API_PAGE}'>Use via API</a></p></footer>"
+)
+API_HEADER = (
+    f"<header><h1>The API of {TITLE}</h1><p>The same operations for programs: with the Python, JavaScript and command "
+    "line clients of gradio, or by HTTP. <a href='./'>Back to the page</a></p></header>"
 )

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
@@ -94,11 +95,14 @@ def make_app(
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     # outermost: a page of another site that points a name of its own here reads nothing at all
     app.add_middleware(AllowedHosts, names=allowed_hosts(options.host, options.names, options.share))
-    gr.mount_gradio_app(
-        app, page, "/", server_name=options.host, server_port=options.port, root_path=options.root_path or None,
-        mcp_server=options.mcp, app_kwargs={"exception_handlers": {OSError: _on_system_error}},
-        **page_options(api.for_page()),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # of several pages gradio says that it will not draw them on the server, which it is not asked to do
+        warnings.filterwarnings("ignore", "SSR mode is not supported")
+        gr.mount_gradio_app(
+            app, page, "/", server_name=options.host, server_port=options.port, root_path=options.root_path or None,
+            mcp_server=options.mcp, app_kwargs={"exception_handlers": {OSError: _on_system_error}},
+            **page_options(api.for_page()),
+        )  # fmt: skip
     return app, page, registry
 
 

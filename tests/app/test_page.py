@@ -101,6 +101,14 @@ def test_a_recipe_of_a_file_that_is_refused_is_told_of_on_its_tab(model, changed
     assert progress["message"].startswith("The file could not be read: ") and found in progress["message"]
 
 
+def test_the_browser_keeps_no_component_of_an_endpoint(model):
+    config = build_page(model).config
+    of_page, of_endpoints = (set(config["page"][name]["components"]) for name in ("", "api"))
+    arguments = {component["id"] for component in config["components"] if component["type"] == "api"}
+    assert arguments and arguments <= of_endpoints
+    assert not arguments & of_page
+
+
 def test_the_configuration_of_the_page_is_plain_data(model):
     components = build_page(model).config["components"]
     assert len(components) > 100

@@ -174,3 +174,13 @@ def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again_and_t
     page.wait_for_selector("button.run")
     expect(offer).to_be_hidden()
     the_keys_do_what_the_list_says(page)
+
+
+def test_the_page_of_the_api_lists_all_endpoints_at_once(browser, server):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server)
+        page.get_by_role("link", name="Use via API").click()
+        expect(page.get_by_text("9 API endpoints")).to_be_visible()
+        for name in ("/generate", "/likelihood"):
+            expect(page.get_by_text(name, exact=True)).to_be_visible()
