@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from coladlm.model import ColaDLM, PromptError
-from coladlm.networks.layers import KVCache
 from coladlm.networks.slot_cache import SlotCache
 from coladlm.recipe import Option, Recipe, RecipeError
 from coladlm.run import OPERATIONS, Operation, check_model, recorder, run
@@ -95,13 +94,13 @@ def test_events_come_in_order(model):
 def caches(monkeypatch) -> weakref.WeakSet:
     """Those that are made from now on and are still there."""
     made = weakref.WeakSet()
-    for kind in (KVCache, SlotCache):
+    original = SlotCache.__init__
 
-        def remember(self, *args, original=kind.__init__, **kwargs):
-            original(self, *args, **kwargs)
-            made.add(self)
+    def remember(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        made.add(self)
 
-        monkeypatch.setattr(kind, "__init__", remember)
+    monkeypatch.setattr(SlotCache, "__init__", remember)
     return made
 
 

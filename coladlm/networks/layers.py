@@ -229,20 +229,6 @@ class KVCache:
         own_values.copy_(v)
         return attend_to(q, keys, values, self.mask)
 
-    def beside(self, rows: Tensor) -> Attend:
-        """Attention of these rows alone (indices on the cache's device) at the placed slots, which writes nothing here:
-        it works on a copy of what they see.
-        """
-        mask = None if self.mask is None else self.mask[rows]
-
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            *_, keys, values = self.slots[layer]
-            keys, values = keys.index_select(0, rows), values.index_select(0, rows)
-            keys[:, :, self.start :], values[:, :, self.start :] = k.transpose(1, 2), v.transpose(1, 2)
-            return attend_to(q, keys, values, mask)
-
-        return attend
-
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these (indices on the CPU), when sequences of a batch have come to their end.
 

@@ -1,6 +1,6 @@
-"""SlotCache: keys and values of the DiT for sequences of different lengths, each in a slot of its own.
+"""SlotCache: keys and values of a network for sequences of different lengths, each in a slot of its own.
 
-A slot holds the block under way, twice, and then the history from its first position on:
+A slot of the DiT holds the block under way, twice, and then the history from its first position on:
 
     unguided block (b) | guided block (b) | history (capacity)
 
@@ -8,7 +8,8 @@ Before the blocks there are spare places, so that the history begins at a multip
 
 The block's places never move, whatever the length of the history, so a step always writes the same memory: that is what
 a captured CUDA graph needs. What lies behind a slot's length is masked. The unguided half of a step is the same
-sequence seen without its history, so both halves are one attention, whose mask keeps them apart.
+sequence seen without its history, so both halves are one attention, whose mask keeps them apart. The encoder and the
+decoder of the VAE, which have clean passes alone, keep their keys and values in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
-from .layers import attend_to
+from .layers import Attend, attend_to
 
 # On a CPU, where a launch costs little, two attentions are faster than one from this many positions of history on: the
 # unguided half need not pass over what it may not see. Seen on an AMD EPYC with 4 heads of 64 channels.
@@ -87,8 +88,9 @@ class SlotCache:
         return self._places[rows, first, end]
 
     def place(self, positions: Tensor) -> None:
-        """The next clean pass is about these positions of each row, (rows, n) on the CPU, whole blocks one after
-        another; a position below 0 is none. They see the history up to the end of their own block.
+        """The next clean passes are about these positions of each row, (rows, n) on the CPU, one after another; a
+        position below 0 is none. They see the history up to the end of their own block, or, where that is not whole
+        yet, up to the last position of the row. What they write of such a block is to be written anew with the rest.
         """
         b, n = self.block_size, positions.shape[1]
         end = int(positions.max()) + 1
@@ -106,12 +108,14 @@ class SlotCache:
         span = self.span(end)
         if not even or n > b or span > end:
             of_rows = positions[:1] if even else positions
-            visible = torch.arange(span) // b <= of_rows.clamp(min=0)[..., None] // b
+            places, last = torch.arange(span), of_rows.amax(1).clamp(min=0)[:, None, None]
+            visible = (places // b <= of_rows.clamp(min=0)[..., None] // b) & (places <= last)
             self.mask = additive(visible[:, None], self.k)  # (rows or 1, 1, n, span)
         # of all layers at once: what the pass writes, and what it sees
         used = self.k[:, : self.rows], self.v[:, : self.rows]
         self.own = [x[:, :, :, own].transpose(2, 3).unbind(0) for x in used]
         self.seen = [x[:, :, :, self.lead : self.lead + span].unbind(0) for x in used]
+        self.here = own, self.lead + span
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The clean pass: writes k and v, then attends. q: (rows, n, heads, c) -> (rows, n, heads * c)."""
@@ -122,6 +126,28 @@ class SlotCache:
                 own[layer].index_put_(self.places, new)
         keys, values = self.seen
         return attend_to(q, keys[layer], values[layer], self.mask)
+
+    def beside(self, rows: Tensor) -> Attend:
+        """The clean pass of these rows alone (indices on the cache's device), which writes nothing here: it works on a
+        copy of what they see.
+        """
+        own, end = self.here
+        places = None
+        if self.places is not None:
+            places = torch.arange(len(rows), device=rows.device)[:, None], self.places[1][rows]
+        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[rows]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            copies = [x[layer, :, :, :end].index_select(0, rows) for x in (self.k, self.v)]
+            for copy, new in zip(copies, (k, v), strict=True):
+                if places is None:
+                    copy[:, :, own] = new.transpose(1, 2)
+                else:
+                    copy.transpose(1, 2).index_put_(places, new)
+            keys, values = (copy[:, :, self.lead :] for copy in copies)
+            return attend_to(q, keys, values, mask)
+
+        return attend
 
     # rows
 

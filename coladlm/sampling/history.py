@@ -1,7 +1,7 @@
 """History: what stands before the block to come, for all rows of a run: the caches of the networks, and the tokens.
 
-Rows are right-aligned in the caches of the VAE: all texts end in the same slot, and a row with a shorter history has
-empty slots at its start. In the DiT's each has a slot of its own (`slot_cache.py`).
+Tensors of all rows are right-aligned: all texts end at the same place, and a row with a shorter history has empty ones
+at its start. In the caches of the networks each row has a slot of its own (`slot_cache.py`).
 Rows leave and join between passes; `place` comes next.
 
 The DiT's blocks have the size that the run asks for, the VAE's the size that they were trained with. Where the DiT's
@@ -12,14 +12,12 @@ is written, and again with each part that is added, so that it stands in the cac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
-from ..networks.layers import KVCache
 from ..networks.slot_cache import SlotCache
 from ..networks.text_vae import TextVAE
 from .plan import Plan
@@ -33,7 +31,7 @@ class History:
 
     block_size: of the DiT. reread: so many positions before the block to come may belong to a block of the VAE that
     is not whole yet: 0 where the VAE's blocks are no larger. recent: (rows, reread, d), their latents.
-    position: slots before the block to come. padding: (rows,), empty slots at the start of each row, on the CPU.
+    position: places before the block to come. padding: (rows,), empty places at the start of each row, on the CPU.
     seen: (rows, vocab) bool, the tokens decoded so far, for the repetition penalty; at a pinned position that is what
     the decoder chose there, as in the published sampler, and not the token that stands in the text.
     context: (rows, capacity * patch_size), all tokens so far, for the rule against repeated n-grams.
@@ -52,12 +50,13 @@ class History:
         self.padding = self.position - lengths
         capacity = self.position + self.block_size * max(plan.blocks for plan in plans)
         c, v = dit.config, vae.config
-        shared: dict[str, Any] = {"capacity": capacity, "padding": self.padding, "block_size": v.block_size,
-                                  "device": self.device, "dtype": dit.dtype}  # fmt: skip
-        self.flow_cache = SlotCache(c.num_layers, c.heads, c.head_dim, len(plans), capacity, self.block_size,
-                                    dit.dtype, self.device)  # fmt: skip
-        self.decoder_cache = KVCache(v.decoder_num_blocks, v.kv_heads, v.head_dim, **shared)
-        self.encoder_cache = KVCache(v.encoder_num_blocks, v.kv_heads, v.head_dim, **shared) if reencoded else None
+
+        def cache(layers: int, heads: int, head_dim: int, block_size: int) -> SlotCache:
+            return SlotCache(layers, heads, head_dim, len(plans), capacity, block_size, dit.dtype, self.device)
+
+        self.flow_cache = cache(c.num_layers, c.heads, c.head_dim, block_size)
+        self.decoder_cache = cache(v.decoder_num_blocks, v.kv_heads, v.head_dim, v.block_size)
+        self.encoder_cache = cache(v.encoder_num_blocks, v.kv_heads, v.head_dim, v.block_size) if reencoded else None
         self.seen = torch.zeros(len(plans), v.vocab_size, dtype=torch.bool, device=self.device)
         self.context = torch.full((len(plans), capacity * self.patch_size), NO_TOKEN, device=self.device)
         self.clean_modulations = dit.modulations(torch.zeros(1, device=self.device)).at(0)
@@ -109,7 +108,7 @@ class History:
         self._place_flow(start)
         self.text_rope = self.vae.rope(upload(self._positions(self.first, end).clamp(min=0), self.device))
         for cache in self._text_caches():
-            cache.place(self.first, end)
+            cache.place(self._positions(self.first, end))
 
     def _place_flow(self, start: int) -> None:
         """The next clean pass of the DiT is about the slots from `start` to the end of those that are placed."""
@@ -186,9 +185,8 @@ class History:
     def keep(self, rows: list[int]) -> None:
         """Drops all rows but these, which come in this order from now on."""
         kept = torch.tensor(rows)
-        self.flow_cache.keep(rows)
-        for cache in self._text_caches():
-            cache.keep(kept)
+        for cache in (self.flow_cache, *self._text_caches()):
+            cache.keep(rows)
         index = upload(kept, self.device)
         self.padding, self.recent = self.padding[kept], self.recent[index]
         self.seen, self.context = self.seen[index], self.context[index]
@@ -196,13 +194,12 @@ class History:
     def join(self, other: History, blocks: int) -> None:
         """Puts the rows of another history behind those of this one. blocks: how many are still to come."""
         spare = blocks * self.block_size
-        position = max(int(self.lengths.max()), int(other.lengths.max()))
-        self.flow_cache = self.flow_cache.join(other.flow_cache, position + spare)
-        for name in ("decoder_cache", "encoder_cache"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine is not None:
-                setattr(self, name, _side_by_side(mine, self.position, theirs, other.position, spare))
         lengths = torch.cat((self.lengths, other.lengths))
+        capacity = int(lengths.max()) + spare
+        self.flow_cache = self.flow_cache.join(other.flow_cache, capacity)
+        self.decoder_cache = self.decoder_cache.join(other.decoder_cache, capacity)
+        if self.encoder_cache is not None and other.encoder_cache is not None:
+            self.encoder_cache = self.encoder_cache.join(other.encoder_cache, capacity)
         before = ((self.context, self.position * self.patch_size), (other.context, other.position * self.patch_size))
         self.position = int(lengths.max())
         self.padding = self.position - lengths
@@ -214,7 +211,7 @@ class History:
             kept = min(context_end, end)
             part[:, end - kept : end] = context[:, context_end - kept : context_end]
 
-    def _text_caches(self) -> list[KVCache]:
+    def _text_caches(self) -> list[SlotCache]:
         caches = (self.decoder_cache, self.encoder_cache)
         return [cache for cache in caches if cache is not None]
 
@@ -224,16 +221,3 @@ def compacted(kept: Sequence[int]) -> list[int]:
     count = len(kept)
     stay, move = {row for row in kept if row < count}, [row for row in kept if row >= count]
     return [row if row in stay else move.pop(0) for row in range(count)]
-
-
-def _side_by_side(a: KVCache, a_end: int, b: KVCache, b_end: int, spare: int) -> KVCache:
-    """One cache with the rows of `a` and `b`, filled up to a_end and b_end, with `spare` slots after them."""
-    lengths = torch.cat((a_end - a.padding, b_end - b.padding))
-    end = int(lengths.max())
-    layers, rows, heads, _, head_dim = a.k.shape
-    joined = KVCache(layers, heads, head_dim, end + spare, end - lengths, a.block_size, a.k.dtype, a.k.device)
-    for part, part_end, where in ((a, a_end, slice(0, rows)), (b, b_end, slice(rows, None))):
-        kept = min(part_end, end)
-        joined.k[:, where, :, end - kept : end] = part.k[:, :, :, part_end - kept : part_end]
-        joined.v[:, where, :, end - kept : end] = part.v[:, :, :, part_end - kept : part_end]
-    return joined

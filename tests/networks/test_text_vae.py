@@ -8,7 +8,7 @@ from torch import Tensor
 
 from coladlm.checkpoint import find_checkpoint, load_networks
 from coladlm.networks.config import TextVAEConfig
-from coladlm.networks.layers import KVCache
+from coladlm.networks.slot_cache import SlotCache
 from coladlm.networks.text_vae import LOGVAR_RANGE, Posterior, TextVAE
 
 SMALL = {
@@ -183,11 +183,10 @@ def test_decoding_through_a_cache_equals_the_whole_sequence(switches):
     vae = small_vae(**switches)
     c, b = vae.config, vae.config.block_size
     z = torch.randn(2, 4 * b, c.latent_dim)
-    cache = KVCache(c.decoder_num_blocks, c.kv_heads, c.head_dim, 4 * b, torch.zeros(2, dtype=torch.long), b,
-                    torch.float32, "cpu")  # fmt: skip
+    cache = SlotCache(c.decoder_num_blocks, c.kv_heads, c.head_dim, 2, 4 * b, b, torch.float32, "cpu")
     parts = []
     for start, end in ((0, 2 * b), (2 * b, 3 * b), (3 * b, 4 * b)):
-        cache.place(start, end)
+        cache.place(torch.arange(start, end).expand(2, -1))
         parts.append(vae.decode(z[:, start:end], vae.rope(torch.arange(start, end)), cache))
     torch.testing.assert_close(torch.cat(parts, 1), vae.decode(z), atol=2 * EXACT, rtol=1e-4)
 
@@ -196,11 +195,10 @@ def test_encoding_through_a_cache_equals_the_whole_sequence():
     vae = small_vae(patch_size=2)
     c, b = vae.config, vae.config.block_size
     ids = random_ids(c, 3 * b, batch=2)
-    cache = KVCache(c.encoder_num_blocks, c.kv_heads, c.head_dim, 3 * b, torch.zeros(2, dtype=torch.long), b,
-                    torch.float32, "cpu")  # fmt: skip
+    cache = SlotCache(c.encoder_num_blocks, c.kv_heads, c.head_dim, 2, 3 * b, b, torch.float32, "cpu")
     means = []
     for block in range(3):
-        cache.place(block * b, (block + 1) * b)
+        cache.place(torch.arange(block * b, (block + 1) * b).expand(2, -1))
         part = ids[:, block * b * 2 : (block + 1) * b * 2]
         means.append(vae.encode(part, vae.rope(torch.arange(block * b, (block + 1) * b)), cache).mean)
     torch.testing.assert_close(torch.cat(means, 1), vae.encode(ids).mean, atol=2 * EXACT, rtol=1e-4)
@@ -212,15 +210,51 @@ def test_a_padded_row_equals_the_same_row_alone():
     long, short = torch.randn(1, 3 * b, c.latent_dim), torch.randn(1, 2 * b, c.latent_dim)
     padding = torch.tensor([0, b])
     batch = torch.cat((long, torch.cat((torch.full((1, b, c.latent_dim), 1e3), short), 1)))
-    cache = KVCache(c.decoder_num_blocks, c.kv_heads, c.head_dim, 3 * b, padding, b, torch.float32, "cpu")
+    cache = SlotCache(c.decoder_num_blocks, c.kv_heads, c.head_dim, 2, 3 * b, b, torch.float32, "cpu")
     parts = []
     for start, end in ((0, 2 * b), (2 * b, 3 * b)):
-        cache.place(start, end)
-        positions = (torch.arange(start, end) - padding[:, None]).clamp(min=0)
-        parts.append(vae.decode(batch[:, start:end], vae.rope(positions), cache))
+        positions = torch.arange(start, end) - padding[:, None]
+        cache.place(positions)
+        parts.append(vae.decode(batch[:, start:end], vae.rope(positions.clamp(min=0)), cache))
     logits = torch.cat(parts, 1)
     torch.testing.assert_close(logits[:1], vae.decode(long), atol=2 * EXACT, rtol=1e-4)
     torch.testing.assert_close(logits[1:, b:], vae.decode(short), atol=2 * EXACT, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [[4, 4], [4, 2], [1, 5]])
+def test_rows_of_a_cache_are_read_alone_and_in_blocks_that_are_not_whole_yet(lengths):
+    """One more position after histories of these lengths, written and read, then read again for each row alone."""
+    vae = small_vae(shared_heads_kv=3)
+    c, b = vae.config, vae.config.block_size
+    longest, ends = max(lengths), torch.tensor(lengths)
+    rows = [torch.randn(1, n + 2, c.latent_dim) for n in lengths]
+    cache = SlotCache(c.decoder_num_blocks, c.kv_heads, c.head_dim, 2, 8, b, torch.float32, "cpu")
+    cache.k.fill_(7.0)  # what was there before: nobody may see it
+    cache.v.fill_(7.0)
+    history = [torch.nn.functional.pad(z[:, :n], (0, 0, longest - n, 0)) for n, z in zip(lengths, rows, strict=True)]
+    positions = torch.arange(longest) - (longest - ends)[:, None]
+    cache.place(positions)
+    vae.decode_hidden(torch.cat(history), vae.rope(positions.clamp(min=0)), cache)
+    first = min(n // b * b for n in lengths) - longest  # a block under way is read anew
+    for step in range(2):
+        placed = torch.arange(first, step + 1) + ends[:, None]
+        new = torch.cat([
+            torch.cat([z[:, p : p + 1] if p >= 0 else torch.ones(1, 1, c.latent_dim) for p in of_row.tolist()], 1)
+            for z, of_row in zip(rows, placed, strict=True)
+        ])  # fmt: skip
+        cache.place(placed)
+        ropes = vae.rope(placed.clamp(min=0))
+        kept = cache.k.clone(), cache.v.clone()
+        for row, (n, z) in enumerate(zip(lengths, rows, strict=True)):
+            index = torch.tensor([row])
+            alone = vae.decode(new[index], tuple(r[index] for r in ropes), cache.beside(index))
+            wanted = vae.decode(z[:, : n + step + 1])[:, -1]
+            torch.testing.assert_close(alone[:, -1], wanted, atol=2 * EXACT, rtol=1e-4)
+        assert torch.equal(cache.k, kept[0]) and torch.equal(cache.v, kept[1])
+        together = vae.decode(new, ropes, cache)
+        for row, (n, z) in enumerate(zip(lengths, rows, strict=True)):
+            wanted = vae.decode(z[:, : n + step + 1])[0, -1]
+            torch.testing.assert_close(together[row, -1], wanted, atol=2 * EXACT, rtol=1e-4)
 
 
 def test_a_later_block_changes_no_earlier_one():
