@@ -108,8 +108,8 @@ class SlotCache:
         span = self.span(end)
         if not even or n > b or span > end:
             of_rows = positions[:1] if even else positions
-            places, last = torch.arange(span), of_rows.amax(1).clamp(min=0)[:, None, None]
-            visible = (places // b <= of_rows.clamp(min=0)[..., None] // b) & (places <= last)
+            seen, last = torch.arange(span), of_rows.amax(1).clamp(min=0)[:, None, None]
+            visible = (seen // b <= of_rows.clamp(min=0)[..., None] // b) & (seen <= last)
             self.mask = additive(visible[:, None], self.k)  # (rows or 1, 1, n, span)
         # of all layers at once: what the pass writes, and what it sees
         used = self.k[:, : self.rows], self.v[:, : self.rows]
