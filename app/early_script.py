@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,13 +13,16 @@ HEAD = b"<head>"
 
 
 class EarlyScript:
-    """ASGI middleware: puts a script first into the head of the page, which comes uncompressed from gradio."""
+    """ASGI middleware: puts a script first into the head of the page, which comes uncompressed from gradio.
 
-    def __init__(self, app: ASGIApp, script: str) -> None:
-        self.app, self.head = app, HEAD + f"<script>{script}</script>".encode()
+    others: paths of pages beside it.
+    """
+
+    def __init__(self, app: ASGIApp, script: str, others: Sequence[str] = ()) -> None:
+        self.app, self.others, self.head = app, others, HEAD + f"<script>{script}</script>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope):
+        if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope, *self.others):
             return await self.app(scope, receive, send)
         start: Message | None = None
 

@@ -31,7 +31,7 @@ from .api import operations as operations_api
 from .api.hosts import AllowedHosts, allowed_hosts
 from .api.openai_api import ApiOptions, OpenAIApi
 from .early_script import EarlyScript
-from .page import build_page, page_options
+from .page import API_PAGE, build_page, page_options
 from .runs.access import VisitorCookie
 from .runs.registry import Registry, RunLimits
 from .runs.routes import run_routes
@@ -89,7 +89,7 @@ def make_app(
     app = FastAPI(title="Cola-DLM Explorer", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.routes += OpenAIApi(lambda: resident.model, scheduler, api).routes()
     app.include_router(run_routes(registry))
-    app.add_middleware(EarlyScript, script=LOADER_CLOCK)
+    app.add_middleware(EarlyScript, script=LOADER_CLOCK, others=[f"/{API_PAGE}"])
     app.add_middleware(VisitorCookie, opened=registry.come_back, root_path=options.sub_path)
     # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)

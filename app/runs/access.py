@@ -73,9 +73,9 @@ class VisitorCookie:
         await self.app(scope, receive, with_cookie)
 
 
-def is_page(scope: Scope) -> bool:
-    """Is the page itself asked for?"""
-    return scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/")
+def is_page(scope: Scope, *others: str) -> bool:
+    """Is the page itself asked for, or another one of these paths, such as "/api"?"""
+    return scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/", *others)
 
 
 def _is_https(scope: Scope) -> bool:

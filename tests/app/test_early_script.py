@@ -36,14 +36,14 @@ ANSWERS = {
 def answers():
     def get(name, path="/"):
         app = Starlette(routes=[Route(path, lambda request: ANSWERS[name]())])
-        return TestClient(EarlyScript(app, SCRIPT)).get(path), TestClient(app).get(path)
+        return TestClient(EarlyScript(app, SCRIPT, ["/other"])).get(path), TestClient(app).get(path)
 
     return get
 
 
-@pytest.mark.parametrize("name", ["page", "pieces"])
-def test_it_comes_first_in_the_head_of_a_document(answers, name):
-    with_script, _ = answers(name)
+@pytest.mark.parametrize(("name", "path"), [("page", "/"), ("pieces", "/"), ("page", "/other")])
+def test_it_comes_first_in_the_head_of_a_document(answers, name, path):
+    with_script, _ = answers(name, path)
     assert with_script.text == PAGE.replace("<head>", f"<head><script>{SCRIPT}</script>", 1)
 
 
