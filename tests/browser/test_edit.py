@@ -78,6 +78,7 @@ def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
     selects(page, 2, 3)
     page.get_by_label("Re-noise").check()
     first, *_ = change(page)
+    expect(page.locator("#candidates .text").first).to_be_in_viewport()  # Run has brought it there
     link = page.url
     page.locator("#candidates .cells").press("End")
     expect(page.locator("#candidates .cells")).to_have_attribute("aria-valuenow", "7")
