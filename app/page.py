@@ -53,7 +53,7 @@ SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page m
 )
 API_PAGE = "api"
 # gradio lists endpoints when this button is pressed, which our style hides
-SHOW_ENDPOINTS = "() => document.querySelector('button.show-api').click()"
+SHOW_ENDPOINTS = "() => /[?&]view=api/.test(location.search) || document.querySelector('button.show-api').click()"
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 
@@ -262,5 +262,6 @@ FOOTER = (
 )
 API_HEADER = (
     f"<header><h1>The API of {TITLE}</h1><p>The same operations for programs: with the Python, JavaScript and command "
-    "line clients of gradio, or by HTTP. <a href='./'>Back to the page</a></p></header>"
+    f"line clients of gradio, or by HTTP. <a href='{API_PAGE}'>List the endpoints</a> · "
+    "<a href='./'>Back to the page</a></p></header>"
 )

@@ -17,7 +17,7 @@ from .hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype
 from .networks.dit import BlockCausalDiT
 from .networks.layers import block_causal_mask
 from .networks.packed import pack
-from .networks.slot_cache import SPAN
+from .networks.slot_cache import steady
 from .networks.text_vae import Posterior, TextVAE
 from .rounding import Rounding, to_int8
 from .sampling.events import Event, Finished
@@ -195,8 +195,8 @@ class ColaDLM:
         per_block = self.vae.config.tokens_per_block
         lengths = [-(-len(ids) // per_block) * per_block for ids in batch]
         longest = max(lengths, default=0)
-        if self.device.type == "cpu":  # so that a text is the same to the last bit beside longer ones (see `SPAN`)
-            longest = -(-longest // (SPAN * self.patch_size)) * SPAN * self.patch_size
+        if self.device.type == "cpu":  # so that a text is the same to the last bit beside longer ones (see `steady`)
+            longest = steady(longest // self.patch_size) * self.patch_size
         padded = torch.full((len(batch), longest), self.pad_id)
         for row, ids in enumerate(batch):
             padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)

@@ -28,10 +28,11 @@ from .layers import Attend, attend_to
 # unguided half need not pass over what it may not see. Seen on an AMD EPYC with 4 heads of 64 channels.
 LONG_HISTORY = 64
 # On a CPU an attention looks at so many places that its sums come in the same order however many are needed, and masks
-# the rest: a multiple of SPAN, since its kernels add up what is left over after whole vectors in another order, and no
-# number between HALVED, where MKL takes a sum in two halves (seen with AVX2). So a row has the same velocity to the
-# last bit alone and beside others with a longer history, in a captured step and in an eager one.
+# the rest: a multiple of SPAN, since its kernels add up what is left over after whole vectors in another order, and,
+# after whole pieces, which torch takes one by one, no number between HALVED, where MKL takes a sum in two halves (seen
+# with AVX2). So a row has the same velocity to the last bit alone and beside others with a longer history.
 SPAN = 16
+PIECE = 512
 HALVED = (192, 384)
 # Products of fewer rows have other kernels: blocks smaller than this are always one attention for both halves.
 FEW_ROWS = 4
@@ -45,7 +46,7 @@ class SlotCache:
         self.steady = torch.device(device).type == "cpu"
         self.rows, self.block_size = rows, block_size
         self.lead = whole(2 * block_size)  # places before the history
-        slots = self.lead + max(self.span(capacity), self.span(capacity, self.before(1)))
+        slots = self.lead + max(self.span(capacity), self.span(capacity, self.before(2)))
         keys, queries = rows * heads * slots, rows * heads * 2 * block_size
         # Of each layer one table (places, head_dim) of its keys, its values and the queries of a block: one kernel can
         # write all three. Zeros, since what a mask hides still has to be a number.
@@ -65,9 +66,10 @@ class SlotCache:
         return self.tables.nbytes
 
     def before(self, blocks: int) -> int:
-        """How many places before the history an attention looks at that sees so many of the blocks under way."""
-        places = blocks * self.block_size
-        return whole(places) if self.steady else places
+        """How many places before the history an attention looks at that sees so many of the blocks under way: on a CPU
+        all of them, so that the history begins at the same one in every form of a step.
+        """
+        return self.lead if self.steady else blocks * self.block_size
 
     def span(self, history: int, before: int = 0) -> int:
         """How many places of the history an attention looks at, for one of this length and so many places before it."""
@@ -185,8 +187,8 @@ def whole(places: int) -> int:
 
 def steady(places: int) -> int:
     """The next number of places over which sums come in the order that they have over more of them."""
-    few, many = HALVED
-    return many if few < places < many else whole(places)
+    (few, many), rest = HALVED, places % PIECE
+    return places - rest + (many if few < rest < many else whole(rest))
 
 
 def bucket(count: int) -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coladlm.networks.layers import attention, block_causal_mask
-from coladlm.networks.slot_cache import HALVED, SPAN, BlockAttention, SlotCache, additive, bucket
+from coladlm.networks.slot_cache import HALVED, PIECE, SPAN, BlockAttention, SlotCache, additive, bucket
 
 B, HEADS, WIDTH = 2, 2, 4  # of a block, heads, channels of a head
 
@@ -89,10 +89,13 @@ def test_a_cpu_looks_at_numbers_of_places_over_which_sums_keep_their_order():
     assert [cache.span(n) for n in (0, 1, SPAN, SPAN + 1)] == [0, SPAN, SPAN, 2 * SPAN]
     few, many = HALVED
     assert [cache.span(n) for n in (few, few + 1, many, many + 1)] == [few, many, many, many + SPAN]
+    assert [cache.span(PIECE + n) for n in (0, 1, few + 1, many + 1)] == [
+        PIECE, PIECE + SPAN, PIECE + many, PIECE + many + SPAN
+    ]  # fmt: skip
     assert [cache.span(n, SPAN) for n in (few - SPAN, few - SPAN + 1)] == [few - SPAN, many - SPAN]
     for capacity in (few - SPAN, few - SPAN + 1, few, few + 1, many):
         larger = small_cache(1, capacity)  # room for a clean pass and for a step
-        assert larger.capacity >= max(larger.span(capacity), larger.span(capacity, larger.before(1)))
+        assert larger.capacity >= max(larger.span(capacity), larger.span(capacity, larger.before(2)))
 
 
 @pytest.mark.parametrize("block_size", [4, 8, 16])
