@@ -53,7 +53,7 @@ SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page m
 )
 API_PAGE = "api"
 # gradio lists endpoints when this button is pressed, which our style hides
-SHOW_ENDPOINTS = "() => /[?&]view=api/.test(location.search) || document.querySelector('button.show-api').click()"
+SHOW_ENDPOINTS = "() => document.querySelector('button.show-api').click()"
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 
