@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Linear, gelu_tanh
+from .layers import FEW_ROWS, Linear, gelu_tanh
 
 STEPS = 127  # of an int8 number
 FINE = 16  # steps of the fine part of a weight in one of the coarse part
@@ -163,12 +163,15 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, self.in_features)
+        count = len(rows)
+        if count < FEW_ROWS and x.device.type == "cpu":
+            rows = F.pad(rows, (0, 0, 0, FEW_ROWS - count))
         weight = Rounded(self.weight, self._buffers["fine"], self.get_buffer("scale"))
         out = product_of_parts(rows, weight) if self.in_two_parts else product_widened(rows, weight, self.dtype)
         exact = self._buffers["exact"]
         if exact is not None:
             out = torch.addmm(out.float(), rows.float() @ exact, self.get_buffer("missing").t())
-        out = out.to(self.dtype)
+        out = out[:count].to(self.dtype)
         out = out if self.bias is None else out.add_(self.bias)
         return out.unflatten(0, x.shape[:-1])
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
-from .layers import Attend, attend_to
+from .layers import FEW_ROWS, Attend, attend_to, attend_under
 
 # On a CPU, where a launch costs little, two attentions are faster than one from this many positions of history on: the
 # unguided half need not pass over what it may not see. Seen on an AMD EPYC with 4 heads of 64 channels.
@@ -34,8 +34,6 @@ LONG_HISTORY = 64
 SPAN = 16
 PIECE = 512
 HALVED = (192, 384)
-# Products of fewer rows have other kernels: blocks smaller than this are always one attention for both halves.
-FEW_ROWS = 4
 
 
 class SlotCache:
@@ -74,6 +72,14 @@ class SlotCache:
     def span(self, history: int, before: int = 0) -> int:
         """How many places of the history an attention looks at, for one of this length and so many places before it."""
         return steady(before + history) - before if self.steady else history
+
+    def alone(self) -> tuple[int, int, slice]:
+        """What an attention looks at that sees the unguided block alone: the first place, how many, and which of these
+        are the block's: the first of those that both blocks under way look at in one.
+        """
+        b, start = self.block_size, self.lead - self.before(2)
+        own = self.lead - 2 * b - start
+        return start, whole(own + b) if self.steady else b, slice(own, own + b)
 
     def table_places(self, rows: int, first: int, end: int) -> Tensor:
         """(rows * n, 3, heads), where in the table of a layer the queries, keys and values of so many rows belong whose
@@ -127,7 +133,7 @@ class SlotCache:
             else:
                 own[layer].index_put_(self.places, new)
         keys, values = self.seen
-        return attend_to(q, keys[layer], values[layer], self.mask)
+        return attended(q, keys[layer], values[layer], self.mask)
 
     def beside(self, rows: Tensor) -> Attend:
         """The clean pass of these rows alone (indices on the cache's device), which writes nothing here: it works on a
@@ -147,7 +153,7 @@ class SlotCache:
                 else:
                     copy.transpose(1, 2).index_put_(places, new)
             keys, values = (copy[:, :, self.lead :] for copy in copies)
-            return attend_to(q, keys, values, mask)
+            return attended(q, keys, values, mask)
 
         return attend
 
@@ -204,6 +210,41 @@ def additive(visible: Tensor, like: Tensor) -> Tensor:
     return upload(mask.masked_fill_(~visible, -torch.inf), like.device)
 
 
+def only(own: slice, places: int, like: Tensor) -> Tensor | None:
+    """A mask as attention adds it that shows these of so many places; None where they are all."""
+    visible = torch.zeros(1, 1, 1, places, dtype=torch.bool)
+    visible[..., own] = True
+    return None if bool(visible.all()) else additive(visible, like)
+
+
+def attention_alone(cache: SlotCache, rows: int) -> Attend:
+    """Attention of the block of so many rows that sees nothing else, outside the cache: the velocity is that of the
+    unguided half of a step to the last bit.
+    """
+    if not cache.steady:
+        return attend_under(None)
+    _, places, own = cache.alone()
+    keys, values = torch.zeros(2, rows, cache.k.shape[2], places, cache.k.shape[4], dtype=cache.k.dtype)
+    mask = only(own, places, keys)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys[:, :, own], values[:, :, own] = k.transpose(1, 2), v.transpose(1, 2)
+        return attended(q, keys, values, mask)
+
+    return attend
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """`attend_to`, where a query gets the same sums on a CPU however few others there are."""
+    n = q.shape[1]
+    if n >= FEW_ROWS or q.device.type != "cpu":
+        return attend_to(q, k, v, mask)
+    several = torch.arange(FEW_ROWS) % n  # what is added nobody reads
+    if mask is not None and mask.shape[2] == n:
+        mask = mask[:, :, several]
+    return attend_to(q[:, several], k, v, mask)[:, :n]
+
+
 class BlockAttention:
     """Attention of the steps of a block: `attend` for q, k, v (rows, n, heads, c) with the block of every row.
 
@@ -230,13 +271,10 @@ class BlockAttention:
         self.mask: Tensor | None = None
         if self.before > self.halves * b or self.halves == 2 or bool((lengths != self.history).any()):
             self.mask = self.mask_of(lengths, cache.k)
-        if self.split:  # the unguided half: at the first places of those that both in one would look at
-            start = lead - cache.before(2)
-            places = whole(first + b - start) if cache.steady else b
+        if self.split:
+            start, places, own = cache.alone()
             self.alone = [x[:, :rows, :, start : start + places].unbind(0) for x in (cache.k, cache.v)]
-            here = torch.arange(start, start + places)
-            visible = (here >= first) & (here < first + b)
-            self.alone_mask = None if bool(visible.all()) else additive(visible[None, None, None], cache.k)
+            self.alone_mask = only(own, places, cache.k)
 
     def mask_of(self, lengths: Tensor, like: Tensor) -> Tensor:
         """(rows or 1, 1, n, keys), what the positions of a step see, for histories of these lengths."""
@@ -277,7 +315,7 @@ class BlockAttention:
     def over(self, layer: int, q: Tensor) -> Tensor:
         """Attends, once keys and values are written. q: (rows, n, heads, c) -> (rows, n, heads * c)."""
         if not self.split:
-            return attend_to(q, self.keys[layer], self.values[layer], self.mask)
+            return attended(q, self.keys[layer], self.values[layer], self.mask)
         keys, values = self.alone
-        alone = attend_to(q[:, : self.split], keys[layer], values[layer], self.alone_mask)
-        return torch.cat((alone, attend_to(q[:, self.split :], self.keys[layer], self.values[layer], self.mask)), 1)
+        alone = attended(q[:, : self.split], keys[layer], values[layer], self.alone_mask)
+        return torch.cat((alone, attended(q[:, self.split :], self.keys[layer], self.values[layer], self.mask)), 1)

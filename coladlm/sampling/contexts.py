@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..networks.dit import BlockCausalDiT, LookedUp, Modulations
-from ..networks.layers import KVCache
+from ..networks.slot_cache import BlockAttention, SlotCache
 
 
 class Contexts:
@@ -23,21 +23,20 @@ class Contexts:
         self.dit, self.texts = dit, list(texts)
         self.rows = torch.tensor([row for row, _ in texts], device=dit.device)
         config, lengths = dit.config, torch.tensor([len(latents) for _, latents in texts])
-        end, b, d = int(lengths.max()), block_size, texts[0][1].shape[1]
-        padding = end - lengths
-        shape = (config.num_layers, config.heads, config.head_dim, end + b)
-        self.cache = KVCache(*shape, padding, b, dit.dtype, dit.device)
+        end, d = int(lengths.max()), texts[0][1].shape[1]
         read = torch.zeros(len(texts), end, d)
         for i, (_, latents) in enumerate(texts):
             read[i, -len(latents) :] = latents
+        positions = torch.arange(end) - (end - lengths)[:, None]
+        cache = SlotCache(config.num_layers, config.heads, config.head_dim, len(texts), end, block_size, dit.dtype,
+                          dit.device)  # fmt: skip
+        cache.place(positions)
         clean = dit.modulations(torch.zeros(1, device=dit.device)).at(0)
-        self.cache.place(0, end)
-        dit.hidden(read.to(dit.device), clean, self._rope(0, end, padding), self.cache)
-        self.cache.place(end, end + b)
-        self.rope = self._rope(end, end + b, padding)
+        dit.hidden(read.to(dit.device), clean, self._rope(positions.clamp(min=0)), cache)
+        self.rope = self._rope(lengths[:, None] + torch.arange(block_size))
+        self.attend = BlockAttention(cache, lengths, end, guided=False)
 
-    def _rope(self, start: int, end: int, padding: Tensor) -> Tensor:
-        positions = (torch.arange(start, end) - padding[:, None]).clamp(min=0)
+    def _rope(self, positions: Tensor) -> Tensor:
         return self.dit.rope(positions.to(self.dit.device))
 
     def are(self, texts: Sequence[tuple[int, Tensor]]) -> bool:
@@ -48,7 +47,7 @@ class Contexts:
         """The velocity (rows, b, d) of the rows that have a context, after it. z: (batch, b, d). modulations: of these
         rows.
         """
-        return self.dit.velocity(z[self.rows], modulations, self.rope, self.cache)
+        return self.dit.velocity(z[self.rows], modulations, self.rope, self.attend)
 
 
 def contexts_of(

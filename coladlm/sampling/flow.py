@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 NOISE_TIME = 1000.0
@@ -141,8 +142,8 @@ def inverse(solver: Solver, iterations: int) -> Solver:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """Classifier-free guidance: u + g (c - u)."""
-    return unconditional + guidance * (conditional - unconditional)
+    """Classifier-free guidance, u + g (c - u). Where g is 1 that is c to the last bit, as if there had been one pass."""
+    return torch.lerp(unconditional, conditional, guidance)
 
 
 def clean_estimate(z: Tensor, v: Tensor, t: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ class Run:
             times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
             later = [row.first_step(block) > index for row in self.rows]
             preview, settling, clean = self._preview, self.settling, None
-            if settling is not None and float(torch.as_tensor(t).max()) < flow.NOISE_TIME:  # no position waits
+            if settling is not None and float(t.max()) < flow.NOISE_TIME:  # no position waits
                 v, conditional, unconditional = (
                     settling.stilled(v), settling.stilled(conditional), settling.stilled(unconditional)
                 )  # fmt: skip
@@ -225,6 +225,7 @@ class Run:
             if found is not None:
                 return found
             self.captured = None
+        self.velocity.step = index
         return self.z, *self.velocity(self.z, self.velocity.grid[index]), None
 
     def _step(self, block: int, index: int, v: Tensor, times: Tensor, times_next: Tensor) -> Tensor:

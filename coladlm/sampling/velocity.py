@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
-from ..networks.dit import BlockCausalDiT, LookedUp, Modulations, ModulationTable
-from ..networks.layers import angle_dtype, attend_under
-from ..networks.slot_cache import FEW_ROWS, LONG_HISTORY, BlockAttention
+from ..networks.dit import BlockCausalDiT, LookedUp, ModulationTable
+from ..networks.layers import angle_dtype
+from ..networks.slot_cache import LONG_HISTORY, BlockAttention, attention_alone
 from ..settings import SamplerSettings
 from . import flow
 from .contexts import Contexts, contexts_of
@@ -29,20 +29,22 @@ from .rows import RowState
 class BlockVelocity:
     """velocity(z, t) for the rows of a block. `tabulate` once for the rows of a run, `enter` once a block.
 
-    grid: steps + 1 nominal times of the run: numbers, or a column (b, 1) of them where positions differ.
-    scale: (rows, b), that of each position of the block.
+    grid: steps + 1 columns (b, 1) of nominal times of the run, (1, 1) where the positions of a block do not differ; in
+    float32 on the device, as captured steps have them. scale: (rows, b), that of each position of the block.
+    step: which one is evaluated, so that nothing is asked of guidance where it does not act.
     """
 
     def __init__(self, dit: BlockCausalDiT, settings: SamplerSettings, invert: bool) -> None:
         self.dit, self.device, self.settings, self.invert = dit, dit.device, settings, invert
         self.block_size = settings.block_of(dit.config.block_size)
         self.interval = flow.Interval(*settings.guidance_interval)
+        self.step = 0
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
         self.dials: Dials | None = None
         self.negatives: Contexts | None = None  # what guidance leads away from, of the rows that have it
 
-    def _grid(self, s: SamplerSettings) -> list[flow.Time]:
+    def _grid(self, s: SamplerSettings) -> list[Tensor]:
         positions = self.block_size if s.stagger else 1
         rows = flow.staggered_grid(s.time_grid, s.steps, s.time_shift, positions, s.stagger)
         rows = rows[::-1] if self.invert else rows
@@ -55,10 +57,8 @@ class BlockVelocity:
         self.acts = torch.tensor([[t in self.interval for t in row] for row in times])
         self.guided_steps: list[bool] = self.acts.view(s.steps, -1).any(1).tolist()
         self.by_column = positions > 1
-        if not self.by_column:
-            return [row[0] for row in rows]
         nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
-        # the borders between nominal times, by which those of a column are found
+        # the borders between nominal times, by which that of a position is found
         self.between = (nominal[1:] + nominal[:-1]) / 2
         return list(self.grid_times[..., None])
 
@@ -101,6 +101,7 @@ class BlockVelocity:
         plans = [(i, row.plan) for i, row in enumerate(rows)]
         pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
         self.pulls = Pulls(self.dit, pulled, self.block_size, self.pulls) if pulled else None
+        self.attend_alone = attention_alone(self.cache, len(pulled))
         dialled = [(i, plan.dial) for i, plan in plans if plan.dial is not None]
         self.dials = Dials(self.dit, dialled, self.block_size, self.dials) if dialled else None
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
@@ -112,7 +113,7 @@ class BlockVelocity:
         """
         if guided not in self._halves:
             rope = torch.cat((self.alone_rope, self.rope), 1) if guided else self.rope
-            in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY or self.block_size < FEW_ROWS
+            in_one = self.device.type != "cpu" or self.longest < LONG_HISTORY
             attend = BlockAttention(self.cache, self.lengths, self.longest, guided, in_one)
             self._halves[guided] = rope, attend
         return self._halves[guided]
@@ -121,7 +122,7 @@ class BlockVelocity:
         """Does guidance act anywhere in this step?"""
         return self.is_guided and self.guided_steps[index]
 
-    def __call__(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def __call__(self, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity with what dials and pulls add, conditional, unconditional; the two are None where a single
         pass is enough. Of a row with a negative prompt the velocity after that is in place of the unconditional one.
         """
@@ -137,12 +138,12 @@ class BlockVelocity:
             if unconditional is not None and self.negatives is None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
-            return self.dit.velocity(block, modulations, self.alone_rope[: len(block)], attend_under(None))
+            return self.dit.velocity(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
 
         drawn = pulls.drawn(velocity, alone, z, self.scale[..., None] * t, modulations)
         return drawn, conditional, unconditional
 
-    def _guided(self, z: Tensor, t: flow.Time) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _guided(self, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         guidance = self._guidance(t)
         if guidance is None:
             modulations = self._modulations(t, 1)
@@ -161,26 +162,19 @@ class BlockVelocity:
             unconditional = unconditional.index_copy(0, rows, after)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
-    def _modulations(self, t: flow.Time, halves: int, rows: Tensor | None = None) -> Modulations | LookedUp:
+    def _modulations(self, t: Tensor, halves: int, rows: Tensor | None = None) -> LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""
-        nominal: Tensor | int
-        if isinstance(t, Tensor):
-            nominal = torch.bucketize(t[:, 0], self.between)  # (b,), without waiting for the device
-            if self.one_scale is not None:
-                return self.table.at((nominal * len(self.scales) + self.one_scale).repeat(halves))
-        elif self.one_scale is not None:
-            return self.table.at(self.nominal[t] * len(self.scales) + self.one_scale)
-        else:
-            nominal = self.nominal[t]
-        index = self.scale_index if rows is None else self.scale_index[rows]
-        return self.table.at((nominal * len(self.scales) + index).repeat(1, halves))
+        nominal = torch.bucketize(t[:, 0], self.between)  # (b,) or (1,), without waiting for the device
+        if self.one_scale is None:
+            index = self.scale_index if rows is None else self.scale_index[rows]
+            return self.table.at((nominal * len(self.scales) + index).repeat(1, halves))
+        index = nominal * len(self.scales) + self.one_scale
+        return self.table.at(index.repeat(halves) if self.by_column else index[0])
 
-    def _guidance(self, t: flow.Time) -> Tensor | None:
-        """The guidance of each position at this time, or None where none acts."""
-        if not self.is_guided:
+    def _guidance(self, t: Tensor) -> Tensor | None:
+        """The guidance of each position at this time, or None where none acts in this step."""
+        if not self.is_guided_at(self.step):
             return None
-        if not isinstance(t, Tensor):
-            return self.guidance if t in self.interval else None
         if self.interval == flow.Interval(0.0, flow.NOISE_TIME):
             return self.guidance
         return torch.where((t >= self.interval.low) & (t <= self.interval.high), self.guidance, 1.0)

@@ -317,11 +317,17 @@ def test_staggered_positions_are_finished_from_left_to_right(model):
 
 def test_guidance_acts_on_the_positions_whose_time_is_in_its_interval(model):
     settings = dataclasses.replace(SHORT, stagger=1.0, steps=12, guidance_interval=(300, 800))
-    for event in events(model, [PROMPTS[0]], settings):
-        if isinstance(event, Step) and event.block == 1:
-            guidance = torch.where((event.t >= 300) & (event.t <= 800), SHORT.guidance, 1.0)[..., None]
-            expected = event.unconditional + guidance * (event.conditional - event.unconditional)
-            assert torch.allclose(event.velocity, expected, atol=1e-5)
+    steps = [e for e in events(model, [PROMPTS[0]], settings) if isinstance(e, Step) and e.block == 1]
+    for event in steps:
+        acts = (event.t >= 300) & (event.t <= 800)
+        if not acts.any():  # then nothing is asked of it
+            assert event.conditional is None and event.unconditional is None
+            continue
+        guidance = torch.where(acts, SHORT.guidance, 1.0)[..., None]
+        expected = event.unconditional + guidance * (event.conditional - event.unconditional)
+        assert torch.allclose(event.velocity, expected, atol=1e-5)
+        assert torch.equal(event.velocity[~acts], event.conditional[~acts])
+    assert {event.conditional is None for event in steps} == {True, False}
 
 
 def test_pinned_positions_hold_their_latents_and_tokens(model):

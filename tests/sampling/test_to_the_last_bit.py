@@ -1,0 +1,106 @@
+"""On a CPU the bundled model's texts have the same latents, to the last bit, alone and in a batch, captured and eagerly.
+
+Its products come from packed weights, where each row is the same whatever stands beside it, and attention looks at numbers
+of places over which its sums keep their order. A processor whose kernels do neither gets the same up to rounding.
+"""
+
+import dataclasses
+
+import pytest
+import torch
+
+from coladlm import BlockDone
+from coladlm.latent.other_texts import negative_of, pull_of
+from coladlm.networks.layers import FEW_ROWS
+from coladlm.networks.slot_cache import attended, steady
+from coladlm.sampling.capture import tape
+from coladlm.sampling.graph import GraphEngine
+
+PROMPTS = ("Once upon a time, there was a girl", "Tom went to the beach. He found a shell and a crab there",
+           "One day it rained. " * 9)  # fmt: skip
+TEXTS = ("The dog barked. The big dog ran.", "It was a sunny day. " * 12, "a cat")
+
+
+@pytest.fixture(scope="module")
+@torch.inference_mode()
+def rows_stay(bundled) -> bool:
+    """Are a row of a product and a query of an attention the same to the last bit whatever stands beside them here?"""
+    draw = torch.Generator().manual_seed(0)
+    layer = bundled.dit.layers[0].mlp.proj_in
+    x = torch.randn(96, layer.in_features, generator=draw)
+    whole = layer(x)
+    stays = all(torch.equal(layer(x[:n]), whole[:n]) for n in (1, 2, 3, 4, 8, 12, 48))
+    for length in range(4, 300, 16):
+        most = steady(length + 200)
+        q, k, v = (torch.randn(3, n, 4, 64, generator=draw) for n in (96, most, most))
+        k, v = k.transpose(1, 2), v.transpose(1, 2)
+        mask = torch.zeros(1, 1, 1, most)
+        mask[..., length:] = -torch.inf
+        wanted = attended(q, k, v, mask)
+        span = steady(length)
+        for n in (1, FEW_ROWS, 8, 48, 96):
+            found = attended(q[:1, :n], k[:1, :, :span], v[:1, :, :span], mask[..., :span])
+            stays &= torch.equal(found, wanted[:1, :n])
+    return stays
+
+
+def assert_same(found: torch.Tensor, wanted: torch.Tensor, rows_stay: bool):
+    torch.testing.assert_close(found, wanted, **({"rtol": 0, "atol": 0} if rows_stay else {"rtol": 1e-3, "atol": 1e-3}))
+
+
+def settings_of(bundled, **changes):
+    return dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=12, stop_at_end=False, whole_sentences=False,
+                               **changes)  # fmt: skip
+
+
+def blocks(model, plans, settings) -> list[torch.Tensor]:
+    return [event.latents for event in model.run_plans(plans, settings) if isinstance(event, BlockDone)]
+
+
+def assert_the_same_alone(model, plans, settings, rows_stay):
+    together = blocks(model, plans, settings)
+    assert len(together) > 2
+    for row, plan in enumerate(plans):
+        for alone, block in zip(blocks(model, [plan], settings), together, strict=False):
+            assert_same(alone[0], block[row], rows_stay)
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"stagger": 0.0, "history": "latents"}, {"block_size": 1}, {"block_size": 2, "stagger": 0.0, "history": "latents"},
+    {"guidance_interval": (200.0, 700.0), "solver": "heun"},
+], ids=str)  # fmt: skip
+def test_a_text_in_a_batch_is_the_text_alone(bundled, rows_stay, changes):
+    settings = settings_of(bundled, **changes)
+    plans = [bundled.plan(prompt, settings, i) for i, prompt in enumerate(PROMPTS)]
+    assert_the_same_alone(bundled, plans, settings, rows_stay)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_a_text_that_is_drawn_towards_another_is_the_same_beside_other_pulls(bundled, rows_stay, guidance):
+    settings = settings_of(bundled, guidance=guidance)
+    plans = [
+        dataclasses.replace(bundled.plan(prompt, settings, i), pull=pull_of(bundled, {"towards": text, "pull": 0.6}))
+        for i, (prompt, text) in enumerate(zip(PROMPTS, TEXTS, strict=True))
+    ]
+    assert_the_same_alone(bundled, plans, settings, rows_stay)
+
+
+def test_a_text_that_is_led_away_from_another_is_the_same_beside_other_negative_prompts(bundled, rows_stay):
+    settings = settings_of(bundled)
+    plans = [dataclasses.replace(bundled.plan(prompt, settings, i), negative=negative_of(bundled, {"negative": text}))
+             for i, (prompt, text) in enumerate(zip(PROMPTS, TEXTS, strict=True))]  # fmt: skip
+    assert_the_same_alone(bundled, plans, settings, rows_stay)
+
+
+@pytest.mark.parametrize("changes", [
+    {"stagger": 0.0}, {"stagger": 0.0, "solver": "midpoint", "steps": 5}, {"guidance_interval": (200.0, 700.0)},
+    {"stagger": 0.0, "guidance_interval": (300.0, 800.0), "solver": "heun"}, {"block_size": 1},
+], ids=str)  # fmt: skip
+def test_captured_steps_are_the_eager_ones(bundled, rows_stay, monkeypatch, changes):
+    settings = dataclasses.replace(settings_of(bundled), **changes)
+    plans = [bundled.plan(PROMPTS[0], settings)]
+    monkeypatch.setattr(bundled.sampler, "graphs", None)
+    eager = blocks(bundled, plans, settings)
+    monkeypatch.setattr(bundled.sampler, "graphs", GraphEngine(bundled.dit, tape))
+    for one, other in zip(blocks(bundled, plans, settings), eager, strict=True):
+        assert_same(one, other, rows_stay)
