@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
-# On a CPU products of fewer rows have other kernels. Where a row must be the same to the last bit whatever stands beside
-# it, fewer are filled up.
+# On a CPU products of fewer rows have other kernels: fewer are filled up, so that a row is the same to the last bit
+# whatever stands beside it.
 FEW_ROWS = 4
 
 
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
         if self.packed is not None and self._use_packed(x):
             return self.packed.product(x, self.bias)
         x = x.to(self.weight.dtype)
-        if x.numel() < FEW_ROWS * self.in_features and x.device.type == "cpu" and not torch.is_grad_enabled():
+        if x.numel() < FEW_ROWS * self.in_features and self._can_fill_up(x):
             rows = x.reshape(-1, self.in_features)
             filled = F.pad(rows, (0, 0, 0, FEW_ROWS - len(rows)))
             return F.linear(filled, self.weight, self.bias)[: len(rows)].unflatten(0, x.shape[:-1])
@@ -49,6 +49,9 @@ class Linear(nn.Linear):
         if self.packed is not None and self._use_packed(x):
             return self.packed.product_gelu(x, self.bias)
         return gelu_tanh(self.forward(x))
+
+    def _can_fill_up(self, x: Tensor) -> bool:
+        return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled()
 
     def _use_packed(self, x: Tensor) -> bool:
         if self.packed is None or torch.is_grad_enabled() or x.dtype != torch.float32:

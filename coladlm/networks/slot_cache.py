@@ -34,6 +34,7 @@ LONG_HISTORY = 64
 SPAN = 16
 PIECE = 512
 HALVED = (192, 384)
+SPACIOUS = 4  # times the memory that is needed, from which on a cache is replaced by a smaller one
 
 
 class SlotCache:
@@ -169,14 +170,13 @@ class SlotCache:
 
     def join(self, other: SlotCache, capacity: int) -> SlotCache:
         """The cache with the rows of another behind its own and room for `capacity` positions: this one where it has
-        the room, else a new one.
+        the room and not far too much of it, else a new one.
         """
-        rows, layers, heads = self.rows + other.rows, self.k.shape[0], self.k.shape[2]
-        joined = self
-        if rows > self.k.shape[1] or capacity > self.capacity:
-            slots = max(self.k.shape[1], bucket(rows))
-            joined = SlotCache(layers, heads, self.k.shape[4], slots, max(capacity, self.capacity), self.block_size,
-                               self.k.dtype, self.k.device)  # fmt: skip
+        rows, (layers, slots, heads, places, head_dim) = self.rows + other.rows, self.k.shape
+        joined, too_small = self, rows > slots or capacity > self.capacity
+        if too_small or slots * places > SPACIOUS * bucket(rows) * (self.lead + self.span(capacity)):
+            own = (max(slots, bucket(rows)), max(capacity, self.capacity)) if too_small else (bucket(rows), capacity)
+            joined = SlotCache(layers, heads, head_dim, *own, self.block_size, self.k.dtype, self.k.device)
         for part, where in ((self, slice(0, self.rows)), (other, slice(self.rows, rows))):
             end = self.lead + min(part.capacity, joined.capacity)
             if part is not joined:

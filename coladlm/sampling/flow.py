@@ -142,7 +142,7 @@ def inverse(solver: Solver, iterations: int) -> Solver:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """Classifier-free guidance, u + g (c - u). Where g is 1 that is c to the last bit, as if there had been one pass."""
+    """Classifier-free guidance, u + g (c - u): where g is 1 that is c to the last bit, as if there were one pass."""
     return torch.lerp(unconditional, conditional, guidance)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Generator, Sequence
-from typing import overload
+from typing import cast, overload
 
 import torch
 from torch import Tensor
@@ -232,7 +232,11 @@ class Run:
         """The state after this step. v: velocity at its start; times, times_next: of the positions, (rows, b)."""
         z, scale = self.z, self.velocity.scale[..., None]
         t, t_next = self.velocity.grid[index], self.velocity.grid[index + 1]
-        v = self.solver(lambda z, t: self.velocity(z, t)[0], z, v, t, t_next, scale)
+
+        def velocity(z: Tensor, t: flow.Time) -> Tensor:
+            return self.velocity(z, cast(Tensor, t))[0]  # as all times of the grid
+
+        v = self.solver(velocity, z, v, t, t_next, scale)
         share = self.settings.stochasticity
         if not share:
             return flow.advance(z, v, t, t_next, scale)

@@ -77,6 +77,16 @@ def test_rows_keep_their_history_when_others_leave_and_join():
     assert cache.k.data_ptr() == memory
 
 
+def test_a_cache_with_far_too_much_room_is_replaced_by_a_smaller_one():
+    large, few = SlotCache(1, 2, 4, 16, 500, B, torch.float32, "cpu"), filled([2, 4])
+    large.rows = 0
+    joined = large.join(few[0], SPAN)
+    assert (joined.rows, len(joined.k[0]), joined.capacity) == (2, 2, SPAN) and joined.nbytes < large.nbytes / 16
+    check_step(joined, few[1], [2, 4], 6, True)
+    assert large.join(few[0], 250) is not large  # two slots of sixteen, and half of their length
+    assert large.join(SlotCache(1, 2, 4, 9, 4, B, torch.float32, "cpu"), 500) is large
+
+
 def test_a_position_outside_the_cache_is_refused():
     for first in (-2, SPAN):
         with pytest.raises(ValueError, match=f"position {first + 1} does not lie in a cache of {SPAN}"):
