@@ -169,8 +169,10 @@ class ColaDLM:
         """Token ids -> text, special tokens left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Text -> token ids, none added, none special. Raises PromptError for what is no text or too long."""
+    def tokenize(self, text: str, limited: bool = True) -> list[int]:
+        """Text -> token ids, none added, none special. Raises PromptError for what is no text or, unless limited is
+        False, has more than `max_tokens`.
+        """
         if not isinstance(text, str):
             raise PromptError(f"a prompt is {type(text).__name__}, expected a text")
         try:
@@ -179,7 +181,7 @@ class ColaDLM:
             where = error.start
             raise PromptError(f"a prompt has a broken character at position {where}, expected valid Unicode") from error
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids
-        if len(ids) > self.max_tokens:
+        if limited and len(ids) > self.max_tokens:
             raise PromptError(f"a prompt has {len(ids):,} tokens, expected at most {self.max_tokens:,}")
         return ids
 

@@ -13,6 +13,7 @@ from coladlm.evaluate.text_likelihood import BoundSettings, TextBound, exact_bes
 from coladlm.recipe import MAX_TEXT, Described, RecipeError
 from coladlm.serve import Scheduler, Waiting
 
+from ..shared.api_docs import described
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -24,6 +25,7 @@ MOST_TOKENS, MOST_DRAWS = 512, 64  # about a minute of two cores at most with th
 def add_likelihood(resident: Resident) -> None:
     """Adds /likelihood to the current page."""
 
+    @described
     def likelihood(
         text: str, context: str = "", ended: bool = False, order: str = "tokens", draws: int = 16,
         guidance: float = 1.0, seed: int = 0,
@@ -77,7 +79,7 @@ def _check_size(model: ColaDLM, text: str, context: str, settings: BoundSettings
     for name, value in (("text", text), ("context", context)):
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise RecipeError(name, Described(f"{len(value):,} characters long"), f"at most {MAX_TEXT:,}")
-    count = sum(len(model.tokenize(part)) for part in (context, text))
+    count = sum(len(model.tokenize(part, limited=False)) for part in (context, text))
     if count > MOST_TOKENS:
         raise RecipeError("text", Described(f"{count:,} tokens long with its context"), f"at most {MOST_TOKENS:,}")
     if settings.draws > MOST_DRAWS:

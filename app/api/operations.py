@@ -15,7 +15,7 @@ from coladlm.run import check_model, prompts
 from coladlm.sampling.events import Finished
 from coladlm.serve import Scheduler, Waiting
 
-from ..shared.api_docs import with_settings
+from ..shared.api_docs import described
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -39,7 +39,7 @@ def add_api(resident: Resident) -> None:
 def _add_invert(resident: Resident) -> None:
     start = resident.first.defaults
 
-    @with_settings
+    @described
     def invert(
         texts: list[str],
         iterations: int = 4,
@@ -68,6 +68,7 @@ def _add_invert(resident: Resident) -> None:
 
 
 def _add_replay(resident: Resident) -> None:
+    @described
     def replay(recipe: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, Any]]]:
         """Runs any recipe: what an endpoint, a link or a file of this program has given.
 
@@ -83,6 +84,7 @@ def _add_replay(resident: Resident) -> None:
 
 
 def _add_latents(resident: Resident) -> None:
+    @described
     def encode(text: str) -> dict[str, Any]:
         """The latents of a text.
 
@@ -95,6 +97,7 @@ def _add_latents(resident: Resident) -> None:
         """
         return encode_text(resident.model, resident.scheduler, text)
 
+    @described
     def decode(latents: list[list[float]]) -> dict[str, Any]:
         """The text that the decoder reads in latents.
 
@@ -166,7 +169,7 @@ def encode_text(model: ColaDLM, scheduler: Scheduler, text: str) -> dict[str, An
     try:
         if isinstance(text, str) and len(text) > MAX_TEXT:
             raise RecipeError("text", Described(f"{len(text):,} characters long"), f"at most {MAX_TEXT:,}")
-        ids = model.tokenize(text)
+        ids = model.tokenize(text, limited=False)
         if not 0 < len(ids) <= MOST_TEXT_TOKENS:
             raise RecipeError("text", Described(f"{len(ids):,} tokens long"), f"1 to {MOST_TEXT_TOKENS:,}")
         posterior = scheduler.call(lambda: model.encode(text), current_visitor(), "encode")

@@ -12,7 +12,7 @@ from coladlm.latent.edit import Candidate, Edited
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
-from ..shared.api_docs import with_settings
+from ..shared.api_docs import described
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -24,7 +24,7 @@ def add_api(resident: Resident) -> None:
     """Adds the endpoint /edit to the current page."""
     begin = resident.first.defaults
 
-    @with_settings
+    @described
     def edit(
         text: str, start: int, end: int, method: str = "anew", strength: float | None = None,
         strengths: list[float] | None = None, renoise: float = 0.2,

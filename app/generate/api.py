@@ -16,7 +16,7 @@ from coladlm.sampling.events import BlockDone, Finished
 from coladlm.sampling.flow import NOISE_TIME
 from coladlm.serve import Scheduler, Waiting
 
-from ..shared.api_docs import with_settings
+from ..shared.api_docs import described
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.generation import CANDIDATES, FILL, OPERATION
@@ -37,7 +37,7 @@ def add_api(resident: Resident) -> None:
 def _add_generate(resident: Resident) -> None:
     start = resident.first.defaults
 
-    @with_settings
+    @described
     def generate(
         prompt: str,
         max_new_tokens: int = start.max_new_tokens,
@@ -97,7 +97,7 @@ def _add_generate(resident: Resident) -> None:
 def _add_fill(resident: Resident) -> None:
     start = resident.first.defaults
 
-    @with_settings
+    @described
     def fill(
         text: str,
         candidates: int = CANDIDATES,

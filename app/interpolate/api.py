@@ -12,7 +12,7 @@ from coladlm.latent.interpolate import Interpolation, Waypoint
 from coladlm.recipe import Recipe
 from coladlm.serve import Scheduler, Waiting
 
-from ..shared.api_docs import with_settings
+from ..shared.api_docs import described
 from ..shared.errors import sentence
 from ..shared.event_options import UNLIMITED
 from ..shared.resident import Resident
@@ -24,7 +24,7 @@ def add_api(resident: Resident) -> None:
     """Adds the endpoint /interpolate to the current page."""
     start = resident.first.defaults
 
-    @with_settings
+    @described
     def interpolate(
         texts: list[str], road: str = "through_flow", stops: int = 9, renoise: float = 0.5, profile: str = "arch",
         align: str = "pad", before: str = "", tries: int = 1, seed: int = start.seed, steps: int = start.steps,

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coladlm.latent import has_holes
 from coladlm.latent.branch import BranchRecorder, Spot, check_fits, sequence_key, start_branch
 from coladlm.latent.steered import OPTION as STEERED
 from coladlm.recipe import Described, Recipe, RecipeError
@@ -58,6 +59,8 @@ def run_on_map(explorer: Explorer, context: RunContext, controls: Mapping[str, A
     with _sentences():
         settings = explorer.model.plain(limited(settings_of(controls.get("settings"))))
         prompt = begun(explorer.model, controls.get("prompt"), settings.seed)
+        if isinstance(prompt, str) and has_holes(prompt):
+            raise RecipeError("The prompt", Described("one with holes"), "one to go on from: Generate fills holes")
         recipe = Recipe("generate", (prompt,), settings, model=explorer.model.fingerprint)
         yield from _map_first(explorer, context)
         yield from _Drawing(explorer, context, _start_run(explorer, context, recipe, controls)).frames()

@@ -113,7 +113,7 @@ def _ends(
 
 def _read(model: ColaDLM, text: str, name: str) -> Tensor:
     """The latents (n, d) of a text, scaled, as many whole blocks as it fills."""
-    tokens = len(model.tokenize(text))
+    tokens = len(model.tokenize(text, limited=False))
     if not text.strip() or not tokens:
         raise RecipeError(name, Described("empty"), "a text with some words")
     if tokens > MAX_TOKENS:

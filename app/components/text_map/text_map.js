@@ -16,6 +16,7 @@ let selected = new Set();
 let current = null;    // the text that was picked last
 let centre = null;     // the text whose neighbours are listed
 let asked = null;      // the query whose neighbours are listed
+let listed = 0;       // how many texts are
 let marked = new Set(); // texts that were found or lie near: they stand out on the map
 const ends = {first: 0, second: 0};
 
@@ -56,7 +57,8 @@ function mark(indices) {
 // the list
 
 function list(heading, pairs) {
-  say(at('heading'), heading + ', ' + pairs.length.toLocaleString());
+  listed = pairs.length;
+  say(at('heading'), heading + ', ' + listed.toLocaleString());
   rows.show(pairs);
   at('clear').disabled = pairs.length === data.texts.length && !selected.size && centre === null && !asked;
 }
@@ -130,6 +132,7 @@ function ask() {
   if (!text) return say(at('note'), 'Write something in the box first.');
   if (value.near?.text === text && !value.near.error) return showQuery();
   say(at('note'), 'Reading the sentence …');
+  if (!listed) say(at('heading'), 'Nearest'); // which are not known yet
   trigger('input', {text});
 }
 

@@ -32,6 +32,8 @@ CALLS = {
     "/likelihood": (("The cat sat",), {"context": "One day.", "draws": 2}),
 }
 
+OWN_MEANINGS = {("interpolate", "max_new_tokens"), ("likelihood", "guidance"), ("likelihood", "seed")}  # of settings
+
 
 @pytest.fixture(scope="module")
 def address(model):
@@ -192,11 +194,12 @@ def test_an_mcp_client_lists_and_calls_the_tools(address, model, complete):
     assert {name.removeprefix("/") for name in CALLS} <= set(named)
     assert "prompt" in named["generate"].inputSchema["properties"]
     assert named["generate"].description.startswith("Continues a prompt")
-    for name in ("generate", "interpolate", "edit", "invert"):
+    for name in (name.removeprefix("/") for name in CALLS):
         about = {key: value["description"] for key, value in named[name].inputSchema["properties"].items()}
-        assert all(about.values()), name
+        assert all(told.endswith(".") for told in about.values()), name  # whole, in how many lines it may be written
+        assert ".," not in named[name].description, name
         for setting in set(about) & set(DESCRIPTIONS):
-            own = (name, setting) == ("interpolate", "max_new_tokens")  # which one of its methods alone reads
+            own = (name, setting) in OWN_MEANINGS
             assert (about[setting] == DESCRIPTIONS[setting].text) != own, (name, setting)
     assert not answer.isError
     *_, finished = run(

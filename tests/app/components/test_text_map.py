@@ -107,7 +107,9 @@ def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
     assert found == [text for text in load_sentences()[:COUNT] if "dog" in text.lower()]
     ringed(page, len(found))
     page.locator("#texts .query").fill("The dog ran to the park.")
+    expect(page.locator("#texts .heading")).to_have_text("Found, 0")
     page.locator("#texts .near").click()
+    expect(page.locator("#texts .heading")).to_have_text("Nearest")  # until they are known
     assert page.triggered("texts", "input") == [{"text": "The dog ran to the park."}]
     page.update("texts", texts.near("The dog ran to the park."))
     expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")

@@ -301,6 +301,8 @@ def test_candidates_are_shown_while_they_are_tried_and_the_strip_fills(model):
 def test_equal_texts_are_refused_in_a_sentence(model):
     with pytest.raises(ValueError, match=r"^Text 2 is the same as Text 1, expected another text"):
         _last(model, texts=(PAIR[0], f"{PAIR[0]} "))
+    with pytest.raises(ValueError, match=r"^Text 2 is empty, and so is Text 1, expected some words"):
+        _last(model, texts=("", " "))
 
 
 @pytest.mark.parametrize("texts", [("👩‍🚀 🎈", "שלום עולם"), ("<b>x</b> {{y}}", "${z} `w`")])

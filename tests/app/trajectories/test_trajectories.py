@@ -230,6 +230,11 @@ def test_a_wrong_setting_is_a_sentence(explorer):
         run(explorer, settings=values)
 
 
+def test_a_prompt_with_holes_is_referred_to_generate(explorer):
+    with pytest.raises(ValueError, match=r"^The prompt is one with holes, expected one to go on from: Generate fills"):
+        run(explorer, "The ___ ran home.")
+
+
 @pytest.mark.parametrize("prompt", [None, 7, ["a"]])
 def test_a_prompt_that_is_no_text_is_a_sentence(explorer, prompt):
     with pytest.raises(ValueError, match=r"\.$"):
