@@ -52,8 +52,18 @@ SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page m
     f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
 API_PAGE = "api"
-# gradio lists endpoints when this button is pressed, which our style hides
-SHOW_ENDPOINTS = "() => document.querySelector('button.show-api').click()"
+# gradio lists endpoints when this button is pressed, which our style hides; with `view=api` in the address it takes them
+# for listed before they are. And it puts the address of the main page in place of this one's: a reload would open that.
+SHOW_ENDPOINTS = """() => {
+    const here = location.href.replace(/[?#].*/, '');
+    for (const change of ['pushState', 'replaceState']) {
+        const plain = history[change].bind(history);
+        history[change] = (state, unused) => plain(state, unused, here);
+    }
+    const button = document.querySelector('button.show-api');
+    if (new URLSearchParams(location.search).get('view') === 'api') button.click();
+    button.click();
+}"""
 UPLOADS = (60, 300)  # every minute, files of more than 5 minutes go: handlers read them at once and delete none
 MAX_UPLOAD = "64mb"
 

@@ -9,7 +9,7 @@ from app.shared.links import link_of
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
 
-from .conftest import WIDE
+from .conftest import NARROW, WIDE
 from .driving import (
     number,
     open_tab,
@@ -184,3 +184,11 @@ def test_the_page_of_the_api_lists_all_endpoints_at_once(browser, server):
         expect(page.get_by_text("9 API endpoints")).to_be_visible()
         for name in ("/generate", "/likelihood"):
             expect(page.get_by_text(name, exact=True)).to_be_visible()
+        expect(page).to_have_url(f"{server}/api")  # which gradio would change to that of the main page
+        page.set_viewport_size(NARROW)
+        page.goto(f"{server}/api?view=api")  # gradio's address for it
+        expect(page.get_by_text("9 API endpoints")).to_be_visible()
+        close, recorder = (page.locator(f".banner-wrap {of}").bounding_box() for of in ("> button", ".counts button"))
+        assert recorder["x"] + recorder["width"] <= close["x"]
+        chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
+        assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
