@@ -52,8 +52,8 @@ SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page m
     f'<script type="module" src="runs/{name}.js"></script>' for name in ("gradio_connection", "run_client")
 )
 API_PAGE = "api"
-# gradio lists endpoints when this button is pressed, which our style hides; with `view=api` in the address it takes them
-# for listed before they are. And it puts the address of the main page in place of this one's: a reload would open that.
+# gradio lists endpoints when this button is pressed, which our style hides; with `view=api` in the address it takes
+# them for listed before they are. And it puts the address of the main page in place of this one's: a reload would open that.
 SHOW_ENDPOINTS = """() => {
     const here = location.href.replace(/[?#].*/, '');
     for (const change of ['pushState', 'replaceState']) {
