@@ -53,7 +53,8 @@ SCRIPTS = f"<script>{EARLY}{TOURED}</script>" + "".join(  # relative: the page m
 )
 API_PAGE = "api"
 # gradio lists endpoints when this button is pressed, which our style hides; with `view=api` in the address it takes
-# them for listed before they are. And it puts the address of the main page in place of this one's: a reload would open that.
+# them for listed before they are. And it puts the address of the main page in place of this one's, which a reload would
+# open then.
 SHOW_ENDPOINTS = """() => {
     const here = location.href.replace(/[?#].*/, '');
     for (const change of ['pushState', 'replaceState']) {
