@@ -38,6 +38,7 @@ class History:
     unread: passes that `prefill` has still to make, before which nothing else may be asked of it.
     """
 
+    @torch.inference_mode()  # also where no run is under way: products that may need a gradient are others
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int,
                  block_size: int) -> None:  # fmt: skip
         """For the prefixes of these plans. reencoded: whether later blocks read encoded tokens in place of latents."""

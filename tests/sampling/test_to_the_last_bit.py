@@ -4,6 +4,7 @@ Its products come from packed weights, where each row is the same whatever stand
 numbers of places over which its sums keep their order. A processor with other kernels gets the same up to rounding.
 """
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -13,6 +14,7 @@ from coladlm import BlockDone
 from coladlm.latent.other_texts import negative_of, pull_of
 from coladlm.networks.layers import FEW_ROWS
 from coladlm.networks.slot_cache import attended, steady
+from coladlm.sampling import shared_run
 from coladlm.sampling.capture import tape
 from coladlm.sampling.graph import GraphEngine
 
@@ -73,6 +75,24 @@ def test_a_text_in_a_batch_is_the_text_alone(bundled, rows_stay, changes):
     settings = settings_of(bundled, **changes)
     plans = [bundled.plan(prompt, settings, i) for i, prompt in enumerate(PROMPTS)]
     assert_the_same_alone(bundled, plans, settings, rows_stay)
+
+
+def test_a_text_whose_long_prompt_is_read_before_it_joins_is_the_text_alone(bundled, rows_stay, monkeypatch):
+    monkeypatch.setattr(shared_run, "PREFILL_LATENTS", 40)
+    settings = settings_of(bundled)
+    plans = [bundled.plan(prompt, settings, i) for i, prompt in enumerate(PROMPTS)]
+    assert len(plans[2].prefix) > 40 >= len(plans[1].prefix)
+    shared, written = shared_run.SharedRun(bundled.sampler, settings), {}
+    with contextlib.closing(shared):
+        groups = [shared.join(plans[:2]), shared.join(plans[2:])]
+        while shared.rows:
+            for group in shared.advance():
+                if isinstance(shared.event, BlockDone):
+                    written.setdefault(group, []).append(shared.of(group).latents)
+    for group, own in zip(groups, (plans[:2], plans[2:]), strict=True):
+        for row, plan in enumerate(own):
+            for block, alone in zip(written[group], blocks(bundled, [plan], settings), strict=False):
+                assert_same(block[row], alone[0], rows_stay)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
