@@ -6,6 +6,7 @@ const wrong = line.querySelector('.wrong');
 const bench = element.closest('.beside, .workbench');
 let latest = null;     // what the run said last
 let refused = '';      // why another run could not take its place
+let pressed = false;   // has a visitor run anything here?
 
 // Said only when it changes: a screen reader hears states and errors, not every step.
 function say(node, text) {
@@ -25,7 +26,10 @@ function draw() {
     say(numbers.children[i], part);
   });
   say(note, v.state === 'error' ? '' : v.message);
-  say(wrong, v.state === 'error' ? v.message : refused);
+  const sentence = v.state === 'error' ? v.message : refused;
+  const isNew = sentence && wrong.textContent !== sentence;
+  say(wrong, sentence);
+  if (isNew && pressed) line.scrollIntoView({block: 'nearest'});  // below a stage it may be out of sight
 }
 
 // What this line says by itself, before the run has said anything or after it is over.
@@ -53,6 +57,7 @@ const STATES = {
   starting() {
     latest = null;
     refused = '';
+    pressed = true;
     put({state: 'waiting', run: '', fraction: 0, message: 'Starting', tokens: 0, forming: 0, stopped: ''});
     // On a phone Run is always at hand, and the result may have been scrolled away: on a stage that is the text, or all of
     // it; this line stands below it.

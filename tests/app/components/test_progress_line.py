@@ -36,6 +36,18 @@ def alert(page):
 # of a run by its id
 
 
+def test_why_a_run_failed_is_brought_into_sight_above_run_and_stop(line):
+    page = line(size=NARROW)
+    page.page.evaluate("document.getElementById('progress').style.marginTop = '150vh'")
+    page.run_state("starting")
+    page.page.evaluate("scrollTo(0, 0)")
+    expect(page.locator("#progress")).not_to_be_in_viewport()
+    page.run_state("ended", "error", "Seed is -5, expected 0 or more.")
+    expect(alert(page)).to_be_in_viewport(ratio=1)
+    box = page.locator("#progress .line").bounding_box()
+    assert box["y"] + box["height"] <= NARROW["height"] - 67  # the least height of the bar of Run and Stop
+
+
 def test_a_line_tells_how_far_a_run_is(line, generated):
     page = line()
     page.run_state("starting")
