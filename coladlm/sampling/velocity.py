@@ -57,6 +57,7 @@ class BlockVelocity:
         self.acts = torch.tensor([[t in self.interval for t in row] for row in times])
         self.guided_steps: list[bool] = self.acts.view(s.steps, -1).any(1).tolist()
         self.by_column = positions > 1
+        self.of_steps = [self.nominal[row[0]] for row in rows]  # of the first position
         nominal = torch.tensor(list(self.nominal), dtype=torch.float32, device=self.device)
         # the borders between nominal times, by which that of a position is found
         self.between = (nominal[1:] + nominal[:-1]) / 2
@@ -164,6 +165,8 @@ class BlockVelocity:
 
     def _modulations(self, t: Tensor, halves: int, rows: Tensor | None = None) -> LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""
+        if self.one_scale is not None and not self.by_column and t is self.grid[self.step]:  # known without a search
+            return self.table.at(self.of_steps[self.step] * len(self.scales) + self.one_scale)
         nominal = torch.bucketize(t[:, 0], self.between)  # (b,) or (1,), without waiting for the device
         if self.one_scale is None:
             index = self.scale_index if rows is None else self.scale_index[rows]
