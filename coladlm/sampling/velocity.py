@@ -176,7 +176,8 @@ class BlockVelocity:
 
     def _guidance(self, t: Tensor) -> Tensor | None:
         """The guidance of each position at this time, or None where none acts in this step."""
-        if not self.is_guided_at(self.step):
+        # the exact inverse of a step evaluates it at its other end, too, where guidance may act
+        if not (self.is_guided if self.invert else self.is_guided_at(self.step)):
             return None
         if self.interval == flow.Interval(0.0, flow.NOISE_TIME):
             return self.guidance

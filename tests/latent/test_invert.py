@@ -39,6 +39,14 @@ def test_other_solvers_come_back_too(model, solver):
     assert round_trips(model, TEXTS[1:], settings, iterations=12)[0].latent_error < 1e-3
 
 
+@pytest.mark.parametrize("interval", [(500.0, 1000.0), (0.0, 500.0)])
+def test_guidance_that_acts_in_an_interval_is_undone_too(model, interval):
+    settings = dataclasses.replace(
+        exact_settings(SETTINGS), history="latents", guidance=2.0, guidance_interval=interval
+    )
+    assert round_trips(model, TEXTS[1:], settings, iterations=24)[0].latent_error < 1e-3
+
+
 def test_a_text_has_the_same_noise_alone_and_in_a_batch(model):
     together = round_trips(model, TEXTS, exact_settings(SETTINGS))
     for text, trip in zip(TEXTS, together, strict=True):
