@@ -102,7 +102,8 @@ class BlockVelocity:
         plans = [(i, row.plan) for i, row in enumerate(rows)]
         pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
         self.pulls = Pulls(self.dit, pulled, self.block_size, self.pulls) if pulled else None
-        self.attend_alone = attention_alone(self.cache, len(pulled))
+        if pulled:
+            self.attend_alone = attention_alone(self.cache, len(pulled))
         dialled = [(i, plan.dial) for i, plan in plans if plan.dial is not None]
         self.dials = Dials(self.dit, dialled, self.block_size, self.dials) if dialled else None
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]

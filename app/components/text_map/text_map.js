@@ -16,7 +16,7 @@ let selected = new Set();
 let current = null;    // the text that was picked last
 let centre = null;     // the text whose neighbours are listed
 let asked = null;      // the query whose neighbours are listed
-let listed = 0;       // how many texts are
+let listed = 0;        // how many texts are
 let marked = new Set(); // texts that were found or lie near: they stand out on the map
 const ends = {first: 0, second: 0};
 
