@@ -13,8 +13,10 @@ from benchmarks import engine
 from benchmarks.made_models import linears, narrow
 from benchmarks.operators import operators
 from coladlm import BlockDone, Step
+from coladlm.networks.compiled_pieces import CompiledPieces
 from coladlm.networks.int8 import Int8Linear
 from coladlm.rounding import dit_to_int8
+from coladlm.sampling.capture import as_one
 from coladlm.sampling.form import choose_form
 
 SHORT = dataclasses.replace(engine.PLAIN, steps=8)
@@ -36,6 +38,14 @@ def test_operators_of_an_eager_step_do_not_depend_on_the_form_of_the_model(own):
         unplugged = operators(own, 1, SHORT, steps=2)
     assert (unplugged.called, unplugged.computing) == (eager.called, eager.computing)
     assert 0 < eager.computing < eager.called and eager.busy > 0 and eager.kernels == 0
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_captured_step_is_two_calls_whatever_it_is_made_of(own, compiled):
+    choose_form(own.sampler, "graph", False)
+    if compiled:
+        own.dit.pieces = CompiledPieces(own.dit, "eager", as_one)
+    assert engine.host_calls(own, 2) == pytest.approx(2, abs=0.5)
 
 
 def test_a_part_is_switched_off_in_captured_steps_too_and_comes_back(own):

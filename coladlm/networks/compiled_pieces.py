@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .dit import BlockCausalDiT, DiTBlock, LookedUp, ModulationTable
 from .int8 import Int8Linear
-from .layers import Linear
+from .layers import TWICE, Linear
 from .slot_cache import BlockAttention, SlotCache
 
 log = logging.getLogger(__name__)
@@ -294,8 +294,14 @@ def _through(x: Tensor, attended: Tensor, table: Tensor, index: Tensor, eps: flo
     """The rest of a layer."""
     x = torch.addcmul(x, table[index, 2], F.linear(attended, after.out, after.out_bias).float())
     h = _modulated(x, table[index, 3], table[index, 4], eps)
-    h = F.gelu(F.linear(h.to(after.wide.dtype), after.wide, after.wide_bias), approximate="tanh")
+    h = gelu_sigmoid(F.linear(h.to(after.wide.dtype), after.wide, after.wide_bias))
     return torch.addcmul(x, table[index, 5], F.linear(h, after.narrow, after.narrow_bias).float())
+
+
+def gelu_sigmoid(x: Tensor) -> Tensor:
+    """`layers.gelu_tanh` within compiled code, in float32: the sigmoid is the faster one here, too."""
+    wide = x.float()
+    return (wide * torch.sigmoid(wide * (TWICE + 0.044715 * TWICE * wide * wide))).to(x.dtype)
 
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:

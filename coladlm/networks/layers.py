@@ -150,8 +150,11 @@ def gelu_tanh(x: Tensor) -> Tensor:
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return F.gelu(x, approximate="tanh")
-    twice = 2 * (2 / torch.pi) ** 0.5
-    return (x * x).mul_(twice * 0.044715).add_(twice).mul_(x).sigmoid_().mul_(x)
+    return torch.addcmul(_TWICE, x, x, value=0.044715 * TWICE).mul_(x).sigmoid_().mul_(x)
+
+
+TWICE = 2 * (2 / torch.pi) ** 0.5
+_TWICE = torch.tensor(TWICE, dtype=torch.float32, device="cpu")
 
 
 # masks

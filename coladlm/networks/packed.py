@@ -1,10 +1,10 @@
 """Weights of linear layers laid out once for oneDNN, the CPU library that comes with torch.
 
 A product of few rows spends much of its time on bringing the weights into the order that the processor wants, again at
-every step; laid out beforehand it takes 15 to 30 % less, and a GELU behind it costs next to nothing. And with AVX2 and
-later (seen with AVX2, AVX-512 and AMX) each row comes out the same to the last bit however many rows there are, which
-is not so for the products of `F.linear`. The layout is a second copy of the weights, so it is for small networks. The
-call itself costs 9 microseconds more (AMD EPYC), so the smallest are faster without.
+every step; laid out beforehand it takes 15 to 30 % less, and with AVX-512 a GELU behind it costs next to nothing. And
+with AVX2 and later (seen with AVX2, AVX-512 and AMX) each row comes out the same to the last bit however many rows
+there are, which is not so for the products of `F.linear`. The layout is a second copy of the weights, so it is for
+small networks. The call itself costs 9 microseconds more (AMD EPYC), so the smallest are faster without.
 `_linear_pointwise` is what torch's own compiler calls for this; where it is missing, or gives other numbers than
 `F.linear`, nothing is packed.
 """
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Linear
+from .layers import Linear, gelu_tanh
 
 LEAST = 1 << 15  # weights, from which on a packed product of four rows is no slower
 TOLERANCE = 1e-3  # of a probe of unit variance; another order of summation moves it by 1e-4 at most
@@ -44,7 +44,17 @@ class PackedWeights:
 
     def product_gelu(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """GELU(x weight^T + bias) in its tanh form."""
+        if gelu_apart():
+            return gelu_tanh(self.product(x, bias))
         return self.operation(x, self.weights, bias, "gelu", [], "tanh")
+
+
+@functools.cache
+def gelu_apart() -> bool:
+    """Whether a GELU by operators of its own is faster than oneDNN's: with AVX2 that one took six tenths of the time of
+    the product before it, and the operators two tenths (64 rows, AMD EPYC).
+    """
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 @functools.cache

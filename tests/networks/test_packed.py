@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coladlm.networks import packed
 from coladlm.networks.layers import Linear
 from coladlm.networks.packed import can_pack, pack
 
@@ -34,6 +35,15 @@ def test_products_are_those_of_a_linear_layer(shape, bias):
     made, x = layer(bias=bias), torch.randn(shape)
     with torch.inference_mode():
         torch.testing.assert_close(made(x), plain(made, x), atol=1e-5, rtol=1e-5)
+        wanted = F.gelu(plain(made, x), approximate="tanh")
+        torch.testing.assert_close(made.gelu_tanh(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_gelu_in_the_product_and_one_behind_it_are_the_same(monkeypatch, apart):
+    monkeypatch.setattr(packed, "gelu_apart", lambda: apart)
+    made, x = layer(), torch.randn(5, 96)
+    with torch.inference_mode():
         wanted = F.gelu(plain(made, x), approximate="tanh")
         torch.testing.assert_close(made.gelu_tanh(x), wanted, atol=1e-5, rtol=1e-5)
 
