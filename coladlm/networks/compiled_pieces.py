@@ -53,7 +53,7 @@ def compiled_pieces(dit: BlockCausalDiT, backend: str | Function = "inductor", s
         pieces.deadline = time.monotonic() + seconds
         found = [disagreement(dit, pieces, rows, guided) for rows, guided in ((2, True), (1, False), (3, False))]
     except Exception as error:  # of the compiler, the driver, the disk: steps can do without any of them
-        log.warning("The layers of a step are not compiled and %s: %s", EAGERLY, _first_line(error))
+        log.warning("The layers of a step are not compiled and %s: %s", EAGERLY, first_line(error))
         return None
     most = most_disagreement(dit)
     if all(distance <= most for distance in found):  # false for NaN
@@ -64,7 +64,7 @@ def compiled_pieces(dit: BlockCausalDiT, backend: str | Function = "inductor", s
     return None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Of what a compiler says, the first line with words, and what kind of error it is where there is none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
@@ -133,10 +133,10 @@ class CompiledPieces:
         try:
             return self._velocity(z, modulations, rope, attend)
         except Exception as error:
-            if self.deadline is not None or not _is_of_the_compiler(error):
+            if self.deadline is not None or not is_of_the_compiler(error):
                 raise
             self.broken = True
-            log.warning("The layers of a step could not be compiled anew and %s: %s", EAGERLY, _first_line(error))
+            log.warning("The layers of a step could not be compiled anew and %s: %s", EAGERLY, first_line(error))
             return None
 
     def _velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
@@ -184,7 +184,8 @@ def _compiled(piece: Function, backend: str | Function) -> Function:
     return torch.compile(own, fullgraph=True, backend=backend, options=options)
 
 
-def _is_of_the_compiler(error: Exception) -> bool:
+def is_of_the_compiler(error: Exception) -> bool:
+    """Of torch's compiler, or of the files that it keeps."""
     return isinstance(error, OSError) or type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 

@@ -27,8 +27,11 @@ def compiled_layers(dit: BlockCausalDiT, backend: str = "inductor") -> Hidden:
         x = dit.txt_in["proj"](z).float()
         for layer, block in enumerate(dit.layers):
             modulation = modulations.layers[layer]
+            _of_any_size((x, 2), (modulation, modulation.ndim - 2), (cos, 1), (sin, 1))
             q, k, v = before(block, x, modulation, cos, sin)
-            x = after(block, x, attend(layer, q, k, v), modulation)
+            attended = attend(layer, q, k, v)
+            _of_any_size((x, 2), (attended, 2))
+            x = after(block, x, attended, modulation)
         return x
 
     return hidden
@@ -38,6 +41,15 @@ def disagreement(parameters: list[Tensor], eager: Tensor, compiled: Tensor) -> f
     """The largest relative distance between the gradients of two losses, over the parameters that both depend on."""
     pairs = zip(*(torch.autograd.grad(loss, parameters, allow_unused=True) for loss in (eager, compiled)), strict=True)
     return max(((b - a).norm() / (a.norm() + 1e-12)).item() for a, b in pairs if a is not None)
+
+
+def _of_any_size(*axes: tuple[Tensor, int]) -> None:
+    """Rows and positions, so many first axes of these tensors, are not the same in every batch: what is compiled holds
+    for all. Else torch compiles for one batch after another, and from the ninth on no longer.
+    """
+    for tensor, first in axes:
+        for axis in range(first):
+            torch._dynamo.maybe_mark_dynamic(tensor, axis)
 
 
 def _before(block: DiTBlock, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:

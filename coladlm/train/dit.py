@@ -66,7 +66,8 @@ class DiTStage(Stage):
 
     def compile_layers(self, ids: Tensor, generator: torch.Generator, backend: str = "inductor") -> float:
         """Compiles the layers of the DiT where their gradients on ids (B, n) are within `MOST_DISAGREEMENT` of the
-        eager ones; else they stay eager. Returns the largest relative distance of a parameter's gradient.
+        eager ones; else they stay eager. Returns the largest relative distance of a parameter's gradient. Raises what
+        the compiler raises; the layers are eager then.
         """
         layers, losses = compiled_layers(self.dit, backend), []
         noised = self.noise(self.latents(ids), generator)
@@ -75,14 +76,18 @@ class DiTStage(Stage):
             for parameter in self.dit.parameters():
                 noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
                 parameter.add_(0.02 * noise)
-        for tried in (None, layers):
-            self.layers = tried
-            velocity, hidden, clean = self.predict(noised)
-            error = (velocity - noised.velocity).square().mean()
-            losses.append(error + 1e-3 * (hidden.square().mean() + clean.square().mean()))
-        found = disagreement(list(self.dit.parameters()), *losses)
-        self.dit.load_state_dict(kept)
-        self.layers = layers if found <= MOST_DISAGREEMENT else None
+        try:
+            for tried in (None, layers):
+                self.layers = tried
+                velocity, hidden, clean = self.predict(noised)
+                error = (velocity - noised.velocity).square().mean()
+                losses.append(error + 1e-3 * (hidden.square().mean() + clean.square().mean()))
+            found = disagreement(list(self.dit.parameters()), *losses)
+        finally:
+            self.layers = None
+            self.dit.load_state_dict(kept)
+        if found <= MOST_DISAGREEMENT:
+            self.layers = layers
         return found
 
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..baseline.baseline import Baseline
 from ..model import ColaDLM
+from ..networks.compiled_pieces import first_line, is_of_the_compiler
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
@@ -158,12 +159,20 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
 
 
 def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Report) -> None:
-    """Compiles the layers of `stage` in the dtype of training, and reports by how much their gradients differ."""
+    """Compiles the layers of `stage` in the dtype of training, and reports by how much their gradients differ, or why
+    they are not compiled.
+    """
     ids = corpus.batch(0, place.tokens, 0).to(place.device)
-    with autocast(place.dtype, place.device):
-        found = stage.compile_layers(ids, generator_for(0, 0, place.device))
-    report({"kind": "compiled", "seconds": 0.0, "step": 0, "disagreement": found,
-            "layers": "eager" if stage.layers is None else "compiled"})  # fmt: skip
+    about: dict[str, object] = {}
+    try:
+        with autocast(place.dtype, place.device):
+            about["disagreement"] = stage.compile_layers(ids, generator_for(0, 0, place.device))
+    except Exception as error:
+        if not is_of_the_compiler(error):
+            raise
+        about["error"] = first_line(error)
+    layers = "eager" if stage.layers is None else "compiled"
+    report({"kind": "compiled", "seconds": 0.0, "step": 0, **about, "layers": layers})
 
 
 def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, settings: LoopSettings, steps: int,

@@ -1,9 +1,11 @@
 """The DiT's objective: what a noisy block sees, what counts in the loss, what a batch is made of."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch._inductor.exc
 
 from coladlm.networks.config import DiTConfig, TextVAEConfig
 from coladlm.networks.dit import BlockCausalDiT
@@ -12,6 +14,7 @@ from coladlm.train.dit import DiTStage, start_from_zero
 from coladlm.train.dit_objective import DiTObjective
 from coladlm.train.dit_validation import learned_nothing
 from coladlm.train.noising import Noised
+from coladlm.train.stages import _compile
 
 BLOCK, PAD = 4, 2
 VAE = TextVAEConfig(vocab_size=50, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
@@ -312,6 +315,42 @@ def test_compiled_layers_have_the_gradients_of_eager_ones():
     assert stage.compile_layers(ids, torch.Generator().manual_seed(0), backend="aot_eager") < 1e-4
     assert stage.layers is not None
     assert stage(ids, torch.Generator().manual_seed(1))["loss"].item() == pytest.approx(eager, rel=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
+
+
+def test_layers_are_compiled_once_for_batches_of_all_sizes():
+    """Twice for gradients, a clean copy with one time and a noisy one with many, and without gradients the same: each
+    time two halves.
+    """
+    stage, draw = random_stage(), torch.Generator().manual_seed(0)
+    traced = torch._dynamo.utils.counters["stats"]
+    before = traced["unique_graphs"]
+    assert stage.compile_layers(torch.randint(3, 50, (4, 16)), draw, backend="aot_eager") < 1e-4
+    for rows, positions in ((5, 16), (3, 20), (7, 12), (2, 24)):
+        stage(torch.randint(3, 50, (rows, positions)), draw)["loss"].backward()
+    with torch.no_grad():
+        for rows, positions in ((6, 16), (3, 28)):
+            stage(torch.randint(3, 50, (rows, positions)), draw)
+    assert 0 < traced["unique_graphs"] - before <= 8
+
+
+def test_training_goes_on_eagerly_where_the_compiler_fails(monkeypatch):
+    """As with a kernel of which an earlier run, killed in the middle, has left half a file."""
+
+    def broken(dit, backend):
+        def hidden(*inputs):
+            raise torch._inductor.exc.InductorError(ImportError("kernel.so: file too short"), None)
+
+        return hidden
+
+    monkeypatch.setattr("coladlm.train.dit.compiled_layers", broken)
+    stage, reports = random_stage(), []
+    before = {name: value.clone() for name, value in stage.state_dict().items()}
+    corpus = SimpleNamespace(batch=lambda *which: torch.randint(3, 50, (4, 16)))
+    place = SimpleNamespace(tokens=64, device=torch.device("cpu"), dtype=torch.float32)
+    _compile(stage, corpus, place, reports.append)
+    assert reports[0]["layers"] == "eager" and "file too short" in reports[0]["error"]
+    assert stage.layers is None
     assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
 
 
