@@ -44,6 +44,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from coladlm import ColaDLM, SamplerSettings, Step
 from coladlm.evaluate.speed import PROMPT, synchronise
 from coladlm.hardware.devices import DTYPES, choose_device, choose_dtype
+from coladlm.hardware.threads import always
 from coladlm.networks.int8 import Int8Linear
 from coladlm.networks.layers import Linear
 from coladlm.rounding import dit_to_int8
@@ -364,6 +365,7 @@ def main() -> None:
         model = load(options)
     except ValueError as error:  # a checkpoint or a device that cannot be used
         parser.error(str(error))
+    model.sampler.threads = always(options.threads)
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     captured = "graph" if model.sampler.graphs is not None else "eager"

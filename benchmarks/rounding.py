@@ -27,6 +27,7 @@ from torch import Tensor
 from coladlm import BlockDone, ColaDLM
 from coladlm.evaluate.speed import PROMPT
 from coladlm.evaluate.stories import batches
+from coladlm.hardware.threads import always
 from coladlm.sampling.flow import NOISE_TIME
 from coladlm.sampling.plan import Plan
 from coladlm.train.corpus import read_stories
@@ -145,6 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     plain, small = (ColaDLM.from_pretrained(options.checkpoint, options.device, dtype) for dtype in ("float32", "int8"))
+    plain.sampler.threads = small.sampler.threads = always(options.threads)
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     print(f"{plain.name}: {plain.parameters / 1e6:,.1f} M parameters, torch {torch.__version__}, Python "
           f"{platform.python_version()}, load {load}\n\n{small.rounding}\n")  # fmt: skip

@@ -19,6 +19,7 @@ import torch
 
 from coladlm import BlockDone, ColaDLM, Step
 from coladlm.evaluate.speed import PROMPT, step_times, synchronise
+from coladlm.hardware.threads import always
 
 
 def tokens_per_second(model: ColaDLM, steps: int, batch: int, tokens: int) -> float:
@@ -52,6 +53,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
+    model.sampler.threads = always(torch.get_num_threads())
     where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     print(f"{model.name}: {model.parameters / 1e6:.1f} M parameters, {model.dtype}, {where}, {versions}\n")

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from .devices import choose_threads
+
 TRIES = 3  # steps with each count, of which the fastest counts
 HOPELESS = 2.0  # times the best so far: no second step with this count
 NEARLY = 1.1  # times the best: then the fewer threads are as good, and leave the others a core
@@ -111,6 +113,41 @@ class ThreadTuner:
         yield
         now, worked = self.clock(), self.processor() - worked
         choice.note(now - begun, now, self.count == 1 and now - begun > CONTENDED * worked)
+
+
+def always(count: int) -> ThreadTuner:
+    """A tuner that has nothing to choose, for measurements with so many threads."""
+    return ThreadTuner([count], count)
+
+
+class CallersThreads:
+    """The threads of a program that uses the library, where nothing says how many are good for a model: while an event
+    is computed a tuner chooses among at most those that torch has then, and afterwards torch has them again.
+
+    parameters: of the model.
+    """
+
+    def __init__(self, parameters: int) -> None:
+        self.parameters = parameters
+        self.tuners: dict[tuple[str, int], ThreadTuner | None] = {}
+
+    @contextlib.contextmanager
+    def borrowed(self, device: torch.device) -> Iterator[ThreadTuner | None]:
+        """The tuner for the threads that torch has now, with the model on this device; None where there is nothing to
+        choose.
+        """
+        most = torch.get_num_threads()
+        key = device.type, most
+        if key not in self.tuners:
+            self.tuners[key] = tuner_for(device, choose_threads(self.parameters, device, most), most)
+        tuner = self.tuners[key]
+        if tuner is not None and tuner.count != most:
+            torch.set_num_threads(tuner.count)
+        try:
+            yield tuner
+        finally:
+            if torch.get_num_threads() != most:
+                torch.set_num_threads(most)
 
 
 def tuner_for(device: torch.device, start: int, most: int) -> ThreadTuner | None:

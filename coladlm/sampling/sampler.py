@@ -14,7 +14,7 @@ from typing import cast, overload
 import torch
 from torch import Tensor
 
-from ..hardware.threads import ThreadTuner
+from ..hardware.threads import CallersThreads, ThreadTuner
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
@@ -38,7 +38,11 @@ class Sampler:
                  end_ids: Sequence[int], pad_id: int):  # fmt: skip
         self.vae, self.dit, self.read, self.end_ids, self.pad_id = vae, dit, read, frozenset(end_ids), pad_id
         self.graphs: GraphEngine | None = None  # where steps are captured and replayed
-        self.threads: ThreadTuner | None = None  # where a program lets the number of threads be found out
+        self.threads: ThreadTuner | None = None  # of a program that has left torch's threads to it
+
+    @functools.cached_property
+    def callers_threads(self) -> CallersThreads:
+        return CallersThreads(sum(x.numel() for network in (self.vae, self.dit) for x in network.parameters()))
 
     @functools.cached_property
     def words(self) -> Tensor:
@@ -53,7 +57,17 @@ class Sampler:
         noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
         step the inverse of the sampler's own step by fixed-point iteration.
         """
-        return Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations).events()
+        run = Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations)
+        return run.events() if self.threads is not None else self._with_callers_threads(run)
+
+    def _with_callers_threads(self, run: Run) -> Generator[Event]:
+        with contextlib.closing(run.events()) as events:
+            while True:
+                with self.callers_threads.borrowed(run.device) as run.threads:
+                    event = next(events, None)
+                if event is None:
+                    return
+                yield event
 
     def rows(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool) -> list[RowState]:
         """The rows of a run of these plans, before their first block. Raises PlanError, SettingsError."""
@@ -86,6 +100,7 @@ class Run:
         self.settling: Settling | None = None
         self.engine: GraphEngine | None = None  # that this run has borrowed
         self.captured: GraphSteps | None = None  # the steps of this block, where they are replayed
+        self.threads = sampler.threads  # finds out their number
         self.can_be_captured = not (invert and inverse_iterations) and (invert or not settings.stop_when_settled)
 
     @torch.inference_mode()
@@ -184,8 +199,7 @@ class Run:
         self.settling = Settling(patience, self.velocity.scale > 0) if patience else None
         for index in range(min(row.first_step(block) for row in self.rows), self.settings.steps):
             t = self.velocity.grid[index]
-            tuner = self.sampler.threads
-            with tuner.step(len(self.rows)) if tuner is not None else contextlib.nullcontext():
+            with self.threads.step(len(self.rows)) if self.threads is not None else contextlib.nullcontext():
                 z, v, conditional, unconditional, after = self._evaluate(index)
             times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
             later = [row.first_step(block) > index for row in self.rows]

@@ -5,7 +5,16 @@ import time
 import pytest
 import torch
 
-from coladlm.hardware.threads import AGAIN, RECENT, SELDOM, TRIES, ThreadTuner, counts_up_to, tuner_for
+from coladlm.hardware.threads import (
+    AGAIN,
+    RECENT,
+    SELDOM,
+    TRIES,
+    CallersThreads,
+    ThreadTuner,
+    counts_up_to,
+    tuner_for,
+)
 
 
 class Machine:
@@ -135,3 +144,47 @@ def test_a_step_that_fails_is_not_counted():
     with pytest.raises(KeyError), machine.tuner.step(1):
         raise KeyError
     assert not next(iter(machine.tuner.choices.values())).found
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_program_has_its_own_threads_again_after_each_event(two_threads):
+    callers, cpu = CallersThreads(1000), torch.device("cpu")
+    with callers.borrowed(cpu) as tuner:
+        assert torch.get_num_threads() == 1  # with which a small model begins
+        tuner.count = 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(KeyError), callers.borrowed(cpu) as again:
+        assert again is tuner
+        raise KeyError
+    assert torch.get_num_threads() == 2
+    with callers.borrowed(torch.device("cuda")) as tuner:
+        assert tuner is None and torch.get_num_threads() == 2
+
+
+def test_a_program_that_allows_one_thread_gets_one():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with CallersThreads(10**9).borrowed(torch.device("cpu")) as tuner:
+            assert tuner is None and torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_library_tunes_the_threads_of_its_steps_and_leaves_those_of_the_caller(two_threads, model):
+    assert model.sampler.threads is None
+    events = model.sample(["a", "b"])
+    for _ in range(3):
+        next(events)
+        assert torch.get_num_threads() == 2
+    events.close()
+    assert torch.get_num_threads() == 2
+    tuner = model.sampler.callers_threads.tuners["cpu", 2]
+    assert tuner.choices[(2).bit_length()].found  # measured for two rows
