@@ -14,6 +14,16 @@ from torch import Tensor
 
 from .checkpoint import find_checkpoint, load_networks
 from .hardware.devices import SMALL_PARAMETERS, choose_device, choose_dtype
+from .inputs import (
+    PromptError,
+    check_ids,
+    check_latents,
+    check_noise,
+    check_settings,
+    check_texts,
+    check_times,
+    checked_sequences,
+)
 from .networks.dit import BlockCausalDiT
 from .networks.layers import block_causal_mask
 from .networks.packed import pack
@@ -30,10 +40,6 @@ from .tokenizer import load_tokenizer, text_alone
 
 END_TOKENS = ("<|endoftext|>", "<|im_end|>")
 PAD_TOKEN = "<|pad|>"
-
-
-class PromptError(ValueError):
-    """A prompt or a batch of prompts cannot be used; the message says what was found and what was wanted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +101,7 @@ class ColaDLM:
         checkpoint = find_checkpoint(path, revision)
         device, in_int8 = choose_device(device), dtype == "int8"
         dtype = choose_dtype("auto" if in_int8 else dtype, device, checkpoint.dit_config.txt_dim, ["int8"])
-        defaults = SamplerSettings.from_dict(checkpoint.sampler or {})
+        defaults = checkpoint.settings
         vae, dit = load_networks(checkpoint, device, dtype, progress)
         rounding = to_int8(vae, dit, dtype) if in_int8 else None
         tokenizer = load_tokenizer(checkpoint.tokenizer_file)
@@ -213,7 +219,8 @@ class ColaDLM:
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out."""
+        """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out. Raises PromptError."""
+        check_texts(texts, "texts")
         batch = [self.tokenize(text) for text in texts]
         encoded = []
         for ids, posterior in zip(batch, self._posterior(batch), strict=True):
@@ -227,8 +234,9 @@ class ColaDLM:
     @torch.inference_mode()
     def encode_ids(self, ids: Tensor) -> Tensor:
         """Scaled posterior means (batch, n, d) of token ids (batch, n * patch_size), on the CPU. A block of the VAE at
-        the end that is not whole is padded for that, as it is in a prompt.
+        the end that is not whole is padded for that, as it is in a prompt. Raises PromptError.
         """
+        check_ids(ids, self.vae.mask_id)
         missing = -ids.shape[1] % self.vae.config.tokens_per_block
         whole = torch.cat((ids, ids.new_full((len(ids), missing), self.pad_id)), 1)
         means = self.vae.encode(whole.to(self.device)).mean
@@ -236,22 +244,23 @@ class ColaDLM:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        """Logits (n * patch_size, vocab) for latents (n, d), read by the decoder as they are (unscaled or scaled)."""
-        self._check_latents(latents)
+        """Logits (n * patch_size, vocab) for latents (n, d), read by the decoder as they are (unscaled or scaled).
+        Raises PromptError.
+        """
+        check_latents(latents, self.latent_dim)
         return self.vae.decode(latents.to(self.device)[None])[0]
 
     @torch.inference_mode()
     def velocity(self, z: Tensor, t: Tensor) -> Tensor:
-        """The velocity (n, d) of a whole sequence of latents z (n, d) at times t (n,) in [0, 1000], without context."""
-        self._check_latents(z)
-        if t.shape != z.shape[:1]:
-            raise ValueError(f"t has shape {tuple(t.shape)}, expected one time for each of {len(z)} latents")
+        """The velocity (n, d) of a whole sequence of latents z (n, d) at times t (n,) in [0, 1000], without context.
+        Raises PromptError.
+        """
+        check_latents(z, self.latent_dim)
+        check_times(t, len(z))
+        if not len(z):
+            return z.new_zeros(z.shape, dtype=torch.float32, device=self.device)
         mask = None if self.block_size == self._own_size else block_causal_mask(len(z), self.block_size, self.device)
         return self.dit(z.to(self.device)[None], t.to(self.device)[None], mask)[0]
-
-    def _check_latents(self, z: Tensor) -> None:
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise ValueError(f"latents have shape {tuple(z.shape)}, expected (n, {self.latent_dim})")
 
     # sampling
 
@@ -294,33 +303,28 @@ class ColaDLM:
                sequences: Sequence[int] | None = None) -> Generator[Event]:  # fmt: skip
         """Continues a batch of prompts; an event for every step, block and the end.
 
-        noise: (blocks, batch, b, d) in place of drawn noise. sequences: the key of each sequence's randomness, 0, 1,
-        ... if absent; a sequence with the same key gives the same text alone and in any batch, as long as no two of
-        its words are so nearly as likely as each other that the last digit of a sum decides.
+        noise: (blocks, batch, b, d) in place of drawn noise; fewer blocks than the settings ask for end the text there.
+        sequences: the key of each sequence's randomness, 0, 1, ... if absent; a sequence with the same key gives the
+        same text alone and in any batch, as long as no two of its words are so nearly as likely as each other that the
+        last digit of a sum decides.
         Raises PromptError, SettingsError (both ValueError).
         """
-        settings = settings or self.defaults
+        settings = self.defaults if settings is None else settings
         return self.run_plans(self.plans(prompts, settings, noise, sequences), settings)
 
     def plans(self, prompts: Sequence[str], settings: SamplerSettings, noise: Tensor | None = None,
               sequences: Sequence[int] | None = None) -> list[Plan]:  # fmt: skip
         """The plans that `sample` runs, whose arguments these are. Raises PromptError, SettingsError."""
-        if isinstance(prompts, str) or not len(prompts):
-            raise PromptError(f"prompts is {prompts!r}, expected a list of at least one text")
-        sequences = list(range(len(prompts))) if sequences is None else list(sequences)
-        if len(sequences) != len(prompts):
-            raise PromptError(
-                f"there are {len(sequences)} sequence keys, expected one for each of {len(prompts)} prompts"
-            )
+        check_texts(prompts)
+        if not prompts:
+            raise PromptError("prompts is empty, expected a list of at least one text")
+        keys = checked_sequences(sequences, len(prompts))
+        block_size = check_settings(settings).block_of(self._own_size)
         if noise is not None:
-            wanted = ("blocks", len(prompts), settings.block_of(self._own_size), self.latent_dim)
-            if noise.ndim != 4 or tuple(noise.shape[1:]) != wanted[1:] or not len(noise):
-                raise PromptError(f"noise has shape {tuple(noise.shape)}, expected {wanted}".replace("'", ""))
+            check_noise(noise, len(prompts), block_size, self.latent_dim)
         texts = self.encode_texts(prompts)
         rows = [None] * len(prompts) if noise is None else noise.unbind(1)
-        return [
-            self.plan_encoded(text, settings, key, row) for text, key, row in zip(texts, sequences, rows, strict=True)
-        ]
+        return [self.plan_encoded(text, settings, key, row) for text, key, row in zip(texts, keys, rows, strict=True)]
 
     def run_plans(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
                   inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -139,7 +140,7 @@ DESCRIPTIONS: Mapping[str, Description] = {
 
 @dataclasses.dataclass(frozen=True)
 class SamplerSettings:
-    """How to sample. The defaults are those of the published sampler (see `model.md`, Sampling).
+    """How to sample. The defaults are those of the published sampler (arXiv:2605.06548).
 
     steps: solver steps a block. guidance: weight of the conditional velocity, 1 for none. solver: one of SOLVERS.
     max_new_tokens: length of the answer. temperature: of the token choice, 0 is greedy; top_k (0: off), top_p (1: off).
@@ -258,11 +259,18 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise SettingsError(f"{name} is {describe(value)}, expected two numbers")
         return tuple(_typed(part, float, name) for part in value)
-    if kind is float and type(value) is int:
-        value = float(value) if abs(value) < 2**63 else math.inf
-    if kind is int and type(value) is float and value.is_integer():
-        value = int(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):  # of numpy, too
+        value = _number(value, kind)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
         raise SettingsError(f"{name} is {describe(value)}, expected {wanted}")
     return value + 0.0 if kind is float else value  # there is one zero: -0.0 is written and read as another number
+
+
+def _number(value: numbers.Real, kind: type) -> int | float:
+    """As Python's own number of this kind, where it is one."""
+    if isinstance(value, numbers.Integral):
+        whole = int(value)
+        return whole if kind is not float else float(whole) if abs(whole) < 2**63 else math.inf
+    number = float(value)
+    return int(number) if kind is int and number.is_integer() else number

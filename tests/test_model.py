@@ -1,9 +1,12 @@
 """ColaDLM, the public face."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 
-from coladlm import ColaDLM, PromptError, SamplerSettings
+from coladlm import ColaDLM, PlanError, PromptError, SamplerSettings, SettingsError
 from coladlm.hardware.devices import choose_device, choose_dtype
 
 SHORT = SamplerSettings(steps=2, max_new_tokens=4)
@@ -57,6 +60,7 @@ def test_a_prompt_may_be_empty_or_of_any_script(model):
 
 @pytest.mark.parametrize(("prompts", "message"), [
     ("a text", "expected a list"), ([], "expected a list"), ([3], "a prompt is int"), (["a\ud800"], "broken character"),
+    (None, "expected a list"), (5, "expected a list"), ({"a", "b"}, "expected a list"), (iter("ab"), "expected a list"),
     (["word " * 9000], "tokens, expected at most"),
 ])  # fmt: skip
 def test_a_wrong_prompt_is_refused_with_a_sentence(model, prompts, message):
@@ -75,6 +79,70 @@ def test_the_blocks_of_a_plan_are_known_before_its_prompt_is_encoded(model, prom
     settings = SamplerSettings(max_new_tokens=tokens)
     plan = model.plan(prompt, settings)
     assert model.new_blocks(len(model.tokenize(prompt)), settings) == (plan.blocks, plan.skip // model.patch_size)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"path": 5}, "the checkpoint is 5, expected a folder"), ({"path": []}, "expected a folder"),
+    ({"path": "a\0b"}, "without a null character"), ({"device": None}, "device is None, expected auto"),
+    ({"device": 5}, "device is 5"), ({"device": "meta"}, "device is 'meta'"),
+    ({"dtype": torch.int8}, "dtype is torch.int8, expected auto or one of"), ({"dtype": 5}, "dtype is 5"),
+])  # fmt: skip
+def test_what_no_model_can_be_loaded_from_is_refused(golden_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        ColaDLM.from_pretrained(**{"path": golden_folder, **options})
+
+
+@pytest.mark.parametrize("settings", [{"steps": 4}, "x", 5])
+def test_what_are_no_settings_is_refused(model, settings):
+    with pytest.raises(SettingsError, match="expected SamplerSettings"):
+        model.sample(["a"], settings)
+
+
+@pytest.mark.parametrize("keys", [5, "0", [-1], [None], [1.5], ["a"], [True]])
+def test_what_is_no_key_of_randomness_is_refused(model, keys):
+    with pytest.raises(PromptError, match="expected a whole number"):
+        model.sample(["a"], SHORT, sequences=keys)
+
+
+def test_keys_may_be_numbers_of_numpy(model):
+    assert model.generate(["a"], SHORT, sequences=np.array([3])) == model.generate(["a"], SHORT, sequences=[3])
+
+
+@pytest.mark.parametrize(("noise", "message"), [
+    ([[1.0]], "noise is list, expected a torch.Tensor"),
+    (np.zeros((1, 1, 4, 8)), "noise is ndarray, expected a torch.Tensor"),
+    (torch.zeros(1, 1, 4, 8, dtype=torch.complex64), "expected a dense one of real numbers"),
+    (torch.zeros(1, 1, 4, 8, device="meta"), "noise is a tensor on the meta device"),
+])  # fmt: skip
+def test_what_is_no_noise_is_refused(model, noise, message):
+    with pytest.raises(PromptError, match=message):
+        model.sample(["a"], SHORT, noise=noise)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+@pytest.mark.parametrize("field", ["prefix", "source", "start", "noise"])
+def test_numbers_that_no_text_comes_from_are_refused(model, field, value):
+    plan = model.plan("Once upon a time there was a bird", SHORT)
+    plan = dataclasses.replace(plan, noise=torch.randn_like(plan.source))
+    plan = dataclasses.replace(plan, **{field: getattr(plan, field).clone().fill_(value)})
+    with pytest.raises(PlanError, match=f"plan 0: {field} holds numbers that are not finite, or from 1e"):
+        model.run_plans([plan], SHORT)
+
+
+def test_latents_times_and_ids_that_are_none_are_refused(model):
+    z = torch.randn(4, model.latent_dim)
+    for wrong in (z.tolist(), z.numpy(), z.to("meta"), z.to_sparse(), z.bool(), z[0]):
+        with pytest.raises(PromptError, match="latents"):
+            model.decode(wrong)
+    for t in (500.0, [1.0] * 4, torch.zeros(3), torch.full((4,), -5.0), torch.full((4,), float("nan"))):
+        with pytest.raises(PromptError, match=r"^t "):
+            model.velocity(z, t)
+    assert model.velocity(z[:0], torch.zeros(0)).shape == (0, model.latent_dim)
+    for ids in ([[1]], torch.tensor([1]), torch.tensor([[-1]]), torch.tensor([[10**6]]), torch.zeros(1, 4)):
+        with pytest.raises(PromptError, match="ids"):
+            model.encode_ids(ids)
+    with pytest.raises(PromptError, match="texts is 'ab', expected a list"):
+        model.encode_texts("ab")
 
 
 def test_wrong_noise_and_keys_are_refused(model):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from coladlm import ColaDLM, SamplerSettings, SettingsError
@@ -21,6 +22,16 @@ def test_the_defaults_are_those_of_the_published_sampler():
     assert (s.top_k, s.top_p, s.repetition_penalty, s.stochasticity, s.history) == (50, 0.9, 1.1, 0.0, "latents")
     assert s.no_repeat_ngram_size == 0 and s.stop_when_settled == 0 and not s.whole_sentences
     assert s.block_size is None and "block_size" not in s.to_dict()
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = SamplerSettings(steps=np.int64(3), guidance=np.float64(2.5), stagger=np.float32(0.5), seed=np.uint64(7))
+    assert made == SamplerSettings(steps=3, guidance=2.5, stagger=0.5, seed=7)
+    assert json.loads(json.dumps(made.to_dict())) == made.to_dict()
+    assert [type(x) for x in (made.steps, made.guidance, made.stagger)] == [int, float, float]
+    for wrong in ({"steps": np.float64(1.5)}, {"guidance": np.float64("nan")}, {"steps": np.bool_(True)}):
+        with pytest.raises(SettingsError, match="expected a"):
+            SamplerSettings(**wrong)
 
 
 def test_every_setting_is_described_and_nothing_else():

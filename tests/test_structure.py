@@ -18,7 +18,7 @@ LIBRARY = (
     ("settings", "hardware"),
     ("recipe", "tokenizer", "networks"),
     ("sampling",),
-    ("checkpoint", "trace", "structured", "rounding"),
+    ("checkpoint", "trace", "structured", "rounding", "inputs"),
     ("model", "baseline"),
     ("batch",),
     ("latent",),

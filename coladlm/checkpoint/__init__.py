@@ -31,6 +31,7 @@ from ..errors import describe
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.text_vae import TextVAE
+from ..settings import SamplerSettings, SettingsError
 from .form import CONFIGS, INDEX, LEVEL, ROTARY, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
 from .hub import download, is_repository_id, snapshot_of, snapshot_to_name
 from .links import circle_of_links, refuse_circles
@@ -62,9 +63,18 @@ class Checkpoint:
     dit_files: list[Path]
     tokenizer_file: Path
     sampler: dict[str, Any] | None  # the content of sampler.json
+    sampler_file: Path | None
     openings: tuple[str, ...]  # the texts of openings.json, none without it
     fingerprint: str
     name: str
+
+    @property
+    def settings(self) -> SamplerSettings:
+        """How this model samples if nothing else is said. Raises SettingsError, which names the file."""
+        try:
+            return SamplerSettings.from_dict(self.sampler or {})
+        except SettingsError as error:
+            raise SettingsError(f"{self.sampler_file}: {error}") from error
 
 
 # finding
@@ -106,6 +116,7 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
         dit_files=dit_files,
         tokenizer_file=tokenizer_file,
         sampler=None if sampler_file is None else json_object(sampler_file),
+        sampler_file=sampler_file,
         openings=() if openings_file is None else _openings(openings_file),
         fingerprint=_fingerprint((vae_config, dit_config), (vae_tensors, dit_tensors), tokenizer_file),
         name=name,
@@ -121,6 +132,11 @@ def _locate(path_or_repo: str | Path | None, revision: str | None) -> tuple[Path
                 f"{folder}: found no folder, expected the model that comes with a clone of the repository; "
                 "elsewhere, name a folder or a Hub id"
             )
+    elif not isinstance(path_or_repo, (str, os.PathLike)):
+        wanted = "a folder, or a Hub id of the form owner/name"
+        raise CheckpointError(f"the checkpoint is {describe(path_or_repo)}, expected {wanted}")
+    elif "\0" in os.fspath(path_or_repo):
+        raise CheckpointError(f"the checkpoint is {describe(path_or_repo)}, expected a path without a null character")
     else:
         folder = Path(os.path.expanduser(path_or_repo))
         name = os.path.basename(os.path.realpath(folder))
@@ -235,7 +251,8 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _first_file(name: str, *folders: Path) -> Path | None:
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    """What has this name, in the first folder that has it: it may turn out to be no file when it is read."""
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
 
 
 # checking

@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 
 from ..checkpoint import Checkpoint, find_checkpoint
 from ..checkpoint.weights import read_header
-from ..settings import SamplerSettings
 from .play import print_json
 
 EXAMPLES = """\
@@ -52,7 +51,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "latents": {"channels": vae.latent_dim, "tokens_each": vae.patch_size, "in_a_block": dit.block_size},
         "cola_vae": _network(checkpoint.vae_files) | {"config": vae.to_dict()},
         "cola_dit": _network(checkpoint.dit_files) | {"config": dit.to_dict()},
-        "sampler": SamplerSettings.from_dict(checkpoint.sampler or {}).to_dict(),
+        "sampler": checkpoint.settings.to_dict(),
         "sampler_of_its_own": sorted(checkpoint.sampler or {}),
     }
 

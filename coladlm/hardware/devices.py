@@ -21,6 +21,8 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not isinstance(device, (str, torch.device)) or str(device) == "meta":
+        raise ValueError(f"device is {device!r}, expected auto, cpu, cuda or another that computes")
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
@@ -39,10 +41,10 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int, oth
     float32 texts on different devices, alone and in a batch, seldom part by rounding. A CPU without AMX or AVX-512 BF16
     multiplies bfloat16 a hundred times slower than float32, so its name says nothing and a measurement decides.
     """
-    if isinstance(dtype, torch.dtype):
+    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
         return dtype
     if dtype != "auto":
-        if dtype not in DTYPES:
+        if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}, expected auto or one of {', '.join((*DTYPES, *others))}")
         return DTYPES[dtype]
     if width < NARROW:

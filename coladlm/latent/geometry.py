@@ -1,8 +1,8 @@
 """The sphere that posterior means lie on, and Gaussian noise: projection, slerp, means and distances.
 
 A text VAE that ends in a LayerNorm without affine gives means of zero sum and unit variance over their d channels: a
-sphere of radius sqrt(d) in the hyperplane of zero sum (`model.md`, Text VAE). Points are (..., d), unscaled, and every
-function works on each of them alone. All is computed in float64 and returned in the dtype of the input. Domain: d >= 3
+sphere of radius sqrt(d) in the hyperplane of zero sum. Points are (..., d), unscaled, and every function works on each
+of them alone. All is computed in float64 and returned in the dtype of the input. Domain: d >= 3
 (with two channels the sphere is two points with no path between them), and no point with all channels equal, which
 has no direction. Slerp: Shoemake 1985, "Animating rotation with quaternion curves"; mean: Karcher 1977.
 """

@@ -12,6 +12,8 @@ from ..settings import SamplerSettings
 from .dial import Dial
 from .pull import Pull
 
+LARGEST = 1e15  # of a number in a plan: float32 holds its square, which a norm takes
+
 
 class PlanError(ValueError):
     """A plan does not fit the model or the other plans of its batch; the message names what was found and wanted."""
@@ -94,6 +96,8 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig, b: int) -> None
         value = getattr(plan, name)
         if value is not None and tuple(value.shape) != shape:
             raise PlanError(f"plan {index}: {name} has shape {tuple(value.shape)}, expected {shape}")
+        if value is not None and not bool((value.abs() < LARGEST).all()):  # nor NaN
+            raise PlanError(f"plan {index}: {name} holds numbers that are not finite, or from {LARGEST:g} on")
     pulled = None if plan.pull is None else plan.pull.latents
     first, second = (None, None) if plan.dial is None else (plan.dial.first, plan.dial.second)
     others = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from ..checkpoint import find_checkpoint, load_networks
 from ..hardware.devices import NARROW, choose_device, choose_dtype
 from ..model import ColaDLM
-from ..settings import SamplerSettings
 from ..tokenizer import load_tokenizer
 
 
@@ -25,5 +24,5 @@ def moved_model(path: str | Path | None, device: str, dtype: str) -> ColaDLM:
     vae, dit = load_networks(checkpoint, "cpu", choose_dtype(dtype, choose_device("cpu"), 0))
     return ColaDLM(
         vae.to(device), dit.to(device), load_tokenizer(checkpoint.tokenizer_file),
-        SamplerSettings.from_dict(checkpoint.sampler or {}), checkpoint.name, checkpoint.fingerprint,
+        checkpoint.settings, checkpoint.name, checkpoint.fingerprint,
     )  # fmt: skip

@@ -8,7 +8,6 @@ import torch
 
 from ..checkpoint import find_checkpoint, load_networks
 from ..model import ColaDLM
-from ..settings import SamplerSettings
 from ..tokenizer import load_tokenizer
 
 
@@ -20,6 +19,6 @@ def model_outline(path: str | Path | None = None) -> ColaDLM:
     checkpoint = find_checkpoint(path)
     vae, dit = load_networks(checkpoint, "meta", torch.float32)
     return ColaDLM(
-        vae, dit, load_tokenizer(checkpoint.tokenizer_file), SamplerSettings.from_dict(checkpoint.sampler or {}),
+        vae, dit, load_tokenizer(checkpoint.tokenizer_file), checkpoint.settings,
         checkpoint.name, checkpoint.fingerprint,
     )  # fmt: skip

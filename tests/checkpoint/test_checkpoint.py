@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from coladlm import ColaDLM, SettingsError
 from coladlm import checkpoint as checkpoint_module
 from coladlm.checkpoint import CheckpointError, find_checkpoint, load_networks, save_checkpoint
 from coladlm.checkpoint.weights import SAMPLE, SAMPLES, StoredTensor, read_header
@@ -99,6 +100,24 @@ def test_shards_load_the_same_weights(folder, golden_folder):
     assert [len(files) for files in (find_checkpoint(folder).vae_files, find_checkpoint(folder).dit_files)] == [2, 2]
     for sharded, single in zip(networks(folder), networks(golden_folder), strict=True):
         torch.testing.assert_close(sharded.state_dict(), single.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ('{"steps": "x"}', "sampler.json: steps is 'x', expected a whole number"),
+    ('{"nonsense": 1}', "sampler.json: unknown sampler setting 'nonsense'"),
+])  # fmt: skip
+def test_what_is_wrong_in_sampler_json_names_the_file(folder, content, message):
+    (folder / "sampler.json").write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        ColaDLM.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["sampler.json", "openings.json"])
+def test_a_folder_in_the_place_of_a_file_is_not_taken_for_none(folder, name):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    with pytest.raises(CheckpointError, match=f"{name}: Is a directory, expected a JSON file"):
+        ColaDLM.from_pretrained(folder)
 
 
 def test_sampler_json_is_read(folder):
