@@ -198,6 +198,30 @@ def test_replay_finds_another_text_in_a_trace(files, place, capsys):
     assert "another text, first in sequence 2, block 2, token 3." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("edited", "verdict"), [
+    ({"prompts": ["another", "one"]}, "the same tokens, but other prompts in the file."),
+    ({"reasons": ["x", "y"]}, "the same tokens, but other reasons in the file."),
+    ({"texts": ["a", "b"]}, "the same tokens, but other texts in the file."),
+])  # fmt: skip
+def test_replay_finds_other_words_about_the_same_tokens(files, place, capsys, edited, verdict):
+    dataclasses.replace(Trace.load(files["trace"]), **edited).save(files["trace"])
+    assert main(["replay", str(files["trace"]), *place]) == 1
+    assert verdict in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["steps a block", "sequences"])
+def test_replay_says_where_a_recipe_is_not_that_of_its_arrays(files, place, capsys, what):
+    trace = Trace.load(files["trace"])
+    recipe, settings = trace.recipe, trace.recipe.settings
+    settings = dataclasses.replace(settings, steps=settings.steps + 1)
+    other = {"settings": settings} if what == "steps a block" else {"texts": recipe.texts[:1]}
+    found = trace.z.shape[2 if what == "steps a block" else 0]
+    by_recipe = found + 1 if what == "steps a block" else 1
+    dataclasses.replace(trace, recipe=dataclasses.replace(recipe, **other)).save(files["trace"])
+    assert main(["replay", str(files["trace"]), *place]) == 1
+    assert f"{found} {what} in the file, {by_recipe} by its recipe: one was edited." in capsys.readouterr().err
+
+
 def test_replay_saves_the_new_trace(files, place, tmp_path):
     assert main(["replay", str(files["recipe"]), "--trace", str(tmp_path / "again.npz"), *place]) == 0
     again, trace = Trace.load(tmp_path / "again.npz"), Trace.load(files["trace"])

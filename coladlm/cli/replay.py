@@ -104,6 +104,9 @@ def _compare_traces(old: Trace, new: Trace) -> tuple[bool, str]:
     blocks = int(old.finished.sum())
     shape = (slice(None), slice(blocks))
     before, after = old.token_ids[shape], new.token_ids[shape]
+    for name, axis in (("sequences", 0), ("steps a block", 2)):
+        if old.z.shape[axis] != new.z.shape[axis]:
+            return False, f"{old.z.shape[axis]} {name} in the file, {new.z.shape[axis]} by its recipe: one was edited."
     if before.shape != after.shape:
         return False, f"blocks of shape {before.shape} in the file, {after.shape} in this run: another kind of model."
     if not (before == after).all():
@@ -111,6 +114,9 @@ def _compare_traces(old: Trace, new: Trace) -> tuple[bool, str]:
         return False, f"another text, first in sequence {sequence + 1}, block {block + 1}, token {token + 1}."
     if not old.stopped and old.answers != new.answers:
         return False, "the same tokens in every block, but another end."
+    for name in ("prompts",) if old.stopped else ("prompts", "texts", "reasons"):
+        if getattr(old, name) != getattr(new, name):
+            return False, f"the same tokens, but other {name} in the file."
     distance = float(np.abs(old.latents[shape] - new.latents[shape]).max(initial=0))
     upto = f" up to block {blocks}, where it was stopped" if old.stopped else ""
     return True, f"the same text{upto}; latents differ by at most {distance:.1e}."
