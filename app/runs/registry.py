@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -52,8 +53,8 @@ class RefusedRunError(ValueError):
 class RunLimits:
     """active, of_visitor: runs under way at once, of all visitors and of one. kept, kept_of_visitor: runs that are
     remembered, those under way included. seconds: how long a finished one is. run_bytes, bytes: of what one run shows,
-    and all together. orphan, unheard, left: seconds without a listener after which a run is stopped: after the last one
-    went, when none ever came, and after its page has said good-bye.
+    and all together. orphan, unheard, left, returning: seconds without a listener after which a run is stopped: after
+    the last one went, when none ever came, after its page has said good-bye, and while its page is loaded anew.
     """
 
     active: int = 64
@@ -66,6 +67,7 @@ class RunLimits:
     orphan: float = 3.0
     unheard: float = 10.0
     left: float = 0.5
+    returning: float = 20.0
 
 
 class Update(NamedTuple):
@@ -103,6 +105,7 @@ class Run:
     bytes: int = 0
     stop: Outcome | None = None  # that it is to be stopped, and what it will have come to
     why: str = ""
+    begun: float = 0.0
     deadline: float | None = None  # when it is stopped if nobody follows it until then
     ended: float = 0.0
 
@@ -177,7 +180,8 @@ class Registry:
             if view not in self.views:
                 raise ValueError(f"There is no view {view[:40]!r}; this page has {', '.join(sorted(self.views))}.")
             self._make_room(visitor)
-            run = Run(id_, visitor, deadline=self.clock() + self.limits.unheard)
+            now = self.clock()
+            run = Run(id_, visitor, begun=now, deadline=now + self.limits.unheard)
             self._runs[id_] = run
         pulling = threading.Thread(
             target=self._pull, args=(run, self.views[view], controls), name=f"run-{id_[:8]}", daemon=True
@@ -207,14 +211,19 @@ class Registry:
     def leave(self, visitor: str, id_: str) -> Run:
         """The page of a run is being closed: it is stopped soon unless somebody follows it by then.
 
-        A page that is loaded anew says good-bye as well, but only after the visitor has asked for it again.
+        A page that is loaded anew says good-bye as well, but only after the visitor has asked for it again, while the
+        run was under way. On a slow machine it takes many seconds to be there.
         """
         run = self.get(visitor, id_)
         with run.lock:
-            now = self.clock()
-            comes_back = now - self._opened.get(visitor, -1e9) <= self.limits.orphan
-            run.deadline = now + (self.limits.orphan if comes_back else self.limits.left)
+            run.deadline = self.clock() + self._patience(run, self.limits.left)
         return run
+
+    def _patience(self, run: Run, otherwise: float) -> float:
+        """How long a run waits for a listener: longer where its visitor has asked for the page since it began."""
+        opened = self._opened.get(run.visitor, -math.inf)
+        comes_back = opened >= run.begun and self.clock() - opened <= self.limits.returning
+        return self.limits.returning if comes_back else otherwise
 
     def come_back(self, visitor: str) -> None:
         """A visitor asks for the page: runs that were about to be stopped wait for its listener."""
@@ -225,7 +234,7 @@ class Registry:
         for run in mine:
             with run.lock:
                 if run.deadline is not None:
-                    run.deadline = max(run.deadline, now + self.limits.orphan)
+                    run.deadline = max(run.deadline, now + self.limits.returning)
 
     async def follow(self, run: Run, after: int | None = None) -> AsyncGenerator[Update]:
         """What a run shows: a snapshot, then what changes, then its end. A slow listener misses states in between.
@@ -268,7 +277,7 @@ class Registry:
                 if not run.listeners and run.outcome is None:
                     now = self.clock()
                     if run.deadline is None or run.deadline < now:  # else its page has said good-bye
-                        run.deadline = now + self.limits.orphan
+                        run.deadline = now + self._patience(run, self.limits.orphan)
 
     # looking after them
 
@@ -281,7 +290,7 @@ class Registry:
         now = self.clock()
         with self._lock:
             runs = list(self._runs.values())
-            self._opened = {who: when for who, when in self._opened.items() if now - when <= self.limits.orphan}
+            self._opened = {who: when for who, when in self._opened.items() if now - when <= self.limits.returning}
         for run in runs:
             if not run.listeners and run.deadline is not None and run.deadline <= now:
                 self._ask_to_stop(run, "lost", UNHEARD)

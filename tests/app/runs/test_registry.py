@@ -274,14 +274,39 @@ def test_a_page_that_says_good_bye_frees_the_place_within_a_second(registry, sta
     assert run.stop == "lost" and registry.limits.left + TICK_SECONDS < 1
 
 
-def test_a_page_that_is_loaded_anew_keeps_its_run(registry, stage, clock):
+@pytest.mark.parametrize("good_bye", ["before its stream ends", "after it", "never"])
+def test_a_page_that_is_loaded_anew_slowly_keeps_its_run(registry, stage, clock, good_bye):
     run, _ = registry.start(ME, "id-one-1", "stage", {})
-    leave_after_one(registry, run)
-    registry.come_back(ME)  # a browser asks for the new page before it leaves the old one
-    registry.leave(ME, "id-one-1")
-    clock.now += registry.limits.orphan - 0.1
+
+    async def listen():
+        updates = registry.follow(run)
+        await anext(updates)
+        registry.come_back(ME)  # a browser asks for the new page before it leaves the old one
+        clock.now += 5  # until the server has answered
+        if good_bye == "before its stream ends":
+            registry.leave(ME, "id-one-1")
+        await updates.aclose()
+        if good_bye == "after it":
+            registry.leave(ME, "id-one-1")
+
+    in_a_loop(listen())
+    clock.now += registry.limits.returning - 5.1
     registry.tick()
     assert run.stop is None
+    clock.now += registry.limits.returning
+    registry.tick()
+    assert run.stop == "lost"
+
+
+def test_a_page_that_is_closed_soon_after_it_was_opened_frees_the_place_of_its_run(registry, stage, clock):
+    registry.come_back(ME)
+    clock.now += 1
+    run, _ = registry.start(ME, "id-one-1", "stage", {})
+    leave_after_one(registry, run)
+    registry.leave(ME, "id-one-1")
+    clock.now += registry.limits.left + 0.01
+    registry.tick()
+    assert run.stop == "lost"
 
 
 def test_a_run_that_another_page_follows_goes_on_when_one_says_good_bye(registry, stage, clock):
