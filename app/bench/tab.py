@@ -77,6 +77,7 @@ def build(resident: Resident, page: gr.Blocks) -> TabLinks:
     def on_show() -> str:
         return results_html(results, resident.model.fingerprint)
 
-    measure.click(on_measure, [text, order], [found, line], trigger_mode="once", **QUICK, **UNLIMITED)
+    # a press while one is measured is of another text or order: it comes after
+    measure.click(on_measure, [text, order], [found, line], trigger_mode="always_last", **QUICK, **UNLIMITED)
     shown.submit(on_show, None, shown, queue=False, **QUICK)
     return TabLinks(views=views)

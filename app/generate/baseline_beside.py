@@ -9,6 +9,7 @@ from typing import Any
 
 from coladlm.baseline.baseline import BaselineSettings, Chosen
 from coladlm.sampling.events import Finished
+from coladlm.sampling.sentences import whole_sentences
 from coladlm.serve import ClosingError, Waiting
 
 from ..components.progress_line import RunState, progress_value
@@ -24,7 +25,7 @@ from ..shared.waiting import waiting_parts
 from .differences import measures_of
 from .frames import shown_prompt
 from .handlers import GenerateHandlers
-from .kept_texts import kept_row, kept_text, measures_of_texts
+from .kept_texts import kept_row, kept_text, measures_of_texts, written
 from .row_steps import word_by_word
 
 NO_HOLES = "The baseline fills no holes: it goes on from what stands before the first, and knows nothing of the rest."
@@ -86,13 +87,20 @@ class _BaselineWriting:
                     end, seconds = event, now - self.begun
         if end is None:
             raise ClosingError
-        ids = [token for token in end.token_ids[0] if token not in self.baseline.end_ids]
+        answer = self._answer(end)
+        ids = [token for token in answer if token not in self.baseline.end_ids]
         steps = word_by_word(self.baseline.tokenizer, ids, self.baseline.tokenize(self.prompt)[-8:], self.lead)
-        rows = self._rows(context.id, "done", end.texts[0], steps)
-        parts = [f"{len(end.token_ids[0])} tokens", f"{seconds:.1f} s"]
+        rows = self._rows(context.id, "done", self.baseline.read(answer), steps)
+        parts = [f"{len(answer)} tokens", f"{seconds:.1f} s"]
         measuring = {**self._progress(time.perf_counter()), "message": "Measuring"}
         yield {"rows": {**rows, "state": "running"}, "progress": measuring}
         yield {"rows": rows, "progress": progress_value("done", parts, 1.0), "measures": self._measures(end, seconds)}
+
+    def _answer(self, end: Finished) -> list[int]:
+        """Up to the last whole sentence, where the model's own text is."""
+        answer = end.token_ids[0]
+        whole = self.found.trace.recipe.settings.whole_sentences and end.reasons[0] == "length"
+        return whole_sentences(answer, self.baseline.read) if whole else answer
 
     def _sample(self) -> Iterator[Any]:
         return self.baseline.sample([self.prompt], self.settings, sequences=[self.found.sequence])
@@ -116,13 +124,14 @@ class _BaselineWriting:
 
     def _measures(self, end: Finished, seconds: float) -> dict[str, Any]:
         """The value of the table: both texts side by side."""
-        mine, count, texts = kept_text(self.found), len(end.token_ids[0]), len(self.found.trace.texts)
-        theirs = (end.texts[0], end.reasons[0] == "end", count)
+        mine, answer, texts = kept_text(self.found), self._answer(end), len(self.found.trace.texts)
+        theirs = (self.baseline.read(answer), end.reasons[0] == "end", len(answer))
         scores = measures_of_texts(self.handlers, self.prompt, mine, theirs)
         model, baseline = in_millions(self.handlers.model.parameters), in_millions(self.baseline.parameters)
         note = f"The model has {model}, the baseline {baseline} parameters."
         if texts > 1:
             note += f" The model's time is a share of a batch of {texts}."
         own = None if self.seconds_kept is None else self.seconds_kept / texts
-        columns = [("Model", scores[0], own, mine[2]), ("Baseline", scores[1], seconds, count)]
+        columns = [("Model", scores[0], own, written(self.found)),
+                   ("Baseline", scores[1], seconds, len(end.token_ids[0]))]  # fmt: skip
         return measures_of(columns, note)

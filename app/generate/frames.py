@@ -121,12 +121,12 @@ class LiveRun:
 
     def _finish(self, finished: Finished) -> Frame:
         how = {"end": "it came to its end", "length": "as long as asked for"}[finished.reasons[0]]
-        count = len(finished.token_ids[0])
-        if count < len(self.answer):  # a sentence that is not whole is left out
+        count, written = len(finished.token_ids[0]), len(self.answer)
+        if count < written:  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
             how = "up to the last whole sentence"
         given = ["the first words were given"] if self.opened else []
-        parts = [_count(count), *self._speed(count), how, *given, *self.turned]
+        parts = [_count(count), *self._speed(written), how, *given, *self.turned]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
     def _tokens(

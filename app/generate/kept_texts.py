@@ -26,6 +26,13 @@ def kept_text(found: Run) -> tuple[str, bool, int]:
     return trace.texts[sequence], trace.reasons[sequence] == "end", len(trace.answer(sequence))
 
 
+def written(found: Run) -> int:
+    """How many tokens the kept run wrote, those of a sentence that was left out at its end included."""
+    trace, settings, count = found.trace, found.trace.recipe.settings, len(found.trace.answer(found.sequence))
+    left_out = settings.whole_sentences and trace.reasons[found.sequence] == "length"
+    return max(count, settings.max_new_tokens) if left_out and trace.recipe.operation == "generate" else count
+
+
 def kept_row(model: ColaDLM, found: Run, label: str) -> dict[str, Any]:
     """The kept run's text as a row."""
     prompt, ids = found.trace.prompts[found.sequence], found.trace.answer(found.sequence)

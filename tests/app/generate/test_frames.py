@@ -60,6 +60,19 @@ def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
         assert len(_settled(frames[-2].strip)) == 24 or answer.reasons[0] == "end"
 
 
+def test_the_speed_counts_what_was_written_and_left_out_again(bundled):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, whole_sentences=True)
+    recipe = Recipe("generate", ("The dog ran. He",), settings)
+    clock = Clock()
+    live = LiveRun(bundled, recipe, clock=clock)
+    frames = live.frames(run(bundled, recipe))
+    next(frames)
+    clock.now = 2.0
+    *_, frame = frames
+    assert frame.progress["parts"][1:4] == ["2.0 s", "12 tokens/s", "up to the last whole sentence"]
+    assert frame.progress["parts"][0] != "24 tokens"
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
 def test_the_first_tokens_of_settled_lines_are_lines(count):
     blocks = [[Token("a", 0.5), Token("b", 0.25)], [], [Token("c\n", 1.0)]]

@@ -239,6 +239,18 @@ def test_the_baseline_writes_beside_the_model_with_numbers(handlers):
     assert not any("nan" in cell for *_, cells in table["rows"] for cell in cells)
 
 
+def test_the_baseline_ends_with_a_whole_sentence_where_the_model_does(bundled, scheduler, baseline):
+    handlers = GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=40, whole_sentences=True)
+    for whole in (True, False):
+        kept = written(handlers, settings=dataclasses.replace(settings, whole_sentences=whole))["kept"]
+        last = by_the_baseline(handlers, {**kept, "seconds": 2.0})[-1]
+        assert last["progress"]["parts"][0].endswith("tokens")
+        assert words_of(last["rows"]["rows"][1]).rstrip()[-1] in ('.!?"' if whole else "abcdefghijklmnopqrstuvwxyz,")
+        speeds = dict(last["measures"]["rows"][i][::2] for i in range(2))["Tokens a second"]
+        assert speeds[0] == "20"  # all 40 that it wrote
+
+
 def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(handlers):
     kept = written(handlers)["kept"]
     assert by_the_baseline(handlers, kept)[0]["measures"] is None
