@@ -180,15 +180,15 @@ class ColaDLM:
         False, has more than `max_tokens`.
         """
         if not isinstance(text, str):
-            raise PromptError(f"a prompt is {type(text).__name__}, expected a text")
+            raise PromptError(f"a text is {type(text).__name__}, expected a text")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             where = error.start
-            raise PromptError(f"a prompt has a broken character at position {where}, expected valid Unicode") from error
+            raise PromptError(f"a text has a broken character at position {where}, expected valid Unicode") from error
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids
         if limited and len(ids) > self.max_tokens:
-            raise PromptError(f"a prompt has {len(ids):,} tokens, expected at most {self.max_tokens:,}")
+            raise PromptError(f"a text has {len(ids):,} tokens, expected at most {self.max_tokens:,}")
         return ids
 
     @torch.inference_mode()

@@ -59,7 +59,7 @@ def test_a_prompt_may_be_empty_or_of_any_script(model):
 
 
 @pytest.mark.parametrize(("prompts", "message"), [
-    ("a text", "expected a list"), ([], "expected a list"), ([3], "a prompt is int"), (["a\ud800"], "broken character"),
+    ("a text", "expected a list"), ([], "expected a list"), ([3], "a text is int"), (["a\ud800"], "broken character"),
     (None, "expected a list"), (5, "expected a list"), ({"a", "b"}, "expected a list"), (iter("ab"), "expected a list"),
     (["word " * 9000], "tokens, expected at most"),
 ])  # fmt: skip

@@ -152,6 +152,15 @@ def _title(name: str, about: str) -> None:
     gr.HTML(f"<h2>{name}</h2><p>{about}</p>", elem_classes="section-title", js_on_load=None)
 
 
+def _no_path(path: str) -> str:
+    """What is wrong with it."""
+    if not path:
+        return "is empty, expected one"
+    if len(path) > LONGEST_PATH:
+        return f"is {len(path):,} characters long, expected at most {LONGEST_PATH:,}"
+    return "holds characters that no path has, expected others"
+
+
 def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto",
                dtype: str = "auto") -> Iterator[tuple[Any, Any]]:  # fmt: skip
     """Loads a model in the background and watches it: (facts, progress line). Opens no path unless `allowed`."""
@@ -160,8 +169,7 @@ def load_model(resident: Resident, path: str, allowed: bool, device: str = "auto
         return
     path = (path or "").strip()
     if not path.isprintable() or not 0 < len(path) <= LONGEST_PATH:
-        note = "The folder or Hub id is empty, too long or holds characters that no path has, expected one."
-        yield gr.skip(), progress_value("error", message=note)
+        yield gr.skip(), progress_value("error", message=f"The folder or Hub id {_no_path(path)}.")
         return
     begun = time.perf_counter()
 

@@ -41,7 +41,8 @@ button('all', 'All settings');
 
 function shown(value, end) {
   if (value === '') return 'nothing';
-  const letters = Array.from(String(value ?? '–').trim());
+  const text = typeof value === 'number' ? String(Number(value.toFixed(4))) : String(value ?? '–');
+  const letters = Array.from(text.trim());
   if (letters.length <= LONGEST) return letters.join('');
   return end ? '…' + letters.slice(-LONGEST).join('').replace(/^\S+(?=\s)/, '') : letters.slice(0, LONGEST).join('') + '…';
 }
@@ -52,7 +53,8 @@ function draw() {
     node.hidden = rare && !value;
     if (node.hidden && open === name) show(null);
     node.querySelector('b').textContent = shown(value, rare);
-    if (after === ' texts' || after === ' tokens') buttons.get(name).lastChild.textContent = value === 1 ? after.slice(0, -1) : after;
+    // " texts" of one are " text", and " steps a block" " step a block"
+    if (/^ \w+s\b/.test(after ?? '')) buttons.get(name).lastChild.textContent = value === 1 ? after.replace(/s\b/, '') : after;
   });
 }
 
