@@ -139,6 +139,7 @@ def the_keys_do_what_the_list_says(page: Page) -> None:
     state(page, "done")
     page.keyboard.press("2")
     expect(page.get_by_role("tab", name="Interpolate")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Interpolate")).to_be_focused()
     page.keyboard.press("1")
     page.keyboard.press("/")
     expect(page.get_by_label("Prompt").first).to_be_focused()

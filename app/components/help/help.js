@@ -69,7 +69,10 @@ document.addEventListener('keydown', event => {
     if (field) field.focus();
   } else if (tab >= 1 && tab <= props.tabs.length) {
     const named = [...document.querySelectorAll(TABS)].find(node => node.textContent.trim() === props.tabs[tab - 1]);
-    if (named) named.click();
+    if (named) {
+      named.click();
+      named.focus(); // or the next Tab would go on from where the last tab has hidden it
+    }
   } else done = false;
   if (done) event.preventDefault();
 });
