@@ -306,32 +306,25 @@ def test_padding_counts_to_the_end_of_the_block_after_a_storys_end():
     assert torch.equal(stage.within_story(ids, torch.tensor([1, 2 * BLOCK, 4 * BLOCK])), expected)
 
 
-def test_compiled_layers_have_the_gradients_of_eager_ones():
-    """Traced and differentiated by the compiler; the code that it would generate runs as it is."""
-    stage = random_stage(single_rows=0.5)
+def test_compiled_layers_have_the_gradients_of_eager_ones_and_hold_for_batches_of_all_sizes():
+    """Traced and differentiated by the compiler; the code that it would generate runs as it is. Each half of a layer is
+    traced for a clean copy with one time and a noisy one with many, with gradients and without, where the first layer
+    has an input of its own: six of the eight times that torch allows.
+    """
+    stage, traced = random_stage(single_rows=0.5), torch._dynamo.utils.counters["stats"]
     before = {name: value.clone() for name, value in stage.state_dict().items()}
-    ids = torch.randint(3, 50, (4, 16))
+    ids, graphs = torch.randint(3, 50, (4, 16)), traced["unique_graphs"]
     eager = stage(ids, torch.Generator().manual_seed(1))["loss"].item()
     assert stage.compile_layers(ids, torch.Generator().manual_seed(0), backend="aot_eager") < 1e-4
     assert stage.layers is not None
     assert stage(ids, torch.Generator().manual_seed(1))["loss"].item() == pytest.approx(eager, rel=1e-5)
     assert all(torch.equal(value, before[name]) for name, value in stage.state_dict().items())
-
-
-def test_layers_are_compiled_once_for_batches_of_all_sizes():
-    """Twice for gradients, a clean copy with one time and a noisy one with many, and without gradients the same: each
-    time two halves.
-    """
-    stage, draw = random_stage(), torch.Generator().manual_seed(0)
-    traced = torch._dynamo.utils.counters["stats"]
-    before = traced["unique_graphs"]
-    assert stage.compile_layers(torch.randint(3, 50, (4, 16)), draw, backend="aot_eager") < 1e-4
-    for rows, positions in ((5, 16), (3, 20), (7, 12), (2, 24)):
-        stage(torch.randint(3, 50, (rows, positions)), draw)["loss"].backward()
+    for rows, positions in ((5, 16), (3, 20), (2, 24)):
+        stage(torch.randint(3, 50, (rows, positions)), torch.Generator().manual_seed(2))["loss"].backward()
     with torch.no_grad():
         for rows, positions in ((6, 16), (3, 28)):
-            stage(torch.randint(3, 50, (rows, positions)), draw)
-    assert 0 < traced["unique_graphs"] - before <= 8
+            stage(torch.randint(3, 50, (rows, positions)), torch.Generator().manual_seed(3))
+    assert 0 < traced["unique_graphs"] - graphs <= 2 * 6
 
 
 def test_training_goes_on_eagerly_where_the_compiler_fails(monkeypatch):
