@@ -125,8 +125,9 @@ class LiveRun:
         if count < written:  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
             how = "up to the last whole sentence"
+        kept = _count(count) if count == written else f"{count} of {_count(written)}"
         given = ["the first words were given"] if self.opened else []
-        parts = [_count(count), *self._speed(written), how, *given, *self.turned]
+        parts = [kept, *self._speed(written), how, *given, *self.turned]
         return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
 
     def _tokens(
