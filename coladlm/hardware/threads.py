@@ -67,20 +67,21 @@ class _Choice:
             self.try_all()
 
     def _note_try(self, seconds: float, now: float, contended: bool) -> None:
-        best = min((*self.found.values(), seconds))
-        self.found[self.count] = min(self.found.get(self.count, seconds), seconds)
+        tried, found = self.count, self.found  # a run in another thread may begin to try all again meanwhile
+        best = min((*found.values(), seconds))
+        found[tried] = min(found.get(tried, seconds), seconds)
         self.tries += 1
         if self.tries < TRIES and seconds <= HOPELESS * best:
             return
-        self.waiting = [] if contended else [count for count in self.waiting if count != self.count]
-        self.tries = 0
-        if self.waiting:
-            self.count = self.waiting[0]
+        waiting = [] if contended else [count for count in self.waiting if count != tried]
+        self.waiting, self.tries = waiting, 0
+        if waiting:
+            self.count = waiting[0]
             return
-        best, before = min(self.found.values()), next(iter(self.found))
-        self.count = min(count for count, took in self.found.items() if took <= NEARLY * best)
-        self.reference, self.since = self.found[self.count], now
-        self.wait = min(2 * self.wait, SELDOM) if self.count == before else AGAIN
+        best, before = min(found.values()), next(iter(found))
+        chosen = min(count for count, took in found.items() if took <= NEARLY * best)
+        self.count, self.reference, self.since = chosen, found[chosen], now
+        self.wait = min(2 * self.wait, SELDOM) if chosen == before else AGAIN
 
 
 class ThreadTuner:
@@ -106,13 +107,13 @@ class ThreadTuner:
         if choice is None:
             choice = self.choices[size] = _Choice(self.counts, self.count)
             choice.try_all()
-        if choice.count != self.in_force():
-            self.apply(choice.count)
-        self.count = choice.count
+        count = self.count = choice.count
+        if count != self.in_force():
+            self.apply(count)
         begun, worked = self.clock(), self.processor()
         yield
         now, worked = self.clock(), self.processor() - worked
-        choice.note(now - begun, now, self.count == 1 and now - begun > CONTENDED * worked)
+        choice.note(now - begun, now, count == 1 and now - begun > CONTENDED * worked)
 
 
 def always(count: int) -> ThreadTuner:
