@@ -53,7 +53,7 @@ def measured(model: ColaDLM, exact: ExactDenoiser, stories: Sequence[Sequence[in
                 noise = torch.randn(z.shape, generator=generator)
                 t = times[index][..., None]
                 noised = Noised(z, (1 - t) * z + t * noise, noise - z, times, index, index > 0, history)
-                velocity, *_ = stage.predict(noised)
+                velocity = stage.velocity(stage.predict(noised), noised)
                 there = (ids != model.pad_id) & (behind == 0)
                 t, noisy, wanted, true = t[there], noised.noisy[there], noised.velocity[there], ids[there]
                 by_flow = noisy - t * velocity[there]

@@ -21,9 +21,9 @@ ROTARY = re.compile(r"blocks\.\d+\.msa\.rope\.rope\.freqs")
 
 
 def norm_keys(module: nn.Module) -> set[str]:
-    """The keys of the LayerNorms, which are float32 in every compute dtype."""
+    """The keys of what is float32 in every compute dtype: the LayerNorms, and buffers, the mean latents of tokens."""
     norms = [(name, norm) for name, norm in module.named_modules() if isinstance(norm, LayerNorm)]
-    return {f"{name}.{key}" for name, norm in norms for key in norm.state_dict()}
+    return {f"{name}.{key}" for name, norm in norms for key in norm.state_dict()} | dict(module.named_buffers()).keys()
 
 
 def rotary_frequencies(config: DiTConfig) -> Tensor:

@@ -153,7 +153,7 @@ def _integral(stage: DiTStage, z: Tensor, lower: Sequence[float], inside: Tensor
     drawn = torch.randperm(-(-count // STRATA) * STRATA, generator=generator)[:count] % STRATA
     t = (least + (1 - least) * strata[drawn]).view(rows, n // b).repeat_interleave(b, 1).to(z)
     noised = _noised(z, t, generator)
-    velocity, *_ = stage.predict(noised)
+    velocity = stage.velocity(stage.predict(noised), noised)
     error = (velocity - noised.velocity).square().sum(-1)
     values = (1 - least) * (1 - t) / t * error * inside
     return torch.stack([(values * (t >= end)).sum(1) for end in lower])
@@ -163,7 +163,7 @@ def _read(stage: DiTStage, z: Tensor, ids: Tensor, e: float, inside: Tensor, gen
     """-log p(x_k | z_e) summed over blocks, (rows,): the decoder reads the clean estimate after the clean blocks."""
     vae, (_, n, _) = stage.vae, z.shape
     noised = _noised(z, torch.full(z.shape[:2], e, device=z.device), generator)
-    velocity, *_ = stage.predict(noised)
+    velocity = stage.velocity(stage.predict(noised), noised)
     clean = noised.noisy - e * velocity
     causal = block_causal_mask(n, vae.config.block_size, z.device)
     own = causal & causal.T

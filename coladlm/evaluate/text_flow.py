@@ -103,7 +103,7 @@ class TextFlow:
         found = []
         for seen in (True,) if guidance == 1 else (True, False):
             hidden = self.dit.hidden(flat, modulations, rope, self.flows.before(block, seen))
-            found.append(self.dit.output(hidden, modulations).view(z.shape))
+            found.append(self.dit.output(hidden, modulations, flat).view(z.shape))
         if guidance == 1:
             return found[0]
         with_text, alone = found

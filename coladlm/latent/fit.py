@@ -66,7 +66,8 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
         at = torch.tensor([times[index] for _, index in some], device=model.device)[:, None, None]
         at_time = modulations.at((noised * (which + 1)).flatten(0, 1))
         noisy = interpolant(clean, noise, noised * at).flatten(0, 1)
-        velocity = model.dit.output(model.dit.hidden(noisy, at_time, noisy_rope, attend_noisy), at_time)
+        hidden = model.dit.hidden(noisy, at_time, noisy_rope, attend_noisy)
+        velocity = model.dit.output(hidden, at_time, noisy)
         total += (velocity.unflatten(0, (len(some), batch)) - (noise - clean)).square().mean(-1).sum(0)
     error = torch.zeros(batch, n)
     error[:, first:] = (total * noised / len(pairs)).cpu()

@@ -29,6 +29,7 @@ from .dit import BlockCausalDiT, DiTBlock, LookedUp, ModulationTable
 from .int8 import Int8Linear
 from .layers import TWICE, Linear
 from .slot_cache import BlockAttention, SlotCache
+from .token_output import TokenOutput
 
 log = logging.getLogger(__name__)
 Function = Callable[..., Any]
@@ -100,7 +101,7 @@ def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided:
     compiled = pieces.velocity(z, modulations, rope, attend)
     if compiled is None:
         raise RuntimeError("they do not run")
-    eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations)
+    eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations, z)
     return float((compiled - eager).norm() / eager.norm())
 
 
@@ -121,7 +122,8 @@ class CompiledPieces:
             weights = "int8 weights" if isinstance(others[0], Int8Linear) else f"a {type(others[0]).__name__}"
             raise ValueError(f"{weights} cannot be compiled")
         self.dit, self.dtype, self.device, self.eps = dit, dit.dtype, dit.device, dit.config.norm_eps
-        self.first, self.between, self.last = (noted(_compiled(piece, backend)) for piece in (_first, _between, _last))
+        pieces = _first, _between, _last_normed if dit.config.token_output else _last
+        self.first, self.between, self.last = (noted(_compiled(piece, backend)) for piece in pieces)
         self.deadline: float | None = float("inf")
         self.broken = False  # compiling for another case failed later on: operators run from then on
 
@@ -142,7 +144,8 @@ class CompiledPieces:
     def _velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
         rows, layers, eps = modulations.rows, self.dit.layers, self.eps
         shape = z.shape[:2]
-        tables = rows[:, :-2].unflatten(1, (-1, 6)).unbind(1)
+        end = 6 * len(layers)  # of the modulations of layers, from where those of the output layer begin
+        tables = rows[:, :end].unflatten(1, (-1, 6)).unbind(1)
         index, turn = modulations.each(*shape), torch.view_as_real(rope).flatten(0, 2)
         entry, z = cast(Linear, self.dit.txt_in["proj"]), z.flatten(0, 1)
         places, caches = attend.places, attend.tables
@@ -154,9 +157,11 @@ class CompiledPieces:
             x = self.between(x, attended, tables[layer], tables[layer + 1], index, turn, eps, _after(layers[layer]),
                              _before(layers[layer + 1]), places, caches[layer + 1])  # fmt: skip
         attended = attend.over(len(layers) - 1, attend.queries[-1]).flatten(0, 1)
-        exit_table = rows[:, -2:]
+        exit_table = rows[:, end:]
         self._check(x, attended, exit_table)
         v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
+        if self.dit.config.token_output:  # a mean over the vocabulary stays what it is
+            v = self.dit.txt_out["tokens"](v, z, exit_table[:, 2, :1].index_select(0, index))
         return v.unflatten(0, shape)
 
     def _check(self, *tensors: Tensor) -> None:
@@ -192,7 +197,11 @@ def is_of_the_compiler(error: Exception) -> bool:
 def _products(dit: BlockCausalDiT) -> list[torch.nn.Module]:
     own = [part for block in dit.layers for part in (block.msa.proj_qkv, block.msa.proj_out, block.mlp.proj_in,
                                                      block.mlp.proj_out)]  # fmt: skip
-    return [dit.txt_in["proj"], *own, dit.txt_out["proj"]]
+    return [dit.txt_in["proj"], *own, _last_product(dit)]
+
+
+def _last_product(dit: BlockCausalDiT) -> torch.nn.Module:
+    return cast(TokenOutput, dit.txt_out["tokens"]).proj if dit.config.token_output else dit.txt_out["proj"]
 
 
 class Before(NamedTuple):
@@ -239,7 +248,7 @@ def _after(block: DiTBlock) -> After:
 
 
 def _exit(dit: BlockCausalDiT) -> Exit:
-    norm, product = dit.txt_out_norm, cast(Linear, dit.txt_out["proj"])
+    norm, product = dit.txt_out_norm, cast(Linear, _last_product(dit))
     return Exit(norm.weight, norm.bias, product.weight, product.bias)
 
 
@@ -264,10 +273,15 @@ def _between(x: Tensor, attended: Tensor, table: Tensor, next_table: Tensor, ind
 
 def _last(x: Tensor, attended: Tensor, table: Tensor, exit_table: Tensor, index: Tensor, eps: float, after: After,
           exit: Exit) -> Tensor:  # fmt: skip
+    h = _last_normed(x, attended, table, exit_table, index, eps, after, exit)
+    return F.linear(h.to(exit.weight.dtype), exit.weight, exit.bias).float()
+
+
+def _last_normed(x: Tensor, attended: Tensor, table: Tensor, exit_table: Tensor, index: Tensor, eps: float,
+                 after: After, exit: Exit) -> Tensor:  # fmt: skip
     x = _through(x, attended, table, index, eps, after)
     h = F.layer_norm(x, x.shape[-1:], exit.norm_weight, exit.norm_bias, eps)
-    h = torch.addcmul(exit_table[index, 0], h, exit_table[index, 1])
-    return F.linear(h.to(exit.weight.dtype), exit.weight, exit.bias).float()
+    return torch.addcmul(exit_table[index, 0], h, exit_table[index, 1])
 
 
 def _write(x: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float, before: Before, places: Tensor,

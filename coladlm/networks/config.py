@@ -115,6 +115,8 @@ class DiTConfig:
     norm_eps: float = 1e-5
     qk_bias: bool = False
     rope_dim: int = 96
+    # an extension: how many tokens the output layer names (see `token_output.py`); 0, as published: it gives velocities
+    token_output: int = 0
     # keys of earlier versions that leave no choice any more: a file may still carry one, with this value
     settled: ClassVar[Mapping[str, Any]] = {"attention_dtype": "float32"}
 
@@ -140,11 +142,15 @@ class DiTConfig:
               f"an even number from 2 to head_dim = {config.head_dim}")  # fmt: skip
         check("expand_ratio", config.expand_ratio >= 1, "a positive integer")
         check("norm_eps", config.norm_eps > 0, "a positive number")
+        check("token_output", config.token_output >= 0, "0 or more")
         return config
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of config.json."""
-        return {"model_type": "cola_dit", **dataclasses.asdict(self)}
+        """The content of config.json; that of the published form has no keys of extensions."""
+        fields = dataclasses.asdict(self)
+        if not self.token_output:
+            del fields["token_output"]
+        return {"model_type": "cola_dit", **fields}
 
 
 def check_pair(vae: TextVAEConfig, dit: DiTConfig) -> None:
@@ -158,6 +164,16 @@ def check_pair(vae: TextVAEConfig, dit: DiTConfig) -> None:
         raise ConfigError(
             f"cola_vae/config.json has latent_dim {vae.latent_dim}, cola_dit/config.json has txt_in_channels "
             f"{dit.txt_in_channels}: expected the same number in both"
+        )
+    if dit.token_output not in (0, vae.vocab_size):
+        raise ConfigError(
+            f"cola_vae/config.json has vocab_size {vae.vocab_size}, cola_dit/config.json has token_output "
+            f"{dit.token_output}: expected the same number in both, or no token_output"
+        )
+    if dit.token_output and vae.patch_size != 1:
+        raise ConfigError(
+            f"cola_vae/config.json has patch_size {vae.patch_size}, cola_dit/config.json has token_output "
+            f"{dit.token_output}: expected patch_size 1, a token in each latent, or no token_output"
         )
 
 

@@ -29,12 +29,14 @@ from .layers import (
     rotate_pairs,
 )
 from .slot_cache import BlockAttention
+from .token_output import TokenOutput
 
 if TYPE_CHECKING:
     from .compiled_pieces import CompiledPieces
 
 ROPE_THETA = 10000.0
 TIME_CHANNELS = 256
+NOISE_TIME = 1000.0
 
 Tables: TypeAlias = "list[Tensor] | _Lazy"
 GATHERED_AT_ONCE = 1 << 24  # numbers of a lookup in all layers together, 64 MB
@@ -45,7 +47,8 @@ class Modulations:
     """AdaLN modulations tabulated for T times: what `blocks` and the output layer need of each time.
 
     layers: for each layer (T, 6, dim), float32: shift and 1 + scale before attention, gate after it, and the same
-    three for the MLP. output: (T, 2, dim), shift and 1 + scale.
+    three for the MLP. output: (T, 2, dim), shift and 1 + scale; (T, 3, dim) where the output layer names tokens, the
+    last of it the time in [0, 1].
     """
 
     layers: Tables
@@ -61,8 +64,8 @@ class Modulations:
 class LookedUp:
     """The same of one time, or of a time at each position, out of a table (see `ModulationTable`).
 
-    layers, output: six (..., dim) a layer and two at the end, taken apart, when they are first asked for. Compiled
-    pieces look up for themselves.
+    layers, output: six (..., dim) a layer and two or three at the end, taken apart, when they are first asked for.
+    Compiled pieces look up for themselves.
     """
 
     def __init__(self, rows: Tensor, index: int | Tensor):
@@ -76,10 +79,11 @@ class LookedUp:
 
     @property
     def output(self) -> tuple[Tensor, ...]:
-        return self.rows[:, -2:][self.index].unbind(-2) if self._parts is None else self._parts[-2:]
+        end = self._firsts().stop
+        return self.rows[:, end:][self.index].unbind(-2) if self._parts is None else self._parts[end:]
 
     def _firsts(self) -> range:
-        return range(0, self.rows.shape[1] - 2, 6)
+        return range(0, self.rows.shape[1] // 6 * 6, 6)
 
     @functools.cached_property
     def _parts(self) -> tuple[Tensor, ...] | None:
@@ -103,7 +107,7 @@ class LookedUp:
 class ModulationTable:
     """The modulations of T times in one tensor, so that those of all layers are looked up at once.
 
-    rows: (T, 6 * layers + 2, dim), float32.
+    rows: (T, 6 * layers + 2, dim), or + 3, float32, see `Modulations`.
     """
 
     def __init__(self, rows: Tensor):
@@ -113,7 +117,7 @@ class ModulationTable:
     def of_times(cls, dit: BlockCausalDiT, t: Tensor) -> ModulationTable:
         """Of these T times, t (T,) in [0, 1000], float32 or float64."""
         e = dit.emb_in(t)
-        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e)], 1))
+        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e, t)], 1))
 
     def at(self, index: int | Tensor) -> LookedUp:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
@@ -256,7 +260,11 @@ class BlockCausalDiT(nn.Module):
         self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.num_layers))
         self.txt_out_norm = LayerNorm(config.txt_dim, eps=config.norm_eps)
         self.txt_out_ada = AdaLN(config.txt_dim, {"out_in": 2})
-        self.txt_out = nn.ModuleDict({"proj": Linear(config.txt_dim, config.txt_out_channels)})
+        if config.token_output:
+            output = {"tokens": TokenOutput(config.txt_dim, config.txt_out_channels, config.token_output)}
+        else:
+            output = {"proj": Linear(config.txt_dim, config.txt_out_channels)}
+        self.txt_out: nn.ModuleDict = nn.ModuleDict(output)
 
     @property
     def layers(self) -> list[DiTBlock]:
@@ -279,12 +287,16 @@ class BlockCausalDiT(nn.Module):
     def modulations(self, t: Tensor) -> Modulations:
         """Tabulates the modulations of T times, t (T,) in [0, 1000], float32 or float64."""
         e = self.emb_in(t)
-        return Modulations([block.modulations(e) for block in self.layers], self.output_modulations(e))
+        return Modulations([block.modulations(e) for block in self.layers], self.output_modulations(e, t))
 
-    def output_modulations(self, e: Tensor) -> Tensor:
-        """Those of the output layer from the time embedding e (T, dim): (T, 2, dim), shift and 1 + scale."""
+    def output_modulations(self, e: Tensor, t: Tensor) -> Tensor:
+        """Those of the output layer from the time embedding e (T, dim) of t (T,), see `Modulations`."""
         output = self.txt_out_ada("out_in", e)
-        return output + torch.tensor([[0.0], [1.0]], device=output.device)
+        output = output + torch.tensor([[0.0], [1.0]], device=output.device)
+        if not self.config.token_output:
+            return output
+        share = (t / NOISE_TIME).to(output.dtype)[:, None, None].expand(-1, 1, output.shape[-1])
+        return torch.cat((output, share), 1)
 
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
@@ -294,11 +306,14 @@ class BlockCausalDiT(nn.Module):
             x = block(x, layer, layers[layer], rope, attend)
         return x
 
-    def output(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """The last hidden state (B, n, dim) -> velocity (B, n, d), float32."""
+    def output(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
+        """The last hidden state (B, n, dim) of z (B, n, d) -> velocity (B, n, d), float32."""
         output = modulations.output
-        shift, scale = output if isinstance(output, tuple) else output.unbind(-2)
-        return self.txt_out["proj"](torch.addcmul(shift, self.txt_out_norm(x), scale)).float()
+        parts = output if isinstance(output, tuple) else output.unbind(-2)
+        x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
+        if self.config.token_output:
+            return self.txt_out["tokens"](x, z, parts[2][..., :1])
+        return self.txt_out["proj"](x).float()
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The velocity (B, n, d), float32, of z (B, n, d): by the compiled pieces where there are any for it."""
@@ -306,7 +321,7 @@ class BlockCausalDiT(nn.Module):
             velocity = self.pieces.velocity(z, modulations, rope, attend)
             if velocity is not None:
                 return velocity
-        return self.output(self.hidden(z, modulations, rope, attend), modulations)
+        return self.output(self.hidden(z, modulations, rope, attend), modulations, z)
 
     def forward(self, z: Tensor, t: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """Velocity (B, n, d) of whole sequences z (B, n, d) at times t (B, n), in [0, 1000].

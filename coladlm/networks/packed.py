@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import Linear, gelu_tanh
+from .token_output import Product, TokenOutput, TokenProducts
 
 LEAST = 1 << 15  # weights, from which on a packed product of four rows is no slower
 TOLERANCE = 1e-3  # of a probe of unit variance; another order of summation moves it by 1e-4 at most
@@ -87,4 +88,13 @@ def pack(network: nn.Module, least: int = LEAST) -> int:
     layers = [layer for layer in layers if not layer.weight.is_inference()] if can_pack() else []
     for layer in layers:
         layer.packed = PackedWeights(layer.weight)
+    for module in network.modules() if layers else ():
+        if isinstance(module, TokenOutput):
+            module.products = TokenProducts(_packed_product)
     return len(layers)
+
+
+def _packed_product(weight: Tensor) -> Product:
+    """x weight^T by packed weights, where no gradient is needed."""
+    packed = PackedWeights(weight)
+    return lambda x: F.linear(x, weight) if torch.is_grad_enabled() else packed.product(x, None)

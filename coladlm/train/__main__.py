@@ -120,6 +120,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the token head's cross-entropy, 0 for none (%(default)g)")  # fmt: skip
     how.add_argument("--next-weight", type=float, default=DiTObjective.next_weight,
                      help="of the next-token loss on the clean copy, 0 for none (%(default)g)")  # fmt: skip
+    how.add_argument("--token-output", action="store_true",
+                     help="the DiT's output layer names tokens, an extension of the published form")  # fmt: skip
     how.add_argument("--heads-first", type=int, default=0, metavar="STEPS",
                      help="with --start-from: steps in which the token heads learn alone (%(default)s)")  # fmt: skip
     how.add_argument(
@@ -217,7 +219,7 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             taught=args.taught,
         )
         run_dit(place, dit_config(args), objective, settings, reporter(args.name), _after_validation, args.name,
-                args.start_from, args.teacher, args.heads_first)  # fmt: skip
+                args.start_from, args.teacher, args.heads_first, args.token_output)  # fmt: skip
         _draw_curves(args.run / args.name, ranks)
     if "export" in stages and ranks.first:
         export(args.run, to, name=args.name)

@@ -20,6 +20,7 @@ from ..networks.config import DiTConfig
 from ..networks.dit import BlockCausalDiT, Modulations
 from ..networks.layers import attention, block_causal_mask
 from ..networks.text_vae import TextVAE
+from ..networks.token_output import TokenOutput
 from .attention import attention_in_parts
 from .compiled import Hidden, compiled_layers, disagreement
 from .dit_objective import DiTObjective
@@ -35,8 +36,8 @@ MOST_DISAGREEMENT = 0.05  # relative, of compiled and eager gradients: bfloat16 
 class Predicted(NamedTuple):
     """What the networks make of a batch."""
 
-    velocity: Tensor  # (C B, n, d), of the noisy copies
-    hidden: Tensor  # (C B, n, dim), their last hidden state
+    hidden: Tensor  # (C B, n, dim), last hidden state of the noisy copies
+    modulations: Modulations  # at their times
     clean: Tensor  # (B, n, dim), that of the clean copy
 
 
@@ -58,7 +59,9 @@ class DiTStage(Stage):
         self.vae = vae.requires_grad_(False)
         self.pad, self.objective, self.teacher = pad, objective or DiTObjective(), teacher
         vocab_size = vae.config.vocab_size
-        self.head = nn.Linear(config.txt_dim, vocab_size) if self.objective.head_weight > 0 else None
+        # an output layer that names tokens is a token head itself
+        has_head = self.objective.head_weight > 0 and not config.token_output
+        self.head = nn.Linear(config.txt_dim, vocab_size) if has_head else None
         self.next_head = nn.Linear(config.txt_dim, vocab_size) if self.objective.next_weight > 0 else None
         self.leaves_out = self.next_head is not None  # it reads nothing where no token of a batch is hidden
         self.layers: Hidden | None = None  # compiled; those of the DiT if None
@@ -79,9 +82,9 @@ class DiTStage(Stage):
         try:
             for tried in (None, layers):
                 self.layers = tried
-                velocity, hidden, clean = self.predict(noised)
-                error = (velocity - noised.velocity).square().mean()
-                losses.append(error + 1e-3 * (hidden.square().mean() + clean.square().mean()))
+                predicted = self.predict(noised)
+                error = (self.velocity(predicted, noised) - noised.velocity).square().mean()
+                losses.append(error + 1e-3 * (predicted.hidden.square().mean() + predicted.clean.square().mean()))
             found = disagreement(list(self.dit.parameters()), *losses)
         finally:
             self.layers = None
@@ -93,17 +96,19 @@ class DiTStage(Stage):
     def forward(self, ids: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
-        velocity, hidden, clean = self.predict(noised)
+        predicted = self.predict(noised)
         taught = None if self.teacher is None else self.teach(noised, ids)
         rows, ids = ids, ids.repeat(o.copies, 1)
         free = (noised.free & self.within_story(ids, noised.sizes)).float()
-        wanted = noised.velocity if taught is None else taught.velocity
-        flow = ((velocity - wanted).square().mean(-1) * free).sum() / free.sum()
-        parts = {"loss": flow, "flow": flow}
-        if self.head is not None:
+        parts = {}
+        if not self.dit.config.token_output:
+            wanted = noised.velocity if taught is None else taught.velocity
+            error = (self.velocity(predicted, noised) - wanted).square().mean(-1)
+            parts["loss"] = parts["flow"] = (error * free).sum() / free.sum()
+        if self.names_tokens:
             count = max(1, int(o.head_share * ids.numel()))
             some = torch.randperm(ids.numel(), generator=generator, device=ids.device)[:count]
-            logits = self.token_logits(hidden.flatten(0, 1)[some])
+            logits = self.token_logits(predicted, noised, some)
             entropy = F.cross_entropy(logits, ids.flatten()[some], reduction="none")
             if taught is not None:
                 known = taught.place.flatten()[some]
@@ -112,9 +117,9 @@ class DiTStage(Stage):
                 entropy = entropy.masked_scatter(there, torch.lerp(entropy[there], softly, o.taught))
             weight = free.flatten()[some]
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
-            parts["loss"] = flow + o.head_weight * parts["head"]
+            parts["loss"] = parts["flow"] + o.head_weight * parts["head"] if "flow" in parts else parts["head"]
         if self.next_head is not None:
-            parts["next"] = self.next_token_loss(clean, rows, noised.sizes, generator)
+            parts["next"] = self.next_token_loss(predicted.clean, rows, noised.sizes, generator)
             parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
 
@@ -233,13 +238,31 @@ class DiTStage(Stage):
         clean = layers(noised.clean, table.at(0), rope, leave)
         modulations = _looked_up(table, noised.index)
         hidden = layers(noised.noisy, modulations, rope, see)
-        return Predicted(dit.output(hidden, modulations), hidden, clean)
+        return Predicted(hidden, modulations, clean)
 
-    def token_logits(self, hidden: Tensor) -> Tensor:
-        """The token head on hidden states (..., dim) -> (..., vocab_size), float32."""
-        if self.head is None:
+    def velocity(self, predicted: Predicted, noised: Noised) -> Tensor:
+        """Of the noisy copies, (C B, n, d), float32."""
+        return self.dit.output(predicted.hidden, predicted.modulations, noised.noisy)
+
+    @property
+    def names_tokens(self) -> bool:
+        """Does the token head, or the output layer, give logits of tokens?"""
+        return self.head is not None or self.dit.config.token_output > 0
+
+    def token_logits(self, predicted: Predicted, noised: Noised, places: Tensor) -> Tensor:
+        """Logits (m, vocab_size), float32, of the token at these places (m,) of the noisy copies, all in one line: by
+        the token head, or by an output layer that names tokens.
+        """
+        hidden = predicted.hidden.flatten(0, 1)[places]
+        if self.head is not None:
+            return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
+        if not self.dit.config.token_output:
             raise RuntimeError("this stage has no token head, expected a head_weight above 0")
-        return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
+        shift, scale, t = (part.flatten(0, 1)[places] for part in predicted.modulations.output.unbind(-2))
+        output, norm = self.dit.txt_out["tokens"], self.dit.txt_out_norm
+        assert isinstance(output, TokenOutput)
+        h = torch.addcmul(shift, norm(hidden), scale)
+        return output.logits(h, noised.noisy.flatten(0, 1)[places], t[:, :1])
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""

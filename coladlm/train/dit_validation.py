@@ -64,7 +64,8 @@ def measured(stage: DiTStage, batches: list[Tensor], generator: torch.Generator)
             history = torch.full((len(z),), seen, device=z.device)
             t = times[index][..., None]
             noised = Noised(z, (1 - t) * z + t * target, target - z, times, index, counted, history, sizes)
-            velocity, hidden, clean = stage.predict(noised)
+            predicted = stage.predict(noised)
+            velocity, clean = stage.velocity(predicted, noised), predicted.clean
             if stage.next_head is not None and kind == "flow":
                 after = ids[:, b::b]
                 entropy = F.cross_entropy(stage.next_logits(clean[:, b - 1 : -1 : b]).mT, after, reduction="none")
@@ -73,8 +74,9 @@ def measured(stage: DiTStage, batches: list[Tensor], generator: torch.Generator)
             for number, time in enumerate(TIME_BINS):
                 chosen = counted & (bins == number)
                 count(f"{kind}_{time}", error[chosen])
-                if stage.head is not None and seen:
-                    entropy = F.cross_entropy(stage.token_logits(hidden[chosen]), ids[chosen], reduction="none")
+                if stage.names_tokens and seen:
+                    logits = stage.token_logits(predicted, noised, chosen.flatten().nonzero()[:, 0])
+                    entropy = F.cross_entropy(logits, ids[chosen], reduction="none")
                     count(f"{'head' if kind == 'flow' else kind + '_head'}_{time}", entropy)
     means = {name: total / number for name, (total, number) in sums.items()}
     for kind in ("flow", "alone", "head", "line", "line_head", "wide", "wide_head"):

@@ -126,6 +126,8 @@ class Training:
         self.batch, self.valid = batch, [ids.to(self.device) for ids in valid]
         self.trained = {name: p for name, p in self.stage.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
+        state = self.stage.state_dict()
+        self.kept = {name: x for name, x in self.stage.named_buffers() if name in state and name.startswith("dit.")}
         self.optimizers = _optimizers(self.trained, self.settings, self.device)
         self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -308,6 +310,7 @@ class Training:
         """Writes the whole state under another name, then renames it: a reader finds the old one or the new one."""
         tensors = {f"model.{name}": p.detach() for name, p in self.trained.items()}
         tensors |= {f"average.{name}": p for name, p in self.average.items()}
+        tensors |= {f"buffer.{name}": buffer for name, buffer in self.kept.items()}
         for number, optimizer in enumerate(self.optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in state.items()}

@@ -11,7 +11,7 @@ import ctypes
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from ..networks.compiled_pieces import first_line, is_of_the_compiler
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
+from ..networks.token_output import TokenOutput
 from ..tokenizer import load_tokenizer
 from .corpus import (
     Corpus,
@@ -54,6 +55,10 @@ EachValidation = Callable[[Training], dict[str, Any]]  # what is added to those 
 
 VALIDATION_ROWS, ROWS_A_BATCH = 128, 16
 MEASURED_STORIES = 500  # for the mean latent of each token
+LEAST_SHARE = 1e-6  # of a token in the text, for one that comes in none of these
+# Of latents around the mean of their token, for an output layer that names tokens. Theirs is 3e-4, and with that the
+# last steps of the flow carry all states of a token to one point, from where no inversion finds the way back.
+LEAST_SPREAD = 0.05
 WORDS = ("dog", "Tom", "happy", "ran", "red", "mom", "ball", "big", "said", "tree", "cake", "rain", "sad", "house",
          "car", "water", "friend", "sleep", "help", "two")  # fmt: skip
 
@@ -131,9 +136,11 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Report, each_validation: EachValidation | None = None,
             name: str = "dit", start: Path | None = None, teacher: Path | None = None,
-            heads_first: int = 0) -> None:  # fmt: skip
+            heads_first: int = 0, token_output: bool = False) -> None:  # fmt: skip
     """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given,
     taught by the exact denoiser of the autoregressive transformer in the folder `teacher`, if given.
+
+    token_output: its output layer names tokens (see `networks/token_output.py`), whatever that of `start` does.
 
     heads_first: steps in which the token heads learn alone, before the DiT of `start` is trained on: what fresh heads
     ask for would only disturb it. They are kept in `folder`/`name`-heads.
@@ -142,15 +149,23 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     """
     corpus, vae = place.corpus("train"), load_vae(place.folder)
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
-    config = _kept_config(place, name, config if begun is None else begun.config, DiTConfig.from_dict)
+    config = config if begun is None else begun.config
+    if token_output:
+        config = dataclasses.replace(config, token_output=vae.config.vocab_size)
+    config = _kept_config(place, name, config, DiTConfig.from_dict)
     if config.block_size != vae.config.block_size:
         found, wanted = config.block_size, vae.config.block_size
         raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
     torch.manual_seed(settings.seed)
     taught_by = None if teacher is None else exact_denoiser(place, teacher, vae, corpus)
     stage = DiTStage(config, vae, corpus.pad, objective, taught_by)
+    if config.token_output:
+        _set_tokens(stage.dit, vae, corpus)
     if begun is not None:
-        stage.dit.load_state_dict(begun.state_dict())
+        kept = begun.state_dict()
+        if begun.config.token_output != config.token_output:
+            kept = stage.dit.state_dict() | {key: x for key, x in kept.items() if not key.startswith("txt_out.")}
+        stage.dit.load_state_dict(kept)
     if place.compiled:
         _compile(stage.to(place.device), corpus, place, report)
     if heads_first > 0 and not (place.folder / name / "state.safetensors").is_file():
@@ -180,12 +195,31 @@ def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, setti
     """Trains the token heads of `stage` with its DiT frozen, by AdamW at four times the rate, and puts them in it."""
     alone = dataclasses.replace(settings, minutes=None, steps=steps, optimizer="adamw", final_rate=0.02, average=0.98,
                                 learning_rate=4 * settings.learning_rate, warmup_steps=10)  # fmt: skip
+    output = stage.dit.txt_out if stage.dit.config.token_output else None
     stage.dit.requires_grad_(False)
+    if output is not None:
+        output.requires_grad_(True)
     _train(place, name, stage, corpus, alone, report)
     stage.dit.requires_grad_(True)
-    for part, head in (("head.", stage.head), ("next_head.", stage.next_head)):
+    for part, head in (("head.", stage.head), ("next_head.", stage.next_head), ("dit.txt_out.", output)):
         if head is not None:
             load_average(head, place.folder / name, part).train()
+
+
+def _set_tokens(dit: BlockCausalDiT, vae: TextVAE, corpus: Corpus) -> None:
+    """Gives an output layer that names tokens their mean latents, and how often each comes as what it begins with."""
+    output = dit.txt_out["tokens"]
+    assert isinstance(output, TokenOutput)
+    means, spread, shares = token_means(vae, corpus.pad, _measured_rows(corpus))
+    with torch.no_grad():
+        output.means.copy_(means)
+        output.spread.fill_(max(spread, LEAST_SPREAD))
+        output.proj.bias.copy_(shares.clamp(min=LEAST_SHARE).log())
+
+
+def _measured_rows(corpus: Corpus) -> Iterator[Tensor]:
+    stories = np.arange(min(MEASURED_STORIES, len(corpus)))
+    return (corpus.gather(some) for some in np.array_split(stories, -(-len(stories) // ROWS_A_BATCH)))
 
 
 def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) -> ExactDenoiser:
@@ -193,9 +227,7 @@ def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) ->
     reader = Baseline.from_pretrained(teacher, "cpu", "float32")
     if reader.tokenizer.to_str() != place.tokenizer().to_str():
         raise ValueError(f"{teacher}: its tokenizer is not that of the run {place.folder}, expected the same")
-    stories = np.arange(min(MEASURED_STORIES, len(corpus)))
-    rows = (corpus.gather(some) for some in np.array_split(stories, -(-len(stories) // ROWS_A_BATCH)))
-    return ExactDenoiser(reader.network, reader.start_id, *token_means(vae, corpus.pad, rows))
+    return ExactDenoiser(reader.network, reader.start_id, *token_means(vae, corpus.pad, _measured_rows(corpus)))
 
 
 def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Report) -> None:
@@ -226,8 +258,9 @@ def load_dit(folder: Path, name: str = "dit") -> BlockCausalDiT:
 def load_average(network: Network, folder: Path, prefix: str) -> Network:
     """Fills a network from the moving average in a state file; `prefix` is its name in the stage."""
     with safe_open(folder / "state.safetensors", "pt") as file:
-        names = network.state_dict()
-        network.load_state_dict({name: file.get_tensor(f"average.{prefix}{name}") for name in names})
+        names, buffers = network.state_dict(), dict(network.named_buffers())
+        kinds = {name: "buffer" if name in buffers else "average" for name in names}
+        network.load_state_dict({name: file.get_tensor(f"{kind}.{prefix}{name}") for name, kind in kinds.items()})
     return network.eval()
 
 

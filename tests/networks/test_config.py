@@ -25,8 +25,13 @@ def test_dit_defaults_are_the_published_table():
     assert dataclasses.asdict(DiTConfig.from_dict({})) == {
         "txt_in_channels": 16, "txt_out_channels": 16, "txt_dim": 2048, "emb_dim": 2048, "heads": 16, "head_dim": 128,
         "expand_ratio": 4, "num_layers": 24, "norm_eps": 1e-5, "qk_bias": False, "patch_size": 1, "rope_dim": 96,
-        "block_size": 4,
+        "block_size": 4, "token_output": 0,
     }  # fmt: skip
+
+
+def test_the_published_form_is_written_without_keys_of_extensions():
+    assert "token_output" not in DiTConfig().to_dict()
+    assert DiTConfig.from_dict(DiTConfig(token_output=7).to_dict()).token_output == 7
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,6 +105,7 @@ def test_a_wrong_vae_config_gets_a_sentence(data, message):
         ({"rope_dim": 5}, r"rope_dim is 5, expected an even number from 2"),
         ({"expand_ratio": 0}, r"expand_ratio is 0, expected a positive integer"),
         ({"norm_eps": 0.0}, r"norm_eps is 0.0, expected a positive number"),
+        ({"token_output": -1}, r"token_output is -1, expected 0 or more"),
         ({"attention_dtype": "bfloat16"}, r"attention_dtype is 'bfloat16', expected 'float32' or no such key"),
         ({"attention_dtype": None}, r"attention_dtype is None, expected 'float32' or no such key"),
         ({"model_type": "cola_text_vae"}, r"model_type is 'cola_text_vae', expected 'cola_dit'"),
@@ -118,3 +124,11 @@ def test_unequal_block_sizes_are_refused():
 def test_unequal_latent_widths_are_refused():
     with pytest.raises(ConfigError, match=r"latent_dim 16, cola_dit/config.json has txt_in_channels 8"):
         check_pair(TextVAEConfig(), DiTConfig(txt_in_channels=8, txt_out_channels=8))
+
+
+def test_an_output_layer_names_the_tokens_of_the_vae_or_none():
+    check_pair(TextVAEConfig(vocab_size=50), DiTConfig(token_output=50))
+    with pytest.raises(ConfigError, match=r"vocab_size 50, cola_dit/config.json has token_output 49: expected the"):
+        check_pair(TextVAEConfig(vocab_size=50), DiTConfig(token_output=49))
+    with pytest.raises(ConfigError, match=r"patch_size 2, cola_dit/config.json has token_output 50: expected patch"):
+        check_pair(TextVAEConfig(vocab_size=50, patch_size=2), DiTConfig(token_output=50))

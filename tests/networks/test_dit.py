@@ -27,6 +27,7 @@ SWITCHES = [
     {"block_size": 1},
     {"num_layers": 0},
     {"txt_in_channels": 7, "txt_out_channels": 7},
+    {"token_output": 11},
 ]
 IDS = [f"{switch}" for switch in SWITCHES]
 
@@ -37,6 +38,9 @@ def small_dit(**switches) -> BlockCausalDiT:
     dit = BlockCausalDiT(DiTConfig.from_dict({**SMALL, **switches})).requires_grad_(False)
     for name, parameter in dit.named_parameters():
         parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.3)
+    if dit.config.token_output:
+        dit.txt_out["tokens"].means.normal_()
+        dit.txt_out["tokens"].spread.fill_(0.2)
     return dit
 
 
@@ -108,7 +112,23 @@ class Reference:
             h = 0.5 * h * (1 + (math.sqrt(2 / math.pi) * (h + 0.044715 * h**3)).tanh())
             x = x + gate * self.linear(f"{block}.mlp.proj_out", h)
         shift, scale = self.modulation("txt_out_ada.out_in", e, 2)
-        return self.linear("txt_out.proj", self.norm(x, "txt_out_norm") * (1 + scale) + shift)
+        h = self.norm(x, "txt_out_norm") * (1 + scale) + shift
+        return (
+            self.by_tokens(h, z.double(), t.double() / 1000) if self.c.token_output else self.linear("txt_out.proj", h)
+        )
+
+    def by_tokens(self, h: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """The mean of noise - data, each token's as it is known of two normal variables that add up to the state."""
+        logits = self.linear("txt_out.tokens.proj", h)
+        means, spread = self.weights["txt_out.tokens.means"], float(self.weights["txt_out.tokens.spread"])
+        velocity = torch.zeros_like(z)
+        for i, time in enumerate(t.tolist()):
+            variance = time**2 + (1 - time) ** 2 * spread
+            density = torch.distributions.Normal((1 - time) * means, math.sqrt(variance)).log_prob(z[i]).sum(-1)
+            for p, mean in zip((logits[i] + density).softmax(0), means, strict=True):
+                off = z[i] - (1 - time) * mean
+                velocity[i] += p * (time / variance * off - (mean + (1 - time) * spread / variance * off))
+        return velocity
 
 
 def silu(x: Tensor) -> Tensor:
@@ -136,7 +156,7 @@ def test_velocity_through_a_cache_equals_the_whole_sequence(switches):
         cache.place(start, end)
         modulations = dit.modulations(times).at(index[:, start:end])
         hidden = dit.hidden(z[:, start:end], modulations, dit.rope(torch.arange(start, end)), cache)
-        parts.append(dit.output(hidden, modulations))
+        parts.append(dit.output(hidden, modulations, z[:, start:end]))
     torch.testing.assert_close(torch.cat(parts, 1), dit(z, t), atol=1e-5, rtol=1e-4)
 
 
@@ -153,7 +173,7 @@ def test_a_padded_row_equals_the_same_row_alone():
         cache.place(start, end)
         modulations = dit.modulations(times).at(index[:, start:end])
         rope = dit.rope((torch.arange(start, end) - padding[:, None]).clamp(min=0))
-        parts.append(dit.output(dit.hidden(z[:, start:end], modulations, rope, cache), modulations))
+        parts.append(dit.output(dit.hidden(z[:, start:end], modulations, rope, cache), modulations, z[:, start:end]))
     v = torch.cat(parts, 1)
     torch.testing.assert_close(v[:1], dit(z[:1], t[:1]), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(v[1:, b:], dit(z[1:, b:], t[1:, b:]), atol=1e-5, rtol=1e-4)
@@ -180,7 +200,7 @@ def test_a_modulation_of_one_time_equals_that_time_at_every_position():
     t = torch.full((2, 6), 321.0)
     table = dit.modulations(torch.tensor([0.0, 321.0])).at(1)
     attend = attend_under(block_causal_mask(6, dit.config.block_size))
-    v = dit.output(dit.hidden(z, table, dit.rope(torch.arange(6)), attend), table)
+    v = dit.output(dit.hidden(z, table, dit.rope(torch.arange(6)), attend), table, z)
     torch.testing.assert_close(v, dit(z, t), atol=1e-5, rtol=1e-4)
 
 

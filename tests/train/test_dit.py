@@ -42,7 +42,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
     monkeypatch.setattr("coladlm.train.dit.QUERIES", queries)
     stage = random_stage(history_noise=0.1, history_dropped=0.0, pinned_blocks=0.5)
     _, noised = drawn(stage)
-    velocity = stage.predict(noised).velocity
+    velocity = stage.velocity(stage.predict(noised), noised)
     t = 1000 * noised.times[noised.index]
     for block in range(4):
         start, end = block * BLOCK, (block + 1) * BLOCK
@@ -55,7 +55,7 @@ def test_a_noisy_block_is_predicted_as_the_sampler_would_see_it(monkeypatch, que
 def test_a_row_without_history_is_predicted_block_by_block():
     stage = random_stage(history_dropped=1.0)
     _, noised = drawn(stage)
-    velocity = stage.predict(noised).velocity
+    velocity = stage.velocity(stage.predict(noised), noised)
     t = 1000 * noised.times[noised.index]
     for start in range(0, 16, BLOCK):
         alone = stage.dit(noised.noisy[:, start : start + BLOCK], t[:, start : start + BLOCK])
@@ -71,7 +71,7 @@ def test_a_row_of_other_blocks_is_predicted_by_the_same_weights_with_blocks_of_t
     _, noised = drawn(stage, rows=16, n=32)
     sizes = noised.sizes.repeat(2)
     assert set(sizes.tolist()) == {1, BLOCK, 2 * BLOCK, 4 * BLOCK}
-    velocity = stage.predict(noised).velocity
+    velocity = stage.velocity(stage.predict(noised), noised)
     t, clean = 1000 * noised.times[noised.index], noised.clean.repeat(2, 1, 1)
     for size in (1, BLOCK, 2 * BLOCK, 4 * BLOCK):
         dit, rows = BlockCausalDiT(dataclasses.replace(DIT, block_size=size)), sizes == size
@@ -116,12 +116,17 @@ def test_noisy_copies_share_the_clean_one_and_see_nothing_of_each_other():
     stage = random_stage(copies=3, history_dropped=0.3)
     z, noised = drawn(stage)
     assert noised.clean.shape == z.shape and noised.noisy.shape == (9, 16, 8)
-    velocity, hidden, _ = stage.predict(noised)
+
+    def predicted(noised):
+        made = stage.predict(noised)
+        return stage.velocity(made, noised), made.hidden
+
+    velocity, hidden = predicted(noised)
     for copy in range(3):
         rows = slice(3 * copy, 3 * copy + 3)
         parts = {name: getattr(noised, name)[rows] for name in ("noisy", "velocity", "index", "free", "history")}
-        alone = stage.predict(dataclasses.replace(noised, **parts))
-        for found, wanted in zip((velocity[rows], hidden[rows]), alone[:2], strict=True):
+        alone = predicted(dataclasses.replace(noised, **parts))
+        for found, wanted in zip((velocity[rows], hidden[rows]), alone, strict=True):
             # small numbers are sums of large ones here, and rounding is a share of those
             torch.testing.assert_close(found, wanted, atol=1e-5 * float(wanted.detach().abs().max()), rtol=0)
     assert not torch.equal(noised.index[:3], noised.index[3:6])
@@ -131,7 +136,7 @@ def test_the_loss_of_copies_is_the_mean_over_all_of_them():
     ids = torch.randint(3, 50, (3, 16))
     stage = random_stage(copies=2, head_weight=0.0, pinned_blocks=0.0)
     noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(5))
-    velocity = stage.predict(noised).velocity
+    velocity = stage.velocity(stage.predict(noised), noised)
     expected = (velocity - noised.velocity).square().mean().item()
     assert stage(ids, torch.Generator().manual_seed(5))["loss"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -277,6 +282,44 @@ def test_the_next_token_loss_trains_the_trunk_and_is_part_of_the_loss():
     torch.testing.assert_close(parts["loss"], parts["flow"] + 0.5 * parts["next"])
     parts["next"].backward()
     assert stage.dit.blocks[0].msa.proj_qkv.weight.grad.abs().max() > 0
+
+
+def token_stage(**objective) -> DiTStage:
+    """Its output layer names tokens, whose means are random."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(DIT, token_output=VAE.vocab_size)
+    stage = DiTStage(config, TextVAE(VAE), PAD, DiTObjective(**{"staggered_blocks": 0.0, **objective}))
+    for parameter in stage.dit.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    stage.dit.txt_out["tokens"].means.normal_()
+    stage.dit.txt_out["tokens"].spread.fill_(0.05)
+    return stage
+
+
+def test_an_output_layer_that_names_tokens_learns_their_cross_entropy_and_gives_the_velocity_of_it():
+    stage, ids = token_stage(head_share=1.0, pinned_blocks=0.0), torch.randint(3, 50, (3, 16))
+    noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(4))
+    predicted = stage.predict(noised)
+    logits = stage.token_logits(predicted, noised, torch.arange(ids.numel()))
+    t, spread = noised.times[noised.index].view(-1, 1), 0.05
+    clean = logits.softmax(-1) @ stage.dit.txt_out["tokens"].means
+    state = noised.noisy.flatten(0, 1)
+    gain = (1 - t) * spread / (t**2 + (1 - t) ** 2 * spread)  # see `exact_denoiser.py`
+    clean = clean + gain * (state - (1 - t) * clean)
+    velocity = stage.velocity(predicted, noised).flatten(0, 1)
+    torch.testing.assert_close(velocity, (state - clean) / t, atol=1e-4, rtol=1e-3)
+    expected = torch.nn.functional.cross_entropy(logits, ids.flatten())
+    parts = stage(ids, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(parts["loss"], expected)
+    assert set(parts) == {"loss", "head"} and stage.head is None
+    parts["loss"].backward()
+    assert all(p.grad is not None for p in stage.dit.parameters())
+
+
+def test_validation_of_an_output_layer_that_names_tokens_has_the_same_numbers_as_any():
+    ids = [torch.randint(3, 50, (5, 40))]
+    found = token_stage().validate(ids, torch.Generator().manual_seed(0))
+    assert set(found) == set(random_stage().validate(ids, torch.Generator().manual_seed(0)))
 
 
 def test_without_its_weight_there_is_no_next_token_head():

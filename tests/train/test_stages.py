@@ -141,3 +141,24 @@ def test_heads_that_help_in_training_are_not_exported(folder):
         helped = set(file.keys())
     with safe_open(folder / "model" / "cola_dit" / "model.safetensors", "pt") as file:
         assert helped == set(file.keys())
+
+
+def test_a_run_that_names_tokens_starts_from_a_published_form_resumes_and_is_exported(folder, tmp_path):
+    start = ["dit", "--start-from", f"{folder}/model", "--data", str(folder), "--run", f"{tmp_path}/run"]
+    how = "--token-output --heads-first 4 --tokens 512 --dtype float32 --device cpu --longest 64"
+    for steps in ("3", "6"):
+        assert main([*start, *how.split(), "--steps", steps]) == 0
+    lines = [line for line in read_metrics(tmp_path / "run" / "dit") if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == [3, 6]
+    assert main(["export", "--run", f"{tmp_path}/run", "--to", f"{tmp_path}/model"]) == 0
+    model, before = (ColaDLM.from_pretrained(path, "cpu", "float32") for path in (tmp_path / "model", folder / "model"))
+    assert model.dit.config.token_output == model.vae.config.vocab_size == before.vae.config.vocab_size
+    output = model.dit.txt_out["tokens"]
+    assert float(output.spread) == pytest.approx(0.05)
+    # the means are where the VAE puts the tokens of the text
+    (text,) = model.encode_texts(["Once upon a time there was a big cat. It went to the park and found a red ball."])
+    found = torch.cdist(text.latents, output.means).argmin(-1)
+    assert (found == text.ids).float().mean() > 0.8
+    # and the rest is what it began with, trained on
+    distance = (model.dit.txt_in["proj"].weight - before.dit.txt_in["proj"].weight).abs().max()
+    assert 0 < distance < 0.1

@@ -1,0 +1,165 @@
+"""An output layer that names tokens: its ends, its precision, and what it keeps of the means."""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from coladlm import ColaDLM
+from coladlm.checkpoint import CheckpointError, save_checkpoint
+from coladlm.latent import exact_settings, round_trips
+from coladlm.networks import compiled_pieces as module
+from coladlm.networks.compiled_pieces import CompiledPieces, disagreement, most_disagreement
+from coladlm.networks.dit import BlockCausalDiT
+from coladlm.networks.packed import can_pack, pack
+from coladlm.networks.token_output import TokenOutput
+from coladlm.rounding import dit_to_int8
+from coladlm.train.exact_denoiser import token_means
+from coladlm.train.stages import LEAST_SPREAD
+
+CHANNELS, TOKENS, DIM = 6, 300, 64
+
+
+def output(spread: float = 0.01) -> TokenOutput:
+    torch.manual_seed(5)
+    made = TokenOutput(DIM, CHANNELS, TOKENS).requires_grad_(False)
+    made.means.normal_()
+    made.spread.fill_(spread)
+    return made
+
+
+def drawn(*shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.randn(*shape, DIM), torch.randn(*shape, CHANNELS), torch.rand(*shape, 1)
+
+
+def with_tokens(model) -> ColaDLM:
+    """The model with an output layer that names tokens, whose means are those of its VAE."""
+    config = dataclasses.replace(model.dit.config, token_output=model.vae.config.vocab_size)
+    dit = BlockCausalDiT(config).requires_grad_(False)
+    kept = {key: value for key, value in model.dit.state_dict().items() if not key.startswith("txt_out.")}
+    dit.load_state_dict(dit.state_dict() | kept)
+    tokens = dit.txt_out["tokens"]
+    tokens.means.normal_(generator=torch.Generator().manual_seed(0))
+    tokens.spread.fill_(0.01)
+    return ColaDLM(copy.deepcopy(model.vae), dit, model.tokenizer, model.defaults)
+
+
+def save(model: ColaDLM, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    save_checkpoint(folder, model.vae, model.dit, model.tokenizer, model.defaults.to_dict(), dtype)
+
+
+def test_at_the_end_of_the_flow_the_data_is_the_state_and_at_its_beginning_the_noise_is():
+    made, (h, z, _) = output(), drawn(3, 4)
+    with torch.inference_mode():
+        # v = noise - data; of a clean state the noise is not known, so its mean is 0
+        torch.testing.assert_close(made(h, z, torch.zeros(1)), -z, atol=1e-5, rtol=1e-5)
+        prior = made.proj(h).softmax(-1) @ made.means
+        torch.testing.assert_close(made(h, z, torch.ones(1)), z - prior, atol=1e-5, rtol=1e-5)
+
+
+def test_a_state_near_the_mean_of_a_token_is_that_token():
+    made = output()
+    t, which = torch.full((1,), 0.02), torch.tensor([3, 99, 250])
+    noise = torch.randn(3, CHANNELS)
+    z = (1 - t) * made.means[which] + t * noise
+    clean = z - t * made(torch.randn(3, DIM), z, t)
+    assert torch.cdist(clean, made.means).argmin(-1).tolist() == which.tolist()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_row_is_the_same_alone_and_with_others(packed):
+    if packed and not can_pack():
+        pytest.skip("this build of torch has no oneDNN products")
+    made, (h, z, t) = output(), drawn(70)
+    if packed:
+        assert pack(made, least=0) == 1
+    with torch.inference_mode():
+        whole = made(h, z, t)
+        bounds = {"rtol": 0, "atol": 0} if packed and torch.backends.cpu.get_cpu_capability() != "DEFAULT" else {
+            "rtol": 1e-4, "atol": 1e-4}  # fmt: skip
+        for n in (1, 2, 3, 5, 9, 64):
+            torch.testing.assert_close(made(h[:n], z[:n], t[:n]), whole[:n], **bounds)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_new_means_are_used_at_once_and_a_copy_has_its_own(packed):
+    made, given = output(), drawn(5)
+    if packed:
+        pack(made, least=0)
+    with torch.inference_mode():
+        before = made(*given)
+        other = copy.deepcopy(made)
+    made.means.mul_(2)
+    with torch.inference_mode():
+        assert not torch.allclose(made(*given), before)
+        torch.testing.assert_close(other(*given), before)
+
+
+def test_the_logits_of_packed_and_plain_weights_and_their_gradients_are_the_same():
+    plain, packed, (h, z, t) = output(), output(), drawn(9)
+    pack(packed, least=0)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(h, z, t), plain(h, z, t), atol=1e-4, rtol=1e-4)
+    found = []
+    for made in (plain, packed):
+        h.requires_grad_()
+        made(h, z, t).square().sum().backward()
+        found.append(h.grad)
+        h.grad = None
+    torch.testing.assert_close(*found)
+
+
+def test_the_rest_may_be_bfloat16_but_means_are_read_and_saved_as_float32(model, tmp_path):
+    one = with_tokens(model)
+    save(one, tmp_path / "it", torch.bfloat16)
+    stored = load_file(tmp_path / "it/cola_dit/model.safetensors")
+    assert stored["txt_out.tokens.means"].dtype == stored["txt_out.tokens.spread"].dtype == torch.float32
+    assert stored["txt_out.tokens.proj.weight"].dtype == torch.bfloat16
+    again = ColaDLM.from_pretrained(tmp_path / "it", "cpu", "bfloat16")
+    assert torch.equal(again.dit.txt_out["tokens"].means, one.dit.txt_out["tokens"].means)
+    (text,) = again.generate(["The"], dataclasses.replace(again.defaults, max_new_tokens=5))
+    assert isinstance(text, str)
+
+
+def test_a_spread_of_nothing_is_refused(model, tmp_path):
+    save(with_tokens(model), tmp_path / "it")
+    file = tmp_path / "it/cola_dit/model.safetensors"
+    save_file(load_file(file) | {"txt_out.tokens.spread": torch.zeros(1)}, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"txt_out.tokens.spread is 0, expected a number above 0"):
+        ColaDLM.from_pretrained(tmp_path / "it")
+
+
+def test_traced_pieces_have_the_velocities_of_operators(model):
+    dit = with_tokens(model).dit
+    for layer in module._products(dit):
+        layer.to(torch.float32)
+    pieces = CompiledPieces(dit, "eager")
+    for rows, guided in ((2, True), (1, True), (3, False)):
+        assert disagreement(dit, pieces, rows, guided) <= most_disagreement(dit)
+
+
+def test_in_int8_the_velocity_moves_little(model):
+    dit = with_tokens(model).dit
+    z, t = torch.randn(2, 16, dit.config.txt_in_channels), 1000 * torch.rand(2, 16)
+    with torch.inference_mode():
+        before = dit(z, t)
+        dit_to_int8(dit, torch.float32)
+        assert (dit(z, t) - before).norm() < 0.05 * before.norm()
+
+
+def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(model):
+    """And not with that of the latents themselves, where the last steps carry all states of a token to one point."""
+    one, text = with_tokens(model), "The cat sat on the mat."
+    tokens, errors = one.dit.txt_out["tokens"], []
+    with torch.no_grad():  # a model that knows nothing but where the latents of its tokens are
+        tokens.means.copy_(token_means(one.vae, one.pad_id, [one.encode_texts([text])[0].padded_ids[None]])[0])
+        tokens.proj.weight.zero_()
+        tokens.proj.bias.zero_()
+    settings = exact_settings(dataclasses.replace(one.defaults, steps=16, time_shift=2.0))
+    for spread in (LEAST_SPREAD, 3e-4):
+        tokens.spread.fill_(spread)
+        errors.append(round_trips(one, [text], settings, iterations=8)[0].latent_error)
+    assert errors[0] < 0.01 and errors[1] > 10 * errors[0]
