@@ -29,7 +29,6 @@ from .dit import BlockCausalDiT, DiTBlock, LookedUp, ModulationTable
 from .int8 import Int8Linear
 from .layers import TWICE, Linear
 from .slot_cache import BlockAttention, SlotCache
-from .token_output import TokenOutput
 
 log = logging.getLogger(__name__)
 Function = Callable[..., Any]
@@ -161,7 +160,7 @@ class CompiledPieces:
         self._check(x, attended, exit_table)
         v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
         if self.dit.config.token_output:  # a mean over the vocabulary stays what it is
-            v = self.dit.txt_out["tokens"](v, z, exit_table[:, 2, :1].index_select(0, index))
+            v = self.dit.tokens(v, z, exit_table[:, 2, : z.shape[1] + 3].index_select(0, index))
         return v.unflatten(0, shape)
 
     def _check(self, *tensors: Tensor) -> None:
@@ -201,7 +200,7 @@ def _products(dit: BlockCausalDiT) -> list[torch.nn.Module]:
 
 
 def _last_product(dit: BlockCausalDiT) -> torch.nn.Module:
-    return cast(TokenOutput, dit.txt_out["tokens"]).proj if dit.config.token_output else dit.txt_out["proj"]
+    return dit.tokens.proj if dit.config.token_output else dit.txt_out["proj"]
 
 
 class Before(NamedTuple):

@@ -47,8 +47,8 @@ class Modulations:
     """AdaLN modulations tabulated for T times: what `blocks` and the output layer need of each time.
 
     layers: for each layer (T, 6, dim), float32: shift and 1 + scale before attention, gate after it, and the same
-    three for the MLP. output: (T, 2, dim), shift and 1 + scale; (T, 3, dim) where the output layer names tokens, the
-    last of it the time in [0, 1].
+    three for the MLP. output: (T, 2, dim), shift and 1 + scale; (T, 3, dim) where the output layer names tokens, with
+    its coefficients at the beginning of the third.
     """
 
     layers: Tables
@@ -295,8 +295,14 @@ class BlockCausalDiT(nn.Module):
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
         if not self.config.token_output:
             return output
-        share = (t / NOISE_TIME).to(output.dtype)[:, None, None].expand(-1, 1, output.shape[-1])
-        return torch.cat((output, share), 1)
+        coefficients = self.tokens.coefficients(t / NOISE_TIME).to(output.dtype)
+        padded = F.pad(coefficients, (0, output.shape[-1] - coefficients.shape[-1]))
+        return torch.cat((output, padded[:, None]), 1)
+
+    @property
+    def tokens(self) -> TokenOutput:
+        """The output layer that names tokens, where it does."""
+        return cast(TokenOutput, self.txt_out["tokens"])
 
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
@@ -312,7 +318,7 @@ class BlockCausalDiT(nn.Module):
         parts = output if isinstance(output, tuple) else output.unbind(-2)
         x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
         if self.config.token_output:
-            return self.txt_out["tokens"](x, z, parts[2][..., :1])
+            return self.tokens(x, z, parts[2][..., : z.shape[-1] + 3])
         return self.txt_out["proj"](x).float()
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:

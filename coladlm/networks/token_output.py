@@ -25,7 +25,8 @@ Product = Callable[[Tensor], Tensor]
 
 
 class TokenOutput(nn.Module):
-    """Hidden states, states and times -> velocities. The means and the spread are float32 in every compute dtype.
+    """Hidden states, states and what is known of their times -> velocities. The means and the spread are float32 in
+    every compute dtype.
 
     means: (V, d), of the latents of each token. spread: (1,), the mean square distance from it per channel.
     """
@@ -40,30 +41,36 @@ class TokenOutput(nn.Module):
         self.register_buffer("spread", torch.ones(1))
         self.products = TokenProducts()
 
-    def logits(self, h: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """h (m, dim), z (m, d), t (m, 1) in [0, 1] -> (m, V), float32, of the tokens given the state as well."""
+    def coefficients(self, t: Tensor) -> Tensor:
+        """All that a velocity needs of its time t (T,) in [0, 1]: (T, d + 3), of the state and of the mean of tokens in
+        the velocity, and of the state's channels and of the squares of the means in the logits. In the dtype of t.
+        """
+        spread, d = self.spread.to(t), self.means.shape[1]
+        variance = t.square() + (1 - t).square() * spread
+        of_state = (t - (1 - t) * spread) / variance
+        # log N(z; (1 - t) mean, variance), without what is the same for every token
+        gain = (1 - t) / variance
+        parts = (of_state, -1 - (1 - t) * of_state, *(gain for _ in range(d)), -0.5 * (1 - t) * gain)
+        return torch.stack(parts, -1)
+
+    def logits(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
+        """h (m, dim), z (m, d), coefficients (m, d + 3) -> (m, V), float32, of the tokens given the state as well."""
         logits = self.proj(h).float()
         with torch.autocast(z.device.type, enabled=False):
-            gain = (1 - t) / self._variance(t)
-            # log N(z; (1 - t) mean, variance), without what is the same for every token
-            state = torch.cat((gain * z.float(), -0.5 * (1 - t) * gain), 1)
+            state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:]
             return logits + self.products.of(self.means)[0](state)
 
-    def forward(self, h: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """h (..., dim), z (..., d), t (..., 1) in [0, 1], or of fewer axes -> the velocity (..., d), float32."""
+    def forward(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
+        """h (..., dim), z (..., d), coefficients (..., d + 3), or of fewer axes -> the velocity (..., d), float32."""
         shape, count = z.shape, z[..., 0].numel()
-        t = t.float().expand(*shape[:-1], 1).reshape(-1, 1)
+        c = coefficients.expand(*shape[:-1], -1).flatten(0, -2)
         h, z = h.flatten(0, -2), z.float().flatten(0, -2)
         if count < FEW_ROWS and z.device.type == "cpu":  # so that a row is the same to the last bit in any batch
-            h, z, t = (F.pad(x, (0, 0, 0, FEW_ROWS - count), value=1.0) for x in (h, z, t))
-        shares = self.logits(h, z, t).softmax(-1)
+            h, z, c = (F.pad(x, (0, 0, 0, FEW_ROWS - count)) for x in (h, z, c))
+        shares = self.logits(h, z, c).softmax(-1)
         with torch.autocast(z.device.type, enabled=False):
             mean = self.products.of(self.means)[1](shares)
-        gain = (t - (1 - t) * self.spread) / self._variance(t)
-        return (gain * (z - (1 - t) * mean) - mean)[:count].view(shape)
-
-    def _variance(self, t: Tensor) -> Tensor:
-        return t.square() + (1 - t).square() * self.spread
+        return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)
 
 
 class TokenProducts:

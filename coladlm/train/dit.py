@@ -20,7 +20,6 @@ from ..networks.config import DiTConfig
 from ..networks.dit import BlockCausalDiT, Modulations
 from ..networks.layers import attention, block_causal_mask
 from ..networks.text_vae import TextVAE
-from ..networks.token_output import TokenOutput
 from .attention import attention_in_parts
 from .compiled import Hidden, compiled_layers, disagreement
 from .dit_objective import DiTObjective
@@ -39,14 +38,6 @@ class Predicted(NamedTuple):
     hidden: Tensor  # (C B, n, dim), last hidden state of the noisy copies
     modulations: Modulations  # at their times
     clean: Tensor  # (B, n, dim), that of the clean copy
-
-
-class Taught(NamedTuple):
-    """What a batch is to be predicted as where an exact denoiser teaches."""
-
-    velocity: Tensor  # (C B, n, d)
-    posterior: Tensor  # (m, V), log p of each token at the m positions where it does
-    place: Tensor  # (C B, n), which of the m a position is; -1 where it is none
 
 
 class DiTStage(Stage):
@@ -97,12 +88,12 @@ class DiTStage(Stage):
         """ids (B, n) -> the loss and its parts."""
         o, noised = self.objective, self.noise(self.latents(ids), generator)
         predicted = self.predict(noised)
-        taught = None if self.teacher is None else self.teach(noised, ids)
+        read = None if self.teacher is None else self.teacher.read(ids)
         rows, ids = ids, ids.repeat(o.copies, 1)
         free = (noised.free & self.within_story(ids, noised.sizes)).float()
         parts = {}
         if not self.dit.config.token_output:
-            wanted = noised.velocity if taught is None else taught.velocity
+            wanted = noised.velocity if read is None else self.taught_velocity(noised, rows, read)
             error = (self.velocity(predicted, noised) - wanted).square().mean(-1)
             parts["loss"] = parts["flow"] = (error * free).sum() / free.sum()
         if self.names_tokens:
@@ -110,16 +101,16 @@ class DiTStage(Stage):
             some = torch.randperm(ids.numel(), generator=generator, device=ids.device)[:count]
             logits = self.token_logits(predicted, noised, some)
             entropy = F.cross_entropy(logits, ids.flatten()[some], reduction="none")
-            if taught is not None:
-                known = taught.place.flatten()[some]
-                there = known >= 0
-                softly = -(taught.posterior[known[there]].exp() * logits[there].log_softmax(-1)).sum(-1)
-                entropy = entropy.masked_scatter(there, torch.lerp(entropy[there], softly, o.taught))
+            if read is not None:
+                there = self.exact(noised, rows).flatten()[some].nonzero()[:, 0]
+                posterior, _ = self.teach(noised, read, some[there])
+                softly = -(posterior.exp() * logits[there].log_softmax(-1)).sum(-1)
+                entropy = entropy.index_copy(0, there, torch.lerp(entropy[there], softly, o.taught))
             weight = free.flatten()[some]
             parts["head"] = (entropy * weight).sum() / weight.sum().clamp(min=1)
             parts["loss"] = parts["flow"] + o.head_weight * parts["head"] if "flow" in parts else parts["head"]
         if self.next_head is not None:
-            parts["next"] = self.next_token_loss(predicted.clean, rows, noised.sizes, generator)
+            parts["next"] = self.next_token_loss(predicted.clean, rows, noised.sizes, generator, read)
             parts["loss"] = parts["loss"] + o.next_weight * parts["next"]
         return parts
 
@@ -133,11 +124,13 @@ class DiTStage(Stage):
         tokens = (ids != self.pad).sum(1, keepdim=True)
         return torch.arange(ids.shape[1], device=ids.device) < (tokens + b - 1) // b * b + b
 
-    def next_token_loss(self, clean: Tensor, ids: Tensor, sizes: Tensor | None, generator: torch.Generator) -> Tensor:
+    def next_token_loss(self, clean: Tensor, ids: Tensor, sizes: Tensor | None, generator: torch.Generator,
+                        read: Tensor | None = None) -> Tensor:  # fmt: skip
         """Mean cross-entropy of the token after a position, from the clean copy's last hidden state (B, n, dim).
 
         It applies where that token is hidden from the position and is no padding: at the ends of blocks, which in rows
-        of single positions is everywhere. A share of those places is drawn and read.
+        of single positions is everywhere. A share of those places is drawn and read. read: what the teacher has read of
+        these rows, where there is one.
         """
         after = ids[:, 1:]
         b = self.dit.config.block_size if sizes is None else sizes[:, None]
@@ -147,26 +140,37 @@ class DiTStage(Stage):
         if count == 0:
             return clean.sum() * 0.0
         some = places[torch.randperm(len(places), generator=generator, device=ids.device)[:count]]
-        states = clean[:, :-1].flatten(0, 1)[some]
-        return F.cross_entropy(self.next_logits(states), after.flatten()[some])
+        logits = self.next_logits(clean[:, :-1].flatten(0, 1)[some])
+        entropy = F.cross_entropy(logits, after.flatten()[some])
+        if read is None or self.teacher is None:
+            return entropy
+        known = self.teacher.next_token(read[:, 1:].flatten(0, 1)[some])
+        softly = -(known.exp() * logits.log_softmax(-1)).sum(-1).mean()
+        return torch.lerp(entropy, softly, self.objective.taught)
 
     @torch.no_grad()
-    def teach(self, noised: Noised, ids: Tensor) -> Taught:
-        """What is to be predicted, with a share of the exact denoiser wherever it sees what the DiT sees."""
+    def teach(self, noised: Noised, read: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """What the exact denoiser says at these places (m,) of the noisy copies, all in one line, of rows of which the
+        teacher has read `read` (B, n, dim): log p of each token (m, V), and clean estimates (m, d).
+        """
         teacher = self.teacher
         if teacher is None:
             raise RuntimeError("no exact denoiser teaches this stage, expected one")
-        exact = self.exact(noised, ids)
-        read = teacher.read(ids).repeat(self.objective.copies, 1, 1)
-        prior = teacher.next_token(read[exact])  # only where it is needed: a vocabulary for each position
-        prior[~noised.history[:, None].expand_as(exact)[exact]] = teacher.unknown
-        state, t = noised.noisy[exact], noised.times[noised.index[exact]][:, None]
-        posterior, clean = teacher.guess(state, t, prior)
-        velocity = noised.velocity.clone()
-        velocity[exact] = torch.lerp(velocity[exact], (state - clean) / t, self.objective.taught)
-        place = torch.full_like(noised.index, -1)
-        place[exact] = torch.arange(len(state), device=place.device)
-        return Taught(velocity, posterior, place)
+        n = read.shape[1]
+        prior = teacher.next_token(read.flatten(0, 1)[places % (len(read) * n)])  # the copies have the same text
+        prior[~noised.history[places // n]] = teacher.unknown
+        t = noised.times[noised.index.flatten()[places]][:, None]
+        return teacher.guess(noised.noisy.flatten(0, 1)[places], t, prior)
+
+    @torch.no_grad()
+    def taught_velocity(self, noised: Noised, ids: Tensor, read: Tensor) -> Tensor:
+        """What is to be predicted, (C B, n, d), with a share of the exact denoiser where it sees what the DiT sees."""
+        places = self.exact(noised, ids).flatten().nonzero()[:, 0]
+        _, clean = self.teach(noised, read, places)
+        state, t = noised.noisy.flatten(0, 1)[places], noised.times[noised.index.flatten()[places]][:, None]
+        velocity = noised.velocity.flatten(0, 1)
+        mixed = torch.lerp(velocity[places], (state - clean) / t, self.objective.taught)
+        return velocity.index_copy(0, places, mixed).view_as(noised.velocity)
 
     def exact(self, noised: Noised, ids: Tensor) -> Tensor:
         """(C B, n), true where a token counts whose block is finished before it and noise after it, or whose block it
@@ -258,11 +262,10 @@ class DiTStage(Stage):
             return self.head(F.layer_norm(hidden, hidden.shape[-1:])).float()
         if not self.dit.config.token_output:
             raise RuntimeError("this stage has no token head, expected a head_weight above 0")
-        shift, scale, t = (part.flatten(0, 1)[places] for part in predicted.modulations.output.unbind(-2))
-        output, norm = self.dit.txt_out["tokens"], self.dit.txt_out_norm
-        assert isinstance(output, TokenOutput)
-        h = torch.addcmul(shift, norm(hidden), scale)
-        return output.logits(h, noised.noisy.flatten(0, 1)[places], t[:, :1])
+        shift, scale, c = (part.flatten(0, 1)[places] for part in predicted.modulations.output.unbind(-2))
+        z = noised.noisy.flatten(0, 1)[places]
+        h = torch.addcmul(shift, self.dit.txt_out_norm(hidden), scale)
+        return self.dit.tokens.logits(h, z, c[:, : z.shape[1] + 3])
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""

@@ -28,7 +28,6 @@ from ..networks.compiled_pieces import first_line, is_of_the_compiler
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
-from ..networks.token_output import TokenOutput
 from ..tokenizer import load_tokenizer
 from .corpus import (
     Corpus,
@@ -158,6 +157,8 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
         raise ValueError(f"{name}: the DiT has blocks of {found}, expected {wanted}: those of the VAE in this run")
     torch.manual_seed(settings.seed)
     taught_by = None if teacher is None else exact_denoiser(place, teacher, vae, corpus)
+    if taught_by is not None and config.token_output:  # the posterior that the output layer can have
+        taught_by.spread = max(taught_by.spread, LEAST_SPREAD)
     stage = DiTStage(config, vae, corpus.pad, objective, taught_by)
     if config.token_output:
         _set_tokens(stage.dit, vae, corpus)
@@ -208,8 +209,7 @@ def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, setti
 
 def _set_tokens(dit: BlockCausalDiT, vae: TextVAE, corpus: Corpus) -> None:
     """Gives an output layer that names tokens their mean latents, and how often each comes as what it begins with."""
-    output = dit.txt_out["tokens"]
-    assert isinstance(output, TokenOutput)
+    output = dit.tokens
     means, spread, shares = token_means(vae, corpus.pad, _measured_rows(corpus))
     with torch.no_grad():
         output.means.copy_(means)

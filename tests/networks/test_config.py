@@ -106,6 +106,10 @@ def test_a_wrong_vae_config_gets_a_sentence(data, message):
         ({"expand_ratio": 0}, r"expand_ratio is 0, expected a positive integer"),
         ({"norm_eps": 0.0}, r"norm_eps is 0.0, expected a positive number"),
         ({"token_output": -1}, r"token_output is -1, expected 0 or more"),
+        (
+            {"token_output": 9, "txt_dim": 18, "emb_dim": 18},
+            r"token_output is 9, expected 0 where txt_dim = 18",
+        ),
         ({"attention_dtype": "bfloat16"}, r"attention_dtype is 'bfloat16', expected 'float32' or no such key"),
         ({"attention_dtype": None}, r"attention_dtype is None, expected 'float32' or no such key"),
         ({"model_type": "cola_text_vae"}, r"model_type is 'cola_text_vae', expected 'cola_dit'"),

@@ -39,8 +39,8 @@ def small_dit(**switches) -> BlockCausalDiT:
     for name, parameter in dit.named_parameters():
         parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.3)
     if dit.config.token_output:
-        dit.txt_out["tokens"].means.normal_()
-        dit.txt_out["tokens"].spread.fill_(0.2)
+        dit.tokens.means.normal_()
+        dit.tokens.spread.fill_(0.2)
     return dit
 
 

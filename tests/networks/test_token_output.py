@@ -31,8 +31,9 @@ def output(spread: float = 0.01) -> TokenOutput:
     return made
 
 
-def drawn(*shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.randn(*shape, DIM), torch.randn(*shape, CHANNELS), torch.rand(*shape, 1)
+def drawn(made: TokenOutput, *shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    coefficients = made.coefficients(torch.rand(shape).flatten()).view(*shape, -1)
+    return torch.randn(*shape, DIM), torch.randn(*shape, CHANNELS), coefficients
 
 
 def with_tokens(model) -> ColaDLM:
@@ -41,7 +42,7 @@ def with_tokens(model) -> ColaDLM:
     dit = BlockCausalDiT(config).requires_grad_(False)
     kept = {key: value for key, value in model.dit.state_dict().items() if not key.startswith("txt_out.")}
     dit.load_state_dict(dit.state_dict() | kept)
-    tokens = dit.txt_out["tokens"]
+    tokens = dit.tokens
     tokens.means.normal_(generator=torch.Generator().manual_seed(0))
     tokens.spread.fill_(0.01)
     return ColaDLM(copy.deepcopy(model.vae), dit, model.tokenizer, model.defaults)
@@ -52,12 +53,14 @@ def save(model: ColaDLM, folder: Path, dtype: torch.dtype = torch.float32) -> No
 
 
 def test_at_the_end_of_the_flow_the_data_is_the_state_and_at_its_beginning_the_noise_is():
-    made, (h, z, _) = output(), drawn(3, 4)
+    made = output()
+    h, z, _ = drawn(made, 3, 4)
+    at_data, at_noise = made.coefficients(torch.tensor([0.0, 1.0]))
     with torch.inference_mode():
         # v = noise - data; of a clean state the noise is not known, so its mean is 0
-        torch.testing.assert_close(made(h, z, torch.zeros(1)), -z, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(made(h, z, at_data), -z, atol=1e-5, rtol=1e-5)
         prior = made.proj(h).softmax(-1) @ made.means
-        torch.testing.assert_close(made(h, z, torch.ones(1)), z - prior, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(made(h, z, at_noise), z - prior, atol=1e-5, rtol=1e-5)
 
 
 def test_a_state_near_the_mean_of_a_token_is_that_token():
@@ -65,7 +68,7 @@ def test_a_state_near_the_mean_of_a_token_is_that_token():
     t, which = torch.full((1,), 0.02), torch.tensor([3, 99, 250])
     noise = torch.randn(3, CHANNELS)
     z = (1 - t) * made.means[which] + t * noise
-    clean = z - t * made(torch.randn(3, DIM), z, t)
+    clean = z - t * made(torch.randn(3, DIM), z, made.coefficients(t))
     assert torch.cdist(clean, made.means).argmin(-1).tolist() == which.tolist()
 
 
@@ -73,20 +76,22 @@ def test_a_state_near_the_mean_of_a_token_is_that_token():
 def test_a_row_is_the_same_alone_and_with_others(packed):
     if packed and not can_pack():
         pytest.skip("this build of torch has no oneDNN products")
-    made, (h, z, t) = output(), drawn(70)
+    made = output()
+    h, z, c = drawn(made, 70)
     if packed:
         assert pack(made, least=0) == 1
     with torch.inference_mode():
-        whole = made(h, z, t)
+        whole = made(h, z, c)
         bounds = {"rtol": 0, "atol": 0} if packed and torch.backends.cpu.get_cpu_capability() != "DEFAULT" else {
             "rtol": 1e-4, "atol": 1e-4}  # fmt: skip
         for n in (1, 2, 3, 5, 9, 64):
-            torch.testing.assert_close(made(h[:n], z[:n], t[:n]), whole[:n], **bounds)
+            torch.testing.assert_close(made(h[:n], z[:n], c[:n]), whole[:n], **bounds)
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_new_means_are_used_at_once_and_a_copy_has_its_own(packed):
-    made, given = output(), drawn(5)
+    made = output()
+    given = drawn(made, 5)
     if packed:
         pack(made, least=0)
     with torch.inference_mode():
@@ -99,14 +104,15 @@ def test_new_means_are_used_at_once_and_a_copy_has_its_own(packed):
 
 
 def test_the_logits_of_packed_and_plain_weights_and_their_gradients_are_the_same():
-    plain, packed, (h, z, t) = output(), output(), drawn(9)
+    plain, packed = output(), output()
+    h, z, c = drawn(plain, 9)
     pack(packed, least=0)
     with torch.inference_mode():
-        torch.testing.assert_close(packed(h, z, t), plain(h, z, t), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(packed(h, z, c), plain(h, z, c), atol=1e-4, rtol=1e-4)
     found = []
     for made in (plain, packed):
         h.requires_grad_()
-        made(h, z, t).square().sum().backward()
+        made(h, z, c).square().sum().backward()
         found.append(h.grad)
         h.grad = None
     torch.testing.assert_close(*found)
@@ -119,7 +125,7 @@ def test_the_rest_may_be_bfloat16_but_means_are_read_and_saved_as_float32(model,
     assert stored["txt_out.tokens.means"].dtype == stored["txt_out.tokens.spread"].dtype == torch.float32
     assert stored["txt_out.tokens.proj.weight"].dtype == torch.bfloat16
     again = ColaDLM.from_pretrained(tmp_path / "it", "cpu", "bfloat16")
-    assert torch.equal(again.dit.txt_out["tokens"].means, one.dit.txt_out["tokens"].means)
+    assert torch.equal(again.dit.tokens.means, one.dit.txt_out["tokens"].means)
     (text,) = again.generate(["The"], dataclasses.replace(again.defaults, max_new_tokens=5))
     assert isinstance(text, str)
 
@@ -153,7 +159,7 @@ def test_in_int8_the_velocity_moves_little(model):
 def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(model):
     """And not with that of the latents themselves, where the last steps carry all states of a token to one point."""
     one, text = with_tokens(model), "The cat sat on the mat."
-    tokens, errors = one.dit.txt_out["tokens"], []
+    tokens, errors = one.dit.tokens, []
     with torch.no_grad():  # a model that knows nothing but where the latents of its tokens are
         tokens.means.copy_(token_means(one.vae, one.pad_id, [one.encode_texts([text])[0].padded_ids[None]])[0])
         tokens.proj.weight.zero_()

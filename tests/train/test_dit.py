@@ -291,8 +291,8 @@ def token_stage(**objective) -> DiTStage:
     stage = DiTStage(config, TextVAE(VAE), PAD, DiTObjective(**{"staggered_blocks": 0.0, **objective}))
     for parameter in stage.dit.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    stage.dit.txt_out["tokens"].means.normal_()
-    stage.dit.txt_out["tokens"].spread.fill_(0.05)
+    stage.dit.tokens.means.normal_()
+    stage.dit.tokens.spread.fill_(0.05)
     return stage
 
 
@@ -302,7 +302,7 @@ def test_an_output_layer_that_names_tokens_learns_their_cross_entropy_and_gives_
     predicted = stage.predict(noised)
     logits = stage.token_logits(predicted, noised, torch.arange(ids.numel()))
     t, spread = noised.times[noised.index].view(-1, 1), 0.05
-    clean = logits.softmax(-1) @ stage.dit.txt_out["tokens"].means
+    clean = logits.softmax(-1) @ stage.dit.tokens.means
     state = noised.noisy.flatten(0, 1)
     gain = (1 - t) * spread / (t**2 + (1 - t) ** 2 * spread)  # see `exact_denoiser.py`
     clean = clean + gain * (state - (1 - t) * clean)

@@ -104,18 +104,20 @@ def test_it_teaches_where_a_block_is_finished_before_a_position_and_noise_after_
 def test_what_is_taught_is_a_share_of_its_guess_and_the_truth_elsewhere():
     stage = taught_stage(single_rows=0.5, history_dropped=0.4, taught=0.7, copies=2)
     ids, noised = noised_rows(stage, rows=6)
-    taught, exact = stage.teach(noised, ids), stage.exact(noised, ids)
-    assert torch.equal(taught.velocity[~exact], noised.velocity[~exact]) and torch.equal(taught.place >= 0, exact)
+    exact, read = stage.exact(noised, ids), stage.teacher.read(ids)
+    taught = stage.taught_velocity(noised, ids, read)
+    posteriors, _ = stage.teach(noised, read, exact.flatten().nonzero()[:, 0])
+    assert torch.equal(taught[~exact], noised.velocity[~exact])
     prior = stage.teacher.prior(ids)
     kinds = set()
-    for row, i in exact.nonzero().tolist():
+    for (row, i), posterior_there in zip(exact.nonzero().tolist(), posteriors, strict=True):
         t = noised.times[noised.index[row, i]]
         known = prior[row % 6, i] if noised.history[row] else stage.teacher.unknown
         posterior, clean = stage.teacher.guess(noised.noisy[row, i][None], t.view(1, 1), known[None])
         velocity = (noised.noisy[row, i] - clean[0]) / t
         expected = 0.7 * velocity + 0.3 * noised.velocity[row, i]
-        torch.testing.assert_close(taught.velocity[row, i], expected, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(taught.posterior[taught.place[row, i]], posterior[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(taught[row, i], expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(posterior_there, posterior[0], atol=1e-4, rtol=1e-4)
         kinds.add((row // 6, bool(noised.history[row])))
     assert len(kinds) == 4
 
@@ -133,10 +135,23 @@ def test_the_token_head_is_taught_the_posterior():
     stage = taught_stage(single_rows=1.0, history_dropped=0.0, taught=1.0, head_share=1.0)
     ids = torch.randint(3, VOCABULARY, (4, 16), generator=torch.Generator().manual_seed(1))
     noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(1))
-    logits = stage.token_logits(stage.predict(noised), noised, torch.arange(ids.numel()))
-    posterior = stage.teach(noised, ids).posterior.exp()
+    everywhere = torch.arange(ids.numel())
+    logits = stage.token_logits(stage.predict(noised), noised, everywhere)
+    posterior = stage.teach(noised, stage.teacher.read(ids), everywhere)[0].exp()
     expected = -(posterior * logits.log_softmax(-1)).sum(-1).mean()
     torch.testing.assert_close(stage(ids, torch.Generator().manual_seed(1))["head"], expected)
+
+
+def test_the_next_token_head_is_taught_what_the_teacher_expects():
+    stage = taught_stage(single_rows=1.0, taught=0.25, next_weight=1.0, next_share=1.0)
+    ids = torch.randint(3, VOCABULARY, (4, 16), generator=torch.Generator().manual_seed(1))
+    noised = stage.noise(stage.latents(ids), torch.Generator().manual_seed(1))
+    clean = stage.predict(noised).clean
+    logits, known = stage.next_logits(clean[:, :-1]).log_softmax(-1), stage.teacher.prior(ids)[:, 1:].exp()
+    hard = -logits.gather(-1, ids[:, 1:, None]).mean()
+    soft = -(known * logits).sum(-1).mean()
+    found = stage.next_token_loss(clean, ids, noised.sizes, torch.Generator().manual_seed(0), stage.teacher.read(ids))
+    torch.testing.assert_close(found, 0.75 * hard + 0.25 * soft)
 
 
 def test_the_teacher_is_not_trained():

@@ -153,7 +153,7 @@ def test_a_run_that_names_tokens_starts_from_a_published_form_resumes_and_is_exp
     assert main(["export", "--run", f"{tmp_path}/run", "--to", f"{tmp_path}/model"]) == 0
     model, before = (ColaDLM.from_pretrained(path, "cpu", "float32") for path in (tmp_path / "model", folder / "model"))
     assert model.dit.config.token_output == model.vae.config.vocab_size == before.vae.config.vocab_size
-    output = model.dit.txt_out["tokens"]
+    output = model.dit.tokens
     assert float(output.spread) == pytest.approx(0.05)
     # the means are where the VAE puts the tokens of the text
     (text,) = model.encode_texts(["Once upon a time there was a big cat. It went to the park and found a red ball."])
