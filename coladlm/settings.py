@@ -130,6 +130,11 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "Stop when settled",
         "A block is done early when its words have stayed the same for so many steps; 0 takes all steps.",
         0, 1000, control=(0, 8, 1), unit="steps"),
+    "min_p": Description(
+        "Min-p",
+        "While a word takes shape, words that are less likely there than this share of the likeliest one are left out; "
+        "0 is off. For models whose output layer names tokens, as that of the bundled one does.",
+        0, 1, control=(0, 0.5, 0.01)),
     "block_size": Description(
         "Block size",
         "How many places are written together, each block after all before it: 1 is one word at a time. Sizes that the "
@@ -153,8 +158,9 @@ class SamplerSettings:
     one before it, in [0, 1], see flow.staggered_grid; 0 is all at once, 1 one after another.
     whole_sentences: leave out the sentence in whose middle the length is reached, see sentences.py.
     stop_when_settled: for how many steps the words of a block stay the same before it is ended early, see settling.py;
-    0 takes all steps. block_size: positions that the flow carries together, see `block_of`; None for the checkpoint's
-    own number.
+    0 takes all steps. min_p: the least probability, as a share of the likeliest token's, with which a token has a part
+    in the clean estimate of a DiT that names tokens, see networks/token_output.py; 0 is off. block_size: positions that
+    the flow carries together, see `block_of`; None for the checkpoint's own number.
     """
 
     # flow
@@ -180,6 +186,7 @@ class SamplerSettings:
     no_repeat_ngram_size: int = 0
     whole_sentences: bool = False
     stop_when_settled: int = 0
+    min_p: float = 0.0
     block_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -230,10 +237,12 @@ class SamplerSettings:
         return size
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON. `block_size` is absent where it is the checkpoint's own."""
+        """Plain data for JSON. `block_size` is absent where it is the checkpoint's own, `min_p` where it is off."""
         data = {**dataclasses.asdict(self), "guidance_interval": list(self.guidance_interval)}
         if self.block_size is None:
             del data["block_size"]
+        if not self.min_p:
+            del data["min_p"]
         return data
 
     @classmethod

@@ -30,7 +30,7 @@ TYPED = {
     "top_p": "0.5", "repetition_penalty": "1.3", "no_repeat_ngram_size": "3", "seed": "11", "stop_at_end": "no",
     "stochasticity": "0.25",
     "history": "reencoded", "time_grid": "cosine", "time_shift": "2", "stagger": "0.5", "guidance_interval": "100 900",
-    "stop_when_settled": "2", "whole_sentences": "yes", "block_size": "2",
+    "stop_when_settled": "2", "whole_sentences": "yes", "block_size": "2", "min_p": "0.02",
 }  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def _add_generate(resident: Resident) -> None:
         whole_sentences: bool = start.whole_sentences,
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
         stop_when_settled: int = start.stop_when_settled,
+        min_p: float = start.min_p,
         block_size: int | None = start.block_size,
         towards: str | None = None,
         pull: float = 1.0,

@@ -29,6 +29,8 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
         parts.append(f"blocks of {settings.block_size}")
     if settings.stagger:
         parts.append(f"stagger {settings.stagger:g}")
+    if settings.min_p:
+        parts.append(f"min-p {settings.min_p:g}")
     if settings.stochasticity:
         parts.append(f"stochasticity {settings.stochasticity:g}")
     if recipe.variations > 1:

@@ -59,6 +59,7 @@ SETTINGS = (
             "solver",
             "time_grid",
             "time_shift",
+            "min_p",
             "stop_when_settled",
         ),
     ),
@@ -83,8 +84,9 @@ PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
     ("fresh noise at every step", {"stochasticity": 1.0, "guidance": 1.4, "stagger": 1.0}),
-    ("as published", {"block_size": None, **{name: value for name, value in SamplerSettings().to_dict().items()
-                                             if name not in ("seed", "max_new_tokens")}}),
+    ("as published", {"block_size": None, "min_p": 0.0,
+                      **{name: value for name, value in SamplerSettings().to_dict().items()
+                         if name not in ("seed", "max_new_tokens")}}),
 )  # fmt: skip
 
 
@@ -162,7 +164,8 @@ def values_of(settings: SamplerSettings) -> list[Any]:
     """The values of the controls that stand for `settings`: the seed, then those of SETTINGS in order."""
     low, high = settings.guidance_interval
     size = OWN_SIZE if settings.block_size is None else str(settings.block_size)
-    values = {**settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10, "block_size": size}
+    values = {**settings.to_dict(), "min_p": settings.min_p, "guidance_from": high / 10, "guidance_to": low / 10,
+              "block_size": size}  # fmt: skip
     return [values["seed"], *(values[setting.name] for setting in SETTINGS)]
 
 

@@ -4,6 +4,7 @@ Sampling from that noise with the same settings gives the text back. What must h
 - no stochastic steps: fresh noise cannot be undone;
 - guidance 1: a guided velocity is no velocity of one flow, pulls a text to where it is likelier under the guidance, and
   its steps, longer than the field allows, often have no inverse at all;
+- no tokens left out of the clean estimate, since a text may have any;
 - the likeliest token at each position, and nothing against repetition, which would forbid a text to say a word twice;
 - a clean history. The inversion reads every block after the text's own latents. Sampling with the re-encoded history
   reads the same ones as long as its tokens come out right, so that small errors of a block end with it.
@@ -88,7 +89,7 @@ def exact_settings(settings: SamplerSettings) -> SamplerSettings:
     """The settings with everything that a replay from noise cannot have switched off (see the top of this file)."""
     return dataclasses.replace(settings, guidance=1.0, stochasticity=0.0, temperature=0.0, repetition_penalty=1.0,
                                no_repeat_ngram_size=0, history="reencoded", stop_at_end=True, whole_sentences=False,
-                               stagger=0.0)  # fmt: skip
+                               stagger=0.0, min_p=0.0)  # fmt: skip
 
 
 def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:

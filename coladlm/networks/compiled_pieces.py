@@ -29,6 +29,7 @@ from .dit import BlockCausalDiT, DiTBlock, LookedUp, ModulationTable
 from .int8 import Int8Linear
 from .layers import TWICE, Linear
 from .slot_cache import BlockAttention, SlotCache
+from .token_output import MORE_COEFFICIENTS
 
 log = logging.getLogger(__name__)
 Function = Callable[..., Any]
@@ -160,7 +161,7 @@ class CompiledPieces:
         self._check(x, attended, exit_table)
         v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
         if self.dit.config.token_output:  # a mean over the vocabulary stays what it is
-            v = self.dit.tokens(v, z, exit_table[:, 2, : z.shape[1] + 3].index_select(0, index))
+            v = self.dit.tokens(v, z, exit_table[:, 2, : z.shape[1] + MORE_COEFFICIENTS].index_select(0, index))
         return v.unflatten(0, shape)
 
     def _check(self, *tensors: Tensor) -> None:

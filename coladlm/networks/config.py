@@ -143,8 +143,8 @@ class DiTConfig:
         check("expand_ratio", config.expand_ratio >= 1, "a positive integer")
         check("norm_eps", config.norm_eps > 0, "a positive number")
         check("token_output", config.token_output >= 0, "0 or more")
-        check("token_output", not config.token_output or config.txt_dim >= config.txt_out_channels + 3,
-              f"0 where txt_dim = {config.txt_dim} is below txt_out_channels + 3")  # fmt: skip
+        check("token_output", not config.token_output or config.txt_dim >= config.txt_out_channels + 4,
+              f"0 where txt_dim = {config.txt_dim} is below txt_out_channels + 4")  # fmt: skip
         return config
 
     def to_dict(self) -> dict[str, Any]:

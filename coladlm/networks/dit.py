@@ -29,7 +29,7 @@ from .layers import (
     rotate_pairs,
 )
 from .slot_cache import BlockAttention
-from .token_output import TokenOutput
+from .token_output import MORE_COEFFICIENTS, TokenOutput
 
 if TYPE_CHECKING:
     from .compiled_pieces import CompiledPieces
@@ -114,10 +114,10 @@ class ModulationTable:
         self.rows = rows
 
     @classmethod
-    def of_times(cls, dit: BlockCausalDiT, t: Tensor) -> ModulationTable:
-        """Of these T times, t (T,) in [0, 1000], float32 or float64."""
+    def of_times(cls, dit: BlockCausalDiT, t: Tensor, min_p: float = 0.0) -> ModulationTable:
+        """Of these T times, t (T,) in [0, 1000], float32 or float64. min_p: see `TokenOutput.coefficients`."""
         e = dit.emb_in(t)
-        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e, t)], 1))
+        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e, t, min_p)], 1))
 
     def at(self, index: int | Tensor) -> LookedUp:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
@@ -289,13 +289,13 @@ class BlockCausalDiT(nn.Module):
         e = self.emb_in(t)
         return Modulations([block.modulations(e) for block in self.layers], self.output_modulations(e, t))
 
-    def output_modulations(self, e: Tensor, t: Tensor) -> Tensor:
+    def output_modulations(self, e: Tensor, t: Tensor, min_p: float = 0.0) -> Tensor:
         """Those of the output layer from the time embedding e (T, dim) of t (T,), see `Modulations`."""
         output = self.txt_out_ada("out_in", e)
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
         if not self.config.token_output:
             return output
-        coefficients = self.tokens.coefficients(t / NOISE_TIME).to(output.dtype)
+        coefficients = self.tokens.coefficients(t / NOISE_TIME, min_p).to(output.dtype)
         padded = F.pad(coefficients, (0, output.shape[-1] - coefficients.shape[-1]))
         return torch.cat((output, padded[:, None]), 1)
 
@@ -318,7 +318,7 @@ class BlockCausalDiT(nn.Module):
         parts = output if isinstance(output, tuple) else output.unbind(-2)
         x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
         if self.config.token_output:
-            return self.tokens(x, z, parts[2][..., : z.shape[-1] + 3])
+            return self.tokens(x, z, parts[2][..., : z.shape[-1] + MORE_COEFFICIENTS])
         return self.txt_out["proj"](x).float()
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:

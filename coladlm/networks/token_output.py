@@ -13,6 +13,7 @@ embeddings in place of latents: Dieleman et al. 2022, arXiv:2211.15089; Gulrajan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from .layers import FEW_ROWS, Linear
 
 Product = Callable[[Tensor], Tensor]
+MORE_COEFFICIENTS = 4  # than channels of a latent
+NEVER = -1e30  # a logit
 
 
 class TokenOutput(nn.Module):
@@ -41,36 +44,43 @@ class TokenOutput(nn.Module):
         self.register_buffer("spread", torch.ones(1))
         self.products = TokenProducts()
 
-    def coefficients(self, t: Tensor) -> Tensor:
-        """All that a velocity needs of its time t (T,) in [0, 1]: (T, d + 3), of the state and of the mean of tokens in
-        the velocity, and of the state's channels and of the squares of the means in the logits. In the dtype of t.
+    def coefficients(self, t: Tensor, min_p: float = 0.0) -> Tensor:
+        """All that a velocity needs of its time t (T,) in [0, 1], (T, d + MORE_COEFFICIENTS), in the dtype of t: of the
+        state and of the mean of tokens in the velocity; of the state's channels and of the squares of the means in the
+        logits; and the logarithm of min_p, the least probability as a share of the likeliest token's, by the context
+        alone, with which a token has a part in the mean.
         """
         spread, d = self.spread.to(t), self.means.shape[1]
         variance = t.square() + (1 - t).square() * spread
         of_state = (t - (1 - t) * spread) / variance
         # log N(z; (1 - t) mean, variance), without what is the same for every token
         gain = (1 - t) / variance
-        parts = (of_state, -1 - (1 - t) * of_state, *(gain for _ in range(d)), -0.5 * (1 - t) * gain)
+        least = torch.full_like(t, math.log(min_p) if min_p else NEVER)
+        parts = (of_state, -1 - (1 - t) * of_state, *(gain for _ in range(d)), -0.5 * (1 - t) * gain, least)
         return torch.stack(parts, -1)
 
     def logits(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
-        """h (m, dim), z (m, d), coefficients (m, d + 3) -> (m, V), float32, of the tokens given the state as well."""
-        logits = self.proj(h).float()
-        with torch.autocast(z.device.type, enabled=False):
-            state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:]
-            return logits + self.products.of(self.means)[0](state)
+        """h (m, dim), z (m, d), coefficients (m, ...) -> (m, V), float32, of all tokens given the state as well."""
+        return self._given_state(self.proj(h).float(), z, coefficients)
 
     def forward(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
-        """h (..., dim), z (..., d), coefficients (..., d + 3), or of fewer axes -> the velocity (..., d), float32."""
+        """h (..., dim), z (..., d), coefficients (..., d + 4), or of fewer axes -> the velocity (..., d), float32."""
         shape, count = z.shape, z[..., 0].numel()
         c = coefficients.expand(*shape[:-1], -1).flatten(0, -2)
         h, z = h.flatten(0, -2), z.float().flatten(0, -2)
         if count < FEW_ROWS and z.device.type == "cpu":  # so that a row is the same to the last bit in any batch
             h, z, c = (F.pad(x, (0, 0, 0, FEW_ROWS - count)) for x in (h, z, c))
-        shares = self.logits(h, z, c).softmax(-1)
+        logits = self.proj(h).float()
+        logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + c[:, -1:], NEVER)
+        shares = self._given_state(logits, z, c).softmax(-1)
         with torch.autocast(z.device.type, enabled=False):
             mean = self.products.of(self.means)[1](shares)
         return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)
+
+    def _given_state(self, logits: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):
+            state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:-1]
+            return logits + self.products.of(self.means)[0](state)
 
 
 class TokenProducts:

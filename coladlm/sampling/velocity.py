@@ -72,7 +72,8 @@ class BlockVelocity:
         for row, part in zip(rows, index.split([row.plan.start.numel() for row in rows]), strict=True):
             row.scale_index = part.view_as(row.plan.start)
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
-        self.table = ModulationTable.of_times(self.dit, times.flatten().to(self.device, angle_dtype(self.device)))
+        times = times.flatten().to(self.device, angle_dtype(self.device))
+        self.table = ModulationTable.of_times(self.dit, times, self.settings.min_p)
 
     def enter(self, rows: Sequence[RowState], block: int, history: History) -> None:
         """Everything about this block that does not change from step to step. `history` is placed on it."""

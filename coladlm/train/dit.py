@@ -20,6 +20,7 @@ from ..networks.config import DiTConfig
 from ..networks.dit import BlockCausalDiT, Modulations
 from ..networks.layers import attention, block_causal_mask
 from ..networks.text_vae import TextVAE
+from ..networks.token_output import MORE_COEFFICIENTS
 from .attention import attention_in_parts
 from .compiled import Hidden, compiled_layers, disagreement
 from .dit_objective import DiTObjective
@@ -265,7 +266,7 @@ class DiTStage(Stage):
         shift, scale, c = (part.flatten(0, 1)[places] for part in predicted.modulations.output.unbind(-2))
         z = noised.noisy.flatten(0, 1)[places]
         h = torch.addcmul(shift, self.dit.txt_out_norm(hidden), scale)
-        return self.dit.tokens.logits(h, z, c[:, : z.shape[1] + 3])
+        return self.dit.tokens.logits(h, z, c[:, : z.shape[1] + MORE_COEFFICIENTS])
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from coladlm import ColaDLM
+from coladlm import BlockDone, ColaDLM, SettingsError
 from coladlm.checkpoint import CheckpointError, save_checkpoint
 from coladlm.latent import exact_settings, round_trips
 from coladlm.networks import compiled_pieces as module
@@ -86,6 +86,21 @@ def test_a_row_is_the_same_alone_and_with_others(packed):
             "rtol": 1e-4, "atol": 1e-4}  # fmt: skip
         for n in (1, 2, 3, 5, 9, 64):
             torch.testing.assert_close(made(h[:n], z[:n], c[:n]), whole[:n], **bounds)
+
+
+def test_tokens_far_less_likely_than_the_likeliest_have_no_part():
+    made, t = output(), torch.tensor([0.8])
+    h, z, _ = drawn(made, 5)
+    with torch.inference_mode():
+        logits = made.proj(h)
+        for min_p in (0.3, 1.0):
+            c = made.coefficients(t, min_p)
+            stay = logits.softmax(-1) >= min_p * logits.softmax(-1).amax(-1, keepdim=True) * (1 - 1e-6)
+            assert 0 < stay.sum() < stay.numel()
+            shares = made.logits(h, z, c).masked_fill(~stay, -torch.inf).softmax(-1)
+            wanted = c[:, :1] * z + c[:, 1:2] * (shares @ made.means)
+            torch.testing.assert_close(made(h, z, c), wanted, atol=1e-5, rtol=1e-5)
+        assert stay.sum() == 5  # the likeliest alone
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -169,3 +184,17 @@ def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(mode
         tokens.spread.fill_(spread)
         errors.append(round_trips(one, [text], settings, iterations=8)[0].latent_error)
     assert errors[0] < 0.01 and errors[1] > 10 * errors[0]
+
+
+def test_min_p_turns_what_is_written_and_is_refused_where_no_tokens_are_named(model):
+    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=8, min_p=0.5)
+    with pytest.raises(SettingsError, match=r"min_p is 0.5, expected 0: .* of this model names no tokens"):
+        model.generate(["The"], settings)
+    one = with_tokens(model)
+    with torch.no_grad():
+        one.dit.tokens.proj.weight.normal_(std=0.5)
+    latents = []
+    for p in (0.0, 0.5):
+        events = one.sample(["The"], dataclasses.replace(settings, min_p=p))
+        latents.append(next(event.latents for event in events if isinstance(event, BlockDone)))
+    assert not torch.allclose(*latents)
