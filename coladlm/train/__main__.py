@@ -21,7 +21,7 @@ from .corpus import CorpusError, Rows
 from .curves import draw_curves
 from .dit import DiTStage
 from .dit_objective import DiTObjective
-from .export import SMALL_MODEL_SAMPLER, export
+from .export import export, sampler_of
 from .loop import LoopSettings, Training
 from .precision import choose_dtype, training_device
 from .progress import reporter
@@ -40,7 +40,7 @@ from .vae import VAEObjective
 
 HEAD_DIM = 64
 SAMPLE_PROMPTS = ("Once upon a time", "Tom and his dog went to the park.")
-SAMPLE_SETTINGS = dataclasses.replace(SMALL_MODEL_SAMPLER, max_new_tokens=48)
+SAMPLE_TOKENS = 48
 # Noise beyond what the first training has, and clean blocks before noisy ones, as they are while a text is written.
 DECODER_OBJECTIVE = VAEObjective(noise=0.65, noise_by_block=0.25, own_noise_rows=0.0, mask_rows=0.0)
 STAGES = ("tokenizer", "vae", "decoder", "dit", "export", "all")
@@ -291,7 +291,8 @@ def _after_validation(training: Training) -> dict[str, Any]:
     _draw_curves(training.folder)
     assert isinstance(stage, DiTStage)
     with training.averaged():
-        texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, SAMPLE_SETTINGS)
+        settings = dataclasses.replace(sampler_of(stage.dit.config), max_new_tokens=SAMPLE_TOKENS)
+        texts = ColaDLM(stage.vae, stage.dit, tokenizer).generate(SAMPLE_PROMPTS, settings)
     training.stage.train()
     return {"samples": [prompt + text for prompt, text in zip(SAMPLE_PROMPTS, texts, strict=True)]}
 

@@ -1,7 +1,8 @@
-"""A checkpoint of the published form from a run's folder: moving averages of weights, in bfloat16."""
+"""A checkpoint from a run's folder: moving averages of weights, in bfloat16."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from ..checkpoint import save_checkpoint
 from ..model import ColaDLM
+from ..networks.config import DiTConfig
 from ..settings import SamplerSettings
 from ..tokenizer import load_tokenizer
 from .stages import load_dit, load_vae
@@ -26,16 +28,26 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
     repetition_penalty=1.0,
     whole_sentences=True,
 )
+# What names tokens can leave out those that do not fit: that does for its text what a strong guidance does, in half of
+# the passes, and keeps more of its variety.
+TOKEN_MODEL_SAMPLER = dataclasses.replace(SMALL_MODEL_SAMPLER, guidance=1.0, min_p=0.02)
+
+
+def sampler_of(config: DiTConfig) -> SamplerSettings:
+    """The settings that suit a small DiT of this form."""
+    return TOKEN_MODEL_SAMPLER if config.token_output else SMALL_MODEL_SAMPLER
 
 
 def export(run: Path, folder: Path, sampler: dict[str, Any] | None = None, name: str = "dit") -> None:
     """Writes the checkpoint of the run so far to `folder`, whole or not at all. Raises CheckpointError."""
     tokenizer = load_tokenizer(run / "tokenizer.json")
-    sampler = SMALL_MODEL_SAMPLER.to_dict() if sampler is None else sampler
-    save_checkpoint(folder, load_vae(run), load_dit(run, name), tokenizer, sampler, torch.bfloat16)
+    dit = load_dit(run, name)
+    sampler = sampler_of(dit.config).to_dict() if sampler is None else sampler
+    save_checkpoint(folder, load_vae(run), dit, tokenizer, sampler, torch.bfloat16)
 
 
 def load_run(run: Path, name: str = "dit") -> ColaDLM:
     """The run so far as a model ready to sample, in float32 on the CPU."""
     tokenizer = load_tokenizer(run / "tokenizer.json")
-    return ColaDLM(load_vae(run), load_dit(run, name), tokenizer, SMALL_MODEL_SAMPLER, name=run.name)
+    dit = load_dit(run, name)
+    return ColaDLM(load_vae(run), dit, tokenizer, sampler_of(dit.config), name=run.name)
