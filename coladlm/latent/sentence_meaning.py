@@ -47,7 +47,8 @@ class CommonPart:
         """
         there = averages.any(-1, keepdims=True)
         centred = np.where(there, averages - self.mean, 0.0)
-        centred = centred - (centred @ self.component)[:, None] * self.component
+        # no product with a matrix, whose rows may differ in their last digits by where they stand
+        centred = centred - (centred * self.component).sum(-1, keepdims=True) * self.component
         length = np.linalg.norm(centred, axis=-1, keepdims=True)
         return np.where(length > 1e-6, centred / np.maximum(length, 1e-6), 0.0).astype(np.float32)
 
