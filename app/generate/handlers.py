@@ -37,7 +37,7 @@ from .filling import NOTE, check_size, filling_rows, references, segments_of, st
 from .frames import LiveRun
 from .given import stage_text
 from .inspection import paths_of, token_value, with_answers
-from .other_texts import WORDS, options_of
+from .other_texts import WORDS, check_negative, options_of
 from .paths import NO_MAP, TOO_LONG, PathWriter
 from .recorded import RECORDED
 from .row_steps import with_steps
@@ -150,6 +150,7 @@ class GenerateHandlers:
             prompt, variations, settings = (controls.get(name) for name in ("prompt", "variations", "settings"))
             options = options_of(controls.get("others"))
             recipe = recipe_of(self.model, prompt, variations, settings, options)
+            check_negative(recipe)
             recipe = with_steered(self.model, recipe, prompt, controls.get("steered"))
             if recipe.operation == FILL:
                 check_size(self.model, recipe)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from coladlm.latent.other_texts import OPTIONS
-from coladlm.recipe import RecipeError
+from coladlm.recipe import Recipe, RecipeError
 from coladlm.sampling.flow import NOISE_TIME
 
 from ..components import ChoiceBox
@@ -93,6 +93,15 @@ def options_of(controls: Any) -> dict[str, Any]:
     controls = controls if isinstance(controls, Mapping) else {}
     negative = {} if _is_empty(controls.get("negative")) else {"negative": controls["negative"]}
     return {**_pull_of(controls), **negative, **direction_dial.options_of(controls)}
+
+
+def check_negative(recipe: Recipe) -> None:
+    """Raises RecipeError for a negative prompt that would do nothing."""
+    if recipe.options.get("negative") and recipe.settings.guidance == 1:
+        sentence = (
+            "A negative prompt does nothing at guidance 1; with a guidance of 2 or more it leads away from its text"
+        )
+        raise RecipeError("settings.guidance", 1, "above 1", sentence)
 
 
 def with_controls(options: Mapping[str, Any], controls: Any) -> dict[str, Any]:

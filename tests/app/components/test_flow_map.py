@@ -120,7 +120,7 @@ def test_a_map_that_is_wider_than_its_points_says_how_much_wider_than_to_scale_i
     ratio = page.page.evaluate("document.querySelector('#flow .map').layout.yaxis.scaleratio")
     assert 0.5 <= ratio < 0.95
     assert f"It is drawn {1 / ratio:.2g} times wider than to scale." in page.locator("#flow .truth").inner_text()
-    page.page.set_viewport_size({"width": 1280, "height": 1200})
+    page.page.set_viewport_size({"width": 1000, "height": 1200})
     page.page.wait_for_function(
         """ratio => { const {layout, clientHeight} = document.querySelector('#flow .map');
         return layout.yaxis.scaleratio > ratio && clientHeight > 400; }""",

@@ -120,6 +120,12 @@ def test_odd_values_get_a_sentence(handlers, given, sentence):
         parts_of(handlers.write, controls, Viewer(VISITOR, "odd"))
 
 
+def test_a_negative_prompt_that_would_do_nothing_is_told(handlers):
+    controls = controls_of(dataclasses.replace(SETTINGS, guidance=1.0), prompt=PROMPT, variations=1, others=OTHERS)
+    with pytest.raises(ValueError, match="^A negative prompt does nothing at guidance 1; with a guidance of 2"):
+        parts_of(handlers.write, controls, Viewer(VISITOR, "without effect"))
+
+
 def test_run_b_has_the_other_texts_too(handlers, parts, bundled):
     other = dataclasses.replace(SETTINGS, steps=4)
     view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
