@@ -122,7 +122,7 @@ def test_odd_values_get_a_sentence(handlers, given, sentence):
 
 def test_a_negative_prompt_that_would_do_nothing_is_told(handlers):
     controls = controls_of(dataclasses.replace(SETTINGS, guidance=1.0), prompt=PROMPT, variations=1, others=OTHERS)
-    with pytest.raises(ValueError, match="^A negative prompt does nothing at guidance 1; with a guidance of 2"):
+    with pytest.raises(ValueError, match=r"^A negative prompt does nothing at guidance 1; with guidance 2"):
         parts_of(handlers.write, controls, Viewer(VISITOR, "without effect"))
 
 
