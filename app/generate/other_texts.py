@@ -98,9 +98,7 @@ def options_of(controls: Any) -> dict[str, Any]:
 def check_negative(recipe: Recipe) -> None:
     """Raises RecipeError for a negative prompt that would do nothing."""
     if recipe.options.get("negative") and recipe.settings.guidance == 1:
-        sentence = (
-            "A negative prompt does nothing at guidance 1; with a guidance of 2 or more it leads away from its text"
-        )
+        sentence = "A negative prompt does nothing at guidance 1; with guidance 2 or more it leads away from its text"
         raise RecipeError("settings.guidance", 1, "above 1", sentence)
 
 
