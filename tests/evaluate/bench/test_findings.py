@@ -91,7 +91,7 @@ def test_the_summary_says_who_wins_and_turns_with_the_tables():
     assert "Length: " in found["At what price"] and "the transformer reads no more than" in found["At what price"]
     told = [text for heading, text in found.items() if heading != "At what price" and "Long context: " in text]
     assert told and all(sum(words in text for text in told) == 1 for words in ("name again", "3-grams", "for a name"))
-    assert "53.8 % of sentences turn" in found["Where diffusion wins"]
+    assert "54.4 % of sentences turn" in found["Where diffusion wins"]
     assert "Structure: 57.3 %" in found["Where it loses"]
     better = Interval(0.99, 0.98, 1.0, 1800)
     turned = [
@@ -106,7 +106,7 @@ def test_the_summary_of_some_parts_tells_of_these_alone():
     assert [paragraph.heading for paragraph in found] == [
         "Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
     ]  # fmt: skip
-    assert found[0].sentences == ["Nowhere in what was measured."]
+    assert [sentence.split(":")[0] for sentence in found[0].sentences] == ["Fluency"]
     assert "Memory" not in " ".join(found[3].sentences)
 
 
