@@ -122,7 +122,23 @@ class ReferenceDiT(Weights):
             h = self.linear(f"{name}.mlp.proj_in", modulated(x, f"{name}.ada.mlp_in"))
             m = self.linear(f"{name}.mlp.proj_out", F.gelu(h, approximate="tanh"))
             x = x + self.linear(f"{name}.ada.mlp_out.1", e) * m
-        return self.linear("txt_out.proj", modulated(x, "txt_out_ada.out_in", "txt_out_norm"))
+        h = modulated(x, "txt_out_ada.out_in", "txt_out_norm")
+        return self.by_tokens(h, z, t / 1000) if c.token_output else self.linear("txt_out.proj", h)
+
+    def by_tokens(self, h: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """The mean of noise - data where the output layer names tokens, see `networks/token_output.py`."""
+        logits, (means, spread) = self.linear("txt_out.tokens.proj", h), self.tokens
+        velocities = []
+        for own, state, time in zip(logits, z, t, strict=True):
+            variance = time**2 + (1 - time) ** 2 * spread
+            off = state - (1 - time) * means  # (V, d)
+            shares = (own - off.square().sum(1) / (2 * variance)).softmax(0)
+            velocities.append(shares @ (time / variance * off - means - (1 - time) * spread / variance * off))
+        return torch.stack(velocities)
+
+    @property
+    def tokens(self) -> tuple[Tensor, Tensor]:
+        return self.tensors["txt_out.tokens.means"], self.tensors["txt_out.tokens.spread"]
 
 
 @dataclasses.dataclass

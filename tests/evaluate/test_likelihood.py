@@ -42,7 +42,7 @@ def still(model):
 def test_the_integral_of_a_still_flow_is_the_one_on_paper(model):
     """E |n - z|^2 = d + |z|^2, and the integral of (1 - t) / t from e to 1 is -ln e - (1 - e)."""
     stage = flow_stage(model)
-    stage.predict = lambda noised: (torch.zeros_like(noised.velocity), None)
+    stage.velocity = lambda predicted, noised: torch.zeros_like(noised.velocity)
     z = torch.randn(3, 8, model.latent_dim, generator=torch.Generator().manual_seed(0))
     inside = torch.ones(3, 8)
     inside[1, 4:] = 0
@@ -59,7 +59,7 @@ def test_the_integral_of_a_still_flow_is_the_one_on_paper(model):
 def test_times_are_uniform_in_every_block(model):
     stage = flow_stage(model)
     seen = []
-    stage.predict = lambda noised: (seen.append(noised.times[noised.index]), (noised.velocity, None))[1]
+    stage.velocity = lambda predicted, noised: (seen.append(noised.times[noised.index]), noised.velocity)[1]
     generator = torch.Generator().manual_seed(0)
     for _ in range(500):
         _integral(stage, torch.zeros(2, 8, model.latent_dim), (0.25,), torch.ones(2, 8), generator)
@@ -77,10 +77,10 @@ def test_the_decoder_reads_each_block_after_clean_ones(model, token_ids):
     other = torch.randn(z.shape, generator=torch.Generator().manual_seed(2))
     e = 0.4
 
-    def predict(noised: Noised):
-        return (noised.noisy - other) / e, None  # so that the clean estimate is `other`
+    def velocity(predicted, noised: Noised):
+        return (noised.noisy - other) / e  # so that the clean estimate is `other`
 
-    stage.predict = predict
+    stage.velocity = velocity
     found = _read(stage, z, ids, e, torch.ones(ids.shape), torch.Generator().manual_seed(3))
     wanted = torch.zeros(len(ids))
     for start in range(0, ids.shape[1], b):
