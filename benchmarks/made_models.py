@@ -50,7 +50,7 @@ def narrow(model: ColaDLM) -> ColaDLM:
     where the model has them, for which its layers must not be too narrow.
     """
     in_int8 = any(isinstance(layer, Int8Linear) for layer in linears(model))
-    width = SMALLEST if in_int8 else 16
+    width = SMALLEST if in_int8 else 32 if model.dit.config.token_output else 16  # room for its coefficients
     config = dataclasses.replace(model.dit.config, txt_dim=width, emb_dim=width, heads=1, head_dim=width, rope_dim=8)
     dit = BlockCausalDiT(config).requires_grad_(False).to(model.device)
     for module in dit.modules():
