@@ -127,7 +127,7 @@ class Training:
         self.trained = {name: p for name, p in self.stage.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
         state = self.stage.state_dict()
-        self.kept = {name: x for name, x in self.stage.named_buffers() if name in state and name.startswith("dit.")}
+        self.kept = {name: x for name, x in self.stage.named_buffers() if name in state}
         self.optimizers = _optimizers(self.trained, self.settings, self.device)
         self.pool = ThreadPoolExecutor(settings.workers, initializer=torch.set_num_threads, initargs=(1,))
         self.step, self.tokens, self.seconds = 0, 0, 0.0
