@@ -172,8 +172,11 @@ class ColaDLM:
     # texts and latents
 
     def read(self, ids: Sequence[int]) -> str:
-        """Token ids -> text, special tokens left out."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        """Token ids -> text, special tokens left out. Raises PromptError for numbers that are no ids."""
+        ids, size = list(ids), self.vae.config.vocab_size
+        for wrong in (i for i in ids if not 0 <= i < size):
+            raise PromptError(f"a token id is {wrong}, expected 0 to {size - 1}")
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
 
     def tokenize(self, text: str, limited: bool = True) -> list[int]:
         """Text -> token ids, none added, none special. Raises PromptError for what is no text or, unless limited is

@@ -112,6 +112,9 @@ class ReferenceDiT(Weights):
             return self.norm(x, eps, norm) * (1 + scale) + shift
 
         x = self.linear("txt_in.proj", z)
+        if c.token_input:
+            prior = self.tensors["txt_in.tokens.prior"]
+            x = x + self.linear("txt_in.tokens.proj", (prior + self.densities(z, t / 1000)).softmax(-1))
         for layer in range(c.num_layers):
             name = f"blocks.{layer}"
             qkv = self.linear(f"{name}.msa.proj_qkv", modulated(x, f"{name}.ada.msa_in"))
@@ -129,12 +132,19 @@ class ReferenceDiT(Weights):
         """The mean of noise - data where the output layer names tokens, see `networks/token_output.py`."""
         logits, (means, spread) = self.linear("txt_out.tokens.proj", h), self.tokens
         velocities = []
-        for own, state, time in zip(logits, z, t, strict=True):
+        for own, density, state, time in zip(logits, self.densities(z, t), z, t, strict=True):
             variance = time**2 + (1 - time) ** 2 * spread
             off = state - (1 - time) * means  # (V, d)
-            shares = (own - off.square().sum(1) / (2 * variance)).softmax(0)
+            shares = (own + density).softmax(0)
             velocities.append(shares @ (time / variance * off - means - (1 - time) * spread / variance * off))
         return torch.stack(velocities)
+
+    def densities(self, z: Tensor, t: Tensor) -> Tensor:
+        """(n, V), the logarithm of each state's density under each token, but for what all tokens share."""
+        means, spread = self.tokens
+        variance = t.square() + (1 - t).square() * spread
+        off = z[:, None] - (1 - t)[:, None, None] * means
+        return -off.square().sum(-1) / (2 * variance[:, None])
 
     @property
     def tokens(self) -> tuple[Tensor, Tensor]:

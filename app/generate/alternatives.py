@@ -1,4 +1,7 @@
-"""What a word could have become: the words that the decoder weighed at the moment at which the word was most open."""
+"""What a word could have become: the words that were weighed at the moment at which the word was most open.
+
+A DiT that names tokens is asked itself, at every step of the word; of another one the decoder reads the clean estimate.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ import numpy as np
 
 from coladlm import ColaDLM
 from coladlm.latent.branch import History
+from coladlm.latent.naming import name_states, names_tokens
 from coladlm.latent.point import read_states
 from coladlm.trace import NOISE_TIME, Trace
 
-MOST_NOISE = 80.0  # per cent; above it the text has no shape yet, and the words that are read make no sense
+MOST_NOISE = 80.0  # per cent; above it a clean estimate has no shape yet, and the words that are read make no sense
 LEAST = 0.01  # of a word that is offered
 AMONG = 5  # the first words at a step, among which the one that came of it has to be
 WEIGHED = 12  # words that are looked at of a step
@@ -24,8 +28,8 @@ WordEnds = Callable[[str, Sequence[str]], list[float]]  # Baseline.word_ends
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What the decoder reads in the clean estimate of a token. noise: per cent. first: its likeliest tokens with their
-    probabilities, most likely first. chosen: the probability of the token that came of it.
+    """What is read in a state of a token. noise: per cent. first: its likeliest tokens with their probabilities, most
+    likely first. chosen: the probability of the token that came of it.
     """
 
     noise: float
@@ -65,16 +69,21 @@ def alternatives(
     return most_open(readings, chosen, fit, most)
 
 
+def most_noise(model: ColaDLM) -> float:
+    """Per cent; above it nothing is read."""
+    return 100.0 if names_tokens(model) else MOST_NOISE
+
+
 def most_open(readings: Sequence[Reading], chosen: int, fit: set[int], most: int) -> Open | None:
     """The reading that was least decided between the chosen word and others that fit its place, those of at least 1 %.
 
-    Readings at more noise than 80 % are left aside, and those in which the chosen word was not among the first ones,
-    unless there are no others: then it is the last in which another word was likely. None if no other ever was.
+    Readings in which the chosen word was not among the first ones are left aside, unless there are no others: then it
+    is the last in which another word was likely. None if no other ever was.
     """
     found = []
     for reading in readings:
         others = [(i, p) for i, p in reading.first.items() if i in fit and i != chosen and p >= LEAST]
-        if others and reading.noise <= MOST_NOISE:
+        if others:
             words = dict(sorted([*others[: most - 1], (chosen, reading.chosen)], key=lambda item: -item[1]))
             among = reading.chosen >= LEAST and chosen in list(reading.first)[:AMONG]
             found.append((among, max(words.values()) / sum(words.values()), Open(reading.noise, words)))
@@ -89,14 +98,17 @@ def _readings(
 ) -> list[Reading]:  # fmt: skip
     """Readings of a token before each recorded step at which it had little enough noise, and of its finished latent."""
     steps, place = np.flatnonzero(trace.recorded[block]), token // model.patch_size
-    steps = steps[trace.t[s, block, steps, place] / NOISE_TIME * 100 <= MOST_NOISE]
+    steps = steps[trace.t[s, block, steps, place] / NOISE_TIME * 100 <= most_noise(model)]
     steps = steps[:: max(1, -(-len(steps) // MOST_STEPS))]
-    t = trace.t[s, block, steps].astype(np.float32)  # (steps, b)
-    clean = trace.z[s, block, steps] - t[..., None] / NOISE_TIME * trace.velocity[s, block, steps]
-    states = [*clean.astype(np.float32), trace.latents[s, block]]
+    t, z = trace.t[s, block, steps].astype(np.float32), trace.z[s, block, steps].astype(np.float32)  # (steps, b, ...)
+    named = names_tokens(model) and len(steps) > 0
+    clean = [] if named else (z - t[..., None] / NOISE_TIME * trace.velocity[s, block, steps]).astype(np.float32)
+    read = read_states(model, history, [*clean, trace.latents[s, block]], token)
+    if named:
+        read = [*name_states(model, history, z, t)[:, token], *read]
     noise = [*(t[:, place] / NOISE_TIME * 100).tolist(), 0.0]
     out = []
-    for share, odds in zip(noise, read_states(model, history, states, token), strict=True):
+    for share, odds in zip(noise, read, strict=True):
         best = odds.topk(min(WEIGHED, len(odds)))
         first = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
         out.append(Reading(share, first, float(odds[chosen])))

@@ -23,7 +23,7 @@ from ..shared.charts import Charts
 from ..shared.generation import FILL
 from ..shared.run_facts import run_facts
 from ..shared.token_pieces import pieces, word_of
-from .alternatives import MOST_NOISE, WordEnds, alternatives
+from .alternatives import WordEnds, alternatives, most_noise
 from .filling import start_of
 from .frames import shown_prompt, tokens_of_first_block
 from .paths import TOO_LONG, PathWriter, joined, least
@@ -205,7 +205,9 @@ def token_value(
         note.append(f"The decoder would rather have read “{first}”; chance or a rule against repetition decided.")
     note.append(_settled(model, trace, sequence, block, token))
     if found is None:
-        note.append(f"Below {MOST_NOISE:.0f} % noise this word was never in doubt: no other had 1 %.")
+        most = most_noise(model)
+        when = "This" if most == 100 else f"Below {most:.0f} % noise this"
+        note.append(f"{when} word was never in doubt: no other had 1 %.")
     return {
         "title": word_of(model, chosen),
         "where": f"token {token + 1} of block {block + 1}",

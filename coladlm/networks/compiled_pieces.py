@@ -122,7 +122,8 @@ class CompiledPieces:
             weights = "int8 weights" if isinstance(others[0], Int8Linear) else f"a {type(others[0]).__name__}"
             raise ValueError(f"{weights} cannot be compiled")
         self.dit, self.dtype, self.device, self.eps = dit, dit.dtype, dit.device, dit.config.norm_eps
-        pieces = _first, _between, _last_normed if dit.config.token_output else _last
+        first = _first_entered if dit.config.token_input else _first
+        pieces = first, _between, _last_normed if dit.config.token_output else _last
         self.first, self.between, self.last = (noted(_compiled(piece, backend)) for piece in pieces)
         self.deadline: float | None = float("inf")
         self.broken = False  # compiling for another case failed later on: operators run from then on
@@ -147,22 +148,34 @@ class CompiledPieces:
         end = 6 * len(layers)  # of the modulations of layers, from where those of the output layer begin
         tables = rows[:, :end].unflatten(1, (-1, 6)).unbind(1)
         index, turn = modulations.each(*shape), torch.view_as_real(rope).flatten(0, 2)
-        entry, z = cast(Linear, self.dit.txt_in["proj"]), z.flatten(0, 1)
+        z, exit_table = z.flatten(0, 1), rows[:, end:]
+        coefficients = None
+        if self.dit.config.token_output:  # what is said with a mean over the vocabulary stays operators
+            coefficients = exit_table[:, 2, : z.shape[1] + MORE_COEFFICIENTS].index_select(0, index)
         places, caches = attend.places, attend.tables
-        self._check(z, *tables, index, turn, places, caches[0])
-        x = self.first(z, entry.weight, entry.bias, tables[0], index, turn, eps, _before(layers[0]), places, caches[0])
+        entered = self._entered(z, coefficients)
+        self._check(*entered[:1], *tables, index, turn, places, caches[0])
+        x = self.first(*entered, tables[0], index, turn, eps, _before(layers[0]), places, caches[0])
         for layer in range(len(layers) - 1):
             attended = attend.over(layer, attend.queries[layer]).flatten(0, 1)
             self._check(x, attended, caches[layer + 1])
             x = self.between(x, attended, tables[layer], tables[layer + 1], index, turn, eps, _after(layers[layer]),
                              _before(layers[layer + 1]), places, caches[layer + 1])  # fmt: skip
         attended = attend.over(len(layers) - 1, attend.queries[-1]).flatten(0, 1)
-        exit_table = rows[:, end:]
         self._check(x, attended, exit_table)
         v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
-        if self.dit.config.token_output:  # a mean over the vocabulary stays what it is
-            v = self.dit.tokens(v, z, exit_table[:, 2, : z.shape[1] + MORE_COEFFICIENTS].index_select(0, index))
+        if coefficients is not None:
+            v = self.dit.tokens(v, z, coefficients)
         return v.unflatten(0, shape)
+
+    def _entered(self, z: Tensor, coefficients: Tensor | None) -> tuple[Tensor, ...]:
+        """What the first piece begins with: the first hidden state, or the latents and the weights of the product that
+        makes it of them.
+        """
+        if self.dit.config.token_input:
+            return (self.dit.enter(z, coefficients),)
+        entry = cast(Linear, self.dit.txt_in["proj"])
+        return z, entry.weight, entry.bias
 
     def _check(self, *tensors: Tensor) -> None:
         """Before the first call of a piece: raises TimeoutError where there is no time left to compile it, and marks
@@ -260,6 +273,12 @@ def _exit(dit: BlockCausalDiT) -> Exit:
 def _first(z: Tensor, weight: Tensor, bias: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float,
            before: Before, places: Tensor, cache: Tensor) -> Tensor:  # fmt: skip
     x = F.linear(z.to(weight.dtype), weight, bias).float()
+    _write(x, table, index, turn, eps, before, places, cache)
+    return x
+
+
+def _first_entered(x: Tensor, table: Tensor, index: Tensor, turn: Tensor, eps: float, before: Before, places: Tensor,
+                   cache: Tensor) -> Tensor:  # fmt: skip
     _write(x, table, index, turn, eps, before, places, cache)
     return x
 

@@ -117,6 +117,8 @@ class DiTConfig:
     rope_dim: int = 96
     # an extension: how many tokens the output layer names (see `token_output.py`); 0, as published: it gives velocities
     token_output: int = 0
+    # and whether the input layer reads them from the states, too
+    token_input: bool = False
     # keys of earlier versions that leave no choice any more: a file may still carry one, with this value
     settled: ClassVar[Mapping[str, Any]] = {"attention_dtype": "float32"}
 
@@ -145,13 +147,15 @@ class DiTConfig:
         check("token_output", config.token_output >= 0, "0 or more")
         check("token_output", not config.token_output or config.txt_dim >= config.txt_out_channels + 4,
               f"0 where txt_dim = {config.txt_dim} is below txt_out_channels + 4")  # fmt: skip
+        check("token_input", config.token_output > 0 or not config.token_input, "false where token_output is 0")
         return config
 
     def to_dict(self) -> dict[str, Any]:
         """The content of config.json; that of the published form has no keys of extensions."""
         fields = dataclasses.asdict(self)
-        if not self.token_output:
-            del fields["token_output"]
+        for key in ("token_output", "token_input"):
+            if not fields[key]:
+                del fields[key]
         return {"model_type": "cola_dit", **fields}
 
 

@@ -29,7 +29,7 @@ from .layers import (
     rotate_pairs,
 )
 from .slot_cache import BlockAttention
-from .token_output import MORE_COEFFICIENTS, TokenOutput
+from .token_output import MORE_COEFFICIENTS, TokenInput, TokenOutput
 
 if TYPE_CHECKING:
     from .compiled_pieces import CompiledPieces
@@ -256,6 +256,8 @@ class BlockCausalDiT(nn.Module):
         super().__init__()
         self.config = config
         self.txt_in = nn.ModuleDict({"proj": Linear(config.txt_in_channels, config.txt_dim)})
+        if config.token_input:
+            self.txt_in["tokens"] = TokenInput(config.txt_dim, config.token_output)
         self.emb_in = TimeEmbedding(config.txt_dim)
         self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.num_layers))
         self.txt_out_norm = LayerNorm(config.txt_dim, eps=config.norm_eps)
@@ -304,22 +306,46 @@ class BlockCausalDiT(nn.Module):
         """The output layer that names tokens, where it does."""
         return cast(TokenOutput, self.txt_out["tokens"])
 
+    def enter(self, z: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        """The first hidden state (..., dim), float32, of z (..., d). coefficients: for a `TokenInput`."""
+        x = self.txt_in["proj"](z).float()
+        return x if coefficients is None else x + self.txt_in["tokens"](z, coefficients, self.tokens)
+
+    def coefficients(self, modulations: Modulations | LookedUp) -> Tensor | None:
+        """What a network whose input layer reads tokens needs to know of the times there, see `TokenInput`."""
+        if not self.config.token_input:
+            return None
+        output = modulations.output
+        rows = output[2] if isinstance(output, tuple) else output[..., 2, :]
+        return rows[..., : self.config.txt_in_channels + MORE_COEFFICIENTS]
+
     def hidden(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The last hidden state, before the output layer: (B, n, d) -> (B, n, dim), float32."""
         layers = modulations.layers
-        x = self.txt_in["proj"](z).float()
+        x = self.enter(z, self.coefficients(modulations))
         for layer, block in enumerate(self.blocks):
             x = block(x, layer, layers[layer], rope, attend)
         return x
 
     def output(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """The last hidden state (B, n, dim) of z (B, n, d) -> velocity (B, n, d), float32."""
-        output = modulations.output
-        parts = output if isinstance(output, tuple) else output.unbind(-2)
-        x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
+        x, parts = self._before_output(x, modulations)
         if self.config.token_output:
             return self.tokens(x, z, parts[2][..., : z.shape[-1] + MORE_COEFFICIENTS])
         return self.txt_out["proj"](x).float()
+
+    def token_logits(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
+        """As `output`, where that names tokens: their logits given the state, too, (B, n, V), none left out."""
+        x, parts = self._before_output(x, modulations)
+        coefficients = parts[2][..., : z.shape[-1] + MORE_COEFFICIENTS].expand(*z.shape[:2], -1)
+        logits = self.tokens.logits(x.flatten(0, 1), z.flatten(0, 1), coefficients.flatten(0, 1))
+        return logits.unflatten(0, z.shape[:2])
+
+    def _before_output(self, x: Tensor, modulations: Modulations | LookedUp) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the output layer multiplies, and its modulations."""
+        output = modulations.output
+        parts = output if isinstance(output, tuple) else output.unbind(-2)
+        return torch.addcmul(parts[0], self.txt_out_norm(x), parts[1]), parts
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The velocity (B, n, d), float32, of z (B, n, d): by the compiled pieces where there are any for it."""

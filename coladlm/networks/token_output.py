@@ -61,26 +61,60 @@ class TokenOutput(nn.Module):
 
     def logits(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
         """h (m, dim), z (m, d), coefficients (m, ...) -> (m, V), float32, of all tokens given the state as well."""
-        return self._given_state(self.proj(h).float(), z, coefficients)
+        return self.proj(h).float() + self.of_state(z, coefficients)
 
     def forward(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
         """h (..., dim), z (..., d), coefficients (..., d + 4), or of fewer axes -> the velocity (..., d), float32."""
         shape, count = z.shape, z[..., 0].numel()
-        c = coefficients.expand(*shape[:-1], -1).flatten(0, -2)
-        h, z = h.flatten(0, -2), z.float().flatten(0, -2)
-        if count < FEW_ROWS and z.device.type == "cpu":  # so that a row is the same to the last bit in any batch
-            h, z, c = (F.pad(x, (0, 0, 0, FEW_ROWS - count)) for x in (h, z, c))
+        h, z, c = _in_rows(h, z.float(), coefficients)
         logits = self.proj(h).float()
         logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + c[:, -1:], NEVER)
-        shares = self._given_state(logits, z, c).softmax(-1)
+        shares = (logits + self.of_state(z, c)).softmax(-1)
         with torch.autocast(z.device.type, enabled=False):
             mean = self.products.of(self.means)[1](shares)
         return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)
 
-    def _given_state(self, logits: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
+    def of_state(self, z: Tensor, coefficients: Tensor) -> Tensor:
+        """z (m, d), coefficients (m, ...) -> (m, V), float32: log N(z; token), but for what all tokens share."""
         with torch.autocast(z.device.type, enabled=False):
             state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:-1]
-            return logits + self.products.of(self.means)[0](state)
+            return self.products.of(self.means)[0](state)
+
+
+class TokenInput(nn.Module):
+    """States and what is known of their times -> what the network is told of their tokens beside the latents: the mean
+    embedding (..., dim), float32, of the tokens that a state by itself leaves possible.
+
+    A latent of few channels says which token it is, and a network needs layers of its own to tell 4,096 points apart.
+
+    prior: (V,), float32, the logarithm of how often each token comes.
+    """
+
+    prior: Tensor
+
+    def __init__(self, dim: int, tokens: int):
+        super().__init__()
+        self.proj = Linear(tokens, dim, bias=False)
+        self.register_buffer("prior", torch.zeros(tokens))
+
+    def forward(self, z: Tensor, coefficients: Tensor, output: TokenOutput) -> Tensor:
+        """z (..., d), coefficients (..., d + 4), or of fewer axes, of `output`, which knows the means of tokens."""
+        shape, count = z.shape, z[..., 0].numel()
+        z, c = _in_rows(z.float(), coefficients)
+        shares = (self.prior + output.of_state(z, c)).softmax(-1)
+        return self.proj(shares).float()[:count].unflatten(0, shape[:-1])
+
+
+def _in_rows(*tensors: Tensor) -> list[Tensor]:
+    """Tensors (..., width), the last of which may have fewer axes, as (m, width): on a CPU at least `FEW_ROWS`, so that
+    a row is the same to the last bit in any batch.
+    """
+    shape = tensors[0].shape[:-1]
+    rows = [x.expand(*shape, -1).flatten(0, -2) for x in tensors]
+    count = len(rows[0])
+    if count < FEW_ROWS and rows[0].device.type == "cpu":
+        rows = [F.pad(x, (0, 0, 0, FEW_ROWS - count)) for x in rows]
+    return rows
 
 
 class TokenProducts:

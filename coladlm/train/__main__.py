@@ -27,6 +27,7 @@ from .precision import choose_dtype, training_device
 from .progress import reporter
 from .ranks import ALONE, Ranks, joined
 from .stages import (
+    Beginning,
     Place,
     begin_from,
     keep_memory,
@@ -122,6 +123,12 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
                      help="of the next-token loss on the clean copy, 0 for none (%(default)g)")  # fmt: skip
     how.add_argument("--token-output", action="store_true",
                      help="the DiT's output layer names tokens, an extension of the published form")  # fmt: skip
+    how.add_argument("--from-transformer", type=Path, metavar="BASELINE",
+                     help="the DiT begins with what an autoregressive transformer of its size knows of the same "
+                          "tokens; it reads tokens and names them, an extension of the published form")  # fmt: skip
+    how.add_argument("--lessons", type=arguments.count, nargs=2, metavar=("LAYERS", "CLEAN"),
+                     default=[Beginning.layer_steps, Beginning.clean_steps],
+                     help="steps in which it learns that: its layers one by one, then together")  # fmt: skip
     how.add_argument("--heads-first", type=int, default=0, metavar="STEPS",
                      help="with --start-from: steps in which the token heads learn alone (%(default)s)")  # fmt: skip
     how.add_argument(
@@ -218,8 +225,12 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             next_weight=args.next_weight,
             taught=args.taught,
         )
+        layers, clean = args.lessons
+        beginning = Beginning(
+            args.start_from, args.token_output, args.from_transformer, layers, clean, args.heads_first
+        )
         run_dit(place, dit_config(args), objective, settings, reporter(args.name), _after_validation, args.name,
-                args.start_from, args.teacher, args.heads_first, args.token_output)  # fmt: skip
+                args.teacher, beginning)  # fmt: skip
         _draw_curves(args.run / args.name, ranks)
     if "export" in stages and ranks.first:
         export(args.run, to, name=args.name)

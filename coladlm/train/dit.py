@@ -281,11 +281,12 @@ class DiTStage(Stage):
 
 
 def start_from_zero(dit: BlockCausalDiT) -> None:
-    """AdaLN and the output layer start at zero: every block is the identity, the velocity is 0."""
+    """AdaLN, the output layer and embeddings of tokens start at zero: blocks are the identity, the velocity is 0."""
     for name, layer in dit.named_modules():
-        if isinstance(layer, nn.Linear) and (name.startswith("txt_out") or ".ada." in name):
+        if isinstance(layer, nn.Linear) and (name.startswith(("txt_out", "txt_in.tokens")) or ".ada." in name):
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _query_parts(n: int, block_size: int, device: torch.device) -> list[slice]:

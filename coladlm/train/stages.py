@@ -2,7 +2,7 @@
 
 run/tokenizer.json, train.u16, valid.u16     tokenizer
 run/vae/config.json, state.safetensors, metrics.jsonl     vae
-run/dit/config.json, state.safetensors, metrics.jsonl     dit
+run/dit/config.json, state.safetensors, metrics.jsonl     dit (and dit-layers, dit-clean, dit-heads: its lessons)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from ..networks.compiled_pieces import first_line, is_of_the_compiler
 from ..networks.config import DiTConfig, TextVAEConfig
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
+from ..networks.token_output import TokenInput
 from ..tokenizer import load_tokenizer
 from .corpus import (
     Corpus,
@@ -40,6 +41,7 @@ from .corpus import (
 from .dit import DiTStage
 from .dit_objective import DiTObjective
 from .exact_denoiser import ExactDenoiser, token_means
+from .from_transformer import CleanStage, LayerStage, config_like, share_output, take_over
 from .loop import LoopSettings, Stage, Training, generator_for
 from .meaning import nearest, token_meaning
 from .precision import autocast
@@ -132,25 +134,44 @@ def run_vae(place: Place, config: TextVAEConfig, objective: VAEObjective, settin
         (place.folder / "vae" / "neighbours.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """How the DiT of a run begins, where it is not from nothing in the published form.
+
+    start: with the weights of a checkpoint. token_output: its output layer names tokens (see
+    `networks/token_output.py`), whatever that of `start` does. transformer: with what an autoregressive one in this
+    folder knows of the text (see `from_transformer.py`), learned in `layer_steps` and then `clean_steps` steps, in
+    folders named like that of the DiT; of `start` the embedding of times is then all that stays. heads_first: steps in
+    which the token heads learn alone, in such a folder too: what fresh heads ask for would only disturb the DiT of
+    `start`.
+    """
+
+    start: Path | None = None
+    token_output: bool = False
+    transformer: Path | None = None
+    layer_steps: int = 220
+    clean_steps: int = 240
+    heads_first: int = 0
+
+
 def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: LoopSettings,
             report: Report, each_validation: EachValidation | None = None,
-            name: str = "dit", start: Path | None = None, teacher: Path | None = None,
-            heads_first: int = 0, token_output: bool = False) -> None:  # fmt: skip
-    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`; on from the checkpoint `start` if given,
-    taught by the exact denoiser of the autoregressive transformer in the folder `teacher`, if given.
+            name: str = "dit", teacher: Path | None = None, beginning: Beginning | None = None) -> None:  # fmt: skip
+    """Trains the DiT on the latents of the run's VAE, in `folder`/`name`, taught by the exact denoiser of the
+    autoregressive transformer in the folder `teacher`, if given.
 
-    token_output: its output layer names tokens (see `networks/token_output.py`), whatever that of `start` does.
-
-    heads_first: steps in which the token heads learn alone, before the DiT of `start` is trained on: what fresh heads
-    ask for would only disturb it. They are kept in `folder`/`name`-heads.
-
-    Raises ValueError where VAE and DiT have blocks of unequal size, or the teacher other tokens.
+    Raises ValueError where VAE and DiT have blocks of unequal size, the teacher other tokens, or the transformer that
+    it begins with other sizes.
     """
-    corpus, vae = place.corpus("train"), load_vae(place.folder)
+    corpus, vae, beginning = place.corpus("train"), load_vae(place.folder), beginning or Beginning()
+    start, known = beginning.start, None
     begun = None if start is None else ColaDLM.from_pretrained(start, device="cpu", dtype="float32").dit
     config = config if begun is None else begun.config
-    if token_output:
+    if beginning.token_output:
         config = dataclasses.replace(config, token_output=vae.config.vocab_size)
+    if beginning.transformer is not None:
+        known = transformer_of(place, beginning.transformer)
+        config = config_like(config, known.network.config)
     config = _kept_config(place, name, config, DiTConfig.from_dict)
     if config.block_size != vae.config.block_size:
         found, wanted = config.block_size, vae.config.block_size
@@ -165,12 +186,17 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     if begun is not None:
         kept = begun.state_dict()
         if begun.config.token_output != config.token_output:
-            kept = stage.dit.state_dict() | {key: x for key, x in kept.items() if not key.startswith("txt_out.")}
-        stage.dit.load_state_dict(kept)
+            kept = {key: x for key, x in kept.items() if not key.startswith("txt_out.")}
+        if known is not None:  # of which the embedding of times stays
+            kept = {key: x for key, x in kept.items() if key.startswith("emb_in.")}
+        stage.dit.load_state_dict(stage.dit.state_dict() | kept)
     if place.compiled:
         _compile(stage.to(place.device), corpus, place, report)
-    if heads_first > 0 and not (place.folder / name / "state.safetensors").is_file():
-        _learn_heads(place, f"{name}-heads", stage, corpus, settings, heads_first, report)
+    if not (place.folder / name / "state.safetensors").is_file():
+        if known is not None:
+            _learn_from(place, name, stage, known, corpus, settings, beginning, report)
+        if beginning.heads_first > 0:
+            _learn_heads(place, f"{name}-heads", stage, corpus, settings, beginning.heads_first, report)
     _train(place, name, stage, corpus, settings, report, each_validation)
 
 
@@ -207,6 +233,29 @@ def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, setti
             load_average(head, place.folder / name, part).train()
 
 
+def _learn_from(place: Place, name: str, stage: DiTStage, known: Baseline, corpus: Corpus, settings: LoopSettings,
+                beginning: Beginning, report: Report) -> None:  # fmt: skip
+    """Gives the DiT of `stage` what the transformer knows, in the two lessons of `from_transformer.py`, at twice the
+    rate.
+    """
+    learning = {name: parameter.requires_grad for name, parameter in stage.named_parameters()}
+    take_over(stage, known.network)
+    for lesson, kind, steps, rate in (("layers", LayerStage, beginning.layer_steps, 2.0),
+                                      ("clean", CleanStage, beginning.clean_steps, 1.0)):  # fmt: skip
+        alone = dataclasses.replace(settings, minutes=None, steps=steps, decay=1.0, average=0.98, warmup_steps=20,
+                                    learning_rate=rate * settings.learning_rate)  # fmt: skip
+        taught = kind(stage, known.network, known.start_id).to(place.device)
+        _train(place, f"{name}-{lesson}", taught, corpus, alone, report)
+        learned = {key: parameter for key, parameter in taught.named_parameters() if parameter.requires_grad}
+        with safe_open(place.folder / f"{name}-{lesson}" / "state.safetensors", "pt") as file, torch.no_grad():
+            for key, parameter in learned.items():
+                parameter.copy_(file.get_tensor(f"average.{key}"))
+    share_output(stage)
+    for key, parameter in stage.named_parameters():
+        parameter.requires_grad_(learning[key])
+    stage.train()
+
+
 def _set_tokens(dit: BlockCausalDiT, vae: TextVAE, corpus: Corpus) -> None:
     """Gives an output layer that names tokens their mean latents, and how often each comes as what it begins with."""
     output = dit.tokens
@@ -215,6 +264,8 @@ def _set_tokens(dit: BlockCausalDiT, vae: TextVAE, corpus: Corpus) -> None:
         output.means.copy_(means)
         output.spread.fill_(max(spread, LEAST_SPREAD))
         output.proj.bias.copy_(shares.clamp(min=LEAST_SHARE).log())
+        if dit.config.token_input:
+            cast(TokenInput, dit.txt_in["tokens"]).prior.copy_(shares.clamp(min=LEAST_SHARE).log())
 
 
 def _measured_rows(corpus: Corpus) -> Iterator[Tensor]:
@@ -224,10 +275,16 @@ def _measured_rows(corpus: Corpus) -> Iterator[Tensor]:
 
 def exact_denoiser(place: Place, teacher: Path, vae: TextVAE, corpus: Corpus) -> ExactDenoiser:
     """The exact denoiser of the transformer in the folder `teacher`, on this run's latents. Raises ValueError."""
-    reader = Baseline.from_pretrained(teacher, "cpu", "float32")
-    if reader.tokenizer.to_str() != place.tokenizer().to_str():
-        raise ValueError(f"{teacher}: its tokenizer is not that of the run {place.folder}, expected the same")
+    reader = transformer_of(place, teacher)
     return ExactDenoiser(reader.network, reader.start_id, *token_means(vae, corpus.pad, _measured_rows(corpus)))
+
+
+def transformer_of(place: Place, folder: Path) -> Baseline:
+    """The autoregressive transformer in a folder, on the tokens of this run. Raises ValueError."""
+    found = Baseline.from_pretrained(folder, "cpu", "float32")
+    if found.tokenizer.to_str() != place.tokenizer().to_str():
+        raise ValueError(f"{folder}: its tokenizer is not that of the run {place.folder}, expected the same")
+    return found
 
 
 def run_decoder(place: Place, objective: VAEObjective, settings: LoopSettings, report: Report) -> None:

@@ -25,13 +25,14 @@ def test_dit_defaults_are_the_published_table():
     assert dataclasses.asdict(DiTConfig.from_dict({})) == {
         "txt_in_channels": 16, "txt_out_channels": 16, "txt_dim": 2048, "emb_dim": 2048, "heads": 16, "head_dim": 128,
         "expand_ratio": 4, "num_layers": 24, "norm_eps": 1e-5, "qk_bias": False, "patch_size": 1, "rope_dim": 96,
-        "block_size": 4, "token_output": 0,
+        "block_size": 4, "token_output": 0, "token_input": False,
     }  # fmt: skip
 
 
 def test_the_published_form_is_written_without_keys_of_extensions():
-    assert "token_output" not in DiTConfig().to_dict()
-    assert DiTConfig.from_dict(DiTConfig(token_output=7).to_dict()).token_output == 7
+    assert not {"token_output", "token_input"} & DiTConfig().to_dict().keys()
+    for extended in (DiTConfig(token_output=7), DiTConfig(token_output=7, token_input=True)):
+        assert DiTConfig.from_dict(extended.to_dict()) == extended
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,6 +111,7 @@ def test_a_wrong_vae_config_gets_a_sentence(data, message):
             {"token_output": 9, "txt_dim": 18, "emb_dim": 18},
             r"token_output is 9, expected 0 where txt_dim = 18",
         ),
+        ({"token_input": True}, r"token_input is True, expected false where token_output is 0"),
         ({"attention_dtype": "bfloat16"}, r"attention_dtype is 'bfloat16', expected 'float32' or no such key"),
         ({"attention_dtype": None}, r"attention_dtype is None, expected 'float32' or no such key"),
         ({"model_type": "cola_text_vae"}, r"model_type is 'cola_text_vae', expected 'cola_dit'"),

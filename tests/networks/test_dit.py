@@ -28,6 +28,7 @@ SWITCHES = [
     {"num_layers": 0},
     {"txt_in_channels": 7, "txt_out_channels": 7},
     {"token_output": 11},
+    {"token_output": 11, "token_input": True},
 ]
 IDS = [f"{switch}" for switch in SWITCHES]
 
@@ -41,6 +42,8 @@ def small_dit(**switches) -> BlockCausalDiT:
     if dit.config.token_output:
         dit.tokens.means.normal_()
         dit.tokens.spread.fill_(0.2)
+    if dit.config.token_input:
+        dit.txt_in["tokens"].prior.normal_()
     return dit
 
 
@@ -101,6 +104,8 @@ class Reference:
     def velocity(self, z: Tensor, t: Tensor) -> Tensor:
         e = torch.stack([self.embedding(float(time)) for time in t])
         x = self.linear("txt_in.proj", z.double())
+        if self.c.token_input:
+            x = x + self.linear("txt_in.tokens.proj", self.likely(z.double(), t.double() / 1000))
         for layer in range(self.c.num_layers):
             block = f"blocks.{layer}"
             shift, scale = self.modulation(f"{block}.ada.msa_in", e, 2)
@@ -121,14 +126,26 @@ class Reference:
         """The mean of noise - data, each token's as it is known of two normal variables that add up to the state."""
         logits = self.linear("txt_out.tokens.proj", h)
         means, spread = self.weights["txt_out.tokens.means"], float(self.weights["txt_out.tokens.spread"])
-        velocity = torch.zeros_like(z)
+        velocity, densities = torch.zeros_like(z), self.densities(z, t)
         for i, time in enumerate(t.tolist()):
             variance = time**2 + (1 - time) ** 2 * spread
-            density = torch.distributions.Normal((1 - time) * means, math.sqrt(variance)).log_prob(z[i]).sum(-1)
-            for p, mean in zip((logits[i] + density).softmax(0), means, strict=True):
+            for p, mean in zip((logits[i] + densities[i]).softmax(0), means, strict=True):
                 off = z[i] - (1 - time) * mean
                 velocity[i] += p * (time / variance * off - (mean + (1 - time) * spread / variance * off))
         return velocity
+
+    def likely(self, z: Tensor, t: Tensor) -> Tensor:
+        """What each state says by itself of its token, before which only how often each comes is known."""
+        return (self.weights["txt_in.tokens.prior"] + self.densities(z, t)).softmax(-1)
+
+    def densities(self, z: Tensor, t: Tensor) -> Tensor:
+        """Of each state under each token, the logarithm, (n, V)."""
+        means, spread = self.weights["txt_out.tokens.means"], float(self.weights["txt_out.tokens.spread"])
+        rows = []
+        for state, time in zip(z, t.tolist(), strict=True):
+            deviation = math.sqrt(time**2 + (1 - time) ** 2 * spread)
+            rows.append(torch.distributions.Normal((1 - time) * means, deviation).log_prob(state).sum(-1))
+        return torch.stack(rows)
 
 
 def silu(x: Tensor) -> Tensor:

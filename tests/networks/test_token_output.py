@@ -1,4 +1,4 @@
-"""An output layer that names tokens: its ends, its precision, and what it keeps of the means."""
+"""Layers that name tokens and read them: their ends, their precision, and what is kept of the means."""
 
 import copy
 import dataclasses
@@ -13,12 +13,13 @@ from coladlm.checkpoint import CheckpointError, save_checkpoint
 from coladlm.latent import exact_settings, round_trips
 from coladlm.networks import compiled_pieces as module
 from coladlm.networks.compiled_pieces import CompiledPieces, disagreement, most_disagreement
-from coladlm.networks.dit import BlockCausalDiT
 from coladlm.networks.packed import can_pack, pack
-from coladlm.networks.token_output import TokenOutput
+from coladlm.networks.token_output import TokenInput, TokenOutput
 from coladlm.rounding import dit_to_int8
 from coladlm.train.exact_denoiser import token_means
 from coladlm.train.stages import LEAST_SPREAD
+
+from ..token_models import with_tokens
 
 CHANNELS, TOKENS, DIM = 6, 300, 64
 
@@ -34,18 +35,6 @@ def output(spread: float = 0.01) -> TokenOutput:
 def drawn(made: TokenOutput, *shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     coefficients = made.coefficients(torch.rand(shape).flatten()).view(*shape, -1)
     return torch.randn(*shape, DIM), torch.randn(*shape, CHANNELS), coefficients
-
-
-def with_tokens(model) -> ColaDLM:
-    """The model with an output layer that names tokens, whose means are those of its VAE."""
-    config = dataclasses.replace(model.dit.config, token_output=model.vae.config.vocab_size)
-    dit = BlockCausalDiT(config).requires_grad_(False)
-    kept = {key: value for key, value in model.dit.state_dict().items() if not key.startswith("txt_out.")}
-    dit.load_state_dict(dit.state_dict() | kept)
-    tokens = dit.tokens
-    tokens.means.normal_(generator=torch.Generator().manual_seed(0))
-    tokens.spread.fill_(0.01)
-    return ColaDLM(copy.deepcopy(model.vae), dit, model.tokenizer, model.defaults)
 
 
 def save(model: ColaDLM, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -72,20 +61,32 @@ def test_a_state_near_the_mean_of_a_token_is_that_token():
     assert torch.cdist(clean, made.means).argmin(-1).tolist() == which.tolist()
 
 
+def test_an_input_layer_reads_the_token_of_a_clean_state_and_how_often_each_comes_from_noise():
+    made, reads = output(1e-4), TokenInput(DIM, TOKENS).requires_grad_(False)
+    reads.prior.normal_()
+    embeddings = reads.proj.weight.t()
+    at_data, at_noise = made.coefficients(torch.tensor([0.0, 1.0]))
+    with torch.inference_mode():
+        torch.testing.assert_close(reads(made.means[None], at_data, made)[0], embeddings, atol=1e-4, rtol=1e-4)
+        usual = (reads.prior.softmax(0) @ embeddings).expand(1, 5, -1)
+        torch.testing.assert_close(reads(torch.randn(1, 5, CHANNELS), at_noise, made), usual, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_row_is_the_same_alone_and_with_others(packed):
     if packed and not can_pack():
         pytest.skip("this build of torch has no oneDNN products")
-    made = output()
+    made, reads = output(), TokenInput(DIM, TOKENS).requires_grad_(False)
     h, z, c = drawn(made, 70)
     if packed:
-        assert pack(made, least=0) == 1
+        assert pack(made, least=0) == pack(reads, least=0) == 1
     with torch.inference_mode():
-        whole = made(h, z, c)
+        whole, read = made(h, z, c), reads(z, c, made)
         bounds = {"rtol": 0, "atol": 0} if packed and torch.backends.cpu.get_cpu_capability() != "DEFAULT" else {
             "rtol": 1e-4, "atol": 1e-4}  # fmt: skip
         for n in (1, 2, 3, 5, 9, 64):
             torch.testing.assert_close(made(h[:n], z[:n], c[:n]), whole[:n], **bounds)
+            torch.testing.assert_close(reads(z[:n], c[:n], made), read[:n], **bounds)
 
 
 def test_tokens_far_less_likely_than_the_likeliest_have_no_part():
@@ -134,11 +135,12 @@ def test_the_logits_of_packed_and_plain_weights_and_their_gradients_are_the_same
 
 
 def test_the_rest_may_be_bfloat16_but_means_are_read_and_saved_as_float32(model, tmp_path):
-    one = with_tokens(model)
+    one = with_tokens(model, read=True)
     save(one, tmp_path / "it", torch.bfloat16)
     stored = load_file(tmp_path / "it/cola_dit/model.safetensors")
     assert stored["txt_out.tokens.means"].dtype == stored["txt_out.tokens.spread"].dtype == torch.float32
-    assert stored["txt_out.tokens.proj.weight"].dtype == torch.bfloat16
+    assert stored["txt_in.tokens.prior"].dtype == torch.float32
+    assert stored["txt_out.tokens.proj.weight"].dtype == stored["txt_in.tokens.proj.weight"].dtype == torch.bfloat16
     again = ColaDLM.from_pretrained(tmp_path / "it", "cpu", "bfloat16")
     assert torch.equal(again.dit.tokens.means, one.dit.txt_out["tokens"].means)
     (text,) = again.generate(["The"], dataclasses.replace(again.defaults, max_new_tokens=5))
@@ -153,8 +155,9 @@ def test_a_spread_of_nothing_is_refused(model, tmp_path):
         ColaDLM.from_pretrained(tmp_path / "it")
 
 
-def test_traced_pieces_have_the_velocities_of_operators(model):
-    dit = with_tokens(model).dit
+@pytest.mark.parametrize("read", [False, True])
+def test_traced_pieces_have_the_velocities_of_operators(model, read):
+    dit = with_tokens(model, read).dit
     for layer in module._products(dit):
         layer.to(torch.float32)
     pieces = CompiledPieces(dit, "eager")
@@ -162,8 +165,9 @@ def test_traced_pieces_have_the_velocities_of_operators(model):
         assert disagreement(dit, pieces, rows, guided) <= most_disagreement(dit)
 
 
-def test_in_int8_the_velocity_moves_little(model):
-    dit = with_tokens(model).dit
+@pytest.mark.parametrize("read", [False, True])
+def test_in_int8_the_velocity_moves_little(model, read):
+    dit = with_tokens(model, read).dit
     z, t = torch.randn(2, 16, dit.config.txt_in_channels), 1000 * torch.rand(2, 16)
     with torch.inference_mode():
         before = dit(z, t)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 
 import pytest
 import torch
@@ -162,3 +163,42 @@ def test_a_run_that_names_tokens_starts_from_a_published_form_resumes_and_is_exp
     # and the rest is what it began with, trained on
     distance = (model.dit.txt_in["proj"].weight - before.dit.txt_in["proj"].weight).abs().max()
     assert 0 < distance < 0.1
+
+
+@pytest.fixture(scope="module")
+def known(folder):
+    """A run with a transformer of two layers, and its checkpoint."""
+    run, to = folder / "reading", folder / "known"
+    shutil.copytree(folder / "run", run, ignore=shutil.ignore_patterns("baseline"))
+    small = "--steps 60 --width 64 --layers 2 --tokens 512 --dtype float32 --device cpu --learning-rate 5e-3"
+    assert train_baseline(["--run", str(run), "--to", str(to), *small.split()]) == 0
+    return run, to
+
+
+def test_a_dit_begins_with_what_a_transformer_knows(folder, known):
+    """Of the next token it knows nearly as much after its lessons, and one that begins from nothing hardly anything."""
+    run, transformer = known
+    how = ["--run", str(run), "--next-weight", "0.5", "--single-rows", "1", "--optimizer", "muon"]
+    begin = ["--from-transformer", str(transformer), "--lessons", "120", "60", "--learning-rate", "3e-3"]
+    assert main(["dit", *options(folder, steps=2), *how, *begin, "--name", "knows"]) == 0
+    assert main(["dit", *options(folder, steps=2), *how, "--name", "does-not"]) == 0
+
+    def last(name: str) -> dict:
+        return next(line for line in reversed(read_metrics(run / name)) if line["kind"] == "valid")
+
+    layers = [line for line in read_metrics(run / "knows-layers") if line["kind"] == "train"]
+    assert all(layers[-1][layer] < 0.1 * layers[0][layer] for layer in ("layer_0", "layer_1"))
+    wanted, clean = last("baseline")["cross_entropy"], last("knows-clean")["next"]
+    assert clean < wanted + 0.3 and last("does-not")["next"] > wanted + 2
+    assert last("knows")["next"] < wanted + 1.5  # the next-token head has it, too
+    config = json.loads((run / "knows" / "config.json").read_text())
+    assert config["token_input"] and config["token_output"] > 0 and config["rope_dim"] == config["head_dim"]
+    assert main(["export", "--run", str(run), "--name", "knows", "--to", str(run / "knows" / "model")]) == 0
+    model = ColaDLM.from_pretrained(run / "knows" / "model", "cpu", "float32")
+    assert model.defaults.min_p > 0 and isinstance(model.generate(["Once"])[0], str)
+
+
+def test_a_transformer_of_another_size_is_one_sentence(folder, known, capsys):
+    begin = ["--run", str(known[0]), "--from-transformer", str(known[1]), "--layers", "1", "--name", "other"]
+    assert main(["dit", *options(folder), *begin]) == 2
+    assert "num_layers of the DiT is 1, expected 2, that of the transformer" in capsys.readouterr().err

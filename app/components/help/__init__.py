@@ -18,7 +18,7 @@ SHORTCUTS = (
     ("h", "history"),
     ("← →, Enter", "in a finished text: from word to word, look into one"),
     ("Ctrl + Z", "back to the text before the word that you put there"),
-    ("Esc", "close what has opened"),
+    ("Esc", "close what has opened; stop, while you write a prompt"),
 )
 GLOSSARY = (
     ("Token", "A word or a part of one; the smallest thing that the model reads and writes."),

@@ -190,14 +190,17 @@ def test_the_keys_do_what_the_list_says(tools):
     expect(page.page.get_by_role("textbox")).to_be_focused()
     keyboard.type("rs?h")  # no key while one writes
     assert pressed() == ["run", "stop"]
+    keyboard.press("Escape")  # but this one
+    assert pressed() == ["run", "stop", "stop"]
     expect(page.locator("dialog[open]")).to_have_count(0)
     keyboard.press("Control+Enter")
-    assert pressed() == ["run", "stop", "run"]
+    assert pressed() == ["run", "stop", "stop", "run"]
     page.locator("h1").click()
+    keyboard.press("Escape")  # nor does that stop anything elsewhere
     keyboard.press("?")
     expect(page.locator("dialog[open]")).to_contain_text("Words used here")
     keyboard.press("r")  # nor while a dialog is open
-    assert len(pressed()) == 3
+    assert len(pressed()) == 4
     page.page.get_by_label("single keys work").uncheck()
     keyboard.press("Escape")
     expect(page.locator("dialog[open]")).to_have_count(0)

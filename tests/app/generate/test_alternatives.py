@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.generate.alternatives import MOST_NOISE, Reading, most_open
+from app.generate.alternatives import Reading, most_open
 from app.generate.inspection import ALTERNATIVES, answer_tokens, token_value
 from app.generate.recorded import recorded_run
 
@@ -23,12 +23,6 @@ def test_the_least_decided_reading_is_taken():
     found = opened(reading(75, chosen=0.1, other=0.9), reading(50, chosen=0.4, other=0.5), reading(25, chosen=0.95))
     assert found.noise == 50
     assert list(found.words.items()) == [(OTHER, 0.5), (CHOSEN, 0.4)]
-
-
-def test_noise_in_which_the_text_has_no_shape_is_left_aside():
-    found = opened(reading(MOST_NOISE + 1, chosen=0.5, other=0.5), reading(60, chosen=0.9, other=0.1))
-    assert found.noise == 60
-    assert opened(reading(100, chosen=0.5, other=0.5)) is None
 
 
 def test_a_reading_in_which_the_chosen_word_was_not_to_be_had_is_left_aside():
@@ -61,11 +55,11 @@ def cards(bundled, baseline) -> dict[str, dict]:
 
 def test_words_of_the_recorded_run_could_have_become_what_fits_their_places(cards):
     read = {title: {word for word, *_ in card["read"]} for title, card in cards.items()}
-    assert {"in", "outside", "around"} == read["outside"]
-    assert {"have", "make"} == read["have"]
-    assert read["."] == set() and "never in doubt" in cards["."]["note"]
+    assert {"near", "in", "under"} == read["near"]
+    assert {"sad", "scared", "lost"} < read["sad"]
+    assert read["to"] == set() and "never in doubt" in cards["to"]["note"]
     for card in cards.values():
         shares = [p for _, p, *_ in card["read"]]
         assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.0001
         assert [chosen for _, _, chosen, _ in card["read"]].count(1) == bool(card["read"])
-        assert card["noise"] is None or 0 <= card["noise"] <= MOST_NOISE
+        assert card["noise"] is None or 0 <= card["noise"] <= 100
