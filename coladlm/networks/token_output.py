@@ -47,8 +47,8 @@ class TokenOutput(nn.Module):
     def coefficients(self, t: Tensor, min_p: float = 0.0) -> Tensor:
         """All that a velocity needs of its time t (T,) in [0, 1], (T, d + MORE_COEFFICIENTS), in the dtype of t: of the
         state and of the mean of tokens in the velocity; of the state's channels and of the squares of the means in the
-        logits; and the logarithm of min_p, the least probability as a share of the likeliest token's, by the context
-        alone, with which a token has a part in the mean.
+        logits; and the logarithm of min_p, the least probability as a share of the likeliest token's, given context
+        and state, with which a token has a part in the mean.
         """
         spread, d = self.spread.to(t), self.means.shape[1]
         variance = t.square() + (1 - t).square() * spread
@@ -68,8 +68,8 @@ class TokenOutput(nn.Module):
         shape, count = z.shape, z[..., 0].numel()
         h, z, c = _in_rows(h, z.float(), coefficients)
         logits = self.proj(h).float()
-        logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + c[:, -1:], NEVER)
-        shares = (logits + self.of_state(z, c)).softmax(-1)
+        logits = logits + self.of_state(z, c)
+        shares = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + c[:, -1:], NEVER).softmax(-1)
         with torch.autocast(z.device.type, enabled=False):
             mean = self.products.of(self.means)[1](shares)
         return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)

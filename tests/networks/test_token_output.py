@@ -93,12 +93,12 @@ def test_tokens_far_less_likely_than_the_likeliest_have_no_part():
     made, t = output(), torch.tensor([0.8])
     h, z, _ = drawn(made, 5)
     with torch.inference_mode():
-        logits = made.proj(h)
+        logits = made.logits(h, z, made.coefficients(t).expand(5, -1))
         for min_p in (0.3, 1.0):
             c = made.coefficients(t, min_p)
             stay = logits.softmax(-1) >= min_p * logits.softmax(-1).amax(-1, keepdim=True) * (1 - 1e-6)
             assert 0 < stay.sum() < stay.numel()
-            shares = made.logits(h, z, c).masked_fill(~stay, -torch.inf).softmax(-1)
+            shares = logits.masked_fill(~stay, -torch.inf).softmax(-1)
             wanted = c[:, :1] * z + c[:, 1:2] * (shares @ made.means)
             torch.testing.assert_close(made(h, z, c), wanted, atol=1e-5, rtol=1e-5)
         assert stay.sum() == 5  # the likeliest alone
