@@ -78,7 +78,7 @@ def test_the_summary_has_its_headings_and_what_its_words_mean():
     headings = ["Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
                 "The eight published tasks"]  # fmt: skip
     assert re.findall(r"<h2>(.*?)</h2>", shown) == headings
-    assert "13.4 million parameters beside 5.72 million" in shown
+    assert "14.4 million parameters beside 5.72 million" in shown
     for word in ("Perplexity:", "Pushed by 1:", "Stagger:", "95 % interval of the difference"):
         assert word in shown.split("class='terms'")[1]
 
