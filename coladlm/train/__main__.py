@@ -225,15 +225,16 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             next_weight=args.next_weight,
             taught=args.taught,
         )
-        layers, clean = args.lessons
-        beginning = Beginning(
-            args.start_from, args.token_output, args.from_transformer, layers, clean, args.heads_first
-        )
         run_dit(place, dit_config(args), objective, settings, reporter(args.name), _after_validation, args.name,
-                args.teacher, beginning)  # fmt: skip
+                args.teacher, _beginning(args))  # fmt: skip
         _draw_curves(args.run / args.name, ranks)
     if "export" in stages and ranks.first:
         export(args.run, to, name=args.name)
+
+
+def _beginning(args: argparse.Namespace) -> Beginning:
+    layers, clean = args.lessons
+    return Beginning(args.start_from, args.token_output, args.from_transformer, layers, clean, args.heads_first)
 
 
 def _draw_curves(folder: Path, ranks: Ranks = ALONE) -> None:

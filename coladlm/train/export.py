@@ -28,8 +28,8 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
     repetition_penalty=1.0,
     whole_sentences=True,
 )
-# What names tokens can leave out those that do not fit: with that a weak guidance does what a strong one does without it,
-# and keeps more of the variety.
+# What names tokens can leave out those that do not fit: with that a weak guidance does what a strong one does without
+# it, and keeps more of the variety.
 TOKEN_MODEL_SAMPLER = dataclasses.replace(SMALL_MODEL_SAMPLER, guidance=1.5, min_p=0.1)
 
 

@@ -184,12 +184,7 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
     if config.token_output:
         _set_tokens(stage.dit, vae, corpus)
     if begun is not None:
-        kept = begun.state_dict()
-        if begun.config.token_output != config.token_output:
-            kept = {key: x for key, x in kept.items() if not key.startswith("txt_out.")}
-        if known is not None:  # of which the embedding of times stays
-            kept = {key: x for key, x in kept.items() if key.startswith("emb_in.")}
-        stage.dit.load_state_dict(stage.dit.state_dict() | kept)
+        _take_weights(stage, begun, only_times=known is not None)
     if place.compiled:
         _compile(stage.to(place.device), corpus, place, report)
     if not (place.folder / name / "state.safetensors").is_file():
@@ -198,6 +193,18 @@ def run_dit(place: Place, config: DiTConfig, objective: DiTObjective, settings: 
         if beginning.heads_first > 0:
             _learn_heads(place, f"{name}-heads", stage, corpus, settings, beginning.heads_first, report)
     _train(place, name, stage, corpus, settings, report, each_validation)
+
+
+def _take_weights(stage: DiTStage, begun: BlockCausalDiT, only_times: bool) -> None:
+    """Gives the DiT of `stage` the weights of another one, but for an output layer of another form. only_times: its
+    embedding of times alone.
+    """
+    kept = begun.state_dict()
+    if begun.config.token_output != stage.dit.config.token_output:
+        kept = {key: x for key, x in kept.items() if not key.startswith("txt_out.")}
+    if only_times:
+        kept = {key: x for key, x in kept.items() if key.startswith("emb_in.")}
+    stage.dit.load_state_dict(stage.dit.state_dict() | kept)
 
 
 def _compile(stage: DiTStage, corpus: Corpus, place: Place, report: Report) -> None:
