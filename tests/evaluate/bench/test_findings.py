@@ -106,7 +106,8 @@ def test_the_summary_of_some_parts_tells_of_these_alone():
     assert [paragraph.heading for paragraph in found] == [
         "Where diffusion wins", "Where it loses", "Not to be told apart", "At what price",
     ]  # fmt: skip
-    assert [sentence.split(":")[0] for sentence in found[0].sentences] == ["Fluency"]
+    assert [sentence.split(":")[0] for sentence in found[2].sentences] == ["Fluency"]
+    assert [*found[0].sentences, *found[1].sentences] == 2 * ["Nowhere in what was measured."]
     assert "Memory" not in " ".join(found[3].sentences)
 
 
