@@ -58,6 +58,13 @@ def test_a_prompt_may_be_empty_or_of_any_script(model):
         assert model.generate([prompt], whole, sequences=[i]) == [finished.texts[i]]
 
 
+def test_numbers_that_are_no_ids_are_refused(model):
+    size = model.vae.config.vocab_size
+    for wrong in (-1, size):
+        with pytest.raises(PromptError, match=rf"^a token id is {wrong}, expected 0 to {size - 1}$"):
+            model.read([0, wrong])
+
+
 @pytest.mark.parametrize(("prompts", "message"), [
     ("a text", "expected a list"), ([], "expected a list"), ([3], "a text is int"), (["a\ud800"], "broken character"),
     (None, "expected a list"), (5, "expected a list"), ({"a", "b"}, "expected a list"), (iter("ab"), "expected a list"),

@@ -7,7 +7,7 @@ nothing of texts, sampling or training. A cache is the caller's: `layers.KVCache
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -108,14 +108,19 @@ class Transformer(nn.Module):
 
         positions: (n,) or (B, n), 0, 1, ... if absent.
         """
+        *_, last = self.states(ids, positions, attend)
+        return self.final_norm(last)
+
+    def states(self, ids: Tensor, positions: Tensor | None = None, attend: Attend | None = None) -> Iterator[Tensor]:
+        """The hidden states (B, n, dim) before its layers and after each, before the last norm; else as `hidden`."""
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)
         rope = rotary_halves(positions, self.config.head_dim, self.config.rope_theta)
-        attend = attend or attend_causally
         x = self.embedding(ids).float()
+        yield x
         for layer, block in enumerate(self.blocks):
-            x = block(x, layer, rope, attend)
-        return self.final_norm(x)
+            x = block(x, layer, rope, attend or attend_causally)
+            yield x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., dim) -> logits of the next token (..., vocab_size), float32."""

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..baseline.transformer import Block, Transformer, TransformerConfig
+from ..baseline.transformer import Block, Transformer, TransformerConfig, attend_causally
 from ..networks.config import DiTConfig
-from ..networks.layers import attend_under, rotary_halves
 from ..networks.token_output import TokenInput
 from .dit import DiTStage
 from .loop import Stage
@@ -101,15 +100,7 @@ class ReadingStage(Stage):
     @torch.no_grad()
     def states(self, ids: Tensor) -> list[Tensor]:
         """The transformer's hidden states after these tokens, ids (B, n): before its layers and after each."""
-        net, c = self.transformer, self.transformer.config
-        ids = F.pad(ids, (1, 0), value=self.start_id)
-        rope = rotary_halves(torch.arange(ids.shape[1], device=ids.device), c.head_dim, c.rope_theta)
-        attend, x = attend_under(_causal(ids)), net.embedding(ids).float()
-        states = [x[:, 1:]]
-        for layer, block in enumerate(net.blocks):
-            x = block(x, layer, rope, attend)
-            states.append(x[:, 1:])
-        return states
+        return [x[:, 1:] for x in self.transformer.states(F.pad(ids, (1, 0), value=self.start_id))]
 
     def hidden(self, ids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The DiT's last hidden state (B, n, dim) of the latents of tokens, each of which sees those before it.
@@ -122,7 +113,7 @@ class ReadingStage(Stage):
             z = z + self.of.objective.history_noise * size * noise
         clean = dit.modulations(torch.zeros(1, device=z.device)).at(0)
         rope = dit.rope(torch.arange(ids.shape[1], device=z.device))
-        return dit.hidden(z, clean, rope, attend_under(_causal(ids)))
+        return dit.hidden(z, clean, rope, attend_causally)
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """(m, dim) -> (m, V), float32, of the token after a position."""
@@ -150,12 +141,12 @@ class LayerStage(ReadingStage):
     def forward(self, ids: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """ids (B, n) -> the sum over layers of the square error, as a share of the square of what a layer adds."""
         dit, states = self.of.dit, self.states(ids)
-        attend, real = attend_under(_causal(ids)), (ids != self.of.pad)[..., None]
+        real = (ids != self.of.pad)[..., None]
         rope = dit.rope(torch.arange(ids.shape[1], device=ids.device))
         clean = dit.modulations(torch.zeros(1, device=ids.device)).at(0)
         parts = {}
         for layer, (block, x, wanted) in enumerate(zip(dit.layers, states[:-1], states[1:], strict=True)):
-            found = block(x, layer, clean.layers[layer], rope, attend)
+            found = block(x, layer, clean.layers[layer], rope, attend_causally)
             parts[f"layer_{layer}"] = ((found - wanted).square() * real).sum() / ((wanted - x).square() * real).sum()
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -198,8 +189,3 @@ class CleanStage(ReadingStage):
     def validate(self, batches: list[Tensor], generator: torch.Generator) -> dict[str, float]:
         """The cross-entropy of the next token."""
         return {"next": self.next_entropy(batches)}
-
-
-def _causal(ids: Tensor) -> Tensor:
-    n = ids.shape[1]
-    return torch.ones(n, n, dtype=torch.bool, device=ids.device).tril()

@@ -242,8 +242,8 @@ def _learn_heads(place: Place, name: str, stage: DiTStage, corpus: Corpus, setti
 
 def _learn_from(place: Place, name: str, stage: DiTStage, known: Baseline, corpus: Corpus, settings: LoopSettings,
                 beginning: Beginning, report: Report) -> None:  # fmt: skip
-    """Gives the DiT of `stage` what the transformer knows, in the two lessons of `from_transformer.py`, at twice the
-    rate.
+    """Gives the DiT of `stage` what the transformer knows, in the two lessons of `from_transformer.py`, the first at
+    twice the rate.
     """
     learning = {name: parameter.requires_grad for name, parameter in stage.named_parameters()}
     take_over(stage, known.network)

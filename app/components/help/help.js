@@ -57,7 +57,7 @@ document.addEventListener('keydown', event => {
     if (press('run')) event.preventDefault();
     return;
   }
-  if (event.key === 'Escape' && typing(event.target) && event.target.tagName !== 'SELECT') press('stop');
+  if (event.key === 'Escape' && event.target.tagName === 'TEXTAREA') press('stop');
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !on.checked) return;
   const tab = Number(event.key);
   let done = true;
