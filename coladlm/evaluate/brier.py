@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 ORDERS = 4
+DECIMALS = 12  # of a mean: the estimates are shares of pairs of samples, whose sum may miss 0 by a rounding error
 
 
 def brier_scores(samples: Sequence[Sequence[int]], truth: Sequence[int]) -> list[float]:
@@ -33,7 +34,11 @@ def brier_scores(samples: Sequence[Sequence[int]], truth: Sequence[int]) -> list
     return found
 
 
+def brier_means(scores: np.ndarray) -> np.ndarray:
+    """Brier-1 to Brier-4 on average over contexts (..., contexts, n) -> (..., n)."""
+    return scores.mean(-2).round(DECIMALS)
+
+
 def brier_lm(scores: np.ndarray) -> np.ndarray:
     """BrierLM of contexts (..., contexts, 4): 0 where one of the four is not above 0 on average."""
-    means = np.maximum(scores.mean(-2), 0.0)
-    return 100.0 * means.prod(-1) ** (1 / ORDERS)
+    return 100.0 * np.maximum(brier_means(scores), 0.0).prod(-1) ** (1 / ORDERS)

@@ -113,6 +113,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--tokens", type=arguments.count, default=4096, help="a batch (%(default)s)")
     how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
     how.add_argument("--learning-rate", type=float, default=1e-3, help="of the DiT (%(default)g)")
+    how.add_argument("--validate-minutes", type=float, default=8.0, metavar="M",
+                     help="training between two validations, which do not count as training (%(default)g)")  # fmt: skip
     how.add_argument("--decay-minutes", type=float, metavar="M",
                      help="the DiT's rate falls in the last M minutes alone; 0: never (all along)")  # fmt: skip
     how.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw",
@@ -145,6 +147,8 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
                      help="share of rows with blocks of one position, all of them learned (%(default)g)")  # fmt: skip
     how.add_argument("--wide-rows", type=float, default=DiTObjective.wide_rows,
                      help="share of rows with blocks two or four times as long (%(default)g)")  # fmt: skip
+    how.add_argument("--pinned-blocks", type=float, default=DiTObjective.pinned_blocks,
+                     help="share of blocks in which some positions stand clean (%(default)g)")  # fmt: skip
     how.add_argument("--average", type=float, default=LoopSettings.average,
                      help="decay of the moving average of the DiT's weights (%(default)g)")  # fmt: skip
     how.add_argument("--copies", type=arguments.count, default=DiTObjective.copies,
@@ -209,7 +213,7 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             learning_rate=args.learning_rate,
             optimizer=args.optimizer,
             decay=1.0 if args.decay_minutes is None or args.steps else min(1.0, args.decay_minutes / args.minutes),
-            validate_seconds=480,
+            validate_seconds=60 * args.validate_minutes,
             workers=args.workers,
             average=args.average,
         )
@@ -221,6 +225,7 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
             staggered_blocks=args.staggered_blocks,
             single_rows=args.single_rows,
             wide_rows=args.wide_rows,
+            pinned_blocks=args.pinned_blocks,
             head_weight=args.head_weight,
             next_weight=args.next_weight,
             taught=args.taught,

@@ -73,6 +73,8 @@ class LoopSettings:
         for name, value in (("steps", self.steps), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, expected 1 or more")
+        if not self.validate_seconds > 0:
+            raise ValueError(f"validate_seconds is {self.validate_seconds:g}, expected a number above 0")
         if self.clock not in CLOCKS:
             raise ValueError(f"clock is {self.clock!r}, expected wall or processor")
         if not 0 <= self.decay <= 1:

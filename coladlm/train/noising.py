@@ -131,5 +131,5 @@ def _pinned(
     order = uniform(rows, blocks, b).argsort(-1)
     kind = uniform(rows, blocks, 1)
     start, end, subset = places < length, places >= b - length, order < length
-    chosen = torch.where(kind < 0.5, start, torch.where(kind < 0.65, end, subset))
+    chosen = torch.where(kind < 0.3, start, torch.where(kind < 0.5, end, subset))
     return (chosen & (uniform(rows, blocks, 1) < o.pinned_blocks)).flatten(1)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from coladlm.evaluate.brier import brier_lm, brier_scores
+from coladlm.evaluate.brier import brier_lm, brier_means, brier_scores
 
 
 def test_the_estimate_is_unbiased():
@@ -40,6 +40,12 @@ def test_the_score_is_a_geometric_mean_and_nothing_where_a_part_is():
     )
     assert brier_lm(np.array([[0.4, 0.2, 0.2, -0.1]])) == 0
     assert brier_lm(np.ones((7, 3, 4))).shape == (7,)
+
+
+def test_a_part_that_is_0_but_for_rounding_is_0():
+    scores = np.array([[0.4, 0.3, 0.3, part] for part in (0.1, 0.2, -0.3)])
+    assert 0 < scores.mean(0)[3] < 1e-15
+    assert brier_means(scores)[3] == brier_lm(scores) == 0
 
 
 @pytest.mark.parametrize(("samples", "truth"), [([[1]], [1, 2, 3, 4]), ([[1], [2]], [1, 2, 3])])

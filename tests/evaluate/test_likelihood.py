@@ -47,13 +47,13 @@ def test_the_integral_of_a_still_flow_is_the_one_on_paper(model):
     inside = torch.ones(3, 8)
     inside[1, 4:] = 0
     generator = torch.Generator().manual_seed(1)
-    draws = torch.stack([_integral(stage, z, (0.3, 0.5), inside, generator) for _ in range(2000)])
+    draws = torch.stack([_integral(stage, z, (0.3, 0.5), inside, generator) for _ in range(600)])
     energy = ((model.latent_dim + z.square().sum(-1)) * inside).sum(1)
     for number, e in enumerate((0.3, 0.5)):
         wanted = energy * (-math.log(e) - (1 - e))
         error = draws[:, number].std(0) / len(draws) ** 0.5
         assert ((draws[:, number].mean(0) - wanted).abs() < 4 * error).all()
-        assert (error < 0.03 * wanted).all()
+        assert (error < 0.05 * wanted).all()
 
 
 def test_times_are_uniform_in_every_block(model):

@@ -181,7 +181,7 @@ def test_an_unknown_clock_is_refused():
     ("limit", "sentence"),
     [({"minutes": -1}, "minutes is -1, expected a number above 0"), ({"minutes": 0}, "minutes is 0"),
      ({"minutes": float("nan")}, "minutes is nan"), ({"steps": 0}, "steps is 0, expected 1 or more"),
-     ({"steps": 1, "workers": 0}, "workers is 0")],
+     ({"steps": 1, "workers": 0}, "workers is 0"), ({"steps": 1, "validate_seconds": 0}, "validate_seconds is 0")],
 )  # fmt: skip
 def test_a_limit_that_is_none_is_refused(limit, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -12,7 +12,7 @@ from ...baseline.baseline import Baseline, BaselineSettings, perplexity
 from ...model import ColaDLM
 from ...sampling.events import Finished
 from ...settings import SamplerSettings
-from ..brier import ORDERS, brier_lm, brier_scores
+from ..brier import ORDERS, brier_lm, brier_means, brier_scores
 from ..stories import EvaluationError
 from ..text_likelihood import BoundSettings, text_bound
 from .intervals import Interval, interval, ratio_interval
@@ -239,7 +239,7 @@ def brier_table(scores: Mapping[str, np.ndarray]) -> Table:
     """BrierLM and its four parts for each way of sampling."""
     rows: list[list[Cell]] = []
     for name, values in scores.items():
-        each = [interval(values[:, [n]], lambda drawn: 100 * drawn[..., 0].mean(-1)) for n in range(ORDERS)]
+        each = [interval(values[:, [n]], lambda drawn: 100 * brier_means(drawn)[..., 0]) for n in range(ORDERS)]
         together = interval(values, brier_lm)
         rows.append([name, together if together.low < together.high else together.value, *each])
     return Table(
