@@ -50,7 +50,7 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     """Adds the options; `run` takes what they parse to."""
     options.description, options.epilog, options.formatter_class = DESCRIPTION, EXAMPLES, _Help
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    port = int(os.environ.get("GRADIO_SERVER_PORT", 7860))
+    port = os.environ.get("GRADIO_SERVER_PORT", 7860)
     many, one = Limits(), RequestLimits()
     add = options.add_argument
     add("--checkpoint", metavar="PATH", help="folder or Hugging Face Hub repository id; None is the bundled model")
@@ -61,7 +61,8 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     compiled = "compile the layers of a step at loading; without either, a GPU keeps what is faster and a CPU does not"
     add("--compiled", action=argparse.BooleanOptionalAction, help=compiled)
     add("--host", default=host, help="address to listen on; 0.0.0.0 is every one")
-    add("--port", type=int, default=port, help="port to listen on; 0 takes the first free one from 7860")
+    listening = "port to listen on; 0 takes the first free one from 7860"
+    add("--port", type=at_least(0, 65535), default=str(port), help=listening)
     root_path = os.environ.get("GRADIO_ROOT_PATH", "")
     add("--root-path", default=root_path, help='where a proxy shows the page, such as "/cola", or its whole address')
     add("--share", action="store_true", help="open a public link through gradio's tunnel")
@@ -90,13 +91,15 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     add("--max-variations", type=at_least(1), default=one.variations, help="texts for a prompt")
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """A type for whole numbers from `low` on."""
+def at_least(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A type for whole numbers from `low` on, up to `high`."""
 
     def whole(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"{value} is too low, expected at least {low}")
+        if high is not None and value > high:
+            raise argparse.ArgumentTypeError(f"{value} is too high, expected at most {high}")
         return value
 
     return whole

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import describe
 from .sampling.flow import NOISE_TIME
+from .sampling.plan import LARGEST
 from .settings import SamplerSettings, SettingsError
 
 
@@ -61,6 +62,8 @@ def check_latents(z: Any, channels: int) -> None:
     check_numbers(z, "latents")
     if z.ndim != 2 or z.shape[1] != channels:
         raise PromptError(f"latents have shape {tuple(z.shape)}, expected (n, {channels})")
+    if not bool((z.abs() < LARGEST).all()):  # nor NaN
+        raise PromptError(f"latents hold numbers that are not finite, or from {LARGEST:g} on")
 
 
 def check_times(t: Any, count: int) -> None:

@@ -194,7 +194,7 @@ class ColaDLM:
             raise PromptError(f"a text has {len(ids):,} tokens, expected at most {self.max_tokens:,}")
         return ids
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, text: str) -> Posterior:
         """The posterior of a text, unscaled: mean and logvar (n, d). n covers whole blocks: the text's last block is
         padded with <|pad|>, as the sampler pads a prompt, and its first ceil(tokens / patch_size) latents are the text.
@@ -220,7 +220,7 @@ class ColaDLM:
         return [Posterior(mean[:n], logvar if logvar is None else logvar[:n])
                 for mean, logvar, n in zip(posterior.mean, logvars, sizes, strict=True)]  # fmt: skip
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
         """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out. Raises PromptError."""
         check_texts(texts, "texts")
@@ -234,7 +234,7 @@ class ColaDLM:
             encoded.append(EncodedText(padded[: len(ids)], padded, latents))
         return encoded
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_ids(self, ids: Tensor) -> Tensor:
         """Scaled posterior means (batch, n, d) of token ids (batch, n * patch_size), on the CPU. A block of the VAE at
         the end that is not whole is padded for that, as it is in a prompt. Raises PromptError.
@@ -245,7 +245,7 @@ class ColaDLM:
         means = self.vae.encode(whole.to(self.device)).mean
         return self.vae.scale(means[:, : ids.shape[1] // self.patch_size]).float().cpu()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Logits (n * patch_size, vocab) for latents (n, d), read by the decoder as they are (unscaled or scaled).
         Raises PromptError.
@@ -253,7 +253,7 @@ class ColaDLM:
         check_latents(latents, self.latent_dim)
         return self.vae.decode(latents.to(self.device)[None])[0]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def velocity(self, z: Tensor, t: Tensor) -> Tensor:
         """The velocity (n, d) of a whole sequence of latents z (n, d) at times t (n,) in [0, 1000], without context.
         Raises PromptError.
@@ -269,8 +269,12 @@ class ColaDLM:
 
     def plan(self, prompt: str, settings: SamplerSettings | None = None, sequence: int = 0,
              noise: Tensor | None = None) -> Plan:  # fmt: skip
-        """The plan that continues a prompt. noise: (blocks, b, d) in place of drawn noise; then it sets the length."""
-        return self.plan_encoded(self.encode_texts([prompt])[0], settings or self.defaults, sequence, noise)
+        """The plan that continues a prompt. noise: (blocks, b, d) in place of drawn noise; fewer blocks than the
+        settings ask for end the text there. Raises PromptError, SettingsError.
+        """
+        settings = self.defaults if settings is None else check_settings(settings)
+        (key,) = checked_sequences([sequence], 1)
+        return self.plan_encoded(self.encode_texts([prompt])[0], settings, key, noise)
 
     def plan_encoded(self, text: EncodedText, settings: SamplerSettings, sequence: int = 0,
                      noise: Tensor | None = None) -> Plan:  # fmt: skip

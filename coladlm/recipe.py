@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import dataclasses
 import hashlib
 import json
@@ -304,19 +305,29 @@ def _dumps(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def decoded(data: bytes) -> str:
+    """A file's bytes as text: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes what a program prints.
+
+    Raises UnicodeDecodeError.
+    """
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig")
+
+
 def _loads(text: str | bytes) -> Any:
     if not isinstance(text, (str, bytes)):
         raise RecipeError("recipe", text, "JSON")
     if len(text) > MAX_JSON:
         raise RecipeError("recipe", Described(f"{len(text)} bytes long"), f"at most {MAX_JSON}")
     try:
-        text = text.decode() if isinstance(text, bytes) else text
+        text = decoded(text) if isinstance(text, bytes) else text
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         found = Described(f"not JSON at line {error.lineno}, column {error.colno} ({error.msg})")
         raise RecipeError("recipe", found, "JSON") from error
     except UnicodeDecodeError as error:
-        raise RecipeError("recipe", Described(f"not UTF-8 at byte {error.start}"), "JSON in UTF-8") from error
+        found = Described(f"not {error.encoding.upper()} at byte {error.start}")
+        raise RecipeError("recipe", found, "JSON in UTF-8") from error
     except RecursionError as error:
         raise RecipeError("recipe", Described("nested too deeply"), "a recipe") from error
     except RecipeError:

@@ -109,5 +109,7 @@ def _resolved(recipe: Recipe) -> tuple[Operation, Recipe]:
         raise RecipeError("operation", recipe.operation, f"one of {', '.join(OPERATIONS)}")
     least, most = operation.texts
     if not least <= len(recipe.texts) <= most:
-        raise RecipeError("texts", Described(f"{len(recipe.texts)} texts"), f"{least} to {most} for {recipe.operation}")
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        found = Described(f"{len(recipe.texts)} text{'s' * (len(recipe.texts) != 1)}")
+        raise RecipeError("texts", found, f"{wanted} for {recipe.operation}")
     return operation, dataclasses.replace(recipe, options=check_options(recipe.options, operation.options))

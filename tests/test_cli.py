@@ -237,6 +237,16 @@ def test_replay_saves_the_new_trace(files, place, tmp_path):
     assert again.answers == trace.answers and (again.preview_ids == trace.preview_ids).all()
 
 
+def test_a_file_is_not_written_over_another_of_the_same_run(files, place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = files["trace"].read_bytes()
+    assert main(["replay", str(files["trace"]), "--trace", os.path.relpath(files["trace"]), *place]) == 2
+    assert "found the same file twice, expected one for each" in capsys.readouterr().err
+    for command in (["generate", "a"], ["fill", "a ___"]):
+        assert main([*command, "--recipe", "other.json", "--trace", "./other.json", *SHORT, *place]) == 2
+    assert files["trace"].read_bytes() == before and not Path("other.json").exists()
+
+
 def test_replay_of_another_models_recipe_warns(files, place, capsys):
     recipe = dataclasses.replace(Recipe.from_json(files["recipe"].read_bytes()), model="0" * 16)
     files["recipe"].write_text(recipe.to_json())

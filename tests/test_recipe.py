@@ -177,7 +177,8 @@ def test_missing_fields_are_named(key):
         ("{", "not JSON"),
         ("[1]", "expected an object"),
         ("null", "expected an object"),
-        (b"\xff\xfe", "not UTF-8 at byte 0"),
+        (b"\xff{}", "not UTF-8 at byte 0"),
+        (b"\xff\xfe{", "not UTF-16"),
         ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "a number too long"),
         ('{"operation": NaN}', "NaN"),
@@ -190,6 +191,12 @@ def test_missing_fields_are_named(key):
 def test_json_that_is_no_recipe_gets_a_sentence(text, sentence):
     with pytest.raises(RecipeError, match=sentence):
         Recipe.from_json(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_recipe_is_read_in_what_editors_and_shells_write(encoding):
+    recipe = Recipe("generate", ("Fran\u00e7ois said",), SamplerSettings())
+    assert Recipe.from_json(recipe.to_json().encode(encoding)) == recipe
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,7 @@ async def _follow(events: Events, answer: Answer) -> AsyncGenerator[Any]:
             answer.take(event)
             yield event
             if answer.ended:
+                events.enough(sum(len(choice.tokens) for choice in answer.choices))
                 return
     finally:
         await arriving.aclose()

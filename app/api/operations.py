@@ -188,8 +188,10 @@ def decode_latents(model: ColaDLM, scheduler: Scheduler, latents: Any) -> dict[s
             raise RecipeError("latents", latents, wanted)
         for row in latents:
             right = isinstance(row, list) and len(row) == model.latent_dim
-            if not right or not all(type(x) in (int, float) and abs(x) < 1e6 for x in row):
-                raise RecipeError("a row of latents", row, wanted)
+            if not right:
+                raise RecipeError("a row of latents", row, f"a list of {model.latent_dim} numbers")
+            if not all(type(x) in (int, float) and abs(x) < 1e6 for x in row):
+                raise RecipeError("a row of latents", Described("with what is no number, or one from 1e6 on"), wanted)
         ids, probabilities = scheduler.call(lambda: read_latents(model, latents), current_visitor(), "decode")
         special = frozenset((*model.end_ids, model.pad_id))
         words = pieces(model.tokenizer, ids, special=special, whole=True)

@@ -138,6 +138,10 @@ def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     names = (column,) if column else TEXT_NAMES
     found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
+        other = next((key for key in names if key in entry), None)
+        if other is not None:
+            kind = type(entry[other]).__name__
+            raise TextFileError(f"line {line:,} has {kind} under {quoted(other)}, expected a text")
         wanted = f"expected a key {' or '.join(map(repr, names))}"
         raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(quoted, entry)) or 'none'}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")

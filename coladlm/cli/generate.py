@@ -13,6 +13,7 @@ from .operation import add_option_arguments, options_of
 from .options import (
     add_model_arguments,
     add_settings_arguments,
+    check_apart,
     check_output,
     load_model,
     settings_from,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_output(args.recipe, replaced=False)
     check_output(args.trace)
+    check_apart(args.recipe, args.trace)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     texts = texts_from(args)
     model = load_model(args)

@@ -15,7 +15,14 @@ from ..run import OPERATIONS, recorder
 from ..settings import SamplerSettings
 from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
-from .options import add_model_arguments, add_settings_arguments, check_output, load_model, settings_from
+from .options import (
+    add_model_arguments,
+    add_settings_arguments,
+    check_apart,
+    check_output,
+    load_model,
+    settings_from,
+)
 from .play import play, print_json, write_json
 
 
@@ -66,6 +73,7 @@ def run_operation(args: argparse.Namespace, name: str, outcome: type, variations
     """
     check_output(args.recipe, replaced=False)
     check_output(args.trace)
+    check_apart(args.recipe, args.trace)
     settings_from(args, SamplerSettings())  # checked before a large model is loaded
     options = options_of(args, OPERATIONS[name].options)
     model = load_model(args)

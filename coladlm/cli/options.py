@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import typing
 from collections.abc import Sequence
@@ -108,6 +109,15 @@ def texts_from(args: argparse.Namespace) -> list[str]:
     if not texts:
         raise CommandError("stdin has no line with a text, expected at least one with --lines")
     return texts
+
+
+def check_apart(*paths: Path | None) -> None:
+    """Raises CommandError where two of the files that are read or written are one."""
+    names = [path for path in paths if path is not None]
+    real = [os.path.realpath(path) for path in names]
+    for index, path in enumerate(names):
+        if real[index] in real[:index] and not path.is_char_device():
+            raise CommandError(f"{path}: found the same file twice, expected one for each")
 
 
 def check_output(path: Path | None, endings: Sequence[str] = (), replaced: bool = True) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import MAX_JSON, Recipe, RecipeError
+from ..recipe import MAX_JSON, Recipe, RecipeError, decoded
 from ..run import recorder
 from ..trace import Trace
 from ..trace.recorder import TraceRecorder
 from . import STOPPED, CommandError
-from .options import add_model_arguments, check_output, load_model
+from .options import add_model_arguments, check_apart, check_output, load_model
 from .play import Played, play, print_json
 
 EXAMPLES = """\
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_output(args.trace)
+    check_apart(args.file, args.trace)
     recipe, recorded = _read(args.file)
     model = load_model(args)
     recording = recorder(recipe, previews=args.trace is not None)
@@ -79,7 +80,7 @@ def _read(path: Path) -> tuple[Recipe, Trace | list[str] | None]:
 def _result(data: bytes) -> dict[str, Any] | None:
     """What `generate --json` printed, or None if it is something else."""
     try:
-        result = json.loads(data)
+        result = json.loads(decoded(data))
     except (ValueError, RecursionError):
         return None
     return result if isinstance(result, dict) and {"recipe", "sequences"} <= result.keys() else None

@@ -16,6 +16,7 @@ from ..evaluate.judge import Judge
 from ..evaluate.stories import EvaluationError, Excerpt, excerpts, excerpts_of_words
 from ..extras import MissingExtraError, require
 from ..output_paths import written_whole
+from ..train.arguments import count
 from ..train.corpus import CorpusError, read_stories
 from . import STOPPED, CommandError
 from .options import add_model_arguments, check_output, load_model
@@ -28,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE.json", help="the table, to begin or to go on")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     parser.add_argument("--vary", action="append", metavar="NAME=VALUE,VALUE", help=f"a setting ({default})")
-    parser.add_argument("--prompts", type=int, default=32, metavar="N", help="first sentences (%(default)s)")
+    parser.add_argument("--prompts", type=count, default=32, metavar="N", help="first sentences (%(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="of each sample (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="samples at once (%(default)s)")
+    parser.add_argument("--batch", type=count, default=16, metavar="N", help="samples at once (%(default)s)")
     parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="of the autoregressive baseline (the bundled)")
     parser.add_argument("--judge", type=Path, metavar="PATH", help="a causal language model: folder or .gguf file")
-    parser.add_argument("--words", type=int, metavar="N", help="cut every text to N words, after --given words")
-    parser.add_argument("--given", type=int, default=24, metavar="N", help="words of a prompt (%(default)s)")
+    parser.add_argument("--words", type=count, metavar="N", help="cut every text to N words, after --given words")
+    parser.add_argument("--given", type=count, default=24, metavar="N", help="words of a prompt (%(default)s)")
     add_model_arguments(parser)
 
 

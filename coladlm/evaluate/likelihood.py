@@ -57,6 +57,9 @@ def flow_by_time(model: ColaDLM, stories: Sequence[Sequence[int]], seed: int = 0
     stage = flow_stage(model)
     found = [ids.to(model.device) for _, ids in batches(stories, model.pad_id, model.vae.config.tokens_per_block)]
     values = stage.validate(found, torch.Generator(model.device).manual_seed(seed))
+    if any(f"flow_{t}" not in values for t in TIME_BINS):
+        tokens = sum(map(len, stories))
+        raise EvaluationError(f"the stories have {tokens} tokens, too few to see every time: expected some sentences")
     return [
         {
             "t": t,

@@ -76,7 +76,9 @@ def build(model: ColaDLM, first: Sequence[str], second: Sequence[str]) -> Direct
     for which, sentences in lists.items():
         if isinstance(sentences, str) or not MIN_SENTENCES <= len(sentences) <= MAX_SENTENCES:
             found = "a single text" if isinstance(sentences, str) else f"{len(sentences)} sentences"
-            wanted = f"{MIN_SENTENCES} to {MAX_SENTENCES}: a single one says more about its own words than about a way"
+            wanted = f"{MIN_SENTENCES} to {MAX_SENTENCES}"
+            if isinstance(sentences, str) or len(sentences) < MIN_SENTENCES:
+                wanted += ": a single one says more about its own words than about a way"
             raise DirectionError(f"the {which} list has {found}, expected {wanted}")
     encoded = model.encode_texts([*first, *second])
     for index, text in enumerate(encoded):

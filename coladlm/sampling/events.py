@@ -1,6 +1,7 @@
 """The events of a run. Tensors have the whole batch as first axis and live on the model's device.
 
-Rows of sequences that have ended already are False in `active` and zero in the tensors.
+Rows of sequences that have ended already are False in `active` and zero in the tensors. Tensors are the run's own, so
+that no step copies any, and made in torch's inference mode: `clone()` one before you change it or give it to autograd.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Step:
     def preview(self) -> Tensor:
         """Logits (batch, b * patch_size, vocab) of the clean estimate, read after the text so far.
 
-        Only while the run stands at this step: it works in the run's own cache.
+        Only while the run stands at this step, since it works in the run's own cache; RuntimeError afterwards.
         """
         return self.decode(self.clean)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from ..networks.config import TextVAEConfig
 from ..settings import SamplerSettings
 from .dial import Dial
+from .flow import NOISE_TIME
 from .pull import Pull
 
 LARGEST = 1e15  # of a number in a plan: float32 holds its square, which a norm takes
@@ -74,8 +76,10 @@ def check_plans(plans: Sequence[Plan], config: TextVAEConfig, settings: SamplerS
         _check_shapes(plan, i, config, block_size)
         if plan.blocks == 0:
             raise PlanError(f"plan {i} has no new block, expected at least one")
-        if plan.first_step != plans[0].first_step or not 0 <= plan.first_step < settings.steps:
-            wanted = f"{plans[0].first_step} as in plan 0, from 0 to {settings.steps - 1}"
+        _check_numbers(plan, i, settings, block_size * config.patch_size)
+        _check_ids(plan, i, config.vocab_size)
+        if plan.first_step != plans[0].first_step:
+            wanted = f"{plans[0].first_step} as in plan 0"
             raise PlanError(f"plan {i}: first_step is {plan.first_step}, expected {wanted}")
         if plan.settings is not None and plan.settings.flow != settings.flow:
             raise PlanError(f"plan {i} has settings of another flow than the run, expected the same")
@@ -107,5 +111,42 @@ def _check_shapes(plan: Plan, index: int, config: TextVAEConfig, b: int) -> None
         "the second end of its dial": second,
     }
     for name, latents in others.items():
-        if latents is not None and (not len(latents) or len(latents) % b):
+        if latents is None:
+            continue
+        if not len(latents) or len(latents) % b:
             raise PlanError(f"plan {index}: {name} has {len(latents)} latents, expected whole blocks")
+        if latents.shape[1:] != (d,):
+            raise PlanError(f"plan {index}: {name} has shape {tuple(latents.shape)}, expected {(len(latents), d)}")
+        if not bool((latents.abs() < LARGEST).all()):
+            raise PlanError(f"plan {index}: {name} holds numbers that are not finite, or from {LARGEST:g} on")
+
+
+def _check_numbers(plan: Plan, index: int, settings: SamplerSettings, block_tokens: int) -> None:
+    """block_tokens: how many tokens a block has."""
+    wanted = {
+        "max_new_tokens": (0, None),
+        "skip": (0, plan.blocks * block_tokens),
+        "sequence": (0, None),
+        "first_block": (0, None),
+        "first_step": (0, settings.steps - 1),
+    }
+    for name, (low, high) in wanted.items():
+        value = getattr(plan, name)
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            limits = f"from {low} on" if high is None else f"from {low} to {high}"
+            raise PlanError(f"plan {index}: {name} is {value!r}, expected a whole number {limits}")
+    low, high = plan.start.aminmax()
+    if low < 0 or high > NOISE_TIME:
+        raise PlanError(f"plan {index}: start lies between {low:g} and {high:g}, expected times in [0, {NOISE_TIME:g}]")
+
+
+def _check_ids(plan: Plan, index: int, vocabulary: int) -> None:
+    for name, first in (("prefix_ids", 0), ("pinned_ids", -1), ("written", 0)):
+        ids = getattr(plan, name)
+        if ids is None or not ids.numel():
+            continue
+        low, high = (int(end) for end in ids.aminmax())
+        if low < first or high >= vocabulary:
+            wanted = f"{first} to {vocabulary - 1}"
+            raise PlanError(f"plan {index}: {name} lie between {low} and {high}, expected {wanted}")

@@ -105,6 +105,7 @@ class Run:
         self.engine: GraphEngine | None = None  # that this run has borrowed
         self.captured: GraphSteps | None = None  # the steps of this block, where they are replayed
         self.threads = sampler.threads  # finds out their number
+        self.stands: tuple[int, int] | None = None  # at which step of which block
         self.can_be_captured = not (invert and inverse_iterations) and (invert or not settings.stop_when_settled)
 
     @torch.inference_mode()
@@ -207,7 +208,8 @@ class Run:
                 z, v, conditional, unconditional, after = self._evaluate(index)
             times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
             later = [row.first_step(block) > index for row in self.rows]
-            preview, settling, clean = self._preview, self.settling, None
+            self.stands = block, index
+            preview, settling, clean = functools.partial(self._preview_at, self.stands), self.settling, None
             if settling is not None and float(t.max()) < flow.NOISE_TIME:  # no position waits
                 v, conditional, unconditional = (
                     settling.stilled(v), settling.stilled(conditional), settling.stilled(unconditional)
@@ -279,7 +281,13 @@ class Run:
         return self._spread(logits)
 
     @torch.inference_mode()
-    def _preview(self, clean: Tensor) -> Tensor:
+    def _preview_at(self, step: tuple[int, int], clean: Tensor) -> Tensor:
+        """Raises RuntimeError where the run has gone on from that step, and its caches with it."""
+        if self.stands != step:
+            block, index = step
+            raise RuntimeError(
+                f"the run has gone on from step {index} of block {block}: call preview() before the next event is taken"
+            )
         clean = clean if self.all_active else clean[self.row_index]
         return self._spread(self.history.decode(clean))
 
@@ -297,6 +305,7 @@ class Run:
 
     def _finish(self, block: int) -> BlockDone:
         """Decodes the block, chooses its tokens, and makes it history."""
+        self.stands = None
         latents = self._starting_state(block) if self.invert else self.z
         logits = self.history.decode(latents)
         self._draw_ahead(block + 1)

@@ -65,6 +65,11 @@ class Metrics:
             if isinstance(event, Finished):
                 self._tokens += sum(map(len, event.token_ids))
 
+    def read(self, tokens: int) -> None:
+        """Counts those of an answer that was enough before the run had ended."""
+        with self._lock:
+            self._tokens += tokens
+
     def turn(self, seconds: float) -> None:
         with self._lock:
             self._turns += 1

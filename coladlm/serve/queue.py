@@ -97,7 +97,7 @@ class Queue:
                 self._free(request, outcome)
 
     def leave(self, request: Request) -> bool:
-        """Closes a request whose visitor has left, and frees its place. Was it worked on?"""
+        """Closes a request whose visitor has left, or has enough, and frees its place. Was it worked on?"""
         with self._lock:
             if request.closed:
                 return False
@@ -107,7 +107,9 @@ class Queue:
                 self._waiting.remove(request)
                 self._metrics.ended(request.name, "left", 0.0)
             elif request in self._running:
-                self._free(request, "left")
+                if request.read is not None:
+                    self._metrics.read(request.read)
+                self._free(request, "left" if request.read is None else "done")
                 return True
             return False
 

@@ -52,6 +52,7 @@ class Request:
     entered: float = dataclasses.field(default_factory=time.monotonic)
     begun: float | None = None  # when it got a place
     closed: bool = False  # nobody waits for it any more
+    read: int | None = None  # tokens that its visitor has read and wanted no more of, see `Events.enough`
     over: bool = False  # its last event is delivered
     task: Any = None  # what takes its turns
     shown: float = -1e9  # when the last Step was delivered
@@ -136,6 +137,13 @@ class Events:
         finally:
             request.listener = None
             self.close()
+
+    def enough(self, tokens: int) -> None:
+        """As `close`, by a visitor who has all that was wanted: the request counts as done, with so many tokens."""
+        with self._request.lock:
+            if not self._request.over:
+                self._request.read = tokens
+        self.close()
 
     def close(self) -> None:
         """Ends the request and frees its place at once; its computation stops at the next step."""

@@ -113,7 +113,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--tokens", type=arguments.count, default=4096, help="a batch (%(default)s)")
     how.add_argument("--vae-learning-rate", type=float, default=2e-3, help="(%(default)g)")
     how.add_argument("--learning-rate", type=float, default=1e-3, help="of the DiT (%(default)g)")
-    how.add_argument("--validate-minutes", type=float, default=8.0, metavar="M",
+    how.add_argument("--validate-minutes", type=arguments.minutes, default=8.0, metavar="M",
                      help="training between two validations, which do not count as training (%(default)g)")  # fmt: skip
     how.add_argument("--decay-minutes", type=float, metavar="M",
                      help="the DiT's rate falls in the last M minutes alone; 0: never (all along)")  # fmt: skip

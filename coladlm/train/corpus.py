@@ -33,15 +33,27 @@ def read_stories(file: Path) -> list[str]:
     if not file.is_file():
         raise CorpusError(f"{file}: no such file; expected JSON lines with a key `text`")
     stories = []
-    with open(file, encoding="utf-8") as lines:  # unlike splitlines, it leaves U+2028 and its like in their text
+    with open(file, "rb") as lines:  # whose lines end at a line feed alone: U+2028 and its like stay in their text
         for number, line in enumerate(lines, 1):
             try:
-                stories.append(json.loads(line)["text"])
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise CorpusError(f"{file}, line {number}: expected a JSON object with a key `text`") from error
+                stories.append(_story(line.decode("utf-8-sig" if number == 1 else "utf-8")))
+            except UnicodeError as error:
+                raise CorpusError(f"{file}, line {number}: found what is not Unicode, expected UTF-8") from error
+            except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+                wanted = "a JSON object with a text under the key `text`"
+                raise CorpusError(f"{file}, line {number}: expected {wanted}") from error
     if not stories:
         raise CorpusError(f"{file}: found no line, expected JSON lines with a key `text`")
     return stories
+
+
+def _story(line: str) -> str:
+    """The `text` of one line. Raises UnicodeEncodeError for half a character, KeyError, TypeError, ValueError."""
+    text = json.loads(line)["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"text is {type(text).__name__}")
+    text.encode()
+    return text
 
 
 def train_tokenizer(stories: list[str], vocab_size: int = 4096) -> Tokenizer:

@@ -42,7 +42,7 @@ def measured(stage: DiTStage, batches: list[Tensor], generator: torch.Generator)
     """Velocity error and the head's cross-entropy on real tokens by time: `flow` and `head` with the history,
     `alone` without, `line` and `line_head` of positions whose block is finished before them and noise after them;
     `next`, the cross-entropy of the token after each block by the next-token head; `wide` and `wide_head` as `flow` and
-    `head` in the widest blocks, where some rows have them.
+    `head` in the widest blocks, where some rows have them. A time that no position of the batches has is left out.
 
     Block k of a row stands in the time bin (k + row) mod 5, so that every bin sees every place in a story.
     """
@@ -78,7 +78,7 @@ def measured(stage: DiTStage, batches: list[Tensor], generator: torch.Generator)
                     logits = stage.token_logits(predicted, noised, chosen.flatten().nonzero()[:, 0])
                     entropy = F.cross_entropy(logits, ids[chosen], reduction="none")
                     count(f"{'head' if kind == 'flow' else kind + '_head'}_{time}", entropy)
-    means = {name: total / number for name, (total, number) in sums.items()}
+    means = {name: total / number for name, (total, number) in sums.items() if number}
     for kind in ("flow", "alone", "head", "line", "line_head", "wide", "wide_head"):
         values = [means[f"{kind}_{time}"] for time in TIME_BINS if f"{kind}_{time}" in means]
         if values:

@@ -134,6 +134,11 @@ def test_a_bound_says_its_numbers_per_token_and_word():
     assert best_bound([bound, other])["best"]["read_at"] == 0.4
 
 
+def test_a_text_too_short_to_see_every_time_is_refused(model, token_ids):
+    with pytest.raises(EvaluationError, match="the stories have 3 tokens, too few to see every time"):
+        flow_by_time(model, [token_ids[0][:3]])
+
+
 def test_flow_by_time_is_what_training_validates(model, token_ids):
     rows = flow_by_time(model, token_ids)
     assert [row["t"] for row in rows] == [0.1, 0.3, 0.5, 0.7, 0.9]

@@ -247,6 +247,27 @@ def test_previews_change_nothing_and_the_last_one_is_near_the_result(model):
     assert previewed[-1].texts == plain[-1].texts
 
 
+def test_a_preview_of_a_step_that_the_run_has_left_is_refused(model):
+    run = model.sample(PROMPTS, SHORT)
+    first = next(run)
+    first.preview()
+    next(run)
+    with pytest.raises(RuntimeError, match="has gone on from step 0 of block 0"):
+        first.preview()
+    steps = [event for event in run if isinstance(event, Step)]
+    with pytest.raises(RuntimeError, match="has gone on from step"):
+        steps[-1].preview()
+
+
+def test_what_a_model_returns_can_be_learned_from(model):
+    """By a probe on latents, say: not so with tensors of torch's inference mode."""
+    mean = model.encode("Once upon a time").mean
+    for x in (mean, model.decode(mean), model.velocity(mean, torch.full((len(mean),), 500.0))):
+        probe = torch.nn.Linear(x.shape[1], 1)
+        probe(x).sum().backward()
+        assert probe.weight.grad is not None and not x.requires_grad
+
+
 def test_finished_rows_are_left_out_and_marked(model):
     plans = [
         model.plan(PROMPTS[0], dataclasses.replace(SHORT, max_new_tokens=n), sequence=i) for i, n in enumerate((2, 12))
@@ -381,6 +402,25 @@ def test_plans_of_wrong_shapes_are_refused_before_anything_runs(model):
         model.run_plans([dataclasses.replace(plan, first_step=7)], SHORT)
     with pytest.raises(PlanError, match="no plans"):
         model.run_plans([], SHORT)
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"max_new_tokens": -5}, "max_new_tokens is -5, expected a whole number from 0 on"),
+    ({"skip": -3}, "skip is -3, expected a whole number from 0 to"),
+    ({"sequence": -1}, "sequence is -1"),
+    ({"first_block": 0.5}, "first_block is 0.5"),
+    ({"start": torch.full((3, 4), 5000.0)}, r"start lies between 5000 and 5000, expected times in \[0, 1000\]"),
+    ({"pinned_ids": torch.full((3, 4), 5000)}, "pinned_ids lie between 5000 and 5000, expected -1 to"),
+    ({"prefix_ids": torch.full((4,), -1)}, "prefix_ids lie between -1 and -1, expected 0 to"),
+    ({"written": torch.tensor([1, 5000])}, "written lie between 1 and 5000, expected 0 to"),
+    ({"negative": torch.zeros(4, 3)}, r"its negative prompt has shape \(4, 3\), expected \(4, 8\)"),
+    ({"negative": torch.full((4, 8), float("nan"))}, "its negative prompt holds numbers that are not finite"),
+])  # fmt: skip
+def test_plans_of_numbers_that_mean_nothing_are_refused_before_anything_runs(model, changes, sentence):
+    plan = model.plan("Once upon a", SHORT)
+    assert plan.start.shape == (3, 4) and plan.prefix_ids.shape == (4,) and model.latent_dim == 8
+    with pytest.raises(PlanError, match=f"plan 0: {sentence}"):
+        model.run_plans([dataclasses.replace(plan, **changes)], SHORT)
 
 
 def test_a_stopped_run_frees_its_caches(model, monkeypatch):

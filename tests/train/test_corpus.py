@@ -77,10 +77,21 @@ def test_row_lengths_are_buckets():
     assert [rows.length(n) for n in (1, 32, 33, 200, 256, 900)] == [32, 32, 64, 224, 256, 256]
 
 
-def test_stories_that_are_no_json_lines_are_refused(tmp_path):
+@pytest.mark.parametrize("line", [b'{"story": "no"}', b'{"text": 5}', b'{"text": null}', b"[]", b"no", b"[" * 100_000])
+def test_stories_that_are_no_json_lines_are_refused(tmp_path, line):
     file = tmp_path / "train.jsonl"
-    file.write_text(json.dumps({"text": "fine"}) + "\n" + json.dumps({"story": "no"}) + "\n")
-    with pytest.raises(CorpusError, match=r"train\.jsonl, line 2: expected a JSON object with a key `text`"):
+    file.write_bytes(b'{"text": "fine"}\n' + line + b"\n")
+    with pytest.raises(CorpusError, match=r"train\.jsonl, line 2: expected a JSON object with a text under the key"):
+        read_stories(file)
+
+
+@pytest.mark.parametrize("text", [b"caf\xe9", b"\\ud800"])
+def test_stories_that_are_no_unicode_are_refused_and_a_byte_order_mark_is_none_of_their_text(tmp_path, text):
+    file = tmp_path / "train.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"text": "fine"}\n')
+    assert read_stories(file) == ["fine"]
+    file.write_bytes(b'{"text": "fine"}\n{"text": "' + text + b'"}\n')
+    with pytest.raises(CorpusError, match=r"train\.jsonl, line 2: found what is not Unicode, expected UTF-8"):
         read_stories(file)
 
 

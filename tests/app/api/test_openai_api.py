@@ -185,8 +185,13 @@ def test_a_draft_is_cut_at_a_stop(client):
 
 def test_no_step_is_decoded_for_who_wants_no_drafts(client, monkeypatch):
     decoded = []  # by the steps a block of the run: one of the test before may still be ending
-    preview = Run._preview
-    monkeypatch.setattr(Run, "_preview", lambda run, z: decoded.append(run.settings.steps) or preview(run, z))
+    preview = Run._preview_at
+
+    def decode(run, step, z):
+        decoded.append(run.settings.steps)
+        return preview(run, step, z)
+
+    monkeypatch.setattr(Run, "_preview_at", decode)
     assert not drafts_of(streamed(client, steps=7, stream_options={"include_draft": False})) and 7 not in decoded
     assert drafts_of(streamed(client, steps=7, **DRAFTS)) and 7 in decoded
 
@@ -203,8 +208,20 @@ def test_a_text_ends_before_its_stop_and_a_stream_never_sends_a_part_of_it(clien
 
 def test_a_stop_ends_the_run(client, scheduler):
     text = complete(client, max_tokens=64, stop_at_end=False)["choices"][0]["text"]
-    complete(client, max_tokens=64, stop_at_end=False, stop=text[:2])
+    before = counts(scheduler)
+    cut = complete(client, max_tokens=64, stop_at_end=False, stop=text[:2])
     assert scheduler.numbers()["running"] == 0
+    after = counts(scheduler)
+    assert after["left"] == before["left"] and after["done"] == before["done"] + 1
+    assert cut["choices"][0]["finish_reason"] == "stop" and 0 < after["tokens"] - before["tokens"] < 64
+
+
+def counts(scheduler):
+    """Of the server's metrics: requests of this kind by outcome, and tokens."""
+    lines = dict(line.rsplit(" ", 1) for line in scheduler.metrics.text({}).splitlines() if line[0] != "#")
+    name = 'coladlm_requests_total{operation="generate",outcome="%s"}'
+    found = {outcome: int(lines.get(name % outcome, 0)) for outcome in ("done", "left")}
+    return found | {"tokens": int(lines["coladlm_tokens_total"])}
 
 
 def test_echo_puts_the_prompt_first(client):

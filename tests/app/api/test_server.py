@@ -192,6 +192,8 @@ def test_whose_run_is_cut_off_by_the_end_hears_why(model):
 
 NO_SENSE = {
     "no places": (["--running", "0"], {}, "0 is too low"),
+    "no port": (["--port", "70000"], {}, "70000 is too high, expected at most 65535"),
+    "no port in the environment": ([], {"GRADIO_SERVER_PORT": "-1"}, "-1 is too low"),
     "no origin": (["--cors", "page.example"], {}, "'page.example', expected scheme, host and port"),
     "no key": (["--api-key", ""], {}, "the API key is empty"),
     "an empty key in the environment": ([], {"COLADLM_API_KEY": ""}, "COLADLM_API_KEY .* the API key is empty"),

@@ -191,6 +191,7 @@ def test_long_texts_are_cut_and_that_is_said(tmp_path):
         ("a.json", '{\n "text": "a"\n}', "a single text, expected at least two"),
         ("a.json", '"a"\n{\n "text": "b"\n "set": 1}', r"line 2 is no JSON \(Expecting ',' delimiter\), expected an"),
         ("a.json", '["one",\r"two",\r\n3]', "line 3 is int"),
+        ("a.jsonl", '"a"\n{"text": 5}', "line 2 has int under 'text', expected a text"),
         ("a.json", '["one",\r\r"two" "three"]', "line 3 does not go on with a comma"),
         ("a.jsonl", '"a"\n{"text": "a", "text": "b"}', "line 2 is no JSON .*'text' is there 2 times"),
         ("a.jsonl", '"a"\n' + "1" * 5000, r"line 2 .*\(a whole number has more than 4,300 digits\)"),
