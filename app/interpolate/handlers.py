@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import ColaDLM
-from coladlm.latent.interpolate import OPTIONS, waypoint_count
+from coladlm.latent.interpolate import OPTIONS, ends_of, waypoint_count
 from coladlm.recipe import Described, Recipe, RecipeError, check_options
 from coladlm.run import check_model
 from coladlm.serve import Scheduler
@@ -99,10 +99,12 @@ def _options_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_size(model: ColaDLM, recipe: Recipe) -> None:
-    """Refuses an interpolation that would keep everybody else waiting. Raises RecipeError, PromptError."""
+    """Refuses what is no interpolation, before it takes the place of one that goes on, and what would keep everybody
+    else waiting. Raises RecipeError, PromptError.
+    """
     check_limits(recipe.settings)
     options = check_options(recipe.options, OPTIONS)
-    longest = max(len(model.tokenize(text)) for text in recipe.texts) + len(model.tokenize(options["before"]))
+    longest = max(map(len, ends_of(model, recipe))) + len(model.tokenize(options["before"]))
     if options["road"] == "prompt_to_prompt":
         longest += recipe.settings.max_new_tokens
     tries = options["tries"] if options["road"] == "through_flow" else 1

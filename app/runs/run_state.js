@@ -22,7 +22,7 @@ export const IDLE = Object.freeze({
   parts: {},           // what the run shows, by name
   attempt: 0,          // attempts since anything was heard
   found: '',           // after a reload: what the run was then, 'running' or 'ended'
-  before: null,        // of a run under way whose place it takes once it has shown something; until then that goes on
+  before: null,        // of a run under way whose place it takes once it has begun; until then that goes on
   refusal: '',         // why the run that was to take the place of this one was refused
   outcome: '',
   message: '',
@@ -44,7 +44,7 @@ function onRun(state, {id, view, controls}) {
   if (state.name === 'starting' && JSON.stringify(state.request) === JSON.stringify(request)) return [state, []];
   const effects = [{do: 'unwatch'}];
   if (state.streaming) effects.push({do: 'close'});
-  // What may still be refused ends nothing: a run that the server has goes on until this one shows something.
+  // What may still be refused ends nothing: a run that the server has goes on until this one has begun.
   const before = state.before ?? (UNDER_WAY.includes(state.name) && state.accepted ? state.id : null);
   if (['starting', 'running', 'lost'].includes(state.name) && before !== state.id) effects.push({do: 'delete', id: state.id});
   effects.push({do: 'put', id, ...request}, {do: 'watch'}, {do: 'keep', id, was: 'running'}, {do: 'say'});
@@ -101,7 +101,7 @@ const HANDLERS = {
     if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
     const draw = state.name === 'stopping' ? [{do: 'draw', names: Object.keys(state.parts)}] : [];
     if (state.refusal && state.name !== 'stopping' && outcome !== 'done') return over(state, 'error', state.refusal, draw);
-    if (outcome === 'error' && !Object.keys(state.parts).length) return refused(state, message || '');
+    if (outcome === 'error' && (state.before || !Object.keys(state.parts).length)) return refused(state, message || '');
     return over(state, outcome, message || '', draw);
   },
 
@@ -155,12 +155,18 @@ function looking(state) {
 
 function drawn(state, changes, names) {
   if (!UNDER_WAY.includes(state.name) && !looking(state)) return [state, []];
-  const name = state.name === 'lost' ? 'running' : state.name, shows = names.length > 0;
+  const name = state.name === 'lost' ? 'running' : state.name, shows = begun(names, changes.parts);
   const next = {...state, ...changes, name, attempt: 0, message: state.refusal, before: shows ? null : state.before};
   const gone = shows && state.before ? [{do: 'delete', id: state.before}] : [];
   // What comes after Stop is drawn with the end: until then the text stands as it was when Stop was pressed.
   const draw = next.name === 'stopping' ? [] : [{do: 'draw', names}];
   return [next, [...gone, {do: 'watch'}, ...draw, ...saying(state, next)]];
+}
+
+// Has the run begun, or a place in the queue, which it takes over? Its address and a word of its start, or that it never
+// began, come also where it is refused, for one of several texts that is empty say.
+function begun(names, parts) {
+  return names.some(name => name !== 'link' && !(name === 'progress' && parts.progress?.state !== 'waiting'));
 }
 
 function saying(state, next) {

@@ -145,12 +145,7 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     Raises RecipeError, PromptError.
     """
     options = check_options(recipe.options, OPTIONS)
-    check_single(recipe)
-    if len(recipe.texts) < 2:
-        raise RecipeError("texts", Described(f"{len(recipe.texts)} text"), "at least two to interpolate between")
-    if options["weights"] is None:
-        _check_neighbours(recipe.texts)
-    tokens = text_tokens(model, recipe.texts, MAX_TOKENS)
+    tokens = ends_of(model, recipe)
     weights = waypoint_weights(len(tokens), options["stops"], options["weights"])
     method, align = options["road"], options["align"]
     if method == "noise_to_noise" and align == "stretch":
@@ -169,6 +164,16 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
     if method == "noise_to_noise":
         return started.noise_to_noise(replay_settings(settings, options["using"]), options["iterations"])
     return started.prompt_to_prompt()
+
+
+def ends_of(model: ColaDLM, recipe: Recipe) -> list[list[int]]:
+    """The tokens of the texts that a recipe interpolates between. Raises RecipeError, PromptError."""
+    check_single(recipe)
+    if len(recipe.texts) < 2:
+        raise RecipeError("texts", Described(f"{len(recipe.texts)} text"), "at least two to interpolate between")
+    if check_options(recipe.options, OPTIONS)["weights"] is None:
+        _check_neighbours(recipe.texts)
+    return text_tokens(model, recipe.texts, MAX_TOKENS)
 
 
 def _check_neighbours(texts: Sequence[str]) -> None:

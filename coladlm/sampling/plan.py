@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -132,7 +131,7 @@ def _check_numbers(plan: Plan, index: int, settings: SamplerSettings, block_toke
     }
     for name, (low, high) in wanted.items():
         value = getattr(plan, name)
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or value < low or (high is not None and value > high):
             limits = f"from {low} on" if high is None else f"from {low} to {high}"
             raise PlanError(f"plan {index}: {name} is {value!r}, expected a whole number {limits}")

@@ -52,6 +52,8 @@ def test_run_stop_run_shows_the_second_run_and_stop_keeps_its_waypoints_to_go_on
         state(page, "running", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "running")
         page.wait_for_function("document.querySelectorAll('#waypoints .token').length > 7")
+        if noise == 30:
+            what_is_refused_meanwhile_ends_nothing(page)
         bench.locator("button.stop").first.click()
         state(page, "stopped", bench=BENCH)
         expect(page.locator("#waypoints .rows")).to_have_attribute("data-state", "stopped")
@@ -77,6 +79,18 @@ def test_run_stop_run_shows_the_second_run_and_stop_keeps_its_waypoints_to_go_on
         }""",
         arg=text,
     )
+
+
+def what_is_refused_meanwhile_ends_nothing(page: Page) -> None:
+    page.get_by_role("button", name="Add a text").click()
+    expect(box(page, 3)).to_be_visible()
+    press_run(page, BENCH)
+    expect(page.get_by_role("alert").filter(has_text="Text 3 is empty")).to_be_visible()
+    state(page, "running", bench=BENCH)
+    tokens = "document.querySelectorAll('#waypoints .token').length"
+    page.wait_for_function(f"before => {tokens} > before", arg=page.evaluate(tokens))
+    page.get_by_role("button", name="Remove the last").click()
+    expect(box(page, 3)).to_have_count(0)
 
 
 def nothing_of_the_form_is_painted_over_the_fixed_buttons(page: Page) -> None:

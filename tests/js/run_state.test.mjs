@@ -81,6 +81,11 @@ describe('a run that is refused while another one is under way', () => {
   const wrong = {type: 'end', id: 'two', version: 1, outcome: 'error', message: 'Seed is too low.'};
   const refusals = {
     'by its view': [...RUNNING, other, of('accepted', 'two'), {type: 'snapshot', id: 'two', version: 0, parts: {}}, wrong],
+    'by its view, with its address and that it starts': [
+      ...RUNNING, other, of('accepted', 'two'),
+      {type: 'snapshot', id: 'two', version: 0, parts: {link: 'a', progress: {state: 'running'}}},
+      {type: 'delta', id: 'two', version: 1, parts: {progress: {state: {$set: 'stopped'}}}}, wrong,
+    ],
     'at the door': [...RUNNING, other, {type: 'refused', id: 'two', message: 'Seed is too low.'}],
   };
 
@@ -112,6 +117,13 @@ describe('a run that is refused while another one is under way', () => {
     assert.deepEqual(deleted(events), []);
     events.push({...DELTA, id: 'two', version: 1, parts: {text: {$set: 'b'}}}, {...DELTA, id: 'two', version: 2});
     assert.deepEqual(deleted(events), ['one']);
+  });
+
+  test('the run before is let go as soon as the new one waits in the queue, where its place is needed', () => {
+    const events = [...RUNNING, other, of('accepted', 'two')];
+    const shown = state => ({type: 'snapshot', id: 'two', version: 0, parts: {link: 'a', progress: {state}}});
+    assert.deepEqual(deleted([...events, shown('running')]), []);
+    assert.deepEqual(deleted([...events, shown('waiting')]), ['one']);
   });
 
   test('Stop before that ends both', () => {

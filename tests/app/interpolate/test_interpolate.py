@@ -201,10 +201,10 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"renoise": -1}, "Noise is -1 %"),
         ({"renoise": float("nan")}, "Noise is nan"),
         ({"tries": 0}, "The number of candidates is 0"),
-        ({"stops": 33, "tries": 32, "texts": ("word " * 20, "word " * 20)}, "candidates of up to"),
+        ({"stops": 33, "tries": 32, "texts": ("word " * 20, "words " * 20)}, "candidates of up to"),
         ({"profile": "steep"}, "Where to add noise is 'steep'"),
         ({"settings": SamplerSettings(steps=500)}, "Steps a block is 500"),
-        ({"texts": ("word " * 150, "word " * 150), "stops": 33}, "at most 16,384 tokens"),
+        ({"texts": ("word " * 150, "words " * 150), "stops": 33}, "at most 16,384 tokens"),
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, controls, note):
