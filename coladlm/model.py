@@ -80,7 +80,8 @@ class ColaDLM:
         for network in (vae, dit) if small else ():
             pack(network)  # a second copy of the weights, laid out for small batches
         self.pad_id: int = ids[PAD_TOKEN]
-        self.end_ids: tuple[int, ...] = tuple(ids[token] for token in END_TOKENS)
+        # padding stands after a text alone: where a model writes it, the text is over
+        self.end_ids: tuple[int, ...] = tuple(ids[token] for token in (*END_TOKENS, PAD_TOKEN))
         self.sampler = Sampler(vae, dit, self.read, self.end_ids, self.pad_id)
 
     @classmethod

@@ -29,6 +29,8 @@ from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
 from .steered import marks_of
 
+NOTHING = "Done: nothing is written, as the model takes the text to be over. It knows texts like those of its training."
+
 
 class Frame(NamedTuple):
     """The values of a TokenStrip and a ProgressLine."""
@@ -128,7 +130,8 @@ class LiveRun:
         kept = _count(count) if count == written else f"{count} of {_count(written)}"
         given = ["the first words were given"] if self.opened else []
         parts = [kept, *self._speed(written), how, *given, *self.turned]
-        return self._frame("done", parts, 1.0, f"Done: {_count(count)} written.")
+        note = f"Done: {_count(count)} written." if count else NOTHING
+        return self._frame("done", parts, 1.0, note)
 
     def _tokens(
         self, ids: list[int], confidence: list[float], noise: Iterable[float] = itertools.repeat(0.0),

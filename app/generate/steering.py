@@ -24,7 +24,7 @@ from .filling import segments_of, with_changed, with_later_holes
 from .frames import shown_prompt
 from .handlers import GenerateHandlers, Writing, steered_marks
 from .inspection import answer_tokens
-from .steered import STEERED
+from .steered import STEERED, tokens_between
 
 WORD = "the word"
 BELOW = "the text before is below"
@@ -138,7 +138,7 @@ def steer(model: ColaDLM, run: Run, card: Any) -> Steered:
     old = until[len(before) :]
     new = _new_word(model, pin, old)
     holes, prompt, limit = None, run.trace.prompts[run.sequence], run.trace.recipe.settings.max_new_tokens
-    left = max(1, limit - at - 1)
+    left = max(1, limit - tokens_between(model, prompt, before + new))
     if run.trace.recipe.operation == FILL:
         lead, left = model.tokenize(prompt), limit  # a text that fills holes has used up none of it
         holes = with_later_holes(model, run.trace.recipe, run.sequence, [*lead, *ids], len(lead) + at)

@@ -87,10 +87,10 @@ def values_from(name: str, text: Any) -> list[Any]:
         raise RecipeError(label, text, "values, one a line")
     parts = re.split(r"[\r\n]+" if name == PROMPT else r"[,\r\n]+", text)
     found = [_value(name, label, part.strip()) for part in parts if part.strip()]
-    if not 1 <= len(set(found)) == len(found):
-        raise RecipeError(
-            label, Described("no values" if not found else "a value that comes twice"), "different values"
-        )
+    if not found:
+        raise RecipeError(label, Described("without a value"), "at least one")
+    if len(set(found)) < len(found):
+        raise RecipeError(label, Described("a value that comes twice"), "different values")
     return found
 
 

@@ -1,6 +1,7 @@
 """How the page looks: gradio's theme for its own parts, `page.css` for the layout and the colours of ours. And what its
 head holds: the fonts, `frame.css` for what is around the page, `composition.js`, which keeps the keys of an input
-method from every key handler of the page, and `empty_numbers.js`, which brings back the number of a field left empty.
+method from every key handler of the page, `number_fields.js`, which mends numbers that are left empty or
+broken, and `open_tab.js`, by which the address names the tab.
 
 The font comes with gradio and is served from where the page is: Source Sans Pro, a humanist face, in the two weights
 that gradio 6.31 ships whole (its files of Lora and Source Sans 3, for instance, have no Latin letters).
@@ -24,7 +25,8 @@ FONTS = "".join(  # asked for early, so that the words do not change their shape
     for file in ("SourceSansPro/SourceSansPro-Regular", "SourceSansPro/SourceSansPro-Bold")
 )
 GRADIO_FONTS = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts"
-SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("composition", "empty_numbers"))
+FILES = ("composition", "number_fields", "open_tab")
+SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in FILES)
 LOADER_CLOCK = (HERE / "loader_clock.js").read_text(encoding="utf-8")  # to come before gradio's own scripts
 HEAD = f"{FONTS}<script>{SCRIPTS}</script>"
 

@@ -253,8 +253,10 @@ def _read(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, Any]:
     infos = archive.infolist()
     names = [info.filename.removesuffix(".npy") for info in infos]
     for name, info in zip(names, infos, strict=True):
-        if name not in (*WORDS, *SPECS) or not info.filename.endswith(".npy") or names.count(name) > 1:
-            raise TraceError(f"has an entry {info.filename[:60]!r}, expected the arrays of a trace, each once")
+        if name not in (*WORDS, *SPECS) or not info.filename.endswith(".npy"):
+            raise TraceError(f"has an entry {info.filename[:60]!r}, which no trace has: expected a saved trace")
+        if names.count(name) > 1:
+            raise TraceError(f"has {names.count(name)} entries {info.filename!r}, expected each array of a trace once")
     for name in (*WORDS, *(name for name, spec in SPECS.items() if not spec.optional)):
         if name not in names:
             raise TraceError(f"{name} is missing, expected it in every trace")

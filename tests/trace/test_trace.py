@@ -372,7 +372,7 @@ def test_an_entry_that_stands_twice_is_refused(entries):
     file = packed(entries)
     with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("z.npy", b"")
-    with pytest.raises(TraceError, match=r"an entry 'z\.npy', expected the arrays of a trace, each once"):
+    with pytest.raises(TraceError, match=r"2 entries 'z\.npy', expected each array of a trace once"):
         Trace.load(file)
 
 

@@ -18,7 +18,7 @@ SHORTCUTS = (
     ("h", "history"),
     ("← →, Enter", "in a finished text: from word to word, look into one"),
     ("Ctrl + Z", "back to the text before the word that you put there"),
-    ("Esc", "close what has opened; stop, while you write a prompt"),
+    ("Esc", "close what has opened; stop, from the prompt or from Run"),
 )
 GLOSSARY = (
     ("Token", "A word or a part of one; the smallest thing that the model reads and writes."),
@@ -46,6 +46,11 @@ GLOSSARY = (
         "How far the likeliest word is ahead of the second, in nats. A small margin: it could have been another.",
     ),
     ("Settled", "A word has settled when it does not change any more in the steps that follow."),
+    (
+        "Misfit",
+        "How badly the flow's velocity fits a text where it stands, on average: less is likelier. It ranks edits, "
+        "waypoints and fillings.",
+    ),
     ("Guidance", "Pulls a block towards what stands before it, by comparing the flow with and without that context."),
     (
         "Stagger",

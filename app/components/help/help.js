@@ -51,13 +51,18 @@ function typing(node) {
   return node && (node.isContentEditable || ['TEXTAREA', 'SELECT'].includes(node.tagName) || (node.tagName === 'INPUT' && !['checkbox', 'radio', 'range', 'button'].includes(node.type)));
 }
 
+// Where Esc has nothing to close: in a prompt, on Run, and where nothing has the focus.
+function stops(node) {
+  return node.tagName === 'TEXTAREA' || node === document.body || Boolean(node.closest('.run-controls'));
+}
+
 document.addEventListener('keydown', event => {
   if (document.querySelector('dialog[open]') || event.defaultPrevented) return;
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
     if (press('run')) event.preventDefault();
     return;
   }
-  if (event.key === 'Escape' && event.target.tagName === 'TEXTAREA') press('stop');
+  if (event.key === 'Escape' && stops(event.target)) press('stop');
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !on.checked) return;
   const tab = Number(event.key);
   let done = true;

@@ -23,7 +23,9 @@ function show() {
   copy.disabled = !(v && v.query);
   save.disabled = code.disabled = curl.disabled = !(v && v.recipe);
   outcome.textContent = v && !v.query ? 'The prompt is too long for a link' : '';
-  if (v) window.history.replaceState(window.history.state, '', address());
+  if (!v) return;
+  window.history.replaceState(window.history.state, '', address() + window.location.hash);  // which names the tab
+  window.dispatchEvent(new CustomEvent('coladlm-address'));
 }
 
 copy.addEventListener('click', async () => {

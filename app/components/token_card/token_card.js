@@ -30,6 +30,7 @@ function draw() {
   part('where').textContent = v.where;
   sayQuoting(part('tells'), v.note);
   part('read').hidden = !v.read.length;
+  part('hint').textContent = (v.read.length ? 'Choose or write another word' : 'No other word was likely here. Write one') + ', and what follows is written anew.';
   part('read').querySelector('caption').textContent = 'Earlier, at noise ' + v.noise + ' %: what it could still have become';
   part('read').querySelector('tbody').replaceChildren(...v.read.map(([word, p, chosen, id]) => {
     const row = make('tr', chosen ? 'chosen' : '');

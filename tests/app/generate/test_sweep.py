@@ -128,7 +128,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(sweeps):
 WRONG = [
     ((("guidance", "1"), ("guidance", "2")), "another setting"),
     ((("guidance", "1"), ("steps", "2"), ("steps", "3")), "another setting"),
-    ((("guidance", ""), ("steps", "2")), "no values"),
+    ((("guidance", ""), ("steps", "2")), "without a value, expected at least one"),
     ((("guidance", "1, x"), ("steps", "2")), "numbers"),
     ((("guidance", "1\n1.0"), ("steps", "2")), "twice"),
     ((("guidance", "nan"), ("steps", "2")), "Guidance"),
@@ -143,7 +143,7 @@ WRONG = [
     ((("guidance", ",".join(map(str, range(MOST_CELLS + 1)))), ("steps", "2")), "at most"),
     ((("guidance", "1,2,3,4"), ("steps", "1,2,3,4"), ("seed", "1,2,3")), "48 texts, expected at most"),
     ((("max_new_tokens", "1024, 1023"), ("steps", "1, 2, 3")), "tokens"),
-    ((("prompt", " \n"), ("steps", "2")), "no values"),
+    ((("prompt", " \n"), ("steps", "2")), "without a value, expected at least one"),
     ((("prompt", "x\nx"), ("steps", "2")), "twice"),
     ((("prompt", "half \ud800"), ("steps", "2")), "The prompt is .*expected whole Unicode characters"),
 ]

@@ -204,7 +204,7 @@ def test_steps_wait_where_frames_are_slow(model):
         ({"stops": 33, "tries": 32, "texts": ("word " * 20, "words " * 20)}, "candidates of up to"),
         ({"profile": "steep"}, "Where to add noise is 'steep'"),
         ({"settings": SamplerSettings(steps=500)}, "Steps a block is 500"),
-        ({"texts": ("word " * 150, "words " * 150), "stops": 33}, "at most 16,384 tokens"),
+        ({"texts": ("word " * 125, "word " * 124), "stops": 33}, "at most 16,384 tokens"),
     ],
 )
 def test_what_is_wrong_comes_as_a_sentence(model, controls, note):
@@ -301,8 +301,10 @@ def test_candidates_are_shown_while_they_are_tried_and_the_strip_fills(model):
 def test_equal_texts_are_refused_in_a_sentence(model):
     with pytest.raises(ValueError, match=r"^Text 2 is the same as Text 1, expected another text"):
         _last(model, texts=(PAIR[0], f"{PAIR[0]} "))
-    with pytest.raises(ValueError, match=r"^Text 2 is empty, and so is Text 1, expected some words"):
+    with pytest.raises(ValueError, match=r"^Text 1 is empty, expected at least one token"):
         _last(model, texts=("", " "))
+    with pytest.raises(ValueError, match=r"^Text 2 is the same as Text 1"):
+        _last(model, texts=(" ", "  "))
 
 
 @pytest.mark.parametrize("texts", [("👩‍🚀 🎈", "שלום עולם"), ("<b>x</b> {{y}}", "${z} `w`")])

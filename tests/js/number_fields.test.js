@@ -3,11 +3,12 @@ import {test} from 'node:test';
 import {Window} from 'happy-dom';
 import {defined} from './snippets.js';
 
-function field(type, value) {
+function field(type, value, step = '') {
   const window = new Window(), {document} = window;
-  defined(['theme/empty_numbers.js'], [], {document, HTMLInputElement: window.HTMLInputElement, Event: window.Event});
+  defined(['theme/number_fields.js'], [], {document, HTMLInputElement: window.HTMLInputElement, Event: window.Event});
   const made = document.createElement('input');
   made.type = type;
+  made.step = step;
   made.value = value;
   document.body.append(made);
   const told = [];
@@ -29,6 +30,18 @@ test('another number stays', () => {
   const {made, told, leave} = field('number', '4');
   leave('2');
   assert.deepEqual([made.value, told], ['2', []]);
+});
+
+test('a number that counts is rounded, another one keeps its fraction', () => {
+  const counts = field('number', '4', '1');
+  counts.leave('12.6');
+  assert.deepEqual([counts.made.value, counts.told], ['13', ['13']]);
+  const share = field('number', '4', '0.05');
+  share.leave('0.65');
+  assert.deepEqual([share.made.value, share.told], ['0.65', []]);
+  const whole = field('number', '4', '1');
+  whole.leave('1e3');
+  assert.equal(Number(whole.made.value), 1000);
 });
 
 test('a text may be empty', () => {
