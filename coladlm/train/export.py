@@ -30,7 +30,7 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
 )
 # What names tokens can leave out those that do not fit: with that a weak guidance does what a strong one does without
 # it, and keeps more of the variety.
-TOKEN_MODEL_SAMPLER = dataclasses.replace(SMALL_MODEL_SAMPLER, guidance=1.5, min_p=0.1)
+TOKEN_MODEL_SAMPLER = dataclasses.replace(SMALL_MODEL_SAMPLER, guidance=2.0, min_p=0.05)
 
 
 def sampler_of(config: DiTConfig) -> SamplerSettings:
