@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,18 @@ def checked_sequences(sequences: Any, count: int) -> list[int]:
         if not isinstance(key, numbers.Integral) or isinstance(key, bool) or int(key) < 0:
             raise PromptError(f"a sequence key is {describe(key)}, expected a whole number from 0")
     return [int(key) for key in keys]
+
+
+def checked_ids(ids: Any) -> list[int]:
+    """Token ids one after another: a list, a tuple or a tensor or array of one axis."""
+    found = ids.tolist() if isinstance(ids, (Tensor, np.ndarray)) else ids
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise PromptError(f"ids is {describe(ids)}, expected token ids one after another")
+    found = list(found)
+    for one in found:
+        if not isinstance(one, numbers.Integral) or isinstance(one, bool):
+            raise PromptError(f"a token id is {describe(one)}, expected a whole number")
+    return [int(one) for one in found]
 
 
 def check_numbers(x: Any, name: str) -> Tensor:

@@ -22,6 +22,7 @@ from .inputs import (
     check_settings,
     check_texts,
     check_times,
+    checked_ids,
     checked_sequences,
 )
 from .networks.dit import BlockCausalDiT
@@ -154,7 +155,7 @@ class ColaDLM:
         What is given settings minds them anyway; this is for what asks the model how large a block is.
         Raises SettingsError for a size that does not fit the blocks of the text VAE.
         """
-        size = settings.block_of(self._own_size)
+        size = check_settings(settings).block_of(self._own_size)
         if size == self.block_size:
             return self
         model = copy.copy(self)
@@ -174,7 +175,7 @@ class ColaDLM:
 
     def read(self, ids: Sequence[int]) -> str:
         """Token ids -> text, special tokens left out. Raises PromptError for numbers that are no ids."""
-        ids, size = list(ids), self.vae.config.vocab_size
+        ids, size = checked_ids(ids), self.vae.config.vocab_size
         for wrong in (i for i in ids if not 0 <= i < size):
             raise PromptError(f"a token id is {wrong}, expected 0 to {size - 1}")
         return self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -241,6 +242,7 @@ class ColaDLM:
         the end that is not whole is padded for that, as it is in a prompt. Raises PromptError.
         """
         check_ids(ids, self.vae.mask_id)
+        ids = ids.long()
         missing = -ids.shape[1] % self.vae.config.tokens_per_block
         whole = torch.cat((ids, ids.new_full((len(ids), missing), self.pad_id)), 1)
         means = self.vae.encode(whole.to(self.device)).mean

@@ -104,6 +104,8 @@ def check_model(model: ColaDLM, recipe: Recipe) -> str | None:
 
 def _resolved(recipe: Recipe) -> tuple[Operation, Recipe]:
     """The operation of a recipe, and the recipe with checked and complete options."""
+    if not isinstance(recipe, Recipe):
+        raise RecipeError("recipe", recipe, "a Recipe (of a dict: Recipe.from_dict)")
     operation = OPERATIONS.get(recipe.operation)
     if operation is None:
         raise RecipeError("operation", recipe.operation, f"one of {', '.join(OPERATIONS)}")

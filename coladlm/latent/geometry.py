@@ -37,8 +37,10 @@ def slerp(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
 
     weight: a number, or a tensor that broadcasts against (...). Equal points give that point. Opposite points have no
     shortest path: theirs goes through a point that depends on the pair alone, so that slerp(a, b, w) and
-    slerp(b, a, 1 - w) agree there too.
+    slerp(b, a, 1 - w) agree there too. Raises GeometryError for whole numbers.
     """
+    if not a.is_floating_point() or not b.is_floating_point():
+        raise GeometryError(f"points are of {a.dtype} and {b.dtype}, expected floating point numbers")
     first, second = _directions(a), _directions(b)
     tangent, angle = _way(first, second)
     w = torch.as_tensor(weight, dtype=torch.float64, device=a.device) * angle

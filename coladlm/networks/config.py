@@ -86,7 +86,7 @@ class TextVAEConfig:
         check("layer_norm_eps", config.layer_norm_eps > 0, "a positive number")
         check("rope_theta", config.rope_theta > 0, "a positive number")
         check("clip_qkv", config.clip_qkv is None or config.clip_qkv > 0, "null or a positive number")
-        check("scaling_factor", config.scaling_factor != 0, "a number other than 0")
+        check("scaling_factor", 1e-6 < abs(config.scaling_factor) < 1e6, "a number from 1e-6 to 1e6, or below 0 as far")
         check("block_causal", config.block_causal, "true: a text is decoded block by block")
         return config
 
