@@ -153,7 +153,7 @@ def test_an_operation_gets_checked_and_complete_options(model, monkeypatch):
     assert trace.prompts == ["tac", "tac"] and trace.recipe == recipe
     with pytest.raises(RecipeError, match=r"options.times is 9, expected at least 1 and at most 4"):
         run(model, Recipe("backwards", ("cat",), options={"times": 9}))
-    with pytest.raises(RecipeError, match="texts is 2 texts, expected 1 to 1 for backwards"):
+    with pytest.raises(RecipeError, match="texts is 2 texts, expected 1 for backwards"):
         run(model, Recipe("backwards", ("cat", "dog")))
 
 
