@@ -172,7 +172,8 @@ def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again_and_t
     page.keyboard.press("Escape")
     expect(page.get_by_role("tab", name="Model")).to_have_attribute("aria-selected", "true")
     page.reload()
-    page.wait_for_selector("button.run")
+    expect(page.get_by_role("tab", name="Model")).to_have_attribute("aria-selected", "true")
+    open_tab(page, "Generate")
     expect(offer).to_be_hidden()
     the_keys_do_what_the_list_says(page)
 

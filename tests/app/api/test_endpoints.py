@@ -146,7 +146,7 @@ WRONG = {
     "an end in words": ("/likelihood", ("a", "", "perhaps"), "ended is 'perhaps', expected true or false"),
     "too few draws": ("/likelihood", ("a", "", False, "tokens", 1), "draws is 1"),
     "no text": ("/encode", ("",), "tokens"),
-    "latents of another width": ("/decode", ([[0.0]],), "finite numbers"),
+    "latents of another width": ("/decode", ([[0.0]],), "is a list of 1, expected a list of 8 numbers"),
     "no latents": ("/decode", ([],), "expected"),
     "latents that are words": ("/decode", (["a"],), "expected"),
     "no recipe": ("/replay", ({"texts": ["x"]},), "operation"),

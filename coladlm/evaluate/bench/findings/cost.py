@@ -81,13 +81,15 @@ def points_of(result: Result) -> Iterator[Point]:
     table = table_of(result, SETTINGS)
     at, who = _reading(result)
     by = "" if who == "the judge" else f", read by {who}"
-    own = row_of(table, OWN)[at]
+    varied = column_of(table, "distinct 2-grams")
+    own = row_of(table, OWN)
     for name in (TRANSFORMER, WARM):
-        other = row_of(table, name)[at]
-        outcome = apart(interval_of(own), interval_of(other), less_is_better=True)
+        other = row_of(table, name)
+        outcome = apart(interval_of(own[at]), interval_of(other[at]), less_is_better=True)
         temperature = name.rpartition(" ")[2]
-        theirs = f"{number(other)} of the transformer's at temperature {temperature}"
-        yield Point(outcome, FLUENCY, f"perplexity of its texts {number(own)} against {theirs}{by}")
+        theirs = f"{number(other[at])} of the transformer's at temperature {temperature}{by}"
+        variety = f"{number(own[varied])} and {number(other[varied])} of their 2-grams are distinct"
+        yield Point(outcome, FLUENCY, f"perplexity of its texts {number(own[at])} against {theirs} ({variety})")
 
 
 def _on(result: Result, beginning: str, what: str, unit: str) -> Iterator[str]:
