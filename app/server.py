@@ -191,7 +191,8 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             found.close()
             if error.errno != errno.EADDRINUSE:
-                wanted = "expected the name or the address of this machine with --host"
+                nowhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+                wanted = "expected an address of this machine with --host" if nowhere else "choose another with --port"
                 raise OSError(error.errno, f"At {host}, port {one}: {error.strerror}; {wanted}") from error
     where = f"port {port} is" if port else f"the ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are"
     raise OSError(errno.EADDRINUSE, f"At {host}, {where} in use: choose another with --port")

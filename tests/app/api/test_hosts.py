@@ -1,4 +1,4 @@
-"""Which Host headers a server answers to."""
+"""Which Host headers a server answers to, and where it can listen."""
 
 import pytest
 from starlette.applications import Starlette
@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.hosts import AllowedHosts, allowed_hosts
+from app.server import _listen
 
 
 async def page(_):
@@ -82,3 +83,10 @@ def test_a_star_lets_every_name_pass():
 )
 def test_names_are_checked_where_only_this_machine_listens_or_names_are_given(listening, more, share, names):
     assert allowed_hosts(listening, more, share) == names
+
+
+def test_an_address_of_another_machine_is_refused_in_a_sentence():
+    with pytest.raises(
+        OSError, match=r"At 999\.1\.1\.1, port 7860: .*; expected an address of this machine with --host"
+    ):
+        _listen("999.1.1.1", 0)
