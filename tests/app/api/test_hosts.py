@@ -86,7 +86,5 @@ def test_names_are_checked_where_only_this_machine_listens_or_names_are_given(li
 
 
 def test_an_address_of_another_machine_is_refused_in_a_sentence():
-    with pytest.raises(
-        OSError, match=r"At 999\.1\.1\.1, port 7860: .*; expected an address of this machine with --host"
-    ):
+    with pytest.raises(OSError, match=r"At 999\.1\.1\.1, port 7860: .*expected an address of this machine"):
         _listen("999.1.1.1", 0)
