@@ -81,8 +81,10 @@ class ColaDLM:
         for network in (vae, dit) if small else ():
             pack(network)  # a second copy of the weights, laid out for small batches
         self.pad_id: int = ids[PAD_TOKEN]
-        # padding stands after a text alone: where a model writes it, the text is over
-        self.end_ids: tuple[int, ...] = tuple(ids[token] for token in (*END_TOKENS, PAD_TOKEN))
+        # Padding stands after a text alone: where a model of ours writes it, the text is over. The published sampler
+        # goes on after it, and so does ours with what has the published form.
+        ends = (*END_TOKENS, PAD_TOKEN) if dit.config.token_output else END_TOKENS
+        self.end_ids: tuple[int, ...] = tuple(ids[token] for token in ends)
         self.sampler = Sampler(vae, dit, self.read, self.end_ids, self.pad_id)
 
     @classmethod

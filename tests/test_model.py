@@ -58,6 +58,14 @@ def test_a_prompt_may_be_empty_or_of_any_script(model):
         assert model.generate([prompt], whole, sequences=[i]) == [finished.texts[i]]
 
 
+def test_padding_ends_a_text_of_the_bundled_model_and_none_of_the_published_form(model, bundled):
+    """Of another script the bundled model knows nothing to say."""
+    assert model.pad_id not in model.end_ids and bundled.end_ids[-1] == bundled.pad_id
+    settings = dataclasses.replace(bundled.defaults, max_new_tokens=16)
+    *_, finished = bundled.sample(["\u05e9\u05dc\u05d5\u05dd \u05d9\u05dc\u05d3"], settings)
+    assert bundled.pad_id not in finished.token_ids[0]
+
+
 def test_numbers_that_are_no_ids_are_refused(model):
     size = model.vae.config.vocab_size
     for wrong in (-1, size):

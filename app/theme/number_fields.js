@@ -14,7 +14,8 @@ document.addEventListener('focusin', event => {
 // What should stand in a field in place of what was left there.
 function mended({value, step}) {
   if (value === '') return lastNumber;
-  return step === '1' ? String(Math.round(Number(value))) : value;
+  const number = Number(value), broken = step === '1' && Number.isFinite(number) && !Number.isInteger(number);
+  return broken ? String(Math.round(number)) : value;
 }
 
 // before gradio's own listeners, at the field itself

@@ -40,8 +40,8 @@ test('a number that counts is rounded, another one keeps its fraction', () => {
   share.leave('0.65');
   assert.deepEqual([share.made.value, share.told], ['0.65', []]);
   const whole = field('number', '4', '1');
-  whole.leave('1e3');
-  assert.equal(Number(whole.made.value), 1000);
+  whole.leave('9007199254740993');  // as it was typed: what is too large is refused, not changed
+  assert.deepEqual([whole.made.value, whole.told], ['9007199254740993', []]);
 });
 
 test('a text may be empty', () => {
