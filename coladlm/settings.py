@@ -135,12 +135,27 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "While a word takes shape, words that are less likely there than this share of the likeliest one are left out; "
         "0 is off. For models whose output layer names tokens, as that of the bundled one does.",
         0, 1, control=(0, 0.5, 0.01)),
+    "guidance_space": Description(
+        "Guidance between",
+        "What guidance compares with and without the text before: velocities, as published, or the logits of words "
+        "behind them, which keeps words that follow one another more varied. For models whose output layer names "
+        "tokens, as that of the bundled one does.",
+        choices={"velocities": "velocities", "logits": "logits of words"}),
+    "flow_temperature": Description(
+        "Flow temperature",
+        "Below 1, the flow keeps closer to the words that are likely after the text so far; above 1 it strays from "
+        "them. It acts after guidance. For models whose output layer names tokens, as that of the bundled one does.",
+        0.01, 100, control=(0.2, 2, 0.05)),
     "block_size": Description(
         "Block size",
         "How many places are written together, each block after all before it: 1 is one word at a time. Sizes that the "
         "model was not trained with, above 4 for the bundled one, write worse.",
         1, 64, unit="places"),
 }  # fmt: skip
+
+
+# settings that act on the logits of a DiT whose output layer names tokens, and what switches each off
+TOKEN_SETTINGS: dict[str, Any] = {"min_p": 0, "flow_temperature": 1, "guidance_space": "velocities"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +174,10 @@ class SamplerSettings:
     whole_sentences: leave out the sentence in whose middle the length is reached, see sentences.py.
     stop_when_settled: for how many steps the words of a block stay the same before it is ended early, see settling.py;
     0 takes all steps. min_p: the least probability, as a share of the likeliest token's, with which a token has a part
-    in the clean estimate of a DiT that names tokens, see networks/token_output.py; 0 is off. block_size: positions that
-    the flow carries together, see `block_of`; None for the checkpoint's own number.
+    in the clean estimate of a DiT that names tokens, see networks/token_output.py; 0 is off. flow_temperature: what its
+    logits are divided by, after guidance, 0.01 to 100. guidance_space: what guidance, pulls and directions act on, the
+    "velocities" or, for the same models, the "logits". block_size: positions that the flow carries together, see
+    `block_of`; None for the checkpoint's own number.
     """
 
     # flow
@@ -187,6 +204,8 @@ class SamplerSettings:
     whole_sentences: bool = False
     stop_when_settled: int = 0
     min_p: float = 0.0
+    flow_temperature: float = 1.0
+    guidance_space: str = "velocities"
     block_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -237,12 +256,15 @@ class SamplerSettings:
         return size
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON. `block_size` is absent where it is the checkpoint's own, `min_p` where it is off."""
+        """Plain data for JSON. Absent are `block_size` where it is the checkpoint's own, and what acts on models that
+        name tokens alone where it is off.
+        """
         data = {**dataclasses.asdict(self), "guidance_interval": list(self.guidance_interval)}
         if self.block_size is None:
             del data["block_size"]
-        if not self.min_p:
-            del data["min_p"]
+        for name, off in TOKEN_SETTINGS.items():
+            if data[name] == off:
+                del data[name]
         return data
 
     @classmethod

@@ -8,7 +8,7 @@ import pytest
 from coladlm import ColaDLM, SamplerSettings, SettingsError
 from coladlm.sampling.events import BlockDone
 from coladlm.sampling.flow import GRIDS, SOLVERS
-from coladlm.settings import DESCRIPTIONS, HISTORIES, MAX_SEED
+from coladlm.settings import DESCRIPTIONS, HISTORIES, MAX_SEED, TOKEN_SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def test_the_defaults_are_those_of_the_published_sampler():
     assert (s.top_k, s.top_p, s.repetition_penalty, s.stochasticity, s.history) == (50, 0.9, 1.1, 0.0, "latents")
     assert s.no_repeat_ngram_size == 0 and s.stop_when_settled == 0 and not s.whole_sentences
     assert s.block_size is None and "block_size" not in s.to_dict()
-    assert s.min_p == 0 and "min_p" not in s.to_dict()  # so that a recipe of a published model stays what it was
+    # so that a recipe of a published model stays what it was
+    assert s.min_p == 0 and s.flow_temperature == 1 and not TOKEN_SETTINGS.keys() & s.to_dict().keys()
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -41,7 +42,12 @@ def test_every_setting_is_described_and_nothing_else():
 
 def test_the_described_choices_are_what_the_sampler_knows():
     choices = {name: tuple(about.choices) for name, about in DESCRIPTIONS.items() if about.choices}
-    assert choices == {"solver": tuple(SOLVERS), "time_grid": tuple(GRIDS), "history": HISTORIES}
+    assert choices == {
+        "solver": tuple(SOLVERS),
+        "time_grid": tuple(GRIDS),
+        "history": HISTORIES,
+        "guidance_space": ("velocities", "logits"),
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, about in DESCRIPTIONS.items() if about.control])
@@ -51,7 +57,9 @@ def test_a_control_offers_valid_values_alone(name):
 
 
 def test_settings_survive_json():
-    s = SamplerSettings(steps=4, guidance_interval=(100, 800), time_grid="cosine", seed=2**40, min_p=0.02)
+    s = SamplerSettings(
+        steps=4, guidance_interval=(100, 800), time_grid="cosine", seed=2**40, min_p=0.02, flow_temperature=0.8
+    )
     assert SamplerSettings.from_dict(json.loads(json.dumps(s.to_dict()))) == s
 
 
@@ -67,7 +75,7 @@ def test_settings_survive_json():
         ("seed", True), pytest.param("seed", 10**5000, id="a seed of 5,000 digits"), ("solver", "x" * 1000),
         ("stop_at_end", 1), ("whole_sentences", "yes"), ("stop_when_settled", -1), ("stop_when_settled", 1.5),
         ("block_size", 0), ("block_size", -2), ("block_size", 65), ("block_size", 2.5), ("block_size", "4"),
-        ("block_size", True), ("min_p", -0.1), ("min_p", 1.5),
+        ("block_size", True), ("min_p", -0.1), ("min_p", 1.5), ("flow_temperature", 0), ("flow_temperature", 101),
         ("stochasticity", 1.5), ("history", "none"), ("time_grid", ""), ("time_shift", 0),
         ("guidance_interval", (800, 200)), ("guidance_interval", (0, 2000)), ("guidance_interval", 5),
         ("guidance_interval", ("a", "b")),

@@ -59,6 +59,8 @@ def _add_generate(resident: Resident) -> None:
         no_repeat_ngram_size: int = start.no_repeat_ngram_size,
         stop_when_settled: int = start.stop_when_settled,
         min_p: float = start.min_p,
+        flow_temperature: float = start.flow_temperature,
+        guidance_space: str = start.guidance_space,
         block_size: int | None = start.block_size,
         towards: str | None = None,
         pull: float = 1.0,
@@ -89,8 +91,7 @@ def _add_generate(resident: Resident) -> None:
             The text without the prompt, and the recipe that repeats it. A stream has the text so far after every block.
         """
         given = {name: value for name, value in locals().items() if name in SETTINGS}  # its arguments
-        options = _other_texts(locals())
-        yield from generate_text(resident.model, resident.scheduler, prompt, given, options)
+        yield from generate_text(resident.model, resident.scheduler, prompt, given, _other_texts(locals()))
 
     gr.api(generate, api_name="generate", **UNLIMITED)
 

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from coladlm import SamplerSettings
-from coladlm.settings import DESCRIPTIONS, SettingsError
+from coladlm.settings import DESCRIPTIONS, TOKEN_SETTINGS, SettingsError
 
 from ..components import ChoiceBox
 
@@ -60,6 +60,8 @@ SETTINGS = (
             "time_grid",
             "time_shift",
             "min_p",
+            "flow_temperature",
+            "guidance_space",
             "stop_when_settled",
         ),
     ),
@@ -84,7 +86,7 @@ PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
     ("fresh noise at every step", {"stochasticity": 1.0, "guidance": 1.4, "stagger": 1.0}),
-    ("as published", {"block_size": None, "min_p": 0.0,
+    ("as published", {"block_size": None, **TOKEN_SETTINGS,
                       **{name: value for name, value in SamplerSettings().to_dict().items()
                          if name not in ("seed", "max_new_tokens")}}),
 )  # fmt: skip
@@ -164,7 +166,7 @@ def values_of(settings: SamplerSettings) -> list[Any]:
     """The values of the controls that stand for `settings`: the seed, then those of SETTINGS in order."""
     low, high = settings.guidance_interval
     size = OWN_SIZE if settings.block_size is None else str(settings.block_size)
-    values = {**settings.to_dict(), "min_p": settings.min_p, "guidance_from": high / 10, "guidance_to": low / 10,
+    values = {**TOKEN_SETTINGS, **settings.to_dict(), "guidance_from": high / 10, "guidance_to": low / 10,
               "block_size": size}  # fmt: skip
     return [values["seed"], *(values[setting.name] for setting in SETTINGS)]
 

@@ -12,7 +12,7 @@ from ..evaluate.bench.results import Result
 from ..evaluate.stories import EvaluationError
 from ..evaluate.text_likelihood import BoundSettings
 from ..model import ColaDLM
-from ..settings import SamplerSettings
+from ..settings import TOKEN_SETTINGS, SamplerSettings
 from . import CommandError
 from .bench_stories import StoryBench, add_story_arguments, open_bench
 
@@ -84,5 +84,5 @@ def _samplers(model: ColaDLM, baseline: Baseline, request: part.Request) -> dict
 def _fresh(own: SamplerSettings, guidance: float) -> SamplerSettings:
     """As the bound has it, but for the number of steps: one token after another, all noise renewed."""
     return dataclasses.replace(own, guidance=guidance, stochasticity=1.0, stagger=1.0, steps=max(32, own.steps),
-                               temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0,
-                               no_repeat_ngram_size=0)  # fmt: skip
+                               temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0,
+                               no_repeat_ngram_size=0, **TOKEN_SETTINGS)  # fmt: skip

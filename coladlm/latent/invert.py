@@ -28,7 +28,7 @@ from ..recipe import Described, Option, Recipe, RecipeError, check_options
 from ..sampling.events import BlockDone, Event, Finished, Step
 from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
-from ..settings import SamplerSettings
+from ..settings import TOKEN_SETTINGS, SamplerSettings
 from .distances import token_distance
 from .layout import LatentSpace, Layout, lay_out
 
@@ -89,7 +89,7 @@ def exact_settings(settings: SamplerSettings) -> SamplerSettings:
     """The settings with everything that a replay from noise cannot have switched off (see the top of this file)."""
     return dataclasses.replace(settings, guidance=1.0, stochasticity=0.0, temperature=0.0, repetition_penalty=1.0,
                                no_repeat_ngram_size=0, history="reencoded", stop_at_end=True, whole_sentences=False,
-                               stagger=0.0, min_p=0.0)  # fmt: skip
+                               stagger=0.0, **TOKEN_SETTINGS)  # fmt: skip
 
 
 def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:

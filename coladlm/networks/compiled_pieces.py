@@ -98,9 +98,10 @@ def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided:
     modulations = ModulationTable.of_times(dit, times).at(torch.arange(rows * n, device=dit.device).view(rows, n))
     rope = dit.rope(torch.arange(n, device=dit.device).expand(rows, n))
     attend = BlockAttention(cache, torch.full((rows,), b), b, guided)
-    compiled = pieces.velocity(z, modulations, rope, attend)
-    if compiled is None:
+    said = pieces.predict(z, modulations, rope, attend)
+    if said is None:
         raise RuntimeError("they do not run")
+    compiled = dit.velocity_of(said, z, modulations)
     eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations, z)
     return float((compiled - eager).norm() / eager.norm())
 
@@ -128,13 +129,13 @@ class CompiledPieces:
         self.deadline: float | None = float("inf")
         self.broken = False  # compiling for another case failed later on: operators run from then on
 
-    def velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor | None:
-        """As `BlockCausalDiT.velocity`: (B, n, d) -> (B, n, d), float32. None where nothing is compiled for it."""
+    def predict(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor | None:
+        """As `BlockCausalDiT.predict`. None where nothing is compiled for it."""
         moved = self.dit.dtype != self.dtype or self.dit.device != self.device
         if self.broken or moved or z.shape[:2].numel() < 2:  # the compiler would specialise on a length of 1
             return None
         try:
-            return self._velocity(z, modulations, rope, attend)
+            return self._predicted(z, modulations, rope, attend)
         except Exception as error:
             if self.deadline is not None or not is_of_the_compiler(error):
                 raise
@@ -142,7 +143,7 @@ class CompiledPieces:
             log.warning("The layers of a step could not be compiled anew and %s: %s", EAGERLY, first_line(error))
             return None
 
-    def _velocity(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
+    def _predicted(self, z: Tensor, modulations: LookedUp, rope: Tensor, attend: BlockAttention) -> Tensor:
         rows, layers, eps = modulations.rows, self.dit.layers, self.eps
         shape = z.shape[:2]
         end = 6 * len(layers)  # of the modulations of layers, from where those of the output layer begin
@@ -150,7 +151,7 @@ class CompiledPieces:
         index, turn = modulations.each(*shape), torch.view_as_real(rope).flatten(0, 2)
         z, exit_table = z.flatten(0, 1), rows[:, end:]
         coefficients = None
-        if self.dit.config.token_output:  # what is said with a mean over the vocabulary stays operators
+        if self.dit.config.token_input:  # what reads or names a vocabulary stays operators
             coefficients = exit_table[:, 2, : z.shape[1] + MORE_COEFFICIENTS].index_select(0, index)
         places, caches = attend.places, attend.tables
         entered = self._entered(z, coefficients)
@@ -163,10 +164,10 @@ class CompiledPieces:
                              _before(layers[layer + 1]), places, caches[layer + 1])  # fmt: skip
         attended = attend.over(len(layers) - 1, attend.queries[-1]).flatten(0, 1)
         self._check(x, attended, exit_table)
-        v = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
-        if coefficients is not None:
-            v = self.dit.tokens(v, z, coefficients)
-        return v.unflatten(0, shape)
+        said = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
+        if self.dit.config.token_output:
+            said = self.dit.tokens.logits(said)
+        return said.unflatten(0, shape)
 
     def _entered(self, z: Tensor, coefficients: Tensor | None) -> tuple[Tensor, ...]:
         """What the first piece begins with: the first hidden state, or the latents and the weights of the product that

@@ -114,10 +114,13 @@ class ModulationTable:
         self.rows = rows
 
     @classmethod
-    def of_times(cls, dit: BlockCausalDiT, t: Tensor, min_p: float = 0.0) -> ModulationTable:
-        """Of these T times, t (T,) in [0, 1000], float32 or float64. min_p: see `TokenOutput.coefficients`."""
+    def of_times(cls, dit: BlockCausalDiT, t: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> ModulationTable:
+        """Of these T times, t (T,) in [0, 1000], float32 or float64. min_p, temperature: see
+        `TokenOutput.coefficients`.
+        """
         e = dit.emb_in(t)
-        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), dit.output_modulations(e, t, min_p)], 1))
+        output = dit.output_modulations(e, t, min_p, temperature)
+        return cls(torch.cat([*(block.modulations(e) for block in dit.layers), output], 1))
 
     def at(self, index: int | Tensor) -> LookedUp:
         """For one time (an int, or a tensor without axes), or for a time at each position."""
@@ -291,13 +294,13 @@ class BlockCausalDiT(nn.Module):
         e = self.emb_in(t)
         return Modulations([block.modulations(e) for block in self.layers], self.output_modulations(e, t))
 
-    def output_modulations(self, e: Tensor, t: Tensor, min_p: float = 0.0) -> Tensor:
+    def output_modulations(self, e: Tensor, t: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
         """Those of the output layer from the time embedding e (T, dim) of t (T,), see `Modulations`."""
         output = self.txt_out_ada("out_in", e)
         output = output + torch.tensor([[0.0], [1.0]], device=output.device)
         if not self.config.token_output:
             return output
-        coefficients = self.tokens.coefficients(t / NOISE_TIME, min_p).to(output.dtype)
+        coefficients = self.tokens.coefficients(t / NOISE_TIME, min_p, temperature).to(output.dtype)
         padded = F.pad(coefficients, (0, output.shape[-1] - coefficients.shape[-1]))
         return torch.cat((output, padded[:, None]), 1)
 
@@ -313,8 +316,9 @@ class BlockCausalDiT(nn.Module):
 
     def coefficients(self, modulations: Modulations | LookedUp) -> Tensor | None:
         """What a network whose input layer reads tokens needs to know of the times there, see `TokenInput`."""
-        if not self.config.token_input:
-            return None
+        return self._coefficients(modulations) if self.config.token_input else None
+
+    def _coefficients(self, modulations: Modulations | LookedUp) -> Tensor:
         output = modulations.output
         rows = output[2] if isinstance(output, tuple) else output[..., 2, :]
         return rows[..., : self.config.txt_in_channels + MORE_COEFFICIENTS]
@@ -329,31 +333,47 @@ class BlockCausalDiT(nn.Module):
 
     def output(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """The last hidden state (B, n, dim) of z (B, n, d) -> velocity (B, n, d), float32."""
-        x, parts = self._before_output(x, modulations)
-        if self.config.token_output:
-            return self.tokens(x, z, parts[2][..., : z.shape[-1] + MORE_COEFFICIENTS])
-        return self.txt_out["proj"](x).float()
+        return self.velocity_of(self.said(x, modulations), z, modulations)
+
+    def said(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """What the output layer says, from the last hidden state (B, n, dim): the velocity (B, n, d), or, where it
+        names tokens, their logits (B, n, V) by the context alone; float32. It is what guidance combines.
+        """
+        output = modulations.output
+        parts = output if isinstance(output, tuple) else output.unbind(-2)
+        x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
+        return self.tokens.logits(x) if self.config.token_output else self.txt_out["proj"](x).float()
+
+    def velocity_of(
+        self, said: Tensor, z: Tensor, modulations: Modulations | LookedUp, plausible: Tensor | None = None
+    ) -> Tensor:
+        """The velocity (B, n, d), float32, of z (B, n, d) from what the output layer says of it. modulations: of these
+        n positions, or of others and then these. plausible: see `TokenOutput`.
+        """
+        if not self.config.token_output:
+            return said
+        coefficients = self._coefficients(modulations)
+        if coefficients.ndim > 1:
+            coefficients = coefficients[..., -z.shape[1] :, :]
+        return self.tokens(said, z, coefficients, plausible)
 
     def token_logits(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """As `output`, where that names tokens: their logits given the state, too, (B, n, V), none left out."""
-        x, parts = self._before_output(x, modulations)
-        coefficients = parts[2][..., : z.shape[-1] + MORE_COEFFICIENTS].expand(*z.shape[:2], -1)
-        logits = self.tokens.logits(x.flatten(0, 1), z.flatten(0, 1), coefficients.flatten(0, 1))
-        return logits.unflatten(0, z.shape[:2])
+        coefficients = self._coefficients(modulations).expand(*z.shape[:2], -1)
+        logits, z, coefficients = (part.flatten(0, 1) for part in (self.said(x, modulations), z, coefficients))
+        return self.tokens.with_state(logits, z, coefficients).unflatten(0, x.shape[:2])
 
-    def _before_output(self, x: Tensor, modulations: Modulations | LookedUp) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What the output layer multiplies, and its modulations."""
-        output = modulations.output
-        parts = output if isinstance(output, tuple) else output.unbind(-2)
-        return torch.addcmul(parts[0], self.txt_out_norm(x), parts[1]), parts
+    def predict(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
+        """What the output layer says (see `said`) of z (B, n, d): by the compiled pieces where there are any for it."""
+        if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
+            said = self.pieces.predict(z, modulations, rope, attend)
+            if said is not None:
+                return said
+        return self.said(self.hidden(z, modulations, rope, attend), modulations)
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
-        """The velocity (B, n, d), float32, of z (B, n, d): by the compiled pieces where there are any for it."""
-        if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
-            velocity = self.pieces.velocity(z, modulations, rope, attend)
-            if velocity is not None:
-                return velocity
-        return self.output(self.hidden(z, modulations, rope, attend), modulations, z)
+        """The velocity (B, n, d), float32, of z (B, n, d)."""
+        return self.velocity_of(self.predict(z, modulations, rope, attend), z, modulations)
 
     def forward(self, z: Tensor, t: Tensor, mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """Velocity (B, n, d) of whole sequences z (B, n, d) at times t (B, n), in [0, 1000].

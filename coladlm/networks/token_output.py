@@ -6,6 +6,9 @@ at time t, and logits of the network for what it makes of the context,
     p(k) = softmax(logits_k + log N(z; (1 - t) mu_k, t^2 + (1 - t)^2 s)),  m = sum over k of p(k) mu_k
     velocity = E[noise - data | z] = (t - (1 - t) s) / (t^2 + (1 - t)^2 s) (z - (1 - t) m) - m
 
+Guidance can act on the logits, before the rule of Bayes: each combination of them is a distribution of tokens once
+more, where a velocity that is led away from another may point to where no token is. A temperature divides them.
+
 So the network says what could stand there, which a language model learns well, and need not learn by heart where the
 latents of all tokens lie. It is an extension of the published form, whose output layer gives the velocity itself (for
 embeddings in place of latents: Dieleman et al. 2022, arXiv:2211.15089; Gulrajani and Hashimoto 2023, arXiv:2305.18619).
@@ -23,7 +26,7 @@ from torch import Tensor, nn
 from .layers import FEW_ROWS, Linear
 
 Product = Callable[[Tensor], Tensor]
-MORE_COEFFICIENTS = 4  # than channels of a latent
+MORE_COEFFICIENTS = 5  # than channels of a latent
 NEVER = -1e30  # a logit
 
 
@@ -44,32 +47,47 @@ class TokenOutput(nn.Module):
         self.register_buffer("spread", torch.ones(1))
         self.products = TokenProducts()
 
-    def coefficients(self, t: Tensor, min_p: float = 0.0) -> Tensor:
+    def coefficients(self, t: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
         """All that a velocity needs of its time t (T,) in [0, 1], (T, d + MORE_COEFFICIENTS), in the dtype of t: of the
         state and of the mean of tokens in the velocity; of the state's channels and of the squares of the means in the
-        logits; and the logarithm of min_p, the least probability as a share of the likeliest token's, given context
-        and state, with which a token has a part in the mean.
+        logits; what the network's logits are multiplied with, the inverse of the temperature; and the logarithm of
+        min_p, the least probability as a share of the likeliest token's, given context and state, with which a token
+        has a part in the mean.
         """
         spread, d = self.spread.to(t), self.means.shape[1]
         variance = t.square() + (1 - t).square() * spread
         of_state = (t - (1 - t) * spread) / variance
         # log N(z; (1 - t) mean, variance), without what is the same for every token
         gain = (1 - t) / variance
+        sharpness = torch.full_like(t, 1 / temperature)
         least = torch.full_like(t, math.log(min_p) if min_p else NEVER)
-        parts = (of_state, -1 - (1 - t) * of_state, *(gain for _ in range(d)), -0.5 * (1 - t) * gain, least)
+        parts = (of_state, -1 - (1 - t) * of_state, *(gain for _ in range(d)), -0.5 * (1 - t) * gain, sharpness, least)
         return torch.stack(parts, -1)
 
-    def logits(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
-        """h (m, dim), z (m, d), coefficients (m, ...) -> (m, V), float32, of all tokens given the state as well."""
-        return self.proj(h).float() + self.of_state(z, coefficients)
+    def logits(self, h: Tensor) -> Tensor:
+        """h (..., dim) -> (..., V), float32: what the network makes of the context, whatever the state says."""
+        count = h[..., 0].numel()
+        return self.proj(*_in_rows(h)).float()[:count].unflatten(0, h.shape[:-1])
 
-    def forward(self, h: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
-        """h (..., dim), z (..., d), coefficients (..., d + 4), or of fewer axes -> the velocity (..., d), float32."""
+    def with_state(self, logits: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
+        """logits (m, V), z (m, d), coefficients (m, ...) -> (m, V), float32, of all tokens given the state as well."""
+        return torch.addcmul(self.of_state(z, coefficients), logits, coefficients[:, -2:-1])
+
+    def forward(self, logits: Tensor, z: Tensor, coefficients: Tensor, plausible: Tensor | None = None) -> Tensor:
+        """logits (..., V) of the context, z (..., d), coefficients (..., d + 5), or of fewer axes -> the velocity
+        (..., d), float32.
+
+        plausible: the logits (..., V) by which min-p leaves tokens out, where they are others. What is led away from
+        another text raises what is unlikely in both (Li et al. 2022, arXiv:2210.15097), so there they are those of the
+        text alone.
+        """
         shape, count = z.shape, z[..., 0].numel()
-        h, z, c = _in_rows(h, z.float(), coefficients)
-        logits = self.proj(h).float()
-        logits = logits + self.of_state(z, c)
-        shares = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + c[:, -1:], NEVER).softmax(-1)
+        given = (logits,) if plausible is None else (logits, plausible)
+        z, c, *given = _in_rows(z.float(), coefficients, *given)
+        state = self.of_state(z, c)
+        measured = [torch.addcmul(state, part, c[:, -2:-1]) for part in given]
+        least = measured[-1].amax(-1, keepdim=True) + c[:, -1:]
+        shares = measured[0].masked_fill(measured[-1] < least, NEVER).softmax(-1)
         with torch.autocast(z.device.type, enabled=False):
             mean = self.products.of(self.means)[1](shares)
         return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)
@@ -77,7 +95,7 @@ class TokenOutput(nn.Module):
     def of_state(self, z: Tensor, coefficients: Tensor) -> Tensor:
         """z (m, d), coefficients (m, ...) -> (m, V), float32: log N(z; token), but for what all tokens share."""
         with torch.autocast(z.device.type, enabled=False):
-            state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:-1]
+            state = F.pad(z.float(), (0, 1), value=1.0) * coefficients[:, 2:-2]
             return self.products.of(self.means)[0](state)
 
 
@@ -98,7 +116,7 @@ class TokenInput(nn.Module):
         self.register_buffer("prior", torch.zeros(tokens))
 
     def forward(self, z: Tensor, coefficients: Tensor, output: TokenOutput) -> Tensor:
-        """z (..., d), coefficients (..., d + 4), or of fewer axes, of `output`, which knows the means of tokens."""
+        """z (..., d), coefficients (..., d + 5), or of fewer axes, of `output`, which knows the means of tokens."""
         shape, count = z.shape, z[..., 0].numel()
         z, c = _in_rows(z.float(), coefficients)
         shares = (self.prior + output.of_state(z, c)).softmax(-1)

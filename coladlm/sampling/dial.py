@@ -3,8 +3,8 @@
 Guidance compares the velocity after the text so far with that after nothing, and a pull that after a text of its own
 with that after nothing (see `pull.py`). A dial compares the velocities after two texts, the sentences of both ends of a
 direction, and adds `strength` times the second less the first: what the two have in common, their form and their
-length, cancels. Moving the clean estimate along the difference of the mean latents in place of that was tried too: it
-costs far more of the text (docs/page.md).
+length, cancels. Where guidance is between logits, so is this. Moving the clean estimate along the difference of the
+mean latents in place of that was tried too: it costs far more of the text (docs/page.md).
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ class Dial:
 class Dials:
     """The dials of the rows of a block. dialled: (index of the row, its dial) of those that have one."""
 
-    def __init__(self, dit: BlockCausalDiT, dialled: Sequence[tuple[int, Dial]], block_size: int,
+    def __init__(self, dit: BlockCausalDiT, dialled: Sequence[tuple[int, Dial]], block_size: int, in_logits: bool,
                  known: Dials | None = None) -> None:  # fmt: skip
-        """block_size: of what is written. known: the dials of another moment, whose caches are taken over where they
-        are of the same texts.
+        """block_size: of what is written. in_logits: see `Contexts`. known: the dials of another moment, whose caches
+        are taken over where they are of the same texts.
         """
         firsts = [(row, dial.first) for row, dial in dialled]
         seconds = [(row, dial.second) for row, dial in dialled]
-        first = contexts_of(dit, firsts, block_size, None if known is None else known.first)
-        second = contexts_of(dit, seconds, block_size, None if known is None else known.second)
+        first = contexts_of(dit, firsts, block_size, in_logits, None if known is None else known.first)
+        second = contexts_of(dit, seconds, block_size, in_logits, None if known is None else known.second)
         assert first is not None and second is not None  # there is at least one dial
         self.first, self.second, self.rows = first, second, first.rows
         columns = [(dial.strength, dial.low, dial.high) for _, dial in dialled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
 
-    def turned(self, velocity: Tensor, z: Tensor, times: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """`velocity` (batch, b, d) with what the dials add to it.
+    def turned(self, said: Tensor, z: Tensor, times: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The velocity of the batch, or what is said in its place (see `Contexts`), with what the dials add to it.
 
         z: (batch, b, d). times: (batch, b, 1), of the positions. modulations: of these rows.
         """
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
-        added = strength * (self.second.velocity(z, modulations) - self.first.velocity(z, modulations))
-        return velocity.index_add(0, self.rows, added)
+        added = strength * (self.second.after(z, modulations) - self.first.after(z, modulations))
+        return said.index_add(0, self.rows, added)

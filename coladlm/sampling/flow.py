@@ -142,7 +142,10 @@ def inverse(solver: Solver, iterations: int) -> Solver:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """Classifier-free guidance, u + g (c - u): where g is 1 that is c to the last bit, as if there were one pass."""
+    """Classifier-free guidance, u + g (c - u): where g is 1 that is c to the last bit, as if there were one pass.
+
+    Of velocities, or of logits.
+    """
     return torch.lerp(unconditional, conditional, guidance)
 
 

@@ -40,7 +40,8 @@ class Form:
     """What makes one captured step differ from another.
 
     rows, history: of the bucket. steps: that its buffers have room for. alike: how many axes the times of the
-    positions have: 0 where all are the same, 1 where they differ within a block, 2 where rows differ too.
+    positions have: 0 where all are the same, 1 where they differ within a block, 2 where rows differ too. in_logits:
+    what guidance acts on, else velocities.
     """
 
     rows: int
@@ -50,6 +51,7 @@ class Form:
     guided: bool
     stochastic: bool
     alike: int
+    in_logits: bool
 
 
 class StepBuffers:
@@ -255,10 +257,18 @@ class StepGraph:
         if not form.guided:
             v = self.dit.velocity(z, modulations, buffers.rope[:, b:], self.attend)
             return v, v, v
-        both = self.dit.velocity(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
+        answer = self.dit.predict if form.in_logits else self.dit.velocity
+        both = answer(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
         unconditional, conditional = both.chunk(2, 1)
         guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
-        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+        guided = flow.guide(conditional, unconditional, guidance)
+        if not form.in_logits:
+            return guided, conditional, unconditional
+        v = self.dit.velocity_of(guided, z, modulations, plausible=conditional)
+        conditional, unconditional = (
+            self.dit.velocity_of(half, z, modulations) for half in (conditional, unconditional)
+        )
+        return v, conditional, unconditional
 
 
 class GraphSteps:
@@ -272,7 +282,7 @@ class GraphSteps:
         history = bucket(max(velocity.longest, engine.least_history))
         alike = int(velocity.by_column) if velocity.one_scale is not None else 2
         self.form = Form(slots, history, bucket(settings.steps), settings.solver, False, settings.stochasticity > 0,
-                         alike)  # fmt: skip
+                         alike, velocity.in_logits)  # fmt: skip
         self.buffers = engine.buffers(slots, self.form.steps, settings.solver)
         self.seen: set[Form] = set()
         self.next: Tensor | None = None

@@ -2,7 +2,7 @@
 
 Guidance compares the velocity after the text so far with that after nothing. In the same way a text of its own gives a
 direction at every step: the velocity after that text minus that after nothing, and `strength` times it is added
-(Liu et al. 2022, arXiv:2206.01714, compose diffusion models so).
+(Liu et al. 2022, arXiv:2206.01714, compose diffusion models so). Where guidance is between logits, so is this.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ class Pull:
 class Pulls:
     """What the rows of a block are drawn towards. pulled: (index of the row, its pull) of those that have one."""
 
-    def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], block_size: int,
+    def __init__(self, dit: BlockCausalDiT, pulled: Sequence[tuple[int, Pull]], block_size: int, in_logits: bool,
                  known: Pulls | None = None) -> None:  # fmt: skip
-        """block_size: of what is written. known: the pulls of another moment, whose caches are taken over where they
-        are of the same texts.
+        """block_size: of what is written. in_logits: see `Contexts`. known: the pulls of another moment, whose caches
+        are taken over where they are of the same texts.
         """
         texts = [(row, pull.latents) for row, pull in pulled]
-        contexts = contexts_of(dit, texts, block_size, None if known is None else known.contexts)
+        contexts = contexts_of(dit, texts, block_size, in_logits, None if known is None else known.contexts)
         assert contexts is not None  # there is at least one pull
         self.contexts, self.rows = contexts, contexts.rows
         columns = [(pull.strength, pull.low, pull.high) for _, pull in pulled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
 
-    def drawn(self, velocity: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
+    def drawn(self, said: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
               modulations: Modulations | LookedUp) -> Tensor:  # fmt: skip
-        """`velocity` (batch, b, d) with what the pulls add to it.
+        """The velocity of the batch, or what is said in its place (see `Contexts`), with what the pulls add to it.
 
-        alone: the velocity (rows, b, d) of these rows after nothing. z: (batch, b, d). times: (batch, b, 1), of the
+        alone: the same of these rows after nothing. z: (batch, b, d). times: (batch, b, 1), of the
         positions. modulations: of these rows.
         """
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
-        added = strength * (self.contexts.velocity(z, modulations) - alone())
-        return velocity.index_add(0, self.rows, added)
+        added = strength * (self.contexts.after(z, modulations) - alone())
+        return said.index_add(0, self.rows, added)

@@ -14,11 +14,12 @@ from typing import cast, overload
 import torch
 from torch import Tensor
 
+from ..errors import describe
 from ..hardware.threads import CallersThreads, ThreadTuner
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
-from ..settings import SamplerSettings, SettingsError
+from ..settings import TOKEN_SETTINGS, SamplerSettings, SettingsError
 from . import flow
 from .events import BlockDone, Event, Finished, Step
 from .graph import GraphEngine, GraphSteps
@@ -73,10 +74,10 @@ class Sampler:
         """The rows of a run of these plans, before their first block. Raises PlanError, SettingsError."""
         plans = list(plans)
         check_plans(plans, self.vae.config, settings, invert)
-        if settings.min_p and not self.dit.config.token_output:
-            raise SettingsError(
-                f"min_p is {settings.min_p:g}, expected 0: the output layer of this model names no tokens"
-            )
+        for name, off in TOKEN_SETTINGS.items() if not self.dit.config.token_output else ():
+            if (value := getattr(settings, name)) != off:
+                wanted = f"expected {describe(off)}: the output layer of this model names no tokens"
+                raise SettingsError(f"{name} is {describe(value)}, {wanted}")
         return [RowState(plan, plan.settings or settings) for plan in plans]
 
     def history(self, rows: Sequence[RowState], settings: SamplerSettings) -> History:

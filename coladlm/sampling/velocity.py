@@ -1,6 +1,9 @@
 """The velocity of one block: the DiT's passes, with and without history, and guidance between them. Eagerly; `graph.py`
 has the captured form.
 
+What guidance, dials and pulls combine is velocities, or, with `guidance_space` "logits", what an output layer that
+names tokens says (see `networks/token_output.py`), of which the velocity is made at the end.
+
 The modulations of every time that a run evaluates are tabulated before its first step. A position's time is a nominal
 time of the grid times the position's scale (see `flow.py`), so the table is (nominal times) x (scales).
 """
@@ -39,6 +42,8 @@ class BlockVelocity:
         self.block_size = settings.block_of(dit.config.block_size)
         self.interval = flow.Interval(*settings.guidance_interval)
         self.step = 0
+        self.in_logits = settings.guidance_space == "logits"
+        self.answer = dit.predict if self.in_logits else dit.velocity  # what is combined
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
         self.dials: Dials | None = None
@@ -73,7 +78,8 @@ class BlockVelocity:
             row.scale_index = part.view_as(row.plan.start)
         times = torch.tensor(list(self.nominal), dtype=torch.float64)[:, None] * self.scales
         times = times.flatten().to(self.device, angle_dtype(self.device))
-        self.table = ModulationTable.of_times(self.dit, times, self.settings.min_p)
+        s = self.settings
+        self.table = ModulationTable.of_times(self.dit, times, s.min_p, s.flow_temperature)
 
     def enter(self, rows: Sequence[RowState], block: int, history: History) -> None:
         """Everything about this block that does not change from step to step. `history` is placed on it."""
@@ -102,13 +108,14 @@ class BlockVelocity:
         """What the rows are drawn towards, turned between and led away from, read once as long as the rows stay."""
         plans = [(i, row.plan) for i, row in enumerate(rows)]
         pulled = [(i, plan.pull) for i, plan in plans if plan.pull is not None]
-        self.pulls = Pulls(self.dit, pulled, self.block_size, self.pulls) if pulled else None
+        self.pulls = Pulls(self.dit, pulled, self.block_size, self.in_logits, self.pulls) if pulled else None
         if pulled:
             self.attend_alone = attention_alone(self.cache, len(pulled))
         dialled = [(i, plan.dial) for i, plan in plans if plan.dial is not None]
-        self.dials = Dials(self.dit, dialled, self.block_size, self.dials) if dialled else None
+        self.dials = Dials(self.dit, dialled, self.block_size, self.in_logits, self.dials) if dialled else None
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
-        self.negatives = contexts_of(self.dit, texts if self.is_guided else [], self.block_size, self.negatives)
+        texts = texts if self.is_guided else []
+        self.negatives = contexts_of(self.dit, texts, self.block_size, self.in_logits, self.negatives)
 
     def _passes(self, guided: bool) -> tuple[Tensor, BlockAttention]:
         """Rotary factors and attention of the steps of this block; guided: of the unguided half of each row and then
@@ -129,41 +136,53 @@ class BlockVelocity:
         """(guided) velocity with what dials and pulls add, conditional, unconditional; the two are None where a single
         pass is enough. Of a row with a negative prompt the velocity after that is in place of the unconditional one.
         """
-        velocity, conditional, unconditional = self._guided(z, t)
+        guidance = self._guidance(t)
+        modulations = self._modulations(t, 1 if guidance is None or self.only_negatives else 2)
+        guided, conditional, unconditional = self._guided(z, t, guidance, modulations)
+        said = self._turned_and_drawn(guided, unconditional, z, t)
+        if not self.in_logits:
+            return said, conditional, unconditional
+        if conditional is None or unconditional is None:
+            return self.dit.velocity_of(said, z, modulations), None, None
+        return (
+            self.dit.velocity_of(said, z, modulations, plausible=said + (conditional - guided)),
+            self.dit.velocity_of(conditional, z, modulations),
+            self.dit.velocity_of(unconditional, z, modulations),
+        )
+
+    def _guided(
+        self, z: Tensor, t: Tensor, guidance: Tensor | None, modulations: LookedUp
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What is combined, and the two halves of it where guidance acts."""
+        if guidance is None:
+            return self.answer(z, modulations, *self._passes(False)), None, None
+        if self.only_negatives:
+            conditional = unconditional = self.answer(z, modulations, *self._passes(False))
+        else:
+            both = self.answer(torch.cat((z, z), 1), modulations, *self._passes(True))
+            unconditional, conditional = both.chunk(2, 1)
+        if self.negatives is not None:
+            rows = self.negatives.rows
+            after = self.negatives.after(z, self._modulations(t, 1, rows))
+            unconditional = unconditional.index_copy(0, rows, after)
+        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+
+    def _turned_and_drawn(self, said: Tensor, unconditional: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
+        """With what dials and pulls add."""
         dials, pulls = self.dials, self.pulls
         if dials is not None:
-            velocity = dials.turned(velocity, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
+            said = dials.turned(said, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
         if pulls is None:
-            return velocity, conditional, unconditional
+            return said
         modulations = self._modulations(t, 1, pulls.rows)
 
         def alone() -> Tensor:
             if unconditional is not None and self.negatives is None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
-            return self.dit.velocity(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
+            return self.answer(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
 
-        drawn = pulls.drawn(velocity, alone, z, self.scale[..., None] * t, modulations)
-        return drawn, conditional, unconditional
-
-    def _guided(self, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        guidance = self._guidance(t)
-        if guidance is None:
-            modulations = self._modulations(t, 1)
-            return self.dit.velocity(z, modulations, *self._passes(False)), None, None
-        if self.only_negatives:
-            modulations = self._modulations(t, 1)
-            conditional = self.dit.velocity(z, modulations, *self._passes(False))
-            unconditional = conditional
-        else:
-            modulations = self._modulations(t, 2)
-            both = self.dit.velocity(torch.cat((z, z), 1), modulations, *self._passes(True))
-            unconditional, conditional = both.chunk(2, 1)
-        if self.negatives is not None:
-            rows = self.negatives.rows
-            after = self.negatives.velocity(z, self._modulations(t, 1, rows))
-            unconditional = unconditional.index_copy(0, rows, after)
-        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+        return pulls.drawn(said, alone, z, self.scale[..., None] * t, modulations)
 
     def _modulations(self, t: Tensor, halves: int, rows: Tensor | None = None) -> LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""

@@ -266,7 +266,8 @@ class DiTStage(Stage):
         shift, scale, c = (part.flatten(0, 1)[places] for part in predicted.modulations.output.unbind(-2))
         z = noised.noisy.flatten(0, 1)[places]
         h = torch.addcmul(shift, self.dit.txt_out_norm(hidden), scale)
-        return self.dit.tokens.logits(h, z, c[:, : z.shape[1] + MORE_COEFFICIENTS])
+        tokens = self.dit.tokens
+        return tokens.with_state(tokens.logits(h), z, c[:, : z.shape[1] + MORE_COEFFICIENTS])
 
     def next_logits(self, hidden: Tensor) -> Tensor:
         """The next-token head on hidden states of the clean copy (..., dim) -> (..., vocab_size), float32."""

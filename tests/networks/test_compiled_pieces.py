@@ -205,7 +205,7 @@ class Clock:
 def test_on_a_gpu_the_fastest_of_all_forms_is_taken(own, monkeypatch, fastest):
     monkeypatch.setattr(form, "GRAPH_DEVICES", ("cpu",))
     limits = []
-    plain = SimpleNamespace(velocity=lambda *given: None)
+    plain = SimpleNamespace(predict=lambda *given: None)
     monkeypatch.setattr(form, "compiled_pieces", lambda dit, seconds, noted: limits.append(seconds) or plain)
     times = {(pieces, captured): 2.0 for pieces in (False, True) for captured in (False, True)} | {fastest: 1.0}
     choose_form(own.sampler, clock=Clock(own.sampler, times))

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from coladlm import BlockDone, ColaDLM, SettingsError
+from coladlm import BlockDone, ColaDLM, SettingsError, Step
 from coladlm.checkpoint import CheckpointError, save_checkpoint
 from coladlm.latent import exact_settings, round_trips
 from coladlm.networks import compiled_pieces as module
 from coladlm.networks.compiled_pieces import CompiledPieces, disagreement, most_disagreement
+from coladlm.networks.dit import NOISE_TIME
 from coladlm.networks.packed import can_pack, pack
 from coladlm.networks.token_output import TokenInput, TokenOutput
 from coladlm.rounding import dit_to_int8
@@ -32,6 +33,10 @@ def output(spread: float = 0.01) -> TokenOutput:
     return made
 
 
+def velocity(made: TokenOutput, h: torch.Tensor, z: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    return made(made.logits(h), z, coefficients)
+
+
 def drawn(made: TokenOutput, *shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     coefficients = made.coefficients(torch.rand(shape).flatten()).view(*shape, -1)
     return torch.randn(*shape, DIM), torch.randn(*shape, CHANNELS), coefficients
@@ -47,9 +52,9 @@ def test_at_the_end_of_the_flow_the_data_is_the_state_and_at_its_beginning_the_n
     at_data, at_noise = made.coefficients(torch.tensor([0.0, 1.0]))
     with torch.inference_mode():
         # v = noise - data; of a clean state the noise is not known, so its mean is 0
-        torch.testing.assert_close(made(h, z, at_data), -z, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(velocity(made, h, z, at_data), -z, atol=1e-5, rtol=1e-5)
         prior = made.proj(h).softmax(-1) @ made.means
-        torch.testing.assert_close(made(h, z, at_noise), z - prior, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(velocity(made, h, z, at_noise), z - prior, atol=1e-5, rtol=1e-5)
 
 
 def test_a_state_near_the_mean_of_a_token_is_that_token():
@@ -57,7 +62,7 @@ def test_a_state_near_the_mean_of_a_token_is_that_token():
     t, which = torch.full((1,), 0.02), torch.tensor([3, 99, 250])
     noise = torch.randn(3, CHANNELS)
     z = (1 - t) * made.means[which] + t * noise
-    clean = z - t * made(torch.randn(3, DIM), z, made.coefficients(t))
+    clean = z - t * velocity(made, torch.randn(3, DIM), z, made.coefficients(t))
     assert torch.cdist(clean, made.means).argmin(-1).tolist() == which.tolist()
 
 
@@ -81,11 +86,11 @@ def test_a_row_is_the_same_alone_and_with_others(packed):
     if packed:
         assert pack(made, least=0) == pack(reads, least=0) == 1
     with torch.inference_mode():
-        whole, read = made(h, z, c), reads(z, c, made)
+        whole, read = velocity(made, h, z, c), reads(z, c, made)
         bounds = {"rtol": 0, "atol": 0} if packed and torch.backends.cpu.get_cpu_capability() != "DEFAULT" else {
             "rtol": 1e-4, "atol": 1e-4}  # fmt: skip
         for n in (1, 2, 3, 5, 9, 64):
-            torch.testing.assert_close(made(h[:n], z[:n], c[:n]), whole[:n], **bounds)
+            torch.testing.assert_close(velocity(made, h[:n], z[:n], c[:n]), whole[:n], **bounds)
             torch.testing.assert_close(reads(z[:n], c[:n], made), read[:n], **bounds)
 
 
@@ -93,15 +98,26 @@ def test_tokens_far_less_likely_than_the_likeliest_have_no_part():
     made, t = output(), torch.tensor([0.8])
     h, z, _ = drawn(made, 5)
     with torch.inference_mode():
-        logits = made.logits(h, z, made.coefficients(t).expand(5, -1))
+        logits = made.with_state(made.logits(h), z, made.coefficients(t).expand(5, -1))
         for min_p in (0.3, 1.0):
             c = made.coefficients(t, min_p)
             stay = logits.softmax(-1) >= min_p * logits.softmax(-1).amax(-1, keepdim=True) * (1 - 1e-6)
             assert 0 < stay.sum() < stay.numel()
             shares = logits.masked_fill(~stay, -torch.inf).softmax(-1)
             wanted = c[:, :1] * z + c[:, 1:2] * (shares @ made.means)
-            torch.testing.assert_close(made(h, z, c), wanted, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(velocity(made, h, z, c), wanted, atol=1e-5, rtol=1e-5)
         assert stay.sum() == 5  # the likeliest alone
+
+
+def test_a_temperature_divides_the_logits_of_the_context_alone():
+    made, t = output(), torch.tensor([0.8])
+    h, z, _ = drawn(made, 5)
+    with torch.inference_mode():
+        state = made.of_state(z, made.coefficients(t).expand(5, -1))
+        for temperature in (0.5, 3.0):
+            c = made.coefficients(t, temperature=temperature)
+            wanted = c[:, :1] * z + c[:, 1:2] * ((made.proj(h) / temperature + state).softmax(-1) @ made.means)
+            torch.testing.assert_close(velocity(made, h, z, c), wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -111,12 +127,12 @@ def test_new_means_are_used_at_once_and_a_copy_has_its_own(packed):
     if packed:
         pack(made, least=0)
     with torch.inference_mode():
-        before = made(*given)
+        before = velocity(made, *given)
         other = copy.deepcopy(made)
     made.means.mul_(2)
     with torch.inference_mode():
-        assert not torch.allclose(made(*given), before)
-        torch.testing.assert_close(other(*given), before)
+        assert not torch.allclose(velocity(made, *given), before)
+        torch.testing.assert_close(velocity(other, *given), before)
 
 
 def test_the_logits_of_packed_and_plain_weights_and_their_gradients_are_the_same():
@@ -124,11 +140,11 @@ def test_the_logits_of_packed_and_plain_weights_and_their_gradients_are_the_same
     h, z, c = drawn(plain, 9)
     pack(packed, least=0)
     with torch.inference_mode():
-        torch.testing.assert_close(packed(h, z, c), plain(h, z, c), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(velocity(packed, h, z, c), velocity(plain, h, z, c), atol=1e-4, rtol=1e-4)
     found = []
     for made in (plain, packed):
         h.requires_grad_()
-        made(h, z, c).square().sum().backward()
+        velocity(made, h, z, c).square().sum().backward()
         found.append(h.grad)
         h.grad = None
     torch.testing.assert_close(*found)
@@ -190,15 +206,44 @@ def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(mode
     assert errors[0] < 0.01 and errors[1] > 10 * errors[0]
 
 
-def test_min_p_turns_what_is_written_and_is_refused_where_no_tokens_are_named(model):
-    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=8, min_p=0.5)
-    with pytest.raises(SettingsError, match=r"min_p is 0.5, expected 0: .* of this model names no tokens"):
-        model.generate(["The"], settings)
+@pytest.mark.parametrize(
+    ("name", "value", "off"),
+    [("min_p", 0.5, 0), ("flow_temperature", 0.2, 1), ("guidance_space", "logits", "velocities")],
+)
+def test_settings_of_tokens_turn_what_is_written_and_are_refused_where_none_are_named(model, name, value, off):
+    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=8)
+    with pytest.raises(
+        SettingsError, match=rf"{name} is {value!r}, expected {off!r}.*: .* of this model names no tokens"
+    ):
+        model.generate(["The"], dataclasses.replace(settings, **{name: value}))
     one = with_tokens(model)
     with torch.no_grad():
         one.dit.tokens.proj.weight.normal_(std=0.5)
     latents = []
-    for p in (0.0, 0.5):
-        events = one.sample(["The"], dataclasses.replace(settings, min_p=p))
+    for given in (off, value):
+        events = one.sample(["The cat sat on"], dataclasses.replace(settings, **{name: given}))
         latents.append(next(event.latents for event in events if isinstance(event, BlockDone)))
     assert not torch.allclose(*latents)
+
+
+def test_guidance_acts_on_logits(model, monkeypatch):
+    """The tokens have the probabilities c^g u^(1 - g), which no combination of two velocities gives."""
+    one, guidance = with_tokens(model), 3.0
+    with torch.no_grad():
+        one.dit.tokens.proj.weight.normal_(std=0.5)
+    said = []
+    predict = one.dit.predict
+    monkeypatch.setattr(one.dit, "predict", lambda *given: said.append(predict(*given)) or said[-1])
+    settings = dataclasses.replace(one.defaults, steps=2, max_new_tokens=4, guidance=guidance, stagger=0.0,
+                                   guidance_space="logits")  # fmt: skip
+    step = next(event for event in one.sample(["The cat sat"], settings) if isinstance(event, Step))
+    free = step.start[0] > 0
+    assert free.any() and (step.t[0, free] == NOISE_TIME).all()  # where the state says nothing of its token
+    unconditional, conditional = (half[0, free].softmax(-1) for half in said[0].chunk(2, 1))
+    shares = conditional**guidance * unconditional ** (1 - guidance)
+    pairs = [(step.velocity, shares / shares.sum(-1, keepdim=True)), (step.conditional, conditional),
+             (step.unconditional, unconditional)]  # fmt: skip
+    for velocity, wanted in pairs:
+        torch.testing.assert_close(
+            velocity[0, free], step.z[0, free] - wanted @ one.dit.tokens.means, atol=1e-4, rtol=1e-4
+        )
