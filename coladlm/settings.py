@@ -241,6 +241,12 @@ class SamplerSettings:
                                    repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True,
                                    whole_sentences=False)  # fmt: skip
 
+    def all_at_once(self) -> SamplerSettings:
+        """These settings with all positions of a block carried at once, as published. Guidance is between velocities:
+        between logits it lets each position choose what sets the text apart, whatever the others choose.
+        """
+        return dataclasses.replace(self, stagger=0.0, guidance_space="velocities")
+
     def block_of(self, own: int) -> int:
         """Positions in a block, on a model whose text VAE was trained with blocks of `own`. Raises SettingsError.
 

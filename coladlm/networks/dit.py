@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
@@ -344,18 +345,20 @@ class BlockCausalDiT(nn.Module):
         x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
         return self.tokens.logits(x) if self.config.token_output else self.txt_out["proj"](x).float()
 
-    def velocity_of(
-        self, said: Tensor, z: Tensor, modulations: Modulations | LookedUp, plausible: Tensor | None = None
-    ) -> Tensor:
-        """The velocity (B, n, d), float32, of z (B, n, d) from what the output layer says of it. modulations: of these
-        n positions, or of others and then these. plausible: see `TokenOutput`.
+    def velocity_of(self, said: Tensor, z: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The velocity (B, n, d), float32, of z (B, n, d) from what the output layer says of it."""
+        return self.tokens(said, z, self._coefficients(modulations)) if self.config.token_output else said
+
+    def velocities_of(
+        self, logits: Sequence[Tensor], z: Tensor, modulations: Modulations | LookedUp, plausible: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Of guided logits and of those behind them, see `TokenOutput.velocities`. modulations: of these n positions,
+        or of others and then these.
         """
-        if not self.config.token_output:
-            return said
         coefficients = self._coefficients(modulations)
         if coefficients.ndim > 1:
             coefficients = coefficients[..., -z.shape[1] :, :]
-        return self.tokens(said, z, coefficients, plausible)
+        return self.tokens.velocities(logits, z, coefficients, plausible)
 
     def token_logits(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """As `output`, where that names tokens: their logits given the state, too, (B, n, V), none left out."""

@@ -17,7 +17,7 @@ embeddings in place of latents: Dieleman et al. 2022, arXiv:2211.15089; Gulrajan
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -73,24 +73,34 @@ class TokenOutput(nn.Module):
         """logits (m, V), z (m, d), coefficients (m, ...) -> (m, V), float32, of all tokens given the state as well."""
         return torch.addcmul(self.of_state(z, coefficients), logits, coefficients[:, -2:-1])
 
-    def forward(self, logits: Tensor, z: Tensor, coefficients: Tensor, plausible: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, z: Tensor, coefficients: Tensor) -> Tensor:
         """logits (..., V) of the context, z (..., d), coefficients (..., d + 5), or of fewer axes -> the velocity
         (..., d), float32.
+        """
+        return self.velocities([logits], z, coefficients)[0]
 
-        plausible: the logits (..., V) by which min-p leaves tokens out, where they are others. What is led away from
-        another text raises what is unlikely in both (Li et al. 2022, arXiv:2210.15097), so there they are those of the
-        text alone.
+    def velocities(
+        self, logits: Sequence[Tensor], z: Tensor, coefficients: Tensor, plausible: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Of several logits of one state, which is compared with all tokens once.
+
+        plausible: the logits by which min-p leaves tokens out of the first, where they are others. What is led away
+        from another text raises what is unlikely in both (Li et al. 2022, arXiv:2210.15097), so they are led away from
+        none.
         """
         shape, count = z.shape, z[..., 0].numel()
-        given = (logits,) if plausible is None else (logits, plausible)
+        given = logits if plausible is None else (*logits, plausible)
         z, c, *given = _in_rows(z.float(), coefficients, *given)
         state = self.of_state(z, c)
         measured = [torch.addcmul(state, part, c[:, -2:-1]) for part in given]
-        least = measured[-1].amax(-1, keepdim=True) + c[:, -1:]
-        shares = measured[0].masked_fill(measured[-1] < least, NEVER).softmax(-1)
+        judges = measured if plausible is None else [measured[-1], *measured[1:-1]]
+        shares = []
+        for part, judge in zip(measured[: len(judges)], judges, strict=True):
+            least = judge.amax(-1, keepdim=True) + c[:, -1:]
+            shares.append(part.masked_fill(judge < least, NEVER))
         with torch.autocast(z.device.type, enabled=False):
-            mean = self.products.of(self.means)[1](shares)
-        return torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape)
+            means = self.products.of(self.means)[1](torch.cat(shares).softmax(-1)).chunk(len(shares))
+        return tuple(torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape) for mean in means)
 
     def of_state(self, z: Tensor, coefficients: Tensor) -> Tensor:
         """z (m, d), coefficients (m, ...) -> (m, V), float32: log N(z; token), but for what all tokens share."""

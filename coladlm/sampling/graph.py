@@ -264,10 +264,8 @@ class StepGraph:
         guided = flow.guide(conditional, unconditional, guidance)
         if not form.in_logits:
             return guided, conditional, unconditional
-        v = self.dit.velocity_of(guided, z, modulations, plausible=conditional)
-        conditional, unconditional = (
-            self.dit.velocity_of(half, z, modulations) for half in (conditional, unconditional)
-        )
+        logits = guided, conditional, unconditional
+        v, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible=conditional)
         return v, conditional, unconditional
 
 

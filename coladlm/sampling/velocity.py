@@ -144,11 +144,10 @@ class BlockVelocity:
             return said, conditional, unconditional
         if conditional is None or unconditional is None:
             return self.dit.velocity_of(said, z, modulations), None, None
-        return (
-            self.dit.velocity_of(said, z, modulations, plausible=said + (conditional - guided)),
-            self.dit.velocity_of(conditional, z, modulations),
-            self.dit.velocity_of(unconditional, z, modulations),
-        )
+        plausible = conditional if said is guided else conditional + (said - guided)
+        logits = said, conditional, unconditional
+        velocity, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible)
+        return velocity, conditional, unconditional
 
     def _guided(
         self, z: Tensor, t: Tensor, guidance: Tensor | None, modulations: LookedUp
