@@ -15,6 +15,7 @@ from coladlm.sampling.tokens import NO_TOKEN
 from ..components.text_rows import CHANGED
 from ..shared.generation import FILL, MOST_TOKENS
 from ..shared.row_frames import Row
+from ..shared.token_pieces import BROKEN
 
 HOLE_MARK = "___"
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
@@ -57,7 +58,8 @@ def filling_rows(model: ColaDLM, recipe: Recipe) -> list[Row]:
     start, block = start_of(model, recipe), model.in_blocks_of(recipe.settings).block_size * model.patch_size
     ids = model.tokenize(start.prompt)
     whole = len(ids) // block * block
-    lead, known = shown_prompt(model.read(ids[:whole])), ids[whole:]
+    # a character that a block's end cuts in two comes with the token that ends it
+    lead, known = shown_prompt(model.read(ids[:whole]).removesuffix(BROKEN)), ids[whole:]
     rows, before = [[*known, *answer] for answer in start.answers], ids[:whole][-8:]
     return [Row(f"no. {i + 1}", lead, before=row, context=before, room=len(row)) for i, row in enumerate(rows)]
 

@@ -89,7 +89,7 @@ class LiveVariations(LiveRows):
             self.filled, self.notes = event, [NOTE]
             self.best = [self.rows[found.row] for found in event.candidates]
             for rank, (row, found) in enumerate(zip(self.best, event.candidates, strict=True), 1):
-                row.label = f"no. {rank}"
+                row.label, row.lead = f"no. {rank}", ""  # the finished text comes whole
                 row.text, row.score, row.final = found.text, f"misfit {found.misfit:.2f}", segments_of(found)
             return None
         if isinstance(event, Finished) and self.filled is None:

@@ -67,9 +67,9 @@ def row_value(
     """One text.
 
     label: what it is, in a word. lead, tail: what stands around it. settled, live: see `strip_value`; a token with the
-    confidence KEPT is one that stays. final: the finished text in pieces (see `segments`) in place of all these.
-    text: all of it, for the button; without it there is none. score: a number with its name. steps: of a run that is
-    over, {"lead", "settled", "look"} of a TokenStrip's value, to play it.
+    confidence KEPT is one that stays. final: the finished text in pieces (see `segments`), after the lead in
+    place of the others. text: all of it, for the button; without it there is none. score: a number with its name.
+    steps: of a run that is over, {"lead", "settled", "look"} of a TokenStrip's value, to play it.
     """
     tokens = [[token.text, round(token.confidence, 3), int(token.special)] for token in live]
     return {

@@ -72,10 +72,20 @@ def shown(strip) -> str:
     return strip["prompt"] + "".join(token[0] for line in lines for token in json.loads(line) if not token[2])
 
 
+def test_what_stands_before_a_row_ends_with_a_whole_character(bundled):
+    block = bundled.block_size * bundled.patch_size
+    for length in range(2 * block):  # one of these puts a block's end into the dragon
+        prompt = "a" * length + "🐉 said ___."
+        row = filling_rows(bundled, recipe_for(bundled, prompt, 1))[0]
+        assert "\ufffd" not in row.lead and prompt.startswith(row.lead)
+
+
 def test_rows_are_the_candidates_best_first_and_the_stage_has_the_best(parts, bundled):
     recipe = recipe_for(bundled, PROMPT, 3)
     filled = filled_of(bundled, recipe)
     assert [row["text"] for row in parts["rows"]["rows"]] == [found.text for found in filled.candidates]
+    for row in parts["rows"]["rows"]:  # nothing of it twice
+        assert row["lead"] + "".join(text for text, _ in row["final"]) == row["text"]
     assert shown(parts["strip"]) == filled.candidates[0].text
     assert parts["kept"]["sequence"] == filled.candidates[0].row
 
