@@ -98,10 +98,10 @@ def disagreement(dit: BlockCausalDiT, pieces: CompiledPieces, rows: int, guided:
     modulations = ModulationTable.of_times(dit, times).at(torch.arange(rows * n, device=dit.device).view(rows, n))
     rope = dit.rope(torch.arange(n, device=dit.device).expand(rows, n))
     attend = BlockAttention(cache, torch.full((rows,), b), b, guided)
-    said = pieces.predict(z, modulations, rope, attend)
-    if said is None:
+    raw = pieces.predict(z, modulations, rope, attend)
+    if raw is None:
         raise RuntimeError("they do not run")
-    compiled = dit.velocity_of(said, z, modulations)
+    compiled = dit.velocity_of(raw, z, modulations)
     eager = dit.output(dit.hidden(z, modulations, rope, attend), modulations, z)
     return float((compiled - eager).norm() / eager.norm())
 
@@ -164,10 +164,10 @@ class CompiledPieces:
                              _before(layers[layer + 1]), places, caches[layer + 1])  # fmt: skip
         attended = attend.over(len(layers) - 1, attend.queries[-1]).flatten(0, 1)
         self._check(x, attended, exit_table)
-        said = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
+        raw = self.last(x, attended, tables[-1], exit_table, index, eps, _after(layers[-1]), _exit(self.dit))
         if self.dit.config.token_output:
-            said = self.dit.tokens.logits(said)
-        return said.unflatten(0, shape)
+            raw = self.dit.tokens.logits(raw)
+        return raw.unflatten(0, shape)
 
     def _entered(self, z: Tensor, coefficients: Tensor | None) -> tuple[Tensor, ...]:
         """What the first piece begins with: the first hidden state, or the latents and the weights of the product that

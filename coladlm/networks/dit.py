@@ -334,20 +334,20 @@ class BlockCausalDiT(nn.Module):
 
     def output(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """The last hidden state (B, n, dim) of z (B, n, d) -> velocity (B, n, d), float32."""
-        return self.velocity_of(self.said(x, modulations), z, modulations)
+        return self.velocity_of(self.raw_output(x, modulations), z, modulations)
 
-    def said(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """What the output layer says, from the last hidden state (B, n, dim): the velocity (B, n, d), or, where it
-        names tokens, their logits (B, n, V) by the context alone; float32. It is what guidance combines.
+    def raw_output(self, x: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The output layer on the last hidden state (B, n, dim): the velocity (B, n, d), or, where it names tokens,
+        their logits (B, n, V) by the context alone; float32. It is what guidance can combine.
         """
         output = modulations.output
         parts = output if isinstance(output, tuple) else output.unbind(-2)
         x = torch.addcmul(parts[0], self.txt_out_norm(x), parts[1])
         return self.tokens.logits(x) if self.config.token_output else self.txt_out["proj"](x).float()
 
-    def velocity_of(self, said: Tensor, z: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """The velocity (B, n, d), float32, of z (B, n, d) from what the output layer says of it."""
-        return self.tokens(said, z, self._coefficients(modulations)) if self.config.token_output else said
+    def velocity_of(self, raw: Tensor, z: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The velocity (B, n, d), float32, of z (B, n, d) from its `raw_output`."""
+        return self.tokens(raw, z, self._coefficients(modulations)) if self.config.token_output else raw
 
     def velocities_of(
         self, logits: Sequence[Tensor], z: Tensor, modulations: Modulations | LookedUp, plausible: Tensor
@@ -363,16 +363,16 @@ class BlockCausalDiT(nn.Module):
     def token_logits(self, x: Tensor, modulations: Modulations | LookedUp, z: Tensor) -> Tensor:
         """As `output`, where that names tokens: their logits given the state, too, (B, n, V), none left out."""
         coefficients = self._coefficients(modulations).expand(*z.shape[:2], -1)
-        logits, z, coefficients = (part.flatten(0, 1) for part in (self.said(x, modulations), z, coefficients))
+        logits, z, coefficients = (part.flatten(0, 1) for part in (self.raw_output(x, modulations), z, coefficients))
         return self.tokens.with_state(logits, z, coefficients).unflatten(0, x.shape[:2])
 
     def predict(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
-        """What the output layer says (see `said`) of z (B, n, d): by the compiled pieces where there are any for it."""
+        """The `raw_output` for z (B, n, d): by the compiled pieces where there are any for it."""
         if self.pieces is not None and isinstance(attend, BlockAttention) and isinstance(modulations, LookedUp):
-            said = self.pieces.predict(z, modulations, rope, attend)
-            if said is not None:
-                return said
-        return self.said(self.hidden(z, modulations, rope, attend), modulations)
+            raw = self.pieces.predict(z, modulations, rope, attend)
+            if raw is not None:
+                return raw
+        return self.raw_output(self.hidden(z, modulations, rope, attend), modulations)
 
     def velocity(self, z: Tensor, modulations: Modulations | LookedUp, rope: Tensor, attend: Attend) -> Tensor:
         """The velocity (B, n, d), float32, of z (B, n, d)."""

@@ -1,4 +1,4 @@
-"""Contexts: texts that are no history of what is written, and what the DiT would say of its blocks after them."""
+"""Contexts: texts that are no history of what is written, and the velocity that its blocks would have after them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Contexts:
     """Contexts of some rows of a block, in caches of their own, which nothing is added to.
 
     texts: (index of the row, latents (n, d), scaled, whole blocks) of those that have one. rows: these indices.
-    block_size: of the blocks that are written, and of those in which the texts are read. in_logits: whether what is
-    asked for is what the output layer says (see `BlockCausalDiT.said`), else velocities.
+    block_size: of the blocks that are written, and of those in which the texts are read. in_logits: whether logits
+    (`BlockCausalDiT.raw_output`) are asked for, else velocities.
     """
 
     @torch.inference_mode()
     def __init__(self, dit: BlockCausalDiT, texts: Sequence[tuple[int, Tensor]], block_size: int,
                  in_logits: bool = False) -> None:  # fmt: skip
-        self.dit, self.texts, self.answer = dit, list(texts), dit.predict if in_logits else dit.velocity
+        self.dit, self.texts, self.evaluate = dit, list(texts), dit.predict if in_logits else dit.velocity
         self.rows = torch.tensor([row for row, _ in texts], device=dit.device)
         config, lengths = dit.config, torch.tensor([len(latents) for _, latents in texts])
         end, d = int(lengths.max()), texts[0][1].shape[1]
@@ -46,11 +46,11 @@ class Contexts:
         return [(row, id(latents)) for row, latents in texts] == [(row, id(latents)) for row, latents in self.texts]
 
     def after(self, z: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """The velocity (rows, b, d), or what is said in its place, of the rows that have a context, after it.
+        """The velocity (rows, b, d), or the logits in its place, of the rows that have a context, after it.
 
         z: (batch, b, d). modulations: of these rows.
         """
-        return self.answer(z[self.rows], modulations, self.rope, self.attend)
+        return self.evaluate(z[self.rows], modulations, self.rope, self.attend)
 
 
 def contexts_of(

@@ -50,12 +50,12 @@ class Dials:
         columns = [(dial.strength, dial.low, dial.high) for _, dial in dialled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
 
-    def turned(self, said: Tensor, z: Tensor, times: Tensor, modulations: Modulations | LookedUp) -> Tensor:
-        """The velocity of the batch, or what is said in its place (see `Contexts`), with what the dials add to it.
+    def turned(self, combined: Tensor, z: Tensor, times: Tensor, modulations: Modulations | LookedUp) -> Tensor:
+        """The velocity of the batch, or the logits in its place (see `Contexts`), with what the dials add to it.
 
         z: (batch, b, d). times: (batch, b, 1), of the positions. modulations: of these rows.
         """
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
         added = strength * (self.second.after(z, modulations) - self.first.after(z, modulations))
-        return said.index_add(0, self.rows, added)
+        return combined.index_add(0, self.rows, added)

@@ -257,8 +257,8 @@ class StepGraph:
         if not form.guided:
             v = self.dit.velocity(z, modulations, buffers.rope[:, b:], self.attend)
             return v, v, v
-        answer = self.dit.predict if form.in_logits else self.dit.velocity
-        both = answer(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
+        evaluate = self.dit.predict if form.in_logits else self.dit.velocity
+        both = evaluate(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
         unconditional, conditional = both.chunk(2, 1)
         guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
         guided = flow.guide(conditional, unconditional, guidance)

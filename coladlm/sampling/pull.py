@@ -45,9 +45,9 @@ class Pulls:
         columns = [(pull.strength, pull.low, pull.high) for _, pull in pulled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
 
-    def drawn(self, said: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
+    def drawn(self, combined: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
               modulations: Modulations | LookedUp) -> Tensor:  # fmt: skip
-        """The velocity of the batch, or what is said in its place (see `Contexts`), with what the pulls add to it.
+        """The velocity of the batch, or the logits in its place (see `Contexts`), with what the pulls add to it.
 
         alone: the same of these rows after nothing. z: (batch, b, d). times: (batch, b, 1), of the
         positions. modulations: of these rows.
@@ -55,4 +55,4 @@ class Pulls:
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
         added = strength * (self.contexts.after(z, modulations) - alone())
-        return said.index_add(0, self.rows, added)
+        return combined.index_add(0, self.rows, added)

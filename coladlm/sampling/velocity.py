@@ -1,8 +1,8 @@
 """The velocity of one block: the DiT's passes, with and without history, and guidance between them. Eagerly; `graph.py`
 has the captured form.
 
-What guidance, dials and pulls combine is velocities, or, with `guidance_space` "logits", what an output layer that
-names tokens says (see `networks/token_output.py`), of which the velocity is made at the end.
+Guidance, dials and pulls combine velocities, or, with `guidance_space` "logits", the logits of an output layer that
+names tokens (see `networks/token_output.py`), of which the velocity is made at the end.
 
 The modulations of every time that a run evaluates are tabulated before its first step. A position's time is a nominal
 time of the grid times the position's scale (see `flow.py`), so the table is (nominal times) x (scales).
@@ -43,7 +43,7 @@ class BlockVelocity:
         self.interval = flow.Interval(*settings.guidance_interval)
         self.step = 0
         self.in_logits = settings.guidance_space == "logits"
-        self.answer = dit.predict if self.in_logits else dit.velocity  # what is combined
+        self.evaluate = dit.predict if self.in_logits else dit.velocity  # gives what is combined
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
         self.dials: Dials | None = None
@@ -139,13 +139,13 @@ class BlockVelocity:
         guidance = self._guidance(t)
         modulations = self._modulations(t, 1 if guidance is None or self.only_negatives else 2)
         guided, conditional, unconditional = self._guided(z, t, guidance, modulations)
-        said = self._turned_and_drawn(guided, unconditional, z, t)
+        combined = self._turned_and_drawn(guided, unconditional, z, t)
         if not self.in_logits:
-            return said, conditional, unconditional
+            return combined, conditional, unconditional
         if conditional is None or unconditional is None:
-            return self.dit.velocity_of(said, z, modulations), None, None
-        plausible = conditional if said is guided else conditional + (said - guided)
-        logits = said, conditional, unconditional
+            return self.dit.velocity_of(combined, z, modulations), None, None
+        plausible = conditional if combined is guided else conditional + (combined - guided)
+        logits = combined, conditional, unconditional
         velocity, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible)
         return velocity, conditional, unconditional
 
@@ -154,11 +154,11 @@ class BlockVelocity:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What is combined, and the two halves of it where guidance acts."""
         if guidance is None:
-            return self.answer(z, modulations, *self._passes(False)), None, None
+            return self.evaluate(z, modulations, *self._passes(False)), None, None
         if self.only_negatives:
-            conditional = unconditional = self.answer(z, modulations, *self._passes(False))
+            conditional = unconditional = self.evaluate(z, modulations, *self._passes(False))
         else:
-            both = self.answer(torch.cat((z, z), 1), modulations, *self._passes(True))
+            both = self.evaluate(torch.cat((z, z), 1), modulations, *self._passes(True))
             unconditional, conditional = both.chunk(2, 1)
         if self.negatives is not None:
             rows = self.negatives.rows
@@ -166,22 +166,22 @@ class BlockVelocity:
             unconditional = unconditional.index_copy(0, rows, after)
         return flow.guide(conditional, unconditional, guidance), conditional, unconditional
 
-    def _turned_and_drawn(self, said: Tensor, unconditional: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
+    def _turned_and_drawn(self, combined: Tensor, unconditional: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
         """With what dials and pulls add."""
         dials, pulls = self.dials, self.pulls
         if dials is not None:
-            said = dials.turned(said, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
+            combined = dials.turned(combined, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
         if pulls is None:
-            return said
+            return combined
         modulations = self._modulations(t, 1, pulls.rows)
 
         def alone() -> Tensor:
             if unconditional is not None and self.negatives is None:
                 return unconditional[pulls.rows]
             block = z[pulls.rows]
-            return self.answer(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
+            return self.evaluate(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
 
-        return pulls.drawn(said, alone, z, self.scale[..., None] * t, modulations)
+        return pulls.drawn(combined, alone, z, self.scale[..., None] * t, modulations)
 
     def _modulations(self, t: Tensor, halves: int, rows: Tensor | None = None) -> LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""

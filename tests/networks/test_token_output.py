@@ -231,15 +231,15 @@ def test_guidance_acts_on_logits(model, monkeypatch):
     one, guidance = with_tokens(model), 3.0
     with torch.no_grad():
         one.dit.tokens.proj.weight.normal_(std=0.5)
-    said = []
+    logits = []
     predict = one.dit.predict
-    monkeypatch.setattr(one.dit, "predict", lambda *given: said.append(predict(*given)) or said[-1])
+    monkeypatch.setattr(one.dit, "predict", lambda *given: logits.append(predict(*given)) or logits[-1])
     settings = dataclasses.replace(one.defaults, steps=2, max_new_tokens=4, guidance=guidance, stagger=0.0,
                                    guidance_space="logits")  # fmt: skip
     step = next(event for event in one.sample(["The cat sat"], settings) if isinstance(event, Step))
     free = step.start[0] > 0
     assert free.any() and (step.t[0, free] == NOISE_TIME).all()  # where the state says nothing of its token
-    unconditional, conditional = (half[0, free].softmax(-1) for half in said[0].chunk(2, 1))
+    unconditional, conditional = (half[0, free].softmax(-1) for half in logits[0].chunk(2, 1))
     shares = conditional**guidance * unconditional ** (1 - guidance)
     pairs = [(step.velocity, shares / shares.sum(-1, keepdim=True)), (step.conditional, conditional),
              (step.unconditional, unconditional)]  # fmt: skip
