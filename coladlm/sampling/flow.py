@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 NOISE_TIME = 1000.0
+MOST_GAIN = 3.0  # nats of a token's logit, by a unit of guidance; chosen under a judge, see docs/training.md
 
 Time = float | Tensor  # of all positions, or of each: (n, 1)
 Velocity = Callable[[Tensor, Time], Tensor]
@@ -142,11 +143,17 @@ def inverse(solver: Solver, iterations: int) -> Solver:
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """Classifier-free guidance, u + g (c - u): where g is 1 that is c to the last bit, as if there were one pass.
-
-    Of velocities, or of logits.
-    """
+    """Classifier-free guidance, u + g (c - u): where g is 1 that is c to the last bit, as if there were one pass."""
     return torch.lerp(unconditional, conditional, guidance)
+
+
+def guide_logits(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
+    """The same of logits (..., V): probabilities p_c (p_c / p_u)^(g - 1), but for a bound of what a token gains.
+
+    Without the bound a token that the text has just had, likely after it and rare otherwise, comes again and again.
+    """
+    gain = conditional.log_softmax(-1) - unconditional.log_softmax(-1)
+    return torch.addcmul(conditional, guidance - 1, gain.clamp(max=MOST_GAIN))
 
 
 def clean_estimate(z: Tensor, v: Tensor, t: Tensor) -> Tensor:

@@ -261,10 +261,9 @@ class StepGraph:
         both = evaluate(torch.cat((z, z), 1), modulations, buffers.rope, self.attend)
         unconditional, conditional = both.chunk(2, 1)
         guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
-        guided = flow.guide(conditional, unconditional, guidance)
         if not form.in_logits:
-            return guided, conditional, unconditional
-        logits = guided, conditional, unconditional
+            return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+        logits = flow.guide_logits(conditional, unconditional, guidance), conditional, unconditional
         v, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible=conditional)
         return v, conditional, unconditional
 

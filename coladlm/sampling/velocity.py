@@ -164,7 +164,8 @@ class BlockVelocity:
             rows = self.negatives.rows
             after = self.negatives.after(z, self._modulations(t, 1, rows))
             unconditional = unconditional.index_copy(0, rows, after)
-        return flow.guide(conditional, unconditional, guidance), conditional, unconditional
+        guide = flow.guide_logits if self.in_logits else flow.guide
+        return guide(conditional, unconditional, guidance), conditional, unconditional
 
     def _turned_and_drawn(self, combined: Tensor, unconditional: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
         """With what dials and pulls add."""

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from coladlm.networks.dit import NOISE_TIME
 from coladlm.networks.packed import can_pack, pack
 from coladlm.networks.token_output import TokenInput, TokenOutput
 from coladlm.rounding import dit_to_int8
+from coladlm.sampling.flow import MOST_GAIN
 from coladlm.train.exact_denoiser import token_means
 from coladlm.train.stages import LEAST_SPREAD
 
@@ -227,7 +229,7 @@ def test_settings_of_tokens_turn_what_is_written_and_are_refused_where_none_are_
 
 
 def test_guidance_acts_on_logits(model, monkeypatch):
-    """The tokens have the probabilities c^g u^(1 - g), which no combination of two velocities gives."""
+    """The tokens have the probabilities c (c / u)^(g - 1), the ratio bounded, which no two velocities give."""
     one, guidance = with_tokens(model), 3.0
     with torch.no_grad():
         one.dit.tokens.proj.weight.normal_(std=0.5)
@@ -240,7 +242,9 @@ def test_guidance_acts_on_logits(model, monkeypatch):
     free = step.start[0] > 0
     assert free.any() and (step.t[0, free] == NOISE_TIME).all()  # where the state says nothing of its token
     unconditional, conditional = (half[0, free].softmax(-1) for half in logits[0].chunk(2, 1))
-    shares = conditional**guidance * unconditional ** (1 - guidance)
+    ratio = (conditional / unconditional).clamp(max=math.exp(MOST_GAIN))
+    assert 0 < (ratio == math.exp(MOST_GAIN)).sum() < ratio.numel()
+    shares = conditional * ratio ** (guidance - 1)
     pairs = [(step.velocity, shares / shares.sum(-1, keepdim=True)), (step.conditional, conditional),
              (step.unconditional, unconditional)]  # fmt: skip
     for velocity, wanted in pairs:
