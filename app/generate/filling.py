@@ -67,8 +67,7 @@ def filling_rows(model: ColaDLM, recipe: Recipe) -> list[Row]:
 def segments_of(found: FilledText) -> list[tuple[str, int]]:
     """A filled text in pieces, what stands in its holes marked."""
     segments, at = [], 0
-    for fill in found.fills:
-        start = found.text.index(fill, at) if fill else at
+    for fill, start in zip(found.fills, found.starts, strict=True):
         segments += [(found.text[at:start], 0), (fill, CHANGED)]
         at = start + len(fill)
     return [(text, flag) for text, flag in [*segments, (found.text[at:], 0)] if text]

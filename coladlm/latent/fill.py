@@ -46,7 +46,8 @@ class FilledText:
 
     fills: what stands in each hole. holes: (first token, the token after the last) of each, in `token_ids`. whole: is
     every hole filled with a word of its own, not with nothing or with the rest of the word before it. misfit: mean
-    squared error of the velocity per channel from the first hole's block on; less fits better.
+    squared error of the velocity per channel from the first hole's block on; less fits better. starts: where each of
+    `fills` begins in `text`.
     """
 
     row: int
@@ -56,6 +57,7 @@ class FilledText:
     holes: tuple[tuple[int, int], ...]
     whole: bool
     misfit: float
+    starts: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _candidates(model: ColaDLM, text: HoledText, longest: int, answers: Sequence
         fills = [model.read(ids[:end]).removeprefix(model.read(ids[:start])) for start, end in spans]
         whole = all(fill.strip() and (fill[0].isspace() or not spaced)
                     for fill, spaced in zip(fills, text.spaced, strict=True))  # fmt: skip
-        found.append(FilledText(row, model.read(ids), tuple(ids), tuple(fills), spans, whole, 0.0))
+        starts = tuple(len(model.read(ids[:start])) for start, _ in spans)
+        found.append(FilledText(row, model.read(ids), tuple(ids), tuple(fills), spans, whole, 0.0, starts))
     return found
 
 

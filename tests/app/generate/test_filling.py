@@ -116,8 +116,17 @@ def test_what_stands_in_the_holes_is_marked(parts):
 
 
 def test_equal_fills_are_marked_each_in_its_place():
-    found = FilledText(0, "a b b b.", (), (" b", " b"), (), True, 0.0)
+    found = FilledText(0, "a b b b.", (), (" b", " b"), (), True, 0.0, (1, 3))
     assert segments_of(found) == [("a", 0), (" b", CHANGED), (" b", CHANGED), (" b.", 0)]
+
+
+def test_a_word_that_stands_before_its_hole_too_is_marked_in_the_hole(bundled):
+    recipe = recipe_for(bundled, "The cat saw the ___ and ran.", 4)
+    for found in filled_of(bundled, recipe).candidates:
+        for fill, start in zip(found.fills, found.starts, strict=True):
+            assert found.text[start:].startswith(fill) and start == len("The cat saw the")
+    again = FilledText(0, "the cat saw the cat.", (), (" cat",), (), True, 0.0, (15,))
+    assert segments_of(again) == [("the cat saw the", 0), (" cat", CHANGED), (".", 0)]
 
 
 def test_a_row_begins_with_what_its_first_block_has_of_the_prompt(bundled):
