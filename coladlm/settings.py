@@ -139,7 +139,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "Guidance between",
         "What guidance compares with and without the text before: velocities, as published, or the logits of words "
         "behind them, which keeps words that follow one another more varied. Words that all come at once (stagger 0) "
-        "fit together with velocities alone. For models whose output layer names tokens, as that of the bundled one does.",
+        "fit together with velocities alone. For models whose output layer names tokens, as that of the bundled one "
+        "does.",
         choices={"velocities": "velocities", "logits": "logits of words"}),
     "flow_temperature": Description(
         "Flow temperature",
