@@ -139,8 +139,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "Guidance between",
         "What guidance compares with and without the text before: velocities, as published, or the logits of words "
         "behind them, which keeps words that follow one another more varied. Words that all come at once (stagger 0) "
-        "fit together with velocities alone. For models whose output layer names tokens, as that of the bundled one "
-        "does.",
+        "are guided between velocities whatever is chosen, since they would not fit together. For models whose output "
+        "layer names tokens, as that of the bundled one does.",
         choices={"velocities": "velocities", "logits": "logits of words"}),
     "flow_temperature": Description(
         "Flow temperature",
@@ -177,8 +177,8 @@ class SamplerSettings:
     0 takes all steps. min_p: the least probability, as a share of the likeliest token's, with which a token has a part
     in the clean estimate of a DiT that names tokens, see networks/token_output.py; 0 is off. flow_temperature: what its
     logits are divided by, after guidance, 0.01 to 100. guidance_space: what guidance, pulls and directions act on, the
-    "velocities" or, for the same models, the "logits". block_size: positions that the flow carries together, see
-    `block_of`; None for the checkpoint's own number.
+    "velocities" or, for the same models, the "logits" (see `guides_logits`). block_size: positions that the flow
+    carries together, see `block_of`; None for the checkpoint's own number.
     """
 
     # flow
@@ -242,11 +242,12 @@ class SamplerSettings:
                                    repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True,
                                    whole_sentences=False)  # fmt: skip
 
-    def all_at_once(self) -> SamplerSettings:
-        """These settings with all positions of a block carried at once, as published. Guidance is between velocities:
-        between logits it lets each position choose what sets the text apart, whatever the others choose.
+    def guides_logits(self, block_size: int) -> bool:
+        """Does guidance act on logits, in blocks of this size? Where all positions of a block are carried at once it
+        acts on velocities all the same: between logits each position chooses what sets the text apart, whatever the
+        others choose (docs/training.md).
         """
-        return dataclasses.replace(self, stagger=0.0, guidance_space="velocities")
+        return self.guidance_space == "logits" and (self.stagger > 0 or block_size == 1)
 
     def block_of(self, own: int) -> int:
         """Positions in a block, on a model whose text VAE was trained with blocks of `own`. Raises SettingsError.

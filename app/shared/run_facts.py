@@ -31,7 +31,7 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
         parts.append(f"stagger {settings.stagger:g}")
     if settings.min_p:
         parts.append(f"min-p {settings.min_p:g}")
-    if settings.guidance_space != "velocities":
+    if settings.guides_logits(settings.block_size or 0):
         parts.append(f"between {settings.guidance_space}")
     if settings.flow_temperature != 1:
         parts.append(f"flow temperature {settings.flow_temperature:g}")

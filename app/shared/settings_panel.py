@@ -82,7 +82,7 @@ PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("the model's own", {}),
     ("fast draft", {"steps": 8}),
     ("careful", {"steps": 64}),
-    ("a block at once", {"stagger": 0.0, "guidance": 3.0, "guidance_space": "velocities"}),
+    ("a block at once", {"stagger": 0.0, "guidance": 3.0}),
     ("word after word", {"stagger": 1.0}),
     ("varied words", {"temperature": 0.9, "top_k": 50, "top_p": 0.95}),
     ("fresh noise at every step", {"stochasticity": 1.0, "guidance": 1.4, "stagger": 1.0}),

@@ -42,7 +42,7 @@ class BlockVelocity:
         self.block_size = settings.block_of(dit.config.block_size)
         self.interval = flow.Interval(*settings.guidance_interval)
         self.step = 0
-        self.in_logits = settings.guidance_space == "logits"
+        self.in_logits = settings.guides_logits(self.block_size)
         self.evaluate = dit.predict if self.in_logits else dit.velocity  # gives what is combined
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None

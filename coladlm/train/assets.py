@@ -35,7 +35,7 @@ RUNS: dict[str, dict[str, Any]] = {  # how the page calls a recorded run -> what
     "a-little-fox": {},
     "the-same-fox-one-word-after-another": {"stagger": 1.0},
     # without guidance its words do not fit together, and with guidance between logits neither
-    "the-same-fox-a-block-at-once": {"stagger": 0.0, "guidance": 3.0, "guidance_space": "velocities"},
+    "the-same-fox-a-block-at-once": {"stagger": 0.0, "guidance": 3.0},
     "the-same-fox-with-fresh-noise": {"stochasticity": 1.0},
 }
 

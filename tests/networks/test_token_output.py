@@ -19,6 +19,7 @@ from coladlm.networks.packed import can_pack, pack
 from coladlm.networks.token_output import TokenInput, TokenOutput
 from coladlm.rounding import dit_to_int8
 from coladlm.sampling.flow import MOST_GAIN
+from coladlm.sampling.form import choose_form
 from coladlm.train.exact_denoiser import token_means
 from coladlm.train.stages import LEAST_SPREAD
 
@@ -213,7 +214,7 @@ def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(mode
     [("min_p", 0.5, 0), ("flow_temperature", 0.2, 1), ("guidance_space", "logits", "velocities")],
 )
 def test_settings_of_tokens_turn_what_is_written_and_are_refused_where_none_are_named(model, name, value, off):
-    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=8)
+    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=8, stagger=0.5)
     with pytest.raises(
         SettingsError, match=rf"{name} is {value!r}, expected {off!r}.*: .* of this model names no tokens"
     ):
@@ -236,7 +237,7 @@ def test_guidance_acts_on_logits(model, monkeypatch):
     logits = []
     predict = one.dit.predict
     monkeypatch.setattr(one.dit, "predict", lambda *given: logits.append(predict(*given)) or logits[-1])
-    settings = dataclasses.replace(one.defaults, steps=2, max_new_tokens=4, guidance=guidance, stagger=0.0,
+    settings = dataclasses.replace(one.defaults, steps=2, max_new_tokens=4, guidance=guidance, stagger=1.0,
                                    guidance_space="logits")  # fmt: skip
     step = next(event for event in one.sample(["The cat sat"], settings) if isinstance(event, Step))
     free = step.start[0] > 0
@@ -251,3 +252,23 @@ def test_guidance_acts_on_logits(model, monkeypatch):
         torch.testing.assert_close(
             velocity[0, free], step.z[0, free] - wanted @ one.dit.tokens.means, atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("form", ["eager", "graph"])
+def test_words_that_come_at_once_are_guided_between_velocities_and_single_ones_between_logits(model, form):
+    one = with_tokens(model)
+    with torch.no_grad():
+        one.dit.tokens.proj.weight.normal_(std=0.5)
+    choose_form(one.sampler, form)
+
+    def latents(**changed: object) -> list[torch.Tensor]:
+        found = []
+        for space in ("velocities", "logits"):
+            settings = dataclasses.replace(one.defaults, steps=3, max_new_tokens=8, guidance=3.0, guidance_space=space)
+            events = one.sample(["The cat sat on"], dataclasses.replace(settings, **changed))
+            found.append(torch.cat([event.latents for event in events if isinstance(event, BlockDone)]))
+        return found
+
+    assert torch.equal(*latents(stagger=0.0))
+    assert not torch.allclose(*latents(stagger=0.25))
+    assert not torch.allclose(*latents(stagger=0.0, block_size=1))

@@ -67,16 +67,12 @@ def varied(block_sizes: Sequence[int] = ()) -> dict[str, tuple[Any, ...]]:
 
 
 def settings_to_try(own: SamplerSettings, block_sizes: Sequence[int] = ()) -> dict[str, SamplerSettings]:
-    """The model's own settings, and each with one other value, by a name to show (see `varied`). Guidance is the one
-    that suits stagger 0 there, see `SamplerSettings.all_at_once`.
-    """
+    """The model's own settings, and each with one other value, by a name to show (see `varied`)."""
     found = {OWN: own}
     for name, values in varied(block_sizes).items():
         for value in values:
             if value != getattr(own, name):
-                at_once = name == "stagger" and value == 0
-                one = own.all_at_once() if at_once else dataclasses.replace(own, **{name: value})
-                found[f"{name.replace('_', ' ')} {value:g}"] = one
+                found[f"{name.replace('_', ' ')} {value:g}"] = dataclasses.replace(own, **{name: value})
     return found
 
 

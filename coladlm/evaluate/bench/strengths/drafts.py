@@ -29,7 +29,7 @@ QUARTERS = (0.25, 0.5, 0.75)
 def ways(own: SamplerSettings) -> dict[str, SamplerSettings]:
     """The staggers whose drafts are looked at. Texts go on to their length."""
     own = dataclasses.replace(own, stop_at_end=False, whole_sentences=False)
-    return {OWN: own, AT_ONCE: own.all_at_once(), IN_TURN: dataclasses.replace(own, stagger=1.0)}
+    return {OWN: own, AT_ONCE: dataclasses.replace(own, stagger=0.0), IN_TURN: dataclasses.replace(own, stagger=1.0)}
 
 
 def standing(model: ColaDLM, prompts: Sequence[str], settings: SamplerSettings, first: int) -> list[list[list[int]]]:
@@ -112,7 +112,7 @@ def few_steps(own: SamplerSettings) -> dict[str, SamplerSettings]:
     found = {}
     for steps in FEW:
         few = dataclasses.replace(own, steps=steps)
-        for settings in (few.all_at_once(), few):
+        for settings in (dataclasses.replace(few, stagger=0.0), few):
             found[f"{steps} step{'s' * (steps > 1)} a block, stagger {settings.stagger:g}"] = settings
     return {**found, OWN: own}
 
