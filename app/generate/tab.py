@@ -22,7 +22,7 @@ from ..components.token_card import TokenCard
 from ..runs.registry import View
 from ..shared.errors import sentence
 from ..shared.event_options import EVERY, UNLIMITED, EventOptions
-from ..shared.generation import EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore, with_seed_of
+from ..shared.generation import CANDIDATES, EXAMPLES, FILL, HOLES, MOST_VARIATIONS, OPERATION, restore, with_seed_of
 from ..shared.links import recipe_from
 from ..shared.resident import PerModel, Resident
 from ..shared.run_controls import RunControls, connect_view, run_after, visitor_of_run
@@ -159,9 +159,11 @@ def _controls(defaults: SamplerSettings) -> _Controls:
             STEERED: steered.text,
         }
         names = [name for name, *_ in CHIPS]
-        shown = [others.strength, *(named[name] for name in names)]  # the chip of the direction says both
-        place = names.index("direction")
-        read = f"(strength, ...values) => [values.with({place}, ({CHIP_JS})(values[{place}], strength))]"
+        # the chip of the direction says its strength too, and that of the variations how many ways holes are filled
+        shown = [prompt, others.strength, *(named[name] for name in names)]
+        place, many = names.index("direction"), names.index("variations")
+        read = f"""(prompt, strength, ...values) => [values.with({place}, ({CHIP_JS})(values[{place}], strength))
+          .with({many}, values[{many}] === 1 && /_{{3,}}/.test(prompt) ? {CANDIDATES} : values[{many}])]"""
         gr.on([control.change for control in shown], None, shown, chips, js=read, **QUICK)
         # a prompt that another one has taken the place of was steered to nothing
         keep = "(prompt, text, of) => prompt === of ? text : ''"

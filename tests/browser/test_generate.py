@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.shared.generation import CANDIDATES
 from app.shared.links import link_of
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
@@ -262,7 +263,14 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
     expect(page.locator("#generate").get_by_label("Seed", exact=True)).not_to_have_value("0")
     example = page.locator("#generate .example").nth(1)
     example.click()
-    expect(page.get_by_label("Prompt").first).to_have_value(example.inner_text())
+    prompt, texts = page.get_by_label("Prompt").first, page.locator("#generate .chip[data-name=variations]")
+    expect(prompt).to_have_value(example.inner_text())
+    prompt.fill("The ___ ran.")
+    expect(texts).to_have_text(
+        f"{CANDIDATES} texts"
+    )  # so many ways, unless another number is asked
+    prompt.fill("The cat ran.")
+    expect(texts).to_have_text("1 text")
     set_up(page, seed="1e40")
     page.locator("#generate button.run").click()
     state(page, "error")
