@@ -266,9 +266,7 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
     prompt, texts = page.get_by_label("Prompt").first, page.locator("#generate .chip[data-name=variations]")
     expect(prompt).to_have_value(example.inner_text())
     prompt.fill("The ___ ran.")
-    expect(texts).to_have_text(
-        f"{CANDIDATES} texts"
-    )  # so many ways, unless another number is asked
+    expect(texts).to_have_text(f"{CANDIDATES} texts")  # so many ways, unless another number is asked
     prompt.fill("The cat ran.")
     expect(texts).to_have_text("1 text")
     set_up(page, seed="1e40")
