@@ -226,11 +226,15 @@ class ColaDLM:
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out. Raises PromptError."""
+        """Scaled posterior means of a batch of texts in one pass, on the CPU, padding left out. Equal texts are encoded
+        once. Raises PromptError.
+        """
         check_texts(texts, "texts")
-        batch = [self.tokenize(text) for text in texts]
+        tokens = {text: self.tokenize(text) for text in texts}
+        posteriors = dict(zip(tokens, self._posterior(list(tokens.values())), strict=True))
         encoded = []
-        for ids, posterior in zip(batch, self._posterior(batch), strict=True):
+        for text in texts:
+            ids, posterior = tokens[text], posteriors[text]
             n = -(-len(ids) // self.patch_size)
             latents = self.vae.scale(posterior.mean[:n]).float().cpu()
             padded = torch.full((n * self.patch_size,), self.pad_id)

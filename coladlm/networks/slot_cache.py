@@ -168,6 +168,14 @@ class SlotCache:
                 self.v[:, slot].copy_(self.v[:, row])
         self.rows = len(rows)
 
+    def repeat(self, rows: Sequence[int]) -> None:
+        """Each slot from now on has what this row has, which is none behind it."""
+        for slot, row in reversed(list(enumerate(rows))):  # what is written over has been copied
+            if slot != row:
+                self.k[:, slot].copy_(self.k[:, row])
+                self.v[:, slot].copy_(self.v[:, row])
+        self.rows = len(rows)
+
     def join(self, other: SlotCache, capacity: int) -> SlotCache:
         """The cache with the rows of another behind its own and room for `capacity` positions: this one where it has
         the room and not far too much of it, else a new one.

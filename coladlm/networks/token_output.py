@@ -84,20 +84,20 @@ class TokenOutput(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Of several logits of one state, which is compared with all tokens once.
 
-        plausible: the logits by which min-p leaves tokens out of the first, where they are others. What is led away
-        from another text raises what is unlikely in both (Li et al. 2022, arXiv:2210.15097), so they are led away from
-        none.
+        plausible: the logits by which min-p leaves tokens out of the first, where they are others, of these or not.
+        What guidance leads away from a text raises what is unlikely after both (Li et al. 2022, arXiv:2210.15097), so
+        it is to be judged by what guidance has no part in.
         """
         shape, count = z.shape, z[..., 0].numel()
-        given = logits if plausible is None else (*logits, plausible)
+        given, judges = list(logits), list(range(len(logits)))  # by which of those given each is judged
+        if plausible is not None:
+            given += [] if any(part is plausible for part in logits) else [plausible]
+            judges[0] = next(i for i, part in enumerate(given) if part is plausible)
         z, c, *given = _in_rows(z.float(), coefficients, *given)
         state = self.of_state(z, c)
         measured = [torch.addcmul(state, part, c[:, -2:-1]) for part in given]
-        judges = measured if plausible is None else [measured[-1], *measured[1:-1]]
-        shares = []
-        for part, judge in zip(measured[: len(judges)], judges, strict=True):
-            least = judge.amax(-1, keepdim=True) + c[:, -1:]
-            shares.append(part.masked_fill(judge < least, NEVER))
+        implausible = {i: measured[i] < measured[i].amax(-1, keepdim=True) + c[:, -1:] for i in set(judges)}
+        shares = [measured[i].masked_fill(implausible[judge], NEVER) for i, judge in enumerate(judges)]
         with torch.autocast(z.device.type, enabled=False):
             means = self.products.of(self.means)[1](torch.cat(shares).softmax(-1)).chunk(len(shares))
         return tuple(torch.addcmul(c[:, :1] * z, c[:, 1:2], mean)[:count].view(shape) for mean in means)

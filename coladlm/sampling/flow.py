@@ -148,12 +148,14 @@ def guide(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tenso
 
 
 def guide_logits(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """The same of logits (..., V): probabilities p_c (p_c / p_u)^(g - 1), but for a bound of what a token gains.
+    """The same of logits (..., V): probabilities p_c (p_c / p_u)^(g - 1), but for a bound of what a token gains where g
+    is above 1.
 
     Without the bound a token that the text has just had, likely after it and rare otherwise, comes again and again.
     """
     gain = conditional.log_softmax(-1) - unconditional.log_softmax(-1)
-    return torch.addcmul(conditional, guidance - 1, gain.clamp(max=MOST_GAIN))
+    most = torch.where(guidance > 1, MOST_GAIN, torch.inf)
+    return torch.addcmul(conditional, guidance - 1, torch.minimum(gain, most))
 
 
 def clean_estimate(z: Tensor, v: Tensor, t: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Form:
 
     rows, history: of the bucket. steps: that its buffers have room for. alike: how many axes the times of the
     positions have: 0 where all are the same, 1 where they differ within a block, 2 where rows differ too. in_logits:
-    what guidance acts on, else velocities.
+    what guidance acts on, else velocities. leads_away: see `BlockVelocity`.
     """
 
     rows: int
@@ -52,6 +52,7 @@ class Form:
     stochastic: bool
     alike: int
     in_logits: bool
+    leads_away: bool
 
 
 class StepBuffers:
@@ -263,8 +264,10 @@ class StepGraph:
         guidance = torch.where(buffers.acts.index_select(0, place)[0], buffers.guidance, 1.0)
         if not form.in_logits:
             return flow.guide(conditional, unconditional, guidance), conditional, unconditional
-        logits = flow.guide_logits(conditional, unconditional, guidance), conditional, unconditional
-        v, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible=conditional)
+        guided = flow.guide_logits(conditional, unconditional, guidance)
+        judge = conditional if form.leads_away else guided
+        logits = guided, conditional, unconditional
+        v, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible=judge)
         return v, conditional, unconditional
 
 
@@ -279,7 +282,7 @@ class GraphSteps:
         history = bucket(max(velocity.longest, engine.least_history))
         alike = int(velocity.by_column) if velocity.one_scale is not None else 2
         self.form = Form(slots, history, bucket(settings.steps), settings.solver, False, settings.stochasticity > 0,
-                         alike, velocity.in_logits)  # fmt: skip
+                         alike, velocity.in_logits, velocity.leads_away)  # fmt: skip
         self.buffers = engine.buffers(slots, self.form.steps, settings.solver)
         self.seen: set[Form] = set()
         self.next: Tensor | None = None

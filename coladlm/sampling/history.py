@@ -35,7 +35,8 @@ class History:
     seen: (rows, vocab) bool, the tokens decoded so far, for the repetition penalty; at a pinned position that is what
     the decoder chose there, as in the published sampler, and not the token that stands in the text.
     context: (rows, capacity * patch_size), all tokens so far, for the rule against repeated n-grams.
-    unread: passes that `prefill` has still to make, before which nothing else may be asked of it.
+    unread: passes that `prefill` has still to make, before which nothing else may be asked of it. They read a prefix
+    that several rows have once, as the one of the variations of a text; of_rows: for each row, which of those read.
     """
 
     @torch.inference_mode()  # also where no run is under way: products that may need a gradient are others
@@ -45,31 +46,36 @@ class History:
         self.vae, self.dit, self.device, self.pad_id = vae, dit, dit.device, pad_id
         self.block_size, self.patch_size = block_size, vae.config.patch_size
         self.reread = max(vae.config.block_size - block_size, 0)
-        self.recent = torch.zeros(len(plans), self.reread, vae.config.latent_dim, device=self.device)
-        lengths = torch.tensor([len(plan.prefix) for plan in plans])
+        self.of_rows, read = _read_once(plans)
+        self.recent = torch.zeros(len(read), self.reread, vae.config.latent_dim, device=self.device)
+        lengths = torch.tensor([len(plan.prefix) for plan in read])
         self.position = int(lengths.max())
         self.padding = self.position - lengths
         capacity = self.position + self.block_size * max(plan.blocks for plan in plans)
         c, v = dit.config, vae.config
 
         def cache(layers: int, heads: int, head_dim: int, block_size: int) -> SlotCache:
-            return SlotCache(layers, heads, head_dim, len(plans), capacity, block_size, dit.dtype, self.device)
+            made = SlotCache(layers, heads, head_dim, len(plans), capacity, block_size, dit.dtype, self.device)
+            made.rows = len(read)
+            return made
 
         self.flow_cache = cache(c.num_layers, c.heads, c.head_dim, block_size)
         self.decoder_cache = cache(v.decoder_num_blocks, v.kv_heads, v.head_dim, v.block_size)
         self.encoder_cache = cache(v.encoder_num_blocks, v.kv_heads, v.head_dim, v.block_size) if reencoded else None
         self.seen = torch.zeros(len(plans), v.vocab_size, dtype=torch.bool, device=self.device)
-        self.context = torch.full((len(plans), capacity * self.patch_size), NO_TOKEN, device=self.device)
+        self.context = torch.full((len(read), capacity * self.patch_size), NO_TOKEN, device=self.device)
         self.clean_modulations = dit.modulations(torch.zeros(1, device=self.device)).at(0)
         for row, plan in enumerate(plans):
             if plan.written is not None:
                 self.seen[row, plan.written.to(self.device)] = True
         self.piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
         self.unread = -(-self.position // self.piece)
-        self._prefix = self._prefix_of(plans) if self.unread else None
+        self._prefix = self._prefix_of(read) if self.unread else None
+        if not self.unread:
+            self._repeat()
 
     def _prefix_of(self, plans: Sequence[Plan]) -> tuple[Tensor, Tensor]:
-        """The prefixes of all rows, at the end of their slots: latents (rows, n, d), ids (rows, n * patch_size)."""
+        """The prefixes of these plans, at the end of their slots: latents (rows, n, d), ids (rows, n * patch_size)."""
         latents = torch.zeros(len(plans), self.position, self.vae.config.latent_dim)
         ids = torch.full((len(plans), self.position * self.patch_size), self.pad_id)
         for row, plan in enumerate(plans):
@@ -92,8 +98,19 @@ class History:
                 self._encode(upload(ids[:, start * ps : end * ps], self.device))
             self.remember(upload(latents[:, start:end], self.device))
             self.unread -= 1
-        if not self.unread:
+        if not self.unread and self._prefix is not None:
             self._prefix = None
+            self._repeat()
+
+    def _repeat(self) -> None:
+        """Gives every row what has been read of its prefix."""
+        if self.of_rows == list(range(len(self.of_rows))):
+            return
+        for cache in (self.flow_cache, *self._text_caches()):
+            cache.repeat(self.of_rows)
+        rows = torch.tensor(self.of_rows)
+        index = upload(rows, self.device)
+        self.padding, self.recent, self.context = self.padding[rows], self.recent[index], self.context[index]
 
     # passes
 
@@ -215,6 +232,21 @@ class History:
     def _text_caches(self) -> list[SlotCache]:
         caches = (self.decoder_cache, self.encoder_cache)
         return [cache for cache in caches if cache is not None]
+
+
+def _read_once(plans: Sequence[Plan]) -> tuple[list[int], list[Plan]]:
+    """Plans of the different prefixes, in the order in which they come, and for each plan which of these it has."""
+    if not any(len(plan.prefix) for plan in plans):  # there is nothing to read
+        return list(range(len(plans))), list(plans)
+    places: dict[tuple[bytes, bytes], int] = {}
+    of_rows, read = [], []
+    for plan in plans:
+        key = plan.prefix_ids.cpu().numpy().tobytes(), plan.prefix.float().cpu().numpy().tobytes()
+        if key not in places:
+            places[key] = len(read)
+            read.append(plan)
+        of_rows.append(places[key])
+    return of_rows, read
 
 
 def compacted(kept: Sequence[int]) -> list[int]:

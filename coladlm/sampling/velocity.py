@@ -43,6 +43,7 @@ class BlockVelocity:
         self.interval = flow.Interval(*settings.guidance_interval)
         self.step = 0
         self.in_logits = settings.guides_logits(self.block_size)
+        self.leads_away = settings.guidance > 1  # and what it leads to is judged by what it has no part in
         self.evaluate = dit.predict if self.in_logits else dit.velocity  # gives what is combined
         self.grid = self._grid(settings)
         self.pulls: Pulls | None = None
@@ -144,7 +145,8 @@ class BlockVelocity:
             return combined, conditional, unconditional
         if conditional is None or unconditional is None:
             return self.dit.velocity_of(combined, z, modulations), None, None
-        plausible = conditional if combined is guided else conditional + (combined - guided)
+        judge = conditional if self.leads_away else guided
+        plausible = judge if combined is guided else judge + (combined - guided)
         logits = combined, conditional, unconditional
         velocity, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible)
         return velocity, conditional, unconditional

@@ -272,3 +272,26 @@ def test_words_that_come_at_once_are_guided_between_velocities_and_single_ones_b
     assert torch.equal(*latents(stagger=0.0))
     assert not torch.allclose(*latents(stagger=0.25))
     assert not torch.allclose(*latents(stagger=0.0, block_size=1))
+
+
+@pytest.mark.parametrize("form", ["eager", "graph"])
+@pytest.mark.parametrize("space", ["velocities", "logits"])
+def test_without_guidance_the_flow_is_that_after_nothing_and_between_0_and_1_it_is_between(model, form, space):
+    """Below 1 guidance leads to what is likely after nothing: a token loses all that it has gained by the text, and
+    min-p judges by what that leads to.
+    """
+    one = with_tokens(model)
+    with torch.no_grad():
+        one.dit.tokens.proj.weight.normal_(std=0.5)  # many a token is more than MOST_GAIN likelier after the text
+    choose_form(one.sampler, form)
+
+    def first(guidance: float) -> Step:
+        settings = dataclasses.replace(one.defaults, steps=2, max_new_tokens=4, guidance=guidance, stagger=1.0,
+                                       guidance_space=space, min_p=0.05)  # fmt: skip
+        return next(event for event in one.sample(["The cat sat on the mat"], settings) if isinstance(event, Step))
+
+    none, half = first(0.0), first(0.5)
+    assert (none.unconditional - none.conditional).abs().max() > 0.1
+    torch.testing.assert_close(none.velocity, none.unconditional, atol=1e-4, rtol=0)
+    distance = [(half.velocity - end).norm() for end in (half.unconditional, half.conditional)]
+    assert max(distance) < (half.unconditional - half.conditional).norm()
