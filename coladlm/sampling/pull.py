@@ -8,7 +8,7 @@ direction at every step: the velocity after that text minus that after nothing, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class Pulls:
         columns = [(pull.strength, pull.low, pull.high) for _, pull in pulled]
         self.strength, self.low, self.high = torch.tensor(columns, device=dit.device).T[..., None, None].unbind(0)
 
-    def drawn(self, combined: Tensor, alone: Callable[[], Tensor], z: Tensor, times: Tensor,
+    def drawn(self, combined: Tensor, alone: Tensor, z: Tensor, times: Tensor,
               modulations: Modulations | LookedUp) -> Tensor:  # fmt: skip
         """The velocity of the batch, or the logits in its place (see `Contexts`), with what the pulls add to it.
 
@@ -54,5 +54,5 @@ class Pulls:
         """
         own = times[self.rows]
         strength = torch.where((own >= self.low) & (own <= self.high), self.strength, 0.0)
-        added = strength * (self.contexts.after(z, modulations) - alone())
+        added = strength * (self.contexts.after(z, modulations) - alone)
         return combined.index_add(0, self.rows, added)

@@ -56,7 +56,8 @@ class BlockVelocity:
         rows = rows[::-1] if self.invert else rows
         evaluated = [flow.evaluation_times(s.solver, times) for times in zip(*rows, strict=True)]
         self.nominal = {t: i for i, t in enumerate(sorted(set(itertools.chain(*evaluated))))}
-        self.grid_times = torch.tensor(rows, dtype=torch.float32, device=self.device)  # (steps + 1, b or 1)
+        self.host_grid = torch.tensor(rows, dtype=torch.float32)  # (steps + 1, b or 1)
+        self.grid_times = self.host_grid.to(self.device)
         # of each evaluation, (steps * evaluations, b or 1): the number of its nominal time, and whether guidance acts
         times = [row for t, t_next in itertools.pairwise(rows) for row in flow.times_of_step(s.solver, t, t_next)]
         self.nominal_rows = torch.tensor([[self.nominal[t] for t in row] for row in times])
@@ -91,7 +92,8 @@ class BlockVelocity:
         index = torch.stack([row.scales(block) for row in rows])
         self.one_scale = int(index[0, 0]) if bool((index == index[0, 0]).all()) else None
         self.scale_index = upload(index, self.device)
-        self.scale = upload(self.scales[index].float(), self.device)
+        self.host_scale = self.scales[index].float()
+        self.scale = upload(self.host_scale, self.device)
         # a sequence without any history has nothing to be guided by, but for a text to be guided away from
         negative = [row.plan.negative is not None for row in rows]
         guidance = [self.settings.guidance if row.has_history(block) or n else 1.0
@@ -117,6 +119,21 @@ class BlockVelocity:
         texts = [(i, plan.negative) for i, plan in plans if plan.negative is not None]
         texts = texts if self.is_guided else []
         self.negatives = contexts_of(self.dit, texts, self.block_size, self.in_logits, self.negatives)
+        self.drawn_steps = self._steps_between([(i, pull.low, pull.high) for i, pull in pulled])
+        self.turned_steps = self._steps_between([(i, dial.low, dial.high) for i, dial in dialled])
+
+    def _steps_between(self, windows: Sequence[tuple[int, float, float]]) -> list[bool]:
+        """For each step, whether a time that it may evaluate lies in a window of times, of a position that is not
+        pinned. windows: row, low, high.
+        """
+        if not windows:
+            return []
+        rows, lows, highs = (torch.tensor(column) for column in zip(*windows, strict=True))
+        scale = self.host_scale[rows]
+        times = scale * self.host_grid[:, None]  # (steps + 1, windows, b)
+        first, last = times[:-1], times[1:]
+        meets = (torch.maximum(first, last) >= lows[:, None]) & (torch.minimum(first, last) <= highs[:, None])
+        return (meets & (scale > 0)).flatten(1).any(1).tolist()
 
     def _passes(self, guided: bool) -> tuple[Tensor, BlockAttention]:
         """Rotary factors and attention of the steps of this block; guided: of the unguided half of each row and then
@@ -139,8 +156,8 @@ class BlockVelocity:
         """
         guidance = self._guidance(t)
         modulations = self._modulations(t, 1 if guidance is None or self.only_negatives else 2)
-        guided, conditional, unconditional = self._guided(z, t, guidance, modulations)
-        combined = self._turned_and_drawn(guided, unconditional, z, t)
+        guided, conditional, unconditional, alone = self._guided(z, t, guidance, modulations)
+        combined = self._turned_and_drawn(guided, alone, z, t)
         if not self.in_logits:
             return combined, conditional, unconditional
         if conditional is None or unconditional is None:
@@ -153,38 +170,38 @@ class BlockVelocity:
 
     def _guided(
         self, z: Tensor, t: Tensor, guidance: Tensor | None, modulations: LookedUp
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What is combined, and the two halves of it where guidance acts."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """What is combined, the two halves of it where guidance acts, and that after nothing where it was asked for."""
         if guidance is None:
-            return self.evaluate(z, modulations, *self._passes(False)), None, None
+            return self.evaluate(z, modulations, *self._passes(False)), None, None, None
+        alone: Tensor | None = None
         if self.only_negatives:
             conditional = unconditional = self.evaluate(z, modulations, *self._passes(False))
         else:
             both = self.evaluate(torch.cat((z, z), 1), modulations, *self._passes(True))
             unconditional, conditional = both.chunk(2, 1)
+            alone = unconditional
         if self.negatives is not None:
             rows = self.negatives.rows
             after = self.negatives.after(z, self._modulations(t, 1, rows))
             unconditional = unconditional.index_copy(0, rows, after)
         guide = flow.guide_logits if self.in_logits else flow.guide
-        return guide(conditional, unconditional, guidance), conditional, unconditional
+        return guide(conditional, unconditional, guidance), conditional, unconditional, alone
 
-    def _turned_and_drawn(self, combined: Tensor, unconditional: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
-        """With what dials and pulls add."""
+    def _turned_and_drawn(self, combined: Tensor, alone: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
+        """With what dials and pulls add. alone: that of all rows after nothing, where it is known."""
         dials, pulls = self.dials, self.pulls
-        if dials is not None:
+        if dials is not None and self.turned_steps[self.step]:
             combined = dials.turned(combined, z, self.scale[..., None] * t, self._modulations(t, 1, dials.rows))
-        if pulls is None:
+        if pulls is None or not self.drawn_steps[self.step]:
             return combined
         modulations = self._modulations(t, 1, pulls.rows)
-
-        def alone() -> Tensor:
-            if unconditional is not None and self.negatives is None:
-                return unconditional[pulls.rows]
+        if alone is None:
             block = z[pulls.rows]
-            return self.evaluate(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
-
-        return pulls.drawn(combined, alone, z, self.scale[..., None] * t, modulations)
+            after_nothing = self.evaluate(block, modulations, self.alone_rope[: len(block)], self.attend_alone)
+        else:
+            after_nothing = alone[pulls.rows]
+        return pulls.drawn(combined, after_nothing, z, self.scale[..., None] * t, modulations)
 
     def _modulations(self, t: Tensor, halves: int, rows: Tensor | None = None) -> LookedUp:
         """Of all rows, or of some of them; of each block so many times, one after the other."""

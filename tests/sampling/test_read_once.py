@@ -88,3 +88,26 @@ def test_equal_texts_are_encoded_once(model, monkeypatch):
     assert torch.equal(first.latents, third.latents) and not torch.equal(first.latents, second.latents)
     third.latents.zero_()  # each has its own
     assert bool(first.latents.any())
+
+
+@pytest.mark.parametrize(
+    ("options", "window", "more"),
+    [({"towards": OTHER}, "pull", 1), ({"towards": OTHER, "negative": PROMPT}, "pull", 2),
+     ({"direction_first": ["It was sad."], "direction_second": ["It was happy."]}, "direction", 2)],
+)  # fmt: skip
+def test_a_step_asks_for_nothing_after_another_text_where_that_does_not_act(model, monkeypatch, options, window, more):
+    asked, velocity = [], model.dit.velocity
+    monkeypatch.setattr(model.dit, "velocity", lambda *given: asked.append(given) or velocity(*given))
+    settings = dataclasses.replace(SETTINGS, steps=4, stagger=0.0)
+
+    def passes(**between) -> int:
+        asked.clear()
+        for _ in model.run_plans(plans(model, [PROMPT], (4,), **options, **between), settings):
+            pass
+        return len(asked)
+
+    low, high = f"{window}_low", f"{window}_high"
+    steps = settings.steps * 2  # the answer lies in two blocks
+    without = passes(**{low: 0, high: 0}) - 2 * more  # the last step of a block ends there
+    assert passes() == without + steps * more
+    assert passes(**{low: 600, high: 700}) == without + 2 * more  # from 750 to 500
