@@ -95,6 +95,13 @@ def check_noise(noise: Any, batch: int, block_size: int, channels: int) -> None:
         raise PromptError(f"noise has shape {tuple(noise.shape)}, expected {wanted}".replace("'", ""))
 
 
+def check_noise_of_one(noise: Any, block_size: int, channels: int) -> None:
+    """(blocks, block_size, channels)."""
+    check_numbers(noise, "noise")
+    if noise.ndim != 3 or tuple(noise.shape[1:]) != (block_size, channels) or not len(noise):
+        raise PromptError(f"noise has shape {tuple(noise.shape)}, expected (blocks, {block_size}, {channels})")
+
+
 def check_ids(ids: Any, last: int) -> None:
     """(batch, n), token ids from 0 to `last`."""
     if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:

@@ -19,6 +19,7 @@ from .inputs import (
     check_ids,
     check_latents,
     check_noise,
+    check_noise_of_one,
     check_settings,
     check_texts,
     check_times,
@@ -283,6 +284,8 @@ class ColaDLM:
         """
         settings = self.defaults if settings is None else check_settings(settings)
         (key,) = checked_sequences([sequence], 1)
+        if noise is not None:
+            check_noise_of_one(noise, settings.block_of(self._own_size), self.latent_dim)
         return self.plan_encoded(self.encode_texts([prompt])[0], settings, key, noise)
 
     def plan_encoded(self, text: EncodedText, settings: SamplerSettings, sequence: int = 0,

@@ -298,11 +298,12 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise SettingsError(f"{name} is {describe(value)}, expected two numbers")
         return tuple(_typed(part, float, name) for part in value)
+    given = value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):  # of numpy, too
         value = _number(value, kind)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         wanted = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
-        raise SettingsError(f"{name} is {describe(value)}, expected {wanted}")
+        raise SettingsError(f"{name} is {describe(given)}, expected {wanted}")
     return value + 0.0 if kind is float else value  # there is one zero: -0.0 is written and read as another number
 
 
@@ -311,5 +312,8 @@ def _number(value: numbers.Real, kind: type) -> int | float:
     if isinstance(value, numbers.Integral):
         whole = int(value)
         return whole if kind is not float else float(whole) if abs(whole) < 2**63 else math.inf
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf
     return int(number) if kind is int and number.is_integer() else number

@@ -110,7 +110,9 @@ def test_the_blocks_of_a_plan_are_known_before_its_prompt_is_encoded(model, prom
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"path": 5}, "the checkpoint is 5, expected a folder"), ({"path": []}, "expected a folder"),
-    ({"path": "a\0b"}, "without a null character"), ({"device": None}, "device is None, expected auto"),
+    ({"path": "a\0b"}, "without null characters"), ({"path": "\ud800"}, "halves of surrogate"),
+    ({"dtype": torch.float64}, "dtype is torch.float64, expected auto or one of float32"),
+    ({"device": None}, "device is None, expected auto"),
     ({"device": 5}, "device is 5"), ({"device": "meta"}, "device is 'meta'"),
     ({"dtype": torch.int8}, "dtype is torch.int8, expected auto or one of"), ({"dtype": 5}, "dtype is 5"),
 ])  # fmt: skip
@@ -144,6 +146,27 @@ def test_keys_may_be_numbers_of_numpy(model):
 def test_what_is_no_noise_is_refused(model, noise, message):
     with pytest.raises(PromptError, match=message):
         model.sample(["a"], SHORT, noise=noise)
+
+
+@pytest.mark.parametrize(("noise", "message"), [
+    ("x", "noise is str, expected a torch.Tensor"),
+    (torch.zeros(1, 3, 8), r"noise has shape \(1, 3, 8\), expected \(blocks, 4, 8\)"),
+    (torch.zeros(1, 1, 4, 8), r"noise has shape \(1, 1, 4, 8\), expected \(blocks, 4, 8\)"),
+    (torch.zeros(0, 4, 8), r"noise has shape \(0, 4, 8\), expected \(blocks, 4, 8\)"),
+])  # fmt: skip
+def test_what_is_no_noise_of_a_plan_is_refused(model, noise, message):
+    with pytest.raises(PromptError, match=message):
+        model.plan("a", SHORT, noise=noise)
+
+
+def test_what_are_no_plans_is_refused(model):
+    plan = model.plan("a", SHORT)
+    for plans, message in ((plan, "plans is a Plan, expected a list"), ([plan, 5], "plan 1 is int, expected a Plan")):
+        with pytest.raises(PlanError, match=message):
+            model.run_plans(plans, SHORT)
+    for iterations in (-3, 1.5, "1"):
+        with pytest.raises(PlanError, match=rf"inverse_iterations is {iterations!r}, expected a whole number from 0"):
+            model.run_plans([plan], SHORT, invert=True, inverse_iterations=iterations)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])

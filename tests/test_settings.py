@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -68,6 +69,7 @@ def test_settings_survive_json():
     [
         ("steps", 0), ("steps", 1001), ("steps", 2.5), ("steps", True), ("steps", "4"), ("steps", None),
         ("guidance", math.nan), ("guidance", math.inf), ("guidance", -1), ("guidance", 10**400),
+        ("guidance", Fraction(10**400)),
         ("solver", "rk4"), ("max_new_tokens", 0), ("max_new_tokens", 10**9), ("temperature", -0.1), ("top_k", -1),
         ("top_p", 0), ("top_p", 1.1), ("repetition_penalty", 0), ("repetition_penalty", 1e-45),
         ("no_repeat_ngram_size", 1), ("no_repeat_ngram_size", 65),

@@ -14,7 +14,7 @@ TABLES = {"app/theme/__init__.py:make_theme"}  # one call that lists a value for
 
 # Parts of the library, from the lowest: a part imports parts of lower rows, and of its own row itself alone.
 LIBRARY = (
-    ("errors", "extras", "assets", "garbage_collection", "output_paths"),
+    ("errors", "extras", "assets", "garbage_collection", "paths"),
     ("settings", "hardware"),
     ("recipe", "tokenizer", "networks"),
     ("sampling",),

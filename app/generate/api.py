@@ -10,7 +10,7 @@ import gradio as gr
 
 from coladlm import ColaDLM, SamplerSettings
 from coladlm.latent import Filled
-from coladlm.latent.other_texts import OPTIONS
+from coladlm.latent.other_texts import DIAL, OPTIONS, PULL
 from coladlm.recipe import Recipe
 from coladlm.sampling.events import BlockDone, Finished
 from coladlm.sampling.flow import NOISE_TIME
@@ -24,6 +24,7 @@ from ..shared.resident import Resident
 from ..shared.session import current_visitor
 from ..shared.settings_panel import check_limits
 from .filling import check_size
+from .other_texts import DEFAULTS
 
 SETTINGS = {field.name for field in dataclasses.fields(SamplerSettings)}
 
@@ -152,15 +153,14 @@ def _add_fill(resident: Resident) -> None:
 
 def _other_texts(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a recipe for the arguments of an endpoint; what is not given is not among them, nor how much of
-    it.
+    it, where that is as it is by default.
     """
     given = {option.name: arguments.get(option.name) for option in OPTIONS}
     given = {name: value for name, value in given.items() if value is not None}
-    if "towards" not in given:
-        del given["pull"]
+    idle = [] if "towards" in given else [option.name for option in PULL]
     if not given.keys() & {"direction", "direction_first", "direction_second"}:
-        given = {name: value for name, value in given.items() if not name.startswith("direction")}
-    return given
+        idle += [option.name for option in DIAL]
+    return {name: value for name, value in given.items() if name not in idle or value != DEFAULTS[name]}
 
 
 def fill_text(

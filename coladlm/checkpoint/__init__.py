@@ -31,6 +31,7 @@ from ..errors import describe
 from ..networks.config import DiTConfig, TextVAEConfig, check_pair
 from ..networks.dit import ROPE_THETA, BlockCausalDiT
 from ..networks.text_vae import TextVAE
+from ..paths import can_be_a_path
 from ..settings import SamplerSettings, SettingsError
 from .form import CONFIGS, INDEX, LEVEL, ROTARY, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
 from .hub import download, is_repository_id, snapshot_of, snapshot_to_name
@@ -135,8 +136,9 @@ def _locate(path_or_repo: str | Path | None, revision: str | None) -> tuple[Path
     elif not isinstance(path_or_repo, (str, os.PathLike)):
         wanted = "a folder, or a Hub id of the form owner/name"
         raise CheckpointError(f"the checkpoint is {describe(path_or_repo)}, expected {wanted}")
-    elif "\0" in os.fspath(path_or_repo):
-        raise CheckpointError(f"the checkpoint is {describe(path_or_repo)}, expected a path without a null character")
+    elif not can_be_a_path(path_or_repo):
+        wanted = "a path, without null characters and halves of surrogate pairs"
+        raise CheckpointError(f"the checkpoint is {describe(path_or_repo)}, expected {wanted}")
     else:
         folder = Path(os.path.expanduser(path_or_repo))
         name = os.path.basename(os.path.realpath(folder))

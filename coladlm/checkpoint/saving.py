@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..networks.config import check_pair
 from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
-from ..output_paths import why_unwritable
+from ..paths import why_unwritable
 from .form import DOCUMENTS, PARTS, WEIGHTS, first_line, more_of, norm_keys, rotary_frequencies
 from .replaced_folder import replaced_folder
 from .weights import CheckpointError

@@ -12,7 +12,7 @@ from ..evaluate.generation import table
 from ..evaluate.judge import Judge
 from ..evaluate.report import PARTS, Request, evaluate
 from ..evaluate.stories import EvaluationError
-from ..output_paths import written_whole
+from ..paths import written_whole
 from ..settings import SamplerSettings
 from ..train.corpus import CorpusError, read_stories
 from . import CommandError

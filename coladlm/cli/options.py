@@ -16,7 +16,7 @@ import torch
 from ..hardware.devices import choose_threads
 from ..hardware.threads import tuner_for
 from ..model import ColaDLM
-from ..output_paths import why_unwritable
+from ..paths import why_unwritable
 from ..sampling.form import FORMS
 from ..settings import DESCRIPTIONS, SamplerSettings
 from . import CommandError

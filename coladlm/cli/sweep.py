@@ -15,7 +15,7 @@ from ..evaluate.bench.picture import ENDINGS
 from ..evaluate.judge import Judge
 from ..evaluate.stories import EvaluationError, Excerpt, excerpts, excerpts_of_words
 from ..extras import MissingExtraError, require
-from ..output_paths import written_whole
+from ..paths import written_whole
 from ..train.arguments import count
 from ..train.corpus import CorpusError, read_stories
 from . import STOPPED, CommandError

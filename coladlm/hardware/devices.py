@@ -41,7 +41,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, width: int, oth
     float32 texts on different devices, alone and in a batch, seldom part by rounding. A CPU without AMX or AVX-512 BF16
     multiplies bfloat16 a hundred times slower than float32, so its name says nothing and a measurement decides.
     """
-    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
         return dtype
     if dtype != "auto":
         if not isinstance(dtype, str) or dtype not in DTYPES:

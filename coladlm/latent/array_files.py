@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..output_paths import written_whole
+from ..paths import written_whole
 
 
 def save_arrays(file: Path, arrays: Mapping[str, Any]) -> None:

@@ -58,6 +58,8 @@ def pull_of(model: ColaDLM, options: Mapping[str, Any]) -> Pull | None:
     text, strength, low, high = (options.get(option.name, option.default) for option in PULL)
     if low > high:
         raise RecipeError("options.pull_low", low, f"at most options.pull_high, {high:g}")
+    if text is None:
+        _refuse_without(options, PULL[1:], "options.towards", "a text that the answer is drawn towards")
     if text is None or strength == 0:
         return None
     return Pull(_read(model, text, "options.towards"), strength, low, high)
@@ -77,11 +79,23 @@ def dial_of(model: ColaDLM, options: Mapping[str, Any]) -> Dial | None:
     if low > high:
         raise RecipeError("options.direction_low", low, f"at most options.direction_high, {high:g}")
     ends = _ends(name, *lists)
+    if ends is None:
+        _refuse_without(options, DIAL[3:], "options.direction", "a direction, or sentences at both ends of one")
     if ends is None or strength == 0:
         return None
     first, second = (" ".join(end) for end in ends)
     return Dial(_read(model, first, "options.direction_first"), _read(model, second, "options.direction_second"),
                 strength, low, high)  # fmt: skip
+
+
+def _refuse_without(options: Mapping[str, Any], those: Sequence[Option], missing: str, wanted: str) -> None:
+    """Raises RecipeError where one of those options, which say how another one acts, is not what it is by default: the
+    other one, `missing`, has been forgotten.
+    """
+    for option in those:
+        value = options.get(option.name, option.default)
+        if value != option.default:
+            raise RecipeError(missing, Described("missing"), f"{wanted}, since options.{option.name} is {value:g}")
 
 
 def _ends(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..assets import ASSETS
 from ..model import ColaDLM
-from ..output_paths import why_unwritable
+from ..paths import why_unwritable
 from ..sampling.events import BlockDone, Step
 from .array_files import save_arrays
 from .faithfulness import Faithfulness, faithfulness

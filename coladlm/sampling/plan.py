@@ -67,6 +67,9 @@ def check_plans(plans: Sequence[Plan], config: TextVAEConfig, settings: SamplerS
     """
     if not plans:
         raise PlanError("there are no plans to run, expected at least one")
+    for i, plan in enumerate(plans):
+        if not isinstance(plan, Plan):
+            raise PlanError(f"plan {i} is {type(plan).__name__}, expected a Plan")
     block_size = settings.block_of(config.block_size)
     if invert and settings.stochasticity > 0:
         found = settings.stochasticity

@@ -24,7 +24,7 @@ from . import flow
 from .events import BlockDone, Event, Finished, Step
 from .graph import GraphEngine, GraphSteps
 from .history import History, compacted
-from .plan import Plan, check_plans
+from .plan import Plan, PlanError, check_plans
 from .randomness import step_noise, token_uniforms
 from .rows import RowState
 from .settling import Settling
@@ -58,6 +58,8 @@ class Sampler:
         noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
         step the inverse of the sampler's own step by fixed-point iteration.
         """
+        if not isinstance(inverse_iterations, int) or inverse_iterations < 0:
+            raise PlanError(f"inverse_iterations is {inverse_iterations!r}, expected a whole number from 0 on")
         run = Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations)
         return run.events() if self.threads is not None else self._with_callers_threads(run)
 
@@ -72,6 +74,8 @@ class Sampler:
 
     def rows(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool) -> list[RowState]:
         """The rows of a run of these plans, before their first block. Raises PlanError, SettingsError."""
+        if isinstance(plans, Plan):
+            raise PlanError("plans is a Plan, expected a list of them")
         plans = list(plans)
         check_plans(plans, self.vae.config, settings, invert)
         for name, off in TOKEN_SETTINGS.items() if not self.dit.config.token_output else ():

@@ -20,7 +20,8 @@ from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 
-from ..output_paths import written_whole
+from ..errors import describe
+from ..paths import can_be_a_path, written_whole
 from ..recipe import Recipe, RecipeError
 from ..sampling.flow import NOISE_TIME
 
@@ -140,8 +141,12 @@ class Trace:
         Raises TraceError for a file that is no whole and sound trace, OSError for one that cannot be read.
         """
         if isinstance(file, (str, Path)):
+            if not can_be_a_path(file):
+                raise TraceError(f"the file is {describe(str(file))}, expected the path of a trace")
             with open(file, "rb") as opened:
                 return cls.load(opened, max_bytes, name)
+        if not hasattr(file, "seek"):
+            raise TraceError(f"the file is {describe(file)}, expected a path or a file that is open for reading")
         name = name or str(getattr(file, "name", "trace"))
         try:
             with zipfile.ZipFile(file) as archive:

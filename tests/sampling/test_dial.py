@@ -62,9 +62,16 @@ def test_it_acts_between_its_times_alone(model):
     assert torch.equal(late[0].velocity[0, -1], steps(model, recipe())[0].velocity[0, -1])  # the others are given
 
 
-@pytest.mark.parametrize("options", [{**SAD, "direction_strength": 0.0}, {"direction_strength": 2.0}])
-def test_without_a_strength_or_a_direction_nothing_changes(model, options):
-    assert answers(model, recipe(**options)) == answers(model, recipe())
+def test_without_a_strength_nothing_changes(model):
+    assert answers(model, recipe(**SAD, direction_strength=0.0)) == answers(model, recipe())
+
+
+@pytest.mark.parametrize("options", [{"direction_strength": 2.0}, {"direction_high": 500.0}])
+def test_a_strength_without_a_direction_is_refused(model, options):
+    (name, value), *_ = options.items()
+    wanted = "a direction, or sentences at both ends of one, since options"
+    with pytest.raises(RecipeError, match=rf"options.direction is missing, expected {wanted}.{name} is {value:g}"):
+        run(model, recipe(**options))
 
 
 def test_a_recipe_without_a_direction_is_written_as_it_always_was(model):
@@ -90,7 +97,7 @@ def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(m
         )
     ):
         plan = model.plan(PROMPT, SETTINGS, sequence)
-        plans += with_other_texts(model, [plan], {**options, "direction_strength": -0.5})
+        plans += with_other_texts(model, [plan], {**options, "direction_strength": -0.5} if options else {})
     alone = [list(model.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
     shared = SharedRun(model.sampler, SETTINGS)
     with contextlib.closing(shared):

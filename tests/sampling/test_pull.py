@@ -60,9 +60,16 @@ def test_it_acts_between_its_times_alone(model):
     assert not torch.equal(with_pull[0].velocity, without[0].velocity)
 
 
-@pytest.mark.parametrize("options", [{"towards": TOWARDS, "pull": 0.0}, {"pull": 2.0}])
-def test_without_a_strength_or_a_text_nothing_changes(model, options):
-    assert answers(model, recipe(**options)) == answers(model, recipe())
+def test_without_a_strength_nothing_changes(model):
+    assert answers(model, recipe(towards=TOWARDS, pull=0.0)) == answers(model, recipe())
+
+
+@pytest.mark.parametrize("options", [{"pull": 2.0}, {"pull": 0.0}, {"pull_low": 500.0}])
+def test_a_strength_without_a_text_is_refused(model, options):
+    (name, value), *_ = options.items()
+    wanted = "a text that the answer is drawn towards, since options"
+    with pytest.raises(RecipeError, match=rf"options.towards is missing, expected {wanted}.{name} is {value:g}"):
+        run(model, recipe(**options))
 
 
 def test_variations_are_the_same_alone_and_in_a_batch(model):
@@ -74,7 +81,8 @@ def test_rows_with_other_pulls_and_none_share_a_batch_that_they_join_and_leave(m
     plans = []
     for sequence, text in enumerate((TOWARDS, None, "It was a sunny day. " * 8, "a cat")):
         plan = model.plan(PROMPT, SETTINGS, sequence)
-        plans.append(dataclasses.replace(plan, pull=pull_of(model, {"towards": text, "pull": -0.5})))
+        pull = None if text is None else pull_of(model, {"towards": text, "pull": -0.5})
+        plans.append(dataclasses.replace(plan, pull=pull))
     alone = [list(model.run_plans([plan], SETTINGS))[-1].token_ids[0] for plan in plans]
     shared = SharedRun(model.sampler, SETTINGS)
     with contextlib.closing(shared):

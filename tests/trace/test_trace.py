@@ -337,6 +337,12 @@ def test_a_file_that_is_no_trace_gets_a_sentence(tmp_path):
             Trace.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         Trace.load(tmp_path / "none.npz")
+    for path in ("\ud800.npz", "a\0b"):
+        with pytest.raises(TraceError, match=r"the file is '.*', expected the path of a trace"):
+            Trace.load(path)
+    for file in (5, None, b"x"):
+        with pytest.raises(TraceError, match=rf"the file is {file!r}, expected a path or a file that is open"):
+            Trace.load(file)
 
 
 def zipped(entries, name: str, data: bytes) -> io.BytesIO:

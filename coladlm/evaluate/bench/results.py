@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...output_paths import written_whole
+from ...paths import written_whole
 from .intervals import Interval
 
 VERSION = 1

@@ -1,4 +1,6 @@
-"""Output files: whether one could be written, asked before the work whose result it is to hold, and writing it."""
+"""Paths of files: whether there can be one of this name, whether it could be written, asked before the work whose
+result it is to hold, and writing it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def can_be_a_path(path: str | os.PathLike[str]) -> bool:
+    """May a file have this path? None has a null character in it, or half of a surrogate pair, which has no bytes (but
+    for those halves that stand for a byte of a name that is no text).
+    """
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def why_unwritable(folder: Path) -> str | None:
