@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "place", nargs="?", metavar="PLACE", help="a folder or a Hugging Face Hub id (the bundled model)"
     )
-    parser.add_argument("--model", metavar="PLACE", help="the same, as the other commands have it")
+    parser.add_argument("--model", "--checkpoint", metavar="PLACE", help="the same, as the other commands have it")
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 

@@ -25,7 +25,8 @@ from . import CommandError
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --model, --revision, --device, --dtype, --form and --compiled."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="PLACE", help="a folder or a Hugging Face Hub id (the bundled model)")
+    group.add_argument("--model", "--checkpoint", metavar="PLACE",
+                       help="a folder or a Hugging Face Hub id (the bundled model)")  # fmt: skip
     group.add_argument("--revision", metavar="NAME", help="branch, tag or commit, for a Hub id")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, ... (%(default)s)")
     group.add_argument("--dtype", default="auto", metavar="NAME",
