@@ -20,7 +20,7 @@ from ..shared.token_pieces import BROKEN
 HOLE_MARK = "___"
 PROMPT_SHOWN = 320  # characters of a long prompt that stand before the answer
 NOTE = (
-    "The best fit is first; the number is the model's own error over the text, and less fits better. The model reads "
+    "The best fit is first; the number says how unlikely the model finds the text, and less fits better. It reads "
     "what stands before a hole and in its own block; what comes later cannot guide it."
 )
 

@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     filled, status = run_operation(args, "fill", Filled, args.candidates)
     if filled is not None:
         ranks = ", ".join(f"{found.row + 1} ({found.misfit:.3f})" for found in filled.candidates)
-        print(f"best fit first (velocity error; equal texts once): {ranks}", file=sys.stderr)
+        print(f"best fit first (misfit; equal texts once): {ranks}", file=sys.stderr)
     return status

@@ -2,8 +2,8 @@
 
 The words that are there are pinned, latents and tokens; the positions of a hole start from noise. A hole has no length
 of its own, so candidates try numbers of tokens up to `longest`, one most often, and run as one batch. They are ranked
-by the error of the flow's velocity over the text from the first hole's block on (see fit.py), the words of the holes
-included. The DiT sees earlier blocks and its own: what stands later than a hole's block cannot guide it.
+by how unlikely the flow finds the text from the first hole's block on (`unlikelihoods` in fit.py), the words of the
+holes included. The DiT sees earlier blocks and its own: what stands later than a hole's block cannot guide it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from ..sampling.events import Finished
 from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..sampling.tokens import NO_TOKEN
-from .fit import velocity_error
-from .layout import lay_out
+from .fit import unlikelihoods
 from .other_texts import OPTIONS as OTHER_TEXTS
 from .other_texts import with_other_texts
 
@@ -45,8 +44,9 @@ class FilledText:
     """A text whose holes are filled, row `row` of the batch.
 
     fills: what stands in each hole. holes: (first token, the token after the last) of each, in `token_ids`. whole: is
-    every hole filled with a word of its own, not with nothing or with the rest of the word before it. misfit: mean
-    squared error of the velocity per channel from the first hole's block on; less fits better. starts: where each of
+    every hole filled with a word of its own, not with nothing or with the rest of the word before it. misfit: how
+    unlikely the text is from the first hole's block on, -log p in nats or, where the DiT names no tokens, the mean
+    squared error of the velocity per channel; less fits better. starts: where each of
     `fills` begins in `text`.
     """
 
@@ -185,11 +185,7 @@ def _candidates(model: ColaDLM, text: HoledText, longest: int, answers: Sequence
 
 
 def _with_misfits(model: ColaDLM, candidates: Sequence[FilledText], seed: int) -> list[FilledText]:
-    blocks = max(-(-len(found.token_ids) // model.block_size) for found in candidates)
-    latents = torch.stack([layout.latents for layout in lay_out(model, [c.token_ids for c in candidates], blocks)])
-    measured = torch.zeros(latents.shape[:2], dtype=torch.bool)
-    for row, found in enumerate(candidates):
-        measured[row, found.holes[0][0] // model.block_size * model.block_size : len(found.token_ids)] = True
-    errors = velocity_error(model, latents, measured, seed)
-    return [dataclasses.replace(found, misfit=float(errors[row][measured[row]].mean()))
-            for row, found in enumerate(candidates)]  # fmt: skip
+    first = candidates[0].holes[0][0] // model.block_size * model.block_size  # the same in all
+    tails = [found.token_ids[first:] for found in candidates]
+    misfits = unlikelihoods(model, tails, candidates[0].token_ids[:first], seed)
+    return [dataclasses.replace(found, misfit=misfit) for found, misfit in zip(candidates, misfits, strict=True)]

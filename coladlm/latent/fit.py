@@ -1,29 +1,39 @@
-"""How well a text fits together under the flow: the error of the velocity where it stands.
+"""How well a text fits together under the flow: the error of the velocity where it stands, or how much its tokens
+surprise a DiT that names them.
 
 The rest of an edited text stays as it was; the question is whether it is still likely. The decoder cannot tell: it
 reads every token off that token's own latents, whatever stands before. The flow can: its velocity at re-noised latents
 is what it expects there, and the squared error of that is (a part of) the likelihood bound that the model was trained
 on. It is compared, position by position, with the noise that was really added.
+
+A DiT whose output layer names tokens says more: in blocks of one, at pure noise, it gives each token a probability
+after all that stands before it, and so one to a whole text, as an autoregressive model does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..model import ColaDLM
+from ..networks.dit import Modulations
 from ..networks.layers import attention, block_causal_mask
-from ..sampling.flow import interpolant
+from ..sampling.flow import NOISE_TIME, interpolant
 from ..sampling.randomness import fit_noise
+from ..settings import SamplerSettings
 from .layout import blocks_for, lay_out
 
 FIT_TIMES = (300.0, 500.0, 700.0, 900.0)  # words are decided late, kinds of words early: evaluated at all of these
 AT_ONCE = 1024  # latents in one pass, of short texts at several times: long texts fill a pass by themselves
 
 
-@torch.inference_mode()
+# of the last hidden state of some texts at some times, their noisy states, the noise and the clean latents: a number
+# for each position, (pairs, batch, positions)
+Measure = Callable[[Tensor, Modulations, Tensor, Tensor, Tensor], Tensor]
+
+
 def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 0,
                    times: Sequence[float] = FIT_TIMES, draws: int = 1) -> Tensor:  # fmt: skip
     """Mean squared error of the velocity per channel at each position, (batch, n) on the CPU, mean over `times`.
@@ -32,6 +42,39 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
     stay clean at t = 0. draws: noises that it is the mean of, too, those of the seeds from `seed` on. Each block sees
     the clean blocks before it, as in the sampler, and itself. The noise depends on (seed, time, block) alone, so that
     texts of a batch are compared at the same noise. The error is 0 where nothing is noised.
+    """
+
+    def squared(hidden: Tensor, at_time: Modulations, noisy: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
+        velocity = model.dit.output(hidden, at_time, noisy)
+        return (velocity.unflatten(0, (len(noise), len(clean))) - (noise - clean)).square().mean(-1)
+
+    return _measured(model, latents, noised, seed, times, draws, squared)
+
+
+def token_surprise(model: ColaDLM, latents: Tensor, ids: Tensor, asked: Tensor, seed: int = 0) -> Tensor:
+    """-log p of each token after all that stands before it, in nats, (batch, n) on the CPU; 0 where it is not asked.
+
+    model: whose DiT names tokens, one a latent. latents: (batch, n, d), scaled, those of the ids (batch, n), whole
+    blocks. asked: (n,) or (batch, n) bool. seed: of the noise that the positions start from, which says next to
+    nothing.
+    """
+
+    def surprise(hidden: Tensor, at_time: Modulations, noisy: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
+        named = model.dit.token_logits(hidden, at_time, noisy).log_softmax(-1)
+        own = ids[:, -clean.shape[1] :].to(named.device)
+        return -named.unflatten(0, (len(noise), len(clean))).gather(-1, own.expand(len(noise), -1, -1)[..., None])[
+            ..., 0
+        ]
+
+    alone = model.in_blocks_of(SamplerSettings(block_size=1))
+    return _measured(alone, latents, asked, seed, (NOISE_TIME,), 1, surprise)
+
+
+@torch.inference_mode()
+def _measured(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int, times: Sequence[float], draws: int,
+              measure: Measure) -> Tensor:  # fmt: skip
+    """The mean of what is measured at each position, over times and noises, (batch, n) on the CPU. The arguments are
+    those of `velocity_error`.
     """
     b = model.block_size
     batch, n, _ = latents.shape
@@ -67,8 +110,7 @@ def velocity_error(model: ColaDLM, latents: Tensor, noised: Tensor, seed: int = 
         at_time = modulations.at((noised * (which + 1)).flatten(0, 1))
         noisy = interpolant(clean, noise, noised * at).flatten(0, 1)
         hidden = model.dit.hidden(noisy, at_time, noisy_rope, attend_noisy)
-        velocity = model.dit.output(hidden, at_time, noisy)
-        total += (velocity.unflatten(0, (len(some), batch)) - (noise - clean)).square().mean(-1).sum(0)
+        total += measure(hidden, at_time, noisy, noise, clean).sum(0)
     error = torch.zeros(batch, n)
     error[:, first:] = (total * noised / len(pairs)).cpu()
     return error
@@ -88,17 +130,38 @@ def text_misfits(
     texts: token ids. before: ids that stand before each and are not measured. draws: noises that it is the mean of,
     those of the seeds from `seed` on.
     """
-    before, ps = list(before), model.patch_size
-    whole = [[*before, *ids] for ids in texts]
-    lead, ends = -(-len(before) // ps), [-(-len(ids) // ps) for ids in whole]
-    layouts = lay_out(model, whole, max(blocks_for(model, len(ids)) for ids in whole))
-    latents = torch.stack([layout.latents for layout in layouts])
-    places = torch.arange(latents.shape[1])
-    asked = (places >= lead) & (places < torch.tensor(ends)[:, None])
+    latents, asked = _laid_out(model, texts, before)
     if not asked.any():
         return [float("nan")] * len(texts)
     error = velocity_error(model, latents, asked, seed, draws=draws)
     return [float(row[own].mean()) for row, own in zip(error, asked, strict=True)]
+
+
+def unlikelihoods(
+    model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int] = (), seed: int = 0
+) -> list[float]:
+    """How unlikely the flow finds whole texts, to rank them by: of a DiT that names tokens -log p of each in nats, the
+    sum of `token_surprise`; of another one `text_misfits`.
+
+    texts: token ids, not empty. before: ids that stand before each and are not measured.
+    """
+    if not model.dit.config.token_output or model.patch_size > 1:
+        return text_misfits(model, texts, before, seed)
+    latents, asked = _laid_out(model, texts, before)
+    ids = torch.full(asked.shape, model.pad_id)
+    for row, own in enumerate(texts):
+        ids[row, : len(before) + len(own)] = torch.tensor([*before, *own])
+    return token_surprise(model, latents, ids, asked, seed).sum(-1).tolist()
+
+
+def _laid_out(model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The latents (batch, n, d) of texts after what stands before each, and which are a text's own, (batch, n)."""
+    ps, whole = model.patch_size, [[*before, *ids] for ids in texts]
+    lead, ends = -(-len(before) // ps), [-(-len(ids) // ps) for ids in whole]
+    layouts = lay_out(model, whole, max(blocks_for(model, len(ids)) for ids in whole))
+    latents = torch.stack([layout.latents for layout in layouts])
+    places = torch.arange(latents.shape[1])
+    return latents, (places >= lead) & (places < torch.tensor(ends)[:, None])
 
 
 def _noisy_mask(n: int, first: int, b: int, device: torch.device) -> Tensor:

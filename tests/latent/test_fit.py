@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from coladlm.latent import fit, lay_out
-from coladlm.latent.fit import FIT_TIMES, text_misfits, velocity_error
+from coladlm.latent.fit import FIT_TIMES, text_misfits, unlikelihoods, velocity_error
 from coladlm.sampling.flow import interpolant
 from coladlm.sampling.randomness import fit_noise
+
+from ..token_models import with_tokens
 
 TEXT = "She said hello to the bird and the bird sang a song."
 
@@ -79,3 +81,39 @@ def test_the_misfit_after_another_text_is_that_of_the_text_in_its_place(model):
     asked = (places >= len(before)) & (places < len(before) + len(ids))
     wanted = float(velocity_error(model, layout.latents[None], asked)[0][asked].mean())
     assert abs(text_misfits(model, [ids], before)[0] - wanted) < 1e-4
+
+
+def test_where_tokens_are_named_a_text_has_a_probability_token_by_token(model):
+    """Those of all next tokens add up to 1, and that of a text is the product of its own."""
+    one, (*before, last) = with_tokens(model), model.tokenize(TEXT)[:9]  # whole blocks and a token
+    with torch.no_grad():
+        one.dit.tokens.proj.weight.normal_(std=0.5)
+    every = [[token] for token in range(one.vae.config.vocab_size)]
+    shares = torch.tensor(unlikelihoods(one, every, before)).neg().exp()
+    assert shares.sum().item() == pytest.approx(1, abs=1e-4) and shares.max() > 2 / len(every)
+    (both,) = unlikelihoods(one, [[*before[-1:], last]], before[:-1])
+    (first,) = unlikelihoods(one, [before[-1:]], before[:-1])
+    assert both == pytest.approx(first - shares[last].log().item(), abs=1e-3)
+
+
+def test_what_stands_later_has_no_say_in_how_unlikely_a_token_is(model):
+    one, (*before, last) = with_tokens(model), model.tokenize(TEXT)[:9]  # whole blocks and a token
+    (alone,) = unlikelihoods(one, [[last]], before)
+    (beside, _) = unlikelihoods(one, [[last], [last, *before]], before)
+    assert beside == pytest.approx(alone, abs=1e-4)
+
+
+def test_where_no_tokens_are_named_it_is_the_error_of_the_velocity(model):
+    ids = model.tokenize(TEXT)
+    assert unlikelihoods(model, [ids[6:], ids[7:]], ids[:6]) == text_misfits(model, [ids[6:], ids[7:]], ids[:6])
+
+
+@pytest.mark.parametrize(
+    ("likely", "unlikely"),
+    [("The girl ran to the beach.", "The girl and ran to the beach."),
+     ("Once upon a time, there was a goat.", "Once upon a time, there was was a goat."),
+     ("Tom was happy because his mom was there.", "Tom was proud of because his mom was there.")],
+)  # fmt: skip
+def test_the_bundled_model_finds_a_sentence_likelier_than_one_that_is_none(bundled, likely, unlikely):
+    first, second = unlikelihoods(bundled, [bundled.tokenize(text) for text in (likely, unlikely)])
+    assert first + 1 < second

@@ -17,7 +17,7 @@ import torch
 
 from ....baseline.baseline import Baseline
 from ....latent.fill import HoledText, plan
-from ....latent.fit import text_misfits
+from ....latent.fit import unlikelihoods
 from ....model import ColaDLM
 from ....sampling.events import Finished
 from ....sampling.randomness import token_uniforms
@@ -114,7 +114,7 @@ def _best_fit(model: ColaDLM, passage: Passage, whole: Sequence[list[int]], seed
     start = (len(passage.before) + passage.pattern.index(NO_TOKEN)) // model.block_size * model.block_size
     start = min(start, len(passage.before))
     tails = [[*passage.before[start:], *ids] for ids in whole]
-    misfits = text_misfits(model, tails, passage.before[:start], seed)
+    misfits = unlikelihoods(model, tails, passage.before[:start], seed)
     return whole[min(range(len(whole)), key=misfits.__getitem__)]
 
 
