@@ -72,11 +72,14 @@ class LiveEdit(LiveRows):
 
     def outcome(self) -> list[str]:
         different = len({row.text for row in self.rows})
-        if self.strengths:
-            count = f"{len(self.strengths)} strength" + ("" if len(self.strengths) == 1 else "s")
-        else:
-            count = f"{len(self.rows)} candidate" + ("" if len(self.rows) == 1 else "s")
-        return [count, f"{different} different text" + ("" if different == 1 else "s")]
+        if not self.strengths:
+            return [counted(len(self.rows), "candidate"), counted(different, "different text")]
+        firsts: dict[int, str] = {}  # by place: what the strip shows there
+        for one in self.on_stage:
+            firsts.setdefault(one.place, one.row.text)
+        on_strip = len(set(firsts.values()))
+        among = [f"{different} among all {len(self.rows)} candidates"] if different > on_strip else []
+        return [counted(len(firsts), "strength"), f"{counted(on_strip, 'different text')} on the strip", *among]
 
     def stopped_rows(self) -> dict[str, Any]:
         for number, row in enumerate(self.rows):
@@ -152,6 +155,10 @@ class LiveEdit(LiveRows):
     def _tail(self, row: Row) -> str:
         written = min(self.high, self.first + len(row.answer) + len(row.live))
         return "".join(self.parts[written : self.high]) + (" …" if self.high < len(self.before) else "")
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _cut(after: str) -> str:

@@ -138,6 +138,16 @@ def test_a_strip_follows_the_noise_whose_texts_fit_best(model):
     assert {row["label"] for row in firsts} == {"on the strip"}
 
 
+@pytest.mark.parametrize("many", [1, 3])
+def test_the_line_counts_the_texts_of_the_strip_and_those_of_all_candidates(model, many):
+    rows, progress, _ = _last(model, {METHOD: "renoise", STRENGTH_FROM: 0, STRENGTH: 100, VALUES: 3, MANY: many})
+    firsts = {next(row["text"] for row in rows["rows"] if row["place"] == place) for place in range(3)}
+    texts = {row["text"] for row in rows["rows"]}
+    among = [f"{len(texts)} among all {3 * many} candidates"] if many > 1 else []
+    assert progress["parts"][:-1] == ["3 strengths", f"{len(firsts)} different texts on the strip", *among]
+    assert len(firsts) > 1 and (len(texts) > len(firsts)) == (many > 1)
+
+
 def test_every_place_of_a_strip_is_there_while_it_forms_and_when_it_is_stopped(model, every_step):
     context, rows = Viewer(), {}
     settings = SamplerSettings(steps=50, seed=5, guidance=2.0)
