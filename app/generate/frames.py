@@ -127,10 +127,10 @@ class LiveRun:
         if count < written:  # a sentence that is not whole is left out
             self.settled, self.answer = first_tokens(self.settled, count), self.answer[:count]
             how = "up to the last whole sentence"
-        kept = _count(count) if count == written else f"{count} of {_count(written)}"
+        kept = _count(count) if count == written else f"{_count(written)} written, {count} kept"
         given = ["the first words were given"] if self.opened else []
         parts = [kept, *self._speed(written), how, *given, *self.turned]
-        note = f"Done: {_count(count)} written." if count else NOTHING
+        note = NOTHING if not count else f"Done: {kept}." if count < written else f"Done: {kept} written."
         return self._frame("done", parts, 1.0, note)
 
     def _tokens(

@@ -60,7 +60,7 @@ def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
         assert len(_settled(frames[-2].strip)) == 24 or answer.reasons[0] == "end"
 
 
-def test_the_speed_counts_what_was_written_and_left_out_again(bundled):
+def test_the_line_says_how_many_tokens_were_written_which_the_speed_counts_and_how_many_kept(bundled):
     settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, whole_sentences=True)
     recipe = Recipe("generate", ("The dog ran. He",), settings)
     clock = Clock()
@@ -71,7 +71,8 @@ def test_the_speed_counts_what_was_written_and_left_out_again(bundled):
     *_, frame = frames
     assert frame.progress["parts"][1:4] == ["2.0 s", "12 tokens/s", "up to the last whole sentence"]
     count = len(_settled(frame.strip))
-    assert count < 24 and frame.progress["parts"][0] == f"{count} of 24 tokens"
+    assert count < 24 and frame.progress["parts"][0] == f"24 tokens written, {count} kept"
+    assert frame.progress["message"] == f"Done: 24 tokens written, {count} kept."
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
