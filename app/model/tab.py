@@ -32,6 +32,7 @@ from ..shared.session import current_visitor
 from ..shared.settings_panel import in_labels
 from ..shared.tab_links import TabLinks
 from ..shared.waiting import waiting_parts
+from .own_settings import settings_line
 from .round_trip import latent_file, round_trip
 
 try:
@@ -241,7 +242,6 @@ def facts_html(model: ColaDLM) -> str:
     sizes = [sum(p.numel() for p in network.parameters()) for network in (model.vae, model.dit)]
     tensors = [x for network in (model.vae, model.dit) for x in (*network.parameters(), *network.buffers())]
     weights = sum(x.numel() * x.element_size() for x in tensors)
-    start = model.defaults
     rows = [
         ("Model", "the bundled one" if model.name == "bundled" else model.name or "unnamed"),
         ("Fingerprint", model.fingerprint or "none"),
@@ -253,8 +253,7 @@ def facts_html(model: ColaDLM) -> str:
         ("Vocabulary", f"{vae.vocab_size:,} tokens"),
         ("Device and precision", f"{model.device}, {str(model.dtype).removeprefix('torch.')}"),
         ("Memory", f"{weights / 1e6:.0f} MB of weights; {_used(gpu_bytes(model.device))}"),
-        ("Its own settings", f"{start.steps} steps, guidance {start.guidance:g}, stochasticity "
-                             f"{start.stochasticity:g}, stagger {start.stagger:g}, temperature {start.temperature:g}"),
+        ("Its own settings", settings_line(model.defaults)),
         ("Software", f"{software()}, Python {sys.version.split()[0]}"),
     ]  # fmt: skip
     return "<h2>What is loaded</h2>" + _table(rows)
