@@ -6,9 +6,9 @@ import pytest
 
 from coladlm.assets import ASSETS
 from coladlm.evaluate.bench import retell
-from coladlm.evaluate.bench.findings import cost, long_context, summary
+from coladlm.evaluate.bench.findings import cost, likelihood, long_context, summary
 from coladlm.evaluate.bench.findings.points import ALIKE, LOSES, WINS, apart
-from coladlm.evaluate.bench.findings.rows import listed
+from coladlm.evaluate.bench.findings.rows import listed, number
 from coladlm.evaluate.bench.findings.telling import TELLERS, told
 from coladlm.evaluate.bench.intervals import Interval
 from coladlm.evaluate.bench.results import Result, ResultError, Table, load
@@ -99,6 +99,25 @@ def test_the_summary_says_who_wins_and_turns_with_the_tables():
     ]
     found = {paragraph.heading: " ".join(paragraph.sentences) for paragraph in summary.summary(turned)}
     assert "Structure: 99.0 %" in found["Where diffusion wins"] and "Structure" not in found["Where it loses"]
+
+
+def test_a_brier_lm_of_0_is_told_with_its_reason_and_with_the_score_that_makes_it_0():
+    """In the words of the figures that ship."""
+    result = shipped("likelihood")
+    said = next(point.said for point in likelihood.points_of(result) if "as the model ships" in point.said)
+    brier = next(table for table in result.tables if table.title == likelihood.BRIER)
+    own, other = (
+        next(row for row in brier.rows if row[0] == name) for name in (likelihood.OWN, likelihood.TRANSFORMER)
+    )
+    assert said == (
+        f"forecasts by samples as the model ships, BrierLM 0 against {number(other[1])} (the geometric mean of four "
+        "scores, which is 0 where one of them is not above 0), and by the lowest of the four, Brier-4, for the next 4 "
+        f"tokens together, {number(own[-1])} against {number(other[-1])}"
+    )
+    assert likelihood.BELOW_ZERO in " ".join(summary.terms([result]))
+    first = with_row(result, likelihood.BRIER, likelihood.OWN, {2: Interval(-0.5, -0.6, -0.4, 9), 3: own[2],
+                                                                4: own[2], 5: own[2]})  # fmt: skip
+    assert any("Brier-1, for the next token, -0.5" in point.said for point in likelihood.points_of(first))
 
 
 def test_the_summary_of_some_parts_tells_of_these_alone():

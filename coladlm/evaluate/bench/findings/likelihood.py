@@ -13,6 +13,7 @@ LIKELY, BRIER = "How likely held-out stories are", "BrierLM, from samples alone"
 KEPT = ()
 OWN, FREE, TRANSFORMER = "Cola-DLM, as it ships", "Cola-DLM, guidance 1, all noise fresh", "transformer, temperature 1"
 BRIER_MEANS = "BrierLM says how well samples forecast the next four tokens, out of 100: more is better."
+BELOW_ZERO = "A score of its four is below 0 where samples agree with each other more often than with the text."
 
 
 def findings(result: Result) -> Iterator[str]:
@@ -68,5 +69,9 @@ def points_of(result: Result) -> Iterator[Point]:
         if not (isinstance(cola[1], Interval) and isinstance(other[1], Interval)):  # a 0 that has none
             first = column_of(brier, "Brier-1")  # of the four the one that makes it 0
             at = min(range(first, len(cola)), key=lambda column: interval_of(cola[column]).value)
-            said += f", a 0 without an interval, by {brier.columns[at]} {number(cola[at])} against {number(other[at])}"
+            told = "the next token" if at == first else f"the next {at - first + 1} tokens together"
+            said += (
+                " (the geometric mean of four scores, which is 0 where one of them is not above 0), and by the lowest "
+                f"of the four, {brier.columns[at]}, for {told}, {number(cola[at])} against {number(other[at])}"
+            )
         yield Point(apart(interval_of(cola[at]), interval_of(other[at])), LIKELIHOOD, said)

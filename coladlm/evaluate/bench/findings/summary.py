@@ -79,5 +79,5 @@ def terms(results: Sequence[Result]) -> list[str]:
             "a latent. Stagger: how far the words of a block begin one after another, from 0, all at once, to 1."
         )
     if any(result.part == "likelihood" for result in results):
-        found.append(f"A nat is 1.44 bits. {likelihood.BRIER_MEANS}")
+        found.append(f"A nat is 1.44 bits. {likelihood.BRIER_MEANS} {likelihood.BELOW_ZERO}")
     return found
