@@ -99,23 +99,44 @@ function build() {
   return changed;
 }
 
-// The same as the picture, in a sentence.
-function about() {
-  const noises = [];
-  let first = null, late = null;
+// Where the words settled: {at: where the bar stands, from 0 to 1, state, noise, word}, in the order of the bars.
+function bars() {
+  const found = [];
   for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
     if (data.pinned(run, b, place)) return;
-    const noise = block.states[index].noise[place];
-    const word = label(block.end.words[place]);
-    noises.push(noise);
-    if (!first || noise > first.noise) first = {noise, word};
-    if (!late || noise < late.noise) late = {noise, word};
+    const state = block.states[index];
+    found.push({at: index / block.states.length, state, noise: state.noise[place], word: label(block.end.words[place])});
   }));
-  noises.sort((a, b) => a - b);
-  sayQuoting(heat.querySelector('.about'), !noises.length ? 'From left to right, noise becomes a word.' :
-    'From left to right, noise becomes a word; the bar marks where a word settled. Half of the ' + noises.length + ' words had settled at ' +
-    decimals(noises[Math.floor(noises.length / 2)]) + ' % noise; “' + first.word + '” was first (' + decimals(first.noise) +
-    ' %), “' + late.word + '” last (' + decimals(late.noise) + ' %).');
+  return found.sort((a, b) => a.at - b.at);
+}
+
+function when({step, of}) { return step ? 'after ' + step + ' of ' + of + ' steps' : 'before the first step'; }
+
+// The one word, or how many at once, that settled first or last.
+function told(same, how) {
+  const [{state, noise, word}] = same;
+  return same.length === 1 ? '“' + word + '” was ' + how + ' (' + when(state) + ', at ' + decimals(noise) + ' % noise)'
+    : same.length + ' were ' + how + ' together (' + when(state) + ')';
+}
+
+// Do the places of a block have a noise each, as with stagger?
+function isStaggered() {
+  return data.list.some(run => run.blocks.some((block, b) => block.states.some(state =>
+    new Set(state.noise.filter((_, place) => !data.pinned(run, b, place))).size > 1)));
+}
+
+// The same as the picture, in sentences.
+function about() {
+  const all = bars(), sentences = ['From left to right, noise becomes a word'];
+  if (all.length) {
+    sentences[0] += '; the bar marks where a word settled';
+    const [first, last] = [all[0], all.at(-1)].map(({at}) => all.filter(one => one.at === at));
+    if (all.length === 1) sentences.push('“' + all[0].word + '” settled ' + when(all[0].state) + ', at ' + decimals(all[0].noise) + ' % noise');
+    else if (first.length === all.length) sentences.push('All ' + all.length + ' words settled ' + when(all[0].state));
+    else sentences.push('Half of the ' + all.length + ' words had settled ' + when(all[Math.ceil(all.length / 2) - 1].state) + '; ' + told(first, 'first') + ', ' + told(last, 'last'));
+    if (isStaggered()) sentences.push('Places follow one another here, so each has its own noise' + (all.some(one => one.noise === 100) ? ': at 100 %, a word had settled before its own began to fall' : ''));
+  }
+  sayQuoting(heat.querySelector('.about'), sentences.join('. ') + '.');
 }
 
 // Where each block stands in this frame, as two numbers that its cells draw.
