@@ -229,9 +229,11 @@ def _settled(model: ColaDLM, trace: Trace, s: int, block: int, token: int) -> st
     if step >= len(steps):
         return "It was settled only after the last step."
     others = len(dict.fromkeys(read[:step].tolist()))
-    noise = float(trace.t[s, block, steps[step], token // model.patch_size]) / 10
+    place, times = token // model.patch_size, trace.t[s, block, steps[step]]
     before = f", after {others} other word{'s' * (others != 1)}" if others else ""
-    return f"Unchanged since step {step + 1} of {len(steps)}, at {noise:.0f} % noise{before}."
+    free = trace.t[s, block, steps[0], :place] > 0  # places before this one that were not given
+    own = " (its own place's; the places before it had less)" if (times[:place] < times[place])[free].any() else ""
+    return f"Unchanged since step {step + 1} of {len(steps)}{before}, at {times[place] / 10:.0f} % noise{own}."
 
 
 def _percent(p: float) -> str:

@@ -141,6 +141,22 @@ def test_a_token_says_since_when_the_steps_of_the_strip_show_it(handlers, model)
     assert len(set(told)) > 1
 
 
+@pytest.mark.parametrize("stagger", [0, 0.5])
+def test_a_token_says_that_its_noise_is_its_own_where_the_places_before_it_had_less(handlers, stagger):
+    settings = dataclasses.replace(SETTINGS, steps=8, stagger=stagger)
+    last, told = written(handlers, settings=settings, prompt="Once upon"), {}
+    for block in json.loads(last["strip"]["look"]):
+        for at in range(block["count"]):
+            place = block["first"] + at
+            note = handlers.inspect(VISITOR, block["block"], place, last["kept"]).card["note"]
+            if "Unchanged since" in note:
+                told[at, " 0 % noise" in note] = re.search(
+                    r"at \d+ % noise( \(its own place's; .* had less\))?\.", note
+                )[1]
+    assert all(own is None for (at, _), own in told.items() if at == 0 or stagger == 0), told
+    assert any(told.values()) == (stagger > 0)
+
+
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
 def test_a_token_that_is_not_in_the_answer_gets_a_sentence(handlers, at):
     kept = written(handlers, prompt=PROMPT)["kept"]
