@@ -53,6 +53,13 @@ test('a place has settled at the first state from which its word stays', () => {
   assert.deepEqual(read().run.blocks[0].settled, [2, 0]);
 });
 
+test('what was written after the end of the text is counted for itself', () => {
+  const lines = LINES.map(line => JSON.parse(line)).map(record => JSON.stringify(record.noise ? {...record, noise: record.noise.map(n => n || 50)} : record) + '\n');
+  const data = new FlowData();
+  data.read(lines.join(''));
+  assert.deepEqual(data.count(data.runs.get('r'), {block: 0, share: 1}), {settled: 2, begun: 2, after: 1});
+});
+
 test('a strip has a column for every moment, in which what comes after the text never settles', () => {
   const lines = LINES.map(line => JSON.parse(line)).map(record => JSON.stringify(record.noise ? {...record, noise: record.noise.map(n => n || 50)} : record) + '\n');
   const data = new FlowData();
@@ -107,9 +114,9 @@ test('pinned places have no noise at first and count neither as begun nor in the
   const {data, run} = read();
   assert.deepEqual([0, 1].map(place => data.pinned(run, 0, place)), [false, true]);
   assert.equal(data.noise(run, 0, run.blocks[0].states[1]), 75);
-  assert.deepEqual(data.count(run, {block: 0, share: 0.25}), {settled: 0, begun: 1});
-  assert.deepEqual(data.count(run, {block: 0, share: 0.5}), {settled: 1, begun: 1});
-  assert.deepEqual(data.count(run, {block: 1, share: 0}), {settled: 1, begun: 3});
+  assert.deepEqual(data.count(run, {block: 0, share: 0.25}), {settled: 0, begun: 1, after: 0});
+  assert.deepEqual(data.count(run, {block: 0, share: 0.5}), {settled: 1, begun: 1, after: 0});
+  assert.deepEqual(data.count(run, {block: 1, share: 0}), {settled: 1, begun: 3, after: 0});
 });
 
 test('places after the end of a text do not belong to it', () => {

@@ -131,9 +131,9 @@ class FlowData {
     return settled !== null && index >= settled[place];
   }
 
-  // How many places of a run have settled by a frame, of how many that have begun.
+  // How many places of a run have settled by a frame, of how many that have begun; how many of these are after the text.
   count(run, frame) {
-    let settled = 0, begun = 0;
+    let settled = 0, begun = 0, after = 0;
     run.blocks.forEach((block, b) => {
       const index = this.stateIndex(run, b, frame);
       if (index < 0) return;
@@ -141,8 +141,9 @@ class FlowData {
         if (this.pinned(run, b, place)) continue;
         begun += 1;
         settled += this.isSettled(run, b, index, place);
+        after += !this.isText(run, b, place);
       }
     });
-    return {settled, begun};
+    return {settled, begun, after};
   }
 }

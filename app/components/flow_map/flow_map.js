@@ -122,8 +122,9 @@ function telling() {
   const frame = frames[now];
   if (!frame) return say(at('note'), '');
   const parts = data.list.map(run => {
-    const {settled, begun} = data.count(run, frame);
-    return (data.runs.size > 1 ? run.label + ': ' : '') + settled + ' of ' + begun + ' places have settled';
+    const {settled, begun, after} = data.count(run, frame);
+    const outside = after ? ' (' + after + ' after the end of the text)' : '';
+    return (data.runs.size > 1 ? run.label + ': ' : '') + settled + ' of ' + begun + ' places have settled' + outside;
   });
   const run = data.list.find(r => frame.block === null || r.blocks[frame.block]);
   const b = frame.block ?? 0;

@@ -40,7 +40,9 @@ function row(run, b, place) {
     node.append(part);
     return part;
   });
+  const outside = !data.isText(run, b, place);
   parts[0].textContent = word;
+  parts[0].classList.toggle('outside', outside);
   parts[1].style.backgroundImage = cells(states, place);
   if (settled === undefined || settled > 0) {
     const grainy = document.createElement('span');
@@ -57,7 +59,7 @@ function row(run, b, place) {
   parts[2].textContent = at === null ? '' : decimals(at) + ' %';
   const sure = last.sure ? ', ' + percent(last.sure[place]) + ' sure' : '';
   const how = at === null ? 'still being decided' : 'settled at ' + decimals(at) + ' % noise, step ' + states[settled].step;
-  node.setAttribute('aria-label', 'block ' + (b + 1) + ', place ' + (place + 1) + ': ' + word + ', ' + how + sure);
+  node.setAttribute('aria-label', 'block ' + (b + 1) + ', place ' + (place + 1) + ': ' + word + (outside ? ' (after the end of the text)' : '') + ', ' + how + sure);
   node.addEventListener('click', event => {
     tell('flow:choose', {run: run.run, block: b, place});
     const box = parts[1].getBoundingClientRect();
@@ -99,11 +101,11 @@ function build() {
   return changed;
 }
 
-// Where the words settled: {at: where the bar stands, from 0 to 1, state, noise, word}, in the order of the bars.
+// Where the words of the text settled: {at: where the bar stands, from 0 to 1, state, noise, word}, in the order of the bars.
 function bars() {
   const found = [];
   for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
-    if (data.pinned(run, b, place)) return;
+    if (data.pinned(run, b, place) || !data.isText(run, b, place)) return;
     const state = block.states[index];
     found.push({at: index / block.states.length, state, noise: state.noise[place], word: label(block.end.words[place])});
   }));
@@ -133,9 +135,11 @@ function about() {
     const [first, last] = [all[0], all.at(-1)].map(({at}) => all.filter(one => one.at === at));
     if (all.length === 1) sentences.push('“' + all[0].word + '” settled ' + when(all[0].state) + ', at ' + decimals(all[0].noise) + ' % noise');
     else if (first.length === all.length) sentences.push('All ' + all.length + ' words settled ' + when(all[0].state));
+    else if (first.length > 1 && 2 * first.length >= all.length) sentences.push(first.length + ' of the ' + all.length + ' words settled ' + when(first[0].state) + ', ' + told(last, 'last'));
     else sentences.push('Half of the ' + all.length + ' words had settled ' + when(all[Math.ceil(all.length / 2) - 1].state) + '; ' + told(first, 'first') + ', ' + told(last, 'last'));
     if (isStaggered()) sentences.push('Places follow one another here, so each has its own noise' + (all.some(one => one.noise === 100) ? ': at 100 %, a word had settled before its own began to fall' : ''));
   }
+  if (rows.querySelector('.outside')) sentences.push('Words in grey came after the end of the text and are not counted');
   sayQuoting(heat.querySelector('.about'), sentences.join('. ') + '.');
 }
 
@@ -206,7 +210,7 @@ function drawn() {
       if (data.pinned(run, b, place)) continue;
       y += ROW;
       const count = block.states.length, wide = (RIGHT - LEFT) / count, settled = block.settled?.[place];
-      write(label(block.states.at(-1).words?.[place] ?? '·').slice(0, 18), 12, 16, ink);
+      write(label(block.states.at(-1).words?.[place] ?? '·').slice(0, 18), 12, 16, data.isText(run, b, place) ? ink : muted);
       block.states.forEach((state, i) => {
         const fill = plainIn('color-mix(in oklab, var(--sure) ' + 100 * (state.sure?.[place] ?? 0) + '%, var(--unsure))');
         parts.push(node('rect', {x: LEFT + i * wide, y: y - 15, width: wide + 0.3, height: 20, fill}));
