@@ -53,7 +53,8 @@ NONE_YET = "There is no run yet: press Run first."
 class Shown(NamedTuple):
     """Values of the components that looking into a run changes, in the order of the tab's outputs.
 
-    kept: {"run", "sequence", "seconds"} of the run that can be looked into, None where there is none.
+    kept: {"run", "sequence", "seconds"} of the run that can be looked into, None where there is none. link: see
+    `link_of`; that of the text on the stage.
     """
 
     strip: Any = gr.skip()
@@ -61,6 +62,7 @@ class Shown(NamedTuple):
     progress: Any = gr.skip()
     card: Any = gr.skip()
     kept: Any = gr.skip()
+    link: Any = gr.skip()
 
 
 class LiveVariations(LiveRows):
@@ -199,7 +201,8 @@ class GenerateHandlers:
             said = f"no. {sequence + 1} of {len(found.trace.texts)}" if "rows" not in (kept or {}) else "its own steps"
             note = progress_value("done", [said], 1.0)
             flow = self.paths(found.trace, sequence, f"{found.id}-{sequence}", "done")
-            return Shown(strip, flow, note, card=None, kept={**(kept or {}), "sequence": sequence})
+            link = link_of(found.trace.recipe)
+            return Shown(strip, flow, note, card=None, kept={**(kept or {}), "sequence": sequence}, link=link)
         except Exception as error:
             return Shown(progress=progress_value("error", message=sentence(error)))
 

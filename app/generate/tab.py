@@ -82,6 +82,7 @@ class _Results(NamedTuple):
     card: TokenCard
     rows: TextRows
     kept: RunResult
+    link: ShareLink
     views: dict[str, View]
 
 
@@ -199,6 +200,7 @@ class _Stage(NamedTuple):
     progress: ProgressLine
     card: TokenCard
     kept: RunResult
+    link: ShareLink
 
 
 def _stage(first: Shown | None) -> _Stage:
@@ -215,12 +217,12 @@ def _stage(first: Shown | None) -> _Stage:
             flow = FlowView(first.flow if first else None, part="flow", elem_id="flow-view")
         with gr.Row(elem_classes="over"):
             progress = ProgressLine(part="progress", elem_classes="progress")
-            ShareLink(part="link", elem_classes="link")
+            link = ShareLink(part="link", elem_classes="link")
             ShareCard(elem_classes="share-picture")
         card = TokenCard(part="card", elem_id="token")
         kept = RunResult(part="kept", value=first.kept if first else None)
     FlowLine(EXPLAINED, elem_classes="explanation")
-    return _Stage(strip, flow, progress, card, kept)
+    return _Stage(strip, flow, progress, card, kept, link)
 
 
 def _results(
@@ -231,14 +233,15 @@ def _results(
         beside.buttons()
         views = beside.build(resident, handlers, controls.panel, controls.others, stage.kept)
         views |= sweep.build(resident, controls.prompt, controls.variations, controls.panel, controls.others)
-    results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, views)
+    results = _Results(stage.strip, stage.flow, stage.progress, stage.card, rows, stage.kept, stage.link, views)
     _connect_looks(handlers, results)
     return results
 
 
 def _connect_looks(handlers: PerModel[GenerateHandlers], results: _Results) -> None:
     """Shows another variation, the text before it was steered, and what is to know of a token, when it is chosen."""
-    outputs, kept = [results.strip, results.flow, results.progress, results.card, results.kept], results.kept
+    kept = results.kept
+    outputs = [results.strip, results.flow, results.progress, results.card, kept, results.link]
 
     def on_read(event: gr.EventData, kept: dict[str, Any] | None, request: gr.Request) -> Shown:
         return handlers().read(visitor_of_run(request, kept), event.row, kept)

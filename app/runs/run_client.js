@@ -164,13 +164,20 @@ export class Page {
 
   // The page may be loaded anew, which finds its runs again; if not, the server need not wait for long.
   leave() {
-    for (const [bench, {state}] of this.clients) {
-      if (state.name === 'idle') continue;
-      const underWay = UNDER_WAY.includes(state.name);
-      this.store(RUN_KEY + bench, {id: state.id, was: underWay ? 'running' : 'ended', link: this.window.location.search});
-      this.store(LINK_KEY, this.window.location.search);
+    const link = this.window.location.search, begun = [...this.clients].filter(([, {state}]) => state.name !== 'idle');
+    for (const [bench, {state}] of begun) {
+      const underWay = UNDER_WAY.includes(state.name), was = underWay ? 'running' : 'ended';
+      this.store(RUN_KEY + bench, this.showsAnother(bench, state) ? null : {id: state.id, was, link});
       if (underWay) this.window.navigator.sendBeacon(new URL(state.id + '/leave', this.base).href);
     }
+    if (begun.length) this.store(LINK_KEY, begun.some(([bench, {state}]) => this.showsAnother(bench, state)) ? null : link);
+  }
+
+  // Does the stage show a text of another run, from before this one? Then the address is that of the text, and brings it
+  // anew.
+  showsAnother(bench, {name, parts}) {
+    const [here, own] = [this.window.location.search, parts.link?.query].map(query => new URLSearchParams(query));
+    return !UNDER_WAY.includes(name) && own.has('r') && here.get('tab') === bench && here.get('r') !== own.get('r');
   }
 
   recall(key) {

@@ -187,7 +187,7 @@ def the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page:
 
 def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     page = visit()
-    before = write(page, tokens=16)
+    before, address = write(page, tokens=16), page.url
     the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page)
     expect(page.locator("#flow-view canvas")).to_have_attribute("aria-label", re.compile("^Paths of 16 words"))
     page.locator("#text .answer .token").nth(5).dispatch_event("click")  # a random model's tokens may take no room
@@ -201,13 +201,22 @@ def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     expect(rows.locator("mark").last).to_have_text("moon")
     expect(page.locator("#text .prompt")).to_have_text(re.compile("^Once upon a time.*moon$", re.DOTALL))
     expect(page.locator("#text .answer .token")).to_have_count(7)  # 16 less the five before and the four of "moon"
+    steered = page.url
+    assert steered != address
     rows.first.get_by_role("button", name="Look into it").click()
     expect(page.locator("#text .answer .token")).to_have_count(16)
+    expect(page).to_have_url(address)
     rows.last.get_by_role("button", name="Look into it").click()
     expect(page.locator("#text mark")).to_have_text("moon")
+    expect(page).to_have_url(steered)
     page.keyboard.press("Control+z")
     expect(page.locator("#text .answer .token")).to_have_count(16)
     assert page.locator("#text .answer").inner_text() == before
+    expect(page).to_have_url(address)
+    page.reload()
+    state(page, "done")
+    expect(page.locator("#text .answer .token")).to_have_count(16)
+    assert page.locator("#text .answer").inner_text() == before and page.url == address
 
 
 def test_run_pressed_before_its_script_has_come_is_taken(server, browser):

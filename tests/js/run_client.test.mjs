@@ -51,6 +51,21 @@ test('a run under way is kept by the address that its first frame gives the page
   assert.deepEqual(page.recall('coladlm-run-generate'), {id: 'one', was: 'running', link: '?r=recipe'});
 });
 
+test('a text of another run that has come back to the stage is written anew by its link, others are found again', () => {
+  const window = new Window({url: 'http://localhost/?r=before&tab=generate'}), page = new Page(window, 'http://localhost/runs/');
+  window.sessionStorage.setItem('coladlm-link', '"?r=before&tab=generate"');
+  for (const [bench, query] of [['generate', '?r=steered'], ['trajectories', '?r=other']]) {
+    const client = page.client(bench);
+    client.state = {...client.state, name: 'ended', id: bench, parts: {link: {query}}};
+  }
+  page.leave();
+  const [text, run, link] = ['run-generate', 'run-trajectories', 'link'].map(key => page.recall('coladlm-' + key));
+  assert.deepEqual([text, run.id, link], [null, 'trajectories', null]);
+  window.history.replaceState(null, '', '?r=steered&tab=generate');
+  page.leave();
+  assert.deepEqual([page.recall('coladlm-run-generate').id, page.recall('coladlm-link')], ['generate', '?r=steered&tab=generate']);
+});
+
 for (const [type, went] of [['reload', ['http://localhost/?r=recipe']], ['navigate', []]]) {
   test(`a page that ends as the first frame of its run comes ${went.length ? 'takes that address' : 'stays where it is'} after a ${type}`, () => {
     const {sessionStorage, document, addEventListener} = new Window({url: 'http://localhost/'}), replaced = [];

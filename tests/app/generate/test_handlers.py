@@ -105,11 +105,11 @@ def test_a_finished_run_brings_all_its_steps(handlers, model):
 
 
 def test_another_variation_can_be_read(handlers, model):
-    kept = written(handlers, 3)["kept"]
-    read = handlers.read(VISITOR, 2, kept)
+    last = written(handlers, 3)
+    read = handlers.read(VISITOR, 2, last["kept"])
     lines = [json.loads(line) for line in read.strip["settled"].split("\n") if line]
     assert "".join(text for line in lines for text, *_ in line) == texts_of(model, variations=3)[2]
-    assert read.kept["sequence"] == 2
+    assert read.kept["sequence"] == 2 and read.link == last["link"]
 
 
 @pytest.mark.parametrize("row", [-1, 3, "x", None])

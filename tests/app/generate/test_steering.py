@@ -138,6 +138,7 @@ def test_the_text_before_and_the_new_one_are_opened_by_their_rows(handlers, bund
     again = handlers.read(VISITOR, 1, opened.kept)
     assert again.kept["run"] == last["kept"]["run"]
     assert handlers.read(VISITOR, 2, opened.kept).progress["state"] == "error"
+    assert (opened.link, again.link) == (first["link"], last["link"])
 
 
 def test_undo_goes_back_text_by_text_and_marks_each_as_it_was(handlers, bundled, first):
