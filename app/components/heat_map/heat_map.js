@@ -59,7 +59,8 @@ function row(run, b, place) {
   parts[2].textContent = at === null ? '' : decimals(at) + ' %';
   const sure = last.sure ? ', ' + percent(last.sure[place]) + ' sure' : '';
   const how = at === null ? 'still being decided' : 'settled at ' + decimals(at) + ' % noise, step ' + states[settled].step;
-  node.setAttribute('aria-label', 'block ' + (b + 1) + ', place ' + (place + 1) + ': ' + word + (outside ? ' (after the end of the text)' : '') + ', ' + how + sure);
+  const which = word + (outside ? ' (after the end of the text)' : '');
+  node.setAttribute('aria-label', 'block ' + (b + 1) + ', place ' + (place + 1) + ': ' + which + ', ' + how + sure);
   node.addEventListener('click', event => {
     tell('flow:choose', {run: run.run, block: b, place});
     const box = parts[1].getBoundingClientRect();
@@ -101,13 +102,14 @@ function build() {
   return changed;
 }
 
-// Where the words of the text settled: {at: where the bar stands, from 0 to 1, state, noise, word}, in the order of the bars.
+// Where the words of the text settled, in the order of their bars: {at: of the bar, from 0 to 1, state, noise, word}.
 function bars() {
   const found = [];
   for (const run of data.list) run.blocks.forEach((block, b) => block.settled?.forEach((index, place) => {
     if (data.pinned(run, b, place) || !data.isText(run, b, place)) return;
     const state = block.states[index];
-    found.push({at: index / block.states.length, state, noise: state.noise[place], word: label(block.end.words[place])});
+    const word = label(block.end.words[place]);
+    found.push({at: index / block.states.length, state, noise: state.noise[place], word});
   }));
   return found.sort((a, b) => a.at - b.at);
 }
@@ -127,17 +129,33 @@ function isStaggered() {
     new Set(state.noise.filter((_, place) => !data.pinned(run, b, place))).size > 1)));
 }
 
+// When the words of the text settled, and which of them first and last.
+function settling(all) {
+  const [first, last] = [all[0], all.at(-1)].map(({at}) => all.filter(one => one.at === at)), count = all.length;
+  const [{state, noise, word}] = all;
+  if (count === 1) return '“' + word + '” settled ' + when(state) + ', at ' + decimals(noise) + ' % noise';
+  if (first.length === count) return 'All ' + count + ' words settled ' + when(state);
+  if (first.length > 1 && 2 * first.length >= count) {
+    return first.length + ' of the ' + count + ' words settled ' + when(state) + ', ' + told(last, 'last');
+  }
+  const half = when(all[Math.ceil(count / 2) - 1].state);
+  return 'Half of the ' + count + ' words had settled ' + half + '; ' + told(first, 'first') + ', ' + told(last, 'last');
+}
+
+// What a noise means where the places of a block have not the same.
+function ownNoise(all) {
+  const early = all.some(({noise}) => noise === 100);
+  return 'Places follow one another here, so each has its own noise'
+    + (early ? ': at 100 %, a word had settled before its own began to fall' : '');
+}
+
 // The same as the picture, in sentences.
 function about() {
   const all = bars(), sentences = ['From left to right, noise becomes a word'];
   if (all.length) {
     sentences[0] += '; the bar marks where a word settled';
-    const [first, last] = [all[0], all.at(-1)].map(({at}) => all.filter(one => one.at === at));
-    if (all.length === 1) sentences.push('“' + all[0].word + '” settled ' + when(all[0].state) + ', at ' + decimals(all[0].noise) + ' % noise');
-    else if (first.length === all.length) sentences.push('All ' + all.length + ' words settled ' + when(all[0].state));
-    else if (first.length > 1 && 2 * first.length >= all.length) sentences.push(first.length + ' of the ' + all.length + ' words settled ' + when(first[0].state) + ', ' + told(last, 'last'));
-    else sentences.push('Half of the ' + all.length + ' words had settled ' + when(all[Math.ceil(all.length / 2) - 1].state) + '; ' + told(first, 'first') + ', ' + told(last, 'last'));
-    if (isStaggered()) sentences.push('Places follow one another here, so each has its own noise' + (all.some(one => one.noise === 100) ? ': at 100 %, a word had settled before its own began to fall' : ''));
+    sentences.push(settling(all));
+    if (isStaggered()) sentences.push(ownNoise(all));
   }
   if (rows.querySelector('.outside')) sentences.push('Words in grey came after the end of the text and are not counted');
   sayQuoting(heat.querySelector('.about'), sentences.join('. ') + '.');
