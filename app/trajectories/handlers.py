@@ -126,13 +126,15 @@ class Explorer:
         note = f"Made with another model than the one that reads it here: {names}. Its words and distances are guesses."
         return progress_value("idle", message=note)
 
-    def first(self, visitor: str) -> Shown:
-        """What a visitor sees who opens the tab for the first time: the first recorded run, if there is one."""
-        recorded = [id_ for _, id_ in self.recorded()[:1]]
-        if not recorded or self.cloud.charts is None:
-            return Shown()
-        shown = self.show(visitor, recorded, play=True)._replace(choices=self.choices(visitor, recorded))
-        if isinstance(shown.progress, dict) and shown.progress.get("state"):
+    def first(self, visitor: str, ids: Sequence[str] | None) -> Shown:
+        """What a visitor sees who opens the tab for the first time: the runs that are chosen in the list, which begins
+        with the first recorded one, if there is one. What is chosen stays as it is: it may change until this arrives.
+        """
+        if not self.recorded() or self.cloud.charts is None:
+            return Shown(choices=self.choices(visitor, [])) if ids else Shown()
+        listed = gr.CheckboxGroup(choices=self.listed(visitor, ids))
+        shown = self.show(visitor, ids, play=True)._replace(choices=listed)
+        if len(self.runs(visitor, ids)) != 1 or (isinstance(shown.progress, dict) and shown.progress.get("state")):
             return shown
         return shown._replace(progress=progress_value("idle", message="A recorded run. Press Run for one of your own."))
 
@@ -142,7 +144,13 @@ class Explorer:
         return "" if charts is None or charts is self.built_with else charts.text
 
     def choices(self, visitor: str, ids: Sequence[str] | None) -> Any:
-        """The list of runs that can be shown, these of them chosen.
+        """The list of runs that can be shown, these of them chosen."""
+        known = self.listed(visitor, ids)
+        there = {id_ for _, id_ in known}
+        return gr.CheckboxGroup(choices=known, value=[i for i in ids or () if i in there], visible=bool(known))
+
+    def listed(self, visitor: str, ids: Sequence[str] | None) -> list[tuple[str, str]]:
+        """(label, id) of the runs that can be shown.
 
         A visitor who keeps no cookies is known by each run alone: then the list has those that are asked for.
         """
@@ -150,10 +158,7 @@ class Explorer:
         shipped = [id_ for _, id_ in self.store.shipped]
         known = [(label, id_) for label, id_ in self.store.choices(visitor) if id_ not in shipped or id_ in readable]
         there = {id_ for _, id_ in known}
-        more = [(run.label, run.id) for run in self.runs(visitor, ids) if run.id not in there]
-        shown = there | {id_ for _, id_ in more}
-        known = [*more, *known]
-        return gr.CheckboxGroup(choices=known, value=[i for i in ids or () if i in shown], visible=bool(known))
+        return [*((run.label, run.id) for run in self.runs(visitor, ids) if run.id not in there), *known]
 
     # a point
 

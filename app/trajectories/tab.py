@@ -169,7 +169,10 @@ def _lay_out_controls(resident: Resident, explorer: Explorer) -> _Controls:
         buttons = RunControls(NAME)
     with gr.Row(elem_classes="on-the-map"):
         recorded = explorer.recorded()
-        chosen = gr.CheckboxGroup(recorded, label="On the map", visible=bool(recorded), elem_classes="setting")
+        begins = [id_ for _, id_ in recorded[:1]]  # what the tab opens with
+        chosen = gr.CheckboxGroup(
+            recorded, value=begins, label="On the map", visible=bool(recorded), elem_classes="setting"
+        )
         add = gr.Checkbox(False, label="Keep what is on the map, to compare", elem_classes="setting")
     first = explorer.store.get("", recorded[0][1]) if recorded else None
     defaults = with_seed_of(resident.first.defaults, first)
@@ -265,11 +268,9 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
     """What is on the map: the list of runs, what has become of a run, files."""
     chosen, outputs = controls.chosen, _outputs(controls, results)
 
-    def on_chosen(ids: list[str], request: gr.Request) -> Shown:
-        return now().show(visitor_of(request.headers), ids)
-
-    def on_opened(request: gr.Request) -> Shown:
-        return now().first(visitor_of(request.headers))
+    def on_chosen(ids: list[str], event: gr.EventData, request: gr.Request) -> Shown:
+        opened = isinstance(event.target, FlowMap)  # for the first time
+        return (now().first if opened else now().show)(visitor_of(request.headers), ids)
 
     def on_ended(kept: dict[str, Any] | None, request: gr.Request) -> Any:
         return now().choices(visitor_of_run(request, kept), kept["shown"]) if kept else gr.skip()
@@ -288,8 +289,9 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
 
     for kept in (results.kept, results.branch.kept):
         kept.ended(on_ended, kept, chosen, queue=False, **EVERY, **QUICK)
-    results.flow.input(on_opened, None, outputs, queue=False, **QUICK)
-    chosen.input(on_chosen, chosen, outputs, queue=False, trigger_mode="always_last", **QUICK)
+    # as one, so that the answer to the last choice comes last, also where it was made before the first runs had come
+    gr.on([results.flow.input, chosen.input], on_chosen, chosen, outputs,
+          queue=False, trigger_mode="always_last", **QUICK)  # fmt: skip
     controls.file.upload(on_file, controls.file, [*outputs, controls.file], **QUICK)
     results.saver.select(on_save, chosen, results.saver, **EVERY, **QUICK)
     if results.fitted is not None:

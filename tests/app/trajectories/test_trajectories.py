@@ -262,15 +262,18 @@ def test_recorded_runs_that_this_model_cannot_read_are_not_offered(model, holder
     ids = [id_ for _, id_ in explorer.store.shipped]
     assert explorer.recorded() == []
     assert explorer.show(ME, ids).flow["state"] == "empty"
-    assert explorer.first(ME) == Shown()
+    assert explorer.first(ME, []) == Shown()
+    assert explorer.first(ME, ids[:1]).choices.value == []
     assert chosen(run(explorer)[-1]) and explorer.choices(ME, ids).value == []
 
 
 def test_recorded_runs_are_offered_by_the_model_that_made_them(bundled, tmp_path, scheduler):
     explorer = Explorer(bundled, CloudHolder(bundled, cache=tmp_path), TraceStore(TRACES), scheduler)
     assert explorer.recorded() == explorer.store.shipped
-    shown = explorer.first(ME)
-    assert shown.flow["state"] == "done" and shown.choices.value == [explorer.store.shipped[0][1]]
+    ids = [id_ for _, id_ in explorer.store.shipped]
+    shown = explorer.first(ME, ids[:2])
+    assert [run["label"] for run in shown.curves["runs"]] == [label for label, _ in explorer.store.shipped[:2]]
+    assert shown.flow["state"] == "done" and [id_ for _, id_ in shown.choices.choices] == ids
 
 
 def test_a_run_of_another_model_is_shown_and_said_to_be_one(explorer):
