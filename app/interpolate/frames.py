@@ -21,6 +21,8 @@ from ..shared.row_frames import Frame, LiveRows, Row
 from ..shared.token_pieces import pieces
 
 TRYING = 0.8  # of the work of an interpolation that chooses among candidates
+TRIES = "trying candidates"
+NONE_YET = "Stopped while trying candidates: no waypoint between the texts is finished."
 
 
 RECORDED = "recorded"  # the run of an interpolation that ships
@@ -95,7 +97,7 @@ class LiveInterpolation(LiveRows):
         return self.running(event.block, self.settings.steps, self.settings.steps, 100.0)
 
     def _trying(self, tried: Trying) -> Frame:
-        self.phase = "trying candidates"
+        self.phase = TRIES
         event = tried.event
         if isinstance(event, BlockDone):
             firsts = dict(reversed(list(zip(tried.places, event.texts, strict=True))))
@@ -130,7 +132,8 @@ class LiveInterpolation(LiveRows):
         self.reached = fraction
         fraction = self.tried + (1 - self.tried) * fraction  # the candidates come first
         self.more["stage"] = self._stage(state)
-        return super().frame(state, parts, fraction, message)
+        frame = super().frame(state, parts, fraction, message)
+        return frame._replace(progress={**frame.progress, "stopped": NONE_YET}) if self.phase == TRIES else frame
 
     def rows_value(self, state: RunState) -> dict[str, Any]:
         # how long a text gets that is written on to is not known
@@ -145,25 +148,27 @@ class LiveInterpolation(LiveRows):
         waypoints = []
         for i, (row, weights) in enumerate(zip(self.rows, self.weights, strict=True)):
             known = self.found[i] if self.found else None
-            text = row.text if row.final is not None else self.text_so_far(row)
-            text = text or (self.sketches[i] if self.sketches else "")
             waypoints.append(
                 waypoint_value(
                     row.label,
                     leg_of(weights),
-                    text,
-                    1.0 if row.final is not None or row.ended else self._settled(row),
+                    row.text if row.final is not None else self.text_so_far(row),
+                    1.0 if row.final is not None or row.ended else self._settled(row, state),
                     end_of(weights),
                     known.latent_distances if known else (),
                     known.misfit if known else None,
+                    self.sketches[i] if self.sketches and state == "running" else "",
                 )
             )
         return stage_value(self.run, state, self.texts, waypoints, self.unit)
 
-    def _settled(self, row: Row) -> float:
-        """The share of a waypoint's tokens that are decided, of those that it may come to have."""
+    def _settled(self, row: Row, state: RunState) -> float:
+        """The share of a waypoint's tokens that are decided, of those that it may come to have. The candidates for one
+        that is on its way count too; of a run that was stopped nothing is left of them.
+        """
         whole = self.blocks * self.model.block_size * self.model.patch_size
-        return min(0.95, self.tried + (1 - self.tried) * len(row.answer) / max(1, whole))
+        tried = 0.0 if state == "stopped" else self.tried
+        return min(0.95, tried + (1 - tried) * len(row.answer) / max(1, whole))
 
     def _final(self, waypoint: Waypoint) -> list[tuple[str, int]]:
         parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special)

@@ -198,6 +198,19 @@ test('the waypoint that is shown goes on to be edited', () => {
   assert.deepEqual(page.triggered, [['select', {text: 'A dog ran.', row: 4}]]);
 });
 
+test('a candidate stands there during the run alone, and what is not finished is neither on its way then nor to be edited', () => {
+  const [first, , , , last] = DONE.waypoints, left = {filled: 0.4};
+  const tried = [first, waypoint('', {...left, candidate: 'He loved'}), waypoint('A cat', left), last];
+  for (const [state, text, said] of [['running', 'He loved', 'on its way'], ['stopped', '', 'not finished']]) {
+    const page = stage({...DONE, state, waypoints: tried}), told = [];
+    for (const key of ['Home', 'ArrowRight', 'ArrowRight', 'ArrowRight']) {
+      page.press(key);
+      told.push([page.now(), page.at('.where').textContent.includes(said), page.at('.edit').hidden]);
+    }
+    assert.deepEqual(told, [['The cat sat.', false, false], [text, true, true], ['A cat', true, true], ['A dog ran.', false, false]]);
+  }
+});
+
 test('text is text, whatever it looks like', () => {
   const page = stage({...DONE, waypoints: [waypoint('<img src=x>'), waypoint('b')]});
   page.press('Home');

@@ -13,7 +13,7 @@ class WaypointStage(OwnHTML):
     """Shows the value made by `stage_value`. The strip of waypoints is its slider, by mouse, touch and keys.
 
     Triggers `submit` when the button of the empty state is pressed, and `select` with `text` and `row` when the
-    waypoint that is shown is to be edited.
+    waypoint that is shown, a finished one, is to be edited.
     """
 
     FILE = "waypoint_stage"
@@ -61,12 +61,14 @@ def waypoint_value(
     end: int | None = None,
     distances: Sequence[float] = (),
     misfit: float | None = None,
+    candidate: str = "",
 ) -> dict[str, Any]:
     """One waypoint.
 
     label: what it is, in a word. leg: the places of the two texts that it lies between. text: as far as it has come.
     filled: the share of it that is decided, in [0, 1]. end: the place of the text that it stands at, if it does.
     distances: to every text, in latents, once they are known. misfit: the error of the flow at it, once it is known.
+    candidate: a text that is tried for it, which is shown during the run while it has none of its own.
     """
     return {
         "label": label,
@@ -76,4 +78,5 @@ def waypoint_value(
         "end": end,
         "distances": [round(distance, 4) for distance in distances],
         "misfit": None if misfit is None else round(misfit, 3),
+        "candidate": candidate,
     }

@@ -17,6 +17,8 @@ let arrived = false;   // has a recorded interpolation begun to play by itself
 
 const waypoints = () => props.value?.waypoints ?? [];
 const near = (waypoint, leg = waypoint.leg) => leg.map(text => waypoint.distances[text]);
+// what stands there for a waypoint: a run that is over has no candidates any more
+const textOf = waypoint => waypoint.text || (props.value.state === 'running' && waypoint.candidate) || '';
 const known = waypoint => waypoint.distances.length > 0;
 const percent = share => Math.round(100 * share) + ' %';
 const colourOf = waypoint => known(waypoint)
@@ -33,10 +35,10 @@ function drawText(waypoint) {
   const {texts, state} = props.value, [first, second] = waypoint.leg.map(i => texts[i]);
   at('.end.first').textContent = first;
   at('.end.second').textContent = second;
-  now.classList.toggle('long', waypoint.text.length > LONG);
+  now.classList.toggle('long', textOf(waypoint).length > LONG);
   now.classList.toggle('forming', waypoint.filled < 1);
   now.setAttribute('aria-live', state === 'running' || timer ? 'off' : 'polite');
-  now.replaceChildren(...originsOf(waypoint.text.trim(), first, second).map(([piece, of]) => {
+  now.replaceChildren(...originsOf(textOf(waypoint).trim(), first, second).map(([piece, of]) => {
     if (!of) return piece;
     const word = document.createElement('span');
     word.className = 'of-' + of;
@@ -97,14 +99,15 @@ function drawPlane(waypoint) {
 function say(waypoint) {
   const ratio = misfitRatio(waypoints(), thumb);
   const place = `waypoint ${thumb + 1} of ${waypoints().length}` + (waypoint.label === String(thumb + 1) ? '' : ' · ' + waypoint.label);
-  const far = known(waypoint) ? percent(shareOf(near(waypoint))) + ' of the way in latents' : waypoint.filled === 1 ? 'finished' : 'on its way';
+  const far = known(waypoint) ? percent(shareOf(near(waypoint))) + ' of the way in latents' : waypoint.filled === 1 ? 'finished'
+    : props.value.state === 'running' ? 'on its way' : 'not finished';
   where.replaceChildren(place, document.createElement('br'), far);
   cells.setAttribute('aria-valuenow', thumb + 1);
-  cells.setAttribute('aria-valuetext', `${place}, ${far}: ${waypoint.text}`);
+  cells.setAttribute('aria-valuetext', `${place}, ${far}: ${textOf(waypoint)}`);
   real.textContent = waypoint.misfit === null ? '' : `Misfit ${waypoint.misfit.toFixed(2)}` +
     (ratio === null ? '' : `, ${ratio.toFixed(2)} times that of the two texts`) +
     '. It is the flow’s own error at the latents of the text, noise put on them: a hint, and no proof of good English. Short or plain texts score low, broken ones too.';
-  edit.hidden = !waypoint.text;
+  edit.hidden = !waypoint.text || waypoint.filled < 1;
 }
 
 function draw() {

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from app.interpolate.api import interpolate_texts
-from app.interpolate.frames import LiveInterpolation, label_of
+from app.interpolate.frames import NONE_YET, LiveInterpolation, label_of
 from app.interpolate.handlers import (
     MAX_BOXES,
     OPTION_NAMES,
@@ -269,6 +269,19 @@ def test_a_stopped_interpolation_stands_on_the_stage_as_far_as_it_has_come(model
     assert middle["text"] and middle["filled"] < 1 and middle["misfit"] is None and not middle["distances"]
 
 
+def test_candidates_of_an_interpolation_that_is_stopped_are_no_waypoints(model, every_step):
+    context, stage = Viewer(), {}
+    controls = _controls(stops=3, renoise=80, tries=3, settings=SamplerSettings(steps=4, seed=5))
+    view = interpolate(model, SCHEDULER, context, controls)
+    while not any(waypoint["candidate"] for waypoint in stage.get("waypoints", [])):
+        stage = next(view).get("stage", {})
+    view.close()
+    last = context.shown[-1]
+    assert last["stage"]["state"] == "stopped" and texts_of(last["stage"]) == []
+    assert all((waypoint["candidate"], waypoint["filled"]) == ("", 0) for waypoint in last["stage"]["waypoints"])
+    assert last["progress"]["message"] == NONE_YET
+
+
 # the stage
 
 
@@ -291,11 +304,11 @@ def test_candidates_are_shown_while_they_are_tried_and_the_strip_fills(model):
     seen = []
     for frame in live.frames(clock.events(run(model, recipe))):
         middle = live.more["stage"]["waypoints"][1]
-        seen.append((frame.progress["fraction"], middle["filled"], middle["text"]))
-    fractions, filled, texts = zip(*seen, strict=True)
+        seen.append((frame.progress["fraction"], middle["filled"], middle["text"], middle["candidate"]))
+    fractions, filled, texts, candidates = zip(*seen, strict=True)
     assert list(fractions) == sorted(fractions) and fractions[-1] == 1
     assert list(filled) == sorted(filled) and len(set(filled)) > 4
-    assert live.rows[1].label == "2" and texts[-1]
+    assert live.rows[1].label == "2" and texts[-1] and any(candidates)
 
 
 def test_equal_texts_are_refused_in_a_sentence(model):
