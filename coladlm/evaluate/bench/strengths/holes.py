@@ -81,7 +81,7 @@ def hole_table(model: ColaDLM, kinds: Mapping[str, tuple[Sequence[Passage], Ways
         "Words are hidden in held-out stories",
         "All are told how many tokens are missing. The Cola-DLM fills a hole as the tab Edit does: it sees all before "
         f"it and the rest of its own block, of {model.block_size} tokens, and nothing later; out of several it takes "
-        "the one with the least error of its velocity up to the end of the sentence. The transformer reads from the "
+        "the one that it finds likeliest up to the end of the sentence. The transformer reads from the "
         "left, or makes guesses and takes the one under which the sentence is likeliest as a whole. Perplexity is that "
         "of the filling with the rest of the sentence.",
         columns, rows,
