@@ -36,8 +36,8 @@ from .handlers import (
 from .history import current, push
 
 MISFIT = (
-    "Underlined: not what stood there before. The misfit says how badly the words that were kept go with the new ones: "
-    "the squared error of the flow's velocity at their latents, the mean of four noise levels. Less fits better."
+    "Underlined: not what stood there before. The misfit says how unlikely the model finds the text from there on, in "
+    "nats a token; of a model that names no tokens it is the error of its velocity. Less fits better."
 )
 BEFORE_STRIP = "With several texts on the strip, here stands what each strength gives, to slide along."
 NO_STRIP = (

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     edited, status = run_operation(args, "edit", Edited, args.candidates, lambda model: _span(model, args))
     if edited is not None:
-        print(f"best fit first (velocity error, {edited.misfit_before:.3f} before):", file=sys.stderr)
+        print(f"best fit first (misfit, {edited.misfit_before:.3f} before):", file=sys.stderr)
         for strength, candidates in itertools.groupby(edited.candidates, lambda candidate: candidate.strength):
             ranks = ", ".join(f"{candidate.row + 1} ({candidate.misfit:.3f})" for candidate in candidates)
             print(f"strength {strength:g}: {ranks}", file=sys.stderr)

@@ -30,7 +30,7 @@ from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from . import directions
-from .fit import velocity_error
+from .fit import names_tokens, token_surprise, velocity_error
 from .invert import text_tokens
 from .layout import LatentSpace, Layout, lay_out
 from .waypoints import stretch
@@ -70,8 +70,8 @@ TEXTS = (1, 2)
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """An edited text, row `row` of the batch. changed: for each token, does it differ from the one in its place
-    before. misfit: mean squared error of the velocity per channel where the text was to be kept; less fits better.
-    strength: see OPTIONS. noise: the key of its noise; candidates with the same one differ in their strength alone.
+    before. misfit: how badly the text fits from the span's first block on, see `misfit`; less fits better. strength:
+    see OPTIONS. noise: the key of its noise; candidates with the same one differ in their strength alone.
     """
 
     row: int
@@ -238,8 +238,9 @@ def _changed(before: Sequence[int], after: Sequence[int]) -> tuple[bool, ...]:
 
 
 def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[float]:
-    """How badly the rest of each text (token ids) fits: the mean velocity error at the positions that the edit keeps,
-    from the span's first block to MAX_FIT latents after the span; of the span itself where nothing else is there.
+    """How badly each text (token ids) fits from the span's first block to MAX_FIT latents after the span. Of a DiT that
+    names tokens, how unlikely it is, in nats a token (see `token_surprise`); of another one the mean velocity error at
+    the positions that the edit keeps, or of the span itself where nothing else is there.
     """
     model, b = edit.model, edit.model.block_size
     start, end = edit.span
@@ -249,12 +250,18 @@ def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[fl
     laid_out = lay_out(model, different, max(blocks, len(edit.layout.latents) // b))
     measured = torch.zeros(blocks * b, dtype=torch.bool)
     measured[start // b * b : n] = True
-    measured[start:end] = False
-    if not measured.any():
-        measured[start:end] = True
     latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
-    errors = velocity_error(model, latents, measured, seed)[:, measured].mean(1).tolist()
-    known = dict(zip(different, errors, strict=True))
+    if names_tokens(model):
+        ids = torch.full((len(different), blocks * b), model.pad_id)
+        for row, text in enumerate(different):
+            ids[row, : len(text)] = torch.tensor(text[: blocks * b])
+        errors = token_surprise(model, latents, ids, measured, seed)
+    else:
+        measured[start:end] = False
+        if not measured.any():
+            measured[start:end] = True
+        errors = velocity_error(model, latents, measured, seed)
+    known = dict(zip(different, errors[:, measured].mean(1).tolist(), strict=True))
     return [known[tuple(text)] for text in texts]
 
 

@@ -137,6 +137,11 @@ def text_misfits(
     return [float(row[own].mean()) for row, own in zip(error, asked, strict=True)]
 
 
+def names_tokens(model: ColaDLM) -> bool:
+    """Does the DiT give each token a probability?"""
+    return model.dit.config.token_output > 0 and model.patch_size == 1
+
+
 def unlikelihoods(
     model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int] = (), seed: int = 0
 ) -> list[float]:
@@ -145,7 +150,7 @@ def unlikelihoods(
 
     texts: token ids, not empty. before: ids that stand before each and are not measured.
     """
-    if not model.dit.config.token_output or model.patch_size > 1:
+    if not names_tokens(model):
         return text_misfits(model, texts, before, seed)
     latents, asked = _laid_out(model, texts, before)
     ids = torch.full(asked.shape, model.pad_id)

@@ -7,6 +7,7 @@ import pytest
 from coladlm import BlockDone, Finished, PromptError, SamplerSettings
 from coladlm.latent import Edited, run_edit
 from coladlm.latent.edit import METHODS
+from coladlm.latent.fit import unlikelihoods
 from coladlm.recipe import Recipe, RecipeError
 
 TEXT, OTHER = "She said hello to the bird and the bird sang a song.", "The little dog ran home"
@@ -198,3 +199,17 @@ def test_a_text_of_2000_tokens_can_be_edited(model):
 def test_odd_input_gets_a_sentence(model, made, sentence):
     with pytest.raises((RecipeError, PromptError), match=sentence):
         run_edit(model, made)
+
+
+def test_where_tokens_are_named_candidates_are_ranked_by_how_unlikely_they_are(bundled):
+    """Of the text from the span's block on, each token after all before it, in nats a token."""
+    text = "Once upon a time there was a little girl. She liked to play in the park with her dog."
+    ids, (start, end) = bundled.tokenize(text), (10, 12)
+    recipe = Recipe("edit", (text,), bundled.defaults, 4, {"start": start, "end": end, "method": "renoise"})
+    edited = next(event for event in run_edit(bundled, recipe) if isinstance(event, Edited))
+    first = start // bundled.block_size * bundled.block_size
+    tails = [candidate.token_ids[first:] for candidate in edited.candidates]
+    wanted = unlikelihoods(bundled, [*tails, ids[first:]], ids[:first])
+    found = [*(candidate.misfit for candidate in edited.candidates), edited.misfit_before]
+    assert found == pytest.approx([one / len(tails[0]) for one in wanted], abs=1e-3)
+    assert found[:-1] == sorted(found[:-1])

@@ -48,8 +48,8 @@ GLOSSARY = (
     ("Settled", "A word has settled when it does not change any more in the steps that follow."),
     (
         "Misfit",
-        "How badly the flow's velocity fits a text where it stands, on average: less is likelier. It ranks edits, "
-        "waypoints and fillings.",
+        "How badly a text fits where it stands: less is likelier. It ranks edits and fillings, by how unlikely the "
+        "model finds them, and waypoints, by the error of the flow's velocity.",
     ),
     ("Guidance", "Pulls a block towards what stands before it, by comparing the flow with and without that context."),
     (
