@@ -77,6 +77,18 @@ def test_a_text_in_a_batch_is_the_text_alone(bundled, rows_stay, changes):
     assert_the_same_alone(bundled, plans, settings, rows_stay)
 
 
+@pytest.mark.parametrize("block_size", [1, 2])
+def test_short_prompts_beside_a_long_one_of_an_uneven_number_of_latents_have_their_texts_alone(
+    bundled, rows_stay, block_size
+):
+    settings = settings_of(bundled, block_size=block_size)
+    long = "Once upon a time, there was a little girl who liked to play in the park with her dog. " * 3
+    prompts = ("A cat", "Once upon a time", long)
+    plans = [bundled.plan(prompt, settings, i) for i, prompt in enumerate(prompts)]
+    assert len(plans[2].prefix) > 64 and len(plans[2].prefix) % FEW_ROWS
+    assert_the_same_alone(bundled, plans, settings, rows_stay)
+
+
 def test_a_text_whose_long_prompt_is_read_before_it_joins_is_the_text_alone(bundled, rows_stay, monkeypatch):
     monkeypatch.setattr(shared_run, "PREFILL_LATENTS", 40)
     settings = settings_of(bundled)
