@@ -30,7 +30,7 @@ from ..sampling.flow import NOISE_TIME
 from ..sampling.plan import Plan
 from ..settings import SamplerSettings
 from . import directions
-from .fit import names_tokens, token_surprise, velocity_error
+from .fit import names_tokens, padded_ids, token_surprise, velocity_error
 from .invert import text_tokens
 from .layout import LatentSpace, Layout, lay_out
 from .waypoints import stretch
@@ -252,10 +252,7 @@ def misfit(edit: SpanEdit, texts: Sequence[Sequence[int]], seed: int) -> list[fl
     measured[start // b * b : n] = True
     latents = torch.stack([layout.latents[: blocks * b] for layout in laid_out])
     if names_tokens(model):
-        ids = torch.full((len(different), blocks * b), model.pad_id)
-        for row, text in enumerate(different):
-            ids[row, : len(text)] = torch.tensor(text[: blocks * b])
-        errors = token_surprise(model, latents, ids, measured, seed)
+        errors = token_surprise(model, latents, padded_ids(model, different, blocks * b), measured, seed)
     else:
         measured[start:end] = False
         if not measured.any():

@@ -153,10 +153,16 @@ def unlikelihoods(
     if not names_tokens(model):
         return text_misfits(model, texts, before, seed)
     latents, asked = _laid_out(model, texts, before)
-    ids = torch.full(asked.shape, model.pad_id)
-    for row, own in enumerate(texts):
-        ids[row, : len(before) + len(own)] = torch.tensor([*before, *own])
+    ids = padded_ids(model, [[*before, *own] for own in texts], asked.shape[1])
     return token_surprise(model, latents, ids, asked, seed).sum(-1).tolist()
+
+
+def padded_ids(model: ColaDLM, texts: Sequence[Sequence[int]], n: int) -> Tensor:
+    """The first n token ids of each text, (batch, n), padding after them."""
+    ids = torch.full((len(texts), n), model.pad_id)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = torch.tensor(text[:n], dtype=torch.long)
+    return ids
 
 
 def _laid_out(model: ColaDLM, texts: Sequence[Sequence[int]], before: Sequence[int]) -> tuple[Tensor, Tensor]:
