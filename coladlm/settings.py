@@ -147,6 +147,12 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "Below 1, the flow keeps closer to the words that are likely after the text so far; above 1 it strays from "
         "them. It acts after guidance. For models whose output layer names tokens, as that of the bundled one does.",
         0.01, 100, control=(0.2, 2, 0.05)),
+    "noises": Description(
+        "Noises a block",
+        "For words that come at once (stagger 0), which do not know of each other: each block is carried from so many "
+        "noises, and the one is kept whose words fit each other best. 1 takes what comes. For models whose output "
+        "layer names tokens, as that of the bundled one does.",
+        1, 16, control=(1, 8, 1)),
     "block_size": Description(
         "Block size",
         "How many places are written together, each block after all before it: 1 is one word at a time. Sizes that the "
@@ -155,8 +161,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
 }  # fmt: skip
 
 
-# settings that act on the logits of a DiT whose output layer names tokens, and what switches each off
-TOKEN_SETTINGS: dict[str, Any] = {"min_p": 0, "flow_temperature": 1, "guidance_space": "velocities"}
+# settings that ask a DiT whose output layer names tokens for their logits, and what switches each off
+TOKEN_SETTINGS: dict[str, Any] = {"min_p": 0, "flow_temperature": 1, "guidance_space": "velocities", "noises": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +183,8 @@ class SamplerSettings:
     0 takes all steps. min_p: the least probability, as a share of the likeliest token's, with which a token has a part
     in the clean estimate of a DiT that names tokens, see networks/token_output.py; 0 is off. flow_temperature: what its
     logits are divided by, after guidance, 0.01 to 100. guidance_space: what guidance, pulls and directions act on, the
-    "velocities" or, for the same models, the "logits" (see `guides_logits`). block_size: positions that the flow
+    "velocities" or, for the same models, the "logits" (see `guides_logits`). noises: that a block is carried from, of
+    which one is kept, for the same models, 1 to 16 (see `noises_of`). block_size: positions that the flow
     carries together, see `block_of`; None for the checkpoint's own number.
     """
 
@@ -207,6 +214,7 @@ class SamplerSettings:
     min_p: float = 0.0
     flow_temperature: float = 1.0
     guidance_space: str = "velocities"
+    noises: int = 1
     block_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -247,7 +255,17 @@ class SamplerSettings:
         acts on velocities all the same: between logits each position chooses what sets the text apart, whatever the
         others choose (docs/training.md).
         """
-        return self.guidance_space == "logits" and (self.stagger > 0 or block_size == 1)
+        return self.guidance_space == "logits" and not self._carries_at_once(block_size)
+
+    def noises_of(self, block_size: int) -> int:
+        """How many noises a block of this size is carried from. Where its positions follow one another they know of
+        each other anyway, so that there is one.
+        """
+        return self.noises if self._carries_at_once(block_size) else 1
+
+    def _carries_at_once(self, block_size: int) -> bool:
+        """Do several positions leave the noise together?"""
+        return self.stagger == 0 and block_size > 1
 
     def block_of(self, own: int) -> int:
         """Positions in a block, on a model whose text VAE was trained with blocks of `own`. Raises SettingsError.

@@ -59,7 +59,13 @@ def test_a_control_offers_valid_values_alone(name):
 
 def test_settings_survive_json():
     s = SamplerSettings(
-        steps=4, guidance_interval=(100, 800), time_grid="cosine", seed=2**40, min_p=0.02, flow_temperature=0.8
+        steps=4,
+        guidance_interval=(100, 800),
+        time_grid="cosine",
+        seed=2**40,
+        min_p=0.02,
+        flow_temperature=0.8,
+        noises=8,
     )
     assert SamplerSettings.from_dict(json.loads(json.dumps(s.to_dict()))) == s
 
@@ -77,7 +83,8 @@ def test_settings_survive_json():
         ("seed", True), pytest.param("seed", 10**5000, id="a seed of 5,000 digits"), ("solver", "x" * 1000),
         ("stop_at_end", 1), ("whole_sentences", "yes"), ("stop_when_settled", -1), ("stop_when_settled", 1.5),
         ("block_size", 0), ("block_size", -2), ("block_size", 65), ("block_size", 2.5), ("block_size", "4"),
-        ("block_size", True), ("min_p", -0.1), ("min_p", 1.5), ("flow_temperature", 0), ("flow_temperature", 101),
+        ("block_size", True), ("min_p", -0.1), ("min_p", 1.5), ("noises", 0), ("noises", 17),
+        ("noises", 2.5), ("flow_temperature", 0), ("flow_temperature", 101),
         ("stochasticity", 1.5), ("history", "none"), ("time_grid", ""), ("time_shift", 0),
         ("guidance_interval", (800, 200)), ("guidance_interval", (0, 2000)), ("guidance_interval", 5),
         ("guidance_interval", ("a", "b")),

@@ -62,6 +62,7 @@ def _add_generate(resident: Resident) -> None:
         min_p: float = start.min_p,
         flow_temperature: float = start.flow_temperature,
         guidance_space: str = start.guidance_space,
+        noises: int = start.noises,
         block_size: int | None = start.block_size,
         towards: str | None = None,
         pull: float = 1.0,

@@ -35,6 +35,8 @@ def run_facts(model: ColaDLM, recipe: Recipe, sequence: int = 0) -> dict[str, An
         parts.append(f"between {settings.guidance_space}")
     if settings.flow_temperature != 1:
         parts.append(f"flow temperature {settings.flow_temperature:g}")
+    if (noises := settings.noises_of(settings.block_size or model.block_size)) > 1:
+        parts.append(f"the best of {noises} noises a block")
     if settings.stochasticity:
         parts.append(f"stochasticity {settings.stochasticity:g}")
     if recipe.variations > 1:

@@ -155,7 +155,8 @@ def start_interpolate(model: ColaDLM, recipe: Recipe) -> OperationRun:
         raise RecipeError("options.before", Described(f"{len(before):,} tokens long"), f"at most {MAX_TOKENS} tokens")
     prompts = method == "prompt_to_prompt"  # neither padded nor closed: what is continued has no end
     plans = WaypointPlans(model, before, tokens, stretched=align == "stretch" or prompts, closed=not prompts)
-    settings = dataclasses.replace(recipe.settings, whole_sentences=False)  # the texts at the ends need not be such
+    # the texts at the ends need not be whole sentences; and waypoints have their noise in common
+    settings = dataclasses.replace(recipe.settings, whole_sentences=False, noises=1)
     started = _Interpolating(model, plans, weights, settings, method)
     if method == "decoder_only":
         return started.decoded()

@@ -99,7 +99,7 @@ def replay_settings(settings: SamplerSettings, using: str) -> SamplerSettings:
     if settings.stochasticity > 0:
         raise RecipeError("settings.stochasticity", settings.stochasticity,
                           "0 where a text is inverted: fresh noise cannot be undone")  # fmt: skip
-    return dataclasses.replace(settings, stop_at_end=True, whole_sentences=False)
+    return dataclasses.replace(settings, stop_at_end=True, whole_sentences=False, noises=1)
 
 
 def text_plan(model: ColaDLM, layout: Layout, noise: Tensor | None = None, sequence: int = 0) -> Plan:

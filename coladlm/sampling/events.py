@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..hardware.transfer import upload
 from .flow import clean_estimate
 
 
@@ -55,6 +56,17 @@ class Step:
         """
         return self.decode(self.clean)
 
+    def of_rows(self, rows: Tensor, decode: Callable[[Tensor], Tensor]) -> Step:
+        """The same of some of the rows of its tensors, (n,) on the CPU; `active` stays."""
+        there = upload(rows, self.z.device)
+
+        def of(x: Tensor) -> Tensor:
+            return x.index_select(0, there)
+
+        conditional, unconditional = (None if x is None else of(x) for x in (self.conditional, self.unconditional))
+        return Step(self.block, self.index, self.steps, of(self.start), of(self.t), of(self.t_next), of(self.z),
+                    of(self.velocity), conditional, unconditional, self.active, decode)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockDone:
@@ -81,6 +93,13 @@ class BlockDone:
         values, ids = logprobs.topk(count)
         taken = logprobs.gather(-1, self.token_ids[row, :, None])[:, 0]
         return list(zip(ids.tolist(), values.tolist(), taken.tolist(), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Drafted:
+    """A step of drafts, one of which is kept at the end of the block (see `SamplerSettings.noises`): its steps come as
+    events then. It stays inside the sampler, where others may be served between two steps.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .philox import first_doubles
 
-NOISE, STEP, TOKEN, FIT = 0, 1, 2, 4  # purposes in keys; FIT stays 4, so that old seeds keep their meaning
+NOISE, STEP, TOKEN, FIT, OTHER = 0, 1, 2, 4, 5  # purposes in keys; FIT stays 4, so that old seeds keep their meaning
 
 SequenceKey = tuple[int, int, int]  # seed, sequence, block
 
@@ -27,6 +27,11 @@ def _generator(*key: int) -> np.random.Generator:
 def block_noise(seed: int, sequence: int, block: int, shape: tuple[int, int]) -> Tensor:
     """Standard normal noise (b, d) that a block starts from, float32 on the CPU."""
     return torch.from_numpy(_generator(seed, NOISE, sequence, block).standard_normal(shape, dtype=np.float32))
+
+
+def other_noise(seed: int, sequence: int, block: int, number: int, shape: tuple[int, int]) -> Tensor:
+    """The noise (b, d) of this number, from 1 on, that a block may start from in place of its `block_noise`."""
+    return torch.from_numpy(_generator(seed, OTHER, sequence, block, number).standard_normal(shape, dtype=np.float32))
 
 
 def step_noise(seed: int, sequence: int, block: int, step: int, shape: tuple[int, int]) -> Tensor:

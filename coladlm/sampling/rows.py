@@ -14,7 +14,7 @@ from torch import Tensor
 from ..settings import SamplerSettings
 from . import flow
 from .plan import Plan
-from .randomness import block_noise, step_noise
+from .randomness import block_noise, other_noise, step_noise
 from .sentences import whole_sentences
 
 
@@ -35,7 +35,7 @@ class RowState:
     reason: str = "length"
     left: bool = False
     scale_index: Tensor = dataclasses.field(init=False)
-    _ahead: dict[tuple[int, int], Tensor] = dataclasses.field(init=False, default_factory=dict)  # noise of a block
+    _ahead: dict[tuple[int, int], Tensor] = dataclasses.field(init=False, default_factory=dict)  # noises of a block
 
     def goes_on(self, block: int) -> bool:
         """Does it have this block to write?"""
@@ -63,27 +63,32 @@ class RowState:
         """(b, d), where the positions start that do not start from noise."""
         return self.plan.source[block - self.joined]
 
-    def noise(self, block: int) -> Tensor:
-        """(b, d), the noise of this block: the plan's, or drawn by the row's key."""
+    def noises(self, block: int, count: int) -> Tensor:
+        """(count, b, d), the noises of this block: the plan's, again and again, or drawn by the row's key."""
         if self.plan.noise is not None:
-            return self.plan.noise[block - self.joined]
+            return self.plan.noise[block - self.joined].expand(count, -1, -1)
         drawn = self._ahead.pop((block, 0), None)
-        return block_noise(*self.key(block), self._shape) if drawn is None else drawn
+        return self._draw(block, count) if drawn is None else drawn
 
     def step_noise(self, block: int, steps: int) -> Tensor:
         """(steps, b, d), the fresh noise of so many stochastic steps of this block."""
         drawn = self._ahead.pop((block, steps), None)
         return self._draw_steps(block, steps) if drawn is None else drawn
 
-    def draw_ahead(self, block: int, steps: int) -> None:
-        """Draws the noise of this block, and of so many stochastic steps of it, while the device is busy with the one
-        before it.
+    def draw_ahead(self, block: int, count: int, steps: int) -> None:
+        """Draws so many noises of this block, and those of so many stochastic steps of it, while the device is busy
+        with the one before it.
         """
         self._ahead.clear()
         if self.plan.noise is None:
-            self._ahead[block, 0] = block_noise(*self.key(block), self._shape)
+            self._ahead[block, 0] = self._draw(block, count)
         if steps:
             self._ahead[block, steps] = self._draw_steps(block, steps)
+
+    def _draw(self, block: int, count: int) -> Tensor:
+        key = self.key(block)
+        others = [other_noise(*key, number, self._shape) for number in range(1, count)]
+        return torch.stack([block_noise(*key, self._shape), *others])
 
     def _draw_steps(self, block: int, steps: int) -> Tensor:
         return torch.stack([step_noise(*self.key(block), step, self._shape) for step in range(steps)])

@@ -21,9 +21,10 @@ from ..networks.dit import BlockCausalDiT
 from ..networks.text_vae import TextVAE
 from ..settings import TOKEN_SETTINGS, SamplerSettings, SettingsError
 from . import flow
-from .events import BlockDone, Event, Finished, Step
+from .events import BlockDone, Drafted, Event, Finished, Step
 from .graph import GraphEngine, GraphSteps
 from .history import History, compacted
+from .noise_choice import fitness
 from .plan import Plan, PlanError, check_plans
 from .randomness import step_noise, token_uniforms
 from .rows import RowState
@@ -61,16 +62,20 @@ class Sampler:
         if not isinstance(inverse_iterations, int) or inverse_iterations < 0:
             raise PlanError(f"inverse_iterations is {inverse_iterations!r}, expected a whole number from 0 on")
         run = Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations)
-        return run.events() if self.threads is not None else self._with_callers_threads(run)
+        return self._events(run)
 
-    def _with_callers_threads(self, run: Run) -> Generator[Event]:
+    def _events(self, run: Run) -> Generator[Event]:
+        """The events of a run by itself, for whoever need not be asked between the steps of drafts."""
+        borrows = self.threads is None
         with contextlib.closing(run.events()) as events:
             while True:
-                with self.callers_threads.borrowed(run.device) as run.threads:
+                with self.callers_threads.borrowed(run.device) if borrows else contextlib.nullcontext() as threads:
+                    run.threads = threads or self.threads
                     event = next(events, None)
                 if event is None:
                     return
-                yield event
+                if not isinstance(event, Drafted):
+                    yield event
 
     def rows(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool) -> list[RowState]:
         """The rows of a run of these plans, before their first block. Raises PlanError, SettingsError."""
@@ -82,11 +87,20 @@ class Sampler:
             if (value := getattr(settings, name)) != off:
                 wanted = f"expected {describe(off)}: the output layer of this model names no tokens"
                 raise SettingsError(f"{name} is {describe(value)}, {wanted}")
+        if settings.noises > 1 and (tokens := self.vae.config.patch_size) > 1:
+            wanted = f"expected 1: a latent of this model stands for {tokens} tokens, none of which can be judged alone"
+            raise SettingsError(f"noises is {settings.noises}, {wanted}")
         return [RowState(plan, plan.settings or settings) for plan in plans]
 
-    def history(self, rows: Sequence[RowState], settings: SamplerSettings) -> History:
-        """What stands before the first block of these rows, once its prefill has been made."""
-        plans = [row.plan for row in rows]
+    def noises(self, settings: SamplerSettings, invert: bool) -> int:
+        """How many noises each block of a run is carried from."""
+        return 1 if invert else settings.noises_of(settings.block_of(self.dit.config.block_size))
+
+    def history(self, rows: Sequence[RowState], settings: SamplerSettings, noises: int = 1) -> History:
+        """What stands before the first block of these rows, once its prefill has been made. noises: so many times each,
+        one after another.
+        """
+        plans = [row.plan for row in rows for _ in range(noises)]
         block_size = settings.block_of(self.dit.config.block_size)
         return History(self.vae, self.dit, plans, settings.history == "reencoded", self.pad_id, block_size)
 
@@ -94,7 +108,9 @@ class Sampler:
 class Run:
     """A batch of rows, block after block.
 
-    batch: the rows of its events. rows: those of them that are still written, in the order of the caches.
+    batch: the rows of its events. rows: those of them that are still written, in the order of the caches. noises: that
+    each block of a row is carried from, as so many drafts: each of them has a slot of its own in the caches, those of a
+    row one after another, and once one is kept they are all the same again.
     """
 
     def __init__(self, sampler: Sampler, rows: list[RowState], settings: SamplerSettings, invert: bool,
@@ -102,6 +118,8 @@ class Run:
         self.sampler, self.settings, self.invert = sampler, settings, invert
         self.device = sampler.dit.device
         self.batch, self.rows = rows, list(rows)
+        drawn = any(row.plan.noise is None for row in rows)
+        self.noises = sampler.noises(settings, invert) if drawn else 1
         self.solver = flow.SOLVERS[settings.solver]
         if invert and inverse_iterations:
             self.solver = flow.inverse(self.solver, inverse_iterations)
@@ -114,7 +132,7 @@ class Run:
         self.can_be_captured = not (invert and inverse_iterations) and (invert or not settings.stop_when_settled)
 
     @torch.inference_mode()
-    def events(self) -> Generator[Event]:
+    def events(self) -> Generator[Event | Drafted]:
         self.history = self._first_history()
         self.velocity.tabulate(self.rows)
         block = 0
@@ -134,8 +152,17 @@ class Run:
 
     # rows
 
+    @property
+    def drafts(self) -> list[RowState]:
+        """The rows, each as often as its block has drafts."""
+        return [row for row in self.rows for _ in range(self.noises)]
+
+    def _drafts_of(self, rows: Sequence[int]) -> list[int]:
+        """The slots of these rows."""
+        return [row * self.noises + draft for row in rows for draft in range(self.noises)]
+
     def _first_history(self) -> History:
-        history = self.sampler.history(self.rows, self.settings)
+        history = self.sampler.history(self.rows, self.settings, self.noises)
         history.prefill()
         return history
 
@@ -152,24 +179,26 @@ class Run:
         """Leaves out all rows but these, so that nothing is computed for them; as few as can be change their slot."""
         if kept and len(kept) < len(self.rows):
             kept = compacted(kept)
-            self.history.keep(kept)
+            self.history.keep(self._drafts_of(kept))
         self.rows = [self.rows[i] for i in kept]
 
     def _enter(self, block: int) -> None:
         """Everything about this block that does not change from step to step."""
         engine = self._engine()
         self.history.place()
-        self.velocity.enter(self.rows, block, self.history)
+        drafts = self.drafts
+        self.velocity.enter(drafts, block, self.history)
         self.captured = None
         if engine is not None:
             engine.tabulate(self.velocity.table)
-            self.captured = GraphSteps(engine, self.velocity, self.rows, block)
+            self.captured = GraphSteps(engine, self.velocity, drafts, block)
         places = {row: i for i, row in enumerate(self.batch)}
-        index = torch.tensor([places[row] for row in self.rows])
+        self.row_places = torch.tensor([places[row] for row in self.rows])
         self.active = torch.zeros(len(self.batch), dtype=torch.bool)
-        self.active[index] = True
+        self.active[self.row_places] = True
         self.all_active = len(self.rows) == len(self.batch)
-        self.row_index = upload(index, self.device)
+        self.row_index = upload(self.row_places, self.device)
+        self.draft_index = upload(torch.tensor(self._drafts_of(self.row_places.tolist())), self.device)
 
     def _engine(self) -> GraphEngine | None:
         """The engine of captured steps, with the histories of this run in its slots; None where the block is stepped
@@ -185,34 +214,74 @@ class Run:
         if not engine.lend(self):
             return None
         self.engine = engine
-        self.history.flow_cache = engine.adopt(self.history.flow_cache, len(self.rows))
+        self.history.flow_cache = engine.adopt(self.history.flow_cache, len(self.rows) * self.noises)
         return engine
 
     # a block
 
     def _starting_state(self, block: int) -> Tensor:
-        source = upload(torch.stack([row.source(block) for row in self.rows]), self.device)
+        source = upload(torch.stack([row.source(block) for row in self.drafts]), self.device)
         if self.invert:
             return source
-        noise = upload(torch.stack([row.noise(block) for row in self.rows]), self.device)
+        noise = upload(torch.cat([row.noises(block, self.noises) for row in self.rows]), self.device)
         z = flow.interpolant(source, noise, self.velocity.scale * flow.NOISE_TIME)
-        for i, row in enumerate(self.rows):
+        for i, row in enumerate(self.drafts):
             state = row.state(block)
             if state is not None:
                 z[i] = upload(state, self.device)
         return z
 
-    def _transport(self, block: int) -> Generator[Step]:
-        """Carries the block along the flow, one event a step. Leaves the result in self.z."""
+    def _transport(self, block: int) -> Generator[Step | Drafted]:
+        """Carries the block along the flow, one event a step. Leaves the result in self.z.
+
+        Of several drafts the steps of the one that is kept are told afterwards.
+        """
+        if self.noises == 1:
+            yield from self._carry(block)
+            return
+        steps: list[Step] = []
+        for step in self._carry(block):
+            steps.append(step)
+            yield Drafted()
+        if self.rows:
+            yield from self._keep_fittest(block, steps)
+
+    def _keep_fittest(self, block: int, steps: Sequence[Step]) -> Generator[Step]:
+        """Keeps one draft of each row, in the place of all of them, and tells its steps. steps: of all drafts of all
+        rows of the batch.
+        """
+        kept = self._fittest(block)  # (rows,), on the CPU
+        count = self.noises
+        self.z = self.z[upload(torch.arange(len(kept)) * count + kept, self.device)].repeat_interleave(count, 0)
+        of_batch = torch.zeros(len(self.batch), dtype=torch.long)
+        of_batch[self.row_places] = kept
+        places = torch.arange(len(of_batch)) * count + of_batch
+        for step in steps:
+            self.stands = block, step.index
+            yield step.of_rows(places, functools.partial(self._preview_at, self.stands))
+            if not self._between_steps(block):
+                return
+
+    def _fittest(self, block: int) -> Tensor:
+        """Which draft of each row is kept, (rows,), on the CPU; the first of those that are equal."""
+        pinned = upload(torch.stack([row.pinned_ids(block) for row in self.drafts]), self.device)
+        given = pinned != NO_TOKEN
+        ids = torch.where(given, pinned, self.history.decode(self.z).argmax(-1))
+        fit = fitness(self.sampler.dit, self.history, ids, given)
+        return fit.view(len(self.rows), self.noises).argmax(1).cpu()
+
+    def _carry(self, block: int) -> Generator[Step]:
+        """Carries every draft of the block, one event a step, of all of them. Leaves the result in self.z."""
+        drafts = self.drafts
         self.z = self._starting_state(block)
         patience = 0 if self.invert else self.settings.stop_when_settled
         self.settling = Settling(patience, self.velocity.scale > 0) if patience else None
         for index in range(min(row.first_step(block) for row in self.rows), self.settings.steps):
             t = self.velocity.grid[index]
-            with self.threads.step(len(self.rows)) if self.threads is not None else contextlib.nullcontext():
+            with self.threads.step(len(self.z)) if self.threads is not None else contextlib.nullcontext():
                 z, v, conditional, unconditional, after = self._evaluate(index)
             times, times_next = self.velocity.times[index], self.velocity.times[index + 1]
-            later = [row.first_step(block) > index for row in self.rows]
+            later = [row.first_step(block) > index for row in drafts]
             self.stands = block, index
             preview, settling, clean = functools.partial(self._preview_at, self.stands), self.settling, None
             if settling is not None and float(t.max()) < flow.NOISE_TIME:  # no position waits
@@ -240,6 +309,7 @@ class Run:
             self.z = z
             if not self._between_steps(block):
                 return
+            drafts = self.drafts
 
     def _evaluate(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """The state before this step, the (guided) velocity there, the two behind it, and the state after the step
@@ -266,7 +336,7 @@ class Run:
         if not share:
             return flow.advance(z, v, t, t_next, scale)
         shape = (z.shape[1], z.shape[2])
-        fresh = torch.stack([step_noise(*row.key(block), index, shape) for row in self.rows])
+        fresh = torch.stack([step_noise(*row.key(block), index, shape) for row in self.drafts])
         return flow.stochastic_step(z, v, times, times_next, share, upload(fresh, self.device))
 
     @overload
@@ -276,8 +346,14 @@ class Run:
     def _spread(self, x: None) -> None: ...
 
     def _spread(self, x: Tensor | None) -> Tensor | None:
-        """Rows of this block -> rows of the whole batch."""
+        """Drafts of this block -> drafts of the whole batch."""
         if x is None or self.all_active:
+            return x
+        return x.new_zeros((len(self.batch) * self.noises, *x.shape[1:])).index_copy_(0, self.draft_index, x)
+
+    def _spread_rows(self, x: Tensor) -> Tensor:
+        """Rows of this block -> rows of the whole batch."""
+        if self.all_active:
             return x
         return x.new_zeros((len(self.batch), *x.shape[1:])).index_copy_(0, self.row_index, x)
 
@@ -294,12 +370,18 @@ class Run:
                 f"the run has gone on from step {index} of block {block}: call preview() before the next event is taken"
             )
         clean = clean if self.all_active else clean[self.row_index]
-        return self._spread(self.history.decode(clean))
+        slots = None if self.noises == 1 else self._first_drafts
+        return self._spread_rows(self.history.decode(clean, slots))
+
+    @property
+    def _first_drafts(self) -> range:
+        """The slot of the first draft of each row: once one is kept, that of the row."""
+        return range(0, len(self.rows) * self.noises, self.noises)
 
     @torch.inference_mode()
     def preview(self, step: Step, rows: Sequence[int]) -> Tensor:
         """These rows of `step.preview()`, the step being the one at which the run stands; of others nothing is read."""
-        slots = {row: slot for slot, row in enumerate(self.rows)}
+        slots = dict(zip(self.rows, self._first_drafts, strict=True))
         written = [(place, slots[self.batch[row]]) for place, row in enumerate(rows) if self.batch[row] in slots]
         wanted = upload(torch.tensor(rows), self.device)
         if self.settling is not None or len(written) == len(self.rows):  # all are read already, or are to be read
@@ -316,36 +398,38 @@ class Run:
         self._draw_ahead(block + 1)
         ids = self._choose(block, logits)
         logprobs = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-        for row, row_ids in zip(self.rows, ids.tolist(), strict=True):  # the one synchronisation of a block
+        of_rows = slice(None, None, self.noises)  # their drafts are all the same by now
+        for row, row_ids in zip(self.rows, ids[of_rows].tolist(), strict=True):  # the one synchronisation of a block
             row.extend(block, row_ids, self.sampler.end_ids, self.sampler.read)
         if any(row.blocks_left(block) > 1 for row in self.rows):
             if self.history.encoder_cache is not None and not self.invert:
                 self.history.remember_text(ids, latents)
             else:
                 self.history.remember(latents)
-        return BlockDone(block, self._spread(self.z), self._spread(ids), self._spread(logprobs), self._spread(logits),
-                         [row.text for row in self.batch], self.active)  # fmt: skip
+        latents, ids, logprobs, logits = (self._spread_rows(x[of_rows]) for x in (self.z, ids, logprobs, logits))
+        return BlockDone(block, latents, ids, logprobs, logits, [row.text for row in self.batch], self.active)
 
     def _draw_ahead(self, block: int) -> None:
         """The noise of the block to come. The host draws it, for which the device need not wait while it is busy."""
         replayed = self.captured is not None and self.settings.stochasticity > 0  # all of a block's noise at once
         for row in () if self.invert else self.rows:
             if row.blocks_left(block) > 0:
-                row.draw_ahead(block, self.settings.steps if replayed else 0)
+                row.draw_ahead(block, self.noises, self.settings.steps if replayed else 0)
 
     def _choose(self, block: int, logits: Tensor) -> Tensor:
         """Token ids (rows, b * patch_size); pinned positions keep their tokens."""
         alike: dict[tuple[float, int, float, int, float], list[int]] = {}  # the rows that choose in the same way
-        for i, row in enumerate(self.rows):
+        drafts = self.drafts
+        for i, row in enumerate(drafts):
             own = row.settings
             size = 0 if self.invert else own.no_repeat_ngram_size  # a text that is inverted is read, not written
             alike.setdefault((own.repetition_penalty, size, own.temperature, own.top_k, own.top_p), []).append(i)
         history, ps = self.history, self.history.patch_size
         ids = torch.empty(logits.shape[:2], dtype=torch.long, device=self.device)
-        pinned = upload(torch.stack([row.pinned_ids(block) for row in self.rows]), self.device)
+        pinned = upload(torch.stack([row.pinned_ids(block) for row in drafts]), self.device)
         written = slice(history.position * ps, (history.position + history.block_size) * ps)
         for (penalty, size, temperature, top_k, top_p), group in alike.items():
-            rows = [self.rows[i] for i in group]
+            rows = [drafts[i] for i in group]
             of = slice(None) if len(alike) == 1 else upload(torch.tensor(group), self.device)
             uniforms = None
             if temperature > 0:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..hardware.transfer import upload
 from ..settings import SamplerSettings
-from .events import BlockDone, Event, Finished, Step
+from .events import BlockDone, Drafted, Event, Finished, Step
 from .history import PREFILL_LATENTS, History, compacted
 from .plan import Plan
 from .rows import RowState
@@ -63,11 +63,12 @@ class SharedRun:
                  inverse_iterations: int = 0) -> None:  # fmt: skip
         """settings: whose flow all plans have. invert, inverse_iterations: as in `Sampler.run`."""
         self.sampler, self.settings, self.invert, self.iterations = sampler, settings, invert, inverse_iterations
+        self.noises = sampler.noises(settings, invert)
         self.event: Event | None = None
         self._reading: list[Group] = []  # whose prefix is too long for one pass, and has not been read yet
         self._waiting: list[Group] = []
         self._run: _JoinedRun | None = None
-        self._events: Generator[Event] | None = None
+        self._events: Generator[Event | Drafted] | None = None
         self._logits: dict[Group, Tensor] = {}  # that have been read at the step under way
 
     def join(self, plans: Sequence[Plan]) -> Group:
@@ -100,13 +101,16 @@ class SharedRun:
     def advance(self) -> list[Group]:
         """One step of the batch, or the end of a block; returns the groups that it was about (see `of`).
 
-        Before it, one pass over a long prefix, which may be all there is to do: an empty list. With `rows` 0 that
-        means that no group is left; the caches are freed then.
+        Before it, one pass over a long prefix, which may be all there is to do: an empty list. So it is while a block
+        is drafted from several noises. With `rows` 0 that means that no group is left; the caches are freed then.
         """
         self._logits = {}
         self._read_prefix()
         while True:
-            self.event = None if self._events is None else next(self._events, None)
+            event = None if self._events is None else next(self._events, None)
+            self.event = None if isinstance(event, Drafted) else event
+            if isinstance(event, Drafted):
+                return []
             if self.event is not None and not isinstance(self.event, Finished):
                 break
             self._run, self._events = None, None
@@ -129,7 +133,7 @@ class SharedRun:
             return
         group = self._reading[0]
         if group.history is None:
-            group.history = self.sampler.history(group.rows, self.settings)
+            group.history = self.sampler.history(group.rows, self.settings, self.noises)
         group.history.prefill(1)
         if not group.history.unread:
             self._waiting.append(self._reading.pop(0))
@@ -196,7 +200,7 @@ class _JoinedRun(Run):
         groups = sorted(groups, key=_has_read)
         rows = [row for group in groups for row in group.rows]
         super().__init__(shared.sampler, rows, shared.settings, shared.invert, shared.iterations)
-        self.groups, self.waiting = groups, waiting
+        self.groups, self.waiting, self.noises = groups, waiting, shared.noises
 
     def _first_history(self) -> History:
         return self._history_of(self.groups)
@@ -206,7 +210,7 @@ class _JoinedRun(Run):
         rows = [row for group in groups if group.history is None for row in group.rows]
         histories = [group.history for group in groups if group.history is not None]
         if rows:
-            histories.insert(0, self.sampler.history(rows, self.settings))
+            histories.insert(0, self.sampler.history(rows, self.settings, self.noises))
             histories[0].prefill()
         for group in groups:
             group.history = None
@@ -233,9 +237,10 @@ class _JoinedRun(Run):
     def _between_steps(self, block: int) -> bool:
         stay = compacted([i for i, row in enumerate(self.rows) if not row.left])
         if len(stay) < len(self.rows):
-            self.z = self.z[stay]
+            drafts = self._drafts_of(stay)
+            self.z = self.z[drafts]
             if self.settling is not None:
-                self.settling.keep(stay)
+                self.settling.keep(drafts)
             self._keep(stay)
             if stay:
                 self._enter(block)

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..latent import fill, interpolate, invert
+from ..latent import edit, fill, interpolate, invert
 from ..latent.layout import blocks_for
 from ..model import ColaDLM
 from ..recipe import Described, Recipe, RecipeError, check_options
@@ -20,7 +20,9 @@ from ..settings import SamplerSettings
 
 @dataclasses.dataclass(frozen=True)
 class FlowBatch:
-    """A batch of a recipe: `rows` sequences of at most so many blocks, with so many passes in each of these."""
+    """A batch of a recipe: `rows` sequences, or drafts of them, of at most so many blocks, with so many passes in each
+    of these.
+    """
 
     rows: int
     blocks: int
@@ -57,18 +59,24 @@ def passes_of_block(settings: SamplerSettings, options: Mapping[str, Any] | None
     return settings.steps * of_step * velocities
 
 
+def _drafts(model: ColaDLM, recipe: Recipe) -> int:
+    """Of each block, where its noise is drawn for itself."""
+    return recipe.settings.noises_of(model.block_size)
+
+
 def _generate(model: ColaDLM, recipe: Recipe, options: dict[str, Any], rows: int) -> list[FlowBatch]:
     tokens = [len(model.tokenize(text)) for text in set(prompts(recipe))]
     blocks = max(model.new_blocks(length, recipe.settings)[0] for length in tokens)
     history = min(tokens) >= model.block_size * model.patch_size
-    return [FlowBatch(rows, blocks, passes_of_block(recipe.settings, options, history))]
+    return [FlowBatch(rows * _drafts(model, recipe), blocks, passes_of_block(recipe.settings, options, history))]
 
 
 def _fill(model: ColaDLM, recipe: Recipe, options: dict[str, Any], rows: int) -> list[FlowBatch]:
     text, longest = fill.read_holes(model, recipe.texts[0]), options["longest"]
     tokens = max(len(text.token_ids(row, longest)) for row in range(rows))
     before = len(text.pieces[0]) // model.block_size
-    return [FlowBatch(rows, blocks_for(model, tokens) - before, passes_of_block(recipe.settings, options, before > 0))]
+    passes = passes_of_block(recipe.settings, options, before > 0)
+    return [FlowBatch(rows * _drafts(model, recipe), blocks_for(model, tokens) - before, passes)]
 
 
 def _edit(model: ColaDLM, recipe: Recipe, options: dict[str, Any], rows: int) -> list[FlowBatch]:
@@ -77,6 +85,7 @@ def _edit(model: ColaDLM, recipe: Recipe, options: dict[str, Any], rows: int) ->
         raise RecipeError("the span", Described("missing"), "options.start and options.end")
     last = blocks_for(model, tokens if options["follow"] else end)
     first = start // (model.block_size * model.patch_size)
+    rows *= 1 if len(edit.strengths_of(options)) > 1 else _drafts(model, recipe)
     return [FlowBatch(rows, max(last - first, 1), passes_of_block(recipe.settings))]
 
 

@@ -34,8 +34,7 @@ PROMPT = "Once upon a time, there was a little fox who"
 RUNS: dict[str, dict[str, Any]] = {  # how the page calls a recorded run -> what differs from the model's own settings
     "a-little-fox": {},
     "the-same-fox-one-word-after-another": {"stagger": 1.0},
-    # without guidance its words do not fit together, and with guidance between logits neither
-    "the-same-fox-a-block-at-once": {"stagger": 0.0, "guidance": 3.0},
+    "the-same-fox-a-block-at-once": {"stagger": 0.0},
     "the-same-fox-with-fresh-noise": {"stochasticity": 1.0},
 }
 

@@ -28,10 +28,10 @@ SMALL_MODEL_SAMPLER = SamplerSettings(
     repetition_penalty=1.0,
     whole_sentences=True,
 )
-# What names tokens can be guided between their logits, which keeps more of the variety, and leave out those that do not
-# fit. Chosen under a judge, see docs/training.md.
+# What names tokens can be guided between their logits, which keeps more of the variety, leave out those that do not
+# fit, and say which words that come at once fit each other. Chosen under a judge, see docs/training.md.
 TOKEN_MODEL_SAMPLER = dataclasses.replace(
-    SMALL_MODEL_SAMPLER, guidance=2.5, guidance_space="logits", flow_temperature=0.8, min_p=0.1
+    SMALL_MODEL_SAMPLER, guidance=2.5, guidance_space="logits", flow_temperature=0.8, min_p=0.1, noises=4
 )
 
 

@@ -9,6 +9,8 @@ from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import run
 from coladlm.serve.passes import flow_batches
 
+from ..token_models import with_tokens
+
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, guidance=2.0, stop_at_end=False)
 PROMPT, OTHER = "Once upon a time there was a cat.", "The dog barked."
 SPAN = {"start": 3, "end": 9}
@@ -95,3 +97,23 @@ def test_what_is_known_to_fail_is_refused(model):
     ):
         with pytest.raises(RecipeError):
             flow_batches(model, recipe)
+
+
+@pytest.mark.parametrize(
+    ("operation", "options", "drafts"),
+    [("generate", {}, 6), ("fill", {}, 6), ("edit", SPAN, 6), ("edit", {**SPAN, "method": "renoise",
+     "strengths": [0.2, 0.5]}, 4), ("interpolate", {"stops": 3}, 3), ("invert", {"using": "as set"}, 1)],
+)  # fmt: skip
+def test_a_block_has_a_draft_for_each_noise_but_where_rows_have_it_in_common(model, monkeypatch, operation, options,
+                                                                             drafts):  # fmt: skip
+    one, made = with_tokens(model), []
+    velocity = one.dit.velocity
+    monkeypatch.setattr(one.dit, "velocity", lambda *args: made.append(len(args[0])) or velocity(*args))
+    texts = {"fill": ("Once upon a time the ___ ran home.",), "interpolate": (PROMPT, OTHER)}.get(operation, (PROMPT,))
+    several = 2 if operation in ("generate", "fill", "edit") else 1
+    recipe = Recipe(operation, texts, dataclasses.replace(SETTINGS, noises=3), variations=several, options=options)
+    batches = flow_batches(one, recipe)
+    for _ in run(one, recipe):
+        pass
+    assert sum(batch.blocks * batch.passes for batch in batches) == len(made)
+    assert max(made) == max(batch.rows for batch in batches) == drafts

@@ -27,6 +27,7 @@ OTHERS = {
     "min_p": (0.1, "min-p 0.1"),
     "flow_temperature": (0.8, "flow temperature 0.8"),
     "guidance_space": ("logits", "guidance between: logits of words"),
+    "noises": (4, "noises a block 4"),
     "block_size": (2, "block size 2"),
 }
 
