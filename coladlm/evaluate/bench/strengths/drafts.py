@@ -108,10 +108,12 @@ def standing_table(found: Mapping[str, np.ndarray]) -> Table:
 
 
 def few_steps(own: SamplerSettings) -> dict[str, SamplerSettings]:
-    """The settings whose texts are written: few steps, all at once and staggered, and as it ships."""
+    """The settings whose texts are written: few steps, all at once and staggered, and as it ships. From one noise a
+    block, since passes are counted.
+    """
     found = {}
     for steps in FEW:
-        few = dataclasses.replace(own, steps=steps)
+        few = dataclasses.replace(own, steps=steps, noises=1)
         for settings in (dataclasses.replace(few, stagger=0.0), few):
             found[f"{steps} step{'s' * (steps > 1)} a block, stagger {settings.stagger:g}"] = settings
     return {**found, OWN: own}
