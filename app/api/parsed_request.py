@@ -64,10 +64,19 @@ class RequestLimits:
                 f"{field} is {describe(length)}, expected at most {self.new_tokens:,} here", field, "too_large"
             )
 
-    def check_steps(self, steps: int) -> None:
-        """Raises ApiError for more solver steps than a request may ask for."""
-        if steps > self.steps:
-            raise ApiError(f"steps is {steps:,}, expected at most {self.steps:,} here", "steps", "too_large")
+    def check_work(self, settings: SamplerSettings, rows: int, model: ColaDLM) -> None:
+        """Raises ApiError for more solver steps, or more drafts of a block, than a request may ask for. rows: texts
+        that are written.
+        """
+        if settings.steps > self.steps:
+            raise ApiError(f"steps is {settings.steps:,}, expected at most {self.steps:,} here", "steps", "too_large")
+        noises, most = settings.noises_of(settings.block_of(model.block_size)), self.texts * self.variations
+        if noises > 1 and rows * noises > most:
+            raise ApiError(
+                f"noises is {noises} for {rows} texts, expected at most {most} drafts of a block in all here",
+                "noises",
+                "too_large",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +165,7 @@ class RequestParser:
         if HOLE.split(text) != [prompt, suffix]:
             raise ApiError("prompt and suffix have a hole ___ in them or at their edges, expected none", "prompt")
         settings = _settings(data, model, "max_tokens", longest)
-        self.limits.check_steps(settings.steps)
+        self.limits.check_work(settings, tries, model)
         recipe = with_options(Recipe("fill", (text,), settings, tries, {"longest": longest}, model.fingerprint), data)
         before, after = len(model.tokenize(prompt)), len(model.tokenize(suffix))
         if after + longest > MOST_AFTER:
@@ -180,7 +189,7 @@ class RequestParser:
         tries = body.best_of or (body.n if body.n > 1 else FEWEST_TRIES)  # the number of candidates of the page
         _check_tries(tries, body.n, holes)
         settings = _settings(data, model, "max_tokens", longest)
-        self.limits.check_steps(settings.steps)
+        self.limits.check_work(settings, tries, model)
         try:
             pieces = read_holes(model, text).pieces
         except RecipeError as error:
@@ -230,7 +239,7 @@ class RequestParser:
         self.limits.check_texts(texts, body.n, text_field)
         self.limits.check_length(model.defaults.max_new_tokens if length is None else length, length_field)
         settings = _settings(data, model, length_field, length)
-        self.limits.check_steps(settings.steps)
+        self.limits.check_work(settings, len(texts) * body.n, model)
         try:
             recipe = Recipe("generate", tuple(texts), settings, body.n, model=model.fingerprint)
         except RecipeError as error:

@@ -72,7 +72,8 @@ def build(
 def _ab_panel(panel: SettingsPanel, others: OtherTexts, kept: RunResult) -> None:
     with run_panel("ab"):
         about("Change settings above, then run B: the same prompt and the same noise as the "
-              "finished run A, so that what differs comes from the settings.")  # fmt: skip
+              "finished run A, so that what differs comes from the settings. Where all words of a block come at "
+              "once, each run keeps those of several noises whose words fit best.")  # fmt: skip
         start, stop = run_and_stop("Run B")
         ProgressLine(part="progress", elem_classes="fold-progress")
         _rows("A and B", "ab-rows")

@@ -48,8 +48,10 @@ def start_of(model: ColaDLM, recipe: Recipe) -> Start:
 def check_size(model: ColaDLM, recipe: Recipe) -> None:
     """Refuses to fill more than one run has here. Raises RecipeError, PromptError."""
     tokens = sum(map(len, start_of(model, recipe).answers))
-    if tokens > MOST_TOKENS:
-        found = Described(f"{recipe.variations} candidates of {tokens // recipe.variations:,} tokens")
+    drafts = recipe.settings.noises_of(recipe.settings.block_of(model.block_size))
+    if tokens * drafts > MOST_TOKENS:
+        found = Described(f"{recipe.variations} candidates of {tokens // recipe.variations:,} tokens"
+                          + (f" from {drafts} noises" if drafts > 1 else ""))  # fmt: skip
         raise RecipeError("the text", found, f"at most {MOST_TOKENS:,} tokens in all from the first hole on")
 
 

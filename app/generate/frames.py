@@ -28,6 +28,7 @@ from .direction_dial import turned_to
 from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
 from .steered import marks_of
+from .told_steps import ToldSteps
 
 NOTHING = "Done: nothing is written, as the model takes the text to be over. It knows texts like those of its training."
 
@@ -69,6 +70,7 @@ class LiveRun:
         self.settled = ""
         self.live: list[Token] = []
         self.started = clock()
+        self.told = ToldSteps(self.settings, model.block_size, clock)
         self.turned = turned_to(recipe.options)
         self.opened = False  # the prompt was empty, and the text begins with a line of the model's
 
@@ -77,6 +79,7 @@ class LiveRun:
         shown = self.clock() - FRAME_SECONDS  # the first words do not wait
         for event in events:
             if isinstance(event, Step):
+                self.told.wait_for(event)
                 if self.clock() - shown < FRAME_SECONDS:
                     continue
                 yield (latest := self._step(event))
@@ -90,6 +93,7 @@ class LiveRun:
                     if event.ahead
                     else latest
                 )
+                self.told.begins()
                 continue
             shown = self.clock()
 

@@ -26,7 +26,7 @@ OPERATION = "generate"
 FILL = "fill"  # of a prompt that has holes
 CANDIDATES = 8  # texts of a prompt with holes, unless more variations than one are wanted
 MOST_VARIATIONS = 8
-MOST_TOKENS = 4096  # of all variations together: what keeps others waiting for a minute or so
+MOST_TOKENS = 4096  # of all variations together, and of all their drafts: what keeps others waiting for a minute or so
 EXAMPLES = (
     "Once upon a time, there was a little fox who",
     "Tom and Lily went to the beach. They found",
@@ -49,8 +49,10 @@ def recipe_of(
     prompt = begun(model, prompt, settings.seed)
     if isinstance(prompt, str) and has_holes(prompt):
         return Recipe(FILL, (prompt,), settings, count if count > 1 else CANDIDATES, options, model.fingerprint)
-    if count * settings.max_new_tokens > MOST_TOKENS and count > 1:
-        found = Described(f"{count} of {settings.max_new_tokens:,} tokens")
+    drafts = settings.noises_of(settings.block_of(model.block_size))
+    if count * settings.max_new_tokens * drafts > MOST_TOKENS and count * drafts > 1:
+        several = f" from {drafts} noises" if drafts > 1 else ""
+        found = Described(f"{count} of {settings.max_new_tokens:,} tokens{several}")
         raise RecipeError("Variations", found, f"at most {MOST_TOKENS:,} tokens in all on this page")
     return Recipe(OPERATION, (prompt,), settings, count, options, model.fingerprint)
 

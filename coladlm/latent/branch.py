@@ -21,6 +21,7 @@ from ..sampling.events import Event, Finished
 from ..sampling.flow import NOISE_TIME, staggered_grid
 from ..sampling.plan import Plan
 from ..sampling.randomness import block_noise, token_uniforms
+from ..sampling.sentences import whole_sentences
 from ..sampling.tokens import choose
 from ..settings import MAX_SEED, SamplerSettings, SettingsError
 from ..trace import SPECS, Spec, Trace
@@ -157,7 +158,11 @@ def _decoded_at_pins(model: ColaDLM, trace: Trace, sequence: int, tokens: int) -
 def run_branch(
     model: ColaDLM, trace: Trace, spot: Spot, settings: SamplerSettings | None = None, fresh: int | None = None
 ) -> Iterator[Event]:
-    """Runs `plan_branch`; events of the branch alone, their blocks counted from 0. Raises BranchError at once."""
+    """Runs `plan_branch`; events of the branch alone, their blocks counted from 0. Raises BranchError at once.
+
+    With `whole_sentences` a last sentence that is not whole is left out where the branch is joined to its parent
+    (`BranchRecorder`): it may begin before the branch.
+    """
     return run_alone(model, start_branch(model, trace, spot, settings, fresh))
 
 
@@ -166,7 +171,8 @@ def start_branch(
 ) -> OperationRun:
     """The operation that `run_branch` runs by itself. Raises BranchError."""
     settings = settings or trace.recipe.settings
-    return pass_on(Batch([plan_branch(model, trace, spot, settings, fresh)], settings))
+    plan = plan_branch(model, trace, spot, settings, fresh)
+    return pass_on(Batch([plan], dataclasses.replace(settings, whole_sentences=False)))
 
 
 class BranchRecorder:
@@ -205,7 +211,12 @@ class BranchRecorder:
         block_size = model.in_blocks_of(parent.recipe.settings).block_size
         rest = -(-len(model.tokenize(branch.prompts[0])) // model.patch_size) % block_size
         answer = _written(parent, self.spot, rest * model.patch_size).tolist()
-        answers = None if self.end is None else [answer + list(map(int, self.end.token_ids[0]))]
+        answers = None
+        if self.end is not None:
+            joined = answer + list(map(int, self.end.token_ids[0]))
+            if self.settings.whole_sentences and self.end.reasons[0] == "length":
+                joined = whole_sentences(joined, model.read)
+            answers = [joined]
         text = model.read(answers[0]) if answers else model.read(answer) + branch.texts[0]
         return Trace(recipe=self.recipe, prompts=branch.prompts, texts=[text], reasons=branch.reasons, answers=answers,
                      **arrays)  # fmt: skip

@@ -213,10 +213,10 @@ def start_edit(model: ColaDLM, recipe: Recipe) -> OperationRun:
     settings = recipe.settings
     if options["method"] != "anew":  # a text is carried, not written: it may say a word twice
         settings = dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0)
-    strengths = strengths_of(options)
-    if len(strengths) > 1:  # those of a candidate have their noise in common
-        settings = dataclasses.replace(settings, noises=1)
-    return _edit_and_rank(edits, strengths, recipe.variations, settings, tuple(notes))
+    # a block is judged without what follows it, which the candidates are ranked by; and strengths have their noise in
+    # common
+    settings = dataclasses.replace(settings, noises=1)
+    return _edit_and_rank(edits, strengths_of(options), recipe.variations, settings, tuple(notes))
 
 
 def _edit_and_rank(edits: Sequence[SpanEdit], strengths: Sequence[float], candidates: int, settings: SamplerSettings,

@@ -27,7 +27,9 @@ class Batches:
     """The batches, by what its members have in common: model, flow, direction and roughly the length."""
 
     def __init__(self, turns: Turns, most: int, metrics: Metrics) -> None:
-        """most: sequences of a shared batch; a single operation may bring more, which then has a batch of its own."""
+        """most: sequences of a shared batch, or drafts of them where a block is carried from several noises; a single
+        operation may bring more, which then has a batch of its own.
+        """
         self.turns, self.most, self.metrics = turns, most, metrics
         self._batches: dict[Any, list[SharedBatch]] = {}
 
@@ -37,7 +39,8 @@ class Batches:
         longest = max((len(plan.prefix_ids) + plan.pinned_ids.numel() for plan in plans), default=0)
         flow = batch.settings.flow
         key = (id(model), flow, batch.invert, batch.inverse_iterations, longest > LONG)
-        found = next((b for b in self._batches.get(key, []) if b.size + len(plans) <= self.most), None)
+        most = self.most // model.sampler.noises(flow, batch.invert)
+        found = next((b for b in self._batches.get(key, []) if b.size + len(plans) <= most), None)
         shared = found or SharedBatch(
             self, key, model, SharedRun(model.sampler, flow, batch.invert, batch.inverse_iterations)
         )
@@ -114,7 +117,9 @@ class SharedBatch:
 
     def _ahead(self) -> bool:
         """Must the others wait for a slow visitor? One that takes too long is dropped."""
-        slow = [task for task in self.members if task.steps == "all" and len(task.request.events) >= AHEAD]
+        # the steps of a block that was drafted come all together, and are read while the next one is drafted
+        most = AHEAD if self.shared.noises == 1 else max(AHEAD, 2 * self.shared.settings.steps)
+        slow = [task for task in self.members if task.steps == "all" and len(task.request.events) >= most]
         for task in slow:
             if time.monotonic() - task.request.shown > PATIENCE:
                 task.fail(

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..latent import edit, fill, interpolate, invert
+from ..latent import fill, interpolate, invert
 from ..latent.layout import blocks_for
 from ..model import ColaDLM
 from ..recipe import Described, Recipe, RecipeError, check_options
@@ -85,7 +85,6 @@ def _edit(model: ColaDLM, recipe: Recipe, options: dict[str, Any], rows: int) ->
         raise RecipeError("the span", Described("missing"), "options.start and options.end")
     last = blocks_for(model, tokens if options["follow"] else end)
     first = start // (model.block_size * model.patch_size)
-    rows *= 1 if len(edit.strengths_of(options)) > 1 else _drafts(model, recipe)
     return [FlowBatch(rows, max(last - first, 1), passes_of_block(recipe.settings))]
 
 

@@ -78,6 +78,19 @@ def test_it_does_so_under_every_kind_of_sampling(model, change):
     assert_same_run(branched(model, trace, Spot(0, 1, 2)), trace, 0)
 
 
+@pytest.mark.parametrize("changes", [{}, {"stagger": 0.0, "noises": 3}], ids=str)
+def test_the_sentence_that_is_left_out_may_begin_before_the_branch(bundled, changes):
+    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=16, seed=2, stop_at_end=False, **changes)
+    recipe = Recipe("generate", ("Once upon a time, there was a little fox who",), settings, model=bundled.fingerprint)
+    record = recorder(recipe, dtype="float32")
+    for _ in record.watch(run(bundled, recipe)):
+        pass
+    trace = record.trace()
+    (answer,), written = trace.answers, trace.token_ids[0].size
+    assert bundled.read(list(answer)).endswith(".") and len(answer) < written - bundled.block_size
+    assert_same_run(branched(bundled, trace, Spot(0, trace.token_ids.shape[1] - 1, 1)), trace, 0)
+
+
 def test_a_run_that_was_recorded_whole_joins_its_branch(model, trace):
     spot = Spot(0, 1, 3)
     branch = branched(model, trace, spot)

@@ -101,7 +101,7 @@ def test_what_is_known_to_fail_is_refused(model):
 
 @pytest.mark.parametrize(
     ("operation", "options", "drafts"),
-    [("generate", {}, 6), ("fill", {}, 6), ("edit", SPAN, 6), ("edit", {**SPAN, "method": "renoise",
+    [("generate", {}, 6), ("fill", {}, 6), ("edit", SPAN, 2), ("edit", {**SPAN, "method": "renoise",
      "strengths": [0.2, 0.5]}, 4), ("interpolate", {"stops": 3}, 3), ("invert", {"using": "as set"}, 1)],
 )  # fmt: skip
 def test_a_block_has_a_draft_for_each_noise_but_where_rows_have_it_in_common(model, monkeypatch, operation, options,

@@ -303,6 +303,7 @@ WRONG = {
     "a length below zero": ({"max_tokens": -1}, None, "max_tokens"),
     "a length that is a text": ({"max_tokens": "12"}, None, "max_tokens"),
     "too many steps": ({"steps": 9}, "too_large", "steps"),
+    "too many drafts": ({"noises": 4, "stagger": 0, "n": 4}, "too_large", "noises"),
     "cold": ({"temperature": -1}, None, "temperature"),
     "too many texts": ({"n": 5}, "too_large", "n"),
     "half a text": ({"n": 1.5}, None, "n"),
