@@ -81,8 +81,7 @@ def _add_generate(resident: Resident) -> None:
             towards: a text that the answer is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
             negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
-            direction: the name of a direction that ships with the app, such as "happy-sad", whose second end the
-                answer is turned to.
+            direction: one that ships with the app, such as "happy-sad", whose second end the answer is turned to.
             direction_strength: how far, -4 to 4; below 0 to its first end.
             direction_low: it acts from this time on, of 1000.
             direction_high: and up to this one.
@@ -133,8 +132,7 @@ def _add_fill(resident: Resident) -> None:
             towards: a text that what fills them is drawn towards.
             pull: how much, -4 to 4; below 0 away from it.
             negative: a negative prompt: a text that guidance leads away from; it does nothing at guidance 1.
-            direction: the name of a direction that ships with the app, such as "happy-sad", whose second end the
-                answer is turned to.
+            direction: one that ships with the app, such as "happy-sad", whose second end the answer is turned to.
             direction_strength: how far, -4 to 4; below 0 to its first end.
             direction_low: it acts from this time on, of 1000.
             direction_high: and up to this one.
