@@ -15,11 +15,12 @@ from torch import Tensor
 
 from ..hardware.transfer import upload
 from ..settings import SamplerSettings
+from .block_run import Run
 from .events import BlockDone, Drafted, Event, Finished, Step
 from .history import PREFILL_LATENTS, History, compacted
 from .plan import Plan
 from .rows import RowState
-from .sampler import Run, Sampler
+from .sampler import Sampler
 
 
 @dataclasses.dataclass(eq=False)

@@ -14,8 +14,8 @@ from coladlm import ColaDLM
 from coladlm.checkpoint import CheckpointError
 from coladlm.recipe import Recipe
 from coladlm.run import run
+from coladlm.sampling.block_run import Run
 from coladlm.sampling.events import BlockDone, Step
-from coladlm.sampling.sampler import Run
 from coladlm.serve import Limits, Scheduler
 
 JSON = {"Content-Type": "application/json"}
