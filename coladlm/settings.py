@@ -242,13 +242,14 @@ class SamplerSettings:
 
     @property
     def flow(self) -> SamplerSettings:
-        """These settings with the seed, the length and the choice of tokens at one fixed value.
+        """These settings with the seed, the length and the choice of tokens at one fixed value, and so `noises` where
+        positions follow one another, which it does not act on.
 
         Sequences for which it is equal can share a run (see shared_run.py).
         """
         return dataclasses.replace(self, seed=0, max_new_tokens=1, temperature=0.0, top_k=0, top_p=1.0,
                                    repetition_penalty=1.0, no_repeat_ngram_size=0, stop_at_end=True,
-                                   whole_sentences=False)  # fmt: skip
+                                   whole_sentences=False, noises=1 if self.stagger else self.noises)  # fmt: skip
 
     def guides_logits(self, block_size: int) -> bool:
         """Does guidance act on logits, in blocks of this size? Where all positions of a block are carried at once it

@@ -143,3 +143,9 @@ def test_whole_floats_are_whole_numbers():
 def test_from_dict_lays_values_over_a_base():
     base = SamplerSettings(steps=4, seed=9)
     assert SamplerSettings.from_dict({"seed": 1}, base) == SamplerSettings(steps=4, seed=1)
+
+
+def test_noises_keep_runs_apart_only_where_they_act():
+    one, several = (SamplerSettings(noises=noises) for noises in (1, 4))
+    assert one.flow != several.flow
+    assert dataclasses.replace(one, stagger=0.5).flow == dataclasses.replace(several, stagger=0.5).flow

@@ -81,6 +81,13 @@ def test_a_wrong_number_of_variations_gets_a_sentence(handlers, variations):
         written(handlers, variations)
 
 
+def test_drafts_count_among_what_a_run_may_take(bundled, scheduler, baseline):
+    settings = dataclasses.replace(bundled.defaults, stagger=0.0, noises=8, max_new_tokens=1024)
+    handlers = GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
+    with pytest.raises(ValueError, match=r"1 of 1,024 tokens from 8 noises, expected at most 4,096 tokens in all"):
+        written(handlers, 1, settings)
+
+
 def test_variations_end_with_whole_sentences_where_the_settings_say_so(bundled, scheduler, baseline):
     settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=16, whole_sentences=True)
     parts = written(GenerateHandlers(bundled, TraceStore(), scheduler, baseline), 3, settings)
