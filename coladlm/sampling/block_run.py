@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
+from ..networks.dit import Modulations
 from ..settings import SamplerSettings
 from . import flow
 from .events import BlockDone, Drafted, Event, Finished, Step
 from .graph import GraphEngine, GraphSteps
 from .history import History, compacted
-from .noise_choice import fitness
+from .noise_choice import fitness, times_of
 from .randomness import step_noise, token_uniforms
 from .rows import RowState
 from .settling import Settling
@@ -188,12 +189,16 @@ class Run:
             if not self._between_steps(block):
                 return
 
+    @functools.cached_property
+    def _times_of_choice(self) -> Modulations:
+        return times_of(self.sampler.dit)
+
     def _fittest(self, block: int) -> Tensor:
         """Which draft of each row is kept, (rows,), on the CPU; the first of those that are equal."""
         pinned = upload(torch.stack([row.pinned_ids(block) for row in self.drafts]), self.device)
         given = pinned != NO_TOKEN
         ids = torch.where(given, pinned, self.history.decode(self.z).argmax(-1))
-        fit = fitness(self.sampler.dit, self.history, ids, given)
+        fit = fitness(self.sampler.dit, self._times_of_choice, self.history, ids, given)
         return fit.view(len(self.rows), self.noises).argmax(1).cpu()
 
     def _carry(self, block: int) -> Generator[Step]:

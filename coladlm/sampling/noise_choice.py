@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..hardware.transfer import upload
-from ..networks.dit import BlockCausalDiT
+from ..networks.dit import BlockCausalDiT, Modulations
 from ..networks.layers import Attend
 from ..networks.slot_cache import SlotCache, additive, attended, whole
 from .flow import NOISE_TIME
@@ -27,13 +27,19 @@ ANYWHERE = 0.5  # weight of the likelihood without the text
 
 # parts of the one pass, each of which has every position of the block
 WORDS, AFTER_EACH_OTHER, AT_ONCE, WORDS_ALONE, AFTER_NOTHING = range(5)
+ASKED = [AFTER_EACH_OTHER, AT_ONCE, AFTER_NOTHING]  # for what could stand there
 
 
-def fitness(dit: BlockCausalDiT, history: History, ids: Tensor, given: Tensor) -> Tensor:
+def times_of(dit: BlockCausalDiT) -> Modulations:
+    """The modulations of words and of noise, which are the same for every block."""
+    return dit.modulations(torch.tensor([0.0, NOISE_TIME], device=dit.device))
+
+
+def fitness(dit: BlockCausalDiT, times: Modulations, history: History, ids: Tensor, given: Tensor) -> Tensor:
     """How well the words of each row's block fit each other and the text before it, in nats, (rows,).
 
-    dit: names tokens, one a latent. history: of the rows, placed on the block. ids: (rows, b), the block's tokens.
-    given: (rows, b) bool, which of them stood there from the beginning.
+    dit: names tokens, one a latent. times: see `times_of`. history: of the rows, placed on the block. ids: (rows, b),
+    the block's tokens. given: (rows, b) bool, which of them stood there from the beginning.
     """
     rows, b = ids.shape
     clean = dit.tokens.means[ids]
@@ -42,17 +48,17 @@ def fitness(dit: BlockCausalDiT, history: History, ids: Tensor, given: Tensor) -
     at_once = torch.where(given[..., None], clean, noise)
     states = torch.cat((clean, noise, at_once, clean, noise), 1).to(dit.dtype)
     word, no_word = torch.zeros_like(ids), torch.ones_like(ids)
-    times = dit.modulations(torch.tensor([0.0, NOISE_TIME], device=dit.device))
-    modulations = times.at(torch.cat((word, no_word, torch.where(given, word, no_word), word, no_word), 1))
+    index = torch.stack((word, no_word, torch.where(given, word, no_word), word, no_word), 1)  # (rows, parts, b)
     places = torch.arange(b)
     after = history.lengths[:, None] + places
     positions = torch.cat((after, after, after, places.expand(rows, -1), places.expand(rows, -1)), 1)
     attend = _attention(history.flow_cache, history.lengths, b)
-    hidden = dit.hidden(states, modulations, dit.rope(upload(positions, dit.device)), attend)
-    named = dit.token_logits(hidden, modulations, states).float().log_softmax(-1).unflatten(1, (-1, b))
-    likelihoods = named.gather(-1, ids[:, None, :, None].expand(-1, named.shape[1], -1, 1))[..., 0]  # (rows, parts, b)
-    gain = likelihoods[:, AFTER_EACH_OTHER] - likelihoods[:, AT_ONCE].masked_fill(given, 0.0)
-    return (gain - ANYWHERE * likelihoods[:, AFTER_NOTHING]).sum(-1)
+    hidden = dit.hidden(states, times.at(index.flatten(1)), dit.rope(upload(positions, dit.device)), attend)
+    hidden, states = (x.unflatten(1, (-1, b))[:, ASKED].flatten(1, 2) for x in (hidden, states))
+    named = dit.token_logits(hidden, times.at(index[:, ASKED].flatten(1)), states).float().log_softmax(-1)
+    likelihoods = named.gather(-1, ids.repeat(1, len(ASKED))[..., None])[..., 0]
+    after_each_other, at_once, after_nothing = likelihoods.chunk(len(ASKED), 1)  # each (rows, b)
+    return (after_each_other - at_once.masked_fill(given, 0.0) - ANYWHERE * after_nothing).sum(-1)
 
 
 def _attention(cache: SlotCache, lengths: Tensor, b: int) -> Attend:

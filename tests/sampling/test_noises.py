@@ -13,7 +13,7 @@ from coladlm.networks.layers import attend_under, block_causal_mask
 from coladlm.sampling.events import Drafted
 from coladlm.sampling.form import choose_form
 from coladlm.sampling.history import History
-from coladlm.sampling.noise_choice import ANYWHERE, fitness
+from coladlm.sampling.noise_choice import ANYWHERE, fitness, times_of
 from coladlm.sampling.randomness import block_noise, fit_noise, other_noise
 from coladlm.sampling.shared_run import SharedRun
 
@@ -73,7 +73,7 @@ def test_words_fit_as_much_as_they_are_likelier_after_each_other_than_at_once(on
     ids = torch.randint(len(means), (2, b), generator=torch.Generator().manual_seed(0))
     given = torch.tensor([[False] * b, [True] + [False] * (b - 1)])
     noise, nothing = fit_noise(0, 0, 0, (b, means.shape[1])), means[:0]
-    for row, found in enumerate(fitness(one.dit, history, ids, given)):
+    for row, found in enumerate(fitness(one.dit, times_of(one.dit), history, ids, given)):
         prefix, words, known, wanted = plans[row].prefix, means[ids[row]], int(given[row].sum()), 0.0
         for i, token in enumerate(ids[row]):
             wanted += named_by(one, prefix, words[:i], noise[i : i + 1])[0, token]
