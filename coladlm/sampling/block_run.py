@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast, overload
 import torch
 from torch import Tensor
 
+from ..hardware.side_stream import held_here
 from ..hardware.transfer import upload
 from ..networks.dit import Modulations
 from ..settings import SamplerSettings
@@ -72,6 +73,7 @@ class Run:
                 yield self._finish(block)
                 block, self.history.position = block + 1, self.history.position + self.history.block_size
         finally:
+            self.history.settle()
             if self.engine is not None:
                 self.engine.give_back(self)
         rows = self.batch
@@ -290,6 +292,7 @@ class Run:
 
     def _already(self, logits: Tensor, clean: Tensor) -> Tensor:
         """The preview of a clean estimate whose logits are known."""
+        held_here(logits)
         return self._spread(logits)
 
     @torch.inference_mode()
@@ -312,6 +315,8 @@ class Run:
     @torch.inference_mode()
     def preview(self, step: Step, rows: Sequence[int]) -> Tensor:
         """These rows of `step.preview()`, the step being the one at which the run stands; of others nothing is read."""
+        for x in (step.z, step.velocity, step.t):
+            held_here(x)
         slots = dict(zip(self.rows, self._first_drafts, strict=True))
         written = [(place, slots[self.batch[row]]) for place, row in enumerate(rows) if self.batch[row] in slots]
         wanted = upload(torch.tensor(rows), self.device)

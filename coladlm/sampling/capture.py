@@ -38,8 +38,8 @@ def cuda_graph(function: Callable[[], None], pool: Any = None) -> Callable[[], N
     return graph.replay
 
 
-class _Writer(TorchDispatchMode):
-    """Records every operator with its arguments and results."""
+class Writer(TorchDispatchMode):
+    """Records every operator that is called inside, with its arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,24 +54,22 @@ class _Writer(TorchDispatchMode):
         self.calls.append((func, args, kwargs or {}, tree_leaves(result)))
         return result
 
-
-def tape(function: Callable[[], None]) -> Callable[[], None]:
-    """The function as the list of operators that it called, for devices without graphs.
-
-    A replay calls them with the same arguments and copies each result to where it was in the recording. As in a graph,
-    the memory for intermediate results belongs to the tape.
-    """
-    with _Writer() as writer:
-        function()
-
-    def replay() -> None:
-        for func, args, kwargs, before in writer.calls:
+    def replay(self) -> None:
+        """Calls the operators with the same arguments and copies each result to where it was in the recording."""
+        for func, args, kwargs, before in self.calls:
             for old, new in zip(before, tree_leaves(func(*args, **kwargs)), strict=True):
                 # a view, or what was written in place, is there already
                 if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
-    return replay
+
+def tape(function: Callable[[], None]) -> Callable[[], None]:
+    """The function as the list of operators that it called, for devices without graphs. As in a graph, the memory for
+    intermediate results belongs to the tape.
+    """
+    with Writer() as writer:
+        function()
+    return writer.replay
 
 
 def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +79,7 @@ def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def called(*args: Any) -> Any:
         writer = _get_current_dispatch_mode()
-        if not isinstance(writer, _Writer):
+        if not isinstance(writer, Writer):
             return function(*args)
         with _pop_mode_temporarily():
             result = function(*args)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..hardware.side_stream import SideWork
 from ..hardware.transfer import upload
 from ..networks.dit import BlockCausalDiT
 from ..networks.slot_cache import SlotCache
@@ -37,7 +38,10 @@ class History:
     context: (rows, capacity * patch_size), all tokens so far, for the rule against repeated n-grams.
     unread: passes that `prefill` has still to make, before which nothing else may be asked of it. They read a prefix
     that several rows have once, as the one of the variations of a text; of_rows: for each row, which of those read.
+    side_work: what may still be reading the caches of the text, such as a preview on a side stream.
     """
+
+    side_work: SideWork | None = None
 
     @torch.inference_mode()  # also where no run is under way: products that may need a gradient are others
     def __init__(self, vae: TextVAE, dit: BlockCausalDiT, plans: Sequence[Plan], reencoded: bool, pad_id: int,
@@ -122,6 +126,7 @@ class History:
         """The passes to come are about these slots, at each row's own positions; those of the VAE also about the slots
         before them that it reads again, from `first` on.
         """
+        self.settle()
         self.start, self.end, self.first = start, end, max(start - self.reread, 0)
         self._place_flow(start)
         self.text_rope = self.vae.rope(upload(self._positions(self.first, end).clamp(min=0), self.device))
@@ -145,6 +150,7 @@ class History:
 
     def decode(self, latents: Tensor, rows: Sequence[int] | None = None) -> Tensor:
         """Latents of the placed slots -> logits, read after the text so far. rows: whose these are, all if None."""
+        self.settle()
         if rows is None:
             recent, rope, attend = self.recent, self.text_rope, self.decoder_cache
         else:
@@ -190,6 +196,7 @@ class History:
         return self.vae.scale(self.vae.encode(whole, self.text_rope, self.encoder_cache).mean)
 
     def _remember_in_vae(self, latents: Tensor) -> None:
+        self.settle()
         self.vae.decode_hidden(self._with_recent(latents), self.text_rope, self.decoder_cache)
         self.recent = torch.cat((self.recent, latents), 1)[:, latents.shape[1] :]
 
@@ -198,10 +205,16 @@ class History:
         before = (self.recent if recent is None else recent)[:, self.reread - (self.start - self.first) :]
         return torch.cat((before, latents), 1)
 
+    def settle(self) -> None:
+        """Work on a side stream that reads the caches of the text comes before what changes them from now on."""
+        if self.side_work is not None:
+            self.side_work.before_changes()
+
     # rows
 
     def keep(self, rows: list[int]) -> None:
         """Drops all rows but these, which come in this order from now on."""
+        self.settle()
         kept = torch.tensor(rows)
         for cache in (self.flow_cache, *self._text_caches()):
             cache.keep(rows)
@@ -211,6 +224,7 @@ class History:
 
     def join(self, other: History, blocks: int) -> None:
         """Puts the rows of another history behind those of this one. blocks: how many are still to come."""
+        self.settle()
         spare = blocks * self.block_size
         lengths = torch.cat((self.lengths, other.lengths))
         capacity = int(lengths.max()) + spare

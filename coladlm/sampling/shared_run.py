@@ -7,12 +7,14 @@ are each sequence's own (`Plan.settings`). One thread at a time.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Generator, Sequence
 from typing import overload
 
 import torch
 from torch import Tensor
 
+from ..hardware.side_stream import SideWork
 from ..hardware.transfer import upload
 from ..settings import SamplerSettings
 from .block_run import Run
@@ -71,6 +73,7 @@ class SharedRun:
         self._run: _JoinedRun | None = None
         self._events: Generator[Event | Drafted] | None = None
         self._logits: dict[Group, Tensor] = {}  # that have been read at the step under way
+        self._work: SideWork | None = None  # as part of which
 
     def join(self, plans: Sequence[Plan]) -> Group:
         """Takes a group in; it begins with the next block, or in the middle of that if it resumes there.
@@ -105,7 +108,7 @@ class SharedRun:
         Before it, one pass over a long prefix, which may be all there is to do: an empty list. So it is while a block
         is drafted from several noises. With `rows` 0 that means that no group is left; the caches are freed then.
         """
-        self._logits = {}
+        self._logits, self._work = {}, None
         self._read_prefix()
         while True:
             event = None if self._events is None else next(self._events, None)
@@ -146,9 +149,14 @@ class SharedRun:
             raise RuntimeError("no run is under way, expected `advance` to have returned groups")
         return self._run
 
-    def read(self, groups: Sequence[Group]) -> None:
-        """Reads the previews of the latest Step for these groups, in one pass, and nothing for the others."""
+    def read(self, groups: Sequence[Group], work: SideWork | None = None) -> None:
+        """Reads the previews of the latest Step for these groups, in one pass, and nothing for the others.
+
+        work: the work beside the steps of which this is a part; who calls a preview then waits for it.
+        """
         run = self._under_way
+        if work is not None:
+            self._work = run.history.side_work = work
         if not isinstance(self.event, Step):
             raise RuntimeError(f"the latest event is {type(self.event).__name__}, expected a Step")
         pairs = [run.places(group) for group in groups]
@@ -182,10 +190,9 @@ class SharedRun:
             raise RuntimeError(f"the latest event is {type(event).__name__}, expected a Step or a BlockDone")
         if group not in self._logits:
             self.read([group])
-        logits = self._logits[group]
         return Step(group.blocks, event.index, event.steps, mine(event.start), mine(event.t), mine(event.t_next),
                     mine(event.z), mine(event.velocity), mine(event.conditional), mine(event.unconditional),
-                    mine(event.active), lambda clean: logits)  # fmt: skip
+                    mine(event.active), functools.partial(_there, self._logits[group], self._work))  # fmt: skip
 
     def close(self) -> None:
         """Ends the run and frees its caches."""
@@ -267,6 +274,13 @@ class _JoinedRun(Run):
         self.history.join(history, max(row.blocks_left(block) for row in self.batch))
         self.rows, self.groups = list(self.batch), self.groups + groups
         self.velocity.tabulate(self.rows)
+
+
+def _there(logits: Tensor, work: SideWork | None, clean: Tensor) -> Tensor:
+    """A preview that has been read, as part of this work."""
+    if work is not None:
+        work.wait(logits)
+    return logits
 
 
 def _has_read(group: Group) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..batch import Batch
+from ..hardware.side_stream import side_of
 from ..model import ColaDLM
 from ..sampling.events import BlockDone
 from ..sampling.plan import Plan
@@ -75,6 +76,7 @@ class SharedBatch:
         self.batches, self.key, self.model, self.shared = batches, key, model, shared
         self.members: dict[OperationTask, Group] = {}
         self.budget = PreviewBudget(clock_of(model.device))
+        self.side = side_of(model.device)
 
     @property
     def size(self) -> int:
@@ -153,8 +155,9 @@ class SharedBatch:
         if not members:
             return
         counted = any(task.steps == "some" for task, _ in members)
-        with self.budget.previews(due) if counted else self.budget.work():
-            self.shared.read([group for _, group in members])
-            steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
+        # the budget is kept inside, by the clock of the stream that has the work
+        with self.side.work() as work, self.budget.previews(due) if counted else self.budget.work():
+            self.shared.read([group for _, group in members], work)
+        steps: list[tuple[OperationTask, Any]] = [(task, self.shared.of(group)) for task, group in members]
         for task, step in steps:
             task.take_step(step)

@@ -65,9 +65,9 @@ def clock(monkeypatch):
         clock.step()
         return advance(run)
 
-    def timed_read(run, groups):
+    def timed_read(run, groups, work):
         clock.preview()
-        read(run, groups)
+        read(run, groups, work)
 
     monkeypatch.setattr(SharedRun, "advance", timed_advance)
     monkeypatch.setattr(SharedRun, "read", timed_read)

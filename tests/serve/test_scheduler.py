@@ -23,6 +23,8 @@ from coladlm.serve import (
 )
 from coladlm.serve.drafts import UNREAD, Draft
 
+from ..late_side import LateSide
+
 SETTINGS = SamplerSettings(steps=4, max_new_tokens=12, stop_at_end=False, guidance=2.0)
 LONG = dataclasses.replace(SETTINGS, max_new_tokens=4000)  # for a run that a test leaves or stops
 
@@ -240,6 +242,23 @@ def test_who_wants_every_step_gets_it_in_a_batch_too(model, scheduler):
         if isinstance(event, Step):
             assert torch.allclose(event.velocity, alone.velocity, atol=1e-4)
     other.close()
+
+
+def test_previews_beside_the_steps_are_there_for_who_calls_them_however_late_the_device_is(
+    model, scheduler, monkeypatch
+):
+    side = LateSide()
+    monkeypatch.setattr("coladlm.serve.batches.side_of", lambda device: side)
+    one = scheduler()
+    other = one.run(model, recipe(settings=LONG), steps="drafts")
+    next(other)
+    seen = [event for event in one.run(model, recipe("The cat")) if not isinstance(event, Waiting)]
+    other.close()
+    previews = [event.preview() for event in seen if isinstance(event, Step)]
+    alone = [event.preview() for event in run(model, recipe("The cat")) if isinstance(event, Step)]
+    assert len(previews) == len(alone) <= side.count
+    for found, wanted in zip(previews, alone, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-4)
 
 
 def test_who_does_not_take_the_steps_is_let_go_and_the_others_go_on(model, scheduler, monkeypatch):
