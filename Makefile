@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip would compile what it installs on one core; compileall takes them all, and passes over what is compiled already.
 # A file that is written for a newer Python is left out, as pip leaves it out.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# Numba compiles the parts of umap-learn once and keeps them: after a small fit, the first map waits no longer for it.
+FIT := $(BIN)/python -c 'import pathlib, tempfile, numpy; from coladlm.latent.projection import fit_umap; \
+    list(fit_umap(numpy.random.rand(60, 4), cache=pathlib.Path(tempfile.mkdtemp())))'
 ARGS ?=
 WORKERS ?= 2
 
@@ -116,7 +119,7 @@ $(VENV)/created:
 $(VENV)/installed: $(VENV)/created requirements.txt
 	$(PIP) install --no-compile -r requirements.txt
 	@$(COMPILE)
-	@$(BIN)/python -c 'import umap' || true  # whose parts numba compiles once and keeps: the first map waits no longer for it
+	@$(FIT) > /dev/null || true
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt

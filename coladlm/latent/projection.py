@@ -10,7 +10,9 @@ length, against 0.26 to 0.38; fitted along with the rest, it would be 0.15).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +335,26 @@ def _say(share: float, message: str) -> None:
     print(f"{share:.3f} {message}", flush=True)
 
 
+def _keep_compiled(parts: Iterable[Any]) -> None:
+    """Has numba keep on disk what it compiles of these parts of umap-learn, which by itself does so for few of them:
+    every fit would compile the others anew, which takes three times as long as all the rest.
+    """
+    for part in parts:
+        if not hasattr(part, "enable_caching"):
+            continue
+        try:
+            part.enable_caching()
+            save = part._cache.save_overload
+        except (AttributeError, RuntimeError):  # another numba, or no folder that can be written to
+            continue
+        part._cache.save_overload = functools.partial(_saved_if_possible, save)
+
+
+def _saved_if_possible(save: Callable[..., None], *compiled: Any) -> None:
+    with contextlib.suppress(OSError):  # a full disk costs the next fit its time and nothing else
+        save(*compiled)
+
+
 def _fit_in_this_process(folder: Path, settings: UMAPSettings) -> None:
     """Reads states.npy of the folder and writes embedding.npy beside it."""
     if hasattr(os, "nice"):
@@ -341,6 +363,8 @@ def _fit_in_this_process(folder: Path, settings: UMAPSettings) -> None:
     import umap
     from sklearn.neighbors import NearestNeighbors
 
+    for name in ("umap.umap_", "umap.layouts"):
+        _keep_compiled(vars(sys.modules[name]).values() if name in sys.modules else ())
     _say(0.15, "finding neighbours")
     states = np.load(folder / "states.npy", allow_pickle=False)
     neighbours = min(settings.neighbours, len(states) - 1)

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -159,18 +161,45 @@ def test_a_second_fit_is_read_from_the_cache(umap_map, fitted_on, folder):
     np.testing.assert_array_equal(only.result.embedding, umap_map.embedding)
 
 
-def test_a_seeded_fit_gives_the_same_map_twice(fitted_on, tmp_path):
-    """The process that fits, twice in one and in plain Python: numba's compilation takes longer than all the rest."""
+def test_a_seeded_fit_gives_the_same_map_twice_and_compiles_nothing_that_was_compiled_before(
+    first_fit, fitted_on, tmp_path
+):
+    """The process that fits, twice in one: numba has all of its code from the disk, where the first fit has left it."""
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
         np.save(folder / "states.npy", fitted_on[:60])
     settings = json.dumps(dataclasses.asdict(UMAPSettings(neighbours=5, epochs=10, seed=3)))
     command = [sys.executable, "-c", TWICE, projection.__file__, *map(str, folders), settings]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, timeout=240)
+    environment = {**os.environ, "NUMBA_DEBUG_CACHE": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=240)
+    for part in ("smooth_knn_dist", "compute_membership_strengths", "_optimize_layout_euclidean_single_epoch"):
+        assert re.search(rf"\[cache\] data loaded from .*\.{part}-", done.stdout)
+    assert "[cache] data saved to" not in done.stdout
     first, second = (np.load(folder / "embedding.npy", allow_pickle=False) for folder in folders)
     assert first.shape == (60, 2) and np.ptp(first, axis=0).min() > 0
     np.testing.assert_array_equal(first, second)
+
+
+def test_what_numba_compiles_of_a_fit_is_kept_where_that_is_possible():
+    class Part:
+        def __init__(self, folder, disk):
+            self.folder, self.kept, self._cache = folder, [], None
+            self.save = {"full": self.full, "free": self.kept.append}[disk]
+
+        def enable_caching(self):
+            if not self.folder:
+                raise RuntimeError("cannot cache function: no locator available")
+            self._cache = SimpleNamespace(save_overload=self.save)
+
+        def full(self, compiled):
+            raise OSError("no space left on device")
+
+    parts = [Part(True, "free"), Part(True, "full"), Part(False, "free")]
+    projection._keep_compiled([np, *parts])
+    for part in parts[:2]:
+        part._cache.save_overload("code")
+    assert [part.kept for part in parts] == [["code"], [], []]
 
 
 @pytest.mark.parametrize("change", ["model", "data", "settings"])
