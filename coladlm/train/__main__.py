@@ -303,9 +303,12 @@ def dit_config(args: argparse.Namespace) -> DiTConfig:
 
 
 def _after_validation(training: Training) -> dict[str, Any]:
-    """Two short samples from the moving average of weights, and a fresh picture of the curves."""
+    """Two short samples from the moving average of weights, and a fresh picture of the curves, but for the last one,
+    which is drawn when the stage has ended.
+    """
     stage, tokenizer = training.stage, load_tokenizer(training.folder.parent / "tokenizer.json")
-    _draw_curves(training.folder)
+    if training.progress < 1:
+        _draw_curves(training.folder)
     assert isinstance(stage, DiTStage)
     with training.averaged():
         settings = dataclasses.replace(sampler_of(stage.dit.config), max_new_tokens=SAMPLE_TOKENS)
