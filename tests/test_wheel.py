@@ -16,6 +16,7 @@ from tests.app.api.server_process import opened
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("app", "assets", "coladlm", "LICENSE", "NOTICE", "README.md", "pyproject.toml", "setup.py")
+STORED = ("--config-settings", "--build-option=--compression=stored")  # weights, which do not get much smaller
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -34,7 +35,8 @@ def wheel(tmp_path_factory) -> Path:
             shutil.copytree(ROOT / name, folder / "from" / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
         else:
             shutil.copy(ROOT / name, folder / "from" / name)
-    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "from")]
+    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), *STORED,
+             str(folder / "from")]  # fmt: skip
     done = subprocess.run(build, cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     (built,) = folder.glob("coladlm-*.whl")
