@@ -22,6 +22,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # or a question to a cluster that has gone starts another one
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the models of the tests are tiny: more threads only wait for each other
+# In it torch keeps what operators give for shapes that it has met: with shapes that may be any, looking takes longer.
+os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
 # Of every HTTP client, which otherwise reads all certificates of the machine first, for 25 ms. Nothing is signed by it.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "fixtures" / "nobody.pem")
 
