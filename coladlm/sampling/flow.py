@@ -190,5 +190,6 @@ class Interval:
     low: float
     high: float
 
-    def __contains__(self, t: float) -> bool:
-        return self.low <= t <= self.high
+    def holds(self, t: Tensor) -> Tensor:
+        """Whether it has these times, which are float32 wherever they are asked for: at an end, a rounding decides."""
+        return (t >= self.low) & (t <= self.high)

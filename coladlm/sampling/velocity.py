@@ -61,7 +61,7 @@ class BlockVelocity:
         # of each evaluation, (steps * evaluations, b or 1): the number of its nominal time, and whether guidance acts
         times = [row for t, t_next in itertools.pairwise(rows) for row in flow.times_of_step(s.solver, t, t_next)]
         self.nominal_rows = torch.tensor([[self.nominal[t] for t in row] for row in times])
-        self.acts = torch.tensor([[t in self.interval for t in row] for row in times])
+        self.acts = self.interval.holds(torch.tensor(times, dtype=torch.float32))
         self.guided_steps: list[bool] = self.acts.view(s.steps, -1).any(1).tolist()
         self.by_column = positions > 1
         self.of_steps = [self.nominal[row[0]] for row in rows]  # of the first position
@@ -221,4 +221,4 @@ class BlockVelocity:
             return None
         if self.interval == flow.Interval(0.0, flow.NOISE_TIME):
             return self.guidance
-        return torch.where((t >= self.interval.low) & (t <= self.interval.high), self.guidance, 1.0)
+        return torch.where(self.interval.holds(t), self.guidance, 1.0)
