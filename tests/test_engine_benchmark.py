@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import dataclasses
 import sys
 
@@ -118,6 +119,7 @@ def test_a_difference_is_one_of_medians():
 def test_arguments_that_make_no_sense_are_refused_with_a_sentence(monkeypatch, capsys, arguments, message):
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")
     monkeypatch.setattr(sys, "argv", ["engine", *arguments])
+    monkeypatch.setattr(engine, "story", functools.partial(engine.story, times=1))
     threads = torch.get_num_threads()
     try:
         with inductor.patch({"cpp.enable_kernel_profile": False}), pytest.raises(SystemExit):
@@ -131,6 +133,7 @@ def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeyp
     command = ["engine", "--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")  # a command sets this for good, as it does enable_kernel_profile
     monkeypatch.setattr(sys, "argv", [*command, "--batch", "1", "--steps", "2", "--busy", "0"])
+    monkeypatch.setattr(engine, "story", functools.partial(engine.story, times=1))
     threads = torch.get_num_threads()
     try:
         with inductor.patch({"cpp.enable_kernel_profile": False}):

@@ -179,7 +179,7 @@ def test_a_dit_begins_with_what_a_transformer_knows(folder, known):
     """Of the next token it knows nearly as much after its lessons, and one that begins from nothing hardly anything."""
     run, transformer = known
     how = ["--run", str(run), "--next-weight", "0.5", "--single-rows", "1", "--optimizer", "muon"]
-    begin = ["--from-transformer", str(transformer), "--lessons", "120", "60", "--learning-rate", "3e-3"]
+    begin = ["--from-transformer", str(transformer), "--lessons", "40", "40", "--learning-rate", "3e-3"]
     assert main(["dit", *options(folder, steps=2), *how, *begin, "--name", "knows"]) == 0
     assert main(["dit", *options(folder, steps=2), *how, "--name", "does-not"]) == 0
 
