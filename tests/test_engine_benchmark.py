@@ -2,8 +2,8 @@
 
 import contextlib
 import copy
-import functools
 import dataclasses
+import functools
 import sys
 
 import pytest

@@ -9,10 +9,12 @@ import dataclasses
 import multiprocessing
 import os
 import socket
+from pathlib import Path
 
 import torch
 import torch._dynamo
 import torch.distributed.fsdp
+import torch.distributed.run
 from torch import nn
 
 from coladlm.baseline.transformer import TransformerConfig
@@ -26,6 +28,7 @@ from coladlm.train.vae import VAEObjective, VAEStage
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__])
+ROOT = Path(__file__).parents[2]
 VOCABULARY, PAD, END, STEPS = 40, 2, 0, 9
 SETTINGS = LoopSettings(steps=STEPS, workers=2, learning_rate=3e-3, warmup_steps=2, log_steps=1, average=0.9,
                         validate_seconds=1e9, checkpoint_seconds=1e9)  # fmt: skip
@@ -97,3 +100,13 @@ def killed_in_the_middle(folder, ranks):
 
 def stopped_at_six(folder, ranks):
     train(folder, "dit", ranks, until=6, saved_at=6)
+
+
+def torchrun(file, given):
+    """The command of that name; what it and the processes that it starts say goes into a file."""
+    with file.open("w") as said:
+        for stream in (1, 2):
+            os.dup2(said.fileno(), stream)
+    os.chdir(ROOT)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.distributed.run.main(given)

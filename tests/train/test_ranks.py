@@ -1,10 +1,6 @@
 """Several processes train together: two give the curve of one to rounding, and a killed one is resumed."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +8,7 @@ from safetensors.torch import load_file
 
 from coladlm.train.ranks import Ranks, joined
 
-from .rank_processes import killed_in_the_middle, stopped_at_six, together, train
-
-ROOT = Path(__file__).parents[2]
+from .rank_processes import SERVER, killed_in_the_middle, stopped_at_six, together, torchrun, train
 
 
 def curve(folder):
@@ -80,12 +74,13 @@ def test_torchrun_starts_the_stages(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": story}) + "\n" for story in stories))
     sizes = "--vocab-size 300 --width 64 --layers 1 --vae-layers 1 1 --latent-dim 4 --longest 32 --tokens 128"
     places = ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--to", str(tmp_path / "model")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "--", "coladlm.train", "all", *places, "--steps", "3", "--device", "cpu", "--dtype", "float32",
-               *sizes.split()]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-                          timeout=240)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    given = ["--standalone", "--nproc-per-node", "2", "-m", "--", "coladlm.train", "all", *places, "--steps", "3",
+             "--device", "cpu", "--dtype", "float32", *sizes.split()]  # fmt: skip
+    started = SERVER.Process(target=torchrun, args=(tmp_path / "said.txt", given))
+    started.start()
+    started.join(240)
+    said = (tmp_path / "said.txt").read_text()
+    assert started.exitcode == 0, said
+    lines = [line for line in said.splitlines() if line.startswith("{")]
     assert [json.loads(line)["kind"] for line in lines if json.loads(line)["stage"] == "dit"] == ["train", "valid"]
     assert (tmp_path / "model" / "cola_dit" / "model.safetensors").is_file()
