@@ -39,7 +39,7 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]
 SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=12, stop_at_end=False)
 BUNDLED_PROMPTS = ["Once upon a time there was a little girl who", "The dog ran to the park and"]
-BUNDLED_SETTINGS = SamplerSettings(steps=6, guidance=1.4, max_new_tokens=12, stop_at_end=False)
+BUNDLED_SETTINGS = SamplerSettings(steps=4, guidance=1.4, max_new_tokens=12, stop_at_end=False)
 FLOAT32 = 2.0**-24  # half a unit in the last place of 1
 
 

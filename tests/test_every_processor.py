@@ -28,8 +28,8 @@ CAPABILITIES = ["DEFAULT", "AVX2", "AVX512"]  # of torch's own kernels on x86, i
 GOLDEN = 1e-5
 # Two correct results of the golden model, each this near to the exact one.
 COMPANY = 2 * GOLDEN
-# The bundled model: k <= 1024, m = 6 steps of 6 layers of 4 sums, and guidance 1.4 counts the error of one of its two
-# velocities 1.4 times and of the other 0.4 times: 1.8 sqrt(144 * 1024) u = 4e-5 a block, and the four blocks build on
+# The bundled model: k <= 1024, m = 4 steps of 6 layers of 4 sums, and guidance 1.4 counts the error of one of its two
+# velocities 1.4 times and of the other 0.4 times: 1.8 sqrt(96 * 1024) u = 3e-5 a block, and the four blocks build on
 # each other. A logit of size 30 is the sum of 256 products of the decoder's last state, whose relative error is this
 # of the latents.
 BUNDLED_LATENTS = 2e-4
