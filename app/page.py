@@ -38,6 +38,7 @@ from .shared.generation import MOST_VARIATIONS
 from .shared.links import KEY, recipe_from
 from .shared.resident import Resident
 from .shared.tab_links import QUICK, Restore, TabLinks, connect
+from .signatures import keep_signatures
 from .theme import CSS, CSS_OPERATIONS, FAVICON, FRAME, HEAD, make_theme
 from .trajectories import tab as trajectories
 
@@ -101,6 +102,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
     lay out the whole page once more for endpoints that come later.
     """
     resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
+    keep_signatures()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
         title = gr.HTML(header(resident.model), elem_id="header", js_on_load=None)
         with gr.Row(elem_id="tools"):
