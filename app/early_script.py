@@ -15,11 +15,11 @@ HEAD = b"<head>"
 class EarlyScript:
     """ASGI middleware: puts a script first into the head of the page, which comes uncompressed from gradio.
 
-    others: paths of pages beside it.
+    more: HTML that follows it. others: paths of pages beside it.
     """
 
-    def __init__(self, app: ASGIApp, script: str, others: Sequence[str] = ()) -> None:
-        self.app, self.others, self.head = app, others, HEAD + f"<script>{script}</script>".encode()
+    def __init__(self, app: ASGIApp, script: str, more: str = "", others: Sequence[str] = ()) -> None:
+        self.app, self.others, self.head = app, others, HEAD + f"<script>{script}</script>{more}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope, *self.others):

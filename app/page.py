@@ -250,9 +250,12 @@ def page_options(api: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def launch_options() -> dict[str, Any]:
-    """The same for gradio's own `launch()`, where runs have no server: for what asks for the page or its API alone."""
+    """The same for gradio's own `launch()`, where runs and components have no server: for what asks for the page or its
+    API alone.
+    """
+    options = page_options()
     # no request to itself before it serves: a busy machine misses that one's 3 seconds
-    return {**page_options(), "_frontend": False}
+    return {**options, "head": f"{options['head']}<script>{OwnHTML.scripts()}</script>", "_frontend": False}
 
 
 def header(model: ColaDLM) -> str:

@@ -30,7 +30,9 @@ from coladlm.serve.far_runs import FarRuns
 from .api import operations as operations_api
 from .api.hosts import AllowedHosts, allowed_hosts
 from .api.openai_api import ApiOptions, OpenAIApi
+from .component_scripts import component_scripts
 from .early_script import EarlyScript
+from .kept_files import KeptFiles
 from .page import API_PAGE, build_page, page_options
 from .runs.access import VisitorCookie
 from .runs.registry import Registry, RunLimits
@@ -89,10 +91,13 @@ def make_app(
     app = FastAPI(title="Cola-DLM Explorer", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.routes += OpenAIApi(lambda: resident.model, scheduler, api).routes()
     app.include_router(run_routes(registry))
-    app.add_middleware(EarlyScript, script=LOADER_CLOCK, others=[f"/{API_PAGE}"])
+    asks, scripts = component_scripts()
+    app.router.routes.append(scripts)
+    app.add_middleware(EarlyScript, script=LOADER_CLOCK, more=asks, others=[f"/{API_PAGE}"])
     app.add_middleware(VisitorCookie, opened=registry.come_back, root_path=options.sub_path)
     # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
+    app.add_middleware(KeptFiles)
     # outermost: a page of another site that points a name of its own here reads nothing at all
     app.add_middleware(AllowedHosts, names=allowed_hosts(options.host, options.names, options.share))
     with warnings.catch_warnings():

@@ -37,7 +37,7 @@ PAGE = (
     ("shared",),
     ("api", *FEATURES),
     ("cluster",),
-    ("page", "early_script"),
+    ("page", "early_script", "component_scripts", "kept_files"),
     ("server", "zero_gpu", "ray"),
     ("command",),
 )

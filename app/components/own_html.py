@@ -6,16 +6,24 @@ What comes from people or from the model reaches the page as `value`, plain data
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import EventListener
 
 HERE = Path(__file__).parent
 RUN_PART = HERE.parent / "runs" / "run_part.js"
-MADE_OF = "props = new Proxy(props, {get: (given, name) => given[name] ?? MADE_OF[name]});"
+# What runs on the page for one component: what all of a kind have in common is in the file of `OwnHTML.scripts`.
+CALL = "window.ownParts.{file}(element, props, trigger, watch, {made_of});"
+FUNCTION = """ownParts.{file} = function (element, props, trigger, watch, madeOf) {{
+props = new Proxy(props, {{get: (given, name) => given[name] ?? madeOf[name]}});
+{script}
+}};"""
 
 
 class OwnHTML(gr.HTML):
@@ -46,8 +54,7 @@ class OwnHTML(gr.HTML):
             also=also,
             **kwargs,
         )
-        made_of = MADE_OF.replace("MADE_OF", f"({json.dumps(self.props)})")
-        self.js_on_load = f"{made_of}\n{self.script()}"
+        self.js_on_load = CALL.format(file=self.FILE, made_of=json.dumps(self.props))
 
     @classmethod
     def source(cls, end: str) -> str:
@@ -61,17 +68,31 @@ class OwnHTML(gr.HTML):
         Not as gradio's `css_template`, which writes the style element anew at every update of the value, so that the
         browser styles the whole page again. `:is(#own, ...)` outranks gradio's rules as that template's id does.
         """
-        own = ""
-        if "FILE" in vars(cls) and cls.FILE:
-            css = cls.source("css")
-            own = f":is(#own, .own-{cls.FILE}) {{\n{css}}}\n"
-        return own + "".join(part.styles() for part in cls.__subclasses__())
+        return "".join(f":is(#own, .own-{kind.FILE}) {{\n{kind.source('css')}}}\n" for kind in cls._kinds())
 
     @classmethod
     def script(cls) -> str:
         """The JavaScript of the component."""
         files = [RUN_PART, *(HERE / name for name in cls.SCRIPTS or (f"{cls.FILE}/{cls.FILE}.js",))]
         return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+    @classmethod
+    def scripts(cls) -> str:
+        """The JavaScript of all our components, each a function by the name of its folder."""
+        return "window.ownParts = {};\n" + "\n".join(
+            FUNCTION.format(file=kind.FILE, script=kind.script()) for kind in cls._kinds()
+        )
+
+    @classmethod
+    def _kinds(cls) -> list[type[OwnHTML]]:
+        own = [cls] if "FILE" in vars(cls) and cls.FILE else []
+        return own + [kind for part in cls.__subclasses__() for kind in part._kinds()]
+
+    @classmethod
+    @functools.cache
+    def triggers(cls) -> frozenset[str]:
+        """What its JavaScript may trigger: gradio takes any word in quotes for the name of an event."""
+        return frozenset(re.findall(r"""(?<=['"`])[\w-]+(?=['"`])""", cls.script()))
 
     def get_config(self) -> dict[str, Any]:
         """What the browser gets: what the component is made of is in its JavaScript.
@@ -83,14 +104,13 @@ class OwnHTML(gr.HTML):
         return {name: config[name] for name in config if name == "name" or name not in self.props} | {"props": {}}
 
     def __getattr__(self, name: str) -> Any:
-        """A prop by its name. Gradio takes any name that stands in quotes in the JavaScript for that of an event."""
+        """A prop, or what listens to an event, by its name; gradio looks for that of an event in `js_on_load`."""
         props = self.__dict__.get("props", {})
         if name in props:
             return props[name]
-        # gradio asks for thousands of names while it lays out a page, and looks for each with a regular expression
-        if name not in self.__dict__.get("js_on_load", ""):
+        if name not in self.triggers():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return super().__getattr__(name)
+        return functools.partial(EventListener(event_name=name).listener, self)
 
     def preprocess(self, payload: Any) -> Any:
         return payload

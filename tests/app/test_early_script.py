@@ -36,7 +36,7 @@ ANSWERS = {
 def answers():
     def get(name, path="/"):
         app = Starlette(routes=[Route(path, lambda request: ANSWERS[name]())])
-        return TestClient(EarlyScript(app, SCRIPT, ["/other"])).get(path), TestClient(app).get(path)
+        return TestClient(EarlyScript(app, SCRIPT, "<link>", ["/other"])).get(path), TestClient(app).get(path)
 
     return get
 
@@ -44,7 +44,7 @@ def answers():
 @pytest.mark.parametrize(("name", "path"), [("page", "/"), ("pieces", "/"), ("page", "/other")])
 def test_it_comes_first_in_the_head_of_a_document(answers, name, path):
     with_script, _ = answers(name, path)
-    assert with_script.text == PAGE.replace("<head>", f"<head><script>{SCRIPT}</script>", 1)
+    assert with_script.text == PAGE.replace("<head>", f"<head><script>{SCRIPT}</script><link>", 1)
 
 
 def test_the_length_that_is_told_is_that_of_the_whole(answers):

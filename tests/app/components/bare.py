@@ -15,8 +15,8 @@ from typing import Any
 from playwright.sync_api import Locator
 
 from ...browser.heard import Heard
-from .file_server import STYLE_SHEET, FileServer
-from .page_parts import STYLES, Part
+from .file_server import COMPONENTS, STYLE_SHEET, FileServer
+from .page_parts import SCRIPTS, STYLES, Part
 
 # As gradio 6.31 does it (its Index of HTML): `update` compares as JSON, then tells the watchers in a microtask.
 GRADIO = """window.parts = {};
@@ -34,8 +34,9 @@ window.mount = (name, html, script, props) => {
   new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
 };"""  # noqa: E501
 
-INLINE = f"<style>{STYLES}</style>"
-LINK = f'<link rel="stylesheet" href="{STYLE_SHEET}">'  # a browser reads it once, and not with every page
+INLINE = f"<style>{STYLES}</style><script>{SCRIPTS}</script>"
+# what a browser reads once, and not with every page
+LINK = f'<link rel="stylesheet" href="{STYLE_SHEET}"><script src="{COMPONENTS}"></script>'
 
 
 class Bare:
@@ -114,7 +115,7 @@ def document(
     """The HTML of a page with places for parts, which `mount` fills, as soon as something calls it.
 
     bench: the id of a workbench around them, with Run and Stop; None for none. scripts: HTML at the end of the page.
-    styles: HTML that brings the styles of the page.
+    styles: HTML that brings the styles of the page and the JavaScript of the components.
     """
     places = "".join(_place(name, part) for name, part in parts.items())
     if bench is not None:

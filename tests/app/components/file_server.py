@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .page_parts import LIBRARIES, STYLES
+from .page_parts import LIBRARIES, SCRIPTS, STYLES
 
-STYLE_SHEET = "/bare.css"
+STYLE_SHEET, COMPONENTS = "/bare.css", "/components.js"
 
 
 class FileServer:
-    """Serves `page`, which tests set, its styles, the libraries that components fetch, and else an empty page.
+    """Serves `page`, which tests set, its styles, the JavaScript of the components, the libraries that they fetch, and
+    else an empty page.
 
     The host counts as secure, and so a page has a clipboard.
     """
@@ -33,6 +34,8 @@ class FileServer:
                     body, kind = self.page.replace("<head>", f"<head>{forget}", 1).encode(), "text/html"
                 elif path == STYLE_SHEET:
                     body, kind, kept = STYLES.encode(), "text/css", "max-age=3600"
+                elif path == COMPONENTS:
+                    body, kind, kept = SCRIPTS.encode(), "text/javascript", "max-age=3600"
                 elif name in libraries:
                     body, kind, kept = libraries[name], "text/javascript", "max-age=3600"
                 else:

@@ -60,6 +60,7 @@ KINDS = {
 }
 LIBRARIES = (Path(PLOTLY_JS), *DRAWS)
 _LAUNCH = launch_options()
+SCRIPTS = OwnHTML.scripts()
 STYLES = "\n".join(
     [
         *re.findall("<style>(.*?)</style>", _LAUNCH["head"], re.DOTALL),

@@ -3,8 +3,10 @@
 import time
 
 import gradio as gr
+import pytest
 
 from app.components.own_html import OwnHTML
+from app.components.saver import Saver
 
 from ...conftest import PATIENCE
 from .conftest import NARROW, WIDE
@@ -37,6 +39,13 @@ def test_every_component_keeps_what_it_is_made_of_when_gradio_has_lost_its_props
 def test_no_component_gives_gradio_props_to_lose(parts):
     ours = [block.get_config() for block in parts.page.blocks.values() if isinstance(block, OwnHTML)]
     assert len(ours) > 30 and not any(config["props"] for config in ours)
+
+
+def test_a_component_has_the_events_of_its_script_and_its_props_and_nothing_else(parts):
+    saver = next(block for block in parts.page.blocks.values() if isinstance(block, Saver))
+    assert callable(saver.select) and saver.part == saver.props["part"]
+    with pytest.raises(AttributeError, match="'Saver' object has no attribute 'choose'"):
+        saver.choose  # noqa: B018
 
 
 def test_no_list_of_the_page_opens_by_the_focus(parts):
