@@ -32,6 +32,7 @@ from ..shared.resident import PerModel, Resident
 from ..shared.row_frames import LiveRows, Row
 from ..shared.run_controls import connect_view
 from ..shared.settings_panel import SettingsPanel, settings_of
+from ..shared.told_steps import ToldSteps
 from ..shared.trace_store import Run
 from ..shared.views import owner_of, with_stopped_frame
 from .baseline_beside import write_baseline
@@ -198,6 +199,7 @@ class _Comparison:
             blocks, rest = model.new_blocks(len(before), settings)
             row = Row(RUN_B, context=before[-8:], room=settings.max_new_tokens, skip=rest * model.patch_size)
         self.live = _LiveB(model, recipe, [row], blocks, settings.stop_at_end and not self.holes)
+        self.live.told = ToldSteps(settings, model.block_size, self.live.clock)
         self.live.notes = ["B differs in: " + "; ".join(changed) + "."]
         self.record: TraceRecorder | None = None
         if recorded_bytes(model, recipe) <= MOST_BYTES:

@@ -22,13 +22,13 @@ from ..components.progress_line import RunState, progress_value
 from ..components.token_strip import Token, first_tokens, settled_line, strip_value
 from ..shared.generation import OPERATION
 from ..shared.token_pieces import pieces
+from ..shared.told_steps import ToldSteps
 from ..shared.views import FRAME_SECONDS
 from ..shared.waiting import waiting_frame, waiting_parts
 from .direction_dial import turned_to
 from .filling import shown_prompt, start_of
 from .paths import PathWriter, joined, least
 from .steered import marks_of
-from .told_steps import ToldSteps
 
 NOTHING = "Done: nothing is written, as the model takes the text to be over. It knows texts like those of its training."
 
@@ -71,6 +71,8 @@ class LiveRun:
         self.live: list[Token] = []
         self.started = clock()
         self.told = ToldSteps(self.settings, model.block_size, clock)
+        noises = self.settings.noises_of(model.block_size)
+        self.drafted = [f"the best of {noises} noises"] if noises > 1 else []
         self.turned = turned_to(recipe.options)
         self.opened = False  # the prompt was empty, and the text begins with a line of the model's
 
@@ -157,6 +159,7 @@ class LiveRun:
             f"block {block + 1} of {self.blocks}",
             f"step {min(index + 1, steps)} of {steps}",
             f"noise {noise:.0f} %",
+            *self.drafted,
             *self._speed(len(self.answer)),
         ]
         return self._frame("running", parts, (block + index / steps) / self.blocks, "Writing")

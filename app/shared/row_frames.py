@@ -24,6 +24,7 @@ from ..components.text_rows import KEPT, row_value, rows_value
 from ..components.token_strip import Token, first_tokens, settled_line
 from ..runs.registry import RunContext
 from .token_pieces import pieces
+from .told_steps import ToldSteps
 from .views import FRAME_SECONDS
 from .waiting import waiting_frame, waiting_parts
 
@@ -80,6 +81,7 @@ class LiveRows:
         self.notes: list[str] = []
         self.more: dict[str, Any] = {}  # further parts of the frames, beside rows and progress
         self.read: Callable[[Step], Preview] = lambda step: preview(step.preview())
+        self.told: ToldSteps | None = None  # where steps may come all together
         self.phase = ""  # what comes before the numbers while something else than the run itself goes on
         self.began = False  # has the run itself had its say: one that is refused leaves what stood there before
         self.started = clock()
@@ -90,6 +92,8 @@ class LiveRows:
         shown, cost = self.clock(), 0.0
         try:
             for event in events:
+                if self.told is not None and isinstance(event, Step):
+                    self.told.wait_for(event)
                 begun = self.clock()
                 self.began = self.began or not isinstance(event, Waiting)
                 if isinstance(event, Step) and any(row.skip is None for row in self.rows):
@@ -97,6 +101,8 @@ class LiveRows:
                 if isinstance(event, Waiting):  # a frame all the same: a visitor who left is noticed at one
                     waiting = waiting_frame(self.frame("running", waiting_parts(event), 0.0, "Waiting"))
                     yield waiting if event.ahead else latest
+                    if self.told is not None:
+                        self.told.begins()
                     continue
                 if self._is_step(event) and begun - shown < max(FRAME_SECONDS, (SHARE - 1) * cost):
                     continue

@@ -13,6 +13,8 @@ from coladlm import BlockDone, Finished, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.run import run
 
+from ...token_models import with_tokens
+
 PROMPT = "Once upon a time"
 
 
@@ -133,6 +135,14 @@ def test_progress_counts_blocks_steps_and_noise(model):
     fractions = [frame.progress["fraction"] for frame in frames]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
+
+
+def test_progress_says_of_how_many_noises_the_best_is_kept(model):
+    named = with_tokens(model)
+    for noises, said in ((3, ["the best of 3 noises"]), (1, [])):
+        _, frames = _frames(named, _recipe(noises=noises, stagger=0.0), Clock(2 * FRAME_SECONDS))
+        running = [frame.progress["parts"] for frame in frames[1:-1]]
+        assert running and all(parts[3:-2] == said or parts[3:-1] == said for parts in running)
 
 
 def test_only_the_end_of_a_long_prompt_is_shown():

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from app.generate.told_steps import LONGEST, SHARE, ToldSteps
+from app.shared.told_steps import LONGEST, SHARE, ToldSteps
 from coladlm import SamplerSettings, Step
 
 SETTINGS = SamplerSettings(steps=4, noises=4)
