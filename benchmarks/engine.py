@@ -302,7 +302,8 @@ def memory(model: ColaDLM) -> str:
     tensors = [x for network in (model.vae, model.dit) for x in (*network.parameters(), *network.buffers())]
     weights = sum(x.numel() * x.element_size() for x in tensors) / 1e6
     if model.device.type == "cuda":
-        return f"weights {weights:,.0f} MB, at most {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB allocated"
+        most = torch.cuda.max_memory_allocated(model.device) / 1e6
+        return f"weights {weights:,.0f} MB, at most {most:,.0f} MB allocated"
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return f"weights {weights:,.0f} MB, the process at most {most:,.0f} MB"
 
@@ -366,7 +367,11 @@ def main() -> None:
     except ValueError as error:  # a checkpoint or a device that cannot be used
         parser.error(str(error))
     model.sampler.threads = always(options.threads)
-    where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = (
+        torch.cuda.get_device_name(model.device)
+        if model.device.type == "cuda"
+        else f"{torch.get_num_threads()} CPU threads"
+    )
     load_average = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     captured = "graph" if model.sampler.graphs is not None else "eager"
     captured += ", compiled pieces" if model.dit.pieces is not None else ""

@@ -54,7 +54,11 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
     model.sampler.threads = always(torch.get_num_threads())
-    where = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = (
+        torch.cuda.get_device_name(model.device)
+        if model.device.type == "cuda"
+        else f"{torch.get_num_threads()} CPU threads"
+    )
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     print(f"{model.name}: {model.parameters / 1e6:.1f} M parameters, {model.dtype}, {where}, {versions}\n")
     model.generate([PROMPT], dataclasses.replace(model.defaults, max_new_tokens=8))  # warm up

@@ -1,28 +1,32 @@
-"""A side stream for tests: a device that does its side work as late as it may."""
+"""A side stream for tests: a device that does its side work as late as it may, or between any two other operators."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from coladlm.sampling.capture import Writer
+from coladlm.sampling.capture import Writer, repeat
 
 
 class LateSide:
     """Work is done only when somebody waits for it, with what is then in the memory that it reads.
 
     Up to then its results are nan, as on a device that has not come to them. What reads too early, and what changes
-    what is still to be read, both come to light.
+    what is still to be read, both come to light; with `between`, also what works on the same memory at the same time.
     """
 
     def __init__(self) -> None:
-        self.waiting: list[Writer] = []  # oldest first, as on a stream
+        self.waiting: list[list[Any]] = []  # works as what is left of their operators, oldest first, as on a stream
         self.count = 0
+        self.busy = False
         self.lock = threading.RLock()  # the main stream waits while it is done for somebody else
 
     @contextlib.contextmanager
@@ -34,14 +38,34 @@ class LateSide:
             for result in made_by(writer):
                 if result.is_floating_point():
                     result.fill_(torch.nan)
-        self.waiting.append(writer)
+        work.calls = list(writer.calls)
+        self.waiting.append(work.calls)
         self.count += 1
-        work.writer = writer
+
+    @contextlib.contextmanager
+    def between(self, seed: int) -> Iterator[None]:
+        """Inside, operators of the side come before some of the main stream, many at once, at random."""
+        with Interleaving(self, random.Random(seed)):
+            yield
+
+    @torch.inference_mode()
+    def advance(self, operators: int) -> None:
+        """Does so many operators of the work that waits."""
+        self.busy = True
+        for _ in range(operators):
+            if not self.waiting:
+                break
+            repeat(*self.waiting[0].pop(0))
+            if not self.waiting[0]:
+                del self.waiting[0]
+        self.busy = False
 
 
 class LateWork:
+    """calls: what is left of it; None until all of it has been asked for."""
+
     def __init__(self, side: LateSide) -> None:
-        self.side, self.writer = side, None
+        self.side, self.calls = side, None
 
     def before_changes(self) -> None:
         self._do()
@@ -49,12 +73,21 @@ class LateWork:
     def wait(self, *results: Tensor) -> None:
         self._do()
 
-    @torch.inference_mode()
     def _do(self) -> None:
         with self.side.lock:
-            while self.writer in self.side.waiting:
-                self.side.waiting[0].replay()
-                del self.side.waiting[0]
+            while any(self.calls is calls for calls in self.side.waiting):
+                self.side.advance(1)
+
+
+class Interleaving(TorchDispatchMode):
+    def __init__(self, side: LateSide, draw: random.Random) -> None:
+        super().__init__()
+        self.side, self.draw = side, draw
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.side.waiting and not self.side.busy and self.draw.random() < 0.01:
+            self.side.advance(self.draw.randrange(120))
+        return func(*args, **(kwargs or {}))
 
 
 def made_by(writer: Writer) -> list[Tensor]:

@@ -391,7 +391,8 @@ def _load(network: str, config: Any, files: list[Path], device: torch.device | s
         state[key] = tensors[key].load(device, torch.float32 if key in norms else dtype, buffer)
         read(tensors[key].nbytes)
     spread = state.get("txt_out.tokens.spread")
-    if spread is not None and not spread > 0:  # what a velocity at the end of the flow is divided by
+    # what a velocity at the end of the flow is divided by; an outline has no numbers to look at
+    if spread is not None and not spread.is_meta and not spread > 0:
         file = tensors["txt_out.tokens.spread"].file
         raise CheckpointError(f"{file}: txt_out.tokens.spread is {spread.item():g}, expected a number above 0")
     module.load_state_dict(state, assign=True)

@@ -8,6 +8,7 @@ is held (`held_here`); and whoever wants the result waits for that alone (`SideW
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -91,6 +92,7 @@ def held_here(x: Tensor) -> None:
         x.record_stream(torch.cuda.current_stream(x.device))
 
 
+@functools.cache  # streams are few, and each keeps memory of its own
 def side_of(device: torch.device) -> Side:
-    """The side of a device: a stream of its own on CUDA, elsewhere none."""
+    """The side of a device, one for all work beside it: a stream of its own on CUDA, elsewhere none."""
     return CudaSide(device) if device.type == "cuda" else InOrder()

@@ -21,20 +21,25 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 WARM_UP = 2  # calls before a capture, in which libraries choose their kernels and make room for them
 
 
-def cuda_graph(function: Callable[[], None], pool: Any = None) -> Callable[[], None]:
+def cuda_graph(function: Callable[[], None], device: torch.device, pool: Any = None) -> Callable[[], None]:
     """The function as a CUDA graph. Raises RuntimeError where it does something that cannot be captured.
 
-    pool: of memory that graphs share which never run at once and leave nothing in it.
+    device: whose memory the function works on, whatever the current one is. pool: of memory that graphs share which
+    never run at once and leave nothing in it.
     """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
+    with torch.cuda.device(device):
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                function()
+        current.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # The stream of the capture is given, as torch's own is for good one of the device that it was first asked on.
+        # The current one is set once more from outside: after an error in a capture torch leaves that of the capture.
+        capture = torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local")
+        with torch.cuda.stream(current), capture:  # other threads may do anything
             function()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # other threads may do anything
-        function()
     return graph.replay
 
 
@@ -56,11 +61,16 @@ class Writer(TorchDispatchMode):
 
     def replay(self) -> None:
         """Calls the operators with the same arguments and copies each result to where it was in the recording."""
-        for func, args, kwargs, before in self.calls:
-            for old, new in zip(before, tree_leaves(func(*args, **kwargs)), strict=True):
-                # a view, or what was written in place, is there already
-                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
+        for call in self.calls:
+            repeat(*call)
+
+
+def repeat(func: Any, args: Sequence[Any], kwargs: dict[str, Any], before: list[Any]) -> None:
+    """Calls a recorded operator once more. before: its results in the recording."""
+    for old, new in zip(before, tree_leaves(func(*args, **kwargs)), strict=True):
+        # a view, or what was written in place, is there already
+        if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+            old.copy_(new)
 
 
 def tape(function: Callable[[], None]) -> Callable[[], None]:
@@ -91,4 +101,6 @@ def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def capture_for(device: torch.device) -> Capture:
     """How functions are captured on this device."""
-    return functools.partial(cuda_graph, pool=torch.cuda.graph_pool_handle()) if device.type == "cuda" else tape
+    if device.type != "cuda":
+        return tape
+    return functools.partial(cuda_graph, device=device, pool=torch.cuda.graph_pool_handle())

@@ -71,7 +71,7 @@ class History:
         self.clean_modulations = dit.modulations(torch.zeros(1, device=self.device)).at(0)
         for row, plan in enumerate(plans):
             if plan.written is not None:
-                self.seen[row, plan.written.to(self.device)] = True
+                self.seen[row, upload(plan.written, self.device)] = True
         self.piece = max(PREFILL_LATENTS // self.block_size, 1) * self.block_size
         self.unread = -(-self.position // self.piece)
         self._prefix = self._prefix_of(read) if self.unread else None
@@ -86,7 +86,7 @@ class History:
             if len(plan.prefix):
                 latents[row, -len(plan.prefix) :] = plan.prefix
                 ids[row, -len(plan.prefix_ids) :] = plan.prefix_ids
-                self.context[row, : ids.shape[1]][-len(plan.prefix_ids) :] = plan.prefix_ids.to(self.device)
+                self.context[row, : ids.shape[1]][-len(plan.prefix_ids) :] = upload(plan.prefix_ids, self.device)
         return latents, ids
 
     @torch.inference_mode()

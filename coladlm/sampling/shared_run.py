@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Generator, Sequence
-from typing import overload
 
 import torch
 from torch import Tensor
@@ -161,44 +160,65 @@ class SharedRun:
             raise RuntimeError(f"the latest event is {type(self.event).__name__}, expected a Step")
         pairs = [run.places(group) for group in groups]
         logits = run.preview(self.event, [row for found in pairs for row, _ in found])
-        for group, found, own in zip(groups, pairs, logits.split([len(found) for found in pairs]), strict=True):
-            places = upload(torch.tensor([place for _, place in found]), own.device)
-            self._logits[group] = own.new_zeros((len(group.rows), *own.shape[1:])).index_copy_(0, places, own)
+        first = 0
+        for group, found in zip(groups, pairs, strict=True):
+            its = [(first + i, place) for i, (_, place) in enumerate(found)]
+            self._logits[group] = _Rows(its, len(group.rows), logits.device).own(logits)
+            first += len(found)
 
     def of(self, group: Group) -> Step | BlockDone:
         """The group's rows of the latest event. A Step comes with its preview, which is that of `read`, or read now."""
-        event, pairs, count = self.event, self._under_way.places(group), len(group.rows)
-        where = torch.tensor(pairs).T  # (2, n), rows of the run and of the group
-        there = upload(where, self.sampler.dit.device)
-
-        @overload
-        def mine(x: Tensor) -> Tensor: ...
-
-        @overload
-        def mine(x: None) -> None: ...
-
-        def mine(x: Tensor | None) -> Tensor | None:
-            if x is None:
-                return None
-            rows, places = where if x.device.type == "cpu" else there
-            return x.new_zeros((count, *x.shape[1:])).index_copy_(0, places, x.index_select(0, rows))
-
+        event = self.event
+        mine = _Rows(self._under_way.places(group), len(group.rows), self.sampler.dit.device)
         if isinstance(event, BlockDone):
-            return BlockDone(group.blocks - 1, mine(event.latents), mine(event.token_ids), mine(event.logprobs),
-                             mine(event.logits), group.texts, mine(event.active))  # fmt: skip
+            latents, ids, logprobs, active = map(
+                mine.of, (event.latents, event.token_ids, event.logprobs, event.active)
+            )
+            logits = mine.own(event.logits)
+            return BlockDone(group.blocks - 1, latents, ids, logprobs, logits, group.texts, active)
         if not isinstance(event, Step):
             raise RuntimeError(f"the latest event is {type(event).__name__}, expected a Step or a BlockDone")
         if group not in self._logits:
             self.read([group])
-        return Step(group.blocks, event.index, event.steps, mine(event.start), mine(event.t), mine(event.t_next),
-                    mine(event.z), mine(event.velocity), mine(event.conditional), mine(event.unconditional),
-                    mine(event.active), functools.partial(_there, self._logits[group], self._work))  # fmt: skip
+        start, t, t_next, z, velocity, active = map(
+            mine.of, (event.start, event.t, event.t_next, event.z, event.velocity, event.active)
+        )
+        conditional, unconditional = (
+            None if x is None else mine.of(x) for x in (event.conditional, event.unconditional)
+        )
+        read = functools.partial(_there, self._logits[group], self._work)
+        return Step(group.blocks, event.index, event.steps, start, t, t_next, z, velocity, conditional, unconditional,
+                    active, read)  # fmt: skip
 
     def close(self) -> None:
         """Ends the run and frees its caches."""
         if self._events is not None:
             self._events.close()
         self._run, self._events, self._waiting[:], self._reading[:] = None, None, [], []
+
+
+class _Rows:
+    """The rows of a batch that are those of a group."""
+
+    def __init__(self, pairs: Sequence[tuple[int, int]], count: int, device: torch.device) -> None:
+        """pairs: (row of the batch, row of the group). count: rows of the group; those that are missing are zero."""
+        first = pairs[0][0] if pairs else 0
+        self.count, self.part, self.index = count, slice(first, first + count), None
+        if pairs != [(first + place, place) for place in range(count)]:
+            self.index = torch.tensor(pairs, dtype=torch.long).view(-1, 2).T
+            self.there = upload(self.index, device)
+
+    def of(self, x: Tensor) -> Tensor:
+        """The rows: where all of them stand together, as usual, a part of x and no copy."""
+        if self.index is None:
+            return x[self.part]
+        rows, places = self.index if x.device.type == "cpu" else self.there
+        return x.new_zeros((self.count, *x.shape[1:])).index_copy_(0, places, x.index_select(0, rows))
+
+    def own(self, x: Tensor) -> Tensor:
+        """The same without the rest of x in memory, for what is large and may be kept for a while."""
+        mine = self.of(x)
+        return mine.clone() if len(mine) < len(x) and self.index is None else mine
 
 
 class _JoinedRun(Run):
@@ -246,7 +266,7 @@ class _JoinedRun(Run):
         stay = compacted([i for i, row in enumerate(self.rows) if not row.left])
         if len(stay) < len(self.rows):
             drafts = self._drafts_of(stay)
-            self.z = self.z[drafts]
+            self.z = self.z[upload(torch.tensor(drafts, dtype=torch.long), self.device)]
             if self.settling is not None:
                 self.settling.keep(drafts)
             self._keep(stay)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from coladlm import BlockDone, Finished, SamplerSettings, Step
+from coladlm.checkpoint import BUNDLED
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import OPERATIONS, run
 from coladlm.serve import Scheduler, far_runs
@@ -171,8 +172,9 @@ def test_who_does_not_read_the_drafts_of_a_run_elsewhere_loses_some_and_the_run_
     scheduler.close(grace=5)
 
 
-def test_an_outline_knows_what_a_request_needs_and_has_no_weights(model, golden_folder):
-    outline = model_outline(golden_folder)
+@pytest.mark.parametrize("which", ["model", "bundled"])
+def test_an_outline_knows_what_a_request_needs_and_has_no_weights(which, request, golden_folder):
+    model, outline = request.getfixturevalue(which), model_outline(golden_folder if which == "model" else BUNDLED)
     facts = ("name", "fingerprint", "parameters", "block_size", "patch_size", "max_tokens", "end_ids", "defaults")
     assert [getattr(outline, fact) for fact in facts] == [getattr(model, fact) for fact in facts]
     assert outline.tokenize("Once upon") == model.tokenize("Once upon")
