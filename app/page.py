@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -119,7 +120,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
         for name, view in ((name, view) for one in links.values() for name, view in one.views.items()):
             if registry is not None:
                 registry.add_view(name, view)
-        restore_on_load(resident, page, tabs, links)
+        restore_from_address(resident, history, tabs, links)
         restore_from_history(history, tabs, links)
 
         def about_model() -> list[Any]:
@@ -152,16 +153,20 @@ def spare_the_browser(page: gr.Blocks, place: gr.components.Component) -> None:
             event.show_progress_on = [place]
 
 
-def restore_on_load(resident: Resident, page: gr.Blocks, tabs: gr.Tabs, links: Mapping[str, TabLinks]) -> None:
-    """Opens the tab that the address asks for, fills in the recipe that it holds, and runs it for its result."""
+def restore_from_address(resident: Resident, history: History, tabs: gr.Tabs, links: Mapping[str, TabLinks]) -> None:
+    """Opens the tab that the address asks for, fills in the recipe that it holds, and runs it for its result.
 
-    def opened(request: gr.Request) -> Any:
-        return gr.Tabs(selected=found) if (found := tab_of(request.query_params)) else gr.skip()
+    Not as the page loads, since gradio makes every component that may get a value anew then, a hundred and sixty, for
+    all the visitors whose address asks for nothing.
+    """
 
-    page.load(opened, None, tabs, **QUICK)
+    def opened(event: gr.EventData) -> Any:
+        return gr.Tabs(selected=found) if (found := tab_of(_query_of(event))) else gr.skip()
+
+    history.linked(opened, None, tabs, **QUICK)
     for name, one in links.items():
         if one.restore is not None:
-            restored = page.load(_restored(resident, name, one.restore), None, list(one.restore.outputs), **QUICK)
+            restored = history.linked(_restored(resident, name, one.restore), None, list(one.restore.outputs), **QUICK)
             if bench := one.restore.bench:
                 js = f"line => {{ if (line.press) runs.follow({json.dumps(bench)}); return []; }}"
                 restored.then(None, one.restore.outputs[-1], None, js=js, **QUICK)
@@ -189,9 +194,13 @@ def _opened(name: str, restore: Restore) -> Callable[[gr.EventData], list[Any]]:
     return on_open
 
 
-def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.Request], Sequence[Any]]:
-    def on_load(request: gr.Request) -> Sequence[Any]:
-        query = request.query_params
+def _query_of(event: gr.EventData) -> dict[str, str]:
+    return dict(parse_qsl(str(event.query).removeprefix("?"), keep_blank_values=True))
+
+
+def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.EventData], Sequence[Any]]:
+    def on_linked(event: gr.EventData) -> Sequence[Any]:
+        query = _query_of(event)
         opened = tab_of(query)
         *values, progress = restore.values(query if opened in (None, name) else {})
         if opened == name and (recipe := recipe_from(query, *restore.operations)) is not None:
@@ -199,7 +208,7 @@ def _restored(resident: Resident, name: str, restore: Restore) -> Callable[[gr.R
             progress = again(progress) if shown and repeats(resident.model, recipe) else progress
         return [*values, progress]
 
-    return on_load
+    return on_linked
 
 
 def repeats(model: ColaDLM, recipe: Recipe | None) -> bool:

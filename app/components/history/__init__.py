@@ -9,7 +9,7 @@ from ..own_html import OwnHTML
 
 class History(OwnHTML):
     """A button and the dialog that it opens. Asking for a recipe triggers `open_<tab>` with `recipe`, its JSON, and
-    `source`, "history" or "file".
+    `source`, "history" or "file". An address that asks for something triggers `linked` with `query`.
 
     It keeps the recipes that the ShareLinks of the page show, and says so where the browser does not keep them.
     fingerprint: that of the model, to say so where an entry was made with another. tabs: [tab, label, operations],
