@@ -162,8 +162,8 @@ def test_a_recipe_that_the_page_would_run_otherwise_is_not_run_by_itself(bundled
 def test_a_link_with_options_that_the_page_does_not_show_waits_for_run(bundled, options, pressed):
     recipe = Recipe(FILL, (PROMPT,), SETTINGS, 4, options, bundled.fingerprint)
     restored = Restore((FILL,), lambda query: [progress_value("idle")], [None], "generate", DEFAULTS)
-    request = SimpleNamespace(query_params={"r": recipe.to_url()})
-    (progress,) = _restored(SimpleNamespace(model=bundled), "generate", restored)(request)
+    linked = SimpleNamespace(query=f"?r={recipe.to_url()}")
+    (progress,) = _restored(SimpleNamespace(model=bundled), "generate", restored)(linked)
     assert bool(progress.get("press")) == pressed
 
 
