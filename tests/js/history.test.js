@@ -10,8 +10,8 @@ function entry(id, more = {}) {
   return {id, at: 1, tab: 'generate', name: '', pinned: false, result: '', recipe, ...more};
 }
 
-function history(entries, raw = JSON.stringify(entries)) {
-  const page = mount('history', {tabs: TABS, value: {fingerprint: 'abc'}}, {storage: {[KEY]: raw}, parts: ['elements.js']});
+function history(entries, raw = JSON.stringify(entries), query = '') {
+  const page = mount('history', {tabs: TABS, value: {fingerprint: 'abc'}}, {storage: {[KEY]: raw}, parts: ['elements.js'], query});
   page.at('.open').click();
   return {
     ...page,
@@ -125,4 +125,9 @@ test('a file that holds neither is refused in a sentence', async () => {
     await page.open(text);
     assert.match(page.at('.outcome').textContent, new RegExp(said));
   }
+});
+
+test('an address that asks for something is told of, and one that does not is not', () => {
+  assert.deepEqual(history([], '[]', '?tab=map&r=abc').triggered, [['linked', {query: '?tab=map&r=abc'}]]);
+  assert.deepEqual(history([]).triggered, []);
 });

@@ -17,12 +17,12 @@ export function defined(files, names, given = {}) {
 
 // A component on a page of its own, in an element of class `workbench` with the two buttons. script: its file of
 // JavaScript, if it has not the name of its HTML. parts: files that it is put together with. more: what stands in place of
-// names of the browser.
+// names of the browser. query: of the address.
 //
 // Answers with the window, the element, the props, what was triggered as [event, data], and `update`, which gives the
 // component a new value as the server does. Timers are those of node, so that a test can move them.
-export function mount(name, props, {storage = {}, script = name, parts = [], more = {}} = {}) {
-  const window = new Window({url: 'http://localhost/'});
+export function mount(name, props, {storage = {}, script = name, parts = [], more = {}, query = ''} = {}) {
+  const window = new Window({url: 'http://localhost/' + query});
   const {document, localStorage} = window;
   for (const [key, value] of Object.entries(storage)) localStorage.setItem(key, value);
   document.body.innerHTML = `<div class="workbench"><button class="run"></button><button class="stop"></button>

@@ -178,7 +178,7 @@ element.querySelector('.import').addEventListener('change', async event => {
   await take(event.target.files[0]);
   event.target.value = '';
 });
-if (location.search) trigger('linked', {query: location.search});
+if (window.location.search) trigger('linked', {query: window.location.search});
 window.addEventListener('coladlm-ran', event => {
   const {recipe, tab, result, id} = event.detail;
   if (!recipe) return void (note.textContent = 'This run is too long for the history: save its recipe to keep it.');
