@@ -22,6 +22,8 @@ def component_scripts() -> tuple[str, Route]:
     version = hashlib.sha256(body).hexdigest()[:12]
 
     def answer(request: Request) -> Response:
-        return Response(body, media_type="text/javascript")
+        # of another version, while the server is replaced, there is only this one: nobody is to keep it under that name
+        kept = {} if request.query_params.get("v") == version else {"Cache-Control": "no-store"}
+        return Response(body, media_type="text/javascript", headers=kept)
 
     return f'<script defer src="{NAME}?v={version}"></script>', Route(f"/{NAME}", answer)

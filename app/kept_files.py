@@ -14,7 +14,8 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 class KeptFiles:
-    """ASGI middleware: has browsers keep what a hash in its address tells from every later version of it.
+    """ASGI middleware: has browsers keep what a hash in its address tells from every later version of it, unless the
+    answer says how long it holds.
 
     gradio says nothing of its scripts, so that a browser asks for all eighty again soon after an installation. With a
     hash there are its scripts and styles, and what has a version `v` in its query.
@@ -29,7 +30,7 @@ class KeptFiles:
 
         async def with_header(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
-                MutableHeaders(scope=message)["Cache-Control"] = FOREVER
+                MutableHeaders(scope=message).setdefault("Cache-Control", FOREVER)
             await send(message)
 
         await self.app(scope, receive, with_header)

@@ -49,8 +49,11 @@ def test_what_was_not_found_or_says_itself_how_long_it_holds_or_was_sent_is_not_
 def test_the_components_have_one_file_whose_address_changes_with_it(monkeypatch):
     asks, route = component_scripts()
     address = re.fullmatch(r'<script defer src="(components\.js\?v=[0-9a-f]{12})"></script>', asks)[1]
-    answer = TestClient(Starlette(routes=[route])).get(f"/{address}")
+    browser = TestClient(KeptFiles(Starlette(routes=[route])))
+    answer = browser.get(f"/{address}")
     assert answer.text == OwnHTML.scripts() and answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["cache-control"] == FOREVER
+    assert browser.get("/components.js?v=of-another-server").headers["cache-control"] == "no-store"
     monkeypatch.setattr(OwnHTML, "scripts", lambda: "another")
     assert component_scripts()[0] != asks
 
