@@ -1,4 +1,5 @@
 """Linear layers with weights in int8, or of 12 bits: an int8 number and half a byte. A scale for each output channel.
+Embeddings are in int8 too, with a scale for each row.
 
 A weight is rounded to 2047 steps of its channel's largest and written as 16 * coarse + fine: an int8 number, and four
 bits of which two stand in a byte. Where that is enough a layer has the coarse part alone, and it may be exact for
@@ -180,17 +181,38 @@ class Int8Linear(nn.Module):
         return gelu_tanh(self.forward(x))
 
 
+class Int8Embedding(nn.Module):
+    """An embedding with rows in int8, each with its scale. Token ids (...,) -> (..., dim) in the dtype that it is made
+    with.
+    """
+
+    def __init__(self, layer: nn.Embedding, dtype: torch.dtype) -> None:
+        super().__init__()
+        coarse, _, scale = rounded(layer.weight, with_fine=False)
+        self.dtype = dtype
+        self.weight = nn.Parameter(coarse, requires_grad=False)
+        self.register_buffer("scale", FINE * scale[:, None])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return (F.embedding(ids, self.weight) * F.embedding(ids, self.scale)).to(self.dtype)
+
+
 @torch.no_grad()
 def quantise(network: nn.Module, dtype: torch.dtype, with_fine: bool = True, exact: Tensor | None = None) -> None:
-    """Rounds the weights of the network's linear layers, one after the other, that are not rounded yet; the rest is in
-    `dtype` (norms in float32, as they are). with_fine: to 12 bits, else to 8. exact: see `Int8Linear`.
+    """Rounds the weights of the network's linear layers and embeddings, one after the other, that are not rounded yet;
+    the rest is in `dtype` (norms in float32, as they are). with_fine: linear layers to 12 bits, else to 8, as
+    embeddings always. exact: see `Int8Linear`.
     """
     for name, layer in list(network.named_modules()):
-        if not isinstance(layer, Linear):
+        if not isinstance(layer, (Linear, nn.Embedding)):
             continue
-        if min(layer.in_features, layer.out_features) < SMALLEST:
+        if min(layer.weight.shape) < SMALLEST:
             layer.to(dtype)
             continue
         parent, _, child = name.rpartition(".")
-        in_two_parts = has_int8_product(layer) and parts_are_faster(str(layer.weight.device), dtype)
-        network.get_submodule(parent).add_module(child, Int8Linear(layer, in_two_parts, dtype, with_fine, exact))
+        if isinstance(layer, nn.Embedding):
+            new: nn.Module = Int8Embedding(layer, dtype)
+        else:
+            in_two_parts = has_int8_product(layer) and parts_are_faster(str(layer.weight.device), dtype)
+            new = Int8Linear(layer, in_two_parts, dtype, with_fine, exact)
+        network.get_submodule(parent).add_module(child, new)
