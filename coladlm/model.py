@@ -353,7 +353,9 @@ class ColaDLM:
     def generate(self, prompts: Sequence[str], settings: SamplerSettings | None = None, noise: Tensor | None = None,
                  sequences: Sequence[int] | None = None) -> list[str]:  # fmt: skip
         """Continues a batch of prompts and returns the texts, prompts not included. See `sample`."""
-        for event in self.sample(prompts, settings, noise, sequences):
+        settings = self.defaults if settings is None else settings
+        plans = self.plans(prompts, settings, noise, sequences)
+        for event in self.sampler.run(plans, settings, behind=False):  # nobody sees its steps
             if isinstance(event, Finished):
                 return event.texts
         raise RuntimeError("the sampler ended without a result")

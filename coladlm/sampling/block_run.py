@@ -38,11 +38,13 @@ class Run:
 
     batch: the rows of its events. rows: those of them that are still written, in the order of the caches. noises: that
     each block of a row is carried from, as so many drafts: each of them has a slot of its own in the caches, those of a
-    row one after another, and once one is kept they are all the same again.
+    row one after another, and once one is kept they are all the same again. behind: do its steps tell the two
+    velocities behind a guided one?
     """
 
     def __init__(self, sampler: Sampler, rows: list[RowState], settings: SamplerSettings, invert: bool,
-                 inverse_iterations: int):  # fmt: skip
+                 inverse_iterations: int, behind: bool = True):  # fmt: skip
+        self.behind = behind
         self.sampler, self.settings, self.invert = sampler, settings, invert
         self.device = sampler.dit.device
         self.batch, self.rows = rows, list(rows)
@@ -254,7 +256,7 @@ class Run:
                 return found
             self.captured = None
         self.velocity.step = index
-        return self.z, *self.velocity(self.z, self.velocity.grid[index]), None
+        return self.z, *self.velocity(self.z, self.velocity.grid[index], self.behind), None
 
     def _step(self, block: int, index: int, v: Tensor, times: Tensor, times_next: Tensor) -> Tensor:
         """The state after this step. v: velocity at its start; times, times_next: of the positions, (rows, b)."""
@@ -262,7 +264,7 @@ class Run:
         t, t_next = self.velocity.grid[index], self.velocity.grid[index + 1]
 
         def velocity(z: Tensor, t: flow.Time) -> Tensor:
-            return self.velocity(z, cast(Tensor, t))[0]  # as all times of the grid
+            return self.velocity(z, cast(Tensor, t), behind=False)[0]  # t: as all times of the grid
 
         v = self.solver(velocity, z, v, t, t_next, scale)
         share = self.settings.stochasticity

@@ -22,7 +22,8 @@ class Step:
     block: counted from the first new one. index: of the step, 0 to steps - 1. start: (batch, b) times in [0, 1000] from
     which the positions set out in this block, 0 where they are pinned. t, t_next: theirs now, the same shape. z,
     velocity: (batch, b, d), the state before the step and the (guided) velocity there.
-    conditional, unconditional: the two velocities behind a guided one, None where there was a single pass.
+    conditional, unconditional: the two velocities behind a guided one, None where there was a single pass, and where
+    nobody asked for them and guidance acts on logits (see `Sampler.run`).
     """
 
     block: int

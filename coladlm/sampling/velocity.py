@@ -150,9 +150,11 @@ class BlockVelocity:
         """Does guidance act anywhere in this step?"""
         return self.is_guided and self.guided_steps[index]
 
-    def __call__(self, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def __call__(self, z: Tensor, t: Tensor, behind: bool = True) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(guided) velocity with what dials and pulls add, conditional, unconditional; the two are None where a single
         pass is enough. Of a row with a negative prompt the velocity after that is in place of the unconditional one.
+
+        behind: are the two asked for? Where guidance acts on logits they take work of their own, and are None if not.
         """
         guidance = self._guidance(t)
         modulations = self._modulations(t, 1 if guidance is None or self.only_negatives else 2)
@@ -164,6 +166,8 @@ class BlockVelocity:
             return self.dit.velocity_of(combined, z, modulations), None, None
         judge = conditional if self.leads_away else guided
         plausible = judge if combined is guided else judge + (combined - guided)
+        if not behind:
+            return self.dit.velocities_of((combined,), z, modulations, plausible)[0], None, None
         logits = combined, conditional, unconditional
         velocity, conditional, unconditional = self.dit.velocities_of(logits, z, modulations, plausible)
         return velocity, conditional, unconditional

@@ -85,7 +85,7 @@ class SharedBatch:
 
     def join(self, task: OperationTask, plans: Sequence[Plan]) -> None:
         """Adds an operation, with the next block. Raises PlanError."""
-        self.members[task] = self.shared.join(plans)
+        self.members[task] = self.shared.join(plans, behind=task.steps == "all")  # which records them
 
     def leave(self, task: OperationTask) -> None:
         """Removes an operation; nothing is computed for it after the step under way."""
