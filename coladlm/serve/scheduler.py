@@ -64,8 +64,8 @@ class Scheduler:
         steps: "all" delivers every Step, and the batch waits for a visitor who does not read them; "drafts" a Draft in
         place of each, less those for which the batch would have to wait; "some" the first Step at once and then as many
         as the visitor reads and the budget of the batch allows (see PreviewBudget), which does not bind "all" and
-        "drafts"; "none" no Step. The `preview` of a delivered one is computed, or under way on a GPU, and may be called at any
-        time. Steps that are not "all" need not tell the two velocities behind a guided one.
+        "drafts"; "none" no Step. The `preview` of a delivered one is computed, or under way on a GPU, and may be called
+        at any time. Steps that are not "all" need not tell the two velocities behind a guided one.
         """
         return self._enter(name, visitor, lambda request: OperationTask(self, request, model, begin, steps))
 
