@@ -119,6 +119,7 @@ $(VENV)/created:
 $(VENV)/installed: $(VENV)/created requirements.txt
 	$(PIP) install --no-compile -r requirements.txt
 	@$(COMPILE)
+	@echo "Compiling the parts of umap-learn that a map needs, once."
 	@$(FIT) > /dev/null || true
 	@touch $@
 

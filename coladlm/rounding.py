@@ -3,8 +3,8 @@
 By measurement on the bundled model (`benchmarks/rounding.py`, docs/engine.md): an error in the layers that every step
 of a block passes through adds up over the steps, guidance multiplies it, and the encoder's is in all that follows; they
 keep 12 bits. Nothing follows from the decoder's, so 8 bits do, and so they do for the embedding, which is read once and
-not multiplied. The modulations are a quarter of the parameters, and all
-they ever get is the embedding of a time, which lies in few directions: in those they are exact, and keep 8 bits.
+not multiplied. The modulations are a quarter of the parameters, and all they ever get is the embedding of a time, which
+lies in few directions: in those they are exact, and keep 8 bits.
 """
 
 from __future__ import annotations

@@ -17,19 +17,7 @@ from coladlm.sampling.noise_choice import ANYWHERE, fitness, times_of
 from coladlm.sampling.randomness import block_noise, fit_noise, other_noise
 from coladlm.sampling.shared_run import SharedRun
 
-from ..token_models import with_tokens
-
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day it went away"]
-
-
-@pytest.fixture(scope="module")
-def one(model):
-    """A model that names tokens, some of which are likelier than others."""
-    torch.manual_seed(0)
-    made = with_tokens(model)
-    with torch.no_grad():
-        made.dit.tokens.proj.weight.normal_(std=0.5)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -15,20 +15,9 @@ from coladlm.sampling.history import History
 from coladlm.sampling.shared_run import SharedRun
 
 from ..late_side import LateSide
-from ..token_models import with_tokens
 
 SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=10, stop_at_end=False)
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day it went away"]
-
-
-@pytest.fixture(scope="module")
-def one(model):
-    """A model that names tokens, some of which are likelier than others."""
-    torch.manual_seed(0)
-    made = with_tokens(model)
-    with torch.no_grad():
-        made.dit.tokens.proj.weight.normal_(std=0.5)
-    return made
 
 
 def played(model, base, side, looks=0.6):

@@ -13,7 +13,6 @@ import torch
 from coladlm import BlockDone
 from coladlm.latent.other_texts import negative_of, pull_of
 from coladlm.networks.layers import FEW_ROWS
-from coladlm.networks.slot_cache import attended, steady
 from coladlm.sampling import shared_run
 from coladlm.sampling.capture import tape
 from coladlm.sampling.graph import GraphEngine
@@ -21,29 +20,6 @@ from coladlm.sampling.graph import GraphEngine
 PROMPTS = ("Once upon a time, there was a girl", "Tom went to the beach. He found a shell and a crab there",
            "One day it rained. " * 9)  # fmt: skip
 TEXTS = ("The dog barked. The big dog ran.", "It was a sunny day. " * 12, "a cat")
-
-
-@pytest.fixture(scope="module")
-@torch.inference_mode()
-def rows_stay(bundled) -> bool:
-    """Are a row of a product and a query of an attention the same to the last bit whatever stands beside them here?"""
-    draw = torch.Generator().manual_seed(0)
-    layer = bundled.dit.layers[0].mlp.proj_in
-    x = torch.randn(96, layer.in_features, generator=draw)
-    whole = layer(x)
-    stays = all(torch.equal(layer(x[:n]), whole[:n]) for n in (1, 2, 3, 4, 8, 12, 48))
-    for length in range(4, 300, 16):
-        most = steady(length + 200)
-        q, k, v = (torch.randn(3, n, 4, 64, generator=draw) for n in (96, most, most))
-        k, v = k.transpose(1, 2), v.transpose(1, 2)
-        mask = torch.zeros(1, 1, 1, most)
-        mask[..., length:] = -torch.inf
-        wanted = attended(q, k, v, mask)
-        span = steady(length)
-        for n in (1, FEW_ROWS, 8, 48, 96):
-            found = attended(q[:1, :n], k[:1, :, :span], v[:1, :, :span], mask[..., :span])
-            stays &= torch.equal(found, wanted[:1, :n])
-    return stays
 
 
 def assert_same(found: torch.Tensor, wanted: torch.Tensor, rows_stay: bool):
