@@ -39,7 +39,7 @@ from .runs.registry import Registry, RunLimits
 from .runs.routes import run_routes
 from .shared.errors import sentence
 from .shared.resident import Resident
-from .theme import LOADER_CLOCK
+from .theme import EARLY_SCRIPTS
 
 FIRST_PORT, PORTS = 7860, 100  # where a free one is looked for
 SPARE_THREADS = 40  # for what is no run: reading files, quick handlers
@@ -93,7 +93,7 @@ def make_app(
     app.include_router(run_routes(registry))
     asks, scripts = component_scripts()
     app.router.routes.append(scripts)
-    app.add_middleware(EarlyScript, script=LOADER_CLOCK, more=asks, others=[f"/{API_PAGE}"])
+    app.add_middleware(EarlyScript, script=EARLY_SCRIPTS, more=asks, others=[f"/{API_PAGE}"])
     app.add_middleware(VisitorCookie, opened=registry.come_back, root_path=options.sub_path)
     # gradio sends the page itself, most of the weight of a first visit, as it is; streams stay as they are
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)

@@ -27,7 +27,8 @@ FONTS = "".join(  # asked for early, so that the words do not change their shape
 GRADIO_FONTS = Path(gr.__file__).parent / "templates" / "frontend" / "static" / "fonts"
 FILES = ("composition", "number_fields", "open_tab")
 SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in FILES)
-LOADER_CLOCK = (HERE / "loader_clock.js").read_text(encoding="utf-8")  # to come before gradio's own scripts
+# to come before gradio's own scripts and its configuration
+EARLY_SCRIPTS = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("loader_clock", "plain_config"))
 HEAD = f"{FONTS}<script>{SCRIPTS}</script>"
 
 INK = colors.Color(
