@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from ..conftest import PATIENCE
-from .conftest import NARROW, WIDE, serving
+from .conftest import NARROW, WIDE
 from .driving import (
     fits,
     is_no_wider,
@@ -19,6 +19,7 @@ from .driving import (
     unfold,
     write,
 )
+from .page_here import page_here
 
 BENCH = "trajectories"
 
@@ -203,8 +204,8 @@ def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
         open_tab(page, "Generate")
 
 
-def test_a_run_that_is_chosen_before_the_recorded_one_has_come_is_shown_with_it(browser, tmp_path):
-    with serving(tmp_path) as address, browser.new_context(reduced_motion="reduce") as context:
+def test_a_run_that_is_chosen_before_the_recorded_one_has_come_is_shown_with_it(browser, bundled):
+    with page_here(bundled) as (address, *_), browser.new_context(reduced_motion="reduce") as context:
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.add_init_script(HOLD)
