@@ -128,6 +128,7 @@ class SettingsPanel:
             [(name, name) for name, _ in PRESETS],
             "",
             placeholder="Choose one",
+            forgets=".setting:not(.set-max_new_tokens)",  # the seed is none
             elem_classes="setting",
         )
         with gr.Accordion("More settings", open=False, elem_classes="more"):
@@ -138,9 +139,6 @@ class SettingsPanel:
         changed = [name for name in self.names if name not in ("seed", "max_new_tokens")]
         js = _preset_js(defaults, changed)
         preset.select(None, preset, [made[name] for name in changed], js=js, api_visibility="private")
-        controls = [made[name] for name in changed]
-        by_hand = [control.select if isinstance(control, ChoiceBox) else control.input for control in controls]
-        gr.on(by_hand, None, None, preset, js="() => ''", api_visibility="private")
 
     @staticmethod
     def names_of() -> list[str]:

@@ -242,6 +242,8 @@ def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -
     expect(page.locator("[role=listbox]")).to_have_count(0)
     preset.select_option("fast draft")
     expect(steps).to_have_value("8")
+    number(bench, "New tokens", 6)
+    expect(preset).to_have_value("fast draft")  # says nothing of the length
     number(bench, "Steps a block", 5)
     expect(preset).to_have_value("")  # these settings are no preset's
     preset.focus()
@@ -255,10 +257,12 @@ def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -
     expect(bench.get_by_label("Solver")).to_have_value(SamplerSettings().solver)
     expect(steps).to_have_value(str(SamplerSettings().steps))
     be_still(page)  # the others of the preset come, too
+    expect(preset).to_have_value("as published")
 
 
 def blocks_of_another_size_are_written(page: Page) -> None:
     page.locator("#generate").get_by_label("Block size").select_option("8")
+    expect(page.locator("#generate").get_by_label("Preset")).to_have_value("")
     set_up(page, tokens=4)
     run(page)
     expect(page.locator(".answer .token")).to_have_count(4)

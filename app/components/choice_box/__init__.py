@@ -19,11 +19,13 @@ class ChoiceBox(OwnHTML):
     FILE = "choice_box"
 
     def __init__(self, label: str, hint: str, choices: Sequence[tuple[str, str]], value: str | None = None,
-                 placeholder: str = "", **kwargs: Any) -> None:  # fmt: skip
-        """choices: (words, value). placeholder: the words for the value "", which cannot be chosen."""
+                 placeholder: str = "", forgets: str = "", **kwargs: Any) -> None:  # fmt: skip
+        """choices: (words, value). placeholder: the words for the value "", which cannot be chosen. forgets: a selector
+        of settings of the same list; what a visitor enters in one of them sets the value back to "".
+        """
         self.values = [known for _, known in choices]
         own = {"heading": label, "hint": hint, "choices": [list(choice) for choice in choices]}
-        super().__init__(value, placeholder=placeholder, **own, **kwargs)
+        super().__init__(value, placeholder=placeholder, forgets=forgets, **own, **kwargs)
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "string", "enum": self.values}

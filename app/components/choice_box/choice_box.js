@@ -27,5 +27,10 @@ select.addEventListener('change', () => {
   props.value = select.value;
   trigger('select');
 });
+if (props.forgets) element.closest('.setting-list')?.addEventListener('input', ({target}) => {
+  if (element.contains(target) || !target.closest(props.forgets)) return;
+  props.value = '';
+  draw();
+});
 watch('value', draw);
 draw();
