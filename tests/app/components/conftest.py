@@ -50,7 +50,9 @@ class Pages:
             self.made[name].page.set_default_timeout(PATIENCE)
         bare = self.made[name]
         bare.page.set_viewport_size(size)
-        bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
+        if bare.moves != movement:
+            bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
+            bare.moves = movement
         bare.page.context.clear_permissions()
         if clipboard:
             bare.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -77,12 +79,15 @@ def leave(pages: Pages) -> Iterator[None]:
 
 
 @pytest.fixture
-def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
+def bare(request: pytest.FixtureRequest, pages: Pages) -> Iterator[Callable[..., Bare]]:
     """bare({name: part}) shows components on a page without anything else. An error of the page, or a request to
     another host, fails the test. bench: see `Bare.show`. kept: a name for parts that stay for the next test which asks
     for that name, and which puts them back to where they began. visitor: see `Pages.get`.
+
+    A test that fails, or that sets `spoiled` of its page, leaves no page for the next one.
     """
     shown: dict[int, Bare] = {}
+    failed = request.session.testsfailed
 
     def show(
         parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, kept: str = "",
@@ -101,7 +106,7 @@ def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     yield show
     wrong = [what for page in shown.values() for what in page.heard.wrong()]
     for page in shown.values():
-        if wrong:
+        if wrong or page.spoiled or request.session.testsfailed > failed:
             page.leave()
         page.page.mouse.move(0, 0)
     assert wrong == []

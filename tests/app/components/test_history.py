@@ -157,6 +157,7 @@ def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_t
     page = desk()
     ran(page, "The sun")
     expect(page.locator("#history .note")).to_have_text("")
+    page.spoiled = True
     page.page.evaluate(storage)
     for prompt in ("The moon", "A cat"):
         page.update("link", link(prompt))
@@ -175,6 +176,7 @@ def test_a_full_storage_lets_the_oldest_entries_go_and_says_how_many(desk):
     for prompt in ("A sun", "A cat", "A fox"):
         page.update("link", link(prompt))
         page.page.wait_for_function("prompt => localStorage['coladlm-history']?.includes(prompt)", arg=prompt)
+    page.spoiled = True
     page.page.evaluate(
         """() => { const room = localStorage['coladlm-history'].length + 20, set = Storage.prototype.setItem;
         Storage.prototype.setItem = function (key, value) {
