@@ -37,7 +37,7 @@ window.mount = (name, html, script, props) => {
   new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
 };"""  # noqa: E501
 
-# All that outlives a body: listeners of the window and of the document, observers, timers, frames, what the browser keeps.
+# What outlives a body: listeners of the window and of the document, observers, timers, frames, what the browser keeps.
 ANEW = """const over = [];
 for (const target of [window, document]) {
   const listen = target.addEventListener.bind(target);
@@ -49,7 +49,8 @@ for (const kind of ['MutationObserver', 'ResizeObserver', 'IntersectionObserver'
   };
 }
 window.anew = async (html, dark) => {
-  await Promise.all([window.plotlyLoading, ...Object.values(window.cardScripts ?? {})]);  // who waits for them goes on now
+  // who waits for a library goes on now, and not on the next page
+  await Promise.all([window.plotlyLoading, ...Object.values(window.cardScripts ?? {})]);
   over.splice(0).forEach(end => end());
   for (let id = setTimeout(() => {}); id > 0; id -= 1) clearTimeout(id);
   for (let id = requestAnimationFrame(() => {}); id > 0; id -= 1) cancelAnimationFrame(id);

@@ -206,7 +206,8 @@ class Flows:
     def __init__(self, model: ColaDLM, cache: Path) -> None:
         self._store = TraceStore(TRACES)
         self._explorer = explorer.Explorer(model, CloudHolder(model, cache=cache), self._store, SCHEDULER)
-        self.cloud = thinned(self._explorer.cloud.charts.text)
+        charts = self._explorer.cloud.charts
+        self.cloud = charts.text = thinned(charts.text)  # which a page that is saved brings, too
         self.recorded = [id for _, id in self._store.shipped]
         self._known: dict[tuple[Any, ...], Any] = {}  # to make them takes a second
 
