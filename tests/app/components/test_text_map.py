@@ -287,10 +287,10 @@ def test_keys_alone_select_two_ends_of_a_direction(map_of):
     expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below.")
 
 
-def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map_of, model, tmp_path):
+def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map_of, bundled, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(load_sentences()[:40]))
-    texts = Texts(model, file)
+    texts = Texts(bundled, file)
     page = map_of(value=texts.value)
     page.update("texts", texts.with_umap())
     offer = page.page.get_by_role("button", name="Show the new UMAP")
@@ -314,10 +314,10 @@ def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map
     }
 
 
-def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(map_of, model, tmp_path):
+def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(map_of, bundled, tmp_path):
     own = tmp_path / "own.jsonl"
     own.write_text("\n".join(f'{{"text": "<b>cat</b> number {i}", "set": "{"ab"[i % 2]}"}}' for i in range(12)))
-    page = map_of(value=Texts(model, own).value)
+    page = map_of(value=Texts(bundled, own).value)
     expect(page.locator("#texts .note")).to_contain_text("12 texts in")
     expect(row(page, 0).locator(".text")).to_have_text("<b>cat</b> number 0")
     page.locator("#texts .by").select_option("set")
