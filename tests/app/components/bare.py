@@ -3,8 +3,8 @@
 A server of files gives it out; no gradio and no model is behind it. A component is given `element`, `props`, `trigger`
 and `watch` as gradio gives them; what it triggers is written down, and `update` stands for what the server sends.
 
-Most of the work of a small test would be to open its page. So the first of a file opens one, and for the next it begins
-anew, with an empty body: nothing of what was on it listens, waits or watches any more, and the browser has no past.
+Most of the work of a small test would be to open its page. So the first one opens it, and for the next it begins anew,
+with an empty body: nothing of what was on it listens, waits or watches any more, and the browser has no past.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class Bare:
         self.moves: bool | None = None  # does its visitor want to see things move?
         self.spoiled = False  # has a test changed what `ANEW` does not put right?
 
-    def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
+    def show(self, parts: Mapping[str, Part], bench: str | None = None, dark: bool = False) -> None:
         """Puts parts on an empty page of a browser without a past. bench, dark: see `document`."""
-        self.parts = dict(parts)
+        self.parts, self.kept = dict(parts), ""
         self.server.page = document(self.parts, bench, dark, styles=f"{LINK}<script>{ANEW}</script>")
         if self.opened:
             self.page.evaluate("given => anew(...given)", [_body(self.parts, bench), dark])

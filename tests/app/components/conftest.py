@@ -14,7 +14,7 @@ from ...conftest import PATIENCE
 from .bare import Bare
 from .file_server import FileServer
 from .page_parts import PageParts, Part
-from .values import Generated
+from .values import Flows, Generated
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 LOW = {"width": 740, "height": 390}  # a phone held sideways
@@ -30,6 +30,12 @@ def parts(model: ColaDLM) -> PageParts:
 def generated(model: ColaDLM) -> Generated:
     """A run of the tab Generate."""
     return Generated(model, "Once upon a time")
+
+
+@pytest.fixture(scope="session")
+def flows(bundled: ColaDLM, tmp_path_factory: pytest.TempPathFactory) -> Flows:
+    """Recorded runs on the map of the tab Trajectories."""
+    return Flows(bundled, tmp_path_factory.mktemp("cache"))
 
 
 class Pages:
@@ -68,14 +74,14 @@ def pages(browser: Browser) -> Iterator[Pages]:
 
 @pytest.fixture(autouse=True, scope="module")
 def leave(pages: Pages) -> Iterator[None]:
-    """A page that is left on the screen would go on moving while the tests of other files run, and one that lies over
-    another in its window holds that one up: hidden, it draws once a second.
+    """What is left on a page would go on moving while the tests of other files run, and a page that lies over another
+    in its window holds that one up: hidden, it draws once a second.
     """
     yield
     if beside := pages.made.pop("beside", None):
         beside.page.close()
     for page in pages.made.values():
-        page.leave()
+        page.show({})
 
 
 @pytest.fixture

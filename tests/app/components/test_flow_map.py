@@ -8,15 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import Flows
 
 SETTLED = re.compile(r"(\d+) of (\d+) places have settled")
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
-
-
-@pytest.fixture(scope="module")
-def flows(bundled, tmp_path_factory):
-    return Flows(bundled, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
