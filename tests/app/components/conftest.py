@@ -14,7 +14,7 @@ from ...conftest import PATIENCE
 from .bare import Bare
 from .file_server import FileServer
 from .page_parts import PageParts, Part
-from .values import Flows, Generated
+from .values import PAIR, Flows, Generated, Interpolation
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 LOW = {"width": 740, "height": 390}  # a phone held sideways
@@ -30,6 +30,12 @@ def parts(model: ColaDLM) -> PageParts:
 def generated(model: ColaDLM) -> Generated:
     """A run of the tab Generate."""
     return Generated(model, "Once upon a time")
+
+
+@pytest.fixture(scope="session")
+def walked(model: ColaDLM) -> Interpolation:
+    """A run of the tab Interpolate, between PAIR."""
+    return Interpolation(model, PAIR)
 
 
 @pytest.fixture(scope="session")

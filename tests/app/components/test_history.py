@@ -1,5 +1,6 @@
 """What a visitor has run: kept in the browser alone, in order, and in files; and the link and the file of one run."""
 
+import functools
 import json
 
 import pytest
@@ -34,9 +35,10 @@ def desk(parts, bare):
 @pytest.fixture(scope="module")
 def ran(model):
     """ran(page, prompt) lets the page take what a finished run sends."""
+    run_of = functools.cache(lambda prompt: Generated(model, prompt, max_new_tokens=8))
 
     def send(page, prompt: str) -> Generated:
-        generated = Generated(model, prompt, max_new_tokens=8)
+        generated = run_of(prompt)
         page.update("link", generated.link)
         page.update("text", generated.strips[-1])
         for value in generated.progress[-2:]:
