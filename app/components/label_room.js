@@ -3,7 +3,8 @@
 class LabelRoom {
   // font: a family. width, height: of the picture; a label beyond them has no room in `take`.
   constructor(font, width = Infinity, height = Infinity) {
-    Object.assign(this, {font, width, height, taken: [], pen: document.createElement('canvas').getContext('2d')});
+    LabelRoom.pen ??= document.createElement('canvas').getContext('2d');  // one for all rooms: a drawing has one or two
+    Object.assign(this, {font, width, height, taken: [], pen: LabelRoom.pen});
   }
 
   // Half the width and half the height of a text; a guess where nothing can be measured.

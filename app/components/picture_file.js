@@ -5,9 +5,11 @@
 function plainColour(css, root) {
   const probe = root.appendChild(document.createElement('span'));
   probe.style.color = css;
-  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}), pen = canvas.getContext('2d', {willReadFrequently: true});
+  // one for all: to make a canvas takes far longer than to draw on it
+  const pen = plainColour.pen ??= Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
   pen.fillStyle = getComputedStyle(probe).color;
   probe.remove();
+  pen.clearRect(0, 0, 1, 1);
   pen.fillRect(0, 0, 1, 1);
   return 'rgb(' + [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3).join() + ')';
 }

@@ -30,8 +30,9 @@ async function draw(anew = false) {
     while (wanted) {
       const {anew: all} = wanted;
       wanted = null;
-      const start = performance.now(), index = now;
+      const start = performance.now(), index = now, {stretch} = picture;
       await picture.draw(frames[now] ?? {block: null, share: 0}, view, all);
+      if (picture.stretch !== stretch) looks();  // says how wide it is drawn
       const took = performance.now() - start;
       root.dataset.milliseconds = took.toFixed(1);
       root.dataset.frame = index;

@@ -99,7 +99,7 @@ function step(now) {
 }
 
 function rgb(name) {
-  const pen = document.createElement('canvas').getContext('2d');
+  const pen = rgb.pen ??= document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   pen.fillStyle = getComputedStyle(root).getPropertyValue(name).trim();
   pen.fillRect(0, 0, 1, 1);
   return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);

@@ -2,6 +2,9 @@
 
 A server of files gives it out; no gradio and no model is behind it. A component is given `element`, `props`, `trigger`
 and `watch` as gradio gives them; what it triggers is written down, and `update` stands for what the server sends.
+
+Most of the work of a small test would be to open its page. So the first one opens it, and for the next it begins anew,
+with an empty body: nothing of what was on it listens, waits or watches any more, and the browser has no past.
 """
 
 from __future__ import annotations
@@ -34,6 +37,36 @@ window.mount = (name, html, script, props) => {
   new Function('element', 'trigger', 'props', 'watch', script)(element, trigger, props, watch);
 };"""  # noqa: E501
 
+# What outlives a body: listeners of the window and of the document, observers, timers, frames, what the browser keeps.
+ANEW = """const over = [];
+for (const target of [window, document]) {
+  const listen = target.addEventListener.bind(target);
+  target.addEventListener = (...given) => { over.push(() => target.removeEventListener(...given)); listen(...given); };
+}
+for (const kind of ['MutationObserver', 'ResizeObserver', 'IntersectionObserver']) {
+  window[kind] = class extends window[kind] {
+    constructor(...given) { super(...given); over.push(() => this.disconnect()); }
+  };
+}
+window.anew = async (html, dark) => {
+  // who waits for a library goes on now, and not on the next page
+  await Promise.all([window.plotlyLoading, ...Object.values(window.cardScripts ?? {})]);
+  over.splice(0).forEach(end => end());
+  for (let id = setTimeout(() => {}); id > 0; id -= 1) clearTimeout(id);
+  for (let id = requestAnimationFrame(() => {}); id > 0; id -= 1) cancelAnimationFrame(id);
+  window.parts = {};
+  localStorage.clear();
+  sessionStorage.clear();
+  history.replaceState(null, '', location.pathname);
+  document.title = 'bare';
+  const root = document.documentElement, body = document.createElement('body');
+  root.getAttributeNames().filter(name => name !== 'lang').forEach(name => root.removeAttribute(name));
+  body.className = dark ? 'dark' : '';
+  body.innerHTML = html;
+  document.body.replaceWith(body);
+  scrollTo(0, 0);
+};"""
+
 INLINE = f"<style>{STYLES}</style><script>{SCRIPTS}</script>"
 # what a browser reads once, and not with every page
 LINK = f'<link rel="stylesheet" href="{STYLE_SHEET}"><script src="{COMPONENTS}"></script>'
@@ -46,24 +79,34 @@ class Bare:
         self.heard, self.page, self.server = heard, heard.page, server
         self.parts: dict[str, Part] = {}
         self.kept = ""  # what stays on the page for the next test, by a name of the tests
+        self.opened = False
+        self.moves: bool | None = None  # does its visitor want to see things move?
+        self.spoiled = False  # has a test changed what `ANEW` does not put right?
 
-    def show(self, parts: Mapping[str, Part], bench: str | None, dark: bool) -> None:
+    def show(self, parts: Mapping[str, Part], bench: str | None = None, dark: bool = False) -> None:
         """Puts parts on an empty page of a browser without a past. bench, dark: see `document`."""
-        self.parts = dict(parts)
-        self.server.page = document(self.parts, bench, dark, styles=LINK)
-        self.server.anew = True
+        self.parts, self.kept = dict(parts), ""
+        self.server.page = document(self.parts, bench, dark, styles=f"{LINK}<script>{ANEW}</script>")
+        if self.opened:
+            self.page.evaluate("given => anew(...given)", [_body(self.parts, bench), dark])
+            self._mount()
+            return
+        self.server.anew = self.opened = True
         self.open()
 
     def open(self) -> None:
         """Opens the page, or opens it once more: components begin again, with what the browser has kept."""
         self.page.goto(self.server.address)
-        for name, part in self.parts.items():
-            self.page.evaluate("given => mount(...given)", [name, part.html, part.script, part.props])
+        self._mount()
+
+    def _mount(self) -> None:
+        given = [[name, part.html, part.script, part.props] for name, part in self.parts.items()]
+        self.page.evaluate("all => all.forEach(given => mount(...given))", given)
 
     def leave(self) -> None:
         """Leaves the page, so that nothing on it moves any more."""
         self.page.goto(self.server.nothing)
-        self.kept = ""
+        self.kept, self.opened, self.spoiled = "", False, False
 
     def update(self, name: str, value: Any, **props: Any) -> None:
         """Sends a part a value, and further props, as the server does."""
@@ -117,18 +160,22 @@ def document(
     bench: the id of a workbench around them, with Run and Stop; None for none. scripts: HTML at the end of the page.
     styles: HTML that brings the styles of the page and the JavaScript of the components.
     """
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>'
+        f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{styles}<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
+        f"{_body(parts, bench)}{scripts}</body></html>"
+    )
+
+
+def _body(parts: Mapping[str, Part], bench: str | None) -> str:
     places = "".join(_place(name, part) for name, part in parts.items())
     if bench is not None:
         places = (
             f'<div class="workbench" id="{bench}"><div class="run-controls"><button class="run">Run</button>'
             f'<button class="stop">Stop</button></div><div class="results">{places}</div></div>'
         )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>bare</title>'
-        f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{styles}<script>{GRADIO}</script></head><body{' class=dark' if dark else ''}>"
-        f'<main class="gradio-container"><h1>Bare</h1>{places}</main>{scripts}</body></html>'
-    )
+    return f'<main class="gradio-container"><h1>Bare</h1>{places}</main>'
 
 
 def _place(name: str, part: Part) -> str:

@@ -14,7 +14,7 @@ from ...conftest import PATIENCE
 from .bare import Bare
 from .file_server import FileServer
 from .page_parts import PageParts, Part
-from .values import Generated
+from .values import PAIR, Flows, Generated, Interpolation
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 LOW = {"width": 740, "height": 390}  # a phone held sideways
@@ -30,6 +30,18 @@ def parts(model: ColaDLM) -> PageParts:
 def generated(model: ColaDLM) -> Generated:
     """A run of the tab Generate."""
     return Generated(model, "Once upon a time")
+
+
+@pytest.fixture(scope="session")
+def walked(model: ColaDLM) -> Interpolation:
+    """A run of the tab Interpolate, between PAIR."""
+    return Interpolation(model, PAIR)
+
+
+@pytest.fixture(scope="session")
+def flows(bundled: ColaDLM, tmp_path_factory: pytest.TempPathFactory) -> Flows:
+    """Recorded runs on the map of the tab Trajectories."""
+    return Flows(bundled, tmp_path_factory.mktemp("cache"))
 
 
 class Pages:
@@ -50,7 +62,9 @@ class Pages:
             self.made[name].page.set_default_timeout(PATIENCE)
         bare = self.made[name]
         bare.page.set_viewport_size(size)
-        bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
+        if bare.moves != movement:
+            bare.page.emulate_media(reduced_motion="no-preference" if movement else "reduce")
+            bare.moves = movement
         bare.page.context.clear_permissions()
         if clipboard:
             bare.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -66,23 +80,26 @@ def pages(browser: Browser) -> Iterator[Pages]:
 
 @pytest.fixture(autouse=True, scope="module")
 def leave(pages: Pages) -> Iterator[None]:
-    """A page that is left on the screen would go on moving while the tests of other files run, and one that lies over
-    another in its window holds that one up: hidden, it draws once a second.
+    """What is left on a page would go on moving while the tests of other files run, and a page that lies over another
+    in its window holds that one up: hidden, it draws once a second.
     """
     yield
     if beside := pages.made.pop("beside", None):
         beside.page.close()
     for page in pages.made.values():
-        page.leave()
+        page.show({})
 
 
 @pytest.fixture
-def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
+def bare(request: pytest.FixtureRequest, pages: Pages) -> Iterator[Callable[..., Bare]]:
     """bare({name: part}) shows components on a page without anything else. An error of the page, or a request to
     another host, fails the test. bench: see `Bare.show`. kept: a name for parts that stay for the next test which asks
     for that name, and which puts them back to where they began. visitor: see `Pages.get`.
+
+    A test that fails, or that sets `spoiled` of its page, leaves no page for the next one.
     """
     shown: dict[int, Bare] = {}
+    failed = request.session.testsfailed
 
     def show(
         parts: dict[str, Part], size: dict = WIDE, bench: str | None = None, dark: bool = False, kept: str = "",
@@ -101,7 +118,7 @@ def bare(pages: Pages) -> Iterator[Callable[..., Bare]]:
     yield show
     wrong = [what for page in shown.values() for what in page.heard.wrong()]
     for page in shown.values():
-        if wrong:
+        if wrong or page.spoiled or request.session.testsfailed > failed:
             page.leave()
         page.page.mouse.move(0, 0)
     assert wrong == []

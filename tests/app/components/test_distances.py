@@ -2,11 +2,9 @@
 
 from playwright.sync_api import expect
 
-from .values import PAIR, Interpolation
 
-
-def test_distances_are_two_pictures_a_table_and_files(parts, bare, model, tmp_path):
-    value = Interpolation(model, PAIR).distances
+def test_distances_are_two_pictures_a_table_and_files(parts, bare, walked, tmp_path):
+    value = walked.distances
     page = bare({"distances": parts.part("distances", value=value)}, bench="interpolate")
     expect(page.locator(".distances svg[role=img]")).to_have_count(2)
     note = page.locator(".distances svg[role=img]").first.get_attribute("aria-label")

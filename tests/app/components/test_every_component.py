@@ -27,7 +27,7 @@ def test_every_component_keeps_what_it_is_made_of_when_gradio_has_lost_its_props
     """Of a component in a closed accordion or tab, gradio 6.31 forgets all props but the value at a gr.skip()."""
     every = {f"part-{i}": part for i, part in enumerate(parts.all())}
     lost = {name: part._replace(props={"value": part.props["value"]}) for name, part in every.items()}
-    pages = [bare(every, WIDE, bench="bench"), bare(lost, WIDE, bench="bench", beside=True)]
+    pages = [bare(lost, WIDE, bench="bench"), bare(every, WIDE, bench="bench", beside=True)]  # that one is a new page
     deadline = time.monotonic() + PATIENCE / 1000  # some draw when a library has come
     while (texts := [page.page.evaluate(TEXTS, list(every)) for page in pages]) and texts[0] != texts[1]:
         if time.monotonic() > deadline:

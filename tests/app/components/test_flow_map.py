@@ -8,42 +8,29 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import Flows
 
 SETTLED = re.compile(r"(\d+) of (\d+) places have settled")
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 
 
-@pytest.fixture(scope="module")
-def flows(bundled, tmp_path_factory):
-    return Flows(bundled, tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture
 def flow(parts, bare, flows):
-    """flow(size, runs) shows recorded runs on the map, the first of them if none is named.
-
-    A wide map is drawn once: the next test finds it empty, as it was before its first run.
-    """
+    """flow(size, runs) shows recorded runs on the map, the first of them if none is named."""
 
     def show(size=WIDE, runs=(), play=False, **visitor):
         shown = flows.shown(*(runs or flows.recorded[:1]), play=play)
-        parts_of_the_tab = {
-            "flow": parts.part("flow", cloud=flows.cloud),
-            "heat": parts.part("heat"),
-            "curves": parts.part("curves"),
-            "point": parts.part("point"),
-            "share": parts.part("share", within="trajectories"),
-        }
-        kept = "" if visitor or size != WIDE else "a map"
-        page = bare(parts_of_the_tab, size, "trajectories", kept=kept, **visitor)
-        for name, part in parts_of_the_tab.items():
-            page.update(name, part.props["value"])
-        page.locator(".flow[data-state=empty]").wait_for()
-        page.page.wait_for_function("document.querySelector('#flow .map')._fullLayout")  # plotly is there
-        page.page.evaluate("parts.flow.triggered.length = 0; document.querySelector('#flow .speed').value = '1'")
-        page.update("curves", shown.curves)
-        page.update("flow", shown.flow)
+        page = bare(
+            {
+                "flow": parts.part("flow", cloud=flows.cloud, value=shown.flow),
+                "heat": parts.part("heat"),
+                "curves": parts.part("curves", value=shown.curves),
+                "point": parts.part("point"),
+                "share": parts.part("share", within="trajectories"),
+            },
+            size,
+            "trajectories",
+            **visitor,
+        )
         page.page.wait_for_function(
             """() => {
             const flow = document.querySelector('#flow .flow'), last = flow.querySelector('.scrub').max;

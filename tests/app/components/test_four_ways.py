@@ -6,12 +6,12 @@ from playwright.sync_api import expect
 from app.components.four_ways import way_value, ways_value
 
 from .conftest import NARROW, WIDE
-from .values import PAIR, Interpolation
+from .values import PAIR
 
 
 @pytest.fixture(scope="module")
-def compared(model):
-    waypoints = Interpolation(model, PAIR).stage["waypoints"]
+def compared(walked):
+    waypoints = walked.stage["waypoints"]
     link = {"query": "?r=x", "recipe": "{}"}
     ways = [way_value(f"Way {i}", "done", link, waypoints) for i in range(3)]
     return ways_value("r", "done", PAIR, [*ways, way_value("Way 3", "refused", {}, note="It is too long. " * 4)])

@@ -1,5 +1,6 @@
 """What a visitor has run: kept in the browser alone, in order, and in files; and the link and the file of one run."""
 
+import functools
 import json
 
 import pytest
@@ -34,9 +35,10 @@ def desk(parts, bare):
 @pytest.fixture(scope="module")
 def ran(model):
     """ran(page, prompt) lets the page take what a finished run sends."""
+    run_of = functools.cache(lambda prompt: Generated(model, prompt, max_new_tokens=8))
 
     def send(page, prompt: str) -> Generated:
-        generated = Generated(model, prompt, max_new_tokens=8)
+        generated = run_of(prompt)
         page.update("link", generated.link)
         page.update("text", generated.strips[-1])
         for value in generated.progress[-2:]:
@@ -157,6 +159,7 @@ def test_a_history_that_the_browser_does_not_keep_says_so_and_lasts_as_long_as_t
     page = desk()
     ran(page, "The sun")
     expect(page.locator("#history .note")).to_have_text("")
+    page.spoiled = True
     page.page.evaluate(storage)
     for prompt in ("The moon", "A cat"):
         page.update("link", link(prompt))
@@ -175,6 +178,7 @@ def test_a_full_storage_lets_the_oldest_entries_go_and_says_how_many(desk):
     for prompt in ("A sun", "A cat", "A fox"):
         page.update("link", link(prompt))
         page.page.wait_for_function("prompt => localStorage['coladlm-history']?.includes(prompt)", arg=prompt)
+    page.spoiled = True
     page.page.evaluate(
         """() => { const room = localStorage['coladlm-history'].length + 20, set = Storage.prototype.setItem;
         Storage.prototype.setItem = function (key, value) {

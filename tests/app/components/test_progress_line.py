@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import NARROW, WIDE
-from .values import Flows, refused, refused_edit, refused_texts
+from .values import refused, refused_edit, refused_texts
 
 SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 ONE_SENTENCE = ("He is glad.", "He is sad.\nShe is sad.")
@@ -123,8 +123,8 @@ def test_what_is_said_of_a_recipe_that_was_opened_stands_there_after_a_run(line,
     assert state(page) == "idle"
 
 
-def test_a_file_that_is_no_trace_is_a_sentence(line, bundled, tmp_path):
+def test_a_file_that_is_no_trace_is_a_sentence(line, flows, tmp_path):
     file = tmp_path / "broken.npz"
     file.write_bytes(b"PK\x03\x04 not really")
-    page = line(Flows(bundled, tmp_path).opened(file), tab="trajectories")
+    page = line(flows.opened(file), tab="trajectories")
     expect(alert(page)).to_contain_text("expected a trace")

@@ -11,7 +11,8 @@ from coladlm.latent.reference_cloud import load_sentences
 from .conftest import NARROW, WIDE
 from .values import Texts
 
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+# those of a size after each other, for a map is drawn once for all of them
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"], scope="module")
 COUNT = 150  # more than are listed at once
 
 
@@ -27,12 +28,14 @@ def texts(bundled, tmp_path_factory):
 def map_of(parts, bare, texts):
     """map_of(size, value) shows the sentences on a map.
 
-    A narrow map stays for the next test, which finds on it what it would find on a new one.
+    It stays for the next test of its size, which finds on it what it would find on a new one. from_file: how the map is
+    looked at, as a file says; such a map is a new one.
     """
 
-    def show(size=NARROW, value=None):
+    def show(size=NARROW, value=None, from_file=None):
         value = value or texts.value
-        kept = "a map" if size == NARROW else ""
+        kept = "" if from_file else f"a map of {size['width']}"
+        value = value | {"view": from_file} if from_file else value
         page = bare({"texts": parts.part("map", value=value)}, size, kept=kept)
         if kept:
             page.update("texts", text_map_value())
@@ -67,6 +70,46 @@ def text_of(page, i: int) -> str:
     return row(page, i).locator(".text").inner_text()
 
 
+def test_a_map_without_texts_asks_for_them_and_offers_to_ask_again(parts, bare):
+    page = bare({"texts": parts.part("map")})
+    assert page.triggered("texts", "submit") == [{}]
+    start = page.page.get_by_role("button", name="Show the sentences")
+    expect(start).to_be_hidden()
+    page.update("texts", text_map_value(failed=True))
+    start.click()
+    assert page.triggered("texts", "submit") == [{}, {}]
+
+
+def test_a_map_from_a_file_shows_what_was_selected_and_the_query_only_where_it_was_listed(map_of, texts):
+    value = texts.near("The dog ran to the park.")
+    view = {"selected": [2, 4], "chart": "pca", "by": "length", "asked": True}
+    page = map_of(WIDE, value, from_file=view)
+    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
+    expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
+    expect(page.locator("#texts .count")).to_contain_text("2 selected")
+    expect(page.locator("#texts .by")).to_have_value("length")
+    page.update("texts", text_map_value())
+    page.update("texts", value | {"view": view | {"asked": False}})
+    expect(page.locator("#texts .heading")).to_have_text("Selected, 2")
+
+
+def test_a_line_marks_its_point_and_a_point_its_line(map_of):
+    page = map_of(WIDE)
+    row(page, 3).click()
+    page.page.wait_for_function("document.querySelector('#texts .plot').data[0].marker.size[3] === 14")
+    caption = page.page.evaluate("document.querySelector('#texts .plot').layout.annotations.at(-1).text")
+    assert text_of(page, 3).startswith(caption.rstrip("…"))
+    page.page.evaluate(
+        """pointNumber => document.querySelector('#texts .plot')
+        .emit('plotly_click', {points: [{curveNumber: 0, pointNumber}]})""",
+        COUNT - 1,
+    )
+    line = page.locator("#texts .row[aria-selected=true]").last
+    expect(line.locator(".text")).to_have_text(load_sentences()[COUNT - 1])
+    expect(line).to_be_in_viewport()
+    assert page.page.evaluate("scrollY") == 0
+
+
 @SIZES
 def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size):
     page = map_of(size)
@@ -77,26 +120,16 @@ def test_sentences_become_points_in_clusters_that_are_told_in_words(map_of, size
     assert page.overflow() <= 0
 
 
-def test_the_list_is_left_the_map_right_the_search_below_and_on_a_phone_right_above_the_list(map_of):
-    def places(page):
-        return [page.locator(f"#texts {part}").bounding_box() for part in (".side", ".picture", ".search")]
-
-    side, picture, search = places(map_of(WIDE))
+@SIZES
+def test_the_list_is_left_the_map_right_the_search_below_and_on_a_phone_right_above_the_list(map_of, size):
+    page = map_of(size)
+    side, picture, search = (page.locator(f"#texts {part}").bounding_box() for part in (".side", ".picture", ".search"))
+    if size == NARROW:
+        assert picture["y"] < search["y"] < side["y"]
+        return
     assert side["x"] + side["width"] <= picture["x"] and side["y"] == picture["y"]
     assert search["y"] >= side["y"] + side["height"]
     assert search["y"] + search["height"] <= WIDE["height"]
-    side, picture, search = places(map_of())
-    assert picture["y"] < search["y"] < side["y"]
-
-
-def test_a_map_without_texts_asks_for_them_and_offers_to_ask_again(parts, bare):
-    page = bare({"texts": parts.part("map")})
-    assert page.triggered("texts", "submit") == [{}]
-    start = page.page.get_by_role("button", name="Show the sentences")
-    expect(start).to_be_hidden()
-    page.update("texts", text_map_value(failed=True))
-    start.click()
-    assert page.triggered("texts", "submit") == [{}, {}]
 
 
 def test_words_are_found_and_the_nearest_texts_listed(map_of, texts):
@@ -170,17 +203,6 @@ def test_no_label_of_the_map_covers_another_or_leaves_the_map(map_of, texts, siz
         assert plot["x"] - 1 <= box["x"] and box["x"] + box["width"] <= plot["x"] + plot["width"] + 1, text
 
 
-def test_a_map_from_a_file_shows_what_was_selected_and_the_query_only_where_it_was_listed(map_of, texts):
-    value = texts.near("The dog ran to the park.")
-    page = map_of(WIDE, value | {"view": {"selected": [2, 4], "chart": "pca", "by": "length", "asked": True}})
-    expect(page.locator("#texts .heading")).to_have_text("Nearest, 20")
-    expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
-    expect(page.locator("#texts .count")).to_contain_text("2 selected")
-    expect(page.locator("#texts .by")).to_have_value("length")
-    page = map_of(WIDE, value | {"view": {"selected": [2, 4], "chart": "pca", "by": "length", "asked": False}})
-    expect(page.locator("#texts .heading")).to_have_text("Selected, 2")
-
-
 def test_a_search_by_meaning_keeps_the_selection_and_the_server_hears_whether_the_nearest_are_listed(map_of, texts):
     page = map_of()
     heard = "asked => parts.texts.triggered.filter(([event]) => event === 'blur').at(-1)?.[1].asked === asked"
@@ -198,23 +220,6 @@ def test_what_is_wrong_with_a_search_is_said_beside_it(map_of, texts):
     page = map_of()
     page.update("texts", texts.near("word " * 100_000))
     expect(page.locator("#texts .note")).to_contain_text("expected at most")
-
-
-def test_a_line_marks_its_point_and_a_point_its_line(map_of):
-    page = map_of(WIDE)
-    row(page, 3).click()
-    page.page.wait_for_function("document.querySelector('#texts .plot').data[0].marker.size[3] === 14")
-    caption = page.page.evaluate("document.querySelector('#texts .plot').layout.annotations.at(-1).text")
-    assert text_of(page, 3).startswith(caption.rstrip("…"))
-    page.page.evaluate(
-        """pointNumber => document.querySelector('#texts .plot')
-        .emit('plotly_click', {points: [{curveNumber: 0, pointNumber}]})""",
-        COUNT - 1,
-    )
-    line = page.locator("#texts .row[aria-selected=true]").last
-    expect(line.locator(".text")).to_have_text(load_sentences()[COUNT - 1])
-    expect(line).to_be_in_viewport()
-    assert page.page.evaluate("scrollY") == 0
 
 
 def test_a_box_selects_and_a_selection_goes_to_edit(map_of):
@@ -282,10 +287,10 @@ def test_keys_alone_select_two_ends_of_a_direction(map_of):
     expect(page.locator("#texts .ends")).to_have_text("A: 2 texts, B: 2 texts. Their direction stands below.")
 
 
-def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map_of, model, tmp_path):
+def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map_of, bundled, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(load_sentences()[:40]))
-    texts = Texts(model, file)
+    texts = Texts(bundled, file)
     page = map_of(value=texts.value)
     page.update("texts", texts.with_umap())
     offer = page.page.get_by_role("button", name="Show the new UMAP")
@@ -309,10 +314,10 @@ def test_a_umap_that_joins_the_map_is_offered_and_shown_when_it_is_asked_for(map
     }
 
 
-def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(parts, bare, model, tmp_path):
+def test_texts_of_ones_own_are_shown_as_text_and_can_be_coloured_by_their_sets(map_of, bundled, tmp_path):
     own = tmp_path / "own.jsonl"
     own.write_text("\n".join(f'{{"text": "<b>cat</b> number {i}", "set": "{"ab"[i % 2]}"}}' for i in range(12)))
-    page = bare({"texts": parts.part("map", value=Texts(model, own).value)})
+    page = map_of(value=Texts(bundled, own).value)
     expect(page.locator("#texts .note")).to_contain_text("12 texts in")
     expect(row(page, 0).locator(".text")).to_have_text("<b>cat</b> number 0")
     page.locator("#texts .by").select_option("set")

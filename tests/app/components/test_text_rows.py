@@ -21,12 +21,11 @@ def test_variations_stand_below_each_other_and_one_can_be_read(parts, bare, mode
 
 
 @SIZES
-def test_waypoints_have_what_is_new_in_them_marked(parts, bare, model, size):
-    run = Interpolation(model, PAIR)
-    page = bare({"rows": parts.part("rows", id="waypoints", value=run.rows[-1])}, size, "interpolate")
+def test_waypoints_have_what_is_new_in_them_marked(parts, bare, walked, size):
+    page = bare({"rows": parts.part("rows", id="waypoints", value=walked.rows[-1])}, size, "interpolate")
     texts = page.locator("#rows .text").all_inner_texts()
     assert (len(texts), texts[0], texts[-1]) == (9, *PAIR)
-    marked = [text for row in run.rows[-1]["rows"] for text, flags in row["final"] if flags & 1]
+    marked = [text for row in walked.rows[-1]["rows"] for text, flags in row["final"] if flags & 1]
     assert len(marked) > 2
     assert page.locator("#rows .list mark.changed").all_text_contents() == marked
     page.page.get_by_role("button", name="Edit: text 2").click()
@@ -35,7 +34,7 @@ def test_waypoints_have_what_is_new_in_them_marked(parts, bare, model, size):
 
 
 def test_waypoints_are_there_while_they_form_and_stop_keeps_them(parts, bare, model):
-    run = Interpolation(model, ("The sun was warm and bright. " * 3, "The night was cold and dark. " * 3), stops=33)
+    run = Interpolation(model, ("The sun was warm and bright.", "The night was cold and dark."), stops=33)
     forming = [rows for rows in run.rows if sum(len(row["live"]) for row in rows["rows"]) > 7]
     page = bare({"rows": parts.part("rows", id="waypoints", value=forming[0])}, bench="interpolate")
     expect(page.locator("#rows li")).to_have_count(33)

@@ -157,7 +157,7 @@ def steered(strip, generated):
     """The page of a text that was steered and is over, in a place where a part of it has room alone."""
     value = generated.strips[-1]
     page = strip()
-    page.page.add_style_tag(content="#text .page { height: 100px; overflow-y: auto; }")
+    page.locator("#text .page").evaluate("page => { page.style.cssText = 'height: 100px; overflow-y: auto'; }")
     page.update("text", {**value, "run": "steered", "prompt": "A cat. " * 300 + "hat", "pinned": 3, "before": 2})
     expect(page.locator("#text mark")).to_have_text("hat")
     return page

@@ -7,7 +7,7 @@ from app.components.text_grid import grid_value
 from app.components.text_rows import row_value, rows_value
 from app.components.token_strip import Token, settled_line, strip_value
 
-from .values import Flows, Texts, picked
+from .values import Texts, picked
 
 WORD = "Zauberwort"
 OPEN_TO_TRANSLATION = """([name, word]) => {
@@ -83,8 +83,7 @@ def test_texts_of_the_map_are_not_translated(parts, bare, bundled, tmp_path):
     words_are_kept(page, "texts")
 
 
-def test_words_beside_the_flow_map_are_not_translated(parts, bare, bundled, tmp_path):
-    flows = Flows(bundled, tmp_path)
+def test_words_beside_the_flow_map_are_not_translated(parts, bare, flows):
     shown = flows.shown(*flows.recorded[1:2])  # in which one word settled last
     tab = {"flow": parts.part("flow", cloud=flows.cloud, value=shown.flow), "heat": parts.part("heat")}
     page = bare(tab, bench="trajectories")
