@@ -16,7 +16,7 @@ INK = """() => { const canvas = document.querySelector('#paths canvas');
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   let ink = 0; for (let i = 3; i < data.length; i += 4) ink += data[i] > 0; return ink; }"""
 SIZED = """() => { document.querySelector('#paths .flow-view').style.height = '300px';
-  document.querySelector('#text .text').style.maxWidth = '16rem'; }"""  # of several lines
+  document.querySelector('#text .text').style.maxWidth = '6rem'; }"""  # blocks of several lines
 
 
 @pytest.fixture(scope="module")
