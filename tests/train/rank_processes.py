@@ -98,10 +98,6 @@ def killed_in_the_middle(folder, ranks):
     ranks.wait()
 
 
-def stopped_at_six(folder, ranks):
-    train(folder, "dit", ranks, until=6, saved_at=6)
-
-
 def torchrun(file, given):
     """The command of that name; what it and the processes that it starts say goes into a file."""
     with file.open("w") as said:
