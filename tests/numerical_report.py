@@ -37,9 +37,9 @@ RESTRICTED = {
 }
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said hello to the bird. One day"]
-SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=12, stop_at_end=False)
+SHORT = SamplerSettings(steps=2, guidance=2.0, max_new_tokens=8, stop_at_end=False)
 BUNDLED_PROMPTS = ["Once upon a time there was a little girl who", "The dog ran to the park and"]
-BUNDLED_SETTINGS = SamplerSettings(steps=4, guidance=1.4, max_new_tokens=12, stop_at_end=False)
+BUNDLED_SETTINGS = SamplerSettings(steps=3, guidance=1.4, max_new_tokens=8, stop_at_end=False)
 FLOAT32 = 2.0**-24  # half a unit in the last place of 1
 
 
@@ -111,12 +111,12 @@ def packed_error(model: ColaDLM) -> float | None:
     worst, draw = 0.0, torch.Generator().manual_seed(0)
     layers = [module for network in (model.vae, model.dit) for module in network.modules()]
     for layer in (layer for layer in layers if isinstance(layer, Linear)):
+        sizes = layer.weight.abs(), None if layer.bias is None else layer.bias.abs()
+        packed = layer.packed or PackedWeights(layer.weight)  # which the smallest networks do without
         for rows in (1, 7, 32):
             x = torch.randn(rows, layer.in_features, generator=draw)
             # a sum of k products and a bias, in whatever order, is off by at most (k + 1) u sum |x w|; two by twice
-            size = F.linear(x.abs(), layer.weight.abs(), None if layer.bias is None else layer.bias.abs())
-            bound = 2 * (layer.in_features + 1) * FLOAT32 * size
-            packed = layer.packed or PackedWeights(layer.weight)  # which the smallest networks do without
+            bound = 2 * (layer.in_features + 1) * FLOAT32 * F.linear(x.abs(), *sizes)
             difference = (packed.product(x, layer.bias) - F.linear(x, layer.weight, layer.bias)).abs()
             worst = max(worst, float((difference / bound).max()))
     return worst

@@ -16,6 +16,8 @@ import pytest
 import coladlm
 from coladlm.extras import EXTRAS
 
+from .syntax import parsed, statements
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "coladlm"}
@@ -43,7 +45,7 @@ providers = functools.cache(importlib.metadata.packages_distributions)
 def foreign(file: Path) -> set[str]:
     """The top packages that a file imports and that are neither Python's nor ours."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in statements(parsed(file)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:

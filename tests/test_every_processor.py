@@ -28,11 +28,11 @@ CAPABILITIES = ["DEFAULT", "AVX2", "AVX512"]  # of torch's own kernels on x86, i
 GOLDEN = 1e-5
 # Two correct results of the golden model, each this near to the exact one.
 COMPANY = 2 * GOLDEN
-# The bundled model: k <= 1024, m = 4 steps of 6 layers of 4 sums, and guidance 1.4 counts the error of one of its two
-# velocities 1.4 times and of the other 0.4 times: 1.8 sqrt(96 * 1024) u = 3e-5 a block, and the four blocks build on
+# The bundled model: k <= 1024, m = 3 steps of 6 layers of 4 sums, and guidance 1.4 counts the error of one of its two
+# velocities 1.4 times and of the other 0.4 times: 1.8 sqrt(72 * 1024) u = 3e-5 a block, and the three blocks build on
 # each other. A logit of size 30 is the sum of 256 products of the decoder's last state, whose relative error is this
 # of the latents.
-BUNDLED_LATENTS = 2e-4
+BUNDLED_LATENTS = 1.5e-4
 BUNDLED_LOGITS = 30 * BUNDLED_LATENTS
 
 
@@ -50,7 +50,7 @@ def exact(bundled, tmp_path_factory) -> Exact:
     settings, sampler = report.BUNDLED_SETTINGS, ReferenceSampler(bundled.vae, bundled.dit, bundled.pad_id)
     rows, b = len(report.BUNDLED_PROMPTS), bundled.block_size
     draw = torch.Generator().manual_seed(1)  # no choice of a token is near a tie: see the test of the margin
-    noise = torch.randn(4, rows, b, bundled.latent_dim, generator=draw)
+    noise = torch.randn(3, rows, b, bundled.latent_dim, generator=draw)
     made = [sampler.generate(bundled.tokenize(prompt), noise[:, row], settings.steps, settings.guidance,
                              settings.repetition_penalty)
             for row, prompt in enumerate(report.BUNDLED_PROMPTS)]  # fmt: skip

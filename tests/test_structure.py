@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .syntax import parsed, statements, within
+
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 60  # lines of a function, from `def` to its end
 TABLES = {"app/theme/__init__.py:make_theme"}  # one call that lists a value for each variable of the theme
@@ -49,7 +51,7 @@ NOT_IN_THE_PAGE = {"torch"}
 def modules(package: str) -> dict[str, ast.Module]:
     """The syntax trees of a package by path."""
     found = sorted((ROOT / package).rglob("*.py"))
-    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in found}
+    return {path.relative_to(ROOT).as_posix(): parsed(path) for path in found}
 
 
 def is_type_checking(node: ast.stmt) -> bool:
@@ -82,7 +84,7 @@ def imports(path: str, tree: ast.Module, at_load: bool) -> Iterator[str]:
                 base = node.module or ""
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        waiting.extend(ast.iter_child_nodes(node))
+        waiting.extend(within(node))
 
 
 def part_of(name: str, package: str) -> str | None:
@@ -109,7 +111,7 @@ def arrows(package: str) -> dict[tuple[str, str], set[str]]:
 def long_functions() -> Iterator[tuple[str, int]]:
     for package in ("app", "coladlm"):
         for path, tree in modules(package).items():
-            for node in ast.walk(tree):
+            for node in statements(tree):
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     length = (node.end_lineno or node.lineno) - node.lineno + 1
                     if length > LONGEST and f"{path}:{node.name}" not in TABLES:

@@ -14,6 +14,7 @@ names file, key, what was found and what was wanted (CheckpointError, or ConfigE
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -24,7 +25,6 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from ..assets import ASSETS
 from ..errors import describe
@@ -101,8 +101,8 @@ def find_checkpoint(path_or_repo: str | Path | None = None, revision: str | None
     check_pair(vae_config, dit_config)
     vae_files, dit_files = weight_files(root / "cola_vae"), weight_files(root / "cola_dit")
     vae_tensors, dit_tensors = stored_tensors(vae_files), stored_tensors(dit_files)
-    _skeleton("cola_vae", vae_config, vae_tensors, vae_files)
-    _skeleton("cola_dit", dit_config, dit_tensors, dit_files)
+    _check_tensors("cola_vae", vae_config, vae_tensors, vae_files)
+    _check_tensors("cola_dit", dit_config, dit_tensors, dit_files)
     tokenizer_file = _first_file("tokenizer.json", root, root.parent)
     if tokenizer_file is None:
         raise CheckpointError(f"{root / 'tokenizer.json'}: found no file, expected a tokenizer here or one folder up")
@@ -271,10 +271,10 @@ def stored_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _skeleton(
+def _check_tensors(
     network: str, config: TextVAEConfig | DiTConfig, tensors: dict[str, StoredTensor], files: list[Path]
-) -> nn.Module:
-    """The network without memory for its weights, once `tensors` are found to be exactly those that it wants."""
+) -> None:
+    """Raises CheckpointError unless `tensors` are exactly those that the network of this config wants."""
     place = files[0] if len(files) == 1 else files[0].parent
     depths = {"num_layers": "blocks"} if network == "cola_dit" else {
         "encoder_num_blocks": "encoder.blocks", "decoder_num_blocks": "decoder.blocks"}  # fmt: skip
@@ -283,14 +283,12 @@ def _skeleton(
         if found < getattr(config, field):  # before a network of a million layers is built, only to find them missing
             raise CheckpointError(f"{place}: found {found} {prefix}, expected {field} = {getattr(config, field)}")
     try:
-        with without_weights():
-            skeleton = BlockCausalDiT(config) if isinstance(config, DiTConfig) else TextVAE(config)
+        wanted = _wanted_shapes(config)
     except (RuntimeError, TypeError, OverflowError) as error:  # by how far they are too large
         raise CheckpointError(
             f"{place.parent if len(files) == 1 else place}/config.json: found sizes that no tensor can have "
             f"({first_line(error)}), expected those of the weights"
         ) from error
-    wanted = {key: tuple(parameter.shape) for key, parameter in skeleton.state_dict().items()}
     missing = [key for key in wanted if key not in tensors]
     if missing:
         raise CheckpointError(
@@ -306,7 +304,18 @@ def _skeleton(
             )
         elif tensor.shape != wanted[key]:
             raise CheckpointError(f"{tensor.file}: {key} has shape {tensor.shape}, expected {wanted[key]}")
-    return skeleton
+
+
+def _skeleton(config: TextVAEConfig | DiTConfig) -> TextVAE | BlockCausalDiT:
+    """The network without memory for its weights."""
+    with without_weights():
+        return BlockCausalDiT(config) if isinstance(config, DiTConfig) else TextVAE(config)
+
+
+@functools.lru_cache(maxsize=8)
+def _wanted_shapes(config: TextVAEConfig | DiTConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's tensors by key. Kept, since to build one takes a quarter of a small model's loading."""
+    return {key: tuple(tensor.shape) for key, tensor in _skeleton(config).state_dict().items()}
 
 
 def _check_rotary(tensor: StoredTensor, config: DiTConfig) -> None:
@@ -384,7 +393,8 @@ def _load(network: str, config: Any, files: list[Path], device: torch.device | s
           read: Callable[[int], None]) -> Any:  # fmt: skip
     """read: called with the bytes that each tensor took in its file."""
     tensors = stored_tensors(files)
-    module = _skeleton(network, config, tensors, files)
+    _check_tensors(network, config, tensors, files)
+    module = _skeleton(config)
     norms, buffer = norm_keys(module), read_buffer()
     state = {}
     for key in module.state_dict():

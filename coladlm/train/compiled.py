@@ -24,7 +24,8 @@ def compiled_layers(dit: BlockCausalDiT, backend: str = "inductor") -> Hidden:
 
     def hidden(z: Tensor, modulations: Modulations, rope: Tensor, attend: Attend) -> Tensor:
         cos, sin = (part.contiguous() for part in torch.view_as_real(rope).unbind(-1))
-        x = dit.enter(z, dit.coefficients(modulations))
+        # a tensor of its own: where nothing is differentiated this is a view, for which each half is compiled once more
+        x = dit.enter(z, dit.coefficients(modulations)).clone()
         for layer, block in enumerate(dit.layers):
             modulation = modulations.layers[layer]
             _of_any_size((x, 2), (modulation, modulation.ndim - 2), (cos, 1), (sin, 1))

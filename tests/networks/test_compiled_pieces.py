@@ -44,12 +44,19 @@ def own(model):
 
 @pytest.fixture(scope="module")
 def traced(model):
-    """The same for some tests, with traced pieces, which count the steps that they take: `asked`."""
-    one, asked = with_own_dit(model), []
-    pieces = one.dit.pieces = CompiledPieces(one.dit, "eager", as_one)
+    """The same for some tests, with traced pieces. asked: what counts the steps that they take; graphs: all that were
+    traced for them.
+    """
+    one, asked, graphs = with_own_dit(model), [], []
+
+    def as_it_is(graph, inputs):  # as "eager"
+        graphs.append(graph)
+        return graph.forward
+
+    pieces = one.dit.pieces = CompiledPieces(one.dit, as_it_is, as_one)
     last = pieces.last
     pieces.last = as_one(lambda *given: asked.append(1) or last(*given))
-    return SimpleNamespace(model=one, asked=asked, before=graphs_traced())
+    return SimpleNamespace(model=one, pieces=pieces, asked=asked, graphs=graphs)
 
 
 def graphs_traced() -> int:
@@ -63,18 +70,27 @@ def has_compiler() -> bool:
         return False
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_traced_once_pieces_have_the_velocities_of_operators_for_any_rows(own, dtype):
-    for layer in module._products(own.dit):
-        layer.to(dtype)
-    pieces, before = CompiledPieces(own.dit, "eager"), graphs_traced()
+def assert_velocities_of_operators(dit, pieces):
+    """For any number of rows and threads."""
     threads = torch.get_num_threads()
     try:
         for rows, guided in ((2, True), (1, True), (3, False), (3, True)):
             torch.set_num_threads(1 + rows % 2)  # as the tuner does
-            assert disagreement(own.dit, pieces, rows, guided) <= most_disagreement(own.dit)
+            assert disagreement(dit, pieces, rows, guided) <= most_disagreement(dit)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_traced_once_pieces_have_the_velocities_of_operators_for_any_rows(traced):
+    assert_velocities_of_operators(traced.model.dit, traced.pieces)
+    assert len(traced.graphs) == PIECES
+
+
+def test_traced_once_pieces_in_bfloat16_have_the_velocities_of_operators_for_any_rows(own):
+    for layer in module._products(own.dit):
+        layer.to(torch.bfloat16)
+    pieces, before = CompiledPieces(own.dit, "eager"), graphs_traced()
+    assert_velocities_of_operators(own.dit, pieces)
     assert graphs_traced() - before == PIECES
     assert own.dit.pieces is None  # it only tried them
 
@@ -116,22 +132,28 @@ def test_with_what_inductor_compiles_the_golden_answers_hold(own, golden, golden
             torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
-@pytest.mark.parametrize("changes", [
+@pytest.fixture(scope="module", params=[
     pytest.param({"guidance": 2.0, "stagger": 0.5}, id="guided, one after another"),
     pytest.param({"guidance": 1.0, "stagger": 0.0}, id="unguided, at once"),
     pytest.param({"guidance": 2.0, "solver": "heun", "block_size": 1}, id="two velocities a step, single positions"),
 ])  # fmt: skip
-def test_runs_with_traced_pieces_have_the_texts_of_runs_without(model, traced, changes, captured):
-    settings = dataclasses.replace(model.defaults, steps=3, max_new_tokens=12, **changes)
+def plain(request, model):
+    """Runs of operators with some settings: their texts, and the steps of the first."""
+    settings = dataclasses.replace(model.defaults, steps=2, max_new_tokens=8, **request.param)
+    runs = [list(model.sample(prompts, settings)) for prompts in (PROMPTS, PROMPTS[:1])]
+    steps = sum(isinstance(event, Step) for event in runs[0])
+    return SimpleNamespace(settings=settings, texts=[events[-1].texts for events in runs], steps=steps)
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
+def test_runs_with_traced_pieces_have_the_texts_of_runs_without(plain, traced, captured):
     traced.asked.clear()
     traced.model.sampler.graphs = GraphEngine(traced.model.dit, tape) if captured else None
-    for prompts in (PROMPTS, PROMPTS[:1]):
-        assert traced.model.generate(prompts, settings) == model.generate(prompts, settings)
-    steps = sum(isinstance(event, Step) for event in model.sample(PROMPTS, settings))
-    assert len(traced.asked) >= steps  # on a tape, for each replay
+    for prompts, texts in zip((PROMPTS, PROMPTS[:1]), plain.texts, strict=True):
+        assert traced.model.generate(prompts, plain.settings) == texts
+    assert len(traced.asked) >= plain.steps  # on a tape, for each replay
     assert not traced.model.dit.pieces.broken
-    assert graphs_traced() - traced.before == PIECES  # whatever the rows, the blocks and the times
+    assert len(traced.graphs) == PIECES  # whatever the rows, the blocks and the times
 
 
 def test_a_tape_replays_what_is_noted_as_one_with_its_writes():

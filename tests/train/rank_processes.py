@@ -29,7 +29,7 @@ from coladlm.train.vae import VAEObjective, VAEStage
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__])
 ROOT = Path(__file__).parents[2]
-VOCABULARY, PAD, END, STEPS = 40, 2, 0, 9
+VOCABULARY, PAD, END, STEPS = 40, 2, 0, 6
 SETTINGS = LoopSettings(steps=STEPS, workers=2, learning_rate=3e-3, warmup_steps=2, log_steps=1, average=0.9,
                         validate_seconds=1e9, checkpoint_seconds=1e9)  # fmt: skip
 VAE = TextVAEConfig(vocab_size=VOCABULARY, encoder_num_blocks=1, decoder_num_blocks=1, dim=16, ffn_dim=32, num_heads=2,
@@ -92,14 +92,10 @@ def together(work, *arguments, sharded=False):
 
 
 def killed_in_the_middle(folder, ranks):
-    train(folder, "dit", ranks, until=7, saved_at=5)
+    train(folder, "dit", ranks, until=5, saved_at=3)
     if ranks.rank == 1:
         os._exit(9)
     ranks.wait()
-
-
-def stopped_at_six(folder, ranks):
-    train(folder, "dit", ranks, until=6, saved_at=6)
 
 
 def torchrun(file, given):

@@ -269,11 +269,12 @@ def test_no_place_of_the_next_token_loss_sees_the_token():
     """The clean copy's hidden state there does not change with the latents after it."""
     stage, _, noised, places = next_token_case()
     before = stage.predict(noised).clean
-    for row, i in places:
+    for i in {i for _, i in places}:
+        rows = [row for row, at in places if at == i]
         clean = noised.clean.clone()
-        clean[row, i + 1 :] += 1.0
+        clean[rows, i + 1 :] += 1.0
         after = stage.predict(dataclasses.replace(noised, clean=clean)).clean
-        torch.testing.assert_close(after[row, i], before[row, i], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(after[rows, i], before[rows, i], atol=1e-5, rtol=1e-5)
 
 
 def test_the_next_token_loss_trains_the_trunk_and_is_part_of_the_loss():
@@ -351,8 +352,8 @@ def test_padding_counts_to_the_end_of_the_block_after_a_storys_end():
 
 def test_compiled_layers_have_the_gradients_of_eager_ones_and_hold_for_batches_of_all_sizes():
     """Traced and differentiated by the compiler; the code that it would generate runs as it is. Each half of a layer is
-    traced for a clean copy with one time and a noisy one with many, with gradients and without, where the first layer
-    has an input of its own: six of the eight times that torch allows.
+    traced for a clean copy with one time and a noisy one with many, with gradients and without: four of the eight times
+    that torch allows.
     """
     stage, traced = random_stage(single_rows=0.5), torch._dynamo.utils.counters["stats"]
     before = {name: value.clone() for name, value in stage.state_dict().items()}
@@ -367,7 +368,7 @@ def test_compiled_layers_have_the_gradients_of_eager_ones_and_hold_for_batches_o
     with torch.no_grad():
         for rows, positions in ((6, 16), (3, 28)):
             stage(torch.randint(3, 50, (rows, positions)), torch.Generator().manual_seed(3))
-    assert 0 < traced["unique_graphs"] - graphs <= 2 * 6
+    assert 0 < traced["unique_graphs"] - graphs <= 2 * 4
 
 
 def test_training_goes_on_eagerly_where_the_compiler_fails(monkeypatch):

@@ -21,6 +21,14 @@ from coladlm.train.stages import load_average, load_vae
 STORY = 'Once upon a time there was a {} {}. It went to the {} and found a {} ball. "What a day!" it said.'
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_samples():
+    """Those that come with every validation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coladlm.train.__main__.SAMPLE_TOKENS", 8)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Data, and a run of a few steps in all stages."""
@@ -29,7 +37,7 @@ def folder(tmp_path_factory):
         words = itertools.product(("big", "sad"), ("cat", "dog", "cow"), places, ("red", "blue"))
         stories = [STORY.format(*chosen) for chosen in words]
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"text": story}) + "\n" for story in stories))
-    assert main(["all", "--data", str(root), *options(root)]) == 0
+    assert main(["all", "--data", str(root), *options(root), "--tokens", "512"]) == 0
     return root
 
 
@@ -40,7 +48,7 @@ def load_vae_of(folder):
 
 
 def options(root, steps=30):
-    sizes = "--vocab-size 400 --width 64 --layers 2 --vae-layers 1 1 --latent-dim 8 --longest 64 --tokens 512"
+    sizes = "--vocab-size 400 --width 64 --layers 2 --vae-layers 1 1 --latent-dim 8 --longest 64 --tokens 256"
     fixed = f"{sizes} --steps {steps} --dtype float32 --device cpu"
     return ["--run", f"{root}/run", "--to", f"{root}/model", *fixed.split()]
 
@@ -106,7 +114,7 @@ def test_blocks_that_the_vae_does_not_have_are_one_sentence(folder, capsys):
 
 def test_a_transformer_on_the_same_tokens_teaches_the_dit(folder):
     run, teacher = str(folder / "run"), str(folder / "teacher")
-    small = "--steps 4 --width 64 --layers 1 --tokens 512 --dtype float32 --device cpu"
+    small = "--steps 4 --width 64 --layers 1 --tokens 256 --dtype float32 --device cpu"
     assert train_baseline(["--run", run, "--to", teacher, *small.split()]) == 0
     for name, more in (("taught", ["--teacher", teacher]), ("untaught", [])):
         assert main(["dit", *options(folder, steps=20), "--single-rows", "1", "--name", name, *more]) == 0
@@ -124,7 +132,8 @@ def test_a_teacher_of_other_tokens_is_one_sentence(folder, capsys):
 
 
 def test_token_heads_learn_before_the_dit_goes_on(folder):
-    start = ["--start-from", str(folder / "model"), "--name", "on", "--next-weight", "0.5", "--heads-first", "60"]
+    start = ["--start-from", str(folder / "model"), "--name", "on", "--next-weight", "0.5", "--heads-first", "60",
+             "--tokens", "512"]  # fmt: skip
     assert main(["dit", *options(folder, steps=1), *start]) == 0
     heads, on = (read_metrics(folder / "run" / name) for name in ("on-heads", "on"))
     first, *_, last = [line["next"] for line in heads if line["kind"] == "train"]
@@ -146,7 +155,7 @@ def test_heads_that_help_in_training_are_not_exported(folder):
 
 def test_a_run_that_names_tokens_starts_from_a_published_form_resumes_and_is_exported(folder, tmp_path):
     start = ["dit", "--start-from", f"{folder}/model", "--data", str(folder), "--run", f"{tmp_path}/run"]
-    how = "--token-output --heads-first 4 --tokens 512 --dtype float32 --device cpu --longest 64"
+    how = "--token-output --heads-first 4 --tokens 256 --dtype float32 --device cpu --longest 64"
     for steps in ("3", "6"):
         assert main([*start, *how.split(), "--steps", steps]) == 0
     lines = [line for line in read_metrics(tmp_path / "run" / "dit") if line["kind"] == "train"]
@@ -170,7 +179,7 @@ def known(folder):
     """A run with a transformer of two layers, and its checkpoint."""
     run, to = folder / "reading", folder / "known"
     shutil.copytree(folder / "run", run, ignore=shutil.ignore_patterns("baseline"))
-    small = "--steps 60 --width 64 --layers 2 --tokens 512 --dtype float32 --device cpu --learning-rate 5e-3"
+    small = "--steps 60 --width 64 --layers 2 --tokens 256 --dtype float32 --device cpu --learning-rate 5e-3"
     assert train_baseline(["--run", str(run), "--to", str(to), *small.split()]) == 0
     return run, to
 
@@ -180,8 +189,8 @@ def test_a_dit_begins_with_what_a_transformer_knows(folder, known):
     run, transformer = known
     how = ["--run", str(run), "--next-weight", "0.5", "--single-rows", "1", "--optimizer", "muon"]
     begin = ["--from-transformer", str(transformer), "--lessons", "40", "40", "--learning-rate", "3e-3"]
-    assert main(["dit", *options(folder, steps=2), *how, *begin, "--name", "knows"]) == 0
-    assert main(["dit", *options(folder, steps=2), *how, "--name", "does-not"]) == 0
+    assert main(["dit", *options(folder, steps=1), *how, *begin, "--name", "knows"]) == 0
+    assert main(["dit", *options(folder, steps=1), *how, "--name", "does-not"]) == 0
 
     def last(name: str) -> dict:
         return next(line for line in reversed(read_metrics(run / name)) if line["kind"] == "valid")
