@@ -21,7 +21,7 @@ STORY = "Tom had a small red boat. He took the boat to the lake. The boat went f
 
 
 def test_noise_to_noise_begins_and_ends_at_its_texts(bundled):
-    recipe = Recipe("interpolate", (FIRST, SECOND), bundled.defaults, options={"road": "noise_to_noise", "stops": 3})
+    recipe = Recipe("interpolate", (FIRST, SECOND), bundled.defaults, options={"road": "noise_to_noise", "stops": 2})
     road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Interpolation)][-1]
     assert (road.waypoints[0].text, road.waypoints[-1].text) == (FIRST, SECOND)
 
