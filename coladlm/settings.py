@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import describe
 
+NOISE_TIME = 1000.0  # the time of noise; that of data is 0
 SOLVERS = ("euler", "midpoint", "heun")  # of sampling/flow.py
 TIME_GRIDS = ("linear", "cosine", "quadratic")  # of sampling/flow.py
 HISTORIES = ("latents", "reencoded")

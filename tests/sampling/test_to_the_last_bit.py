@@ -46,7 +46,8 @@ def assert_the_same_alone(model, plans, settings, rows_stay):
 
 @pytest.mark.parametrize("changes", [
     {}, {"stagger": 0.0, "history": "latents"}, {"block_size": 1},
-    {"block_size": 2, "stagger": 0.0, "history": "latents"}, {"guidance_interval": (200.0, 700.0), "solver": "heun", "steps": 3},
+    {"block_size": 2, "stagger": 0.0, "history": "latents"},
+    {"guidance_interval": (200.0, 700.0), "solver": "heun", "steps": 3},
 ], ids=str)  # fmt: skip
 def test_a_text_in_a_batch_is_the_text_alone(bundled, rows_stay, changes):
     settings = settings_of(bundled, **changes)
