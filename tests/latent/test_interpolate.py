@@ -64,7 +64,7 @@ def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
     settings = dataclasses.replace(SETTINGS, guidance=1.0, history="latents", repetition_penalty=1.0, stop_at_end=False)
     latents = []
     for event in run_interpolate(
-        model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=20)
+        model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=10)
     ):
         if isinstance(event, BlockDone):
             latents.append(event.latents)

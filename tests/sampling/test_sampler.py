@@ -382,7 +382,7 @@ def test_inversion_and_back_returns_the_latents(model):
     plan = dataclasses.replace(
         model.plan("", dataclasses.replace(settings, max_new_tokens=n)), source=text.latents[:n].view(-1, 4, 8)
     )
-    noise = [e.latents[0] for e in model.run_plans([plan], settings, invert=True, inverse_iterations=20)
+    noise = [e.latents[0] for e in model.run_plans([plan], settings, invert=True, inverse_iterations=8)
              if isinstance(e, BlockDone)]  # fmt: skip
     plan = model.plan("", dataclasses.replace(settings, max_new_tokens=n), noise=torch.stack(noise))
     back = torch.cat([e.latents[0] for e in model.run_plans([plan], settings) if isinstance(e, BlockDone)])
