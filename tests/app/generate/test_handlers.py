@@ -36,6 +36,13 @@ def written(handlers, variations=1, settings=SETTINGS, prompt=PROMPT):
     return parts_of(handlers.write, controls_of(settings, prompt=prompt, variations=variations), Viewer(VISITOR))
 
 
+@pytest.fixture(scope="module")
+def looked_at(model, scheduler, baseline):
+    """Handlers, and what they keep of a run, for tests that change neither."""
+    handlers = GenerateHandlers(model, TraceStore(), scheduler, baseline)
+    return handlers, written(handlers)["kept"]
+
+
 def words_of(row: dict) -> str:
     return "".join(text for text, _ in row["final"])
 
@@ -165,14 +172,14 @@ def test_a_token_says_that_its_noise_is_its_own_where_the_places_before_it_had_l
 
 
 @pytest.mark.parametrize("at", [(99, 0), (1, -1), ("a", None), (None, None)])
-def test_a_token_that_is_not_in_the_answer_gets_a_sentence(handlers, at):
-    kept = written(handlers, prompt=PROMPT)["kept"]
+def test_a_token_that_is_not_in_the_answer_gets_a_sentence(looked_at, at):
+    handlers, kept = looked_at
     shown = handlers.inspect(VISITOR, *at, kept)
     assert "not part of the answer" in shown.progress["message"]
 
 
-def test_runs_of_others_are_not_shown(handlers):
-    kept = written(handlers)["kept"]
+def test_runs_of_others_are_not_shown(looked_at):
+    handlers, kept = looked_at
     assert "not there" in handlers.inspect("another", 0, 0, kept).progress["message"]
     assert "press Run first" in handlers.inspect(VISITOR, 0, 0, None).progress["message"]
 
@@ -216,8 +223,8 @@ def test_the_space_before_a_word_that_differs_is_not_marked(model):
     assert not any(flag and text[0].isspace() for text, flag in parts)
 
 
-def test_b_with_the_settings_of_a_is_refused(handlers):
-    kept = written(handlers)["kept"]
+def test_b_with_the_settings_of_a_is_refused(looked_at):
+    handlers, kept = looked_at
     with pytest.raises(ValueError, match="B would be A"):
         run_b(handlers, kept, SETTINGS)
 
@@ -243,14 +250,14 @@ def test_decoding_again_takes_no_step_of_the_sampler(handlers, model, monkeypatc
         ((0, 1.5, 1, 1), "Top-k is 1.5"),
     ],
 )
-def test_absurd_decoding_gets_a_sentence(handlers, values, note):
-    kept = written(handlers)["kept"]
+def test_absurd_decoding_gets_a_sentence(looked_at, values, note):
+    handlers, kept = looked_at
     with pytest.raises(ValueError, match=rf"^{re.escape(note)}.*\.$"):
         decoded(handlers, kept, *values)
 
 
-def test_the_baseline_writes_beside_the_model_with_numbers(handlers):
-    kept = written(handlers)["kept"]
+def test_the_baseline_writes_beside_the_model_with_numbers(looked_at):
+    handlers, kept = looked_at
     last = by_the_baseline(handlers, kept)[-1]
     again = by_the_baseline(handlers, kept)[-1]
     assert (last["rows"]["state"], last["progress"]["state"]) == ("done", "done")
@@ -276,8 +283,8 @@ def test_the_baseline_ends_with_a_whole_sentence_where_the_model_does(bundled, s
         assert speeds[0] == "12"  # all 24 that it wrote
 
 
-def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(handlers):
-    kept = written(handlers)["kept"]
+def test_a_new_run_of_the_baseline_takes_the_numbers_of_the_one_before_away(looked_at):
+    handlers, kept = looked_at
     assert by_the_baseline(handlers, kept)[0]["measures"] is None
 
 
@@ -332,8 +339,9 @@ def test_a_fold_without_a_run_says_so(handlers, name, kept):
 
 
 @pytest.mark.parametrize("sequence", [1, -1, None, 0.5])
-def test_a_fold_refuses_a_variation_that_is_not_there(handlers, sequence):
-    kept = {**written(handlers)["kept"], "sequence": sequence}
+def test_a_fold_refuses_a_variation_that_is_not_there(looked_at, sequence):
+    handlers, kept = looked_at
+    kept = {**kept, "sequence": sequence}
     with pytest.raises(ValueError, match=r"[Vv]ariation"):
         next(FOLDS["ab"](handlers, kept, Viewer(VISITOR)))
 
