@@ -19,7 +19,7 @@ from coladlm.serve import Limits
 from coladlm.settings import DESCRIPTIONS
 
 PAIR = ("The sun was warm", "The night was cold")
-QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
+QUICK = {"max_new_tokens": 6, "steps": 2, "seed": 4}
 CALLS = {
     "/generate": (("Once upon a time",), {**QUICK, "negative": "a cat"}),
     "/fill": (("The ___ ran to the ___.",), {"candidates": 2, "steps": 2}),

@@ -30,7 +30,7 @@ from coladlm.sampling.tokens import NO_TOKEN
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, seed=5)
 PROMPT = "Once upon a time there was a ___ who ran to the ___."
 VISITOR = "visitor"
 
@@ -178,7 +178,7 @@ def read_row(row) -> str:
 
 
 def test_run_b_fills_the_same_holes_from_the_same_noise(handlers, parts, bundled):
-    settings = dataclasses.replace(SETTINGS, steps=2)
+    settings = dataclasses.replace(SETTINGS, steps=3)
     rows = looked_at(handlers, parts, run_beside, settings)["rows"]["rows"]
     recipe = dataclasses.replace(recipe_for(bundled, PROMPT, 3), settings=settings)
     number = parts["kept"]["sequence"]

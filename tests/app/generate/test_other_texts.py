@@ -18,7 +18,7 @@ from coladlm.run import run
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, guidance=2.0, stop_at_end=False)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, guidance=2.0, stop_at_end=False)
 PROMPT, VISITOR = "Once upon a time there was a", "visitor"
 OTHERS = {
     "text": "The dog barked. The big dog ran.",
@@ -128,7 +128,7 @@ def test_a_negative_prompt_that_would_do_nothing_is_told(handlers):
 
 
 def test_run_b_has_the_other_texts_too(handlers, parts, bundled):
-    other = dataclasses.replace(SETTINGS, steps=2)
+    other = dataclasses.replace(SETTINGS, steps=3)
     view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
     beside = parts_of(view, controls_of(other, kept=parts["kept"]), Viewer(VISITOR, "b"))
     b = "".join(text for text, _ in beside["rows"]["rows"][1]["final"])
