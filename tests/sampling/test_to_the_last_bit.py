@@ -30,7 +30,8 @@ def settings_of(bundled, **changes):
     """Of runs of two or three blocks of two steps: the first of each, and one that another came before. Where words
     come at once, of two noises.
     """
-    own = {"steps": 2, "noises": 2, "max_new_tokens": 3 * changes["block_size"] if "block_size" in changes else 8, **changes}
+    tokens = 3 * changes["block_size"] if "block_size" in changes else 8
+    own = {"steps": 2, "noises": 2, "max_new_tokens": tokens, **changes}
     return dataclasses.replace(bundled.defaults, stop_at_end=False, whole_sentences=False, **own)
 
 
