@@ -46,8 +46,8 @@ LIMITS = RequestLimits(new_tokens=24, steps=4, texts=2, variations=2, prompt=64,
 MOST_SECONDS = 30.0  # for one input, on a busy machine
 REFUSALS = (gr.Error, ValueError)
 
-ODD_TEXTS = ("", " ", "\n\n", "\0", "\ufeff", "\ud800", "é" * 50, "日本語", "🦊👩‍👩‍👧", "<b>&amp;", "<|endoftext|>",
-             "a" * 3000, "../../etc/passwd", "{'a': 1}", "\u202eabc", "%s%n", "Once upon a time")  # fmt: skip
+ODD_TEXTS = ("", " ", "\n\n", "\0", "\ufeff", "\ud800", "é" * 20, "日本語", "🦊👩‍👩‍👧", "<b>&amp;", "<|endoftext|>",
+             "a" * 700, "../../etc/passwd", "{'a': 1}", "\u202eabc", "%s%n", "Once upon a time")  # fmt: skip
 ODD_NUMBERS = (0, 1, -1, 2, 3, 7, 0.5, 1e-300, 1e300, -0.0, 2**31, 2**53 + 1, 2**63, 10**30, True, None)
 FIELDS = ("model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stream",
           "stream_options", "stop", "seed", "logprobs", "top_logprobs", "echo", "best_of", "steps", "guidance",
@@ -70,7 +70,7 @@ def odd_text(draw: random.Random) -> str:
             draw.choices(("the", "cat", "sat", "on", "a", "big", "red", "mat", ".", "Lily"), k=draw.randint(1, 12))
         )
     return "".join(chr(draw.choice((draw.randint(32, 126), draw.randint(0, 0x2FFF), draw.randint(0, 0x10FFFF))))
-                   for _ in range(draw.randint(0, 30)))  # fmt: skip
+                   for _ in range(draw.randint(0, 12)))  # fmt: skip
 
 
 def odd_value(draw: random.Random, depth: int = 0) -> Any:
@@ -93,7 +93,7 @@ def quick_settings(draw: random.Random) -> dict[str, Any]:
     """Settings of a run that takes no time, now and then with a value of any kind."""
     given = {
         "steps": draw.randint(1, 3),
-        "max_new_tokens": draw.randint(1, 12),
+        "max_new_tokens": draw.randint(1, 8),
         "seed": draw.randrange(2**40),
         "temperature": draw.choice((0, 0.7, 1.5)),
         "guidance": draw.choice((1, 2, 7.5)),
@@ -157,7 +157,7 @@ class Attack:
 
     def body(self, draw: random.Random) -> str:
         chat = draw.random() < 0.4
-        body = {**quick_settings(draw), "max_tokens": draw.randint(1, 12)}
+        body = {**quick_settings(draw), "max_tokens": draw.randint(1, 8)}
         body.pop("max_new_tokens", None)
         note = odd_text(draw)
         body |= {"messages": [{"role": "user", "content": note}]} if chat else {"prompt": note}

@@ -6,6 +6,7 @@ DESCRIPTIONS says what each setting is, for the page, the command line and the A
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 import typing
@@ -14,6 +15,7 @@ from typing import Any
 
 from .errors import describe
 
+NOISE_TIME = 1000.0  # the time of noise; that of data is 0
 SOLVERS = ("euler", "midpoint", "heun")  # of sampling/flow.py
 TIME_GRIDS = ("linear", "cosine", "quadratic")  # of sampling/flow.py
 HISTORIES = ("latents", "reencoded")
@@ -218,7 +220,7 @@ class SamplerSettings:
     block_size: int | None = None
 
     def __post_init__(self) -> None:
-        kinds = typing.get_type_hints(type(self))
+        kinds = _kinds(type(self))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _typed(getattr(self, field.name), kinds[field.name], field.name))
             self._check_bounds(field.name, DESCRIPTIONS[field.name])
@@ -306,6 +308,10 @@ class SamplerSettings:
                 f"unknown sampler setting {describe(unknown[0])}, expected some of {', '.join(sorted(known))}"
             )
         return dataclasses.replace(base or cls(), **data)
+
+
+# Read once: settings are made all the time, and to read the hints takes many times as long as to check the values.
+_kinds = functools.cache(typing.get_type_hints)
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:

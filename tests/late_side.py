@@ -26,14 +26,19 @@ class LateSide:
     def __init__(self) -> None:
         self.waiting: list[list[Any]] = []  # works as what is left of their operators, oldest first, as on a stream
         self.count = 0
-        self.busy = False
+        self.busy = False  # is it at work, or is work noted down? Then nothing of it comes in between
+        self.begun = False  # is a part of the oldest work done?
         self.lock = threading.RLock()  # the main stream waits while it is done for somebody else
 
     @contextlib.contextmanager
     def work(self) -> Iterator[LateWork]:
         work = LateWork(self)
+        while self.begun:  # what is noted down is done at once as well, in the memory that half a work would go on with
+            self.advance(1)
+        self.busy = True
         with Writer() as writer:
             yield work
+        self.busy = False
         with torch.inference_mode():
             for result in made_by(writer):
                 if result.is_floating_point():
@@ -56,7 +61,8 @@ class LateSide:
             if not self.waiting:
                 break
             repeat(*self.waiting[0].pop(0))
-            if not self.waiting[0]:
+            self.begun = bool(self.waiting[0])
+            if not self.begun:
                 del self.waiting[0]
         self.busy = False
 

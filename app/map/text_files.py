@@ -64,7 +64,7 @@ def read_texts(path: str | Path, name: str = "", column: str = "") -> Texts:
         pairs, about = _table(text, TABLES[kind], column)
     else:
         pairs = [(line, "") for line in text.splitlines()]
-    found = sampled([(_one_line(text), _one_line(where)[:MAX_SET]) for text, where in pairs if text.strip()])
+    found = sampled([(text, where) for text, where in pairs if text.strip()])
     return dataclasses.replace(found, note=f"{found.note} {about}".rstrip())
 
 
@@ -109,7 +109,9 @@ def _decoded(data: bytes) -> str:
 
 
 def sampled(pairs: list[tuple[str, str]]) -> Texts:
-    """At most MAX_TEXTS of the texts, by a draw that is the same every time, each at most MAX_CHARACTERS long."""
+    """At most MAX_TEXTS of the texts, by a draw that is the same every time, each in one line of at most MAX_CHARACTERS
+    and with the set in whose name it stands.
+    """
     if not pairs:
         raise TextFileError("the file holds no text, expected at least two")
     if len(pairs) < 2:
@@ -119,6 +121,7 @@ def sampled(pairs: list[tuple[str, str]]) -> Texts:
         note = f"{len(pairs):,} texts, of which {MAX_TEXTS:,} were drawn at random."
         chosen = sorted(random.Random(0).sample(range(len(pairs)), MAX_TEXTS))
         pairs = [pairs[i] for i in chosen]
+    pairs = [(_one_line(text), _one_line(where)[:MAX_SET]) for text, where in pairs]
     long = sum(len(text) > MAX_CHARACTERS for text, _ in pairs)
     if long:
         note += f" {long:,} of them {'is' if long == 1 else 'are'} cut to {MAX_CHARACTERS:,} characters."

@@ -122,7 +122,8 @@ def principal_components(model: ColaDLM, sentences: Sequence[str] | None = None)
     points = LatentSpace(model.vae.config).unscaled(torch.cat(latents).double())
     if len(points) < 2:
         raise DirectionError(f"there are {len(points)} latents, expected at least 2 for principal components")
-    _, sizes, vectors = torch.linalg.svd(points - points.mean(0), full_matrices=True)
+    few = len(points) < model.latent_dim  # then there are directions in which nothing varies; else they are all there
+    _, sizes, vectors = torch.linalg.svd(points - points.mean(0), full_matrices=few)
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     variance = torch.zeros(model.latent_dim, dtype=torch.float64)
     variance[: len(sizes)] = sizes.square()

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-NOISE_TIME = 1000.0
+from ..settings import NOISE_TIME
+
 MOST_GAIN = 3.0  # nats of a token's logit, by a unit of guidance; chosen under a judge, see docs/training.md
 
 Time = float | Tensor  # of all positions, or of each: (n, 1)

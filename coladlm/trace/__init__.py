@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import describe
 from ..paths import can_be_a_path, written_whole
 from ..recipe import Recipe, RecipeError
-from ..sampling.flow import NOISE_TIME
+from ..settings import NOISE_TIME
 
 VERSION = 1
 MAX_BYTES = 1 << 30  # of all arrays of a file together, unpacked

@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..sampling.flow import NOISE_TIME
+from ..settings import NOISE_TIME
 from . import Trace
 
 Array = NDArray[np.float64]

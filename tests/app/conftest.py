@@ -1,8 +1,11 @@
 """What the handlers of the page are given beside a model."""
 
+import dataclasses
+
 import pytest
 
 from coladlm.baseline.bundled import BundledBaseline
+from coladlm.latent import reference_cloud
 from coladlm.serve import Scheduler
 
 
@@ -11,6 +14,17 @@ def scheduler():
     one = Scheduler()
     yield one
     one.close(grace=0)
+
+
+@pytest.fixture(scope="module")
+def short_survey(model):
+    """For tests that have the small model surveyed: of fewer sentences, in shorter runs of fewer steps."""
+    few = reference_cloud.load_sentences()[:90]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference_cloud, "NEW_TOKENS", 12)
+        patch.setattr("app.shared.cloud_holder.load_sentences", lambda: few)
+        patch.setattr(model, "defaults", dataclasses.replace(model.defaults, steps=4))
+        yield
 
 
 @pytest.fixture

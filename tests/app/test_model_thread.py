@@ -69,7 +69,7 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def visit(model, scheduler, baseline, tmp_path_factory):
+def visit(model, short_survey, scheduler, baseline, tmp_path_factory):
     visit = Visit(model, scheduler, baseline, tmp_path_factory.mktemp("visit"))
     networks = (model.vae, model.dit, baseline.get(model.device).network)
     ours = {id(module) for network in networks for module in network.modules()}

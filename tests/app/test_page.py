@@ -24,8 +24,12 @@ from coladlm.run import OPERATIONS, run
 
 
 @pytest.fixture(scope="module")
-def address(model):
-    page = build_page(model)
+def page(model):
+    return build_page(model)
+
+
+@pytest.fixture(scope="module")
+def address(page):
     page.queue(max_size=8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -101,16 +105,16 @@ def test_a_recipe_of_a_file_that_is_refused_is_told_of_on_its_tab(model, changed
     assert progress["message"].startswith("The file could not be read: ") and found in progress["message"]
 
 
-def test_the_browser_keeps_no_component_of_an_endpoint(model):
-    config = build_page(model).config
+def test_the_browser_keeps_no_component_of_an_endpoint(page):
+    config = page.config
     of_page, of_endpoints = (set(config["page"][name]["components"]) for name in ("", "api"))
     arguments = {component["id"] for component in config["components"] if component["type"] == "api"}
     assert arguments and arguments <= of_endpoints
     assert not arguments & of_page
 
 
-def test_the_configuration_of_the_page_is_plain_data(model):
-    components = build_page(model).config["components"]
+def test_the_configuration_of_the_page_is_plain_data(page):
+    components = page.config["components"]
     assert len(components) > 100
     assert copy.deepcopy(components) == components  # as gradio does for every visitor
     assert [type(value) for value in leaves(components) if type(value) not in (str, int, float, bool, type(None))] == []

@@ -21,7 +21,8 @@ STORY = "Tom had a small red boat. He took the boat to the lake. The boat went f
 
 
 def test_noise_to_noise_begins_and_ends_at_its_texts(bundled):
-    recipe = Recipe("interpolate", (FIRST, SECOND), bundled.defaults, options={"road": "noise_to_noise", "stops": 3})
+    settings = dataclasses.replace(bundled.defaults, steps=8)
+    recipe = Recipe("interpolate", (FIRST, SECOND), settings, options={"road": "noise_to_noise", "stops": 2})
     road = [event for event in run_interpolate(bundled, recipe) if isinstance(event, Interpolation)][-1]
     assert (road.waypoints[0].text, road.waypoints[-1].text) == (FIRST, SECOND)
 
@@ -35,7 +36,7 @@ def test_little_noise_at_its_own_latents_gives_a_text_back(bundled):
 
 
 def test_a_direction_turns_held_out_sentences(bundled):
-    settings = SamplerSettings(steps=8, guidance=1.5, history="reencoded", repetition_penalty=1.0)
+    settings = SamplerSettings(steps=4, guidance=1.5, history="reencoded", repetition_penalty=1.0)
     assert turning.measure(bundled, "happy-sad", settings, candidates=1).turned > 0.3
     assert turning.measure(bundled, "happy-sad", settings, strength=0.01, candidates=1).turned < 0.1
 

@@ -19,6 +19,13 @@ from coladlm.latent.interpolate import DRAWS, Interpolation, run_interpolate
 
 
 @pytest.fixture(scope="module")
+def model(model):
+    """The same with fewer steps by itself: what is recorded here is any run."""
+    quick = dataclasses.replace(model.defaults, steps=2)
+    return type(model)(model.vae, model.dit, model.tokenizer, quick, model.name, model.fingerprint)
+
+
+@pytest.fixture(scope="module")
 def recorded(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("recorded") / "first.json"
     record(model, file)

@@ -17,12 +17,14 @@ from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
 FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and he sang", "One day"
-SETTINGS = SamplerSettings(steps=4, guidance=2.0, max_new_tokens=6)
+SETTINGS = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=6)
 WRITING = ("through_flow", "decoder_only")  # roads whose ends are their texts under any weights
 
 
 def recipe(*texts: str, settings: SamplerSettings = SETTINGS, **options) -> Recipe:
-    return Recipe("interpolate", texts or (FIRST, SECOND), settings, options={"stops": 5, **options})
+    """From noise to noise with few iterations: what most tests ask of that road holds of ends that are not exact."""
+    few = {"iterations": 2} if options.get("road") == "noise_to_noise" else {}
+    return Recipe("interpolate", texts or (FIRST, SECOND), settings, options={"stops": 5, **few, **options})
 
 
 def walk(model, recipe: Recipe) -> Interpolation:
@@ -64,7 +66,7 @@ def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
     settings = dataclasses.replace(SETTINGS, guidance=1.0, history="latents", repetition_penalty=1.0, stop_at_end=False)
     latents = []
     for event in run_interpolate(
-        model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=32)
+        model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=10)
     ):
         if isinstance(event, BlockDone):
             latents.append(event.latents)

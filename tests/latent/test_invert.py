@@ -17,26 +17,26 @@ from coladlm.latent import (
 from coladlm.latent.invert import round_trip_events
 from coladlm.recipe import Recipe, RecipeError
 
-TEXTS = ("The cat sat", "She said hello to the bird and the bird sang a song.")
+TEXTS = ("The cat sat", "She said hello to the bird.")
 SETTINGS = SamplerSettings(steps=6)
 
 
 def test_all_blocks_come_back_where_the_history_is_latents(model):
     settings = dataclasses.replace(exact_settings(SETTINGS), history="latents")
-    for trip in round_trips(model, TEXTS, settings, iterations=16):
+    for trip in round_trips(model, TEXTS, settings, iterations=6):
         assert trip.latent_error < 1e-3
 
 
 def test_iterations_make_the_way_back_more_exact(model):
     settings = dataclasses.replace(exact_settings(SETTINGS), history="latents")
-    errors = [round_trips(model, TEXTS[1:], settings, iterations=n)[0].latent_error for n in (0, 8)]
+    errors = [round_trips(model, TEXTS[1:], settings, iterations=n)[0].latent_error for n in (0, 6)]
     assert errors[0] > 2 * errors[1] and errors[1] < 1e-3
 
 
 @pytest.mark.parametrize("solver", ["midpoint", "heun"])
 def test_other_solvers_come_back_too(model, solver):
     settings = dataclasses.replace(exact_settings(SETTINGS), history="latents", solver=solver)
-    assert round_trips(model, TEXTS[1:], settings, iterations=12)[0].latent_error < 1e-3
+    assert round_trips(model, TEXTS[1:], settings, iterations=6)[0].latent_error < 1e-3
 
 
 @pytest.mark.parametrize("interval", [(500.0, 1000.0), (0.0, 500.0)])
@@ -44,7 +44,7 @@ def test_guidance_that_acts_in_an_interval_is_undone_too(model, interval):
     settings = dataclasses.replace(
         exact_settings(SETTINGS), history="latents", guidance=2.0, guidance_interval=interval
     )
-    assert round_trips(model, TEXTS[1:], settings, iterations=24)[0].latent_error < 1e-3
+    assert round_trips(model, TEXTS[1:], settings, iterations=6)[0].latent_error < 1e-3
 
 
 def test_a_text_has_the_same_noise_alone_and_in_a_batch(model):
@@ -97,10 +97,8 @@ def test_emoji_and_right_to_left_text_are_carried_like_any_other(model):
 def test_held_out_sentences_come_back_with_the_bundled_model(bundled):
     """At the default setting at least 99 % of tokens, and nearly all latents."""
     sentences = [
-        "The fox wanted to cross the river, but the water was too cold.",
-        "Mia put the broken cup on the table and said sorry.",
-        "After lunch they climbed the hill and looked for shells.",
-        '"Can I have a turn?" asked the boy with the yellow kite.',
+        "The fox wanted to cross the river.",
+        '"Can I have a turn?" asked Mia.',
     ]
     trips = round_trips(bundled, sentences)
     assert sum(trip.restored for trip in trips) >= 0.99 * sum(trip.tokens for trip in trips)

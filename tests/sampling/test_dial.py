@@ -78,12 +78,12 @@ def test_a_recipe_without_a_direction_is_written_as_it_always_was(model):
     assert not [name for name in recipe().to_dict()["options"] if name.startswith("direction")]
 
 
-def test_it_turns_the_text_the_same_each_time_alone_and_in_a_batch(bundled):
+def test_it_turns_the_text_the_same_each_time_alone_and_in_a_batch(model):
     several = recipe(variations=3, **SAD, direction_strength=2.0)
-    found = answers(bundled, several)
-    assert found[0] != answers(bundled, recipe())[0]
-    assert answers(bundled, Recipe.from_url(several.to_url())) == found
-    assert answers(bundled, recipe(**SAD, direction_strength=2.0))[0] == found[0]
+    found = answers(model, several)
+    assert found[0] != answers(model, recipe())[0]
+    assert answers(model, Recipe.from_url(several.to_url())) == found
+    assert answers(model, recipe(**SAD, direction_strength=2.0))[0] == found[0]
 
 
 def test_rows_with_other_dials_and_none_share_a_batch_that_they_join_and_leave(model):

@@ -19,7 +19,7 @@ from coladlm.sampling.graph import LEAST_HISTORY, GraphEngine
 from coladlm.sampling.shared_run import SharedRun
 
 PROMPTS = ["Once upon a time there was", "The", "A little girl", "One day he said to the cat: come and"]
-SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=10, stop_at_end=False)
+SHORT = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=7, stop_at_end=False)
 
 
 class CountingTape:

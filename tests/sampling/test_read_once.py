@@ -66,7 +66,7 @@ def test_texts_of_rows_that_stay_are_not_read_again_when_others_join(model, read
 @pytest.mark.parametrize("block_size", [1, 2, None])
 @pytest.mark.parametrize("history", ["latents", "reencoded"])
 def test_a_prompt_is_read_once_and_each_row_has_what_it_would_have_alone(model, monkeypatch, history, block_size):
-    settings = dataclasses.replace(SETTINGS, history=history, block_size=block_size)
+    settings = dataclasses.replace(SETTINGS, history=history, block_size=block_size, steps=2, max_new_tokens=6)
     one = model.in_blocks_of(settings)
     prompts = [OTHER, PROMPT, PROMPT, "A", OTHER, PROMPT]
     made = [one.plan(prompt, settings, row) for row, prompt in enumerate(prompts)]

@@ -1,6 +1,7 @@
 """Previews that are computed beside the steps: whatever the device does first, they and the texts are the same."""
 
 import dataclasses
+import functools
 import random
 
 import pytest
@@ -24,9 +25,9 @@ def played(model, base, side, looks=0.6):
     """What visitors who come, look and leave at random see of a shared run: previews, some called at once and the
     others in the end, the logits of finished blocks, and texts. looks: how often a visitor does.
     """
-    draw, shared, groups, steps, blocks = random.Random(3), SharedRun(model.sampler, base), [], [], []
-    while len(groups) < 7 or shared.rows:
-        if len(groups) < 7 and draw.random() < 0.3:
+    draw, shared, groups, steps, blocks = random.Random(14), SharedRun(model.sampler, base), [], [], []
+    while len(groups) < 5 or shared.rows:
+        if len(groups) < 5 and draw.random() < 0.3:
             settings = dataclasses.replace(base, seed=len(groups), max_new_tokens=4 + 5 * (len(groups) % 3))
             prompts = draw.sample(PROMPTS, draw.choice((1, 1, 2)))
             plans = [dataclasses.replace(plan, settings=settings) for plan in model.plans(prompts, settings)]
@@ -56,14 +57,20 @@ def parted(found, wanted):
     return sum(not torch.equal(a, b) for a, b in zip(numbers, wanted_numbers, strict=True)), texts != wanted_texts
 
 
+@pytest.fixture(scope="module")
+def in_order(model):
+    """in_order(base) is what they see where all is done in order, once for all tests."""
+    return functools.cache(lambda base: played(model, base, InOrder()))
+
+
 CHANGES = [{}, {"history": "latents"}, {"block_size": 2}, {"block_size": 8, "stagger": 0.5}, {"stop_when_settled": 1}]
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_previews_and_texts_do_not_depend_on_when_the_device_comes_to_the_side_work(model, changes):
+def test_previews_and_texts_do_not_depend_on_when_the_device_comes_to_the_side_work(model, in_order, changes):
     base, side = dataclasses.replace(SHORT, **changes), LateSide()
     found = played(model, base, side)
-    assert parted(found, played(model, base, InOrder())) == (0, False)
+    assert parted(found, in_order(base)) == (0, False)
     *_, settled = found
     assert side.count > 10 and settled
 
@@ -105,9 +112,9 @@ def test_the_same_where_one_of_several_noises_is_kept(one):
 
 
 @pytest.mark.parametrize("changes", CHANGES[:3], ids=str)
-def test_without_waiting_for_the_side_they_would(model, changes, monkeypatch):
+def test_without_waiting_for_the_side_they_would(model, in_order, changes, monkeypatch):
     base = dataclasses.replace(SHORT, **changes)
-    wanted = played(model, base, InOrder())
+    wanted = in_order(base)
     monkeypatch.setattr(History, "settle", lambda history: None)
     previews, _ = parted(played(model, base, LateSide()), wanted)
     assert previews > 0

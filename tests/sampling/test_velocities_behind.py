@@ -14,7 +14,7 @@ PROMPT = "Once upon a time there was a little"
 
 @pytest.fixture(scope="module")
 def settings(bundled):
-    return dataclasses.replace(bundled.defaults, steps=3, max_new_tokens=12, stop_at_end=False, whole_sentences=False)
+    return dataclasses.replace(bundled.defaults, steps=2, max_new_tokens=8, stop_at_end=False, whole_sentences=False)
 
 
 def seen(events):
@@ -53,7 +53,7 @@ def test_a_text_is_written_without_them_and_is_the_same(bundled, settings, monke
 
 def test_of_a_batch_all_are_told_them_as_long_as_one_asks(bundled, settings):
     shared = SharedRun(bundled.sampler, settings)
-    short = dataclasses.replace(settings, max_new_tokens=8)
+    short = dataclasses.replace(settings, max_new_tokens=4)
 
     def plans(settings):
         return [dataclasses.replace(plan, settings=settings) for plan in bundled.plans([PROMPT], settings)]

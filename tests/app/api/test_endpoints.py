@@ -19,7 +19,7 @@ from coladlm.serve import Limits
 from coladlm.settings import DESCRIPTIONS
 
 PAIR = ("The sun was warm", "The night was cold")
-QUICK = {"max_new_tokens": 9, "steps": 3, "seed": 4}
+QUICK = {"max_new_tokens": 6, "steps": 2, "seed": 4}
 CALLS = {
     "/generate": (("Once upon a time",), {**QUICK, "negative": "a cat"}),
     "/fill": (("The ___ ran to the ___.",), {"candidates": 2, "steps": 2}),
@@ -65,6 +65,24 @@ def test_every_endpoint_is_called_here_and_says_what_it_takes(client):
 @pytest.mark.parametrize("name", CALLS)
 def test_an_endpoint_answers(client, model, name):
     assert call(client, model, name)
+
+
+def test_a_road_comes_with_its_recipe(client):
+    stops, recipe = client.predict(list(PAIR), stops=3, steps=2, api_name="/interpolate")
+    assert (stops[0]["text"], stops[-1]["text"]) == PAIR and len(stops) == 3
+    assert recipe["operation"] == "interpolate"
+
+
+def test_candidates_come_with_their_recipe(client):
+    candidates, recipe = client.predict("The dog ran home.", 1, 3, candidates=2, steps=2, api_name="/edit")
+    assert len(candidates) == 2 and recipe["options"]["start"] == 1
+
+
+def test_what_is_out_of_range_gets_a_sentence(client):
+    with pytest.raises(AppError, match="renoise"):
+        client.predict(list(PAIR), renoise=7, api_name="/interpolate")
+    with pytest.raises(AppError, match="span"):
+        client.predict("The dog ran home.", 3, 3, api_name="/edit")
 
 
 @pytest.mark.parametrize("name", ["/generate", "/interpolate", "/edit", "/invert"])

@@ -30,18 +30,19 @@ from coladlm.sampling.tokens import NO_TOKEN
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, seed=5)
 PROMPT = "Once upon a time there was a ___ who ran to the ___."
 VISITOR = "visitor"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def handlers(bundled, scheduler, baseline) -> GenerateHandlers:
     return GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def parts(handlers):
+    """The parts of a run with holes, which the tests look at and leave as they are."""
     return parts_of(handlers.write, controls_of(SETTINGS, prompt=PROMPT, variations=3), Viewer(VISITOR, "filled"))
 
 
@@ -177,7 +178,7 @@ def read_row(row) -> str:
 
 
 def test_run_b_fills_the_same_holes_from_the_same_noise(handlers, parts, bundled):
-    settings = dataclasses.replace(SETTINGS, steps=4)
+    settings = dataclasses.replace(SETTINGS, steps=3)
     rows = looked_at(handlers, parts, run_beside, settings)["rows"]["rows"]
     recipe = dataclasses.replace(recipe_for(bundled, PROMPT, 3), settings=settings)
     number = parts["kept"]["sequence"]

@@ -53,7 +53,7 @@ def test_the_settled_words_are_the_answer(model, prompt):
 
 
 def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
-    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, whole_sentences=True)
+    settings = dataclasses.replace(bundled.defaults, steps=2, max_new_tokens=24, whole_sentences=True)
     for prompt in ("The dog ran. He", "A girl"):
         recipe = Recipe("generate", (prompt,), settings)
         answer = next(e for e in run(bundled, recipe) if isinstance(e, Finished))
@@ -63,7 +63,7 @@ def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
 
 
 def test_the_line_says_how_many_tokens_were_written_which_the_speed_counts_and_how_many_kept(bundled):
-    settings = dataclasses.replace(bundled.defaults, steps=4, max_new_tokens=24, whole_sentences=True)
+    settings = dataclasses.replace(bundled.defaults, steps=2, max_new_tokens=24, whole_sentences=True)
     recipe = Recipe("generate", ("The dog ran. He",), settings)
     clock = Clock()
     live = LiveRun(bundled, recipe, clock=clock)

@@ -19,17 +19,17 @@ from coladlm.run import run
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=10, seed=5, stop_at_end=False)
 PROMPT = "Once upon a time there was a cat and"
 VISITOR = "visitor"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def handlers(bundled, scheduler, baseline) -> GenerateHandlers:
     return GenerateHandlers(bundled, TraceStore(), scheduler, baseline)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def first(handlers) -> dict:
     """The parts of a run, with its trace and the places of its tokens."""
     controls = controls_of(SETTINGS, prompt=PROMPT, variations=1)
@@ -103,9 +103,9 @@ def test_a_link_fills_in_the_prompt_of_the_visitor_and_writes_the_steered_text_a
 def test_run_b_of_a_steered_text_has_its_length(handlers, bundled, first):
     second = steered(handlers, first, whole_tokens(bundled, first)[2], {"text": "hat"})
     view = lambda context, controls: run_beside(handlers, context, controls)  # noqa: E731
-    controls = controls_of(dataclasses.replace(SETTINGS, steps=4), kept=second["kept"])
+    controls = controls_of(dataclasses.replace(SETTINGS, steps=3), kept=second["kept"])
     rows = parts_of(view, controls, Viewer(VISITOR, "b"))["rows"]
-    assert rows["notes"][0] == "B differs in: Steps a block 3 → 4."
+    assert rows["notes"][0] == "B differs in: Steps a block 2 → 3."
     assert all(row["lead"].endswith("hat") for row in rows["rows"])
 
 

@@ -18,7 +18,7 @@ from coladlm.run import run
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, seed=5, stop_at_end=False, repetition_penalty=1.2)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, seed=5, stop_at_end=False, repetition_penalty=1.2)
 PROMPT = "Once upon a time there was a cat and"
 VISITOR = "visitor"
 GUIDANCE, PENALTY = ("guidance", "1, 3"), ("repetition_penalty", "1, 1.5")
@@ -183,7 +183,7 @@ def test_the_curve_is_the_perplexity_of_all_seeds_and_prompts_of_a_value(sweeps,
     ((label, points),) = curve["lines"]
     assert (curve["setting"], curve["values"], label) == ("Guidance", ["1", "3"], "")
     for value, (perplexity, low, high) in zip((1, 3), points, strict=True):
-        texts = [Written(prompt, text, False, 10) for text, _, settings, prompt in last["grid"]["cells"]
+        texts = [Written(prompt, text, False, 6) for text, _, settings, prompt in last["grid"]["cells"]
                  if settings["guidance"] == value]  # fmt: skip
         assert len(texts) == 6
         assert perplexity == pytest.approx(measured(texts, baseline.get("cpu"))["perplexity_per_word"])
@@ -217,8 +217,8 @@ def test_the_table_has_a_row_for_every_text_with_its_settings_and_measures(sweep
         ("A cat", 1), ("A cat", 3), ("The sun", 1), ("The sun", 3),
     ]  # fmt: skip
     assert [row["text"].lstrip("'") for row in rows] == [text.lstrip("'") for text, *_ in last["grid"]["cells"]]
-    assert {row["steps"] for row in rows} == {"3"} and all(float(row["seconds"]) > 0 for row in rows)
-    assert all(int(row["tokens"]) == 10 for row in rows)
+    assert {row["steps"] for row in rows} == {"2"} and all(float(row["seconds"]) > 0 for row in rows)
+    assert all(int(row["tokens"]) == 6 for row in rows)
 
 
 def test_the_table_of_a_sweep_that_was_stopped_has_what_is_finished(sweeps):

@@ -33,7 +33,7 @@ from coladlm.serve import Scheduler
 from ..viewing import Viewer, controls_of, parts_of
 
 SCHEDULER = Scheduler()
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, seed=5, guidance=2.0)
 BEFORE = "Once upon a time, there was a little girl named Lily."
 PAIR = ("The sun was warm", "The night was cold and dark")
 

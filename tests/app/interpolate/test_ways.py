@@ -16,7 +16,7 @@ from coladlm.run import run
 
 from ..viewing import Viewer, controls_of, parts_of
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, seed=5, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=6, seed=5, guidance=2.0)
 PAIR = ("The sun was warm", "The night was cold and dark")
 
 
@@ -71,7 +71,7 @@ def test_stop_keeps_what_is_finished(view):
 
 def test_a_way_that_is_too_long_says_so_and_the_others_run(view):
     long = SamplerSettings(steps=2, max_new_tokens=1024, seed=5)
-    parts = parts_of(view, _controls(stops=33, tries=1, settings=long))
+    parts = parts_of(view, _controls(stops=17, tries=1, settings=long))
     *others, last = parts["ways"]["ways"]
     assert [way["state"] for way in others] == ["done"] * 3
     assert last["state"] == "refused" and "expected at most 16,384 tokens" in last["note"]
