@@ -32,6 +32,7 @@ from .interpolate import api as interpolate_api
 from .interpolate import tab as interpolate
 from .map import tab as map
 from .model import tab as model_card
+from .no_applications import no_applications
 from .runs.registry import Registry
 from .shared.amounts import in_millions
 from .shared.errors import sentence
@@ -94,6 +95,7 @@ TABS = (
 )
 
 
+@no_applications()
 def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry: Registry | None = None,
                more_api: Callable[[Resident], None] | None = None) -> gr.Blocks:  # fmt: skip
     """The page for a model, or for a holder of one. Mount it with `page_options`, or launch it with `launch_options`.

@@ -6,7 +6,9 @@ What a component does by itself is tested in tests/app/components, on a bare pag
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from .heard import Heard
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS, END_SECONDS = 300, 60  # what is waited for on a busy machine; an idle one needs a twentieth of it
+STEPS = 6  # of a block, where no settings say it
 PACE = "pace"  # the file that slows a server down, see watched_app.py
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -48,10 +51,13 @@ def slowly(server_folder) -> Iterator[None]:
 def server(golden_folder, model, golden_cloud, server_folder) -> Iterator[str]:
     """The address of `python app.py` with the small random checkpoint, whose map is there already.
 
-    A UMAP that the page fits in the background has a layout without umap-learn, see `STAND_IN`.
+    It takes few steps for a block: a browser draws each of them. A UMAP that the page fits in the background has a
+    layout without umap-learn, see `STAND_IN`.
     """
     golden_cloud.save(CloudHolder(model, cache=server_folder / "cache").kept)
-    with serving(server_folder, "--checkpoint", str(golden_folder), "--allow-loading") as address:
+    checkpoint = shutil.copytree(golden_folder, server_folder / golden_folder.name)
+    (checkpoint / "sampler.json").write_text(json.dumps({"steps": STEPS}))
+    with serving(server_folder, "--checkpoint", str(checkpoint), "--allow-loading") as address:
         yield address
 
 
