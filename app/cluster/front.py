@@ -9,6 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from coladlm import ColaDLM
+from coladlm.garbage_collection import keep_what_is_there
 from coladlm.recipe import Recipe
 from coladlm.serve import Events, Scheduler
 from coladlm.serve.carried import unbundled
@@ -46,4 +47,6 @@ class FrontApi(OpenAIApi):
 
 def front_app(call: Call, options: ClusterOptions) -> Starlette:
     """The application. Raises ValueError for a checkpoint or an API key that cannot be one."""
-    return Starlette(routes=FrontApi(model_outline(options.checkpoint), call, options).routes())
+    routes = FrontApi(model_outline(options.checkpoint), call, options).routes()
+    keep_what_is_there()
+    return Starlette(routes=routes)

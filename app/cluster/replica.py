@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from coladlm import ColaDLM
+from coladlm.garbage_collection import keep_what_is_there
 from coladlm.recipe import Recipe
 from coladlm.serve import Events, Scheduler, Waiting
 from coladlm.serve.carried import Bundle, Refusal, carry
@@ -46,6 +47,7 @@ class Replica:
         self.model = ColaDLM.from_pretrained(options.checkpoint, device=options.device, dtype=options.dtype)
         set_threads(self.model)
         self.scheduler = Scheduler(options.limits())
+        keep_what_is_there()
 
     async def run(self, recipe: dict[str, Any], steps: Steps, logits: bool, wait: float = 0.0) -> AsyncGenerator[Any]:
         """The events of a recipe, in bundles of what `wait` seconds bring."""
