@@ -41,6 +41,12 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(autouse=True)
+def no_more_curves(folder, monkeypatch):
+    """Those of the first run are looked at; matplotlib draws for longer than the others train."""
+    monkeypatch.setattr("coladlm.train.__main__._draw_curves", lambda *_: None)
+
+
 def load_vae_of(folder):
     return load_average(
         TextVAE(TextVAEConfig.from_dict(json.loads((folder / "config.json").read_text()))), folder, "vae."
