@@ -184,7 +184,8 @@ def _run(args: argparse.Namespace, ranks: Ranks, device: str) -> None:
         torch.set_num_threads(args.threads)
     if args.compile and args.shard:
         raise ValueError("--compile is given with --shard, expected one of them: compiled layers take whole weights")
-    dtype = ranks.agreed_dtype(choose_dtype(args.dtype, device))
+    trains = args.stage not in ("tokenizer", "export")  # else there is nothing for which to find the faster one
+    dtype = ranks.agreed_dtype(choose_dtype(args.dtype if trains else "float32", device))
     place = Place(args.run, device, dtype, args.tokens, Rows(longest=args.longest), args.compile, ranks)
     stages = STAGES[:-1] if args.stage == "all" else (args.stage,)
     to = args.to or args.run / "checkpoint"
