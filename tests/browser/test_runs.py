@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.api.openai_api import ApiOptions
+from app.runs.registry import RunLimits
+from app.server import Options, make_app
+from coladlm.serve import Limits, Scheduler
+
 from .driving import number
 from .driving_runs import (
     LONG,
@@ -29,8 +34,7 @@ from .driving_runs import (
     written,
 )
 from .heard import Heard
-from .net import Net, until
-from .page_here import page_here
+from .net import Net, listening, until
 
 SUB_PATH = "/cola"
 
@@ -38,8 +42,14 @@ SUB_PATH = "/cola"
 @pytest.fixture(scope="module")
 def served(model) -> Iterator[tuple[str, Net, Callable[[], dict[str, int]]]]:
     """(the address of the page, what lies in between, the numbers of its runs)."""
-    with page_here(model, SUB_PATH) as page_and_net:
-        yield page_and_net
+    scheduler = Scheduler(Limits(running=4, waiting=4))
+    options = Options(root_path=SUB_PATH, quiet=True)
+    app, page, registry = make_app(model, scheduler, ApiOptions(), options, RunLimits())
+    net = Net(app, SUB_PATH)
+    with listening(net) as address:
+        yield address, net, registry.numbers
+        page.close(verbose=False)
+    scheduler.close(grace=0)
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
 """What a visitor does with the tab Trajectories: runs, opens a point, branches. The map: tests/app/components."""
 
+import contextlib
 import re
 
 from playwright.sync_api import Locator, Page, expect
+
+from app.api.openai_api import ApiOptions
+from app.server import Options, Served
+from coladlm.serve import Limits
 
 from ..conftest import PATIENCE
 from .conftest import NARROW, WIDE
@@ -19,7 +24,6 @@ from .driving import (
     unfold,
     write,
 )
-from .page_here import page_here
 
 BENCH = "trajectories"
 
@@ -205,11 +209,14 @@ def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
 
 
 def test_a_run_that_is_chosen_before_the_recorded_one_has_come_is_shown_with_it(browser, bundled):
-    with page_here(bundled) as (address, *_), browser.new_context(reduced_motion="reduce") as context:
-        page = context.new_page()
+    with contextlib.ExitStack() as at_the_end:
+        # in this process: another one would import for seconds
+        served = Served(bundled, Limits(), ApiOptions(), Options(quiet=True))
+        at_the_end.callback(served.end, grace=0)
+        page = at_the_end.enter_context(browser.new_context(reduced_motion="reduce")).new_page()
         page.set_default_timeout(PATIENCE)
         page.add_init_script(HOLD)
-        page.goto(f"{address}?tab={BENCH}")
+        page.goto(f"{served.address}?tab={BENCH}")
         page.wait_for_function("Boolean(window.letGo)")
         runs = ("A little fox", "The same fox a block at once")
         first, second = (page.get_by_role("checkbox", name=name) for name in runs)
