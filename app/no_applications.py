@@ -2,7 +2,7 @@
 
 When a page begins, and again with each of its parts that has an address, gradio (6.31) makes the whole application that
 would serve it, with some 80 routes, and lays out the page for it; whoever launches or mounts the page makes another one
-in its place. The first ones are a third of the time in which a server starts.
+in its place. The first ones are a third of what it takes to lay out a page and to serve it, imports aside.
 """
 
 from __future__ import annotations
