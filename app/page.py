@@ -30,6 +30,7 @@ from .generate import api as generate_api
 from .generate import tab as generate
 from .interpolate import api as interpolate_api
 from .interpolate import tab as interpolate
+from .light_sessions import keep_sessions_light
 from .map import tab as map
 from .model import tab as model_card
 from .no_applications import no_applications
@@ -106,6 +107,7 @@ def build_page(model: ColaDLM | Resident, allow_loading: bool = False, registry:
     """
     resident = model if isinstance(model, Resident) else Resident(model, allow_loading)
     keep_signatures()
+    keep_sessions_light()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS) as page:
         title = gr.HTML(header(resident.model), elem_id="header", js_on_load=None)
         with gr.Row(elem_id="tools"):

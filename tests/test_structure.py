@@ -32,7 +32,7 @@ LIBRARY = (
 FEATURES = ("generate", "interpolate", "edit", "trajectories", "map", "bench", "model")
 # The same for the page: features stand in one row, so none of them imports another.
 PAGE = (
-    ("no_applications", "no_stubs", "signatures"),
+    ("light_sessions", "no_applications", "no_stubs", "signatures"),
     ("theme",),
     ("components",),
     ("runs",),

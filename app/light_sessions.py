@@ -1,0 +1,41 @@
+"""Gradio without a copy of the page's configuration for each visitor.
+
+Gradio (6.31) keeps for each visitor what it would send of every component, and the last values with it, for its deep
+links. That is 50 ms of the server before the first event of a visitor is answered, and 0.9 MB for as long as it keeps
+the visitor. The page has links of its own, which hold the settings, and none of gradio's.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from gradio.blocks import Blocks, BlocksConfig
+from gradio.state_holder import SessionState
+
+_begin = SessionState.__init__
+
+
+class _NoBlocks:
+    """Of a page what a visitor begins with, without the blocks that gradio would copy the configuration of."""
+
+    blocks: dict[int, Any] = {}  # noqa: RUF012  (it stays empty)
+
+    def __init__(self, page: Blocks) -> None:
+        self.default_config: BlocksConfig = page.default_config
+
+
+@functools.wraps(_begin)
+def _begin_light(session: SessionState, blocks: Blocks) -> None:
+    _begin(session, _NoBlocks(blocks))  # pyrefly: ignore[bad-argument-type]
+
+
+def _keep_nothing(*_: Any) -> None:
+    pass
+
+
+def keep_sessions_light() -> None:
+    """Has gradio keep of a visitor the states and what has changed of components, and no configuration."""
+    SessionState.__init__ = _begin_light  # pyrefly: ignore[method-assign, bad-assignment]
+    SessionState._update_config = _keep_nothing  # pyrefly: ignore[method-assign, bad-assignment]
+    SessionState._update_value_in_config = _keep_nothing  # pyrefly: ignore[method-assign, bad-assignment]
