@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -80,6 +81,8 @@ def make_app(
     registry = Registry(run_limits or RunLimits(active=most), explain=sentence)
     page = build_page(resident, registry=registry, more_api=operations_api.add_api)
     page._queue.max_size = many.running + many.waiting  # `page.queue` would make all routes of gradio's once more
+    # or gradio (6.31) goes through the last 10,000 events after each of them, for a table that only /monitoring shows
+    page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize
     page.max_threads = page._queue.max_thread_count = most  # a handler keeps one while it waits for its turn
 
     @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from coladlm import ColaDLM
 from coladlm.latent.faithfulness import Faithfulness
+from coladlm.latent.projection import fitted_alike, place_on
 from coladlm.latent.reference_cloud import ReferenceCloud
 
 from .encoding import INT16, compact, packed_int16
@@ -24,8 +25,10 @@ class Charts:
 
     def __init__(self, model: ColaDLM, cloud: ReferenceCloud) -> None:
         self.model, self.cloud = model, cloud
-        self.by_name = {"pca": cloud.pca, **{f"umap{k}": fitted for k, fitted in cloud.umaps.items()}}
-        placed = {name: chart.place(cloud.latents) for name, chart in self.by_name.items()}
+        umaps = list(cloud.umaps.values())
+        alike = all(fitted_alike(umaps[0], other) for other in umaps[1:])
+        self._together = [umaps] if alike and umaps else [[each] for each in umaps]
+        placed = self._placed(cloud.latents)
         self.units = {name: float(np.abs(points).max()) * ROOM / INT16 for name, points in placed.items()}
         words = [model.tokenizer.decode([int(token)], skip_special_tokens=False) for token in cloud.token_ids]
         self.text = compact(
@@ -55,7 +58,14 @@ class Charts:
 
     def coordinates(self, points: ArrayLike) -> dict[str, str]:
         """Where points (n, d) lie on every map: "pca" (three components), "umap2" and "umap3" if they are fitted."""
-        return {name: self._packed(name, chart.place(points)) for name, chart in self.by_name.items()}
+        return {name: self._packed(name, placed) for name, placed in self._placed(points).items()}
+
+    def _placed(self, points: ArrayLike) -> dict[str, np.ndarray]:
+        found = {"pca": self.cloud.pca.place(points)}
+        for maps in self._together:
+            for each, placed in zip(maps, place_on(maps, points), strict=True):
+                found[f"umap{each.dimensions}"] = placed
+        return found
 
     def _packed(self, name: str, points: np.ndarray) -> str:
         return packed_int16(points, self.units[name])

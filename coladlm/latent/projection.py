@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,21 +117,42 @@ class UMAPMap:
 
     def place(self, points: ArrayLike) -> Array:
         """(..., d) -> (..., k): the weighted mean of where the nearest fitted states lie. A fitted state stays put."""
-        points = self.reduction.place(points)
-        flat = points.reshape(-1, points.shape[-1])
-        pieces = [self._place(flat[start : start + CHUNK]) for start in range(0, len(flat), CHUNK)]
-        placed = np.concatenate(pieces) if pieces else np.empty((0, self.dimensions), np.float32)
-        return placed.reshape(*points.shape[:-1], self.dimensions)
+        return place_on([self], points)[0]
 
-    def _place(self, points: Array) -> Array:
+    @functools.cached_property
+    def _squares(self) -> Array:
+        return np.square(self.states).sum(1)
+
+    def _neighbours(self, points: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The nearest fitted states of points (n, r), (n, placed_by), and their weights in the mean."""
         k = min(self.placed_by, len(self.states))
-        squares = _squared_distances(points, self.states)
+        squares = self._squares - 2 * (points @ self.states.T)  # without that of the point, which is the same in a row
         nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
         # from the differences, which for a point on a fitted state leave no rounding
         apart = np.square(points[:, None] - self.states[nearest], dtype=np.float64).sum(-1)
         weights = 1 / np.maximum(apart, 1e-12)
-        weights /= weights.sum(1, keepdims=True)
-        return (weights[..., None] * self.embedding[nearest]).sum(1).astype(np.float32)
+        return nearest, weights / weights.sum(1, keepdims=True)
+
+
+def place_on(maps: Sequence[UMAPMap], points: ArrayLike) -> list[Array]:
+    """Where points (..., d) lie on each of some maps that were fitted on the same states, (..., k): `UMAPMap.place`.
+
+    Their neighbours, which take most of the time, are looked for once. Which maps those are says `fitted_alike`.
+    """
+    points = maps[0].reduction.place(points)
+    flat = points.reshape(-1, points.shape[-1])
+    placed = [np.empty((len(flat), each.dimensions), np.float32) for each in maps]
+    for start in range(0, len(flat), CHUNK):
+        nearest, weights = maps[0]._neighbours(flat[start : start + CHUNK])
+        for each, into in zip(maps, placed, strict=True):
+            into[start : start + CHUNK] = (weights[..., None] * each.embedding[nearest]).sum(1)
+    return [part.reshape(*points.shape[:-1], part.shape[-1]) for part in placed]
+
+
+def fitted_alike(one: UMAPMap, other: UMAPMap) -> bool:
+    """Were both fitted on the same states, so that a point has the same neighbours on either?"""
+    arrays = ((each.states, each.reduction.mean, each.reduction.components) for each in (one, other))
+    return one.placed_by == other.placed_by and all(map(np.array_equal, *arrays))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,10 +329,6 @@ def checked_points(points: ArrayLike, channels: int | None = None) -> Array:
     if not np.isfinite(array).all():
         raise ProjectionError("points hold numbers that are not finite, expected finite ones")
     return array
-
-
-def _squared_distances(a: Array, b: Array) -> Array:
-    return np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
 
 
 # the process that fits

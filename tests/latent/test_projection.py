@@ -21,7 +21,9 @@ from coladlm.latent.projection import (
     cache_folder,
     fit_pca,
     fit_umap,
+    fitted_alike,
     load_umap,
+    place_on,
 )
 
 CHANNELS, STEPS, SPREAD = 16, 16, 0.15
@@ -154,6 +156,28 @@ def test_a_point_is_placed_the_same_alone_and_among_others(umap_map, paths):
     np.testing.assert_allclose(umap_map.place(paths[4, 7]), together[4, 7], rtol=1e-4, atol=1e-4)
     many = np.tile(paths.reshape(-1, CHANNELS), (3, 1))
     np.testing.assert_allclose(umap_map.place(many)[-1], together[-1, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_maps_that_were_fitted_alike_place_a_point_together_as_each_does_alone(umap_map, paths):
+    other = dataclasses.replace(umap_map, embedding=np.random.default_rng(1).normal(size=(len(umap_map.states), 3)))
+    assert fitted_alike(umap_map, other)
+    points = np.concatenate([paths.reshape(-1, CHANNELS)] * 2)  # more than are placed at once
+    for chart, placed in zip((umap_map, other), place_on([umap_map, other], points), strict=True):
+        np.testing.assert_array_equal(placed, chart.place(points))
+        nearest = np.square(chart.reduction.place(points[5]) - chart.states).sum(1).argsort()[: chart.placed_by]
+        assert chart.embedding[nearest].min() <= placed[5].min() and placed[5].max() <= chart.embedding[nearest].max()
+
+
+@pytest.mark.parametrize("what", ["states", "placed_by", "mean", "components"])
+def test_maps_that_differ_in_anything_that_places_a_point_were_not_fitted_alike(umap_map, what):
+    def changed(value):
+        return value + 1 if what == "placed_by" else np.concatenate([value[:-1], value[-1:] + 1])
+
+    holder = umap_map if hasattr(umap_map, what) else umap_map.reduction
+    other = dataclasses.replace(holder, **{what: changed(getattr(holder, what))})
+    if holder is not umap_map:
+        other = dataclasses.replace(umap_map, reduction=other)
+    assert fitted_alike(umap_map, dataclasses.replace(umap_map)) and not fitted_alike(umap_map, other)
 
 
 def test_a_second_fit_is_read_from_the_cache(umap_map, fitted_on, folder):
