@@ -44,6 +44,7 @@ def cluster(golden_folder, tmp_path_factory):
         patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # a busy machine
         import ray
         from ray import serve
+        from ray._private.parameter import RayParams
 
         from app.cluster.options import ClusterOptions
 
@@ -51,6 +52,9 @@ def cluster(golden_folder, tmp_path_factory):
         workers = stack.enter_context(forked_python(tmp_path_factory.mktemp("workers"), WORKER, LIBRARIES))
         with patch.context() as starting:
             starting.setattr("sys.executable", workers)
+            # nothing here reads the logs of other processes, or adds machines
+            less = functools.partial(RayParams, include_log_monitor=False, no_monitor=True)
+            starting.setattr("ray._private.parameter.RayParams", less)
             start(ray)
         serve.start(http_options={"port": port, "host": "127.0.0.1"})
         options = ClusterOptions(checkpoint=str(golden_folder), device="cpu", dtype="float32", min_replicas=1,
