@@ -1,9 +1,11 @@
 """A cluster of Ray: its replica and its front are replaced while both are busy, and then one of two replicas is killed.
 
-Every process of Ray imports for seconds: so there are few, and none waits for work.
+Every process of Ray imports for seconds: so there are few, none waits for work, and those that run our code are forked
+from one that has imported the libraries.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import json
@@ -21,27 +23,39 @@ import pytest
 from app.api.prompt_scores import score_steps
 from coladlm.serve.replayed import LostReplicaError
 
+from .api.forked_python import forked_python
 from .api.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
-TOKENS, STEPS, VISITORS = 240, 4, 8
+TOKENS, STEPS, VISITORS = 160, 4, 6
+WORKER = "default_worker.py"  # the script of Ray that becomes a controller, a proxy, a replica or a front
+# What all of these import beside our modules. `ray.serve` is not among it: its import draws one of Ray's random
+# numbers, and processes that are forked after it would all go on from there, with the same numbers for what they store.
+LIBRARIES = ("torch", "ray", "pandas", "fastapi", "grpc", "uvicorn", "httpx")
 
 
 @pytest.fixture(scope="module")
-def cluster(golden_folder):
+def cluster(golden_folder, tmp_path_factory):
     """The address of a front before one replica with the small random checkpoint, and what they were started with."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setenv("PYTHONPATH", str(ROOT))  # of the processes that Ray starts
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # a busy machine
         import ray
         from ray import serve
+        from ray._private.parameter import RayParams
 
         from app.cluster.options import ClusterOptions
 
         port = free_port()
-        start(ray)
+        workers = stack.enter_context(forked_python(tmp_path_factory.mktemp("workers"), WORKER, LIBRARIES))
+        with patch.context() as starting:
+            starting.setattr("sys.executable", workers)
+            # nothing here reads the logs of other processes, or adds machines
+            less = functools.partial(RayParams, include_log_monitor=False, no_monitor=True)
+            starting.setattr("ray._private.parameter.RayParams", less)
+            start(ray)
         serve.start(http_options={"port": port, "host": "127.0.0.1"})
         options = ClusterOptions(checkpoint=str(golden_folder), device="cpu", dtype="float32", min_replicas=1,
                                  max_replicas=1, cpus=0.5)  # fmt: skip

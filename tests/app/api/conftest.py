@@ -46,7 +46,8 @@ def serve_api(model) -> Iterator[Callable[[ApiOptions], str]]:
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     yield serve
-    for server, thread in servers:
+    for server, _ in servers:
         server.should_exit = True
+    for _, thread in servers:
         thread.join(30)
     scheduler.close(grace=0)

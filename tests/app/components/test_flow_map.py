@@ -10,14 +10,18 @@ from playwright.sync_api import expect
 from .conftest import NARROW, WIDE
 
 SETTLED = re.compile(r"(\d+) of (\d+) places have settled")
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+# those of a size after each other, for a map is drawn once for all of them
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"], scope="module")
 
 
 @pytest.fixture
 def flow(parts, bare, flows):
-    """flow(size, runs) shows recorded runs on the map, the first of them if none is named."""
+    """flow(size, runs) shows recorded runs on the map, the first of them if none is named.
 
-    def show(size=WIDE, runs=(), play=False, **visitor):
+    scrubbed: for a test that does no more with that first run than to scrub it, and leaves it to the next one.
+    """
+
+    def show(size=WIDE, runs=(), play=False, scrubbed=False, **visitor):
         shown = flows.shown(*(runs or flows.recorded[:1]), play=play)
         page = bare(
             {
@@ -29,8 +33,16 @@ def flow(parts, bare, flows):
             },
             size,
             "trajectories",
+            kept=f"a run of {size['width']}" if scrubbed else "",
             **visitor,
         )
+        if scrubbed:
+            page.page.evaluate(
+                """() => { const scrub = document.querySelector('#flow .scrub');
+                if (scrub.value === scrub.max) return;
+                scrub.value = scrub.max;
+                scrub.dispatchEvent(new Event('input')); }"""
+            )
         page.page.wait_for_function(
             """() => {
             const flow = document.querySelector('#flow .flow'), last = flow.querySelector('.scrub').max;
@@ -61,7 +73,7 @@ def settled(page) -> tuple[int, int]:
 
 @SIZES
 def test_a_run_is_scrubbed_with_its_text_and_its_heat_map(flow, size):
-    page = flow(size)
+    page = flow(size, scrubbed=True)
     words, begun = settled(page)
     assert words == begun > 0
     text = page.locator("#flow .reads").inner_text()
@@ -76,7 +88,7 @@ def test_a_run_is_scrubbed_with_its_text_and_its_heat_map(flow, size):
 
 
 def test_a_run_lies_on_a_cloud_of_words_and_only_its_moment_is_drawn(flow, flows):
-    page = flow()
+    page = flow(scrubbed=True)
     words = page.locator("#flow .scatterlayer .trace").first.locator(".points path")
     assert words.count() == len(json.loads(flows.cloud)["words"])
     paths = page.locator("#flow .scatterlayer .js-line")
@@ -93,13 +105,44 @@ PIXELS = """() => { const canvas = document.querySelector('#flow .roll canvas');
 
 @SIZES
 def test_the_strip_below_the_map_shows_every_step_and_where_the_run_stands(flow, size):
-    page = flow(size)
+    page = flow(size, scrubbed=True)
     end = page.page.evaluate(PIXELS)
     assert end > 0
     scrub(page, last_frame(page) // 2)
     assert 0 < page.page.evaluate(PIXELS) != end
     stage, strip = (page.locator(f"#flow {part}").bounding_box() for part in (".stage", ".roll"))
     assert strip["y"] >= stage["y"] + stage["height"] and strip["y"] + strip["height"] <= size["height"]
+
+
+def test_the_player_stays_where_it_is_while_the_text_grows(flow):
+    page = flow(scrubbed=True)
+    last = last_frame(page)
+    tops = set()
+    for frame in (0, last // 2, last):
+        scrub(page, frame)
+        tops.add(page.locator("#flow .play").bounding_box()["y"])
+    assert len(tops) == 1
+
+
+def test_words_left_and_map_right_of_a_wide_page_and_one_below_the_other_on_a_phone(flow):
+    def places(page):
+        return [page.locator(f"#flow {part}").bounding_box() for part in (".reads", ".stage")]
+
+    words, map_ = places(flow(scrubbed=True))
+    assert words["x"] + words["width"] <= map_["x"] and words["y"] == map_["y"]
+    assert map_["width"] > words["width"]
+    words, map_ = places(flow(NARROW, scrubbed=True))
+    assert words["y"] + words["height"] <= map_["y"] and words["width"] == map_["width"]
+
+
+def test_the_colours_of_confidence_are_there_on_request(flow):
+    page = flow()
+    word = page.locator("#flow .reads .token").first
+    colour = "node => getComputedStyle(node).backgroundColor"
+    before = word.evaluate(colour)
+    page.locator("#flow .colours").check()
+    assert word.evaluate(colour) != before == "rgba(0, 0, 0, 0)"
+    page.locator("#flow .colours").uncheck()
 
 
 def test_a_map_that_is_wider_than_its_points_says_how_much_wider_than_to_scale_it_is_drawn(flow):
@@ -119,42 +162,11 @@ def test_a_map_that_is_wider_than_its_points_says_how_much_wider_than_to_scale_i
     )
 
 
-def test_words_left_and_map_right_of_a_wide_page_and_one_below_the_other_on_a_phone(flow):
-    def places(page):
-        return [page.locator(f"#flow {part}").bounding_box() for part in (".reads", ".stage")]
-
-    words, map_ = places(flow())
-    assert words["x"] + words["width"] <= map_["x"] and words["y"] == map_["y"]
-    assert map_["width"] > words["width"]
-    words, map_ = places(flow(NARROW))
-    assert words["y"] + words["height"] <= map_["y"] and words["width"] == map_["width"]
-
-
-def test_the_colours_of_confidence_are_there_on_request(flow):
-    page = flow()
-    word = page.locator("#flow .reads .token").first
-    colour = "node => getComputedStyle(node).backgroundColor"
-    before = word.evaluate(colour)
-    page.locator("#flow .colours").check()
-    assert word.evaluate(colour) != before == "rgba(0, 0, 0, 0)"
-    page.locator("#flow .colours").uncheck()
-
-
 def test_an_empty_map_asks_for_a_run_when_it_is_first_seen(parts, bare, flows):
     page = bare({"flow": parts.part("flow", cloud=flows.cloud)}, bench="trajectories")
     page.page.wait_for_function("parts.flow.triggered.length > 0")
     page.page.get_by_role("button", name="Run one").click()
     assert page.triggered("flow") == [["input", {}], ["submit", {}]]
-
-
-def test_the_player_stays_where_it_is_while_the_text_grows(flow):
-    page = flow()
-    last = last_frame(page)
-    tops = set()
-    for frame in (0, last // 2, last):
-        scrub(page, frame)
-        tops.add(page.locator("#flow .play").bounding_box()["y"])
-    assert len(tops) == 1
 
 
 def test_playing_asks_for_nothing_and_comes_to_the_end(flow):
@@ -245,7 +257,7 @@ LABELS = """() => [...document.querySelectorAll('#flow .map .textpoint text')].f
 
 @SIZES
 def test_no_label_of_the_map_covers_another(flow, size):
-    page = flow(size)
+    page = flow(size, scrubbed=True)
     for frame in (0, last_frame(page) // 2, last_frame(page)):
         scrub(page, frame)
         labels = page.page.evaluate(LABELS)

@@ -34,10 +34,10 @@ def test_waypoints_have_what_is_new_in_them_marked(parts, bare, walked, size):
 
 
 def test_waypoints_are_there_while_they_form_and_stop_keeps_them(parts, bare, model):
-    run = Interpolation(model, ("The sun was warm and bright.", "The night was cold and dark."), stops=33)
+    run = Interpolation(model, ("The sun was warm and bright.", "The night was cold and dark."), stops=17)
     forming = [rows for rows in run.rows if sum(len(row["live"]) for row in rows["rows"]) > 7]
     page = bare({"rows": parts.part("rows", id="waypoints", value=forming[0])}, bench="interpolate")
-    expect(page.locator("#rows li")).to_have_count(33)
+    expect(page.locator("#rows li")).to_have_count(17)
     assert page.locator("#rows .live .token").count() > 7
     page.run_state("stopping")
     expect(page.locator("#rows .rows")).to_have_attribute("data-state", "stopped")
