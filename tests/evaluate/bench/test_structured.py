@@ -24,7 +24,7 @@ FREE = Instance("dyck1", 8, "F1:8=", "()()()()")
 def folder(tmp_path_factory):
     """A pair after one step of each stage: it answers with anything at all."""
     folder = tmp_path_factory.mktemp("pair")
-    assert train(f"--out {folder} --steps 1 --instances 20 --tokens 128".split()) == 0
+    assert train(f"--out {folder} --steps 1 --instances 8 --tokens 128".split()) == 0
     return folder
 
 
