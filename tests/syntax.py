@@ -9,8 +9,8 @@ from pathlib import Path
 
 @functools.cache
 def parsed(file: Path) -> ast.Module:
-    """A tree is ten thousand objects that stay: they are left out of garbage collections, which find nothing in them and
-    take twice as long as the parser.
+    """A tree is ten thousand objects that stay: they are left out of garbage collections, which find nothing in them
+    and take twice as long as the parser.
     """
     gc.disable()
     try:

@@ -176,8 +176,8 @@ def test_a_spread_of_nothing_is_refused(model, tmp_path):
 
 @pytest.mark.parametrize("read", [False, True])
 def test_pieces_have_the_velocities_of_operators(model, monkeypatch, read):
-    """Traced where layers read tokens, too. Else only the first piece is another one, and it is that of any model, which
-    test_compiled_pieces.py has traced: there they run as they are written.
+    """Traced where layers read tokens, too. Else the first piece alone is another one, and it is that of any model,
+    which test_compiled_pieces.py has traced: there they run as they are written.
     """
     if not read:
         monkeypatch.setattr(module, "_compiled", lambda piece, backend: piece)

@@ -105,6 +105,7 @@ def test_every_way_fills_every_hole_with_one_symbol(pair):
 
 def test_a_stopped_run_goes_on_from_its_log(pair, tmp_path):
     log, request = tmp_path / "log.jsonl", Request(("arithmetic",), 1, False)
+    pair = Pair(pair.cola, pair.transformer, dataclasses.replace(pair.settings, steps=2))
     whole = ask(pair, request, log, lambda *_: None)
     lines = log.read_text().splitlines(keepends=True)
     log.write_text("".join(lines[:3]))
