@@ -21,6 +21,8 @@ from coladlm.recipe import Recipe
 from coladlm.settings import DESCRIPTIONS, TOKEN_SETTINGS, SamplerSettings
 from coladlm.trace import Trace
 
+from . import forked
+
 ROOT = Path(__file__).parent.parent
 SHORT = ["--steps", "2", "--max-new-tokens", "8"]
 SETTINGS = SamplerSettings(steps=2, max_new_tokens=8)
@@ -433,35 +435,36 @@ def test_a_stopped_bench_says_how_it_goes_on(tmp_path, capsys, monkeypatch, log)
 # as a process of its own
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen(
-        [sys.executable, "-m", "coladlm", *arguments], cwd=ROOT, env=environment, bufsize=0, **pipes
-    )
-
-
 def test_a_pipe_gets_the_text_alone_and_ctrl_c_leaves_it_and_a_trace(place, tmp_path):
-    trace, prompt = tmp_path / "run.npz", "The cat 🐉"
+    trace, prompt, said = tmp_path / "run.npz", tmp_path / "prompt.txt", tmp_path / "said.txt"
+    prompt.write_text("The cat 🐉\n", encoding="utf-8")
     length = ["--steps", "100", "--max-new-tokens", "8000", "--no-stop-at-end"]
-    process = start("generate", *length, "--trace", str(trace), *place, stdin=subprocess.PIPE)
-    process.stdin.write(f"{prompt}\n".encode())
-    process.stdin.close()
-    process.stdin = None  # so that communicate leaves it alone
-    first = b""
-    while len(first) <= len(prompt.encode()):  # the text comes out while it is being written
-        first += process.stdout.read(1)
-    process.send_signal(signal.SIGINT)
-    rest, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == b"Stopped: this is what there was.\n"
+    reading, writing = os.pipe()
+    with prompt.open() as text, said.open("w") as errors, open(reading, "rb", buffering=0) as out:
+        streams = [text.fileno(), writing, errors.fileno()]
+        process = forked.started(
+            forked.command, ["generate", *length, "--trace", str(trace), *place], streams, [reading]
+        )
+        os.close(writing)
+        first = b""
+        while len(first) < len(prompt.read_bytes()):  # the text comes out while it is being written
+            first += out.read(1)
+        os.kill(process.pid, signal.SIGINT)
+        rest = out.readall()
+        process.join(60)
+    assert process.exitcode == 130
+    assert said.read_text() == "Stopped: this is what there was.\n"
     stopped = Trace.load(trace)
     assert stopped.stopped and stopped.texts[0]
-    assert (first + rest).decode() == f"{prompt}{stopped.texts[0]}\n"
+    assert (first + rest).decode() == f"The cat 🐉{stopped.texts[0]}\n"
 
 
 def test_a_reader_that_leaves_gets_no_traceback(place):
-    process = start("generate", "Once", "--steps", "1", "--max-new-tokens", "4000", "--no-stop-at-end", *place)
+    """The command as it is typed, in a Python of its own."""
+    typed = ["generate", "Once", "--steps", "1", "--max-new-tokens", "4000", "--no-stop-at-end", *place]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "coladlm", *typed], cwd=ROOT, env=environment, bufsize=0,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     process.stdout.read(5)
     process.stdout.close()
     err = process.stderr.read()
