@@ -5,6 +5,7 @@ import functools
 import json
 import lzma
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,13 @@ def test_the_command_scores_runs_shards_and_merges(golden_folder, folder, tmp_pa
     assert "2 of 4 answers are not in the logs" in capsys.readouterr().err
 
 
+def answer_last(first, work):
+    """Works when the first process has logged all of its four answers, below a line about the run, and has to wait."""
+    while not first.is_file() or len(first.read_text().splitlines()) < 1 + 4:
+        time.sleep(0.01)
+    work()
+
+
 def test_processes_of_torchrun_share_the_questions_and_the_first_merges(
     golden_folder, folder, tmp_path, monkeypatch, capsys
 ):
@@ -227,7 +235,8 @@ def test_processes_of_torchrun_share_the_questions_and_the_first_merges(
     ranks = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     with (tmp_path / "said.txt").open("w+") as file, open(os.devnull) as nothing:
         streams = [nothing.fileno(), file.fileno(), os.dup(file.fileno())]
-        second = started(functools.partial(command, **ranks, RANK="1", LOCAL_RANK="1"), shared, streams)
+        second = started(answer_last, log.with_name("items.1of2.jsonl"),
+                         functools.partial(command, shared, streams, **ranks, RANK="1", LOCAL_RANK="1"))  # fmt: skip
         try:
             for name, value in {**ranks, "RANK": "0", "LOCAL_RANK": "0"}.items():
                 monkeypatch.setenv(name, value)
