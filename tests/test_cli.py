@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +39,11 @@ TYPED = {
 
 @pytest.fixture
 def place(golden_folder) -> list[str]:
-    return ["--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
+    return place_of(golden_folder)
+
+
+def place_of(folder: Path) -> list[str]:
+    return ["--model", str(folder), "--device", "cpu", "--dtype", "float32"]
 
 
 @pytest.fixture
@@ -165,14 +170,26 @@ def test_progress_is_shown_on_a_terminal_and_wiped_out(place, capsys, monkeypatc
 # replay
 
 
-@pytest.fixture
-def files(tmp_path, place, capsys) -> dict[str, Path]:
-    """A recipe, a trace and a result of one run."""
-    recipe, trace, result = (tmp_path / name for name in ("run.json", "run.npz", "result.json"))
+RUN_FILES = {"recipe": "run.json", "trace": "run.npz", "result": "result.json"}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, golden_folder) -> Path:
+    """A folder with a recipe, a trace, a result and the printed texts of one run."""
+    folder = tmp_path_factory.mktemp("kept")
+    recipe, trace, result = (folder / name for name in RUN_FILES.values())
     keep = ["--json", "--recipe", str(recipe), "--trace", str(trace)]
-    assert main(["generate", "The cat", "a", *keep, *SHORT, *place]) == 0
-    result.write_text(capsys.readouterr().out)
-    return {"recipe": recipe, "trace": trace, "result": result}
+    for file, options in ((result, keep), (folder / "printed.txt", [])):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(["generate", "The cat", "a", *options, *SHORT, *place_of(golden_folder)]) == 0
+        file.write_text(out.getvalue())
+    return folder
+
+
+@pytest.fixture
+def files(kept, tmp_path) -> dict[str, Path]:
+    """Copies of those files, which a test may edit."""
+    return {what: Path(shutil.copy(kept / name, tmp_path)) for what, name in RUN_FILES.items()}
 
 
 @pytest.mark.parametrize(
@@ -183,12 +200,11 @@ def files(tmp_path, place, capsys) -> dict[str, Path]:
         ("trace", "the same text; latents differ by at most 0.0e+00."),
     ],
 )
-def test_replay_says_whether_the_text_is_the_same(files, place, capsys, what, verdict):
+def test_replay_says_whether_the_text_is_the_same(files, kept, place, capsys, what, verdict):
     assert main(["replay", str(files[what]), *place]) == 0
     out, err = capsys.readouterr()
     assert err == f"{files[what]}: {verdict}\n"
-    assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
-    assert out == capsys.readouterr().out
+    assert out == (kept / "printed.txt").read_text()
 
 
 def test_replay_finds_another_text_in_a_result(files, place, capsys):
