@@ -2,13 +2,22 @@
 
 import ast
 import functools
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @functools.cache
 def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+    """A tree is ten thousand objects that stay: they are left out of garbage collections, which find nothing in them
+    and take twice as long as the parser.
+    """
+    gc.disable()
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def within(node: ast.AST) -> Iterator[ast.AST]:

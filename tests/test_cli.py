@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from coladlm.evaluate.text_likelihood import BoundSettings, text_bound
 from coladlm.recipe import Recipe
 from coladlm.settings import DESCRIPTIONS, TOKEN_SETTINGS, SamplerSettings
 from coladlm.trace import Trace
+
+from . import forked
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["--steps", "2", "--max-new-tokens", "8"]
@@ -36,7 +39,11 @@ TYPED = {
 
 @pytest.fixture
 def place(golden_folder) -> list[str]:
-    return ["--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
+    return place_of(golden_folder)
+
+
+def place_of(folder: Path) -> list[str]:
+    return ["--model", str(folder), "--device", "cpu", "--dtype", "float32"]
 
 
 @pytest.fixture
@@ -163,14 +170,26 @@ def test_progress_is_shown_on_a_terminal_and_wiped_out(place, capsys, monkeypatc
 # replay
 
 
-@pytest.fixture
-def files(tmp_path, place, capsys) -> dict[str, Path]:
-    """A recipe, a trace and a result of one run."""
-    recipe, trace, result = (tmp_path / name for name in ("run.json", "run.npz", "result.json"))
+RUN_FILES = {"recipe": "run.json", "trace": "run.npz", "result": "result.json"}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, golden_folder) -> Path:
+    """A folder with a recipe, a trace, a result and the printed texts of one run."""
+    folder = tmp_path_factory.mktemp("kept")
+    recipe, trace, result = (folder / name for name in RUN_FILES.values())
     keep = ["--json", "--recipe", str(recipe), "--trace", str(trace)]
-    assert main(["generate", "The cat", "a", *keep, *SHORT, *place]) == 0
-    result.write_text(capsys.readouterr().out)
-    return {"recipe": recipe, "trace": trace, "result": result}
+    for file, options in ((result, keep), (folder / "printed.txt", [])):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(["generate", "The cat", "a", *options, *SHORT, *place_of(golden_folder)]) == 0
+        file.write_text(out.getvalue())
+    return folder
+
+
+@pytest.fixture
+def files(kept, tmp_path) -> dict[str, Path]:
+    """Copies of those files, which a test may edit."""
+    return {what: Path(shutil.copy(kept / name, tmp_path)) for what, name in RUN_FILES.items()}
 
 
 @pytest.mark.parametrize(
@@ -181,12 +200,11 @@ def files(tmp_path, place, capsys) -> dict[str, Path]:
         ("trace", "the same text; latents differ by at most 0.0e+00."),
     ],
 )
-def test_replay_says_whether_the_text_is_the_same(files, place, capsys, what, verdict):
+def test_replay_says_whether_the_text_is_the_same(files, kept, place, capsys, what, verdict):
     assert main(["replay", str(files[what]), *place]) == 0
     out, err = capsys.readouterr()
     assert err == f"{files[what]}: {verdict}\n"
-    assert main(["generate", "The cat", "a", *SHORT, *place]) == 0
-    assert out == capsys.readouterr().out
+    assert out == (kept / "printed.txt").read_text()
 
 
 def test_replay_finds_another_text_in_a_result(files, place, capsys):
@@ -433,35 +451,36 @@ def test_a_stopped_bench_says_how_it_goes_on(tmp_path, capsys, monkeypatch, log)
 # as a process of its own
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen(
-        [sys.executable, "-m", "coladlm", *arguments], cwd=ROOT, env=environment, bufsize=0, **pipes
-    )
-
-
 def test_a_pipe_gets_the_text_alone_and_ctrl_c_leaves_it_and_a_trace(place, tmp_path):
-    trace, prompt = tmp_path / "run.npz", "The cat 🐉"
+    trace, prompt, said = tmp_path / "run.npz", tmp_path / "prompt.txt", tmp_path / "said.txt"
+    prompt.write_text("The cat 🐉\n", encoding="utf-8")
     length = ["--steps", "100", "--max-new-tokens", "8000", "--no-stop-at-end"]
-    process = start("generate", *length, "--trace", str(trace), *place, stdin=subprocess.PIPE)
-    process.stdin.write(f"{prompt}\n".encode())
-    process.stdin.close()
-    process.stdin = None  # so that communicate leaves it alone
-    first = b""
-    while len(first) <= len(prompt.encode()):  # the text comes out while it is being written
-        first += process.stdout.read(1)
-    process.send_signal(signal.SIGINT)
-    rest, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == b"Stopped: this is what there was.\n"
+    reading, writing = os.pipe()
+    with prompt.open() as text, said.open("w") as errors, open(reading, "rb", buffering=0) as out:
+        streams = [text.fileno(), writing, errors.fileno()]
+        process = forked.started(
+            forked.command, ["generate", *length, "--trace", str(trace), *place], streams, [reading]
+        )
+        os.close(writing)
+        first = b""
+        while len(first) < len(prompt.read_bytes()):  # the text comes out while it is being written
+            first += out.read(1)
+        os.kill(process.pid, signal.SIGINT)
+        rest = out.readall()
+        process.join(60)
+    assert process.exitcode == 130
+    assert said.read_text() == "Stopped: this is what there was.\n"
     stopped = Trace.load(trace)
     assert stopped.stopped and stopped.texts[0]
-    assert (first + rest).decode() == f"{prompt}{stopped.texts[0]}\n"
+    assert (first + rest).decode() == f"The cat 🐉{stopped.texts[0]}\n"
 
 
 def test_a_reader_that_leaves_gets_no_traceback(place):
-    process = start("generate", "Once", "--steps", "1", "--max-new-tokens", "4000", "--no-stop-at-end", *place)
+    """The command as it is typed, in a Python of its own."""
+    typed = ["generate", "Once", "--steps", "1", "--max-new-tokens", "4000", "--no-stop-at-end", *place]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "coladlm", *typed], cwd=ROOT, env=environment, bufsize=0,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     process.stdout.read(5)
     process.stdout.close()
     err = process.stderr.read()

@@ -14,6 +14,7 @@ from benchmarks import engine
 from benchmarks.made_models import linears, narrow
 from benchmarks.operators import operators
 from coladlm import BlockDone, Step
+from coladlm.networks import compiled_pieces
 from coladlm.networks.compiled_pieces import CompiledPieces
 from coladlm.networks.int8 import Int8Linear
 from coladlm.rounding import dit_to_int8
@@ -42,9 +43,12 @@ def test_operators_of_an_eager_step_do_not_depend_on_the_form_of_the_model(own):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_captured_step_is_two_calls_whatever_it_is_made_of(own, compiled):
+def test_a_captured_step_is_two_calls_whatever_it_is_made_of(own, monkeypatch, compiled):
     choose_form(own.sampler, "graph", False)
-    if compiled:
+    if compiled:  # one piece: the others would be recorded alike
+        first = compiled_pieces._compiled(compiled_pieces._first, "eager")
+        monkeypatch.setattr(compiled_pieces, "_compiled", lambda piece, backend: piece)
+        monkeypatch.setattr(compiled_pieces, "_first", first)
         own.dit.pieces = CompiledPieces(own.dit, "eager", as_one)
     assert engine.host_calls(own, 2) == pytest.approx(2, abs=0.5)
 
@@ -76,6 +80,7 @@ def test_the_floor_is_the_time_to_read_the_weights_of_a_step(model):
 
 @pytest.mark.parametrize("form", ["eager", "graph"])
 def test_the_change_of_a_block_spans_its_result_and_the_first_step_of_the_next_one(own, monkeypatch, form):
+    monkeypatch.setattr(engine, "CHANGES", 5)
     choose_form(own.sampler, form, False)
     seen, sample, once = [], own.sample, engine.Times.once
 
@@ -133,7 +138,14 @@ def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeyp
     command = ["engine", "--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")  # a command sets this for good, as it does enable_kernel_profile
     monkeypatch.setattr(sys, "argv", [*command, "--batch", "1", "--steps", "2", "--busy", "0"])
-    monkeypatch.setattr(engine, "story", functools.partial(engine.story, times=1))
+    monkeypatch.setattr(engine, "CHANGES", 2)
+    story = functools.partial(engine.story, times=1)
+
+    def short(model):
+        model.defaults = dataclasses.replace(model.defaults, steps=2)
+        return story(model)
+
+    monkeypatch.setattr(engine, "story", short)
     threads = torch.get_num_threads()
     try:
         with inductor.patch({"cpp.enable_kernel_profile": False}):

@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import threading
 import zipfile
@@ -26,6 +26,8 @@ from coladlm.checkpoint import CheckpointError, find_checkpoint, load_networks, 
 from coladlm.checkpoint.weights import SAMPLE, SAMPLES, StoredTensor, read_header
 from coladlm.networks.config import ConfigError
 from coladlm.networks.layers import LayerNorm
+
+from ..forked import started
 
 VAE, DIT = "cola_vae/model.safetensors", "cola_dit/model.safetensors"
 
@@ -571,41 +573,30 @@ def test_a_disk_that_fills_up_leaves_what_was_there(folder):
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model"]
 
 
-# Saves into two folders, each time in a process that is killed: before the first and before the second rename.
-KILLED_SAVES = """
-import os, pathlib, signal, sys, torch
-from tokenizers import Tokenizer
-from coladlm.checkpoint import find_checkpoint, load_networks, save_checkpoint
-
-vae, dit = load_networks(find_checkpoint(sys.argv[1]), "cpu", torch.float32)
-tokenizer = Tokenizer.from_file(sys.argv[1] + "/tokenizer.json")
-rename = pathlib.Path.rename
-for renames, folder in enumerate(sys.argv[1:]):
-    left = [renames]
+def killed_save(folder: Path, renames: int, *parts) -> None:
+    """Saves, and kills its process before it renames something for the second time, or the first."""
+    rename = Path.rename
 
     def rename_or_die(path, target):
-        if not left[0]:
+        nonlocal renames
+        if not renames:
             os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
+        renames -= 1
         return rename(path, target)
 
-    child = os.fork()
-    if not child:
-        pathlib.Path.rename = rename_or_die
-        save_checkpoint(folder, vae, dit, tokenizer)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-"""
+    Path.rename = rename_or_die
+    save_checkpoint(folder, *parts)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_save_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(folder, tmp_path):
     other = tmp_path / "other" / "model"
     shutil.copytree(folder, other)
-    before = find_checkpoint(folder)
-    subprocess.run(
-        [sys.executable, "-c", KILLED_SAVES, folder, other], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    before, parts = find_checkpoint(folder), networks(folder)
+    for renames, place in enumerate((folder, other)):
+        saving = started(killed_save, place, renames, *parts, tokenizer_of(folder))
+        saving.join(60)
+        assert saving.exitcode == -signal.SIGKILL
     assert folder.exists()
     assert not other.exists()  # it stands beside its place, where it is found
     for place in (folder, other):

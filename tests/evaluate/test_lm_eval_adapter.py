@@ -27,9 +27,11 @@ def evaluated(harness, tmp_path_factory):
     """What the harness finds in its own words: results and samples."""
     folder = write_tasks(tmp_path_factory.mktemp("tasks"))
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    return lm_eval.simple_evaluate(
-        harness, tasks=["tiny_choice", "tiny_answer"], task_manager=manager, bootstrap_iters=0, log_samples=True
-    )
+    with pytest.MonkeyPatch.context() as patch:  # pip, gcc and others say what this machine is: it takes longer
+        patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+        return lm_eval.simple_evaluate(
+            harness, tasks=["tiny_choice", "tiny_answer"], task_manager=manager, bootstrap_iters=0, log_samples=True
+        )
 
 
 def asked(*args):

@@ -162,7 +162,7 @@ def test_it_writes_the_tokens_of_float32(bundled, small):
     one of two thousand such tests.
     """
     tokens = bundled.block_size * bundled.patch_size
-    settings = dataclasses.replace(bundled.defaults, steps=8, temperature=0.0, stop_at_end=False, max_new_tokens=tokens)
+    settings = dataclasses.replace(bundled.defaults, steps=4, temperature=0.0, stop_at_end=False, max_new_tokens=tokens)
     wrote = [list(model.sample(bundled.openings, settings))[-2] for model in (bundled, small[0])]
     assert all(isinstance(event, BlockDone) for event in wrote)
     same = wrote[0].token_ids == wrote[1].token_ids

@@ -175,7 +175,12 @@ def test_a_spread_of_nothing_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_traced_pieces_have_the_velocities_of_operators(model, read):
+def test_pieces_have_the_velocities_of_operators(model, monkeypatch, read):
+    """Traced where layers read tokens, too. Else the first piece alone is another one, and it is that of any model,
+    which test_compiled_pieces.py has traced: there they run as they are written.
+    """
+    if not read:
+        monkeypatch.setattr(module, "_compiled", lambda piece, backend: piece)
     dit = with_tokens(model, read).dit
     for layer in module._products(dit):
         layer.to(torch.float32)
@@ -205,7 +210,7 @@ def test_a_text_comes_back_from_its_noise_with_the_least_spread_of_training(mode
     settings = exact_settings(dataclasses.replace(one.defaults, steps=16, time_shift=2.0))
     for spread in (LEAST_SPREAD, 3e-4):
         tokens.spread.fill_(spread)
-        errors.append(round_trips(one, [text], settings, iterations=8)[0].latent_error)
+        errors.append(round_trips(one, [text], settings, iterations=6)[0].latent_error)
     assert errors[0] < 0.01 and errors[1] > 10 * errors[0]
 
 

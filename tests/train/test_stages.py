@@ -53,8 +53,8 @@ def load_vae_of(folder):
     )
 
 
-def options(root, steps=30):
-    sizes = "--vocab-size 400 --width 64 --layers 2 --vae-layers 1 1 --latent-dim 8 --longest 64 --tokens 256"
+def options(root, steps=30, layers=1):
+    sizes = f"--vocab-size 400 --width 64 --layers {layers} --vae-layers 1 1 --latent-dim 8 --longest 64 --tokens 256"
     fixed = f"{sizes} --steps {steps} --dtype float32 --device cpu"
     return ["--run", f"{root}/run", "--to", f"{root}/model", *fixed.split()]
 
@@ -98,8 +98,8 @@ def test_validation_comes_with_samples_curves_and_neighbours(folder):
 
 
 def test_more_steps_go_on_from_the_state_and_keep_the_config(folder):
-    assert main(["dit", *options(folder, steps=32), "--layers", "3"]) == 0
-    assert json.loads((folder / "run" / "dit" / "config.json").read_text())["num_layers"] == 2
+    assert main(["dit", *options(folder, steps=32, layers=3)]) == 0
+    assert json.loads((folder / "run" / "dit" / "config.json").read_text())["num_layers"] == 1
     assert read_metrics(folder / "run" / "dit")[-1]["step"] == 32
 
 
@@ -109,7 +109,7 @@ def test_missing_data_is_one_sentence(tmp_path, capsys):
 
 
 def test_a_stage_without_the_one_before_it_is_one_sentence(tmp_path, capsys):
-    assert main(["dit", "--run", str(tmp_path / "run"), "--steps", "1"]) == 2
+    assert main(["dit", "--run", str(tmp_path / "run"), "--steps", "1", "--dtype", "float32"]) == 2
     assert "tokenizer" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_a_dit_begins_with_what_a_transformer_knows(folder, known):
     run, transformer = known
     how = ["--run", str(run), "--next-weight", "0.5", "--single-rows", "1", "--optimizer", "muon"]
     begin = ["--from-transformer", str(transformer), "--lessons", "40", "40", "--learning-rate", "3e-3"]
-    assert main(["dit", *options(folder, steps=1), *how, *begin, "--name", "knows"]) == 0
+    assert main(["dit", *options(folder, steps=1, layers=2), *how, *begin, "--name", "knows"]) == 0
     assert main(["dit", *options(folder, steps=1), *how, "--name", "does-not"]) == 0
 
     def last(name: str) -> dict:

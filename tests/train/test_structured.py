@@ -21,7 +21,7 @@ def parameters(*networks):
 
 
 def train(folder, steps, *more):
-    options = f"--out {folder} --steps {steps} --instances 40 --tokens 256"
+    options = f"--out {folder} --steps {steps} --instances 8 --tokens 256"
     return main([*options.split(), *more])
 
 
@@ -105,7 +105,7 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path, ca
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [("--seed 5", "seed is 5, and the pair in {} was begun with 0"),
-     ("--instances 50", "instances is 50, and the pair in {} was begun with 40")],
+     ("--instances 50", "instances is 50, and the pair in {} was begun with 8")],
 )  # fmt: skip
 def test_a_folder_keeps_what_its_pair_was_begun_with(pair, capsys, option, sentence):
     assert train(pair, 2, *option.split()) == 2

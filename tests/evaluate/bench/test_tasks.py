@@ -1,11 +1,11 @@
 """The eight tasks on rows of our own in the published form, and on the published files where they lie beside us."""
 
 import dataclasses
+import functools
 import json
 import lzma
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from coladlm.evaluate.bench.tasks.report import Scored, score, score_logged, sco
 from coladlm.evaluate.bench.tasks.scoring import answer_in, equal_choice, is_right, named_choice
 
 from ...app.api.server_process import free_port
+from ...forked import command, started
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED_FILES = ROOT.parent / "shared" / "data" / "tasks"
@@ -214,28 +215,38 @@ def test_the_command_scores_runs_shards_and_merges(golden_folder, folder, tmp_pa
     assert "2 of 4 answers are not in the logs" in capsys.readouterr().err
 
 
+def answer_last(first, work):
+    """Works when the first process has logged all of its four answers, below a line about the run, and has to wait."""
+    while not first.is_file() or len(first.read_text().splitlines()) < 1 + 4:
+        time.sleep(0.01)
+    work()
+
+
 def test_processes_of_torchrun_share_the_questions_and_the_first_merges(
     golden_folder, folder, tmp_path, monkeypatch, capsys
 ):
     """With the environment that torchrun gives them; itself it is started in tests/train/test_ranks.py."""
     log, alone, together = (tmp_path / name for name in ("items.jsonl", "alone.json", "together.json"))
-    command = ["bench", "tasks", "--data", str(folder), "--tasks", "lambada", "squad", "--run", "--batch", "2",
-               "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
-    assert main([*command, "--json", str(alone)]) == 0
+    given = ["bench", "tasks", "--data", str(folder), "--tasks", "lambada", "squad", "--run", "--batch", "2",
+             "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
+    assert main([*given, "--json", str(alone)]) == 0
     capsys.readouterr()
-    shared = [*command, "--log", str(log), "--json", str(together)]
-    ranks = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    second = subprocess.Popen([sys.executable, "-m", "coladlm", *shared], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, cwd=ROOT,
-                              env={**os.environ, **ranks, "RANK": "1", "LOCAL_RANK": "1"})  # fmt: skip
-    try:
-        for name, value in {**ranks, "RANK": "0", "LOCAL_RANK": "0"}.items():
-            monkeypatch.setenv(name, value)
-        assert main(shared) == 0
-        said, wrong = second.communicate(timeout=250)
-    finally:
-        second.kill()
-    assert second.returncode == 0, wrong
+    shared = [*given, "--log", str(log), "--json", str(together)]
+    ranks = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    with (tmp_path / "said.txt").open("w+") as file, open(os.devnull) as nothing:
+        streams = [nothing.fileno(), file.fileno(), os.dup(file.fileno())]
+        second = started(answer_last, log.with_name("items.1of2.jsonl"),
+                         functools.partial(command, shared, streams, **ranks, RANK="1", LOCAL_RANK="1"))  # fmt: skip
+        try:
+            for name, value in {**ranks, "RANK": "0", "LOCAL_RANK": "0"}.items():
+                monkeypatch.setenv(name, value)
+            assert main(shared) == 0
+            second.join(250)
+        finally:
+            second.kill()
+            os.close(streams[-1])
+    said = (tmp_path / "said.txt").read_text()
+    assert second.exitcode == 0, said
     told = capsys.readouterr().out
     assert "The eight published tasks" in told and "The eight published tasks" not in said  # one process speaks
     assert load(together).tables == load(alone).tables and load(together).command == load(alone).command
