@@ -53,7 +53,7 @@ def served(model) -> Iterator[tuple[str, Net, Callable[[], dict[str, int]]]]:
 
 
 @pytest.fixture
-def net(served) -> Iterator[Net]:
+def net(served, slow_model) -> Iterator[Net]:
     """A calm network. After the test no run may go on, and nothing may have been asked for outside of the sub-path."""
     _, net, numbers = served
     net.calm()
