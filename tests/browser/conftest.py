@@ -173,7 +173,7 @@ def visit(server, pages) -> Iterator[Callable[..., Page]]:
         at_the_end.callback(pages.take_back, heard, size, options, again)
         if before is not None:
             before(heard.page)
-        heard.page.goto(server + path)
+        heard.page.goto(server + path, wait_until="commit")  # a test may hold back what the page loads
         heard.page.wait_for_selector("button.run:visible, .model-tab:visible, #bench:visible, #map:visible")
         return heard.page
 

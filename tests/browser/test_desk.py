@@ -105,11 +105,26 @@ def history(page: Page) -> Page:
     return page.locator("dialog[open]")
 
 
-def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
+def back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(page: Page) -> None:
+    """Of a page that has written a text."""
+    text = page.locator("#text .answer").inner_text()
+    for name in ("Edit", "Model"):
+        open_tab(page, name)
+    page.go_back()
+    expect(page.locator("#edit")).to_be_visible()
+    expect(page.get_by_role("tab", name="Edit", exact=True)).to_have_attribute("aria-selected", "true")
+    page.reload()
+    expect(page.locator("#edit")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#text .answer")).to_have_text(text)
+    assert "r=" in page.url
+
+
+def test_back_a_reload_the_history_and_a_recipe_file_bring_a_tab_and_a_run_back(visit, tmp_path):
     page = visit()
     text = write(page, "The moon", seed="8")
     write(page, "A cat 🐈 <b>sat</b>")
-    page.reload()
+    back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(page)
     state(page, "done")  # the address brings the last result back
     sheet = history(page)
     expect(sheet.locator(".title")).to_have_text(["A cat 🐈 <b>sat</b>", "The moon"])
@@ -194,18 +209,3 @@ def test_the_page_of_the_api_lists_all_endpoints_at_once(browser, server):
         assert recorder["x"] + recorder["width"] <= close["x"]
         chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
         assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
-
-
-def test_back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(visit):
-    page = visit()
-    text = write(page)
-    for name in ("Map", "Model"):
-        open_tab(page, name)
-    page.go_back()
-    expect(page.locator("#map")).to_be_visible()
-    expect(page.get_by_role("tab", name="Map", exact=True)).to_have_attribute("aria-selected", "true")
-    page.reload()
-    expect(page.locator("#map")).to_be_visible()
-    page.go_back()
-    expect(page.locator("#text .answer")).to_have_text(text)
-    assert "r=" in page.url
