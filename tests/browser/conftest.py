@@ -141,6 +141,7 @@ class Pages:
             return
         heard.page.goto("about:blank")
         heard.page.mouse.move(0, 0)
+        heard.page.set_viewport_size(size)
         self.free.setdefault(_key(size, options), []).append(heard)
 
     def _new(self, size: dict, options: dict) -> Heard:

@@ -122,15 +122,6 @@ def frames(page: Page) -> None:
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def open_by_link(page: Page, name: str) -> Locator:
-    """Opens a tab by its address, in a page that has been at another, and returns what is on it."""
-    page.goto(f"{page.url.split('?')[0]}?tab={name}")
-    bench = page.locator(f"#{name}")
-    expect(bench).to_be_visible()
-    frames(page)
-    return bench
-
-
 def is_no_wider(page: Page) -> None:
     """Waits until the page is no wider than its window, and fails where it stays so. Gradio's container cuts off what
     is too wide, so the document alone never is.

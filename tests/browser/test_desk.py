@@ -18,6 +18,7 @@ from .driving import (
     state,
     write,
 )
+from .test_trajectories import the_path_of_a_word_is_shown_in_its_block_and_its_run_once
 
 HEIGHT = "document.documentElement.scrollHeight"
 LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
@@ -72,8 +73,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     expect(page.get_by_label("number input for Guidance", exact=True)).to_have_value("3")
     expect(page.get_by_label("number input for Steps a block")).to_have_value("4")
     expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the views leave the tab's own run alone
-    page.locator("#text .answer .token").nth(5).dispatch_event("click")
-    page.get_by_role("button", name="See its path").click()
+    the_path_of_a_word_is_shown_in_its_block_and_its_run_once(page)
     expect(page.get_by_role("tab", name="Trajectories")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#point .title")).to_contain_text("at its end")
     page.locator("#flow .flow[data-state=done][data-frame]").wait_for()
@@ -193,19 +193,20 @@ def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again_and_t
     the_keys_do_what_the_list_says(page)
 
 
-def test_the_page_of_the_api_lists_all_endpoints_at_once(browser, server):
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.goto(server)
-        page.get_by_role("link", name="Use via API").click()
-        expect(page.get_by_text("9 API endpoints")).to_be_visible()
-        for name in ("/generate", "/likelihood"):
-            expect(page.get_by_text(name, exact=True)).to_be_visible()
-        expect(page).to_have_url(f"{server}/api")  # which gradio would change to that of the main page
-        page.set_viewport_size(NARROW)
-        page.goto(f"{server}/api?view=api")  # gradio's address for it
-        expect(page.get_by_text("9 API endpoints")).to_be_visible()
-        close, recorder = (page.locator(f".banner-wrap {of}").bounding_box() for of in ("> button", ".counts button"))
-        assert recorder["x"] + recorder["width"] <= close["x"]
-        chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
-        assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
+def test_the_page_of_the_api_lists_all_endpoints_at_once(pages, server):
+    heard = pages.lend(WIDE, server, {})
+    page = heard.page
+    page.goto(server)
+    page.get_by_role("link", name="Use via API").click()
+    expect(page.get_by_text("9 API endpoints")).to_be_visible()
+    for name in ("/generate", "/likelihood"):
+        expect(page.get_by_text(name, exact=True)).to_be_visible()
+    expect(page).to_have_url(f"{server}/api")  # which gradio would change to that of the main page
+    page.set_viewport_size(NARROW)
+    page.goto(f"{server}/api?view=api")  # gradio's address for it
+    expect(page.get_by_text("9 API endpoints")).to_be_visible()
+    close, recorder = (page.locator(f".banner-wrap {of}").bounding_box() for of in ("> button", ".counts button"))
+    assert recorder["x"] + recorder["width"] <= close["x"]
+    chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
+    assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
+    pages.take_back(heard, WIDE, {}, again=True)

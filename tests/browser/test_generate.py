@@ -185,8 +185,18 @@ def the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page:
     expect(where).to_have_text(f"token {token} of block {block}")
 
 
-def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
-    page = visit()
+def test_run_pressed_before_its_script_has_come_is_taken_and_another_word_is_written_on_from_and_taken_back(visit):
+    held = []
+    page = visit(before=lambda page: page.route("**/runs/run_client.js", lambda route: held.append(route)))
+    page.locator("#generate button.run").click()
+    page.wait_for_function("window.runs.calls.length === 1")
+    held[0].continue_()
+    state(page, "done")
+    page.unroute_all()
+    another_word_is_written_on_from_and_the_text_before_comes_back(page)
+
+
+def another_word_is_written_on_from_and_the_text_before_comes_back(page: Page) -> None:
     before, address = write(page, tokens=16, seed="9"), page.url
     the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page)
     expect(page.locator("#flow-view canvas")).to_have_attribute("aria-label", re.compile("^Paths of 16 words"))
@@ -217,16 +227,6 @@ def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     state(page, "done")
     expect(page.locator("#text .answer .token")).to_have_count(16)
     assert page.locator("#text .answer").inner_text() == before and page.url == address
-
-
-def test_run_pressed_before_its_script_has_come_is_taken(visit):
-    held = []
-    page = visit(before=lambda page: page.route("**/runs/run_client.js", lambda route: held.append(route)))
-    page.locator("#generate button.run").click()
-    page.wait_for_function("window.runs.calls.length === 1")
-    held[0].continue_()
-    state(page, "done")
-    page.unroute_all()
 
 
 def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -> None:
