@@ -21,6 +21,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from app.shared.cloud_holder import CloudHolder
+from coladlm.networks.dit import BlockCausalDiT
 
 from ..conftest import PATIENCE, STAND_IN
 from .heard import Heard
@@ -28,6 +29,7 @@ from .heard import Heard
 ROOT = Path(__file__).parents[2]
 START_SECONDS, END_SECONDS = 300, 60  # what is waited for on a busy machine; an idle one needs a twentieth of it
 STEPS = 6  # of a block, where no settings say it
+STEP_SECONDS = 0.005  # what a step takes at least where a test wants a model of this process to be slow
 PACE = "pace"  # the file that slows a server down, see watched_app.py
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -45,6 +47,18 @@ def slowly(server_folder) -> Iterator[None]:
     file.touch()
     yield
     file.unlink()
+
+
+@pytest.fixture
+def slow_model(monkeypatch) -> None:
+    """The same for the models of this process: the other parts of a run cost little of its time."""
+    hidden = BlockCausalDiT.hidden
+
+    def slow(*args, **kwargs):
+        time.sleep(STEP_SECONDS)
+        return hidden(*args, **kwargs)
+
+    monkeypatch.setattr(BlockCausalDiT, "hidden", slow)
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +141,7 @@ class Pages:
             return
         heard.page.goto("about:blank")
         heard.page.mouse.move(0, 0)
+        heard.page.set_viewport_size(size)
         self.free.setdefault(_key(size, options), []).append(heard)
 
     def _new(self, size: dict, options: dict) -> Heard:
@@ -159,7 +174,7 @@ def visit(server, pages) -> Iterator[Callable[..., Page]]:
         at_the_end.callback(pages.take_back, heard, size, options, again)
         if before is not None:
             before(heard.page)
-        heard.page.goto(server + path)
+        heard.page.goto(server + path, wait_until="commit")  # a test may hold back what the page loads
         heard.page.wait_for_selector("button.run:visible, .model-tab:visible, #bench:visible, #map:visible")
         return heard.page
 

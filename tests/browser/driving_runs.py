@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from playwright.sync_api import Page
 
 from app.shared.links import link_of
@@ -13,8 +15,8 @@ from coladlm.run import run
 from .heard import Heard
 
 PROMPT = "Once upon a time"
-SHORT = SamplerSettings(steps=8, max_new_tokens=48, stop_at_end=False)
-LONG = SamplerSettings(steps=24, max_new_tokens=1024, stop_at_end=False)  # many seconds, to be stopped
+SHORT = SamplerSettings(steps=4, max_new_tokens=24, stop_at_end=False)
+LONG = SamplerSettings(steps=8, max_new_tokens=1024, stop_at_end=False)  # many seconds of a `slow_model`, to be stopped
 
 
 def link(settings: SamplerSettings, model: str = "") -> str:
@@ -22,6 +24,7 @@ def link(settings: SamplerSettings, model: str = "") -> str:
     return link_of(Recipe("generate", (PROMPT,), settings, model=model))["query"]
 
 
+@functools.cache
 def written(model: ColaDLM, settings: SamplerSettings = SHORT) -> str:
     """The answer as the page shows it."""
     *_, finished = run(model, Recipe("generate", (PROMPT,), settings))

@@ -18,6 +18,7 @@ from .driving import (
     state,
     write,
 )
+from .test_trajectories import the_path_of_a_word_is_shown_in_its_block_and_its_run_once
 
 HEIGHT = "document.documentElement.scrollHeight"
 LONG_TEXT = SamplerSettings(steps=1, max_new_tokens=230, stop_at_end=False)
@@ -72,8 +73,7 @@ def test_variations_are_read_compared_swept_and_followed_on_the_map(visit):
     expect(page.get_by_label("number input for Guidance", exact=True)).to_have_value("3")
     expect(page.get_by_label("number input for Steps a block")).to_have_value("4")
     expect(page.locator("#generate")).to_have_attribute("data-run", "done")  # the views leave the tab's own run alone
-    page.locator("#text .answer .token").nth(5).dispatch_event("click")
-    page.get_by_role("button", name="See its path").click()
+    the_path_of_a_word_is_shown_in_its_block_and_its_run_once(page)
     expect(page.get_by_role("tab", name="Trajectories")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#point .title")).to_contain_text("at its end")
     page.locator("#flow .flow[data-state=done][data-frame]").wait_for()
@@ -105,11 +105,26 @@ def history(page: Page) -> Page:
     return page.locator("dialog[open]")
 
 
-def test_the_history_and_a_recipe_file_bring_a_run_back(visit, tmp_path):
+def back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(page: Page) -> None:
+    """Of a page that has written a text."""
+    text = page.locator("#text .answer").inner_text()
+    for name in ("Edit", "Model"):
+        open_tab(page, name)
+    page.go_back()
+    expect(page.locator("#edit")).to_be_visible()
+    expect(page.get_by_role("tab", name="Edit", exact=True)).to_have_attribute("aria-selected", "true")
+    page.reload()
+    expect(page.locator("#edit")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#text .answer")).to_have_text(text)
+    assert "r=" in page.url
+
+
+def test_back_a_reload_the_history_and_a_recipe_file_bring_a_tab_and_a_run_back(visit, tmp_path):
     page = visit()
     text = write(page, "The moon", seed="8")
     write(page, "A cat 🐈 <b>sat</b>")
-    page.reload()
+    back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(page)
     state(page, "done")  # the address brings the last result back
     sheet = history(page)
     expect(sheet.locator(".title")).to_have_text(["A cat 🐈 <b>sat</b>", "The moon"])
@@ -178,34 +193,20 @@ def test_the_tour_walks_over_generate_ends_at_run_and_is_not_offered_again_and_t
     the_keys_do_what_the_list_says(page)
 
 
-def test_the_page_of_the_api_lists_all_endpoints_at_once(browser, server):
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.goto(server)
-        page.get_by_role("link", name="Use via API").click()
-        expect(page.get_by_text("9 API endpoints")).to_be_visible()
-        for name in ("/generate", "/likelihood"):
-            expect(page.get_by_text(name, exact=True)).to_be_visible()
-        expect(page).to_have_url(f"{server}/api")  # which gradio would change to that of the main page
-        page.set_viewport_size(NARROW)
-        page.goto(f"{server}/api?view=api")  # gradio's address for it
-        expect(page.get_by_text("9 API endpoints")).to_be_visible()
-        close, recorder = (page.locator(f".banner-wrap {of}").bounding_box() for of in ("> button", ".counts button"))
-        assert recorder["x"] + recorder["width"] <= close["x"]
-        chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
-        assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
-
-
-def test_back_opens_the_tab_before_and_a_reload_the_one_that_was_open_with_the_run_of_the_address(visit):
-    page = visit()
-    text = write(page)
-    for name in ("Map", "Model"):
-        open_tab(page, name)
-    page.go_back()
-    expect(page.locator("#map")).to_be_visible()
-    expect(page.get_by_role("tab", name="Map", exact=True)).to_have_attribute("aria-selected", "true")
-    page.reload()
-    expect(page.locator("#map")).to_be_visible()
-    page.go_back()
-    expect(page.locator("#text .answer")).to_have_text(text)
-    assert "r=" in page.url
+def test_the_page_of_the_api_lists_all_endpoints_at_once(pages, server):
+    heard = pages.lend(WIDE, server, {})
+    page = heard.page
+    page.goto(server)
+    page.get_by_role("link", name="Use via API").click()
+    expect(page.get_by_text("9 API endpoints")).to_be_visible()
+    for name in ("/generate", "/likelihood"):
+        expect(page.get_by_text(name, exact=True)).to_be_visible()
+    expect(page).to_have_url(f"{server}/api")  # which gradio would change to that of the main page
+    page.set_viewport_size(NARROW)
+    page.goto(f"{server}/api?view=api")  # gradio's address for it
+    expect(page.get_by_text("9 API endpoints")).to_be_visible()
+    close, recorder = (page.locator(f".banner-wrap {of}").bounding_box() for of in ("> button", ".counts button"))
+    assert recorder["x"] + recorder["width"] <= close["x"]
+    chips = [chip.bounding_box() for chip in page.locator(".api-docs .snippet").all()]
+    assert len(chips) > 3 and all(chip["x"] + chip["width"] <= NARROW["width"] for chip in chips)
+    pages.take_back(heard, WIDE, {}, again=True)

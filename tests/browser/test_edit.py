@@ -35,14 +35,6 @@ def shows(page: Page, text: str) -> None:
     )
 
 
-def write(page: Page, text: str) -> None:
-    """Opens the tab with a text in it, waits for its tokens and selects none."""
-    open_tab(page, "Edit")
-    expect(page.locator("#picker .token").first).to_be_visible()
-    text_box(page).fill(text)
-    shows(page, text)
-
-
 def change(page: Page) -> list[str]:
     """Changes the span and returns the candidates that are shown."""
     press_run(page, "edit")
@@ -50,9 +42,27 @@ def change(page: Page) -> list[str]:
     return page.locator("#candidates .text").all_text_contents()
 
 
-def test_a_page_whose_load_events_are_not_answered_yet_changes_the_span_and_keeps_what_is_written(visit):
+def a_text_is_undone_by_keyboard_and_goes_on_in_generate_and_in_interpolate(page: Page) -> None:
+    """From a page whose text has no token selected."""
+    page.locator("#edit button.run").click()
+    state(page, "error", bench="edit")
+    expect(page.get_by_role("alert").filter(has_text="No token is selected")).to_be_visible()
+    token(page, 1).focus()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("text => document.querySelector('#edit .ask textarea').value !== text", arg=TEXT)
+    page.keyboard.press("Control+Shift+Z")
+    expect(text_box(page)).to_have_value(TEXT)
+    page.get_by_role("button", name="Continue in Generate").click()
+    expect(page.get_by_label("Prompt").first).to_be_visible()
+    expect(page.get_by_label("Prompt").first).to_have_value(TEXT)
+    open_tab(page, "Edit")
+    page.get_by_role("button", name="Send to Interpolate").click()
+    expect(page.get_by_label("Text 1", exact=True)).to_have_value(TEXT)
+
+
+def test_a_page_whose_load_events_are_held_back_keeps_what_is_written_which_goes_on_to_other_tabs(visit):
     held = []
-    page = visit(NARROW, before=lambda page: page.route("**/gradio_api/run/predict*", lambda route: held.append(route)))
+    page = visit(before=lambda page: page.route("**/gradio_api/run/predict*", lambda route: held.append(route)))
     open_tab(page, "Edit")
     expect(page.locator("#picker .chosen")).to_contain_text("selected")
     press_run(page, "edit")
@@ -63,6 +73,7 @@ def test_a_page_whose_load_events_are_not_answered_yet_changes_the_span_and_keep
     page.unroute_all()
     shows(page, TEXT)
     expect(text_box(page)).to_have_value(TEXT)
+    a_text_is_undone_by_keyboard_and_goes_on_in_generate_and_in_interpolate(page)
 
 
 def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
@@ -102,22 +113,3 @@ def test_from_an_interpolation_to_an_edit_and_back_by_its_link(visit):
     expect(page.locator("#candidates .cells")).to_have_attribute("aria-valuemax", "7")
     assert page.locator("#candidates .text").first.text_content() == first
     fits(page)
-
-
-def test_a_text_is_undone_by_keyboard_and_goes_on_in_generate_and_in_interpolate(visit):
-    page = visit()
-    write(page, TEXT)
-    page.locator("#edit button.run").click()
-    state(page, "error", bench="edit")
-    expect(page.get_by_role("alert").filter(has_text="No token is selected")).to_be_visible()
-    token(page, 1).focus()
-    page.keyboard.press("Control+z")
-    page.wait_for_function("text => document.querySelector('#edit .ask textarea').value !== text", arg=TEXT)
-    page.keyboard.press("Control+Shift+Z")
-    expect(text_box(page)).to_have_value(TEXT)
-    page.get_by_role("button", name="Continue in Generate").click()
-    expect(page.get_by_label("Prompt").first).to_be_visible()
-    expect(page.get_by_label("Prompt").first).to_have_value(TEXT)
-    open_tab(page, "Edit")
-    page.get_by_role("button", name="Send to Interpolate").click()
-    expect(page.get_by_label("Text 1", exact=True)).to_have_value(TEXT)

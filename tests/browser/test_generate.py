@@ -1,7 +1,6 @@
 """What a visitor does with the tab Generate, on a desk and on a phone."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -33,13 +32,6 @@ SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 # on the page: Run brings the text into the window where it was scrolled away
 PLACE = """() => { const {top, left, width, height} = document.querySelector('#text .strip').getBoundingClientRect();
   return [top + window.scrollY, left, width, height].map(Math.round); }"""
-
-
-def visit_long(visit: Callable[..., Page], size: dict = WIDE) -> Page:
-    """Opens the page with the settings of a long run, by a link."""
-    page = visit(size, path="/" + link_of(Recipe("generate", ("Once upon a time",), LONG))["query"])
-    expect(page.locator("#generate .own-progress_line .note").first).to_contain_text("Restored from the link")
-    return page
 
 
 def the_prompt_comes_first(page: Page) -> None:
@@ -94,6 +86,15 @@ def a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page: Page) -> None:
     state(page, "done")
 
 
+def a_reload_brings_the_recipe_and_the_result_back(page: Page, text: str) -> None:
+    page.reload()
+    state(page, "done")
+    expect(page.locator(".answer .token")).to_have_count(24)
+    assert page.locator(".answer").first.inner_text() == text
+    expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
+    expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")
+
+
 @SIZES
 def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(visit, size, slowly):
     page = visit(size)
@@ -120,20 +121,19 @@ def test_run_streams_a_text_and_a_reload_brings_its_recipe_and_its_result_back(v
     if size is WIDE:
         assert page.evaluate(PLACE) == before, "the place of the text jumped"
     assert "r=" in page.url
-    page.reload()
-    state(page, "done")
-    expect(page.locator(".answer .token")).to_have_count(24)
-    assert page.locator(".answer").first.inner_text() == text
-    expect(page.get_by_label("Prompt").first).to_have_value("The moon 🌙")
-    expect(page.get_by_label("Seed", exact=True).first).to_have_value("42")
     if size is NARROW:
+        a_reload_brings_the_recipe_and_the_result_back(page, text)
         fits(page)
     else:
         a_run_pressed_in_the_moment_the_last_one_ends_is_taken(page)
 
 
-def test_run_and_stop_by_keyboard_keep_the_text_and_the_next_run_starts_from_a_clean_sheet(visit):
-    page = visit_long(visit)
+def test_a_link_of_another_model_runs_nothing_and_run_and_stop_by_keyboard_keep_the_text_and_the_next_is_clean(visit):
+    page = visit(path="/" + link_of(Recipe("generate", ("The moon",), LONG, model="another"))["query"])
+    expect(page.locator("#generate .note").first).to_contain_text("made with the model another")
+    expect(page.get_by_label("Prompt").first).to_have_value("The moon")
+    be_still(page)
+    expect(page.locator("#generate")).to_have_attribute("data-run", "idle")
     page.get_by_label("Prompt").first.focus()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function("document.querySelectorAll('.answer .token').length >= 8")
@@ -185,8 +185,18 @@ def the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page:
     expect(where).to_have_text(f"token {token} of block {block}")
 
 
-def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
-    page = visit()
+def test_run_pressed_before_its_script_has_come_is_taken_and_another_word_is_written_on_from_and_taken_back(visit):
+    held = []
+    page = visit(before=lambda page: page.route("**/runs/run_client.js", lambda route: held.append(route)))
+    page.locator("#generate button.run").click()
+    page.wait_for_function("window.runs.calls.length === 1")
+    held[0].continue_()
+    state(page, "done")
+    page.unroute_all()
+    another_word_is_written_on_from_and_the_text_before_comes_back(page)
+
+
+def another_word_is_written_on_from_and_the_text_before_comes_back(page: Page) -> None:
     before, address = write(page, tokens=16, seed="9"), page.url
     the_answer_to_an_older_question_does_not_take_the_place_of_a_newer_one(page)
     expect(page.locator("#flow-view canvas")).to_have_attribute("aria-label", re.compile("^Paths of 16 words"))
@@ -217,18 +227,6 @@ def test_another_word_is_written_on_from_and_the_text_before_comes_back(visit):
     state(page, "done")
     expect(page.locator("#text .answer .token")).to_have_count(16)
     assert page.locator("#text .answer").inner_text() == before and page.url == address
-
-
-def test_run_pressed_before_its_script_has_come_is_taken(server, browser):
-    held = []
-    with browser.new_context(reduced_motion="reduce") as context:
-        page = context.new_page()
-        page.route("**/runs/run_client.js", lambda route: held.append(route))
-        page.goto(server, wait_until="commit")
-        page.locator("#generate button.run").click()
-        page.wait_for_function("window.runs.calls.length === 1")
-        held[0].continue_()
-        state(page, "done")
 
 
 def a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page: Page) -> None:
@@ -269,8 +267,10 @@ def blocks_of_another_size_are_written(page: Page) -> None:
     assert Recipe.from_url(page.url.split("r=")[1].split("&")[0].split("#")[0]).settings.block_size == 8
 
 
-def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
-    page = visit()
+def test_a_broken_link_says_so_and_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(visit):
+    page = visit(path="/?r=broken")
+    state(page, "error")
+    expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()
     set_up(page, seed="0")
     page.get_by_role("button", name="Roll a new seed").first.click()
     expect(page.locator("#generate").get_by_label("Seed", exact=True)).not_to_have_value("0")
@@ -292,15 +292,3 @@ def test_what_stands_in_the_settings_is_rolled_refused_and_held_within_limits(vi
     expect(page.get_by_label("number input for New tokens")).to_have_value("1024")  # the most that a run may have
     a_choice_opens_when_it_is_pressed_and_a_preset_is_applied_once(page)
     blocks_of_another_size_are_written(page)
-
-
-def test_links_that_give_no_result_say_so_and_nothing_runs(visit, model):
-    foreign = Recipe("generate", ("The moon",), SamplerSettings(max_new_tokens=8), model="another")
-    page = visit(path="/" + link_of(foreign)["query"])
-    expect(page.locator("#generate .note").first).to_contain_text("made with the model another")
-    expect(page.get_by_label("Prompt").first).to_have_value("The moon")
-    be_still(page)
-    expect(page.locator("#generate")).to_have_attribute("data-run", "idle")
-    page.goto(page.url.split("?")[0] + "?r=broken")
-    state(page, "error")
-    expect(page.get_by_role("alert").filter(has_text="link")).to_be_visible()

@@ -126,6 +126,7 @@ def test_texts_come_and_go_on_a_phone_and_a_reload_restores_the_interpolation_of
     expect(box(page, 3)).to_be_visible()
     fill(page, *PAIR, "שלום 🌙")
     unfold(page.locator("#interpolate"))
+    number(page.locator("#interpolate"), "Waypoints from text to text", 3)
     page.get_by_text("Decoder only", exact=True).click()
     expect(page.get_by_label("number input for Noise (%)")).to_be_hidden()  # which is not needed there
     waypoints = make(page)

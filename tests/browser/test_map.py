@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from .conftest import NARROW, WIDE
-from .driving import be_still, fits, frames, is_no_wider, number, open_by_link, open_tab, shifted, state, unfold
+from .driving import be_still, fits, frames, is_no_wider, number, open_tab, shifted, state, unfold
 
 
 def ready(page, count: int) -> None:
@@ -15,11 +16,11 @@ def ready(page, count: int) -> None:
     page.wait_for_function("n => document.querySelector('#texts .plot').data?.[0].x.length === n", arg=count)
 
 
-def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_found_and_a_file_keeps_it_all(
+def test_the_map_of_the_sentences_is_searched_and_kept_in_a_file_and_texts_of_ones_own_go_to_other_tabs(
     visit, tmp_path
 ):
-    page = visit(NARROW)
-    bench = open_by_link(page, "map")
+    page = visit(NARROW, "/?tab=map")
+    bench = page.locator("#map")
     ready(page, 600)
     assert shifted(page) < 0.02, "the page moved while it was put together"
     is_no_wider(page)
@@ -38,13 +39,13 @@ def test_the_map_opens_with_the_sentences_a_umap_is_offered_texts_near_one_are_f
     expect(page.locator("#texts .query")).to_have_value("The dog ran to the park.")
     expect(page.locator("#texts .chart")).to_have_value("pca")
     fits(page)
+    page.set_viewport_size(WIDE)
+    texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(page, tmp_path)
 
 
-def test_texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(visit, tmp_path):
-    page = visit(WIDE)
-    bench = open_tab(page, "Map")
-    ready(page, 600)  # the sentences' own last words would take the place of what is said of the file
-    bench.get_by_role("button", name="Open texts of your own").click()
+def texts_of_ones_own_go_to_other_tabs_and_come_back_as_waypoints(page: Page, tmp_path: Path) -> None:
+    """Where a file of texts has been opened already."""
+    bench = page.locator("#map")
     broken = tmp_path / "broken.csv"
     broken.write_text('text\n"never closed\n')
     bench.locator("input[type=file]").set_input_files(broken)

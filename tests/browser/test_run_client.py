@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.runs import registry
 from app.runs.access import COOKIE
-from app.runs.registry import HEARTBEAT_SECONDS
 from coladlm import SamplerSettings
 from coladlm.serve import Limits
 
@@ -36,7 +36,8 @@ from .driving_runs import (
 from .heard import Heard
 from .net import Net, until
 
-DELAYS = [0, 0.25, 0.8]  # seconds before each answer of the server: none, less and more than a run takes to show words
+DELAYS = [0, 0.1, 0.5]  # seconds before each answer of the server: none, less and more than a run takes to show words
+HEARTBEAT = 0.6  # seconds, in place of those of the registry, so that an answer can be later than that
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def served(model) -> Iterator[tuple[str, BareRuns]]:
 
 
 @pytest.fixture
-def runs(served) -> Iterator[BareRuns]:
+def runs(served, slow_model) -> Iterator[BareRuns]:
     """What is served. After the test nothing of it may go on."""
     served[1].net.calm()
     yield served[1]
@@ -124,8 +125,9 @@ def test_run_stop_run_stop_however_slow_the_server_answers(tab, runs, delay):
     assert re.match(r"Stopped after \d+ tokens", note(page))
 
 
-@pytest.mark.parametrize("delay", [*DELAYS, HEARTBEAT_SECONDS + 0.1])
-def test_a_run_that_is_stopped_at_once_frees_its_place_and_ends(tab, runs, delay):
+@pytest.mark.parametrize("delay", [*DELAYS, HEARTBEAT + 0.1])
+def test_a_run_that_is_stopped_at_once_frees_its_place_and_ends(tab, runs, monkeypatch, delay):
+    monkeypatch.setattr(registry, "HEARTBEAT_SECONDS", HEARTBEAT)
     page, net = tab(LONG), runs.net
     net.delay = delay
     press_in_one_go(page, "run", "stop")
@@ -208,7 +210,7 @@ def test_a_server_that_was_started_anew_does_not_know_the_run_and_run_is_offered
 
 
 def test_a_reload_in_the_middle_finds_the_run_and_starts_no_other(tab, net, model):
-    settings = SamplerSettings(steps=16, max_new_tokens=96, stop_at_end=False)
+    settings = SamplerSettings(steps=8, max_new_tokens=48, stop_at_end=False)
     page = tab(settings)
     press(page, "run")
     words(page, 8)

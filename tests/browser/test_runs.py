@@ -53,7 +53,7 @@ def served(model) -> Iterator[tuple[str, Net, Callable[[], dict[str, int]]]]:
 
 
 @pytest.fixture
-def net(served) -> Iterator[Net]:
+def net(served, slow_model) -> Iterator[Net]:
     """A calm network. After the test no run may go on, and nothing may have been asked for outside of the sub-path."""
     _, net, numbers = served
     net.calm()
@@ -131,8 +131,7 @@ def a_run_pressed_right_after_stop_is_drawn_alone_with_its_own_settings(page: Pa
     expect(page.locator("#text .answer .token")).to_have_count(24)
 
 
-def test_a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_works(visit, net):
-    page = visit(link(SHORT))
+def a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_works(page: Page, net: Net) -> None:
     page.clock.install()
     press(page, "run")
     came_to(page, "done")
@@ -159,7 +158,7 @@ def test_a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_work
     assert page.evaluate("window.same"), "the page was loaded anew"
 
 
-def test_a_link_runs_once_and_a_reload_runs_nothing(visit, net, model):
+def test_a_link_runs_once_a_reload_runs_nothing_and_a_broken_connection_of_gradio_is_a_sentence(visit, net, model):
     failed: list[str] = []
     page = visit(link(SHORT, model.fingerprint))
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
@@ -172,3 +171,4 @@ def test_a_link_runs_once_and_a_reload_runs_nothing(visit, net, model):
     assert net.starts() == 1
     icon = page.evaluate("fetch(document.querySelector('link[rel~=icon]').href).then(answer => answer.status)")
     assert icon == 200 and failed == []
+    a_broken_connection_of_gradio_is_a_sentence_and_the_page_stays_and_works(page, net)

@@ -15,14 +15,12 @@ from .driving import (
     fits,
     is_no_wider,
     number,
-    open_by_link,
     open_tab,
     press,
     press_run,
     shifted,
     state,
     unfold,
-    write,
 )
 
 BENCH = "trajectories"
@@ -36,18 +34,15 @@ window.fetch = async (...request) => {
 };"""
 
 
-def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8, by_link: bool = False) -> Page:
-    """Opens the tab with the settings of a short run. by_link: and looks at how it comes."""
-    page = visit(size)
-    if by_link:
-        bench = open_by_link(page, BENCH)
-        expect(bench.locator(".flow .start")).to_be_visible()  # the run that is recorded is of another model
-        expect(bench.locator("button.run")).to_be_visible()
-        run = bench.locator("button.run").bounding_box()
-        assert run["y"] + run["height"] <= size["height"], "Run is not on the first screen"
-        assert shifted(page) < 0.02, "the page moved while it was put together"
-    else:
-        bench = open_tab(page, "Trajectories")
+def open_flow(visit, size: dict, tokens: int = 6, steps: int = 8) -> Page:
+    """Opens the tab by its link with the settings of a short run, and looks at how it comes."""
+    page = visit(size, path=f"/?tab={BENCH}")
+    bench = page.locator(f"#{BENCH}")
+    expect(bench.locator(".flow .start")).to_be_visible()  # the run that is recorded is of another model
+    expect(bench.locator("button.run")).to_be_visible()
+    run = bench.locator("button.run").bounding_box()
+    assert run["y"] + run["height"] <= size["height"], "Run is not on the first screen"
+    assert shifted(page) < 0.02, "the page moved while it was put together"
     unfold(bench)
     number(bench.locator(".setting-list"), "New tokens", tokens)
     number(bench.locator(".setting-list"), "Steps a block", steps)
@@ -93,7 +88,7 @@ def branch_is_followed_and_stopped_beside_its_button(page: Page) -> None:
     finished(page, runs=1)
 
 
-def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_can_be_stopped(visit, slowly):
+def test_a_point_is_opened_and_branched_from_and_runs_and_branches_that_are_stopped_stay_on_the_map(visit, slowly):
     page = open_flow(visit, WIDE)
     press_run(page, BENCH)
     finished(page, runs=1)
@@ -114,10 +109,11 @@ def test_a_point_is_opened_and_branched_from_and_the_branch_joins_the_map_and_ca
     first, second = (text.split("  ", 1)[1] for text in texts)
     assert first == second
     branch_is_followed_and_stopped_beside_its_button(page)
+    a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(page)
 
 
 def test_two_runs_are_compared_on_a_phone_and_saved_as_a_page_and_no_trace_is_no_run(visit, tmp_path):
-    page = open_flow(visit, NARROW, by_link=True)
+    page = open_flow(visit, NARROW)
     file = tmp_path / "broken.npz"
     file.write_bytes(b"PK\x03\x04 not really")
     page.locator("#trajectories").get_by_role("button", name="Open a trace").click()
@@ -169,14 +165,17 @@ def scrolled(page: Page) -> float:
     return page.evaluate("window.scrollY")
 
 
-def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(visit, slowly):
-    page = open_flow(visit, WIDE, tokens=256, steps=64, by_link=True)  # long enough on any machine
+def a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(page: Page) -> None:
+    settings = page.locator("#trajectories .setting-list")
+    number(settings, "New tokens", 256)  # long enough on any machine
+    number(settings, "Steps a block", 64)
+    before = listed(page).count()
     for runs in (1, 2):
         press_run(page, BENCH)
         drawn(page, least=3)  # a run that is stopped sooner has no path
         stop(page)
         expect(page.locator("#flow .flow")).to_have_attribute("data-state", "stopped")
-        expect(listed(page)).to_have_count(runs)
+        expect(listed(page)).to_have_count(before + runs)
         expect(listed(page).first).to_be_checked()
     expect(page.locator("#trajectories")).to_have_attribute("data-run-state", "ended")
     # the paths of a stopped run come after its word
@@ -188,11 +187,11 @@ def test_a_run_after_one_that_was_stopped_is_drawn_at_once_and_both_are_runs(vis
     page.locator("#heat .row").first.wait_for()
 
 
-def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
-    page = visit(WIDE)
-    write(page, tokens=12)
+def the_path_of_a_word_is_shown_in_its_block_and_its_run_once(page: Page) -> None:
+    """Of a text of 12 tokens on Generate."""
     words = page.locator("#text .answer .token")
-    for word in (words.nth(6), words.last):
+    last = words.last
+    for word in (words.nth(6), last):
         at = scrolled(page)
         word.dispatch_event("click")  # a random model's tokens may take no room
         block, token = word.get_attribute("data-block"), word.get_attribute("data-token")
@@ -205,7 +204,8 @@ def test_the_path_of_a_word_is_shown_in_its_block_and_its_run_once(visit):
         expect(page.locator("#point .title")).to_contain_text(f"Block {block}, place {place}")
         expect(listed(page)).to_have_count(1)
         expect(listed(page)).to_be_checked()
-        open_tab(page, "Generate")
+        if word is not last:
+            open_tab(page, "Generate")
 
 
 def test_a_run_that_is_chosen_before_the_recorded_one_has_come_is_shown_with_it(browser, bundled):

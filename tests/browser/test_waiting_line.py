@@ -35,7 +35,7 @@ def free(browser) -> Iterator[list[Heard]]:
 
 
 @pytest.fixture
-def visitor(browser, served, free) -> Iterator[Callable[..., Page]]:
+def visitor(browser, served, free, slow_model) -> Iterator[Callable[..., Page]]:
     """visitor(settings) opens the page in a browser of its own; whatever goes wrong there fails the test."""
     address, runs = served
     heard: list[Heard] = []
