@@ -31,7 +31,7 @@ run: $(VENV)/installed
 # Some forty processes of the tests import the page or the library: the first ones leave their bytecode to the others.
 test: $(VENV)/installed-dev browser headless nginx curl lint
 	$(BIN)/node --test --test-reporter=dot 'tests/js/*.test.*js'
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10 -rs
 
 lint: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .

@@ -263,7 +263,9 @@ def _with_delimiter(text: str, usual: str) -> tuple[str, str]:
 
 
 def _delimiter(text: str, usual: str) -> str:
-    """The delimiter with which the first row is a line of known names, or else all of the first rows are alike."""
+    """The delimiter with which the first row is a line of known names, or else all of the first rows are alike, or else
+    most of them, where the usual one divides not even the first: what is not alike is refused by its line then.
+    """
     firsts = {}
     for delimiter in (usual, *DELIMITERS):
         try:
@@ -276,6 +278,11 @@ def _delimiter(text: str, usual: str) -> str:
     for delimiter, rows in firsts.items():
         cells = {len(row) for row in rows}
         if len(cells) == 1 and cells != {1}:
+            return delimiter
+    divided = bool(firsts[usual]) and len(firsts[usual][0]) > 1
+    for delimiter, rows in firsts.items():
+        alike = sum(len(row) == len(rows[0]) for row in rows)
+        if not divided and 2 * alike > len(rows) and len(rows[0]) > 1:
             return delimiter
     return usual
 

@@ -86,6 +86,18 @@ def test_without_a_header_rows_that_are_alike_tell_the_delimiter(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("table", "line", "delimiter"), [
+    ("nr;words\n1;hello\n2\n3;good\n", 3, "semicolon"),
+    ("title;body text\nA;Hello there\nB;Good; day\n", 3, "semicolon"),
+    ("nr\tsatz\n1\tHallo\n2\tGuten\tTag\n", 3, "tab"),
+    ("nr;words\n1;hello, there\n2;good; day\n", 3, "semicolon"),
+])  # fmt: skip
+def test_rows_unlike_the_header_are_refused_by_the_delimiter_of_most(tmp_path, table, line, delimiter):
+    wanted = f"line {line} has .* expected 2 as in line 1: a text that holds a {delimiter} needs quotes"
+    with pytest.raises(TextFileError, match=wanted):
+        read_texts(write(tmp_path, "a.csv", table))
+
+
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;", "sep=|"])
 def test_the_first_line_of_excel_names_the_delimiter_and_is_no_row(tmp_path, first):
     delimiter = first.strip('";')[4:] or ";"
