@@ -1,13 +1,17 @@
 """The loop: it learns, it goes on after a kill as if nothing had happened, and its schedule fills its limit."""
 
 import json
+import os
 import signal
 import time
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import nn
 
+from coladlm.train import loop
 from coladlm.train.loop import LoopSettings, Training, generator_for, share_of_rate
 from coladlm.train.stopping import Stopped
 
@@ -99,7 +103,7 @@ def test_a_finished_run_returns_at_once(tmp_path):
     assert again.step == 40
 
 
-def test_a_kill_while_saving_leaves_the_old_state(tmp_path):
+def test_what_a_killed_save_left_beside_the_state_is_not_read(tmp_path):
     run = training(tmp_path)
     run.train_step()
     run.save()
@@ -107,9 +111,60 @@ def test_a_kill_while_saving_leaves_the_old_state(tmp_path):
     assert training(tmp_path).step == 1
 
 
+def test_a_kill_in_the_middle_of_writing_leaves_the_old_state(tmp_path, monkeypatch):
+    def write_half(tensors, file, metadata):
+        # straight into the file: safetensors 0.8 writes beside it first, which the state is not to depend on
+        whole = save(tensors, metadata)
+        file.write_bytes(whole[: len(whole) // 2])
+        raise Killed
+
+    run = training(tmp_path)
+    run.train_step()
+    run.save()
+    old = run.state_file.read_bytes()
+    run.train_step()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "save_file", write_half)
+        run.save()
+    assert run.state_file.read_bytes() == old
+    assert training(tmp_path).step == 1
+    run.save()  # what the killed one left is not in the way
+    assert training(tmp_path).step == 2
+
+
+def test_a_kill_between_writing_the_state_and_renaming_it_leaves_the_old_state(tmp_path, monkeypatch):
+    def kill(*names):
+        raise Killed
+
+    run = training(tmp_path)
+    run.train_step()
+    run.save()
+    run.train_step()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", kill)
+        run.save()
+    assert training(tmp_path).step == 1
+
+
 def test_frozen_parameters_are_neither_trained_nor_saved(tmp_path):
     run = training(tmp_path)
     assert set(run.trained) == {"layer.weight", "layer.bias"}
+    run.train_step()
+    run.save()
+    with safe_open(run.state_file, "pt") as file:
+        weights = {name for name in list(file.keys()) if not name.startswith("optimizer.")}
+    assert weights == {"model.layer.weight", "model.layer.bias", "average.layer.weight", "average.layer.bias"}
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e6])
+def test_a_huge_gradient_reaches_the_optimiser_at_the_size_of_the_clip_and_a_small_one_as_it_is(tmp_path, size):
+    run = training(tmp_path, clip=0.5)
+    run.stage.register_forward_hook(lambda stage, given, parts: {"loss": size * parts["loss"]})
+    norm = run.train_step()["norm"].item()
+    # AdamW's first step hardly depends on the gradient's size: its moving average, a tenth of the gradient, shows it.
+    taken = [state["exp_avg"].norm() / 0.1 for state in run.optimizers[0].state.values()]
+    assert norm < 0.5 if size < 1 else norm > 1e5  # what is reported is the size before the clip
+    assert torch.stack(taken).norm().item() == pytest.approx(min(norm, 0.5), rel=1e-4)
 
 
 def test_the_average_takes_the_place_of_the_weights_only_inside(tmp_path):
@@ -127,6 +182,14 @@ def test_the_rate_warms_up_and_follows_a_cosine():
     assert share_of_rate(0, 0.0, settings) == pytest.approx(0.1)
     assert share_of_rate(500, 0.5, settings) == pytest.approx(0.55)
     assert share_of_rate(1000, 1.0, settings) == pytest.approx(0.1)
+
+
+def test_the_warm_up_of_a_short_run_takes_a_tenth_of_its_steps():
+    short = LoopSettings(steps=50, warmup_steps=100, decay=0.0)
+    assert [share_of_rate(step, step / 50, short) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    # how many steps minutes will hold is not known before
+    timed = LoopSettings(minutes=1, warmup_steps=100, decay=0.0)
+    assert share_of_rate(5, 0.1, timed) == pytest.approx(0.06)
 
 
 def test_the_rate_is_constant_until_its_decay():

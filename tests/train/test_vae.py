@@ -1,9 +1,13 @@
 """The VAE's objective: what is padded, what is masked, what is pulled, and that it learns a few words by heart."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from coladlm.networks.config import TextVAEConfig
+from coladlm.networks.text_vae import Posterior
 from coladlm.train.loop import generator_for
 from coladlm.train.vae import VAEObjective, VAEStage, _Random
 
@@ -48,6 +52,63 @@ def test_the_parts_of_the_loss_add_up():
     parts = model(torch.randint(3, 40, (4, 16)), generator_for(0, 0, "cpu"))
     expected = parts["restored"] + 0.01 * parts["divergence"] + 0.3 * parts["pull"]
     assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def by_hand(**objective):
+    """The parts of one batch's loss beside all they are made of, with networks that answer what we know."""
+    model = stage(**({"padded_blocks": 0.0} | objective))
+    random = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, 40, (4, 8), generator=random)
+    mean, logvar = torch.randn(4, 8, 8, generator=random), torch.randn(4, 8, 8, generator=random) - 1
+    logits = torch.randn(4, 8, 40, generator=random)
+    read = []
+
+    def encode(shown):
+        read.append(shown)
+        return Posterior(mean, logvar)
+
+    model.vae.encode, model.vae.decode = encode, lambda z: logits
+    parts = {name: value.item() for name, value in model(ids, generator_for(0, 0, "cpu")).items()}
+    masked = read[0] == model.vae.mask_id
+    places = [(row, at) for row in range(4) for at in range(8)]
+    # -log of the softmax at the true token, and the mean square distance to the true token's meaning
+    surprise = {(r, a): math.log(sum(math.exp(x) for x in logits[r, a].tolist())) - logits[r, a, ids[r, a]].item()
+                for r, a in places}  # fmt: skip
+    distance = {(r, a): sum((m - w) ** 2 for m, w in zip(mean[r, a].tolist(), model.meaning[ids[r, a]].tolist(),
+                                                         strict=True)) / 8 for r, a in places}  # fmt: skip
+    return SimpleNamespace(parts=parts, ids=ids, read=read[0], masked=masked, mean=mean, logvar=logvar,
+                           surprise=surprise, distance=distance)  # fmt: skip
+
+
+def test_the_divergence_is_that_of_two_gaussians():
+    found = by_hand()
+    each = zip(found.mean.flatten().tolist(), found.logvar.flatten().tolist(), strict=True)
+    total = sum(0.5 * (m**2 + math.exp(v) - 1 - v) for m, v in each)
+    assert found.parts["divergence"] == pytest.approx(total / 32, rel=1e-4)  # a latent's sum, over 32 latents
+
+
+def test_only_tokens_that_the_encoder_saw_are_pulled_to_their_meaning():
+    found = by_hand(mask_rows=1.0, mask_tokens=0.4)
+    seen = [pull for place, pull in found.distance.items() if not found.masked[place]]
+    assert 0 < len(seen) < 32
+    assert found.parts["pull"] == pytest.approx(sum(seen) / len(seen), rel=1e-4)
+
+
+@pytest.mark.parametrize("mask_weight", [0.5, 3.0])
+def test_masked_tokens_are_to_be_restored_with_their_own_weight(mask_weight):
+    found = by_hand(mask_rows=1.0, mask_tokens=0.4, mask_weight=mask_weight)
+    assert 0 < found.masked.sum() < 32
+    total = sum((mask_weight if found.masked[place] else 1.0) * lost for place, lost in found.surprise.items())
+    assert found.parts["restored"] == pytest.approx(total / 32, rel=1e-4)
+
+
+def test_the_encoder_reads_the_mask_in_some_tokens_of_some_rows():
+    found = by_hand(mask_rows=1.0, mask_tokens=0.4)
+    assert 5 < found.masked.sum() < 20  # 0.4 of 32 tokens are 13
+    assert torch.equal(found.read[~found.masked], found.ids[~found.masked])
+    rows = by_hand(mask_rows=0.5, mask_tokens=1.0).masked.float().mean(1).tolist()
+    assert set(rows) == {0.0, 1.0}
+    assert not by_hand(mask_rows=0.0, mask_tokens=1.0).masked.any()
 
 
 def test_the_posterior_learns_its_variance_from_rows_that_use_it():
