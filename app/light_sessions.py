@@ -8,26 +8,19 @@ the visitor. The page has links of its own, which hold the settings, and none of
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
-from gradio.blocks import Blocks, BlocksConfig
+from gradio.blocks import Blocks
 from gradio.state_holder import SessionState
 
 _begin = SessionState.__init__
 
 
-class _NoBlocks:
-    """Of a page what a visitor begins with, without the blocks that gradio would copy the configuration of."""
-
-    blocks: dict[int, Any] = {}  # noqa: RUF012  (it stays empty)
-
-    def __init__(self, page: Blocks) -> None:
-        self.default_config: BlocksConfig = page.default_config
-
-
 @functools.wraps(_begin)
 def _begin_light(session: SessionState, blocks: Blocks) -> None:
-    _begin(session, _NoBlocks(blocks))  # pyrefly: ignore[bad-argument-type]
+    # of a page without blocks there is no configuration to copy
+    _begin(session, SimpleNamespace(default_config=blocks.default_config, blocks={}))  # pyrefly: ignore[bad-argument-type]
 
 
 def _keep_nothing(*_: Any) -> None:
