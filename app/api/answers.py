@@ -167,7 +167,7 @@ class Answer:
         """The tokens of a prompt and all that were written after it, an end token too: as many as were asked for."""
         tokens = self.choices[index].tokens
         end = next((i + 1 for i, token in enumerate(tokens) if token.id in self.model.end_ids), len(tokens))
-        texts = pieces(self.model.tokenizer, [token.id for token in tokens[:end]], special=self.special)
+        texts = pieces(self.model.tokenizer, [token.id for token in tokens[:end]], special=self.special, whole=True)
         written = [dataclasses.replace(token, text="" if token.id in self.special else text)
                    for token, text in zip(tokens[:end], texts, strict=True)]  # fmt: skip
         return self.prompts[index // self.request.recipe.variations] + written
@@ -175,7 +175,8 @@ class Answer:
     def tokens_of(self, choice: Choice, start: int = 0) -> list[Token]:
         """The tokens of an answer that begin before its end, from the character `start` on."""
         kept, at, ends = [], 0, self.request.recipe.settings.stop_at_end
-        texts = pieces(self.model.tokenizer, [token.id for token in choice.tokens], special=self.special)
+        ids, ended = [token.id for token in choice.tokens], choice.reason is not None
+        texts = pieces(self.model.tokenizer, ids, special=self.special, whole=ended)
         for token, text in zip(choice.tokens, texts, strict=True):
             if at >= len(choice.text) or (ends and token.id in self.model.end_ids):
                 break

@@ -128,7 +128,7 @@ class LiveEdit(LiveRows):
             row.label = f"no. {number}" if leading is None else "on the strip" if number == 1 else "other noise"
             row.score = f"misfit {first.misfit:.3f}" + (f" · {len(same)} alike" if len(same) > 1 else "")
             inside = range(span[0], min(span[1], len(first.token_ids)))
-            parts = pieces(self.model.tokenizer, first.token_ids, special=self.special)
+            parts = pieces(self.model.tokenizer, first.token_ids, special=self.special, whole=True)
             words = "".join(parts[i] for i in inside).strip()
             changed = sum(first.changed[i] for i in inside) / max(1, span[1] - span[0]) if text else 1.0
             shown.append(Shown(row, place, words, changed))
@@ -137,7 +137,7 @@ class LiveEdit(LiveRows):
     def _finish(self, candidate: Candidate) -> None:
         row = self.rows[candidate.row]
         row.text = candidate.text
-        parts = pieces(self.model.tokenizer, candidate.token_ids, special=self.special)
+        parts = pieces(self.model.tokenizer, candidate.token_ids, special=self.special, whole=True)
         row.final = self._window(parts, [CHANGED * new for new in candidate.changed])
         row.lead, row.tail, row.live, row.answer = "", "", [], list(candidate.token_ids[self.first :])
 

@@ -36,7 +36,7 @@ OF_NOISE = {"low": "to noise (%)", "high": "from noise (%)"}  # ends of a window
 def marked(model: ColaDLM, ids: Sequence[int], other: Sequence[int], prompt: str = "") -> list[tuple[str, int]]:
     """`ids` as pieces of text, with those that `other` has no counterpart for marked as changed."""
     special = frozenset((*model.end_ids, model.pad_id))
-    parts = pieces(model.tokenizer, ids, model.tokenize(prompt)[-8:] if prompt else (), special)
+    parts = pieces(model.tokenizer, ids, model.tokenize(prompt)[-8:] if prompt else (), special, whole=True)
     same = set()
     for block in difflib.SequenceMatcher(None, list(other), list(ids), autojunk=False).get_matching_blocks():
         same.update(range(block.b, block.b + block.size))

@@ -119,7 +119,9 @@ class LiveRun:
         ids = ids[: len(self.room) - len(self.answer)]
         ends = [i for i, token in enumerate(ids) if token in self.ends]
         ids = ids[: ends[0]] if ends else ids
-        self.live = self._tokens(ids, confidence, given=[token != NO_TOKEN for token in self.room[len(self.answer) :]])
+        given = [token != NO_TOKEN for token in self.room[len(self.answer) :]]
+        whole = bool(ends) or len(self.answer) + len(ids) == len(self.room)
+        self.live = self._tokens(ids, confidence, given=given, whole=whole)
         latents, steps = done.latents[0].float().cpu().numpy(), self.settings.steps
         self._add_path(done.block, steps, steps, np.zeros(len(latents)), latents)
         self.settled += settled_line(self.live)
@@ -141,9 +143,9 @@ class LiveRun:
 
     def _tokens(
         self, ids: list[int], confidence: list[float], noise: Iterable[float] = itertools.repeat(0.0),
-        given: Iterable[bool] = itertools.repeat(False),
+        given: Iterable[bool] = itertools.repeat(False), whole: bool = False,
     ) -> list[Token]:  # fmt: skip
-        texts = pieces(self.model.tokenizer, ids, [*self.prompt_ids[-8:], *self.answer][-8:], self.special)
+        texts = pieces(self.model.tokenizer, ids, [*self.prompt_ids[-8:], *self.answer][-8:], self.special, whole)
         found = zip(texts, confidence, ids, noise, given, strict=False)
         return [Token(text, p, token in self.special, share, known) for text, p, token, share, known in found]
 

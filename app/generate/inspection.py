@@ -87,7 +87,8 @@ def look_value(
     special = frozenset((*model.end_ids, model.pad_id))
     prompt_ids = model.tokenize(trace.prompts[sequence])
     ids = [int(trace.token_ids[sequence, b, w]) for b, w in places]
-    words = pieces(model.tokenizer, ids, prompt_ids[-8:], special)
+    forming = _forming_tokens(model, trace, sequence, len(places))
+    words = pieces(model.tokenizer, ids, prompt_ids[-8:], special, whole=forming is None)
     lines, blocks, at = "", [], 0
     for block in dict.fromkeys(b for b, _ in places):
         tokens = [w for b, w in places if b == block]
@@ -100,7 +101,6 @@ def look_value(
             before = [*prompt_ids, *ids[:at]][-8:]
             blocks.append(_block(model, trace, sequence, block, tokens, before, special, (len(places), most)))
         at += len(tokens)
-    forming = _forming_tokens(model, trace, sequence, len(places))
     if forming is not None and trace.preview_ids is not None:
         before = [*prompt_ids, *ids][-8:]
         blocks.append(_block(model, trace, sequence, *forming, before, special, (len(places) + len(forming[1]), most)))
@@ -164,8 +164,9 @@ def paths_of(charts: Charts, trace: Trace, sequence: int, run: str, state: State
             writer.add(block, step, of, trace.t[at], trace.z[at], words, least(sure, size))
         if trace.finished[block]:
             ids, latents = trace.token_ids[sequence, block][tokens].tolist(), trace.latents[sequence, block]
-            words, sure = joined(pieces(model.tokenizer, ids, before, special), size), trace.logprobs[sequence, block]
-            writer.add(block, of, of, np.zeros(len(latents)), latents, words, least(np.exp(sure[tokens]), size))
+            words = pieces(model.tokenizer, ids, before, special, whole=block == max(blocks))
+            sure = least(np.exp(trace.logprobs[sequence, block][tokens]), size)
+            writer.add(block, of, of, np.zeros(len(latents)), latents, joined(words, size), sure)
             context = [*context, *ids]
     return writer.value(run, state, run_facts(model, trace.recipe, sequence))
 

@@ -171,7 +171,7 @@ class LiveInterpolation(LiveRows):
         return min(0.95, tried + (1 - tried) * len(row.answer) / max(1, whole))
 
     def _final(self, waypoint: Waypoint) -> list[tuple[str, int]]:
-        parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special)
+        parts = pieces(self.model.tokenizer, waypoint.token_ids, special=self.special, whole=True)
         parts = ["" if id_ in self.special else part for id_, part in zip(waypoint.token_ids, parts, strict=True)]
         changed = waypoint.changed or [False] * len(parts)
         flags, at = [], 0

@@ -210,16 +210,17 @@ class LiveRows:
                 row.ended, ids = stop is not None, ids[:stop]
             known = row.before[len(row.answer) : len(row.answer) + len(ids)]
             same = [i < len(known) and known[i] == token for i, token in enumerate(ids)]
-            tokens = self._tokens(row, ids, [KEPT if s else p for s, p in zip(same, confidence, strict=False)])
+            whole = row.ended or (row.room is not None and len(row.answer) + len(ids) >= row.room)
+            tokens = self._tokens(row, ids, [KEPT if s else p for s, p in zip(same, confidence, strict=False)], whole)
             row.settled += settled_line(tokens)
             row.answer += ids[: len(tokens)]
         steps = self.settings.steps
         return self.running(done.block, steps, steps, 0.0)
 
-    def _tokens(self, row: Row, ids: list[int], confidence: list[float]) -> list[Token]:
+    def _tokens(self, row: Row, ids: list[int], confidence: list[float], whole: bool = False) -> list[Token]:
         room = None if row.room is None else max(0, row.room - len(row.answer))
         ids = ids[:room]
-        texts = pieces(self.model.tokenizer, ids, [*row.context, *row.answer][-8:], self.special)
+        texts = pieces(self.model.tokenizer, ids, [*row.context, *row.answer][-8:], self.special, whole)
         return [Token(text, p, token in self.special) for text, p, token in zip(texts, confidence, ids, strict=False)]
 
     def running(self, block: int, index: int, steps: int, noise: float) -> Frame:

@@ -52,6 +52,16 @@ def test_the_settled_words_are_the_answer(model, prompt):
     assert frames[-1].strip["state"] == frames[-1].progress["state"] == "done"
 
 
+def test_a_text_that_ends_inside_a_character_is_shown_to_its_last_byte(model):
+    broken = 0
+    for seed in range(8):
+        live, frames = _frames(model, _recipe(steps=1, max_new_tokens=5, stop_at_end=False, seed=seed))
+        text = model.read(live.answer)
+        assert "".join(word for word, *_ in _settled(frames[-1].strip)) == text
+        broken += text.endswith("\ufffd")
+    assert 0 < broken < 8
+
+
 def test_a_sentence_that_is_not_whole_is_taken_back_at_the_end(bundled):
     settings = dataclasses.replace(bundled.defaults, steps=2, max_new_tokens=24, whole_sentences=True)
     for prompt in ("The dog ran. He", "A girl"):

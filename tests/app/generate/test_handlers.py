@@ -105,6 +105,23 @@ def test_variations_end_with_whole_sentences_where_the_settings_say_so(bundled, 
         assert len(shown) == len(ids)
 
 
+@pytest.mark.parametrize("variations", [1, 4])
+def test_texts_that_end_inside_a_character_are_shown_to_their_last_byte(handlers, model, variations):
+    broken = 0
+    for tokens in range(3, 8):
+        settings = dataclasses.replace(SETTINGS, steps=1, max_new_tokens=tokens)
+        parts = written(handlers, variations, settings)
+        shown = [row["settled"] for row in parts["rows"]["rows"]] if variations > 1 else [parts["strip"]["settled"]]
+        texts = texts_of(model, settings, variations)
+        assert [_joined(lines) for lines in shown] == texts
+        broken += sum(text.endswith("\ufffd") for text in texts)
+    assert 0 < broken < 5 * variations
+
+
+def _joined(lines):
+    return "".join(text for line in lines.splitlines() for text, *_ in json.loads(line))
+
+
 def test_a_finished_run_brings_all_its_steps(handlers, model):
     value = written(handlers)["strip"]
     blocks = json.loads(value["look"])
