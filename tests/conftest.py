@@ -99,7 +99,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
-    """A small random checkpoint of the published form, with answers computed in float64 and rounded once."""
+    """A small random checkpoint of the published form, with answers computed in float64 and rounded once.
+
+    Its sampler.json has few steps: most tests ask what a run does, not how well.
+    """
     return GOLDEN
 
 

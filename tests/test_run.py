@@ -23,8 +23,8 @@ TEXTS = (
     "b c d",
     "\n",
 )
-PLAIN = SamplerSettings(steps=3, max_new_tokens=10)
-RANDOM = SamplerSettings(steps=3, max_new_tokens=10, temperature=1.0, stochasticity=0.5, history="reencoded", seed=5)
+PLAIN = SamplerSettings(steps=2, max_new_tokens=10)
+RANDOM = SamplerSettings(steps=2, max_new_tokens=10, temperature=1.0, stochasticity=0.5, history="reencoded", seed=5)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from coladlm import BlockDone, Finished, SamplerSettings
 from coladlm.recipe import Recipe
 from coladlm.serve.carried import Bundle, RefusedElsewhereError, restore, unbundled
 
-RECIPE = Recipe("generate", ("Once upon a time",), SamplerSettings(steps=3, max_new_tokens=24, stop_at_end=False))
+RECIPE = Recipe("generate", ("Once upon a time",), SamplerSettings(steps=2, max_new_tokens=24, stop_at_end=False))
 
 
 @pytest.fixture(scope="module")

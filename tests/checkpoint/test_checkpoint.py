@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from coladlm import ColaDLM, SettingsError
+from coladlm import ColaDLM, SamplerSettings, SettingsError
 from coladlm import checkpoint as checkpoint_module
 from coladlm.checkpoint import CheckpointError, find_checkpoint, load_networks, save_checkpoint
 from coladlm.checkpoint.weights import SAMPLE, SAMPLES, StoredTensor, read_header
@@ -120,6 +120,11 @@ def test_a_folder_in_the_place_of_a_file_is_not_taken_for_none(folder, name):
     (folder / name).mkdir()
     with pytest.raises(CheckpointError, match=f"{name}: Is a directory, expected a JSON file"):
         ColaDLM.from_pretrained(folder)
+
+
+def test_a_checkpoint_without_settings_of_its_own_has_those_of_the_published_sampler(folder):
+    assert find_checkpoint(folder).sampler is None
+    assert ColaDLM.from_pretrained(folder).defaults == SamplerSettings()
 
 
 def test_sampler_json_is_read(folder):

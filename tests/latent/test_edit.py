@@ -11,7 +11,7 @@ from coladlm.latent.fit import unlikelihoods
 from coladlm.recipe import Recipe, RecipeError
 
 TEXT, OTHER = "She said hello to the bird and the bird sang a song.", "The little dog ran home"
-SETTINGS = SamplerSettings(steps=3, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, guidance=2.0)
 NEEDS = {"direction": {"direction": "happy-sad"}, "component": {"component": 2}}
 SPANS = ((0, 3), (5, 6), (7, 14), (9, 13))
 

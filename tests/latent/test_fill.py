@@ -10,7 +10,7 @@ from coladlm.latent.fill import _candidates, lead_of, read_holes
 from coladlm.recipe import Recipe, RecipeError
 from coladlm.run import prompts, recorder, run
 
-SETTINGS = SamplerSettings(steps=3, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, guidance=2.0)
 TEXTS = (
     "The ___ ran to the ___.",
     "___ was happy",

@@ -17,7 +17,7 @@ from coladlm.latent.waypoints import arch, stretch
 from coladlm.recipe import Recipe, RecipeError
 
 FIRST, SECOND, THIRD = "The cat sat", "She said hello to the bird and he sang", "One day"
-SETTINGS = SamplerSettings(steps=3, guidance=2.0, max_new_tokens=6)
+SETTINGS = SamplerSettings(steps=2, guidance=2.0, max_new_tokens=6)
 WRITING = ("through_flow", "decoder_only")  # roads whose ends are their texts under any weights
 
 
@@ -63,7 +63,8 @@ def test_the_ends_from_prompt_to_prompt_are_what_generating_gives(model):
 
 
 def test_the_ends_from_noise_to_noise_have_their_texts_latents(model):
-    settings = dataclasses.replace(SETTINGS, guidance=1.0, history="latents", repetition_penalty=1.0, stop_at_end=False)
+    settings = dataclasses.replace(SETTINGS, steps=3, guidance=1.0, history="latents", repetition_penalty=1.0,
+                                   stop_at_end=False)  # fmt: skip
     latents = []
     for event in run_interpolate(
         model, recipe(road="noise_to_noise", settings=settings, using="as set", iterations=10)

@@ -10,7 +10,7 @@ from coladlm.recipe import Recipe
 from coladlm.run import OPERATIONS, recorder, run
 from coladlm.trace import Trace
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=4)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=4)
 RECIPES = {
     "interpolate": Recipe("interpolate", ("The cat", "One day"), SETTINGS, options={"stops": 3}),
     "decoder only": Recipe("interpolate", ("The cat", "One day"), SETTINGS, options={"road": "decoder_only"}),

@@ -11,7 +11,7 @@ from coladlm.recipe import Recipe
 from coladlm.run import recorder, run
 
 PROMPTS = ("Once upon a time there was a cat", "", "A")
-START = SamplerSettings(steps=3, max_new_tokens=14, seed=3, stop_at_end=False, repetition_penalty=1.3,
+START = SamplerSettings(steps=2, max_new_tokens=14, seed=3, stop_at_end=False, repetition_penalty=1.3,
                         no_repeat_ngram_size=2)  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from coladlm.sampling.events import Step
 from coladlm.sampling.plan import PlanError
 from coladlm.sampling.shared_run import SharedRun
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, guidance=2.0, stop_at_end=False)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=10, guidance=2.0, stop_at_end=False)
 PROMPT, NEGATIVE = "Once upon a time there was a", "The dog barked. The big dog ran."
 TOLERANCE = 1e-4  # of velocities of size 1 in float32, summed in another order
 

@@ -22,7 +22,7 @@ PROMPTS = ["Once upon a time there was a little", "The cat sat", "", "She said h
 
 @pytest.fixture(scope="module")
 def settings(one):
-    return dataclasses.replace(one.defaults, steps=3, max_new_tokens=10, guidance=2.0, stop_at_end=False, noises=3,
+    return dataclasses.replace(one.defaults, steps=2, max_new_tokens=10, guidance=2.0, stop_at_end=False, noises=3,
                                stagger=0.0, whole_sentences=False)  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from coladlm.latent.other_texts import with_other_texts
 from coladlm.sampling.contexts import Contexts
 from coladlm.sampling.shared_run import SharedRun
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=10, guidance=2.0, stop_at_end=False)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=10, guidance=2.0, stop_at_end=False)
 PROMPT, OTHER = "Once upon a time there was a big dog.", "The cat sat on the mat and it was happy."
 
 

@@ -18,7 +18,7 @@ from coladlm.serve.far_runs import FarRuns
 from coladlm.serve.outline import model_outline
 from coladlm.serve.replayed import LostReplicaError, LostRunError, replayed
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=24, stop_at_end=False, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=24, stop_at_end=False, guidance=2.0)
 RECIPE = Recipe("generate", ("Once upon a time",), SETTINGS, variations=2)
 TEXTS = {"fill": ("The ___ ran.",), "interpolate": ("The cat sat.", "A dog ran home.")}
 

@@ -62,7 +62,7 @@ def options(root, steps=30, layers=1):
 def test_the_checkpoint_loads_and_writes(folder):
     model = ColaDLM.from_pretrained(folder / "model", device="cpu")
     assert model.defaults.history == "reencoded"
-    (text,) = model.generate(["Once upon a time"], dataclasses.replace(model.defaults, max_new_tokens=12))
+    (text,) = model.generate(["Once upon a time"], dataclasses.replace(model.defaults, steps=2, max_new_tokens=12))
     assert isinstance(text, str)
 
 
@@ -210,7 +210,8 @@ def test_a_dit_begins_with_what_a_transformer_knows(folder, known):
     assert config["token_input"] and config["token_output"] > 0 and config["rope_dim"] == config["head_dim"]
     assert main(["export", "--run", str(run), "--name", "knows", "--to", str(run / "knows" / "model")]) == 0
     model = ColaDLM.from_pretrained(run / "knows" / "model", "cpu", "float32")
-    assert model.defaults.min_p > 0 and isinstance(model.generate(["Once"])[0], str)
+    settings = dataclasses.replace(model.defaults, steps=2, max_new_tokens=8)
+    assert settings.min_p > 0 and isinstance(model.generate(["Once"], settings)[0], str)
 
 
 def test_a_transformer_of_another_size_is_one_sentence(folder, known, capsys):

@@ -15,7 +15,7 @@ from coladlm.recipe import Recipe
 from coladlm.run import run
 from coladlm.serve import Limits, Scheduler
 
-ASK = {"prompt": "The ", "suffix": " ran up the tree.", "steps": 3, "seed": 5}
+ASK = {"prompt": "The ", "suffix": " ran up the tree.", "steps": 2, "seed": 5}
 LIMITS = RequestLimits(new_tokens=64, steps=8, texts=3, variations=4, prompt=600, body=20_000)
 
 
@@ -107,7 +107,7 @@ HOLED = {"prompt": "The ___ ran to the ___.", "suffix": None}
 @pytest.mark.parametrize("n, more, tries", [(1, {}, 8), (4, {}, 4), (2, {"best_of": 6, "max_tokens": 3}, 6)])
 def test_holes_in_a_prompt_are_filled_as_the_recipe_fills_them(ask, model, n, more, tries):
     answer = ask(**HOLED, n=n, **more).json()
-    settings = SamplerSettings.from_dict({"steps": 3, "seed": 5, "whole_sentences": False}, model.defaults)
+    settings = SamplerSettings.from_dict({"steps": 2, "seed": 5, "whole_sentences": False}, model.defaults)
     recipe = Recipe("fill", (HOLED["prompt"],), settings, tries, {"longest": more.get("max_tokens", 2)})
     (filled,) = [event for event in run(model, recipe) if isinstance(event, Filled)]
     found, choices = filled.candidates[:n], answer["choices"]

@@ -15,7 +15,7 @@ from coladlm.recipe import Option, Recipe, RecipeError
 from coladlm.run import OPERATIONS, run
 from coladlm.serve import Scheduler
 
-ASK = {"max_tokens": 8, "steps": 3, "seed": 5, "guidance": 3}
+ASK = {"max_tokens": 8, "steps": 2, "seed": 5, "guidance": 3}
 FIELDS = {"towards": "The dog barked.", "pull": 2, "pull_low": 100, "pull_high": 900, "negative": "A sad cat."}
 OPTIONS = {**FIELDS, "pull": 2.0, "pull_low": 100.0, "pull_high": 900.0}
 

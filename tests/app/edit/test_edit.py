@@ -45,7 +45,7 @@ from coladlm.serve import Scheduler
 from ..viewing import Viewer, controls_of, parts_of
 
 SCHEDULER = Scheduler()
-SETTINGS = SamplerSettings(steps=3, seed=5, guidance=2.0)
+SETTINGS = SamplerSettings(steps=2, seed=5, guidance=2.0)
 TEXT = "The dog ran home and the bird sang."
 (METHOD, STRENGTH_FROM, STRENGTH, DIRECTION, FIRST, SECOND, OTHER_TEXT, OTHER_PICKED, MIXED_FROM, MIXED, COMPONENT,
  PUSH_FROM, PUSH, VALUES, RENOISE, FOLLOW, MANY) = NAMES  # fmt: skip
@@ -449,7 +449,7 @@ def test_a_link_that_cannot_be_shown_says_so(model, query):
 
 
 def test_the_api_gives_the_candidates_of_its_recipe(model):
-    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], {"start": 5, "end": 9}, 2, {"steps": 3})
+    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], {"start": 5, "end": 9}, 2, {"steps": 2})
     edited = _outcome(model, Recipe.from_json(json.dumps(recipe)))
     assert [c["text"] for c in candidates] == [c.text for c in edited.candidates]
     assert [c["misfit"] for c in candidates] == pytest.approx([c.misfit for c in edited.candidates], rel=1e-4)
@@ -457,7 +457,7 @@ def test_the_api_gives_the_candidates_of_its_recipe(model):
 
 def test_the_api_gives_the_texts_of_several_strengths(model):
     options = {"start": 5, "end": 9, "method": "renoise", "strengths": [0.1, 0.9]}
-    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], options, 2, {"steps": 3})
+    *_, (candidates, recipe) = edit_text(model, SCHEDULER, [TEXT], options, 2, {"steps": 2})
     assert [c["strength"] for c in candidates] == [0.1, 0.1, 0.9, 0.9] and recipe["options"]["strengths"] == [0.1, 0.9]
 
 

@@ -418,7 +418,7 @@ def test_waypoints_are_called_by_where_they_are():
 
 
 def test_the_api_gives_the_waypoints_of_its_recipe(model):
-    *_, (stops, recipe) = interpolate_texts(model, SCHEDULER, list(PAIR), {"stops": 3}, {"steps": 3})
+    *_, (stops, recipe) = interpolate_texts(model, SCHEDULER, list(PAIR), {"stops": 3}, {"steps": 2})
     again = Recipe.from_json(json.dumps(recipe))
     road = [event for event in run(model, again) if isinstance(event, Interpolation)][-1]
     assert [stop["text"] for stop in stops] == [stop.text for stop in road.waypoints]

@@ -8,7 +8,7 @@ from coladlm.serve import Waiting
 
 from ...token_models import with_tokens
 
-SETTINGS = SamplerSettings(steps=3, max_new_tokens=8, stop_at_end=False, noises=2, stagger=0.0)
+SETTINGS = SamplerSettings(steps=2, max_new_tokens=8, stop_at_end=False, noises=2, stagger=0.0)
 
 
 class Told:

@@ -228,7 +228,7 @@ def test_processes_of_torchrun_share_the_questions_and_the_first_merges(
     """With the environment that torchrun gives them; itself it is started in tests/train/test_ranks.py."""
     log, alone, together = (tmp_path / name for name in ("items.jsonl", "alone.json", "together.json"))
     given = ["bench", "tasks", "--data", str(folder), "--tasks", "lambada", "squad", "--run", "--batch", "2",
-             "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
+             "--own-settings", "--model", str(golden_folder), "--device", "cpu", "--dtype", "float32"]  # fmt: skip
     assert main([*given, "--json", str(alone)]) == 0
     capsys.readouterr()
     shared = [*given, "--log", str(log), "--json", str(together)]
