@@ -29,7 +29,7 @@ def written(model: ColaDLM, settings: SamplerSettings = SHORT) -> str:
     """The answer as the page shows it."""
     *_, finished = run(model, Recipe("generate", (PROMPT,), settings))
     ids, special = finished.token_ids[0], frozenset((*model.end_ids, model.pad_id))
-    texts = pieces(model.tokenizer, ids, model.tokenize(PROMPT)[-8:], special)
+    texts = pieces(model.tokenizer, ids, model.tokenize(PROMPT)[-8:], special, whole=True)
     return "".join("∎" if token in special else text for text, token in zip(texts, ids, strict=True))
 
 
