@@ -8,7 +8,6 @@ import sys
 
 import pytest
 import torch
-from torch._inductor import config as inductor
 
 from benchmarks import engine
 from benchmarks.made_models import linears, narrow
@@ -122,6 +121,8 @@ def test_a_difference_is_one_of_medians():
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_with_a_sentence(monkeypatch, capsys, arguments, message):
+    from torch._inductor import config as inductor
+
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")
     monkeypatch.setattr(sys, "argv", ["engine", *arguments])
     monkeypatch.setattr(engine, "story", functools.partial(engine.story, times=1))
@@ -135,6 +136,8 @@ def test_arguments_that_make_no_sense_are_refused_with_a_sentence(monkeypatch, c
 
 
 def test_it_prints_busy_time_the_floor_and_joins_a_second(golden_folder, monkeypatch, capsys):
+    from torch._inductor import config as inductor
+
     command = ["engine", "--checkpoint", str(golden_folder), "--device", "cpu", "--dtype", "float32"]
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")  # a command sets this for good, as it does enable_kernel_profile
     monkeypatch.setattr(sys, "argv", [*command, "--batch", "1", "--steps", "2", "--busy", "0"])

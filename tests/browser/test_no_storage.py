@@ -35,12 +35,11 @@ def test_the_page_works_in_a_browser_that_keeps_nothing(playwright, chromium, se
             "SecurityError"
         )
         assert context.cookies() == []
-        comes_to_rest(page)
         press(page, "run")
         came_to(page, "done")
-        comes_to_rest(page)
         shows(page, written(model))
         expect(page.locator(".own-history .note")).to_contain_text("stores nothing")
         page.locator("#text .answer .token").nth(3).dispatch_event("click")  # a random model's may take no room
         expect(page.locator("#token")).to_contain_text("Chosen with")
+        comes_to_rest(page)  # last: what turned while the page was put together goes on for seconds after it has gone
         assert heard.wrong() == []

@@ -36,7 +36,7 @@ from .driving_runs import (
 from .heard import Heard
 from .net import Net, until
 
-DELAYS = [0, 0.1, 0.5]  # seconds before each answer of the server: none, less and more than a run takes to show words
+DELAYS = [0, 0.1, 0.3]  # seconds before each answer of the server: none, less and more than a run takes to show words
 HEARTBEAT = 0.6  # seconds, in place of those of the registry, so that an answer can be later than that
 
 

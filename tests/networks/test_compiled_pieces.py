@@ -11,9 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch._inductor import config as inductor
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.exc import InvalidCxxCompiler
 
 from coladlm import SamplerSettings, Step
 from coladlm.networks import compiled_pieces as module
@@ -64,6 +61,9 @@ def graphs_traced() -> int:
 
 
 def has_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
     try:
         return shutil.which(get_cpp_compiler()) is not None
     except InvalidCxxCompiler:
@@ -95,9 +95,12 @@ def test_traced_once_pieces_in_bfloat16_have_the_velocities_of_operators_for_any
     assert own.dit.pieces is None  # it only tried them
 
 
-@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler: the load says so and runs operators")
 def test_with_what_inductor_compiles_the_golden_answers_hold(own, golden, golden_settings, tmp_path, monkeypatch):
     """Of one kernel, in which queries, keys and values are normed, turned and written: more take too long here."""
+    from torch._inductor import config as inductor
+
+    if not has_compiler():
+        pytest.skip("there is no C++ compiler: the load says so and runs operators")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     pieces = CompiledPieces(own.dit, "eager")
     put = module._compiled(module._put, "inductor")
@@ -177,6 +180,8 @@ def test_a_tape_replays_what_is_noted_as_one_with_its_writes():
 
 
 def test_without_a_compiler_layers_run_as_operators_and_the_log_says_so(own, tmp_path, monkeypatch, caplog):
+    from torch._inductor import config as inductor
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # or it takes what it compiled before
 
     def first(z, weight, bias, *given):  # a short one: it is turned into C++ before anybody looks for a compiler

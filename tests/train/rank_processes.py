@@ -12,9 +12,6 @@ import socket
 from pathlib import Path
 
 import torch
-import torch._dynamo
-import torch.distributed.fsdp
-import torch.distributed.run
 from torch import nn
 
 from coladlm.baseline.transformer import TransformerConfig
@@ -27,7 +24,7 @@ from coladlm.train.ranks import ALONE, joined
 from coladlm.train.vae import VAEObjective, VAEStage
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload([__name__])
+SERVER.set_forkserver_preload([__name__, "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.run"])
 ROOT = Path(__file__).parents[2]
 VOCABULARY, PAD, END, STEPS = 40, 2, 0, 6
 SETTINGS = LoopSettings(steps=STEPS, workers=2, learning_rate=3e-3, warmup_steps=2, log_steps=1, average=0.9,
@@ -105,4 +102,6 @@ def torchrun(file, given):
             os.dup2(said.fileno(), stream)
     os.chdir(ROOT)
     os.environ["OMP_NUM_THREADS"] = "1"
-    torch.distributed.run.main(given)
+    from torch.distributed.run import main
+
+    main(given)

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch._inductor.exc
 
 from coladlm.networks.config import DiTConfig, TextVAEConfig
 from coladlm.networks.dit import BlockCausalDiT
@@ -378,10 +377,11 @@ def test_compiled_layers_have_the_gradients_of_eager_ones_and_hold_for_batches_o
 
 def test_training_goes_on_eagerly_where_the_compiler_fails(monkeypatch):
     """As with a kernel of which an earlier run, killed in the middle, has left half a file."""
+    from torch._inductor.exc import InductorError
 
     def broken(dit, backend):
         def hidden(*inputs):
-            raise torch._inductor.exc.InductorError(ImportError("kernel.so: file too short"), None)
+            raise InductorError(ImportError("kernel.so: file too short"), None)
 
         return hidden
 

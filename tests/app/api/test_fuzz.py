@@ -1,11 +1,11 @@
-"""A thousand random inputs for every way in (benchmarks/fuzz.py has the kinds, and more of them to run at night)."""
+"""Hundreds of random inputs for every way in (benchmarks/fuzz.py has the kinds, and more of them to run at night)."""
 
 import pytest
 
 from benchmarks.fuzz import Attack, nothing_left_behind
 from coladlm.serve import Scheduler
 
-EACH = 100  # of each kind
+EACH = 60  # of each kind
 
 
 @pytest.fixture(scope="module")
