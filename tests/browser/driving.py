@@ -137,7 +137,7 @@ def shifted(page: Page) -> float:
     return page.evaluate(
         """() => new Promise(done => new PerformanceObserver(list => done(list.getEntries()
           .filter(entry => !entry.hadRecentInput).reduce((sum, entry) => sum + entry.value, 0)))
-          .observe({type: 'layout-shift', buffered: true}) || setTimeout(() => done(0), 500))"""
+          .observe({type: 'layout-shift', buffered: true}) || setTimeout(() => done(0), 100))"""
     )
 
 
