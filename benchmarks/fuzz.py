@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--checkpoint FOLDER] [--inputs 20000] [--seed 0]
 
 Prints how many inputs of each kind gave a result and how many were refused, and stops at the first that did neither,
-with the kind and the seed that repeat it. The tests run a thousand of them. Each input depends on (kind, seed) alone.
+with the kind and the seed that repeat it. The tests run hundreds of them. Each input depends on (kind, seed) alone.
 """
 
 from __future__ import annotations
