@@ -38,7 +38,7 @@ def with_steps(rows: dict[str, Any], model: ColaDLM, trace: Trace, sequences: Se
 
 def word_by_word(tokenizer: Tokenizer, ids: Sequence[int], before: Sequence[int], lead: str) -> Steps | None:
     """The steps of a text that was written token after token: one for each. before: ids of what stands before it."""
-    texts = pieces(tokenizer, ids, before, frozenset())
+    texts = pieces(tokenizer, ids, before, whole=True)
     if not texts:
         return None
     step = {"first": 0, "count": 1, "steps": [0], "of": 1, "ids": [0], "sure": [100], "t": [0], "noise": [0.0]}

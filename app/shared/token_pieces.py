@@ -22,14 +22,17 @@ def pieces(
     """The piece of text that each token of `ids` adds after the tokens `before`; joined they are the text.
 
     The bytes of a character may lie in several tokens: the last of them gets the character, the others an empty piece.
-    A token in `special` gets its name, and what follows it begins anew. whole: the text ends here. Otherwise what looks
-    like the start of a character waits for tokens to come, and U+FFFD itself looks like that.
+    A token in `special` gets its name; what is before it ends there, and what follows begins anew. whole: the text ends
+    with the last of them. Otherwise what looks like the start of a character waits for tokens to come, and U+FFFD
+    itself looks like that.
     """
     window = [token for token in before[-CONTEXT:] if token not in special]
     shown = _settled(tokenizer, window)
     out = []
     for token in ids:
         if token in special:
+            if window and out:
+                out[-1] += _begun(tokenizer, window, shown)
             out.append(tokenizer.id_to_token(token) or "")
             window, shown = [], ""
             continue
@@ -42,13 +45,18 @@ def pieces(
                 window = window[-CONTEXT:]
                 shown = _settled(tokenizer, window)
     if whole and window and out:
-        out[-1] += tokenizer.decode(window, skip_special_tokens=False)[len(shown) :]
+        out[-1] += _begun(tokenizer, window, shown)
     return out
 
 
 def _settled(tokenizer: Tokenizer, window: Sequence[int]) -> str:
     """The text of tokens, without the start of a character at its end."""
     return tokenizer.decode(window, skip_special_tokens=False).removesuffix(BROKEN)
+
+
+def _begun(tokenizer: Tokenizer, window: Sequence[int], shown: str) -> str:
+    """What a decoder writes for the start of a character, of which no more comes."""
+    return tokenizer.decode(window, skip_special_tokens=False)[len(shown) :]
 
 
 def word_of(model: ColaDLM, token: int) -> str:

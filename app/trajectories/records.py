@@ -88,14 +88,17 @@ class RunWriter:
         if ids is not None:
             ids = np.asarray(ids).tolist()
             record["ids"] = self._by_place(ids, list)
-            record["words"] = self._by_place(pieces(self.model.tokenizer, ids, self.before, self.special), "".join)
             record["sure"] = self._least(confidence)
             if margin is not None:
                 record["margin"] = self._least(margin)
+            end = 0
             if last:
-                self.before = [*self.before, *ids][-8:]
                 record["text"] = self._places_of_the_text(record["ids"])
                 self.written += record["text"]
+                end = record["text"] * self.model.patch_size if self.room == 0 else 0
+            record["words"] = self._by_place(self._words(ids, end), "".join)
+            if last:
+                self.before = [*self.before, *ids][-8:]
         return line(record)
 
     def left_out(self, tokens: int) -> bool:
@@ -120,6 +123,12 @@ class RunWriter:
                 latents, ids = trace.latents[sequence, block], trace.token_ids[sequence, block]
                 sure = np.exp(trace.logprobs[sequence, block])
                 yield self.state(block, steps, steps, np.zeros(len(latents)), latents, ids=ids, confidence=sure)
+
+    def _words(self, ids: list[int], end: int) -> list[str]:
+        """Those of a block's tokens. end: after how many of them the text ends, 0 where it does not."""
+        tokenizer, text = self.model.tokenizer, ids[:end]
+        words = pieces(tokenizer, text, self.before, self.special, whole=True)
+        return [*words, *pieces(tokenizer, ids[end:], [*self.before, *text], self.special)]
 
     def _places_of_the_text(self, ids: list[list[int]]) -> int:
         """How many places of a finished block belong to the text, which ends in it if those are not all."""

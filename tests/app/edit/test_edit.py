@@ -103,6 +103,18 @@ def test_the_words_of_the_span_are_told_as_they_were_and_as_they_are(model):
         assert row["changed"] == sum(candidate.changed[5:9]) / 4
 
 
+def test_a_candidate_that_ends_inside_a_character_is_shown_to_its_last_byte(model):
+    end, broken = len(model.tokenize("A cat")), 0
+    recipe = Recipe("edit", ("A cat",), SETTINGS, 8, {"start": end - 2, "end": end})
+    live = LiveEdit(model, recipe)
+    for _ in live.frames(run(model, recipe)):
+        pass
+    for shown in live.on_stage:
+        assert _note(shown.row.final) == shown.row.text and shown.row.text.strip() == shown.words
+        broken += shown.row.text.endswith("\ufffd")
+    assert broken
+
+
 # the strip
 
 

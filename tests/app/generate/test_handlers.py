@@ -240,6 +240,11 @@ def test_the_space_before_a_word_that_differs_is_not_marked(model):
     assert not any(flag and text[0].isspace() for text, flag in parts)
 
 
+def test_a_text_that_ends_inside_a_character_is_marked_to_its_last_byte(model):
+    ids = model.tokenize("A cat 🎈")[:-1]
+    assert "".join(text for text, _ in marked(model, ids, model.tokenize("A cat"))) == model.read(ids) == "A cat \ufffd"
+
+
 def test_b_with_the_settings_of_a_is_refused(looked_at):
     handlers, kept = looked_at
     with pytest.raises(ValueError, match="B would be A"):

@@ -36,3 +36,11 @@ def test_a_text_of_one_token_after_another_has_a_step_for_each(model):
     assert len(blocks) == len(lines) == len(ids)
     assert "".join(block["words"][0][0] for block in blocks) == " there was a fox"
     assert word_by_word(model.tokenizer, [], [], "Once") is None
+
+
+def test_a_text_that_ends_inside_a_character_has_its_last_byte(model):
+    ids = model.tokenize(" a 🌊")[:-1]
+    steps = word_by_word(model.tokenizer, ids, model.tokenize("Once"), "Once")
+    told = "".join(block["words"][0][0] for block in json.loads(steps["look"]))
+    lines = "".join(text for line in steps["settled"].splitlines() for text, *_ in json.loads(line))
+    assert told == lines == model.read(ids) == " a \ufffd"

@@ -66,6 +66,14 @@ def test_the_names_of_special_tokens_are_no_part_of_a_waypoint(model):
     assert "".join(text for text, _ in final) == "The sun"
 
 
+def test_a_waypoint_that_ends_inside_a_character_is_shown_to_its_last_byte(model):
+    ids = model.tokenize("The sun 🎈")[:-1]
+    for more in ((), (model.end_ids[0],)):
+        waypoint = Waypoint(0, (0.5, 0.5), token_ids=(*ids, *more), text=model.read(ids), done=True)
+        final = LiveInterpolation(model, Recipe("interpolate", PAIR, model.defaults))._final(waypoint)
+        assert _note(final) == waypoint.text == "The sun \ufffd"
+
+
 @pytest.mark.parametrize("road", METHODS)
 def test_an_interpolation_ends_with_its_waypoints_their_distances_and_a_link(model, road):
     rows, progress, link, distances = _last(model, road=road)

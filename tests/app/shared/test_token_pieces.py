@@ -51,6 +51,13 @@ def test_pieces_of_any_tokens_are_what_they_decode_to(model):
         assert "".join(pieces(model.tokenizer, ids, whole=True)) == model.read(ids)
 
 
+def test_a_character_that_a_special_token_cuts_off_is_shown_as_cut_off(model):
+    (end, *_), ids = model.end_ids, model.tokenize("a 🎈")[:-1]
+    found = pieces(model.tokenizer, [*ids, end, *model.tokenize("b")], special=frozenset((end,)))
+    assert "".join(found) == model.read(ids) + model.tokenizer.id_to_token(end) + "b"
+    assert model.read(ids) == "a \ufffd"
+
+
 def test_every_token_has_a_piece(model):
     ids = model.tokenize("é 🎈")
     assert len(pieces(model.tokenizer, ids)) == len(ids)
