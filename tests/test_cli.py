@@ -382,7 +382,7 @@ def test_mistakes_get_one_line_and_status_2(place, capsys, argv, sentence):
     ("data", "sentence"),
     [
         (b"", "recipe is not JSON"),
-        (b"PK but no zip", "is no .npz file or a damaged one"),
+        (b"PK but no zip", "not an .npz file, or a damaged one"),
         (b'{"operation": "generate"}', "texts is missing"),
         (b'{"operation": "dance", "texts": ["a"]}', "operation is 'dance', expected one of generate"),
         (b'{"recipe": {"operation": "generate", "texts": ["a"]}, "sequences": [1]}', "its sequences have no text"),

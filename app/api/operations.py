@@ -191,7 +191,8 @@ def decode_latents(model: ColaDLM, scheduler: Scheduler, latents: Any) -> dict[s
             if not right:
                 raise RecipeError("a row of latents", row, f"a list of {model.latent_dim} numbers")
             if not all(type(x) in (int, float) and abs(x) < 1e6 for x in row):
-                raise RecipeError("a row of latents", Described("with what is no number, or one from 1e6 on"), wanted)
+                found = Described("a list with something that is not a number below 1e6")
+                raise RecipeError("a row of latents", found, wanted)
         ids, probabilities = scheduler.call(lambda: read_latents(model, latents), current_visitor(), "decode")
         special = frozenset((*model.end_ids, model.pad_id))
         words = pieces(model.tokenizer, ids, special=special, whole=True)

@@ -163,7 +163,7 @@ class TextCloud:
         firsts.sort()  # of equal texts one: which of them is nearer than the others is chance
         some = firsts[np.linspace(0, len(firsts) - 1, min(MEASURED, len(firsts))).astype(int)]
         trust = trustworthiness(self.vectors[some], placed[some])
-        found = "too few texts to measure the trustworthiness of near neighbours"
+        found = "too few different texts to measure the trustworthiness of near neighbours"
         if np.isfinite(trust):
             found = f"trustworthiness of near neighbours {trust:.2f} (1 if all that lie near here are near in truth)"
         if name == PCA:

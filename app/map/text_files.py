@@ -132,19 +132,26 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _kind(value: Any) -> str:
+    """What a value of JSON is called."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    names = (("a text", str), ("a number", int | float), ("a list", list), ("an object", dict))
+    return next(name for name, kind in names if isinstance(value, kind))
+
+
 def _entry(entry: Any, line: int, column: str) -> tuple[str, str]:
     """The text and the set of an entry that begins in this line. column: the key of the text, if it is not a usual."""
     if isinstance(entry, str):
         entry = {"text": entry}
     if not isinstance(entry, dict):
-        raise TextFileError(f"line {line:,} is {type(entry).__name__}, expected an object with a text")
+        raise TextFileError(f"line {line:,} is {_kind(entry)}, expected an object with a text")
     names = (column,) if column else TEXT_NAMES
     found = next((entry[key] for key in names if isinstance(entry.get(key), str)), None)
     if found is None:
         other = next((key for key in names if key in entry), None)
         if other is not None:
-            kind = type(entry[other]).__name__
-            raise TextFileError(f"line {line:,} has {kind} under {quoted(other)}, expected a text")
+            raise TextFileError(f"line {line:,} has {_kind(entry[other])} under {quoted(other)}, expected a text")
         wanted = f"expected a key {' or '.join(map(repr, names))}"
         raise TextFileError(f"line {line:,} has no text, {wanted}; found {_listed(map(quoted, entry)) or 'none'}")
     where = next((str(entry[key]) for key in SET_NAMES if isinstance(entry.get(key), str | int)), "")

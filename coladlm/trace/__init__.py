@@ -158,7 +158,7 @@ class Trace:
         except RecipeError as error:
             raise TraceError(f"{name}: the recipe inside cannot be used: {error}") from error
         except DAMAGES as error:
-            raise TraceError(f"{name}: is no .npz file or a damaged one ({error}), expected a trace") from error
+            raise TraceError(f"{name}: not an .npz file, or a damaged one ({error}), expected a trace") from error
 
 
 SPECS: dict[str, Spec] = {

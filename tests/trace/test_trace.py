@@ -333,7 +333,7 @@ def test_a_file_that_is_no_trace_gets_a_sentence(tmp_path):
         "d.npz": b"\x93NUMPY",
     }.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(TraceError, match=f"{name}: is no .npz file"):
+        with pytest.raises(TraceError, match=f"{name}: not an .npz file"):
             Trace.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         Trace.load(tmp_path / "none.npz")
