@@ -283,9 +283,12 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
             lambda: now().save(visitor_of(request.headers), event.kind, ids, event.look, event.address)
         )
 
-    def on_fit(ids: list[str], request: gr.Request) -> Iterator[list[Any]]:
+    def on_fit() -> Iterator[list[Any]]:
         yield [gr.skip(), gr.skip()]  # gradio empties what a generator that yields nothing is to change
-        yield from fit_in_background(now(), visitor_of(request.headers), ids)
+        yield from fit_in_background(now())
+
+    def on_fitted(come: bool, ids: list[str], request: gr.Request) -> list[Any]:
+        return [now().show(visitor_of(request.headers), ids).flow, False] if come else [gr.skip(), gr.skip()]
 
     for kept in (results.kept, results.branch.kept):
         kept.ended(on_ended, kept, chosen, queue=False, **EVERY, **QUICK)
@@ -295,7 +298,10 @@ def _connect_looks(now: Callable[[], Explorer], controls: _Controls, results: _R
     controls.file.upload(on_file, controls.file, [*outputs, controls.file], **QUICK)
     results.saver.select(on_save, chosen, results.saver, **EVERY, **QUICK)
     if results.fitted is not None:
-        chosen.change(on_fit, chosen, [results.flow, results.fitted], concurrency_limit=1, **QUICK)
+        come = gr.State(False)  # have UMAPs come that the map does not show yet?
+        fit = chosen.change(on_fit, None, [results.fitted, come], concurrency_limit=1, **QUICK)
+        # an event of its own: by then other runs may have been chosen than when the fit began
+        fit.then(on_fitted, [come, chosen], [results.flow, come], **QUICK)
 
 
 def _connect_points(now: Callable[[], Explorer], results: _Results) -> None:
@@ -345,11 +351,11 @@ def button_for(
     return gr.Button(RESUME if same else BRANCH, interactive=run is not None)
 
 
-def fit_in_background(explorer: Explorer, visitor: str, ids: list[str]) -> Iterator[list[Any]]:
-    """Fits the UMAPs of a model that has none yet; values of the map and of a progress line of its own."""
+def fit_in_background(explorer: Explorer) -> Iterator[list[Any]]:
+    """Fits the UMAPs of a model that has none yet: values of a progress line of its own, and True at their end."""
     if explorer.cloud.charts is None or explorer.cloud.complete:
         return
     for share, message in explorer.cloud.fit():
         note = progress_value("idle", message=f"In the background, {share:.0%}: {message}")
-        yield [gr.skip(), note]
-    yield [explorer.show(visitor, ids).flow, progress_value("idle")]
+        yield [note, gr.skip()]
+    yield [progress_value("idle"), True]

@@ -15,8 +15,10 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from app.components.flow_map import FlowMap
 from app.components.progress_line import again, progress_value
 from app.page import _opened, build_page, header, launch_options, repeats
+from app.shared.cloud_holder import CloudHolder
 from app.shared.tab_links import Restore
 from coladlm import SamplerSettings
 from coladlm.recipe import Recipe
@@ -44,6 +46,17 @@ def address(page):
 @pytest.fixture(scope="module")
 def client(address):
     return Client(address, verbose=False)
+
+
+def test_when_umaps_have_come_the_map_of_runs_shows_what_is_chosen_by_then(model, monkeypatch):
+    """And not what was chosen when their fit began: the event that shows it begins at its end."""
+    monkeypatch.setattr(CloudHolder, "complete", False)  # as before any were fitted
+    events = list(build_page(model).fns.values())
+    (shown,) = (event for event in events if event.name == "on_fitted")
+    (fit,) = (event for event in events if event._id == shown.trigger_after)
+    assert fit.name == "on_fit" and not any(isinstance(block, FlowMap) for block in fit.outputs)
+    assert any(isinstance(block, FlowMap) for block in shown.outputs)
+    assert {type(block) for block in shown.inputs} == {gr.State, gr.CheckboxGroup}
 
 
 def test_the_api_offers_operations_alone_and_says_what_they_take(client):

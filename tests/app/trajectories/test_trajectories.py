@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from app.shared.trace_store import TRACES, TraceStore
 from app.trajectories.exports import look_of
 from app.trajectories.handlers import MOST_SHOWN, Explorer, Shown
 from app.trajectories.records import RunWriter
+from app.trajectories.tab import fit_in_background
 from app.trajectories.views import branch_on_map, run_on_map
 from coladlm import SamplerSettings
 from coladlm.latent.branch import check_fits
@@ -136,6 +138,15 @@ def test_the_places_of_the_text_are_the_answer(explorer, model, tokens):
     ends = [line for line in records(shown[-1]["flow"])[1:] if line["last"]]
     ids = [token for line in ends for place in line["ids"][: line["text"]] for token in place]
     assert ids[skip:] == explorer.store.get(ME, id_).trace.answers[0]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_the_progress_of_umaps_is_told_and_that_they_have_come(complete):
+    cloud = SimpleNamespace(charts=object(), complete=complete, fit=lambda: iter([(0.25, "a"), (1.0, "b")]))
+    told = list(fit_in_background(SimpleNamespace(cloud=cloud)))
+    notes, come = [note["message"] for note, _ in told], [value for _, value in told]
+    assert notes == ([] if complete else ["In the background, 25%: a", "In the background, 100%: b", ""])
+    assert [value is True for value in come] == ([] if complete else [False, False, True])
 
 
 def test_a_text_that_ends_inside_a_character_has_its_last_byte_on_the_map(explorer):
