@@ -126,9 +126,9 @@ class RunWriter:
 
     def _words(self, ids: list[int], end: int) -> list[str]:
         """Those of a block's tokens. end: after how many of them the text ends, 0 where it does not."""
-        tokenizer, text = self.model.tokenizer, ids[:end]
-        words = pieces(tokenizer, text, self.before, self.special, whole=True)
-        return [*words, *pieces(tokenizer, ids[end:], [*self.before, *text], self.special)]
+        tokenizer, text, rest = self.model.tokenizer, ids[:end], ids[end:]
+        words = pieces(tokenizer, text, self.before, self.special, whole=True) if text else []
+        return words + pieces(tokenizer, rest, [*self.before, *text], self.special) if rest else words
 
     def _places_of_the_text(self, ids: list[list[int]]) -> int:
         """How many places of a finished block belong to the text, which ends in it if those are not all."""
